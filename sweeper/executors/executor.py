@@ -1,0 +1,39 @@
+"""What every executor can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sweeper.record.layout import AttemptDir, TrialDir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """Room for one trial: a name for people, and the environment that keeps a worker within it."""
+
+    name: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Places attempts. It knows liveness only; how an attempt ended is read from its record."""
+
+    def slots(self) -> Sequence[Slot]:
+        """All slots, free or not."""
+
+    def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
+        """Start an attempt; `Launched` is on the record before this is called."""
+
+    def stop(self, attempt: AttemptDir) -> None:
+        """Ask the attempt to end after the step at hand."""
+
+    def kill(self, attempt: AttemptDir) -> None:
+        """End the attempt and all its descendants now."""
+
+    def is_alive(self, attempt: AttemptDir) -> bool:
+        """Whether any process of the attempt is, or may still come, alive."""
+
+    def fetch(self, trial: TrialDir) -> None:
+        """Bring what a remote trial appended; nothing to do where the disk is shared."""

@@ -1,0 +1,46 @@
+"""Following one trial: its record as it grows, and what the rules make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.record.events import Event
+from sweeper.record.layout import TrialDir
+from sweeper.record.trial import Trial, TrialReader
+from sweeper.rules.decision import Decision, Rule
+
+
+@dataclass(slots=True)
+class Follower:
+    """A trial's reader, and the states of the rules over the same history."""
+
+    reader: TrialReader
+    rules: Sequence[Rule]
+    decision: Decision | None = None
+    _states: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, trial: TrialDir, rules: Sequence[Rule]) -> Follower:
+        """A follower at the start of a trial's record."""
+        return cls(TrialReader.open(trial), rules)
+
+    @property
+    def trial(self) -> Trial:
+        """The trial as last read."""
+        return self.reader.trial
+
+    def poll(self) -> None:
+        """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
+        events = self.reader.poll()
+        if self.reader.restarted or not self._states:
+            self._states = [rule.start() for rule in self.rules]
+            self.decision = None
+        for event in events:
+            self._judge(event)
+
+    def _judge(self, event: Event) -> None:
+        for index, rule in enumerate(self.rules):
+            self._states[index], decision = rule.step(self._states[index], event)
+            self.decision = self.decision or decision

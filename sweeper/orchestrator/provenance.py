@@ -1,0 +1,65 @@
+"""Where a sweep comes from: code, packages, machine, and what of the environment may be told."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+ENVIRONMENT = (
+    "CUDA_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "SCIKIT_LEARN_DATA",
+    "SLURM_JOB_ID",
+    "SWEEPER_CACHE",
+)
+"""An allowlist: anything else may be a secret."""
+LONGEST_DIFF = 1_000_000
+
+
+def provenance(*, folder: Path, devices: Sequence[str], cores: int) -> dict[str, object]:
+    """What `spec.json` keeps of the code in `folder`, the packages and the machine."""
+    return {
+        "commit": _git(folder, "rev-parse", "HEAD"),
+        "difference": _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-color")[:LONGEST_DIFF],
+        "python": sys.version.split()[0],
+        "packages": dict(sorted(_packages().items())),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cores": cores,
+        "devices": list(devices),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    }
+
+
+def summary(value: Mapping[str, object]) -> str:
+    """One line for a person."""
+    commit = str(value.get("commit") or "no commit")[:10]
+    dirty = " with uncommitted changes" if value.get("difference") else ""
+    return f"{commit}{dirty}, Python {value.get('python')}"
+
+
+def _packages() -> dict[str, str]:
+    return {dist.metadata["Name"]: dist.version for dist in metadata.distributions() if dist.metadata["Name"]}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says, empty where there is no git or no repository. Binary files appear by name only."""
+    if shutil.which("git") is None:
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, errors="replace", timeout=20
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

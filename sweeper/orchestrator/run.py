@@ -1,0 +1,247 @@
+"""The one loop: read, fold, judge, ask, plan, write down, act, show; then sleep until something happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import FrameType
+from typing import Protocol
+
+from sweeper.executors.executor import Executor
+from sweeper.orchestrator.follower import Follower
+from sweeper.orchestrator.opening import Run
+from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, plan
+from sweeper.orchestrator.proposals import Proposals
+from sweeper.orchestrator.views import ViewsProcess
+from sweeper.record.events import (
+    Event,
+    KillSent,
+    Launched,
+    Lost,
+    RetryGranted,
+    StopRequested,
+    SweepEnded,
+    SweepStarted,
+)
+from sweeper.record.fold import State
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import TrialDir
+from sweeper.record.trial import Trial
+from sweeper.rules.decision import Rule
+from sweeper.search import Search
+from sweeper.views.snapshot import SweepView
+
+LONGEST_SLEEP_S = 0.25
+
+
+class Show(Protocol):
+    """Whoever shows the sweep to a person."""
+
+    def update(self, sweep: SweepView) -> None:
+        """The sweep as it is now."""
+
+
+class Orchestrator:
+    """Runs the trials of an opened run."""
+
+    def __init__(self, run: Run, *, executor: Executor, search: Search, rules: Sequence[Rule], show: Show) -> None:
+        self._run = run
+        self._executor = executor
+        self._rules = rules
+        self._show = show
+        self._slots = {slot.name: slot for slot in executor.slots()}
+        self._proposals = Proposals(run, search)
+        self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
+        self._stop_since: dict[int, float] = {}
+        self._interrupts = 0
+        self._messages: list[str] = []
+        self._started = time.time()
+
+    def run(self) -> str:
+        """Run to the end, `complete` or `failed`, or until `interrupted`; the record is complete when this returns."""
+        spec = self._run.spec
+        began = time.monotonic()
+        started = SweepStarted(
+            pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots)
+        )
+        self._log(started)
+        views = ViewsProcess(self._run.directory, figures_every=spec.figures.every_steps)
+        with self._signals() as wake:
+            self._poll()
+            self._grant_retries()
+            self._follow(self._proposals.initial())
+            while self._tick():
+                _sleep(wake)
+            outcome = self._outcome()
+            views.finish()
+            seen = self._interrupts
+            while not views.ended() and self._interrupts == seen:
+                self._update("drawing what is left")
+                _sleep(wake)
+        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
+        self._update(outcome)
+        return outcome
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials as last read."""
+        return [follower.trial for follower in self._followers.values()]
+
+    # ---- one tick -------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        """Everything that is to be done now; False when there is nothing left to wait for."""
+        self._poll()
+        self._proposals.tell(self.trials)
+        if not self._interrupts:
+            self._follow(self._proposals.further(self.trials, len(self._slots)))
+        for action in plan(self._situation()):
+            self._act(action)
+        self._update("stopping" if self._interrupts else "running")
+        states = {trial.state for trial in self.trials}
+        return State.RUNNING in states or (State.WAITING in states and not self._interrupts)
+
+    def _poll(self) -> None:
+        for follower in self._followers.values():
+            if not follower.trial.state.ended:
+                self._executor.fetch(follower.trial.directory)
+                follower.poll()
+                if follower.trial.state is State.FAIL:
+                    self._say(f"{follower.trial.facts.number:04d} failed: {_cause(follower.trial)}")
+
+    def _situation(self) -> Situation:
+        running = [trial for trial in self.trials if trial.state is State.RUNNING]
+        taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
+        return Situation(
+            trials=self.trials,
+            alive={trial.facts.number for trial in running if self._lives(trial)},
+            free_slots=[name for name in self._slots if name not in taken],
+            decisions={n: f.decision for n, f in self._followers.items() if f.decision is not None},
+            stop_since=self._stop_since,
+            stopping=self._interrupts > 0,
+            killing=self._interrupts > 1,
+            now=time.monotonic(),
+        )
+
+    def _lives(self, trial: Trial) -> bool:
+        """Whether the attempt lives; one that ended since it was read is read again before anybody calls it lost."""
+        if self._executor.is_alive(trial.attempt):
+            return True
+        follower = self._followers[trial.facts.number]
+        follower.poll()
+        return follower.trial.state is not State.RUNNING
+
+    def _act(self, action: Action) -> None:
+        follower = self._followers[action.number]
+        trial, attempt = follower.trial, follower.trial.attempt
+        match action:
+            case Launch(slot=slot):
+                number = trial.control.attempt + 1
+                self._record(trial, Launched(attempt=number, slot=slot))
+                self._executor.launch(trial.directory, number, trial.facts.command, self._slots[slot])
+            case Stop(decision=decision):
+                cause = "pruned" if decision else "interrupted"
+                evidence = decision.to_json() if decision else None
+                self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
+                self._stop_since[action.number] = time.monotonic()
+                self._executor.stop(attempt)
+                if decision:
+                    self._say(f"{action.number:04d} pruned at step {decision.step}: {decision.reason}")
+            case Kill():
+                self._record(trial, KillSent(attempt=attempt.number))
+                self._executor.kill(attempt)
+            case DeclareLost():
+                self._record(trial, Lost(attempt=attempt.number))
+                self._say(f"{action.number:04d} was lost: its processes are gone and nobody saw them end")
+        follower.poll()
+
+    # ---- the record, the person, the signals ----------------------------------------------------------------------
+
+    def _follow(self, made: Sequence[TrialDir]) -> None:
+        self._followers |= {trial.number: Follower.of(trial, self._rules) for trial in made}
+
+    def _grant_retries(self) -> None:
+        """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
+        for follower in self._followers.values():
+            if follower.trial.state is State.FAIL:
+                self._say(f"{follower.trial.facts.number:04d} failed before; it is run again")
+                self._record(follower.trial, RetryGranted(attempt=follower.trial.control.attempt))
+                follower.poll()
+
+    def _record(self, trial: Trial, event: Event) -> None:
+        with JournalWriter(trial.directory.control) as control:
+            control.append(replace(event, time=time.time()), sync=True)
+
+    def _log(self, event: Event) -> None:
+        with JournalWriter(self._run.directory.log) as log:
+            log.append(replace(event, time=time.time()), sync=True)
+
+    def _say(self, message: str) -> None:
+        self._messages.append(message)
+
+    def _update(self, state: str) -> None:
+        view = SweepView(
+            name=self._run.spec.name,
+            state=state,
+            trials=self.trials,
+            total=None if self._run.spec.run_cap is None else max(self._run.spec.run_cap, len(self._followers)),
+            slots=tuple(self._slots),
+            now=time.time(),
+            started=self._started,
+            messages=tuple(self._messages),
+        )
+        self._show.update(view)
+
+    def _outcome(self) -> str:
+        states = {trial.state for trial in self.trials}
+        if State.WAITING in states:
+            return "interrupted"
+        return "failed" if State.FAIL in states else "complete"
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[int]:
+        """SIGINT and SIGTERM are counted, SIGCHLD only wakes; yields the descriptor that any of them makes readable."""
+        wake, awake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        handlers = {signal.SIGINT: self._on_interrupt, signal.SIGTERM: self._on_interrupt, signal.SIGCHLD: _nothing}
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        signal.set_wakeup_fd(awake, warn_on_full_buffer=False)
+        try:
+            yield wake
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            os.close(wake)
+            os.close(awake)
+
+    def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupts += 1
+        again = "once more to kill the workers" if self._interrupts == 1 else "killing the workers"
+        self._say(f"stopping: running trials save a checkpoint and end; {again}")
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Take a signal that only has to wake the loop."""
+
+
+def _sleep(wake: int) -> None:
+    """Until a signal comes, but no longer than it takes to look at what the workers appended."""
+    if select.select([wake], [], [], LONGEST_SLEEP_S)[0]:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 1024)
+
+
+def _cause(trial: Trial) -> str:
+    ended = trial.exits.get(trial.control.attempt)
+    if trial.progress.error:
+        return trial.progress.error
+    if ended is None:
+        return "it was lost"
+    how = f"signal {ended.signal}" if ended.signal else f"exit code {ended.code}"
+    return f"{how}; see {trial.attempt.output}"

@@ -1,0 +1,310 @@
+"""What can be appended to a record, as frozen dataclasses, and their one-line JSON form.
+
+Rules of the format:
+1. One event a line: ``{"event": "Metrics", "time": 1.5, "step": 3, "values": {"loss": "nan"}}``.
+2. ``time`` is the writer's wall clock in seconds since the epoch; nothing is decided by it.
+3. NaN and the infinities are the strings ``"nan"``, ``"inf"``, ``"-inf"``: they are evidence, and JSON has no word for them.
+4. A reader skips event names and keys that it does not know, so that an older reader survives a newer writer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Anything that is appended; `time` is wall clock, seconds since the epoch."""
+
+    time: float = 0.0
+
+
+# ---- written by the worker, to events.jsonl ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The training script opened its trial; from here on it supersedes every earlier attempt."""
+
+    pid: int
+    host: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """The script took the checkpoint of `step`: what earlier attempts saw up to that step stands again."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Event):
+    """What the script means to do: optimizer steps in all, and the highest learning rate of its schedule."""
+
+    total_steps: int
+    peak_lr: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching(Event):
+    """The columns of the side file `layers.f32`, one row an observation.
+
+    `tensors[i]` has `sizes[i]` entries and belongs to layer `layer_of[i]` of `layers` (-1: watched, but no layer).
+    A row is the value of each of `statistics` for each tensor, tensor by tensor.
+    """
+
+    layers: tuple[str, ...]
+    tensors: tuple[str, ...]
+    sizes: tuple[int, ...]
+    layer_of: tuple[int, ...]
+    statistics: tuple[str, ...]
+    every: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation(Event):
+    """One look at gradients and updates; the per-tensor values are row `row` of the side file.
+
+    `reach` is dimensionless (see `record.profile`); `clipped` says whether the gradients were taken after clipping.
+    """
+
+    step: int
+    row: int
+    reach: float
+    update_ratio: float
+    learning_rate: float
+    clipped: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(Event):
+    """Scalars that the script reported at a step."""
+
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpointed(Event):
+    """The state after `step` is safe in `file`, below the trial's `checkpoints/`."""
+
+    step: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Event):
+    """Something a person should know, said once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The script left its trial: `completed`, `stopped` (it was asked to) or `failed` (an exception, in `error`)."""
+
+    outcome: str
+    error: str = ""
+
+
+# ---- written by the orchestrator, to control.jsonl ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched(Event):
+    """Attempt `attempt` is about to be started on `slot`; on disk before it is."""
+
+    attempt: int
+    slot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested(Event):
+    """The attempt is about to be asked to stop: `pruned` (then `decision` says why) or `interrupted`."""
+
+    attempt: int
+    cause: str
+    decision: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSent(Event):
+    """The attempt did not end within its grace and is about to be killed."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(Event):
+    """The attempt holds no lease and left no exit: nobody saw it end."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryGranted(Event):
+    """A failed trial may run again, after `attempt`."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStarted(Event):
+    """An orchestrator took the run (to log.jsonl)."""
+
+    pid: int
+    host: str
+    profile: str
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepEnded(Event):
+    """The orchestrator left the run: `complete`, `failed` or `interrupted` (to log.jsonl)."""
+
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecTaken(Event):
+    """The sweep file changed in ways that only add, and was taken (to log.jsonl)."""
+
+    additions: tuple[str, ...]
+
+
+# ---- written by the search, to search.jsonl -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Event):
+    """The search proposed `params` as configuration `configuration`."""
+
+    configuration: int
+    params: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Event):
+    """The search was told how a configuration ended; `value` is None where nothing was measured."""
+
+    configuration: int
+    state: str
+    value: float | None
+
+
+# ---- written by the shim, as exit.json ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit(Event):
+    """How the attempt's process ended: exit `code`, or the `signal` that ended it; peak resident memory in MiB."""
+
+    attempt: int
+    code: int | None
+    signal: int | None
+    cause: str
+    peak_memory_mb: float
+
+
+# ---- the JSON form ------------------------------------------------------------------------------------------------
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON with its newline."""
+    body: dict[str, object] = {"event": type(event).__name__}
+    for name in event.__dataclass_fields__:
+        body[name] = _explicit(getattr(event, name))
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of a line, or None for an event this version does not know.
+
+    Raises:
+        ValueError: the line is not an event: torn, edited, or not JSON.
+    """
+    try:
+        body = json.loads(line)
+        kind = _EVENTS.get(body["event"])
+        return None if kind is None else _build(kind, body)
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        message = f"not an event: {line[:80]!r} ({error})"
+        raise ValueError(message) from error
+
+
+def step_of(event: Event) -> int | None:
+    """The optimizer step an event belongs to, None where it belongs to none."""
+    return None if isinstance(event, Resumed) else getattr(event, "step", None)
+
+
+def _explicit(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _explicit(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_explicit(item) for item in value]
+    return value
+
+
+def _build(kind: type[Event], body: Mapping[str, object]) -> Event:
+    readers = _READERS[kind]
+    return kind(**{name: readers[name](body[name]) for name in readers if name in body})
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        message = f"expected a number, got {value!r}"
+        raise TypeError(message)
+    return float(value)
+
+
+def _exactly(kind: type) -> Callable[[object], object]:
+    def read(value: object) -> object:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            message = f"expected {kind.__name__}, got {value!r}"
+            raise TypeError(message)
+        return value
+
+    return read
+
+
+def _reader(hint: object) -> Callable[[object], object]:
+    """How a field of this type is read back from JSON."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is object:
+        return lambda value: value
+    if hint is float:
+        return _number
+    if origin is tuple:
+        item = _reader(arguments[0])
+        return lambda value: tuple(item(entry) for entry in typing.cast("list[object]", _exactly(list)(value)))
+    if origin is Mapping:
+        item = _reader(arguments[1])
+        return lambda value: {k: item(v) for k, v in typing.cast("dict[str, object]", _exactly(dict)(value)).items()}
+    if origin is types.UnionType:
+        inner = _reader(next(argument for argument in arguments if argument is not type(None)))
+        return lambda value: None if value is None else inner(value)
+    return _exactly(typing.cast("type", hint))
+
+
+# Event subclasses are looked up once here, so that a line costs two dictionary reads and no reflection.
+_EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
+_READERS: Mapping[type[Event], Mapping[str, Callable[[object], object]]] = {
+    kind: {
+        item.name: _reader(typing.get_type_hints(kind, {**globals(), "Mapping": Mapping})[item.name])
+        for item in dataclasses.fields(kind)
+    }
+    for kind in _EVENTS.values()
+}

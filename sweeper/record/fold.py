@@ -1,0 +1,233 @@
+"""The state of a trial as a pure fold over its events.
+
+Two folds meet in `state_of`: `advance` over what the training script appended (the *history*: the events of all
+attempts, cut where a later attempt took over) and `control_of` over what the orchestrator appended. They share no
+file and no order, so no interleaving of the writers can change the outcome.
+
+The table that `state_of` walks, first row that holds:
+
+    no attempt was launched                             WAITING
+    the last attempt has neither exit nor loss          RUNNING  (its lease says whether that is still true)
+    its script finished                                 COMPLETE
+    a decision asked it to stop                         PRUNED
+    an interrupt asked it to stop                       WAITING  (it resumes)
+    its process ended with code 0, unasked by SIGTERM   COMPLETE (a plain command that reports nothing)
+    it was killed, lost or stopped by a stranger        WAITING, until RETRIES such ends are behind it; then FAIL
+    a retry was granted after it                        WAITING
+    anything else                                       FAIL
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from sweeper.record.events import (
+    Checkpointed,
+    Event,
+    Exit,
+    Finished,
+    KillSent,
+    Launched,
+    Lost,
+    Metrics,
+    Noted,
+    Observation,
+    Plan,
+    Resumed,
+    RetryGranted,
+    Started,
+    StopRequested,
+    Watching,
+)
+
+RETRIES = 2
+
+
+class State(enum.StrEnum):
+    """The states of a trial: Optuna's words."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done for the trial."""
+        return self in (State.COMPLETE, State.PRUNED, State.FAIL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What is kept of one metric: its last value and its extremes, each with its step. NaN is never an extreme."""
+
+    last: float
+    last_step: int
+    low: float = math.nan
+    low_step: int = -1
+    high: float = math.nan
+    high_step: int = -1
+
+    def followed_by(self, value: float, step: int) -> Series:
+        """The series with one more value."""
+        series = replace(self, last=value, last_step=step)
+        if math.isfinite(value) and not value >= series.low:
+            series = replace(series, low=value, low_step=step)
+        if math.isfinite(value) and not value <= series.high:
+            series = replace(series, high=value, high_step=step)
+        return series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the training script has done so far, as far as it is still valid."""
+
+    total_steps: int | None = None
+    peak_lr: float | None = None
+    step: int = -1
+    metrics: Mapping[str, Series] = field(default_factory=dict)
+    observation: Observation | None = None
+    watching: Watching | None = None
+    checkpoint: int | None = None
+    notes: tuple[str, ...] = ()
+    outcome: str = ""
+    error: str = ""
+    started: float = math.nan
+    latest: float = math.nan
+    first_step: int = -1
+
+
+def advance(progress: Progress, event: Event) -> Progress:
+    """The progress after one more event of the history."""
+    progress = replace(progress, latest=event.time)
+    match event:
+        case Started():
+            return replace(progress, outcome="", error="", started=event.time, first_step=-1)
+        case Resumed():
+            return replace(progress, step=max(progress.step, event.step))
+        case Plan():
+            return replace(progress, total_steps=event.total_steps, peak_lr=event.peak_lr)
+        case Watching():
+            return replace(progress, watching=event)
+        case Observation():
+            return _at_step(replace(progress, observation=event), event.step)
+        case Metrics():
+            return _at_step(replace(progress, metrics=_with_values(progress.metrics, event)), event.step)
+        case Checkpointed():
+            return _at_step(replace(progress, checkpoint=event.step), event.step)
+        case Noted():
+            return replace(progress, notes=(*progress.notes, event.text))
+        case Finished():
+            return replace(progress, outcome=event.outcome, error=event.error)
+    return progress
+
+
+def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress:
+    """The progress after all events of a history."""
+    progress = progress or Progress()
+    for event in history:
+        progress = advance(progress, event)
+    return progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What the orchestrator did with a trial, by attempt."""
+
+    launched: Mapping[int, Launched] = field(default_factory=dict)
+    stops: Mapping[int, StopRequested] = field(default_factory=dict)
+    killed: Mapping[int, KillSent] = field(default_factory=dict)
+    lost: Mapping[int, Lost] = field(default_factory=dict)
+    retries: Mapping[int, RetryGranted] = field(default_factory=dict)
+
+    @property
+    def attempt(self) -> int:
+        """The newest attempt, 0 where none was launched."""
+        return max(self.launched, default=0)
+
+    @property
+    def stop(self) -> StopRequested | None:
+        """The first stop asked of the newest attempt."""
+        return self.stops.get(self.attempt)
+
+
+def control_of(events: Iterable[Event], control: Control | None = None) -> Control:
+    """The control state after all events; the first of two for the same attempt stands."""
+    control = control or Control()
+    for event in events:
+        name = _CONTROL_FIELDS.get(type(event))
+        if name is not None:
+            known: Mapping[int, Event] = getattr(control, name)
+            attempt: int = event.attempt  # type: ignore[attr-defined]  # every class of _CONTROL_FIELDS has one
+            control = replace(control, **{name: {attempt: event, **known}})
+    return control
+
+
+_CONTROL_FIELDS: Mapping[type[Event], str] = {
+    Launched: "launched",
+    StopRequested: "stops",
+    KillSent: "killed",
+    Lost: "lost",
+    RetryGranted: "retries",
+}
+
+
+def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> State:  # noqa: PLR0911 - a table
+    """The state of a trial, by the table at the head of this module."""
+    attempt = control.attempt
+    if attempt == 0:
+        return State.WAITING
+    ended = exits.get(attempt)
+    if ended is None and attempt not in control.lost:
+        return State.RUNNING
+    stop = control.stops.get(attempt)
+    if progress.outcome == "completed":
+        return State.COMPLETE
+    if stop is not None:
+        return State.PRUNED if stop.cause == "pruned" else State.WAITING
+    if ended is not None and ended.code == 0 and not progress.outcome:
+        return State.COMPLETE
+    if attempt in control.retries:
+        return State.WAITING
+    if cause_of_end(control, progress, exits, attempt) in _RETRIED:
+        return State.WAITING if _unasked_ends(control, progress, exits) <= RETRIES else State.FAIL
+    return State.FAIL
+
+
+_RETRIED = frozenset({"killed", "lost", "stopped"})
+
+
+def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> str:
+    """Why an attempt ended, in one word; empty while it runs."""
+    ended = exits.get(attempt)
+    if attempt == control.attempt and ended is not None and ended.code == 0 and progress.outcome == "stopped":
+        return "stopped"
+    if ended is not None:
+        return ended.cause
+    return "lost" if attempt in control.lost else ""
+
+
+def _unasked_ends(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> int:
+    """Attempts since the last granted retry that nobody here asked to stop and that did not end by themselves."""
+    since = max(control.retries, default=0)
+    return sum(
+        attempt > since and attempt not in control.stops and cause_of_end(control, progress, exits, attempt) in _RETRIED
+        for attempt in control.launched
+    )
+
+
+def _at_step(progress: Progress, step: int) -> Progress:
+    first = step if progress.first_step < 0 else progress.first_step
+    return replace(progress, step=max(progress.step, step), first_step=first)
+
+
+def _with_values(metrics: Mapping[str, Series], event: Metrics) -> Mapping[str, Series]:
+    updated = dict(metrics)
+    for name, value in event.values.items():
+        series = updated.get(name) or Series(last=value, last_step=event.step)
+        updated[name] = series.followed_by(value, event.step)
+    return updated

@@ -1,0 +1,108 @@
+"""Append-only files of events: one writer, any number of readers, each with its own offset.
+
+Invariants:
+1. Appending is one `write` of whole lines to a descriptor opened with O_APPEND.
+2. A writer that finds, or left, a torn last line starts a new line first: the torn one is skipped, never joined.
+3. A complete record is never hidden: not by a torn neighbour, not by a missing final newline.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sweeper.record.events import Event, decode, encode
+
+
+class JournalWriter:
+    """Appends events to one file, which it creates; the only writer of that file."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._torn = not _ends_with_newline(self._fd)
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event; with `sync` it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full or gone; the next append heals what this one left.
+        """
+        line = encode(event)
+        data = b"\n" + line if self._torn else line
+        self._torn = True  # until proven otherwise: an interrupted or partial write leaves it so
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        self._torn = False
+        if sync:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; appending afterwards is an error."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class JournalReader:
+    """Reads what was appended since the last `read`. A file that is not there yet is empty."""
+
+    path: Path
+    offset: int = 0
+    damaged: int = 0
+    _size_seen: int = field(default=-1, repr=False)
+
+    def read(self) -> list[Event]:
+        """The events completed since the last call, in order; lines that are no events are counted in `damaged`."""
+        try:
+            with self.path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == self._size_seen:
+                    return []
+                self._size_seen = size
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        *lines, tail = data.split(b"\n")
+        self.offset += len(data) - len(tail)
+        events = [event for line in lines if line and (event := self._decoded(line)) is not None]
+        if tail.endswith(b"}") and (last := _whole(tail)) is not None:
+            self.offset += len(tail)
+            events.append(last)
+        return events
+
+    def _decoded(self, line: bytes) -> Event | None:
+        try:
+            return decode(line)
+        except ValueError:
+            self.damaged += 1
+            return None
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Every complete event of a file, from its start."""
+    return JournalReader(path).read()
+
+
+def _whole(tail: bytes) -> Event | None:
+    """The event of an unterminated line, None where it is torn: no proper prefix of a JSON object is one."""
+    try:
+        return decode(tail)
+    except ValueError:
+        return None
+
+
+def _ends_with_newline(fd: int) -> bool:
+    size = os.fstat(fd).st_size
+    return size == 0 or os.pread(fd, 1, size - 1) == b"\n"

@@ -1,0 +1,201 @@
+"""Where everything of a sweep lies on disk. The only module that knows a file's name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.errors import RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDir:
+    """One start of a trial."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """1 for the first attempt."""
+        return int(self.path.name)
+
+    @property
+    def claim(self) -> Path:
+        """Made with O_EXCL by whoever runs the attempt, so that it is run once; says which process that was."""
+        return self.path / "claim"
+
+    @property
+    def lease(self) -> Path:
+        """Held by shim and worker for as long as either lives."""
+        return self.path / "lease"
+
+    @property
+    def events(self) -> Path:
+        """What the worker appended."""
+        return self.path / "events.jsonl"
+
+    @property
+    def layers(self) -> Path:
+        """Per-tensor statistics, one row of little-endian float32 an observation."""
+        return self.path / "layers.f32"
+
+    @property
+    def output(self) -> Path:
+        """Standard output and error of the worker."""
+        return self.path / "output.log"
+
+    @property
+    def exit(self) -> Path:
+        """How the process ended, written by the shim."""
+        return self.path / "exit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDir:
+    """One run of a configuration with one seed."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """0 for the first trial."""
+        return int(self.path.name)
+
+    @property
+    def facts(self) -> Path:
+        """Number, parameters, seed, command; written once."""
+        return self.path / "trial.json"
+
+    @property
+    def control(self) -> Path:
+        """What the orchestrator did with the trial."""
+        return self.path / "control.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The newest two checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best evaluation, where the trainer keeps them."""
+        return self.path / "best"
+
+    def attempt(self, number: int) -> AttemptDir:
+        """The directory of an attempt, which may not exist yet."""
+        return AttemptDir(self.path / "attempts" / str(number))
+
+    def attempts(self) -> list[AttemptDir]:
+        """The attempts that exist, oldest first."""
+        return [AttemptDir(path) for path in _numbered(self.path / "attempts")]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDir:
+    """A sweep: `runs/<name>`."""
+
+    path: Path
+
+    @property
+    def sweep_yaml(self) -> Path:
+        """The sweep file as given, byte for byte."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def spec(self) -> Path:
+        """The resolved sweep, with provenance."""
+        return self.path / "spec.json"
+
+    @property
+    def lease(self) -> Path:
+        """Held by the one orchestrator."""
+        return self.path / "lease"
+
+    @property
+    def log(self) -> Path:
+        """What orchestrators did."""
+        return self.path / "log.jsonl"
+
+    @property
+    def search(self) -> Path:
+        """Every ask and tell."""
+        return self.path / "search.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard runs, a projection of the record."""
+        return self.path / "tensorboard"
+
+    @property
+    def views_lease(self) -> Path:
+        """Held by the one views process."""
+        return self.path / "views.lease"
+
+    @property
+    def views_log(self) -> Path:
+        """What the views process printed."""
+        return self.path / "views.log"
+
+    def trial(self, number: int) -> TrialDir:
+        """The directory of a trial, which may not exist yet."""
+        return TrialDir(self.path / "trials" / f"{number:04d}")
+
+    def trials(self) -> list[TrialDir]:
+        """The trials that exist, by number; a directory without facts is none: its making was cut short."""
+        trials = (TrialDir(path) for path in _numbered(self.path / "trials"))
+        return [trial for trial in trials if trial.facts.exists()]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that a reader, or a crash, sees all of it or none; on disk when this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON object atomically."""
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The JSON object at `path`.
+
+    Raises:
+        RecordError: it is missing, or no JSON object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        message = f"{path}: expected a readable file, got: {error.strerror}"
+        raise RecordError(message) from error
+    except (ValueError, RecursionError) as error:
+        message = f"{path}: expected JSON, got: {error}"
+        raise RecordError(message) from error
+    if not isinstance(value, dict):
+        message = f"{path}: expected a JSON object, got {type(value).__name__}"
+        raise RecordError(message)
+    return value
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable (fsync(2): a file's own fsync does not do it)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    try:
+        return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    except FileNotFoundError:
+        return []

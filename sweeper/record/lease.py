@@ -1,0 +1,61 @@
+"""A lease is an flock on a file: held means that somebody who holds it is alive, whatever pids say.
+
+The lock belongs to the open file description, so it passes to children that inherit the descriptor and is gone
+with the last of them (flock(2)). The text in the file only helps a person; nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A held lease; `fd` may be passed to children, which then hold it too."""
+
+    fd: int
+
+    def release(self) -> None:
+        """Let go of this process's share."""
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+
+
+def acquire(path: Path, *, holder: str) -> Lease | None:
+    """The lease, or None where somebody else holds it; `holder` is written into the file for people to read."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, holder.encode(), 0)
+    return Lease(fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether anybody holds the lease; a file that is not there is not held."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def holder_of(path: Path) -> str:
+    """What the holder wrote about itself, empty where nobody did."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,65 @@
+"""The depth profile of the gradient and its reach, from the per-tensor statistics of one observation.
+
+A *layer* is a module that owns a watched tensor of two or more dimensions; layers stand in the order in which the
+first forward pass meets them. All functions are pure; NaN means undefined.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+STATISTICS = (
+    "grad_mean",
+    "grad_max",
+    "grad_std",
+    "grad_zero",
+    "grad_norm",
+    "param_norm",
+    "update_norm",
+    "update_ratio",
+)
+FEWEST_LAYERS = 4
+WIDEST_END = 8
+
+
+def depth_profile(norms: Sequence[float], sizes: Sequence[int], layer_of: Sequence[int], layers: int) -> list[float]:
+    """Root-mean-square gradient of each layer, loss per parameter unit; NaN where a layer has no gradient.
+
+    `norms`, `sizes` and `layer_of` stand tensor by tensor: Euclidean norm, entries, and layer (-1: no layer).
+    """
+    squares, entries = [0.0] * layers, [0] * layers
+    for norm, size, layer in zip(norms, sizes, layer_of, strict=True):
+        if layer >= 0 and not (math.isnan(norm) and size == 0):
+            squares[layer] += norm * norm
+            entries[layer] += size
+    return [math.sqrt(s / n) if n else math.nan for s, n in zip(squares, entries, strict=True)]
+
+
+def reach(profile: Sequence[float]) -> float:
+    """How much of the gradient at the last layers arrives at the first: 1 is all of it, 0 none.
+
+    Geometric mean of the profile over the first quarter of the layers (1 to 8 of them) over that of the last quarter.
+    A ratio, so untouched by clipping, loss scaling and accumulation. NaN below four layers, where a gradient is NaN,
+    and where there is none at either end.
+    """
+    if len(profile) < FEWEST_LAYERS:
+        return math.nan
+    width = max(1, min(WIDEST_END, len(profile) // 4))
+    first, last = _log_mean(profile[:width]), _log_mean(profile[-width:])
+    if math.isnan(first) or math.isnan(last) or first == last == -math.inf:
+        return math.nan
+    return math.inf if first - last > 700 else math.exp(first - last)  # exp overflows above 709
+
+
+def median(values: Sequence[float]) -> float:
+    """The median of the finite values, NaN where there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else math.nan
+
+
+def _log_mean(values: Sequence[float]) -> float:
+    if any(math.isnan(value) for value in values):
+        return math.nan
+    return sum(math.log(value) if value > 0 else -math.inf for value in values) / len(values)

@@ -1,0 +1,50 @@
+"""Grid search: every combination once, whatever was tried before, in the order of the file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sweeper.spec import Choice, Constant, Parameter, Range
+
+if TYPE_CHECKING:
+    from sweeper.search.proposal import Configuration
+
+
+class Grid:
+    """The combinations of all values, the last parameter varying fastest."""
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self._parameters = parameters
+
+    @property
+    def eager(self) -> bool:
+        """A grid is known from the start."""
+        return True
+
+    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object] | None:
+        """The first combination that was not seen; None when all were."""
+        known = {_identity(configuration.params) for configuration in seen}
+        return next((point for point in self._points() if _identity(point) not in known), None)
+
+    def _points(self) -> Iterator[dict[str, object]]:
+        axes = [values_of(parameter) for parameter in self._parameters.values()]
+        for point in itertools.product(*axes):
+            yield dict(zip(self._parameters, point, strict=True))
+
+
+def values_of(parameter: Parameter) -> Sequence[object]:
+    """Every value that a parameter of a grid can take."""
+    match parameter:
+        case Constant():
+            return [parameter.value]
+        case Choice():
+            return parameter.values
+        case Range():
+            return range(int(parameter.min), int(parameter.max) + 1)
+
+
+def _identity(params: Mapping[str, object]) -> str:
+    return json.dumps(params, sort_keys=True)

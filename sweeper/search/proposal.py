@@ -1,0 +1,40 @@
+"""What a search is: a pure function from the configurations seen so far to the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sweeper.search.grid import Grid
+from sweeper.spec import Method, SweepSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """A proposal and what became of it; `value` is the mean over its seeds, None while it runs or where none came."""
+
+    number: int
+    params: Mapping[str, object]
+    state: str = "RUNNING"
+    value: float | None = None
+
+
+class Search(Protocol):
+    """Proposes configurations. Given the same configurations it proposes the same one: a resumed sweep goes on."""
+
+    @property
+    def eager(self) -> bool:
+        """Whether proposals do not depend on values, so that all may be asked for at the start."""
+
+    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object] | None:
+        """The parameters of the next configuration, None where there is none left."""
+
+
+def search_for(spec: SweepSpec) -> Search:
+    """The search that a sweep asks for."""
+    if spec.method is Method.GRID:
+        return Grid(spec.parameters)
+    from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import
+
+    return OptunaSearch(spec)

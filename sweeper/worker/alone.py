@@ -1,0 +1,64 @@
+"""A training script that runs by itself: one trial in a new directory, with the record that a sweep would have."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from sweeper.record.events import Exit, Launched, encode
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, write_atomically, write_json
+from sweeper.record.trial import Facts
+from sweeper.worker.claim import claim
+
+
+def place(
+    runs: Path, *, script: Path, params: Mapping[str, object]
+) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end."""
+    sweep = _new_sweep(runs, script.stem or "run")
+    directory = sweep.trial(0)
+    command = [sys.executable, *sys.argv]
+    facts = Facts(
+        number=0, configuration=0, seed=0, params=dict(params), shown={}, command=command, metric="", maximize=True
+    )
+    directory.path.mkdir(parents=True)
+    write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
+    write_json(directory.facts, {"format": 1, **asdict(facts)})
+    with JournalWriter(directory.control) as control:
+        control.append(Launched(time=time.time(), attempt=1, slot="alone"), sync=True)
+    attempt = directory.attempt(1)
+    lease = claim(attempt)
+
+    def ended(code: int) -> None:
+        write_exit(attempt, code=code, signal=None)
+        lease.release()
+
+    return directory, attempt, facts, ended
+
+
+def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None) -> None:
+    """Write how an attempt ended, with the peak memory of this process's children, or its own where it has none."""
+    who = resource.RUSAGE_CHILDREN if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss else resource.RUSAGE_SELF
+    exit_ = Exit(
+        time=time.time(),
+        attempt=attempt.number,
+        code=code,
+        signal=signal,
+        cause="killed" if signal else "error" if code else "",
+        peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
+    )
+    write_atomically(attempt.exit, encode(exit_))
+
+
+def _new_sweep(runs: Path, stem: str) -> SweepDir:
+    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname().split('.')[0]}-{os.getpid()}"
+    path = runs / name
+    path.mkdir(parents=True)
+    return SweepDir(path)

@@ -1,0 +1,63 @@
+"""Claiming an attempt: exactly one process may run it, whoever starts how many.
+
+The lease is taken before the claim is made, so that a claim without a lease means that its process is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from sweeper.errors import AttemptClaimed
+from sweeper.record.layout import AttemptDir
+from sweeper.record.lease import Lease, acquire
+
+
+def claim(attempt: AttemptDir) -> Lease:
+    """The lease of an attempt that nobody ran before, now claimed by this process.
+
+    Raises:
+        AttemptClaimed: somebody runs it, or has run it.
+    """
+    attempt.path.mkdir(parents=True, exist_ok=True)
+    lease = acquire(attempt.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
+    if lease is None:
+        message = f"{attempt.path}: is running elsewhere; this start of it ends here"
+        raise AttemptClaimed(message)
+    if not stake(attempt, process_identity(os.getpid())):
+        lease.release()
+        message = f"{attempt.path}: was started before; an attempt runs once"
+        raise AttemptClaimed(message)
+    return lease
+
+
+def stake(attempt: AttemptDir, owner: dict[str, object]) -> bool:
+    """Make the claim in somebody's name; False where it was made before. An empty owner fences the attempt off."""
+    try:
+        with attempt.claim.open("x") as file:
+            json.dump(owner, file)
+    except FileExistsError:
+        return False
+    return True
+
+
+def owner_of(attempt: AttemptDir) -> dict[str, object]:
+    """Who claimed the attempt, empty where nobody did."""
+    try:
+        owner = json.loads(attempt.claim.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def process_identity(pid: int) -> dict[str, object]:
+    """What tells a process from any later one with its pid: host, boot, and start in clock ticks; empty if it is gone."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Field 22 of proc(5) stat; the command in field 2 may hold anything, hence the last parenthesis.
+        start = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return {}
+    return {"pid": pid, "start": start, "boot": boot, "host": socket.gethostname()}

@@ -1,0 +1,203 @@
+"""The trial API: what a training script says, appended to the attempt's own directory.
+
+Under `sweeper run` the directory, parameters and seed come from the sweep. Alone, the script gets a new directory
+under `runs/` and the same record, written by the same functions.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from sweeper.errors import CheckpointError
+from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import AttemptDir, TrialDir
+from sweeper.record.trial import Facts
+from sweeper.worker import checkpoint
+from sweeper.worker.outbox import Outbox
+from sweeper.worker.watch import Rows, Watch
+
+if TYPE_CHECKING:
+    import torch
+
+TRIAL_DIR = "SWEEPER_TRIAL_DIR"
+ATTEMPT = "SWEEPER_ATTEMPT"
+
+
+class Trial:
+    """One run of a training script; made by `sweeper.trial()`."""
+
+    def __init__(self, facts: Facts, directory: TrialDir, attempt: AttemptDir, defaults: Mapping[str, object]) -> None:
+        self.params: Mapping[str, object] = {**defaults, **facts.params}
+        self.seed = facts.seed
+        self.dir: Path = directory.path
+        self.outbox = Outbox()
+        self.next_step = 0
+        self._facts = facts
+        self._attempt = attempt
+        self._checkpoints = directory.checkpoints
+        self._journal = JournalWriter(attempt.events)
+        self._watches: list[Watch] = []
+        self._saved_at = time.monotonic()
+        self._stop = threading.Event()
+        self._stop_seen = False
+        self._total_steps: int | None = None
+        self._last_step = -1
+
+    # ---- what a training script calls -----------------------------------------------------------------------------
+
+    def plan(self, *, total_steps: int, peak_lr: float | None = None) -> None:
+        """Say how many optimizer steps there will be, and the highest learning rate of the schedule."""
+        self._total_steps = total_steps
+        self.append(Plan(total_steps=total_steps, peak_lr=peak_lr))
+
+    def watch(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, every: int = 10, include_bias: bool = False
+    ) -> Watch:
+        """Watch gradients and updates at every `every`-th optimizer step, by hooks; call before the first step."""
+        rows = Rows(self._attempt.layers)
+        self._watches.append(Watch(model, optimizer, self, rows=rows, every=every, include_bias=include_bias))
+        return self._watches[-1]
+
+    def restore(self) -> dict[str, Any] | None:
+        """What `save` was given last, tensors on the CPU; None at a first start.
+
+        A damaged checkpoint is passed over for the one before it, and the record says so.
+        """
+        for path in checkpoint.checkpoints(self._checkpoints):
+            try:
+                state = checkpoint.load(path)
+            except CheckpointError as error:
+                self.append(Noted(text=str(error)))
+                continue
+            step = checkpoint.step_of(path)
+            self.append(Resumed(step=step), sync=True)
+            self.next_step = step + 1
+            return state
+        return None
+
+    def report(self, values: Mapping[str, float | torch.Tensor], *, step: int) -> None:
+        """Record scalars of an optimizer step, counted from 0; tensors (0-d) are welcome and nothing waits for them."""
+        self._last_step = max(self._last_step, step)
+        names = list(values)
+        tensors = [value for value in values.values() if hasattr(value, "detach")]
+
+        if not any(tensor.device.type != "cpu" for tensor in tensors):
+            floats = [float(value.detach() if hasattr(value, "detach") else value) for value in values.values()]
+            self.outbox.put(None, lambda _: self._metrics(step, names, floats))
+            return
+        import torch
+
+        device = next(tensor.device for tensor in tensors if tensor.device.type != "cpu")
+        stacked = torch.stack([_scalar(value).to(device, non_blocking=True) for value in values.values()])
+        self.outbox.put(stacked, lambda numbers: self._metrics(step, names, numbers))
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the loop is asked to end after the step at hand."""
+        self._stop_seen = self._stop_seen or self._stop.is_set()
+        return self._stop_seen
+
+    @property
+    def should_save(self) -> bool:
+        """Whether a checkpoint is due: by the sweep's cadence, or because of a stop."""
+        return self.should_stop or time.monotonic() - self._saved_at >= self._facts.checkpoint_every_s
+
+    def save(self, state: Mapping[str, Any], *, step: int) -> None:
+        """Checkpoint the state after `step`: tensors, numbers, strings, lists and dicts, for `restore`."""
+        self.outbox.flush()
+        path = checkpoint.save(self._checkpoints, state, step=step)
+        self.append(Checkpointed(step=step, file=path.name), sync=True)
+        self._saved_at = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Record something a person should know, once."""
+        self.append(Noted(text=text))
+
+    # ---- what sweeper itself calls --------------------------------------------------------------------------------
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event, stamped with the time."""
+        self._journal.append(replace(event, time=time.time()), sync=sync)
+
+    def stepped(self) -> None:
+        """Count an optimizer step."""
+        self.next_step += 1
+        self._last_step = max(self._last_step, self.next_step - 1)
+
+    def ask_to_stop(self, *_: int | FrameType | None) -> None:
+        """Ask the loop to end after the step at hand; a signal handler."""
+        self._stop.set()
+
+    def finish(self, error: BaseException | None) -> None:
+        """Write how the script left, and close the record."""
+        self.outbox.flush()
+        for watch in self._watches:
+            watch.close()
+        self.append(self._ending(error), sync=True)
+        self._journal.close()
+
+    def _ending(self, error: BaseException | None) -> Finished:
+        if isinstance(error, KeyboardInterrupt):
+            return Finished(outcome="stopped")
+        if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return Finished(outcome="failed", error=f"{type(error).__name__}: {error}"[:2000])
+        through = self._total_steps is not None and self._last_step + 1 >= self._total_steps
+        return Finished(outcome="stopped" if self._stop_seen and not through else "completed")
+
+    def _metrics(self, step: int, names: list[str], values: list[float]) -> None:
+        self.append(Metrics(step=step, values=dict(zip(names, values, strict=True))))
+
+
+@contextmanager
+def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
+    """Open this process's trial: under `sweeper run` the one it was started for, alone a new one under `runs/`.
+
+    Args:
+        defaults: parameters for what the sweep does not set.
+
+    Within it SIGTERM asks the loop to stop (`should_stop`); the previous handler is put back afterwards.
+    """
+    directory, attempt, facts, ended = _place(defaults or {})
+    opened = Trial(facts, directory, attempt, defaults or {})
+    opened.append(Started(pid=os.getpid(), host=socket.gethostname()), sync=True)
+    main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, opened.ask_to_stop) if main else None
+    try:
+        yield opened
+    except BaseException as error:
+        opened.finish(error)
+        ended(1)
+        raise
+    else:
+        opened.finish(None)
+        ended(0)
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Any]:
+    if TRIAL_DIR in os.environ:
+        directory = TrialDir(Path(os.environ[TRIAL_DIR]))
+        return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
+    from sweeper.worker import alone
+
+    return alone.place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+
+
+def _scalar(value: float | torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.as_tensor(value, dtype=torch.float32).detach().reshape(())

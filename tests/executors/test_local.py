@@ -1,0 +1,235 @@
+"""The local executor and its shim, with real processes and real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import sweeper
+from sweeper.executors.executor import Slot
+from sweeper.executors.local import LocalExecutor, local_slots
+from sweeper.record.events import Exit
+from sweeper.record.layout import AttemptDir, TrialDir, write_json
+from sweeper.record.trial import read_exit
+from sweeper.worker.claim import owner_of, stake
+
+SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
+PATIENCE_S = 20.0
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialDir:
+    monkeypatch.setenv("PYTHONPATH", str(Path(sweeper.__file__).parents[1]))
+    directory = TrialDir(tmp_path / "a [run] with ünïcode" / "0000")
+    directory.path.mkdir(parents=True)
+    facts = {"number": 0, "configuration": 0, "seed": 0, "params": {}, "shown": {}, "command": [], "metric": "m"}
+    write_json(directory.facts, {**facts, "maximize": True})
+    return directory
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    yield LocalExecutor([SLOT])
+
+
+def launch(executor: LocalExecutor, trial: TrialDir, code: str, attempt: int = 1) -> AttemptDir:
+    executor.launch(trial, attempt, [sys.executable, "-c", code], SLOT)
+    return trial.attempt(attempt)
+
+
+def ended(executor: LocalExecutor, attempt: AttemptDir) -> Exit:
+    until(lambda: not executor.is_alive(attempt))
+    exit_ = read_exit(attempt)
+    assert exit_ is not None
+    return exit_
+
+
+def running(attempt: AttemptDir, word: bytes = b"ready") -> None:
+    until(lambda: attempt.output.exists() and word in attempt.output.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("pass", (0, None, "")),
+        ("raise SystemExit(3)", (3, None, "error")),
+        ("import os; os.kill(os.getpid(), 9)", (None, 9, "killed")),
+    ],
+)
+def test_the_end_of_a_worker_is_on_the_record(
+    executor: LocalExecutor, trial: TrialDir, code: str, expected: tuple[int | None, int | None, str]
+) -> None:
+    exit_ = ended(executor, launch(executor, trial, code))
+    assert (exit_.code, exit_.signal, exit_.cause) == expected
+    assert exit_.peak_memory_mb > 1
+
+
+def test_a_command_that_does_not_exist_is_said_in_the_output(executor: LocalExecutor, trial: TrialDir) -> None:
+    executor.launch(trial, 1, ["/no/such/command"], SLOT)
+    assert ended(executor, trial.attempt(1)).code == 127
+    assert b"/no/such/command: cannot be started" in trial.attempt(1).output.read_bytes()
+
+
+def test_output_is_kept_from_the_first_byte_and_the_environment_names_the_trial(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    attempt = launch(
+        executor, trial, "import os; print(os.environ['SWEEPER_TRIAL_DIR'], os.environ['OMP_NUM_THREADS'])"
+    )
+    ended(executor, attempt)
+    assert attempt.output.read_text() == f"{trial.path} 1\n"
+
+
+def test_a_stop_is_handed_to_the_worker(executor: LocalExecutor, trial: TrialDir) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    executor.stop(attempt)
+    assert ended(executor, attempt).code == 5
+
+
+def test_a_stop_before_the_worker_listens_ends_it(executor: LocalExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial, "import time; time.sleep(60)")
+    until(lambda: attempt.claim.exists())
+    executor.stop(attempt)
+    assert ended(executor, attempt).signal == signal.SIGTERM
+
+
+def test_a_kill_ends_a_worker_that_ignores_a_stop_and_all_its_children(
+    executor: LocalExecutor, trial: TrialDir, tmp_path: Path
+) -> None:
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "sleep = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]\n"
+        "print(*[child.pid for child in children], 'ready', flush=True)\ntime.sleep(60)"
+    )
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    pids = [int(word) for word in attempt.output.read_text().split()[:-1]]
+    executor.stop(attempt)
+    executor.kill(attempt)
+    assert ended(executor, attempt).signal == signal.SIGKILL
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_what_a_worker_leaves_behind_is_ended_with_it(executor: LocalExecutor, trial: TrialDir) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print(child.pid)"
+    )
+    attempt = launch(executor, trial, code)
+    assert ended(executor, attempt).code == 0
+    assert not Path(f"/proc/{attempt.output.read_text().strip()}").exists()
+
+
+def test_an_attempt_runs_once(executor: LocalExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial, "print('once')")
+    ended(executor, attempt)
+    other = LocalExecutor([SLOT])
+    launch(other, trial, "print('twice')")
+    until(lambda: not other.is_alive(attempt))
+    text = attempt.output.read_text()
+    assert "once" in text
+    assert "twice" not in text
+    assert "an attempt runs once" in text
+
+
+def test_an_attempt_that_runs_is_not_started_again(executor: LocalExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
+    running(attempt)
+    shim = subprocess.run(
+        [sys.executable, "-m", "sweeper.worker.shim", str(trial.path), "1", "true"], capture_output=True, text=True
+    )
+    assert shim.returncode == os.EX_TEMPFAIL
+    assert "is running elsewhere" in shim.stderr
+    executor.stop(attempt)
+    ended(executor, attempt)
+
+
+def test_a_worker_whose_shim_was_killed_still_counts_as_alive_and_can_be_killed(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
+    running(attempt)
+    os.kill(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
+    executor._shims[attempt.path].wait()
+    assert executor.is_alive(attempt)
+    executor.kill(attempt)
+    until(lambda: not executor.is_alive(attempt))
+    assert read_exit(attempt) is None
+
+
+def test_another_orchestrator_takes_over(executor: LocalExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
+    running(attempt)
+    later = LocalExecutor([SLOT])
+    assert later.is_alive(attempt)
+    later.stop(attempt)
+    assert ended(executor, attempt).signal == signal.SIGTERM
+
+
+def test_an_attempt_that_was_never_claimed_is_fenced_off(trial: TrialDir) -> None:
+    attempt = trial.attempt(1)
+    attempt.path.mkdir(parents=True)
+    assert not LocalExecutor([SLOT]).is_alive(attempt)
+    late = subprocess.run(
+        [sys.executable, "-m", "sweeper.worker.shim", str(trial.path), "1", "true"], capture_output=True, text=True
+    )
+    assert late.returncode == os.EX_TEMPFAIL
+
+
+def test_no_stranger_is_signalled(trial: TrialDir) -> None:
+    attempt = trial.attempt(1)
+    attempt.path.mkdir(parents=True)
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        stake(attempt, {"pid": stranger.pid, "start": 1, "boot": "another", "host": "here"})
+        later = LocalExecutor([SLOT])
+        later.stop(attempt)
+        later.kill(attempt)
+        time.sleep(0.2)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "environment"),
+    [
+        ({"devices": [], "cores": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "1"}),
+        ({"devices": [], "cores": 8, "workers": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
+        ({"devices": [], "cores": 8, "cpus": 4}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
+        ({"devices": [], "cores": 1, "cpus": 4}, ["cpu 0"], {"OMP_NUM_THREADS": "1"}),
+        ({"devices": ["GPU-a", "GPU-b"], "cores": 8}, ["gpu 0", "gpu 1"], {"CUDA_VISIBLE_DEVICES": "GPU-a"}),
+        ({"devices": ["GPU-a", "GPU-b"], "cores": 8, "workers": 1}, ["gpu 0"], {"OMP_NUM_THREADS": "8"}),
+        ({"devices": ["a", "b", "c"], "cores": 8, "gpus": 2}, ["gpu 0+1"], {"CUDA_VISIBLE_DEVICES": "a,b"}),
+        ({"devices": ["a"], "cores": 2, "gpus": 0}, ["cpu 0", "cpu 1"], {"CUDA_VISIBLE_DEVICES": ""}),
+    ],
+)
+def test_slots_follow_the_machine(given: dict[str, object], names: list[str], environment: dict[str, str]) -> None:
+    arguments = {"workers": None, "gpus": None, "cpus": None} | given
+    slots = local_slots(**arguments)  # type: ignore[arg-type]  # a table of cases
+    assert [slot.name for slot in slots] == names
+    assert environment.items() <= slots[0].environment.items()

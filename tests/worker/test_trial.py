@@ -1,0 +1,156 @@
+"""The trial API: what a script says stands in the record, and what it saved it gets back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import sweeper
+from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Resumed
+from sweeper.record.fold import State
+from sweeper.record.journal import read_journal
+from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.record.trial import read_trial
+from sweeper.worker.checkpoint import checkpoints
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialDir:
+    """A trial directory as an orchestrator makes it, and the environment as its shim does."""
+    trial = TrialDir(tmp_path / "an odd näme" / "0000")
+    for number in (1, 2):
+        trial.attempt(number).path.mkdir(parents=True)
+    facts = {"number": 0, "configuration": 0, "seed": 7, "params": {"lr": 0.5}, "shown": {}, "command": []}
+    write_json(trial.facts, {**facts, "metric": "acc", "maximize": True, "checkpoint_every_s": 3600.0})
+    monkeypatch.setenv("SWEEPER_TRIAL_DIR", str(trial.path))
+    monkeypatch.setenv("SWEEPER_ATTEMPT", "1")
+    return trial
+
+
+def test_parameters_of_the_sweep_stand_before_defaults(directory: TrialDir) -> None:
+    with sweeper.trial(defaults={"lr": 0.1, "width": 3}) as trial:
+        assert trial.params == {"lr": 0.5, "width": 3}
+        assert trial.seed == 7
+
+
+def test_reports_take_floats_and_tensors(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        trial.report({"a": 1, "b": torch.tensor(2.5, requires_grad=True), "c": float("nan")}, step=3)
+    (metrics,) = [e for e in read_journal(directory.attempt(1).events) if isinstance(e, Metrics)]
+    assert (metrics.step, metrics.values["a"], metrics.values["b"]) == (3, 1.0, 2.5)
+    assert metrics.values["c"] != metrics.values["c"]
+
+
+def test_what_was_saved_is_restored(directory: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sweeper.trial() as trial:
+        assert trial.restore() is None
+        trial.save({"weights": torch.arange(3), "epoch": 2, "order": [1, 2]}, step=11)
+    monkeypatch.setenv("SWEEPER_ATTEMPT", "2")
+    with sweeper.trial() as trial:
+        state = trial.restore()
+        assert state is not None
+        assert state["weights"].tolist() == [0, 1, 2]
+        assert (state["epoch"], state["order"]) == (2, [1, 2])
+        assert trial.next_step == 12
+    assert Resumed in {type(event) for event in read_journal(directory.attempt(2).events)}
+
+
+def test_the_newest_two_checkpoints_are_kept(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        for step in (5, 10, 15):
+            trial.save({"step": step}, step=step)
+    assert [path.name.split(".")[0] for path in checkpoints(directory.checkpoints)] == [
+        "step-000000015",
+        "step-000000010",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_it_is_said(
+    directory: TrialDir, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    with sweeper.trial() as trial:
+        trial.save({"step": 5, "weights": torch.ones(100)}, step=5)
+        trial.save({"step": 9, "weights": torch.ones(100)}, step=9)
+    newest = checkpoints(directory.checkpoints)[0]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes({"flip": bytes(data), "truncate": bytes(data[:-20]), "empty": b""}[damage])
+    monkeypatch.setenv("SWEEPER_ATTEMPT", "2")
+    with sweeper.trial() as trial:
+        state = trial.restore()
+    assert state is not None
+    assert state["step"] == 5
+    notes = [event.text for event in read_journal(directory.attempt(2).events) if isinstance(event, Noted)]
+    assert "truncated or altered" in notes[0]
+
+
+def test_a_save_is_announced_only_when_it_is_on_disk(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        trial.save({"step": 5}, step=5)
+    (event,) = [e for e in read_journal(directory.attempt(1).events) if isinstance(e, Checkpointed)]
+    assert (directory.checkpoints / event.file).exists()
+
+
+def outcome(directory: TrialDir) -> Finished:
+    (event,) = [e for e in read_journal(directory.attempt(1).events) if isinstance(e, Finished)]
+    return event
+
+
+def test_sigterm_asks_the_loop_to_stop(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        assert not trial.should_stop
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert trial.should_stop
+        assert trial.should_save
+    assert outcome(directory).outcome == "stopped"
+
+
+def test_a_stop_after_the_last_step_is_a_completed_run(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        trial.plan(total_steps=3)
+        trial.report({"a": 1.0}, step=2)
+        trial.ask_to_stop()
+        assert trial.should_stop
+    assert outcome(directory).outcome == "completed"
+
+
+def test_a_stop_that_the_script_never_looked_at_did_not_stop_it(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        trial.ask_to_stop()
+    assert outcome(directory).outcome == "completed"
+
+
+def test_an_exception_is_on_the_record_and_goes_on_its_way(directory: TrialDir) -> None:
+    with pytest.raises(ValueError, match="too hot"), sweeper.trial():
+        raise ValueError("too hot")
+    assert outcome(directory) == Finished(time=outcome(directory).time, outcome="failed", error="ValueError: too hot")
+
+
+def test_the_handler_of_the_caller_is_put_back(directory: TrialDir) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with sweeper.trial():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_script_alone_gets_a_run_with_the_same_record(tmp_path: Path) -> None:
+    script = tmp_path / "my script.py"
+    script.write_text(
+        "import sweeper\nwith sweeper.trial(defaults={'lr': 1e-3}) as trial:\n    trial.report({'loss': 1.0}, step=0)\n"
+    )
+    root = Path(sweeper.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    trial = read_trial(SweepDir(run).trial(0))
+    assert trial.state is State.COMPLETE
+    assert trial.progress.metrics["loss"].last == 1.0
+    assert trial.facts.params == {"lr": 1e-3}
