@@ -1,14 +1,14 @@
 """The tree of errors: one leaf for each thing a caller would do next.
 
-    SweeperError            anything sweeper says no to; the command line prints it and exits, no traceback
-      UsageError            the command is wrong: call it differently            (exit 2)
-        SpecError           the sweep file is wrong: mend the file               (exit 2)
-        SpecChanged         the file no longer fits the run: rename, or undo     (exit 2)
-      RunBusy               another orchestrator holds the run: wait, or stop it (exit 2)
-      RecordError           a record cannot be read: look at the named file      (exit 2)
-      AttemptClaimed        this attempt was started before: do not run it again
-      DataUnavailable       a data source cannot be had: use the next one
-      CheckpointError       a checkpoint cannot be used: use the one before it
+SweeperError            anything sweeper says no to; the command line prints it and exits, no traceback
+  UsageError            the command is wrong: call it differently            (exit 2)
+    SpecError           the sweep file is wrong: mend the file               (exit 2)
+    SpecChanged         the file no longer fits the run: rename, or undo     (exit 2)
+  RunBusy               another orchestrator holds the run: wait, or stop it (exit 2)
+  RecordError           a record cannot be read: look at the named file      (exit 2)
+  AttemptClaimed        this attempt was started before: do not run it again
+  DataUnavailable       a data source cannot be had: use the next one
+  CheckpointError       a checkpoint cannot be used: use the one before it
 """
 
 from __future__ import annotations

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeper.executors.executor import Slot
-from sweeper.record.layout import AttemptDir, TrialDir
+from sweeper.record.claim import owner_of, process_identity, stake
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.lease import is_held
-from sweeper.worker.claim import owner_of, process_identity, stake
-from sweeper.worker.trial import ATTEMPT, TRIAL_DIR
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -46,11 +45,11 @@ class LocalExecutor:
 
     def stop(self, attempt: AttemptDir) -> None:
         """SIGTERM to the shim, which hands it to the worker."""
-        self._signal_shim(attempt)
+        self._signal_shim(attempt, signal.SIGTERM)
 
     def kill(self, attempt: AttemptDir) -> None:
-        """SIGTERM to the shim once more, at which it kills; where the shim is gone, SIGKILL to all that it left."""
-        if not self._signal_shim(attempt):
+        """SIGQUIT to the shim, which kills; where the shim is gone, SIGKILL to all that it left."""
+        if not self._signal_shim(attempt, signal.SIGQUIT):
             kill_marked(attempt)
 
     def is_alive(self, attempt: AttemptDir) -> bool:
@@ -69,13 +68,13 @@ class LocalExecutor:
     def fetch(self, trial: TrialDir) -> None:
         """The record is on this disk already."""
 
-    def _signal_shim(self, attempt: AttemptDir) -> bool:
-        """SIGTERM to the attempt's shim; False where it is gone. Nobody else's process is ever signalled."""
+    def _signal_shim(self, attempt: AttemptDir, number: signal.Signals) -> bool:
+        """A signal to the attempt's shim; False where it is gone. Nobody else's process is ever signalled."""
         shim = self._shims.get(attempt.path)
         if shim is not None:
-            shim.send_signal(signal.SIGTERM)  # ours to reap, so the pid is still its own
+            shim.send_signal(number)  # ours to reap, so the pid is still its own
             return shim.poll() is None
-        return _signal_owner(owner_of(attempt))
+        return _signal_owner(owner_of(attempt), number)
 
 
 def local_slots(
@@ -114,12 +113,12 @@ def kill_marked(attempt: AttemptDir) -> None:
                 os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
-def _threads(count: int) -> Mapping[str, str]:
+def _threads(count: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(count)) | {"TOKENIZERS_PARALLELISM": "false"}
 
 
-def _signal_owner(owner: Mapping[str, object]) -> bool:
-    """SIGTERM to the process that made a claim, if it is still that process (pidfd_open(2) closes the race)."""
+def _signal_owner(owner: Mapping[str, object], number: signal.Signals) -> bool:
+    """A signal to the process that made a claim, if it is still that process (pidfd_open(2) closes the race)."""
     pid = owner.get("pid")
     if not isinstance(pid, int):
         return False
@@ -130,7 +129,7 @@ def _signal_owner(owner: Mapping[str, object]) -> bool:
     try:
         if process_identity(pid) != owner:
             return False
-        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         return False
     finally:

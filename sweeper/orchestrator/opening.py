@@ -150,8 +150,10 @@ def _prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they were asked for above
         process.stdin.write(json.dumps(asked))
         process.stdin.close()
-        said = [line.rstrip() for line in process.stderr if not say(line.rstrip())]
+        said = [line.rstrip() for line in process.stderr]
         answer = process.stdout.read()
+    for line in said:
+        say(line)
     if process.returncode:
         message = f"the data of {spec.trainer} could not be prepared:\n" + "\n".join(said[-20:])
         raise DataUnavailable(message)

@@ -54,11 +54,17 @@ def _packages() -> dict[str, str]:
 
 def _git(folder: Path, *arguments: str) -> str:
     """What git says, empty where there is no git or no repository. Binary files appear by name only."""
-    if shutil.which("git") is None:
+    git = shutil.which("git")
+    if git is None:
         return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, errors="replace", timeout=20
+            [git, "-C", str(folder), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
         )
     except subprocess.TimeoutExpired:
         return ""

@@ -3,7 +3,7 @@
 Rules of the format:
 1. One event a line: ``{"event": "Metrics", "time": 1.5, "step": 3, "values": {"loss": "nan"}}``.
 2. ``time`` is the writer's wall clock in seconds since the epoch; nothing is decided by it.
-3. NaN and the infinities are the strings ``"nan"``, ``"inf"``, ``"-inf"``: they are evidence, and JSON has no word for them.
+3. NaN and the infinities are the strings ``"nan"``, ``"inf"``, ``"-inf"``: evidence that JSON has no word for.
 4. A reader skips event names and keys that it does not know, so that an older reader survives a newer writer.
 """
 
@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 FORMAT = 1
 
@@ -260,7 +261,8 @@ def _explicit(value: object) -> object:
 
 def _build(kind: type[Event], body: Mapping[str, object]) -> Event:
     readers = _READERS[kind]
-    return kind(**{name: readers[name](body[name]) for name in readers if name in body})
+    values: dict[str, Any] = {name: readers[name](body[name]) for name in readers if name in body}
+    return kind(**values)
 
 
 def _number(value: object) -> float:

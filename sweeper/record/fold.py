@@ -159,24 +159,21 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
     """The control state after all events; the first of two for the same attempt stands."""
     control = control or Control()
     for event in events:
-        name = _CONTROL_FIELDS.get(type(event))
-        if name is not None:
-            known: Mapping[int, Event] = getattr(control, name)
-            attempt: int = event.attempt  # type: ignore[attr-defined]  # every class of _CONTROL_FIELDS has one
-            control = replace(control, **{name: {attempt: event, **known}})
+        match event:
+            case Launched():
+                control = replace(control, launched={event.attempt: event, **control.launched})
+            case StopRequested():
+                control = replace(control, stops={event.attempt: event, **control.stops})
+            case KillSent():
+                control = replace(control, killed={event.attempt: event, **control.killed})
+            case Lost():
+                control = replace(control, lost={event.attempt: event, **control.lost})
+            case RetryGranted():
+                control = replace(control, retries={event.attempt: event, **control.retries})
     return control
 
 
-_CONTROL_FIELDS: Mapping[type[Event], str] = {
-    Launched: "launched",
-    StopRequested: "stops",
-    KillSent: "killed",
-    Lost: "lost",
-    RetryGranted: "retries",
-}
-
-
-def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> State:  # noqa: PLR0911 - a table
+def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> State:
     """The state of a trial, by the table at the head of this module."""
     attempt = control.attempt
     if attempt == 0:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from sweeper.errors import RecordError
 
+TRIAL_DIR = "SWEEPER_TRIAL_DIR"
+ATTEMPT = "SWEEPER_ATTEMPT"
+"""In the environment of every process of an attempt: the trial's directory, and the attempt's number."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptDir:

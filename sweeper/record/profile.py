@@ -22,6 +22,8 @@ STATISTICS = (
 )
 FEWEST_LAYERS = 4
 WIDEST_END = 8
+LARGEST_EXPONENT = 709.0
+"""math.exp overflows above it."""
 
 
 def depth_profile(norms: Sequence[float], sizes: Sequence[int], layer_of: Sequence[int], layers: int) -> list[float]:
@@ -50,7 +52,7 @@ def reach(profile: Sequence[float]) -> float:
     first, last = _log_mean(profile[:width]), _log_mean(profile[-width:])
     if math.isnan(first) or math.isnan(last) or first == last == -math.inf:
         return math.nan
-    return math.inf if first - last > 700 else math.exp(first - last)  # exp overflows above 709
+    return math.inf if first - last > LARGEST_EXPONENT else math.exp(first - last)
 
 
 def median(values: Sequence[float]) -> float:

@@ -220,9 +220,13 @@ def read_row(attempt: AttemptDir, row: int, width: int) -> array.array[float] | 
     return values
 
 
+PLAINLY_WRITTEN = (1e-3, 1e6)
+"""Magnitudes between these are written without an exponent."""
+
+
 def spelled(value: object) -> str:
     """A parameter value as a person would write it: 3e-4, not 0.0003."""
-    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 1e6:
+    if isinstance(value, float) and value and not PLAINLY_WRITTEN[0] <= abs(value) < PLAINLY_WRITTEN[1]:
         mantissa, exponent = f"{value:e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:g}" if isinstance(value, float) else str(value)

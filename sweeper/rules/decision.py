@@ -33,16 +33,19 @@ class Decision:
 
 
 class Rule(Protocol):
-    """A reducer over one trial's history. It does no I/O and reads no clock: live and replayed verdicts are equal."""
+    """A reducer over one trial's history. It does no I/O and reads no clock: live and replayed verdicts are equal.
+
+    A rule's state is its own affair; nobody else looks into it.
+    """
 
     @property
     def name(self) -> str:
         """The rule's name in a sweep file."""
 
-    def start(self) -> Any:
+    def start(self) -> Any:  # noqa: ANN401 - each rule has a state of its own
         """The state before the first event."""
 
-    def step(self, state: Any, event: Event) -> tuple[Any, Decision | None]:
+    def step(self, state: Any, event: Event) -> tuple[Any, Decision | None]:  # noqa: ANN401 - as above
         """The state after one more event, and the decision it leads to; None means: go on."""
 
 

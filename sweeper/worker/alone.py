@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from sweeper.record.claim import claim
 from sweeper.record.events import Exit, Launched, encode
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, write_atomically, write_json
 from sweeper.record.trial import Facts
-from sweeper.worker.claim import claim
 
 
 def place(

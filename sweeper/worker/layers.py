@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,7 @@ class ForwardOrder:
         position = {name: index for index, name in enumerate(order)}
         return order, [position.get(owner, -1) for owner in owners]
 
-    def _meets(self, name: str) -> Any:
+    def _meets(self, name: str) -> Callable[..., None]:
         def meet(*_: Any) -> None:
             if name not in self._met:
                 self._met.append(name)

@@ -1,8 +1,8 @@
 """The shim: `python -m sweeper.worker.shim TRIAL ATTEMPT COMMAND...`, the parent of one attempt's worker.
 
 Only a parent can wait for a process, and the orchestrator may die before its workers. So the shim claims the attempt,
-starts the worker, hands on the first SIGTERM, kills every descendant at the second, reaps them all, and writes how the
-worker ended. It is the leader of a session of its own, and a sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER): what the
+starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
+merged with the first), reaps them, and writes how the worker ended. It is the leader of a session of its own, and a sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER): what the
 worker leaves behind, in whatever session, becomes the shim's child.
 """
 
@@ -20,12 +20,12 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper.errors import AttemptClaimed
-from sweeper.record.layout import TrialDir
+from sweeper.record.claim import claim
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
-from sweeper.worker.claim import claim
-from sweeper.worker.trial import ATTEMPT, TRIAL_DIR
 
 PR_SET_CHILD_SUBREAPER = 36
+STOP, KILL = signal.SIGTERM, signal.SIGQUIT
 NOT_FOUND = 127
 LEFTOVERS_S = 10.0
 
@@ -34,9 +34,10 @@ class Shim:
     """One attempt's worker, from start to end."""
 
     def __init__(self) -> None:
-        self._pid = 0
-        self._asked = 0
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._worker = 0
+        self._asked: set[int] = set()
+        signal.signal(STOP, self._on_signal)
+        signal.signal(KILL, self._on_signal)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
         """Start the worker and reap until it has ended; returns its wait status.
@@ -45,26 +46,26 @@ class Shim:
             OSError: the command cannot be started.
         """
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[lease_fd])
-        self._pid = worker.pid
-        if self._asked:  # while there was no worker yet to hand it to
-            self._hand_on()
+        self._worker = worker.pid
+        self._hand_on()  # what was asked while there was no worker yet
         while True:
             pid, status = os.waitpid(-1, 0)
             if pid == worker.pid:
                 worker.returncode = os.waitstatus_to_exitcode(status)  # reaped here, so Popen must not try
                 return status
 
-    def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
-        """Hand the first SIGTERM to the worker; at the second kill it and all its descendants."""
-        self._asked += 1
-        if self._asked > 1:
-            kill_descendants()
-        elif self._pid:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._asked.add(number)
+        if self._worker:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGTERM)
+        """A stop goes to the worker; a kill ends it and all its descendants."""
+        if KILL in self._asked:
+            kill_descendants()
+        elif STOP in self._asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._worker, signal.SIGTERM)
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ def gradient_statistics(gradients: Sequence[torch.Tensor | None]) -> torch.Tenso
     return full
 
 
-def update_statistics(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> torch.Tensor:
+def update_statistics(before: list[torch.Tensor], after: list[torch.Tensor]) -> torch.Tensor:
     """Euclidean norm of each tensor before the step, and of what the step changed; float32, shape (2, tensors).
 
     `before` is overwritten with the difference: it is a copy made for this, and the next one would be as large.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.errors import CheckpointError
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import AttemptDir, TrialDir
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.trial import Facts
 from sweeper.worker import checkpoint
 from sweeper.worker.outbox import Outbox
@@ -30,10 +30,6 @@ from sweeper.worker.watch import Rows, Watch
 
 if TYPE_CHECKING:
     import torch
-
-TRIAL_DIR = "SWEEPER_TRIAL_DIR"
-ATTEMPT = "SWEEPER_ATTEMPT"
-
 
 class Trial:
     """One run of a training script; made by `sweeper.trial()`."""
@@ -91,15 +87,13 @@ class Trial:
         """Record scalars of an optimizer step, counted from 0; tensors (0-d) are welcome and nothing waits for them."""
         self._last_step = max(self._last_step, step)
         names = list(values)
-        tensors = [value for value in values.values() if hasattr(value, "detach")]
-
-        if not any(tensor.device.type != "cpu" for tensor in tensors):
-            floats = [float(value.detach() if hasattr(value, "detach") else value) for value in values.values()]
-            self.outbox.put(None, lambda _: self._metrics(step, names, floats))
+        device = next((d for value in values.values() if (d := _accelerator_of(value)) is not None), None)
+        if device is None:
+            numbers = [float(value.detach() if hasattr(value, "detach") else value) for value in values.values()]
+            self.outbox.put(None, lambda _: self._metrics(step, names, numbers))
             return
         import torch
 
-        device = next(tensor.device for tensor in tensors if tensor.device.type != "cpu")
         stacked = torch.stack([_scalar(value).to(device, non_blocking=True) for value in values.values()])
         self.outbox.put(stacked, lambda numbers: self._metrics(step, names, numbers))
 
@@ -195,6 +189,12 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
     from sweeper.worker import alone
 
     return alone.place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+
+
+def _accelerator_of(value: float | torch.Tensor) -> torch.device | None:
+    """The device of a tensor whose value would have to be waited for."""
+    device: torch.device | None = getattr(value, "device", None)
+    return None if device is None or device.type == "cpu" else device
 
 
 def _scalar(value: float | torch.Tensor) -> torch.Tensor:

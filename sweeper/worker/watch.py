@@ -41,7 +41,7 @@ class Host(Protocol):
 class Watch:
     """Watches a model through its optimizer; made by `Trial.watch`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is watched, for whom, and how
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -191,5 +191,3 @@ class Rows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-

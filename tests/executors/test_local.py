@@ -14,11 +14,11 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, local_slots
+from sweeper.executors.local import LocalExecutor, kill_marked, local_slots
+from sweeper.record.claim import owner_of, stake
 from sweeper.record.events import Exit
 from sweeper.record.layout import AttemptDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
-from sweeper.worker.claim import owner_of, stake
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
 PATIENCE_S = 20.0
@@ -42,8 +42,15 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialDir:
 
 
 @pytest.fixture
-def executor() -> Iterator[LocalExecutor]:
-    yield LocalExecutor([SLOT])
+def executor() -> LocalExecutor:
+    return LocalExecutor([SLOT])
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left_behind(trial: TrialDir) -> Iterator[None]:
+    yield
+    for attempt in trial.attempts():
+        kill_marked(attempt)
 
 
 def launch(executor: LocalExecutor, trial: TrialDir, code: str, attempt: int = 1) -> AttemptDir:
@@ -108,7 +115,7 @@ def test_a_stop_is_handed_to_the_worker(executor: LocalExecutor, trial: TrialDir
 
 def test_a_stop_before_the_worker_listens_ends_it(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; time.sleep(60)")
-    until(lambda: attempt.claim.exists())
+    until(attempt.claim.exists)
     executor.stop(attempt)
     assert ended(executor, attempt).signal == signal.SIGTERM
 

@@ -17,9 +17,7 @@ DECISION = Decision(rule="stalled", step=100, reason="because", evidence={"reach
 
 
 def trial(number: int, *control: Event, code: int | None = None) -> Trial:
-    facts = Facts(
-        number=number, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True
-    )
+    facts = Facts(number=number, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
     exits = {} if code is None else {1: Exit(attempt=1, code=code, signal=None, cause="", peak_memory_mb=1)}
     return Trial(directory=TrialDir(Path(f"{number:04d}")), facts=facts, control=control_of(control), exits=exits)
 

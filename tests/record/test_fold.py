@@ -81,9 +81,7 @@ def killed(count: int) -> dict[int, Exit]:
         ([*launches(4), RetryGranted(attempt=3)], [], killed(4), State.WAITING),
     ],
 )
-def test_state_by_the_table(
-    control: list[Event], history: list[Event], exits: dict[int, Exit], state: State
-) -> None:
+def test_state_by_the_table(control: list[Event], history: list[Event], exits: dict[int, Exit], state: State) -> None:
     assert state_of(control_of(control), fold(history), exits) is state
 
 

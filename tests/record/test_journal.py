@@ -37,13 +37,13 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Resumed, step=steps),
     st.builds(Plan, total_steps=steps, peak_lr=st.none() | numbers),
     st.builds(Metrics, step=steps, values=st.dictionaries(texts, numbers, max_size=3)),
-    st.builds(
-        Observation, step=steps, row=steps, reach=numbers, update_ratio=numbers, learning_rate=numbers
-    ),
+    st.builds(Observation, step=steps, row=steps, reach=numbers, update_ratio=numbers, learning_rate=numbers),
     st.builds(Noted, text=texts),
     st.builds(Finished, outcome=st.sampled_from(["completed", "stopped", "failed"]), error=texts),
     st.builds(Launched, attempt=steps, slot=texts),
-    st.builds(StopRequested, attempt=steps, cause=texts, decision=st.none() | st.dictionaries(texts, texts, max_size=2)),
+    st.builds(
+        StopRequested, attempt=steps, cause=texts, decision=st.none() | st.dictionaries(texts, texts, max_size=2)
+    ),
     st.builds(Exit, attempt=steps, code=st.none() | steps, signal=st.none(), cause=texts, peak_memory_mb=numbers),
 )
 
@@ -87,7 +87,9 @@ def test_what_is_no_event_is_a_value_error(line: bytes) -> None:
 
 
 @given(st.lists(events, min_size=1, max_size=5), st.data())
-def test_truncation_hides_no_complete_record_and_the_next_append_heals(written: list[Event], data: st.DataObject) -> None:
+def test_truncation_hides_no_complete_record_and_the_next_append_heals(
+    written: list[Event], data: st.DataObject
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         lines = [encode(event) for event in written]
@@ -126,7 +128,9 @@ def test_a_line_that_is_no_event_is_counted_and_passed_over(tmp_path: Path) -> N
     assert reader.damaged == 1
 
 
-def test_a_full_disk_tears_one_line_and_the_next_append_heals_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_tears_one_line_and_the_next_append_heals_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "events.jsonl"
     write = os.write
     with JournalWriter(path) as journal:

@@ -146,9 +146,7 @@ def test_a_script_alone_gets_a_run_with_the_same_record(tmp_path: Path) -> None:
         "import sweeper\nwith sweeper.trial(defaults={'lr': 1e-3}) as trial:\n    trial.report({'loss': 1.0}, step=0)\n"
     )
     root = Path(sweeper.__file__).parents[1]
-    subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(root)}
-    )
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(root)})
     (run,) = (tmp_path / "runs").iterdir()
     trial = read_trial(SweepDir(run).trial(0))
     assert trial.state is State.COMPLETE

@@ -36,7 +36,8 @@ class Deep(nn.Module):
         hidden = self.norm(self.first(self.embedding(tokens)))
         for layer in self.middle:
             hidden = torch.tanh(layer(hidden))
-        return self.last(hidden) + self.tied(hidden)[..., :3]
+        out: torch.Tensor = self.last(hidden) + self.tied(hidden)[..., :3]
+        return out
 
 
 def attempt_of(folder: Path) -> AttemptDir:
@@ -120,8 +121,9 @@ def test_reach_is_that_of_the_profile(here: Path) -> None:
 
 
 def test_a_tensor_that_starts_at_zero_has_no_ratio_and_is_named(here: Path) -> None:
-    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(4)])
-    nn.init.zeros_(model[3].weight)
+    layers = [nn.Linear(4, 4) for _ in range(4)]
+    nn.init.zeros_(layers[3].weight)
+    model = nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with sweeper.trial() as trial:
         trial.watch(model, optimizer, every=1)
@@ -137,7 +139,7 @@ def test_a_tensor_that_starts_at_zero_has_no_ratio_and_is_named(here: Path) -> N
 
 def test_frozen_tensors_are_named_and_not_watched(here: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    model[0].weight.requires_grad_(requires_grad=False)
+    next(model.parameters()).requires_grad = False
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with sweeper.trial() as trial:
         trial.watch(model, optimizer, every=1)
@@ -168,7 +170,8 @@ def test_a_module_that_is_never_called_itself_follows_its_predecessor(here: Path
             self.out = nn.Linear(8, 1)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.out(self.attention(x, x, x)[0])
+            out: torch.Tensor = self.out(self.attention(x, x, x)[0])
+            return out
 
     model = Attention()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -53,7 +53,7 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
 
 
 def process_identity(pid: int) -> dict[str, object]:
-    """What tells a process from any later one with its pid: host, boot, and start in clock ticks; empty if it is gone."""
+    """What tells a process from a later one with its pid: host, boot, start in clock ticks; empty if it is gone."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         # Field 22 of proc(5) stat; the command in field 2 may hold anything, hence the last parenthesis.

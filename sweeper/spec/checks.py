@@ -1,0 +1,156 @@
+"""What several keys of a sweep must satisfy together, looked at even where single keys are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sweeper.spec.model import Method
+from sweeper.spec.node import Complaint, Node, found, plain
+from sweeper.spec.parameters import Distribution
+from sweeper.spec.wording import listed, printable, shown, suggested
+
+Trainers = Mapping[str, Mapping[str, object]]
+"""Built-in trainers by name, each with its hyperparameters and their defaults."""
+
+PROGRAM = "${program}"
+SOURCES = ("dataset", "tokenizer")
+"""Keys of the sweep that a trainer reads, and that are therefore no parameters of it."""
+
+
+def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    """Every contradiction in the sweep."""
+    yield from _what_is_run(root)
+    yield from _trainer(root, trainers)
+    yield from _parameters(root, trainers)
+    yield from _sources(root)
+    yield from _budget(root)
+    yield from _grid(root)
+
+
+def _what_is_run(root: Node) -> Iterator[Complaint]:
+    given = [key for key in ("trainer", "command", "program") if _data(root, key) is not None]
+    if not given:
+        yield Complaint(path=(), expected="one of trainer, command or program", got="none of them")
+    command = _data(root, "command")
+    uses_program = isinstance(command, list) and any(isinstance(word, str) and PROGRAM in word for word in command)
+    # W&B's program is the value of a macro of its command; alone, it stands for the usual command.
+    if given == ["command", "program"] and uses_program:
+        return
+    if len(given) > 1:
+        got = listed(given).replace(" or ", " and ")
+        yield Complaint(path=(given[-1],), expected="only one of trainer, command and program", got=got)
+    if given == ["command"] and uses_program:
+        yield Complaint(path=("program",), expected=f"a program for {PROGRAM} in command", got="nothing")
+
+
+def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    name = _data(root, "trainer")
+    if isinstance(name, str) and name not in trainers:
+        expected = f"a built-in trainer ({listed(trainers)})" if trainers else "no trainer: none is built in"
+        yield Complaint(path=("trainer",), expected=expected, got=shown(name), hint=suggested(name, trainers))
+
+
+def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    trainer = _data(root, "trainer")
+    known = trainers.get(trainer) if isinstance(trainer, str) else None
+    for name in _names(root):
+        path = ("parameters", name)
+        if name == "seed":
+            hint = "write seeds: [0, 1, 2] beside parameters"
+            yield Complaint(path=path, expected="seeds under the key seeds", got="a parameter named seed", hint=hint)
+        elif not _is_name(name):
+            expected = "a name of letters, digits and . _ -, beginning with a letter"
+            yield Complaint(path=path, expected=expected, got=shown(name))
+        elif trainer is not None and name in SOURCES:
+            hint = f"write {name}: [...] beside parameters"
+            yield Complaint(path=path, expected=f"a {name} under the key {name}", got=f"a parameter {name}", hint=hint)
+        elif known is not None and name not in known:
+            yield _unknown_parameter(name, str(trainer), known)
+        elif known is not None:
+            yield from _wrong_kind(name, _data(root, *path), known[name])
+
+
+def _is_name(name: str) -> bool:
+    """Whether the name can stand in ``--name=value`` and in the name of a TensorBoard run."""
+    return name.replace(".", "_").replace("-", "_").isidentifier() and name[0] not in "-." and len(name) <= 100  # noqa: PLR2004 as long as anybody needs
+
+
+def _unknown_parameter(name: str, trainer: str, known: Mapping[str, object]) -> Complaint:
+    hint = suggested(name, known) or f"it knows {listed(key for key in known if key not in SOURCES)}".replace(
+        " or ", " and "
+    )
+    expected = f"a hyperparameter of {trainer}"
+    return Complaint(path=("parameters", name), expected=expected, got=f"the unknown name {printable(name)}", hint=hint)
+
+
+def _wrong_kind(name: str, parameter: object, default: object) -> Iterator[Complaint]:
+    """Values of another kind than the trainer's default. Null is for the trainer to judge, as value and as default."""
+    for path, value in _values(parameter):
+        expected = next(
+            (words for kind, words, fits in _KINDS if type(default) is kind and type(value) not in fits), ""
+        )
+        if expected and value is not None:
+            yield Complaint(path=("parameters", name, *path), expected=f"{expected} for {name}", got=shown(value))
+
+
+_KINDS: tuple[tuple[type, str, tuple[type, ...]], ...] = (
+    (bool, "true or false", (bool,)),
+    (int, "a whole number", (int,)),
+    (float, "a number", (int, float)),
+    (str, "text", (str,)),
+)
+"""The kinds of defaults, their names, and the kinds of values that may take their place."""
+
+
+def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Every value that stands in a parameter, and its path there."""
+    for key, value in parameter.items() if isinstance(parameter, dict) else ():
+        if key == "values" and isinstance(value, list):
+            yield from (((key, index), item) for index, item in enumerate(value))
+        elif key in {"value", "min", "max"}:
+            yield (key,), value
+
+
+def _sources(root: Node) -> Iterator[Complaint]:
+    for key in SOURCES:
+        if found(root, key) is not None and found(root, "trainer") is None:
+            hint = f"name it in parameters.{key}, or in the command"
+            yield Complaint(path=(key,), expected="the key only beside trainer", got="no trainer", hint=hint)
+
+
+def _budget(root: Node) -> Iterator[Complaint]:
+    method = _data(root, "method")
+    if isinstance(method, str) and method in {Method.RANDOM, Method.BAYES} and _data(root, "run_cap") is None:
+        hint = "for example run_cap: 20"
+        yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
+
+
+def _grid(root: Node) -> Iterator[Complaint]:
+    """A grid has finitely many points: a range is one only where it counts whole numbers."""
+    if _data(root, "method") != Method.GRID:
+        return
+    for name in _names(root):
+        parameter = _data(root, "parameters", name)
+        if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
+            continue
+        whole = all(type(parameter[bound]) is int for bound in ("min", "max"))
+        default = Distribution.INT_UNIFORM if whole else Distribution.UNIFORM
+        distribution = parameter.get("distribution", default)
+        if distribution in list(Distribution) and distribution != Distribution.INT_UNIFORM:
+            hint = "a range needs method random or bayes"
+            yield Complaint(
+                path=("parameters", name),
+                expected="value, values or int_uniform in a grid",
+                got=f"min and max of {distribution}",
+                hint=hint,
+            )
+
+
+def _data(root: Node, *path: str) -> object:
+    node = found(root, *path)
+    return plain(node) if node else None
+
+
+def _names(root: Node) -> list[str]:
+    parameters = found(root, "parameters")
+    return list(parameters.children()) if parameters else []

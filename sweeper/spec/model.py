@@ -1,0 +1,190 @@
+"""The sweep as the rest of sweeper sees it: resolved, complete and unchanging.
+
+Field order is the order in which a person reads a sweep file. What several keys must satisfy together stands in
+``checks``, because pydantic would not look at it before every single key is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WrapSerializer,
+    field_validator,
+)
+
+from sweeper.errors import RecordError
+from sweeper.spec.parameters import STRICT, Parameter, refused, without_repetition
+from sweeper.spec.wording import listed, shown, suggested
+
+NAME = re.compile(r"\w[\w.+=-]*")
+LONGEST_NAME = 100
+"""Bytes; file systems take 255 for a path component, and a name is made longer by what stands beside it."""
+
+
+class Method(StrEnum):
+    """How configurations are proposed."""
+
+    GRID = "grid"
+    RANDOM = "random"
+    BAYES = "bayes"
+
+
+class Goal(StrEnum):
+    """Which values of the metric are better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+
+class At(StrEnum):
+    """Which evaluation is the value of a trial."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class Metric(BaseModel):
+    """What a sweep is for."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(min_length=1)]
+    goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
+    at: Annotated[At, Field(strict=False)] = At.BEST
+
+
+class Stalled(BaseModel):
+    """The rule: the median of ``reach`` over ``window`` observations lies below ``below``, after ``grace_steps``."""
+
+    model_config = STRICT
+    below: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    window: Annotated[int, Field(ge=1, le=99)] = 5
+    grace_steps: Annotated[int, Field(ge=0)] = 60
+
+    @field_validator("window")
+    @classmethod
+    def _has_a_middle(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise refused("an odd number, so that the median is an observation")
+        return window
+
+
+RULES: Mapping[str, type[Stalled]] = {"stalled": Stalled}
+"""The rules by the names that a sweep file gives them."""
+
+
+def _unwrapped(rule: object) -> object:
+    """What stands under the one key of ``{stalled: {...}}``."""
+    if isinstance(rule, Stalled):
+        return rule
+    if not isinstance(rule, Mapping) or len(rule) != 1:
+        hint = f"write {{{rule}: {{}}}}" if isinstance(rule, str) and rule in RULES else ""
+        raise refused(f"a mapping with one key, the rule's name: {listed(RULES)}", hint=hint)
+    name, settings = next(iter(rule.items()))
+    if name not in RULES:
+        raise refused(f"the name of a rule: {listed(RULES)}", got=shown(name), hint=suggested(str(name), RULES))
+    return {} if settings is None else settings
+
+
+def _wrapped(rule: Stalled, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    return {"stalled": inner(rule)}
+
+
+class EarlyStop(BaseModel):
+    """The rules that may end a trial before its time."""
+
+    model_config = STRICT
+    rules: Annotated[
+        tuple[Annotated[Stalled, BeforeValidator(_unwrapped), WrapSerializer(_wrapped)], ...],
+        Field(strict=False),
+    ] = (Stalled(),)
+
+
+class Resources(BaseModel):
+    """What one trial takes; None leaves it to the executor."""
+
+    model_config = STRICT
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
+
+
+class Checkpoint(BaseModel):
+    """How often a trial saves what it needs to go on."""
+
+    model_config = STRICT
+    every_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+
+class Figures(BaseModel):
+    """How often the views draw a trial's figures."""
+
+    model_config = STRICT
+    every_steps: Annotated[int, Field(ge=1)] = 30
+
+
+def _listed(sources: object) -> object:
+    return (sources,) if isinstance(sources, str) else sources
+
+
+Text = Annotated[str, Field(min_length=1)]
+Sources = Annotated[tuple[Text, ...], Field(strict=False), BeforeValidator(_listed)]
+"""Where data may come from, the first that can be had being used; empty leaves it to the trainer."""
+
+
+class SweepSpec(BaseModel):
+    """A sweep: one of ``trainer``, ``command`` and ``program``, what it is given, and when it is stopped."""
+
+    model_config = STRICT
+    name: str
+    description: str = ""
+    profile: str | None = None
+    profile_description: str = ""
+    trainer: str | None = None
+    command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    program: Text | None = None
+    method: Annotated[Method, Field(strict=False)]
+    metric: Metric
+    parameters: Mapping[str, Parameter] = {}
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
+    run_cap: Annotated[int, Field(ge=1)] | None = None
+    dataset: Sources = ()
+    tokenizer: Sources = ()
+    early_stop: EarlyStop | None = None
+    resources: Resources = Resources()
+    checkpoint: Checkpoint = Checkpoint()
+    figures: Figures = Figures()
+
+    _distinct = field_validator("seeds", "dataset", "tokenizer")(without_repetition)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_path_component(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise refused("a name for a directory: letters, digits and . _ + = -, beginning with a letter or digit")
+        if len(name.encode()) > LONGEST_NAME:
+            raise refused(f"a name of at most {LONGEST_NAME} bytes", got=f"{len(name.encode())} bytes")
+        return name
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON-ready data; ``from_json`` gives an equal one back."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Self:
+        """The spec that ``to_json`` was called on.
+
+        Raises:
+            RecordError: the data is not what ``to_json`` writes.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise RecordError(f"The resolved sweep cannot be understood: {error}") from error

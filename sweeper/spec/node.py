@@ -1,0 +1,99 @@
+"""A value in a sweep together with where it was written, so that a late mistake still names its line.
+
+1. A node's ``key`` is its path in the text it came from, also after it was moved: the learning rate of a profile is
+   ``profiles.gpu.parameters.lr`` wherever it is merged.
+2. Nodes are never changed; ``grafted`` copies the mappings along one path and shares the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sweeper.errors import Mistake
+from sweeper.spec.wording import printable
+
+Path: TypeAlias = tuple[str | int, ...]
+Scalar: TypeAlias = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A scalar, a mapping or a list, ``where`` it was written (``file:line``), and its path there."""
+
+    where: str
+    key: Path
+    value: Scalar | Mapping[str, Node] | tuple[Node, ...]
+
+    def child(self, part: str | int) -> Node | None:
+        """The node one step down, or None."""
+        match self.value, part:
+            case Mapping(), str(name):
+                return self.children().get(name)
+            case tuple(items), int(index) if 0 <= index < len(items):
+                return items[index]
+            case _:
+                return None
+
+    def children(self) -> Mapping[str, Node]:
+        """The entries of a mapping; nothing for anything else."""
+        return self.value if isinstance(self.value, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """A mistake by its path in the data, before its line is known."""
+
+    path: Path
+    expected: str
+    got: str
+    hint: str = ""
+
+
+def found(root: Node, *path: str | int) -> Node | None:
+    """The node at the path, or None."""
+    node: Node | None = root
+    for part in path:
+        node = node.child(part) if node else None
+    return node
+
+
+def plain(node: Node) -> object:
+    """The data without its places: dictionaries, lists and scalars."""
+    match node.value:
+        case Mapping() as mapping:
+            return {name: plain(child) for name, child in mapping.items()}
+        case tuple() as items:
+            return [plain(item) for item in items]
+        case scalar:
+            return scalar
+
+
+def grafted(root: Node, path: Path, scion: Node) -> Node:
+    """The tree with ``scion`` at the path; mappings that the path needs are made, whatever stood there."""
+    if not path:
+        return scion
+    part, *rest = path
+    below = root.child(part) or Node(where=scion.where, key=(*root.key, part), value={})
+    child = grafted(below, tuple(rest), scion)
+    if isinstance(root.value, tuple) and isinstance(part, int) and part < len(root.value):
+        items = (*root.value[:part], child, *root.value[part + 1 :])
+        return Node(where=root.where, key=root.key, value=items)
+    where = root.where if isinstance(root.value, Mapping) else scion.where
+    return Node(where=where, key=root.key, value={**root.children(), str(part): child})
+
+
+def without(root: Node, names: Sequence[str]) -> Node:
+    """The mapping without these entries."""
+    kept = {name: child for name, child in root.children().items() if name not in names}
+    return Node(where=root.where, key=root.key, value=kept)
+
+
+def located(root: Node, complaint: Complaint) -> Mistake:
+    """The mistake with the line of the deepest part of its path that was written."""
+    node, rest = root, complaint.path
+    while rest and (child := node.child(rest[0])) is not None:
+        node, rest = child, rest[1:]
+    key = printable(".".join(str(part) for part in (*node.key, *rest)))
+    return Mistake(where=node.where, key=key, expected=complaint.expected, got=complaint.got, hint=complaint.hint)

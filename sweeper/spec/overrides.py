@@ -1,0 +1,138 @@
+"""``KEY=VALUE`` from the command line, grafted onto a sweep.
+
+1. A name of the sweep's parameters or of the trainer's hyperparameters is that parameter:
+   ``lr=1e-4``, ``lr=[1e-4, 3e-4]``.
+2. Anything else is a path of keys: ``seeds=[0, 1]``, ``parameters.lr.max=1e-3``, ``early_stop.rules=[]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.errors import Mistake, SpecError
+from sweeper.spec.model import SweepSpec
+from sweeper.spec.node import Node, Path, found, grafted, plain, without
+from sweeper.spec.parameters import FORMS, parameter_keys
+from sweeper.spec.profiles import CHOSEN_KEYS
+from sweeper.spec.wording import LONGEST, printable, shown, suggested
+from sweeper.spec.yaml_text import Source, parsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One ``KEY=VALUE``, taken apart; ``where`` names it in messages."""
+
+    where: str
+    key: str
+    value: str
+
+    def node(self, path: Path) -> tuple[Node, list[Mistake]]:
+        """The value, read like the file, as if it stood at the path."""
+        return parsed(self.value, Source(self.where, numbered=False, key=path))
+
+
+def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:
+    """The overrides, and the arguments that are none."""
+    overrides, mistakes = [], []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        shortened = argument if len(argument) <= LONGEST else f"{argument[:LONGEST]}..."
+        where = f"command line: {printable(shortened)}"
+        if not equals or not key.strip():
+            mistakes.append(Mistake(where=where, key="", expected="KEY=VALUE", got=shown(argument)))
+        elif key.split(".")[0] in {"profiles", *CHOSEN_KEYS}:
+            hint = "choose one with --profile NAME"
+            mistakes.append(Mistake(where=where, key=key, expected="a key of the sweep", got="its profiles", hint=hint))
+        else:
+            overrides.append(Override(where=where, key=key.strip(), value=value))
+    return overrides, mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class Overriding:
+    """Applies overrides one after the other, and keeps the mistakes found in them."""
+
+    known: Mapping[str, object]
+    """The trainer's hyperparameters and their defaults; nothing for a command."""
+    declared: frozenset[str]
+    """The parameters that the file names, in any profile."""
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def apply(self, root: Node, override: Override) -> Node:
+        """The sweep with the override in it; unchanged where the value cannot be read."""
+        name = self._parameter(override.key)
+        if not name and override.key.split(".")[0] not in SweepSpec.model_fields:
+            self.mistakes.append(self._unknown(override))
+            return root
+        path = ("parameters", name) if name else self._path(override.key)
+        try:
+            node, mistakes = override.node(path)
+        except SpecError as error:
+            self.mistakes.extend(error.mistakes)
+            return root
+        self.mistakes.extend(mistakes)
+        if name:
+            return grafted(root, path, self._as_parameter(name, node))
+        if path[0] == "parameters" and path[-1] in parameter_keys():
+            root = _without_other_forms(root, path)
+        return grafted(root, path, node)
+
+    def _parameter(self, key: str) -> str | None:
+        of_trainer = key in self.known and key not in SweepSpec.model_fields
+        return key if key in self.declared or of_trainer else None
+
+    def _unknown(self, override: Override) -> Mistake:
+        parameters = sorted({*self.declared, *self.known})
+        hint = suggested(override.key, [*parameters, *SweepSpec.model_fields])
+        expected = "a parameter or a key of the sweep"
+        return Mistake(where=override.where, key="", expected=expected, got=shown(override.key), hint=hint)
+
+    def _path(self, key: str) -> Path:
+        """The keys of a dotted path. A parameter's name may hold dots itself: all between the ends is the name."""
+        parts = key.split(".")
+        if parts[0] == "parameters" and len(parts) > 1:
+            last = parts[-1:] if parts[-1] in parameter_keys() and len(parts) > 2 else []  # noqa: PLR2004 parameters.NAME.KEY
+            return ("parameters", ".".join(parts[1 : len(parts) - len(last)]), *last)
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+    def _as_parameter(self, name: str, node: Node) -> Node:
+        """``{value: ...}`` or, of a list, ``{values: ...}``; a mapping is the whole parameter already."""
+        if isinstance(node.value, Mapping):
+            return node
+        several = isinstance(node.value, tuple) and not isinstance(self.known.get(name), list | tuple)
+        key = "values" if several else "value"
+        return Node(where=node.where, key=node.key, value={key: _moved(node, key)})
+
+
+def _moved(node: Node, key: str) -> Node:
+    """The node one key further down, so that messages name the key that was meant."""
+    items = node.value
+    if isinstance(items, tuple):
+        items = tuple(Node(where=i.where, key=(*node.key, key, n), value=i.value) for n, i in enumerate(items))
+    return Node(where=node.where, key=(*node.key, key), value=items)
+
+
+def _without_other_forms(root: Node, path: Path) -> Node:
+    """The sweep without the keys that contradict the one being set: ``value`` where ``values`` come, and so on."""
+    *parameter, key = path
+    node = found(root, *parameter)
+    if node is None or not isinstance(node.value, Mapping):
+        return root
+    others = [other for keys in FORMS.values() if key not in keys for other in keys]
+    return grafted(root, tuple(parameter), without(node, others))
+
+
+def declared_parameters(root: Node) -> frozenset[str]:
+    """The parameters that a sweep or any of its profiles names."""
+    profiles = found(root, "profiles")
+    holders = [root, *(profiles.children().values() if profiles else ())]
+    parameters = (found(holder, "parameters") for holder in holders)
+    return frozenset(name for node in parameters if node for name in node.children())
+
+
+def hyperparameters(root: Node, trainers: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+    """What the sweep's trainer knows; nothing where it has none."""
+    trainer = found(root, "trainer")
+    name = plain(trainer) if trainer else None
+    return trainers.get(name, {}) if isinstance(name, str) else {}

@@ -1,0 +1,115 @@
+"""Pydantic's errors in sweeper's words: file, line, key, what was expected, what came, and the nearest known name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sweeper.errors import Mistake
+from sweeper.spec.model import (
+    RULES,
+    Checkpoint,
+    EarlyStop,
+    Figures,
+    Metric,
+    Resources,
+)
+from sweeper.spec.node import Complaint, Node, Path, located, plain
+from sweeper.spec.parameters import FORMS, parameter_keys
+from sweeper.spec.profiles import CHOSEN_KEYS, Profile
+from sweeper.spec.wording import listed, shown, suggested
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "metric": Metric,
+    "early_stop": EarlyStop,
+    "resources": Resources,
+    "checkpoint": Checkpoint,
+    "figures": Figures,
+    **RULES,
+}
+
+_EXPECTED: Mapping[str, str] = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "string_too_short": "text that is not empty",
+    "string_type": "text",
+    "too_short": "at least one entry",
+    "tuple_type": "a list",
+}
+"""By pydantic's error type; the words in braces come from the error's context."""
+
+
+def mistakes_in(root: Node, model: type[BaseModel]) -> Iterator[Mistake]:
+    """What keeps the data from being the model, one mistake a place."""
+    try:
+        model.model_validate(plain(root))
+    except ValidationError as errors:
+        for error in errors.errors(include_url=False):
+            # Pydantic counts the entries that were right: a list of wrong ones is also too short, which says nothing.
+            if error["type"] == "too_short" and error["input"]:
+                continue
+            yield located(root, _complaint(error, model))
+
+
+def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
+    path, got = document_path(error["loc"]), shown(error["input"])
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "sweep":
+            return Complaint(
+                path=path,
+                expected=context["expected"],
+                got=context["got"] or got,
+                hint=context["hint"],
+            )
+        case "missing":
+            return Complaint(path=path, expected="a value, since the key is required", got="nothing")
+        case "extra_forbidden":
+            return _unknown_key(path, _known_keys(path[:-1], model))
+        case "enum":
+            expected = context["expected"].replace("'", "")
+            names = expected.replace(" or ", ", ").split(", ")
+            return Complaint(path=path, expected=expected, got=got, hint=suggested(str(error["input"]), names))
+        case "string_type":
+            quotable = isinstance(error["input"], bool | int | float)
+            hint = f'quote it: "{shown(error["input"])}"' if quotable else ""
+            return Complaint(path=path, expected="text", got=got, hint=hint)
+        case other:
+            expected = _EXPECTED.get(other, error["msg"]).format(**{k: shown(v) for k, v in context.items()})
+            return Complaint(path=path, expected=expected, got=got)
+
+
+def document_path(loc: Path) -> Path:
+    """Pydantic's location as a path in the file: a parameter's form is no key there, a rule's name is one."""
+    match loc:
+        case ("parameters", name, str(form), *rest) if form in FORMS:
+            return ("parameters", name, *rest)
+        case ("early_stop", "rules", index, str(setting), *rest):
+            return ("early_stop", "rules", index, *RULES, setting, *rest)
+        case _:
+            return loc
+
+
+def _known_keys(parent: Path, model: type[BaseModel]) -> tuple[str, ...]:
+    if not parent:
+        return tuple(key for key in model.model_fields if model is Profile or key not in CHOSEN_KEYS)
+    if parent[0] == "parameters":
+        return parameter_keys()
+    section = _SECTIONS.get(str(parent[-1]))
+    return tuple(section.model_fields) if section else ()
+
+
+def _unknown_key(path: Path, known: tuple[str, ...]) -> Complaint:
+    hint = suggested(str(path[-1]), known)
+    return Complaint(path=path, expected=f"one of {listed(known)}", got="an unknown key", hint=hint)

@@ -1,0 +1,103 @@
+"""Which changes of a file add trials, and which would change those that ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sweeper.spec import Changes, SweepSpec, compare
+from tests.spec.conftest import sweep
+
+RANGE = {"method": "random", "run_cap": 3}
+
+
+def spec(**keys: Any) -> SweepSpec:
+    return SweepSpec.from_json(sweep(**keys))
+
+
+def parameters(**given: Any) -> dict[str, Any]:
+    return {"parameters": given}
+
+
+ADDITIONS = [
+    ({}, {}, []),
+    (
+        parameters(lr={"values": [1e-4, 3e-4]}),
+        parameters(lr={"values": [3e-4, 1e-3, 1e-4, 1e-2]}),
+        ["parameters.lr.values: added 1e-3", "parameters.lr.values: added 0.01"],
+    ),
+    (parameters(lr={"value": 1}), parameters(lr={"values": [1, 2]}), ["parameters.lr.values: added 2"]),
+    (parameters(lr={"value": 1}), parameters(lr={"values": [1.0]}), []),
+    ({"seeds": [0]}, {"seeds": [1, 0, 2]}, ["seeds: added 1", "seeds: added 2"]),
+    ({"run_cap": 3}, {"run_cap": 5}, ["run_cap: 5 instead of 3"]),
+    ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
+    ({}, {"description": "new"}, ["description: 'new' instead of nothing"]),
+    ({}, {"figures": {"every_steps": 5}}, ["figures: {every_steps: 5} instead of {every_steps: 30}"]),
+    (
+        {},
+        {"resources": {"cpus": 1}},
+        ["resources: {gpus: nothing, cpus: 1} instead of {gpus: nothing, cpus: nothing}"],
+    ),
+    ({}, {"checkpoint": {"every_minutes": 1}}, ["checkpoint: {every_minutes: 1.0} instead of {every_minutes: 10.0}"]),
+    ({"profile": "a"}, {"profile": "b"}, ["profile: 'b' instead of 'a'"]),
+]
+
+METRIC = "{name: 'loss', goal: 'minimize',"
+
+CONFLICTS = [
+    (parameters(lr={"values": [1, 2]}), parameters(lr={"value": 1}), ["parameters.lr.values: removed 2"]),
+    (parameters(lr={"value": 1}), parameters(lr={"value": True}), ["parameters.lr.values: removed 1"]),
+    (parameters(lr={"value": 1}), parameters(), ["parameters.lr: removed, was 1"]),
+    (parameters(), parameters(lr={"values": [1, 2]}), ["parameters.lr: new, one of [1, 2]"]),
+    (
+        parameters(n={"min": 1, "max": 2}),
+        parameters(n={"min": 1, "max": 3}),
+        ["parameters.n: int_uniform from 1 to 3 instead of int_uniform from 1 to 2"],
+    ),
+    (
+        {**RANGE, **parameters(lr={"min": 0.1, "max": 1})},
+        {**RANGE, **parameters(lr={"min": 0.1, "max": 2})},
+        ["parameters.lr: uniform from 0.1 to 2 instead of uniform from 0.1 to 1"],
+    ),
+    (
+        {**RANGE, **parameters(lr={"values": [1]})},
+        {**RANGE, **parameters(lr={"values": [1, 2]})},
+        ["parameters.lr: one of [1, 2] instead of one of [1]"],
+    ),
+    ({"seeds": [0, 1]}, {"seeds": [0]}, ["seeds: removed 1"]),
+    (
+        {},
+        {"metric": {"name": "loss", "at": "last"}},
+        [f"metric: {METRIC} at: 'last'}} instead of {METRIC} at: 'best'}}"],
+    ),
+    (
+        {},
+        {"early_stop": {}},
+        ["early_stop: {rules: [{stalled: {below: 0.03, window: 5, grace_steps: 60}}]} instead of nothing"],
+    ),
+    ({}, {"dataset": "a"}, ["dataset: ['a'] instead of nothing"]),
+    ({}, {"tokenizer": ["a", "b"]}, ["tokenizer: ['a', 'b'] instead of nothing"]),
+    (
+        {},
+        {"trainer": None, "program": "x.py"},
+        ["trainer: nothing instead of 'text-classification'", "program: 'x.py' instead of nothing"],
+    ),
+    ({}, {"method": "random"}, ["method: 'random' instead of 'grid'"]),
+    ({}, {"name": "other"}, ["name: 'other' instead of 'small'"]),
+    (
+        {"profile": "a", **parameters(lr={"value": 1})},
+        {"profile": "b", **parameters(lr={"values": [2]})},
+        ["profile: 'b' instead of 'a'", "parameters.lr.values: removed 1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "sentences"), ADDITIONS)
+def test_addition_leaves_the_trials_that_ran_as_they_are(old: Any, new: Any, sentences: list[str]) -> None:
+    assert compare(spec(**old), spec(**new)) == Changes(additions=tuple(sentences))
+
+
+@pytest.mark.parametrize(("old", "new", "sentences"), CONFLICTS)
+def test_conflict_would_have_changed_trials_that_ran(old: Any, new: Any, sentences: list[str]) -> None:
+    assert compare(spec(**old), spec(**new)).conflicts == tuple(sentences)

@@ -1,0 +1,318 @@
+"""Every mistake in a sweep file, word for word."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import SpecError, UsageError
+from sweeper.spec import load
+from tests.spec.conftest import Load
+
+HEAD = """\
+name: small
+trainer: text-classification
+method: grid
+metric: {name: loss}
+"""
+
+AFTER_HEAD = [
+    # parameters
+    (
+        "parameters: {lr: 3}",
+        "parameters.lr: expected a mapping with value, values, or min and max, got 3; write {value: 3}",
+    ),
+    (
+        "parameters: {lr: [1, 2]}",
+        "parameters.lr: expected a mapping with value, values, or min and max, got [1, 2]; write {values: [1, 2]}",
+    ),
+    (
+        "parameters: {lr: {vlaues: [1]}}",
+        "parameters.lr: expected one of value, values, or min and max, got vlaues; did you mean values?",
+    ),
+    ("parameters: {lr: {}}", "parameters.lr: expected one of value, values, or min and max, got an empty mapping"),
+    (
+        "parameters: {lr: {value: 1, values: [2]}}",
+        "parameters.lr: expected only one of value, values, or min and max, got value and values",
+    ),
+    (
+        "parameters: {lr: {value: 1, foo: 2}}",
+        "parameters.lr.foo: expected one of value, values, min, max or distribution, got an unknown key",
+    ),
+    ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
+    ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected every value only once, got 1.0 twice"),
+    ("parameters: {lr: {values: [.nan]}}", "parameters.lr.values.0: expected a finite number, got nan"),
+    ("parameters: {lr: {value: 1e999}}", "parameters.lr.value: expected a finite number, got inf"),
+    (
+        "parameters: {betas: {value: {a: 1}}}",
+        "parameters.betas.value: expected a number, text, true, false, null or a list of these, got a mapping",
+    ),
+    (
+        "parameters: {epochs: {min: 1, max: 1}}",
+        "parameters.epochs.max: expected a number above min, which is 1, got 1",
+    ),
+    (
+        "parameters: {epochs: {min: 1}}",
+        "parameters.epochs.max: expected a value, since the key is required, got nothing",
+    ),
+    (
+        "parameters: {lr: {min: 0.1, max: 1}}",
+        (
+            "parameters.lr: expected value, values or int_uniform in a grid, got min and max of uniform; "
+            "a range needs method random or bayes"
+        ),
+    ),
+    (
+        "parameters: {lr: {min: 1, max: 2, distribution: log_uniform}}",
+        (
+            "parameters.lr.distribution: expected uniform, log_uniform_values or int_uniform, got 'log_uniform'; "
+            "did you mean log_uniform_values?"
+        ),
+    ),
+    (
+        "parameters: {epochs: {min: 0.5, max: 2, distribution: int_uniform}}",
+        "parameters.epochs.min: expected a whole number for int_uniform, got 0.5",
+    ),
+    (
+        "parameters: {seed: {values: [1, 2]}}",
+        (
+            "parameters.seed: expected seeds under the key seeds, got a parameter named seed; "
+            "write seeds: [0, 1, 2] beside parameters"
+        ),
+    ),
+    (
+        "parameters: {epoch: {value: 1}}",
+        (
+            "parameters.epoch: expected a hyperparameter of text-classification, got the unknown name epoch; "
+            "did you mean epochs?"
+        ),
+    ),
+    (
+        "parameters: {dataset: {value: a}}",
+        (
+            "parameters.dataset: expected a dataset under the key dataset, got a parameter dataset; "
+            "write dataset: [...] beside parameters"
+        ),
+    ),
+    ("parameters: {epochs: {value: one}}", "parameters.epochs.value: expected a whole number for epochs, got 'one'"),
+    (
+        "parameters: {epochs: {values: [1, 1.5]}}",
+        "parameters.epochs.values.1: expected a whole number for epochs, got 1.5",
+    ),
+    (
+        "parameters: {pretrained: {value: no}}",
+        "parameters.pretrained.value: expected true or false for pretrained, got 'no'",
+    ),
+    ("parameters: 3", "parameters: expected a mapping, got 3"),
+    # sections
+    ("seeds: []", "seeds: expected at least one entry, got []"),
+    ("seeds: 3", "seeds: expected a list, got 3"),
+    ("seeds: [1, true]", "seeds.1: expected a whole number, got true"),
+    ("seeds: [1, -1]", "seeds.1: expected at least 0, got -1"),
+    ("seeds: [1, 1]", "seeds: expected every value only once, got 1 twice"),
+    ("run_cap: 0", "run_cap: expected at least 1, got 0"),
+    ("resources: {gpus: -1}", "resources.gpus: expected at least 0, got -1"),
+    ("resources: {cpus: 0}", "resources.cpus: expected at least 1, got 0"),
+    ("resources: {cpu: 1}", "resources.cpu: expected one of gpus or cpus, got an unknown key; did you mean cpus?"),
+    ("checkpoint: {every_minutes: 0}", "checkpoint.every_minutes: expected a number above 0.0, got 0"),
+    ("checkpoint: {every_minutes: .inf}", "checkpoint.every_minutes: expected a finite number, got inf"),
+    ("figures: {every_steps: 1.5}", "figures.every_steps: expected a whole number, got 1.5"),
+    ("dataset: []\ntokenizer: [a, a]", "tokenizer: expected every value only once, got 'a' twice"),
+    ("dataset: [a, '']", "dataset.1: expected text that is not empty, got ''"),
+    ("description: 3", 'description: expected text, got 3; quote it: "3"'),
+    (
+        "early_stop: {rules: [{staled: {}}]}",
+        "early_stop.rules.0: expected the name of a rule: stalled, got 'staled'; did you mean stalled?",
+    ),
+    (
+        "early_stop: {rules: [stalled]}",
+        (
+            "early_stop.rules.0: expected a mapping with one key, the rule's name: stalled, got 'stalled'; "
+            "write {stalled: {}}"
+        ),
+    ),
+    (
+        "early_stop: {rules: [{stalled: {window: 4}}]}",
+        "early_stop.rules.0.stalled.window: expected an odd number, so that the median is an observation, got 4",
+    ),
+    (
+        "early_stop: {rules: [{stalled: {windw: 5}}]}",
+        (
+            "early_stop.rules.0.stalled.windw: expected one of below, window or grace_steps, got an unknown key; "
+            "did you mean window?"
+        ),
+    ),
+    (
+        "early_stop: {rules: [{stalled: {below: 1}}]}",
+        "early_stop.rules.0.stalled.below: expected a number below 1.0, got 1",
+    ),
+    ("command: [python]", "command: expected only one of trainer, command and program, got trainer and command"),
+    # profiles
+    (
+        "profile: cpu",
+        "profile: expected a key of the sweep, got one that is filled in; choose a profile with --profile NAME",
+    ),
+    ("profiles: [cpu]", "profiles: expected a mapping of names to profiles, got ['cpu']"),
+    ("profiles: {a: 3}", "profiles.a: expected a mapping, got 3"),
+    ("profiles: {a: {when: gpu}}", "profiles.a.when: expected cuda or cpu, got 'gpu'; did you mean cuda?"),
+    (
+        "profiles: {a: {when: cuda, parameters: {lrr: {value: 1}}}}",
+        (
+            "profiles.a.parameters.lrr: expected a hyperparameter of text-classification, got the unknown name lrr; "
+            "did you mean lr?"
+        ),
+    ),
+    (
+        "profiles: {a: {when: cpu, parameters: {lr: {value: x}}}}",
+        "profiles.a.parameters.lr.value: expected a number for lr, got 'x'",
+    ),
+    # YAML
+    ("method: grid", "method: expected the key only once, got a second one (the first: sweep.yaml:3)"),
+    ("1: a", "expected a key that is text, got '1'; quote it: '1'"),
+    ("description: !!binary aGk=", "description: expected a plain value, got the tag tag:yaml.org,2002:binary"),
+    (
+        "run_cap: 99999999999999999999",
+        "run_cap: expected a whole number of at most 64 bits, got '99999999999999999999'",
+    ),
+    ("description: !!int x", "description: expected a whole number, got 'x'"),
+    ('description: "\\ud800"', "description: expected text that can be written as UTF-8, got '\\ud800'"),
+    (
+        "  description: a",
+        "expected YAML, got while parsing a block mapping, expected <block end>, but found '<block mapping start>'",
+    ),
+    ("early_terminate: {}", "did you mean early_stop?"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), AFTER_HEAD, ids=[text for text, _ in AFTER_HEAD])
+def test_mistake_names_line_key_expectation_and_what_came(load_text: Load, text: str, message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_text(f"{HEAD}{text}\n")
+    [line] = str(error.value).splitlines()
+    assert line.endswith(message)
+    assert line.startswith("sweep.yaml:")
+    assert error.value.mistakes[0].where in {f"sweep.yaml:{5 + n}" for n in range(text.count("\n") + 1)}
+
+
+WHOLE = [
+    ("", "sweep.yaml:1: expected a mapping with the keys of a sweep, got nothing"),
+    ("- a", "sweep.yaml:1: expected a mapping with the keys of a sweep, got ['a']"),
+    ("a: [", "sweep.yaml:1: expected YAML, got while parsing a flow node, "),
+    ("a: *b", "sweep.yaml:1: expected YAML, got found undefined alias 'b'"),
+    ("a: b\n---\nc: d", "sweep.yaml:2: expected YAML, got expected a single document in the stream, "),
+    ("a: b\n\x07", "sweep.yaml:2: expected YAML, got the unprintable character '\\x07'"),
+    (b"a: b\n\xff", "sweep.yaml:2: expected UTF-8 text, got 0xff"),
+    ('a: "\\U00110000"', "sweep.yaml:1: expected YAML, got "),
+    ("[" * 60_000, "sweep.yaml:1: expected a sweep of reasonable size, got more than 32 levels of nesting"),
+    ("[" + "a," * 30_000, "sweep.yaml:1: expected a sweep of reasonable size, got more than 20,000 values"),
+    ("a" * 1_000_001, "sweep.yaml: expected at most 1,000,000 bytes, got a larger file"),
+    ("a: &a [*a]", "sweep.yaml:1: a: expected a sweep of reasonable size, got aliases that repeat"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WHOLE, ids=[message[:60] for _, message in WHOLE])
+def test_text_that_is_no_sweep_at_all(load_text: Load, text: str | bytes, message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_text(text)
+    assert str(error.value).startswith(message)
+
+
+def test_alias_bomb_is_refused(load_text: Load) -> None:
+    levels = "\n".join(f"k{n + 1}: &k{n + 1} [{', '.join([f'*k{n}'] * 10)}]" for n in range(20))
+    with pytest.raises(SpecError, match="aliases that repeat"):
+        load_text(f"k0: &k0 [a]\n{levels}\n")
+
+
+def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load) -> None:
+    text = """\
+        name: a/b
+        method: gird
+        metric: {nam: loss}
+        trainer: text-clasification
+        parameters:
+          lr: {min: 0.0, max: 1e-3, distribution: log_uniform_values}
+        seeds: [0, 0]
+        profiles:
+          gpu: {when: cuda, seeds: x}
+    """
+    with pytest.raises(SpecError) as error:
+        load_text(textwrap.dedent(text), "epoch=3", "=", profile="cpu")
+    assert str(error.value).splitlines() == [
+        (
+            "sweep.yaml:1: name: expected a name for a directory: letters, digits and . _ + = -, "
+            "beginning with a letter or digit, got 'a/b'"
+        ),
+        "sweep.yaml:2: method: expected grid, random or bayes, got 'gird'; did you mean grid?",
+        "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
+        "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
+        (
+            "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), got 'text-clasification'; "
+            "did you mean text-classification?"
+        ),
+        "sweep.yaml:6: parameters.lr.min: expected a number above 0 for log_uniform_values, got 0.0",
+        "sweep.yaml:7: seeds: expected every value only once, got 0 twice",
+        "sweep.yaml:9: profiles.gpu.seeds: expected a list, got 'x'",
+        "command line: =: expected KEY=VALUE, got '='",
+        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'",
+        "command line: --profile cpu: expected one of gpu, got 'cpu'; did you mean gpu?",
+    ]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a b", "-a", ".a", "a\n", "", "a" * 101, "é" * 51])
+def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -> None:
+    with pytest.raises(SpecError, match="name: expected a name"):
+        load_keys(name=name)
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
+    with pytest.raises(SpecError, match=rf"run_cap: expected how many trials {method} may propose, got nothing"):
+        load_keys(method=method)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "expected one of trainer, command or program, got none of them"),
+        ({"command": ["x", "${program}"]}, r"program: expected a program for \$\{program\} in command, got nothing"),
+        (
+            {"command": ["x"], "program": "y"},
+            "expected only one of trainer, command and program, got command and program",
+        ),
+        ({"command": ["x", 3]}, 'command.1: expected text, got 3; quote it: "3"'),
+        ({"command": []}, "command: expected at least one entry"),
+        ({"command": ["x"], "dataset": "a"}, "dataset: expected the key only beside trainer, got no trainer"),
+        ({"program": "x", "parameters": {"a b": {"value": 1}}}, "parameters.a b: expected a name of letters"),
+    ],
+)
+def test_what_is_run_must_be_clear(load_keys: Load, keys: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_keys(trainer=None, **keys)
+
+
+def test_terminal_is_safe_from_a_hostile_file(load_text: Load) -> None:
+    with pytest.raises(SpecError) as error:
+        load_text(f'{HEAD}"\\e[31m": 1\ndescription: !<tag:\\e> 3\n')
+    assert "\x1b" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("missing.yaml", "missing.yaml: expected a sweep file, got nothing: there is no such file"),
+        (".", ".: expected a sweep file, got a directory"),
+        ("a\0b", "a\\x00b: the sweep file cannot be read: embedded null byte"),
+    ],
+)
+def test_path_without_a_file_is_a_usage_error(path: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load(path, has_cuda=False, trainers={})
+    assert str(error.value) == message
+
+
+def test_byte_order_mark_and_dos_lines_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode())
+    assert load(path, has_cuda=False, trainers={"text-classification": {}}).name == "small"

@@ -1,0 +1,274 @@
+"""What a right file becomes: YAML 1.2 values, defaults, profiles, overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.errors import SpecError
+from sweeper.spec import At, Choice, Constant, Distribution, Goal, Method, Range, Stalled, SweepSpec, load
+from sweeper.spec.wording import shown
+from tests.spec.conftest import Load
+
+WARMUP = Path(__file__).parents[2] / "experiments" / "warmup.yaml"
+NAMES: dict[str, object] = dict.fromkeys(
+    (
+        "lr warmup_fraction epochs batch_size clip bias_correction eps weight_decay pretrained hidden_size "
+        "num_hidden_layers num_attention_heads max_length precision"
+    ).split(),
+)
+
+SCALARS = [
+    ("1e-4", 1e-4),
+    ("1E5", 1e5),
+    ("-.5", -0.5),
+    ("1.", 1.0),
+    ("0", 0),
+    ("-7", -7),
+    ("010", 10),
+    ("0o17", 15),
+    ("0x1F", 31),
+    ("no", "no"),
+    ("on", "on"),
+    ("1:30", "1:30"),
+    ("1_000", "1_000"),
+    ("2024-01-01", "2024-01-01"),
+    ("true", True),
+    ("FALSE", False),
+    ("~", None),
+    ("null", None),
+    ("'1'", "1"),
+    ("!!str 1", "1"),
+    ("!!float 1", 1.0),
+    ("=", "="),
+    ("[1, [a, true]]", (1, ("a", True))),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS)
+def test_values_follow_yaml_1_2(load_keys: Load, text: str, value: object) -> None:
+    spec = load_keys(f"parameters.x.value={text}", trainer=None, program="train.py")
+    parameter = spec.parameters["x"]
+    assert isinstance(parameter, Constant)
+    assert parameter.value == value
+    assert type(parameter.value) is type(value)
+
+
+def test_defaults_are_those_of_the_documentation(load_keys: Load) -> None:
+    spec = load_keys()
+    assert spec.method is Method.GRID
+    assert (spec.metric.goal, spec.metric.at) == (Goal.MINIMIZE, At.BEST)
+    assert (spec.seeds, spec.run_cap, spec.dataset, spec.tokenizer) == ((0,), None, (), ())
+    assert (spec.early_stop, spec.resources.gpus, spec.resources.cpus) == (None, None, None)
+    assert (spec.checkpoint.every_minutes, spec.figures.every_steps) == (10, 30)
+    assert (spec.profile, spec.profile_description, spec.description) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("section", "rules"),
+    [
+        ({}, (Stalled(),)),
+        ({"rules": []}, ()),
+        ({"rules": [{"stalled": None}]}, (Stalled(),)),
+        ({"rules": [{"stalled": {"window": 7}}]}, (Stalled(below=0.03, window=7, grace_steps=60),)),
+    ],
+)
+def test_early_stop_without_rules_means_the_rule_stalled(load_keys: Load, section: Any, rules: object) -> None:
+    spec = load_keys(early_stop=section)
+    assert spec.early_stop is not None
+    assert spec.early_stop.rules == rules
+
+
+def test_a_single_source_is_a_list_of_one(load_keys: Load) -> None:
+    spec = load_keys(dataset="20newsgroups", tokenizer=["a", "b"])
+    assert (spec.dataset, spec.tokenizer) == (("20newsgroups",), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "distribution"),
+    [
+        ({"min": 1, "max": 5}, Distribution.INT_UNIFORM),
+        ({"min": 1, "max": 5.0}, Distribution.UNIFORM),
+        ({"min": 1e-5, "max": 1, "distribution": "log_uniform_values"}, Distribution.LOG_UNIFORM),
+    ],
+)
+def test_range_without_a_distribution_is_uniform_over_its_kind_of_number(
+    load_keys: Load, keys: dict[str, object], distribution: Distribution
+) -> None:
+    spec = load_keys(method="random", run_cap=3, trainer=None, program="train.py", parameters={"x": keys})
+    parameter = spec.parameters["x"]
+    assert isinstance(parameter, Range)
+    assert parameter.distribution is distribution
+
+
+def test_command_may_hold_macros_and_name_its_program(load_keys: Load) -> None:
+    command = ["${env}", "${interpreter}", "${program}", "${args}"]
+    spec = load_keys(trainer=None, command=command, program="train.py")
+    assert (spec.command, spec.program) == (tuple(command), "train.py")
+
+
+PROFILES = {
+    "big": {
+        "when": "cuda",
+        "description": "wide",
+        "parameters": {"lr": {"value": 1.0}, "eps": {"value": 1e-8}},
+        "seeds": [7],
+        "resources": {"gpus": 1},
+    },
+    "bigger": {"when": "cuda", "seeds": [8]},
+    "by-hand": {"seeds": [9]},
+}
+
+
+@pytest.mark.parametrize(
+    ("profile", "has_cuda", "chosen", "seeds"),
+    [
+        (None, True, "big", (7,)),
+        (None, False, None, (0,)),
+        ("bigger", False, "bigger", (8,)),
+        ("by-hand", True, "by-hand", (9,)),
+    ],
+)
+def test_profile_is_the_one_named_or_the_first_for_the_machine(
+    load_keys: Load, profile: str | None, has_cuda: bool, chosen: str | None, seeds: tuple[int, ...]
+) -> None:
+    spec = load_keys(profile=profile, has_cuda=has_cuda, profiles=PROFILES)
+    assert (spec.profile, spec.seeds) == (chosen, seeds)
+
+
+def test_profile_replaces_whole_parameters_and_whole_keys(load_keys: Load) -> None:
+    parameters = {"lr": {"values": [1, 2]}, "epochs": {"value": 2}}
+    spec = load_keys(has_cuda=True, profiles=PROFILES, parameters=parameters, resources={"cpus": 3})
+    assert dict(spec.parameters) == {
+        "lr": Constant(value=1.0),
+        "epochs": Constant(value=2),
+        "eps": Constant(value=1e-8),
+    }
+    assert list(spec.parameters) == ["lr", "epochs", "eps"]
+    assert (spec.resources.gpus, spec.resources.cpus, spec.profile_description) == (1, None, "wide")
+
+
+def test_profile_can_take_early_stopping_away(load_keys: Load) -> None:
+    spec = load_keys(early_stop={}, profiles={"plain": {"when": "cpu", "early_stop": None}})
+    assert spec.early_stop is None
+
+
+OVERRIDES = [
+    ("lr=1e-2", {"lr": Constant(value=1e-2)}),
+    ("lr=[1e-2, 1]", {"lr": Choice(values=(1e-2, 1))}),
+    ("lr=[1e-2]", {"lr": Choice(values=(1e-2,))}),
+    ("lr={value: 2}", {"lr": Constant(value=2)}),
+    ("epochs=1", {"lr": Choice(values=(1e-4, 3e-4)), "epochs": Constant(value=1)}),
+    ("betas=[0.9, 0.99]", {"lr": Choice(values=(1e-4, 3e-4)), "betas": Constant(value=(0.9, 0.99))}),
+    ("parameters.lr.values=[1e-5, 3e-5]", {"lr": Choice(values=(1e-5, 3e-5))}),
+    ("parameters.lr.value=1e-5", {"lr": Constant(value=1e-5)}),
+    ("parameters.lr={value: 1e-5}", {"lr": Constant(value=1e-5)}),
+]
+
+
+@pytest.mark.parametrize(("override", "parameters"), OVERRIDES)
+def test_override_of_a_parameter(load_keys: Load, override: str, parameters: dict[str, object]) -> None:
+    assert dict(load_keys(override).parameters) == parameters
+
+
+def test_overrides_of_keys(load_keys: Load) -> None:
+    spec = load_keys(
+        "seeds=[0, 1]",
+        "early_stop.rules=[]",
+        "dataset=synthetic-topics",
+        "metric.at=last",
+        "resources.cpus=2",
+        "run_cap=3",
+        "run_cap=4",
+        "description=a = b",
+    )
+    assert (spec.seeds, spec.dataset, spec.metric.at, spec.run_cap) == ((0, 1), ("synthetic-topics",), At.LAST, 4)
+    assert (spec.resources.cpus, spec.description) == (2, "a = b")
+    assert spec.early_stop is not None
+    assert spec.early_stop.rules == ()
+
+
+def test_override_reaches_into_a_rule(load_keys: Load) -> None:
+    spec = load_keys("early_stop.rules.0.stalled.below=0.1", early_stop={"rules": [{"stalled": {"window": 3}}]})
+    assert spec.early_stop is not None
+    assert spec.early_stop.rules == (Stalled(below=0.1, window=3),)
+
+
+def test_override_wins_over_the_profile(load_keys: Load) -> None:
+    spec = load_keys("lr=5", "seeds=[3]", has_cuda=True, profiles=PROFILES)
+    assert (spec.parameters["lr"], spec.seeds, spec.profile) == (Constant(value=5), (3,), "big")
+
+
+def test_override_may_mend_what_the_file_leaves_out(load_keys: Load) -> None:
+    assert load_keys("run_cap=2", method="random").run_cap == 2
+
+
+def test_override_narrows_a_range(load_keys: Load) -> None:
+    ranged = {"lr": {"min": 1e-5, "max": 1e-1, "distribution": "log_uniform_values"}}
+    spec = load_keys("parameters.lr.max=1e-3", method="bayes", run_cap=3, parameters=ranged)
+    assert spec.parameters["lr"] == Range(min=1e-5, max=1e-3, distribution=Distribution.LOG_UNIFORM)
+
+
+def test_parameter_with_dots_in_its_name_can_be_overridden(load_keys: Load) -> None:
+    parameters = {"optimizer.lr": {"value": 1}}
+    keys: dict[str, Any] = {"trainer": None, "program": "x.py", "parameters": parameters}
+    assert load_keys("optimizer.lr=2", **keys).parameters["optimizer.lr"] == Constant(value=2)
+    assert load_keys("parameters.optimizer.lr.value=3", **keys).parameters["optimizer.lr"] == Constant(value=3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr", "command line: lr: expected KEY=VALUE, got 'lr'"),
+        ("=1", "command line: =1: expected KEY=VALUE, got '=1'"),
+        ("lr=abc", "command line: lr=abc: parameters.lr.value: expected a number for lr, got 'abc'"),
+        ("lr=[1, abc]", "command line: lr=[1, abc]: parameters.lr.values.1: expected a number for lr, got 'abc'"),
+        ("lr={", "command line: lr={: expected YAML, got "),
+        ("lrr=1", "command line: lrr=1: expected a parameter or a key of the sweep, got 'lrr'; did you mean lr?"),
+        ("seed=1", "command line: seed=1: expected a parameter or a key of the sweep, got 'seed'; did you mean seeds?"),
+        ("seeds=abc", "command line: seeds=abc: seeds: expected a list, got 'abc'"),
+        ("name.x=1", "command line: name.x=1: name: expected text, got a mapping"),
+        ("profile=big", "command line: profile=big: profile: expected a key of the sweep, got its profiles; "),
+        (
+            "metric.at=lst",
+            "command line: metric.at=lst: metric.at: expected best or last, got 'lst'; did you mean last?",
+        ),
+    ],
+)
+def test_override_that_cannot_be_meant(load_keys: Load, override: str, message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_keys(override)
+    [line] = str(error.value).splitlines()
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize(("has_cuda", "profile", "width", "lr"), [(True, "gpu", 768, 3e-5), (False, "cpu", 64, 6e-4)])
+def test_warmup_experiment_has_a_profile_for_either_machine(
+    has_cuda: bool, profile: str, width: int, lr: float
+) -> None:
+    spec = load(WARMUP, has_cuda=has_cuda, trainers={"text-classification": NAMES})
+    assert (spec.name, spec.profile) == ("warmup", profile)
+    assert spec.parameters["hidden_size"] == Constant(value=width)
+    rates = spec.parameters["lr"]
+    assert isinstance(rates, Choice)
+    assert rates.values[1] == lr
+    assert list(spec.parameters)[:2] == ["lr", "warmup_fraction"]
+    assert SweepSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-4, "1e-4"),
+        (0.1, "0.1"),
+        (0.0, "0.0"),
+        (-2.5e-7, "-2.5e-7"),
+        (1e22, "1e22"),
+        (123.5, "123.5"),
+        (True, "true"),
+    ],
+)
+def test_numbers_are_shown_as_a_person_writes_them(value: object, text: str) -> None:
+    assert shown(value) == text
