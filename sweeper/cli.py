@@ -164,11 +164,14 @@ def _existing(path: Path) -> SweepDir:
 
 
 def _print_ranking(run: SweepDir) -> None:
-    from sweeper.views.ranking import ranking
+    from sweeper.views.ranking import ranking, ranking_text
     from sweeper.views.status import read_sweep
 
-    console = _console()
-    console.print(ranking(read_sweep(run), width=console.width))
+    console, sweep = _console(), read_sweep(run)
+    if console.is_terminal:
+        console.print(ranking(sweep, width=console.width))
+    else:
+        print(ranking_text(sweep))
 
 
 def _console() -> Console:

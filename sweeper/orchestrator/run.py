@@ -112,8 +112,6 @@ class Orchestrator:
             if not follower.trial.state.ended:
                 self._executor.fetch(follower.trial.directory)
                 follower.poll()
-                if follower.trial.state is State.FAIL:
-                    self._say(f"{follower.trial.facts.number:04d} failed: {_cause(follower.trial)}")
 
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
@@ -151,8 +149,6 @@ class Orchestrator:
                 self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
                 self._stop_since[action.number] = time.monotonic()
                 self._executor.stop(attempt)
-                if decision:
-                    self._say(f"{action.number:04d} pruned at step {decision.step}: {decision.reason}")
             case Kill():
                 self._record(trial, KillSent(attempt=attempt.number))
                 self._executor.kill(attempt)
@@ -235,13 +231,3 @@ def _sleep(wake: int) -> None:
     if select.select([wake], [], [], LONGEST_SLEEP_S)[0]:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 1024)
-
-
-def _cause(trial: Trial) -> str:
-    ended = trial.exits.get(trial.control.attempt)
-    if trial.progress.error:
-        return trial.progress.error
-    if ended is None:
-        return "it was lost"
-    how = f"signal {ended.signal}" if ended.signal else f"exit code {ended.code}"
-    return f"{how}; see {trial.attempt.output}"

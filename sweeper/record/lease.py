@@ -7,10 +7,14 @@ with the last of them (flock(2)). The text in the file only helps a person; noth
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: a record can be read there, but nothing of it can be running
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody holds the lease; a file that is not there is not held."""
+    """Whether anybody on this machine holds the lease; a file that is not there is not held."""
+    if fcntl is None:
+        return False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -6,7 +6,8 @@ import array
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Exit, Resumed, Started, decode, step_of
@@ -41,12 +42,15 @@ class Facts:
             RecordError: `trial.json` is missing, or is none.
         """
         value = read_json(trial.facts)
-        value.pop("format", None)
+        known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         try:
-            return cls(**value)  # type: ignore[arg-type]  # what does not fit is refused just below
+            facts = cls(**known)
         except TypeError as error:
-            message = f"{trial.facts}: expected the facts of a trial, got: {error}"
-            raise RecordError(message) from error
+            raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
+        for name, kind in _FACT_TYPES.items():
+            if not isinstance(getattr(facts, name), kind):
+                raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
+        return facts
 
     @property
     def label(self) -> str:
@@ -54,6 +58,19 @@ class Facts:
         varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
         parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in varied.items())]
         return "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))[:200]
+
+
+_FACT_TYPES: Mapping[str, type] = {
+    "number": int,
+    "configuration": int,
+    "seed": int,
+    "params": dict,
+    "shown": dict,
+    "command": list,
+    "metric": str,
+    "maximize": bool,
+    "at": str,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +243,7 @@ PLAINLY_WRITTEN = (1e-3, 1e6)
 
 def spelled(value: object) -> str:
     """A parameter value as a person would write it: 3e-4, not 0.0003."""
-    if isinstance(value, float) and value and not PLAINLY_WRITTEN[0] <= abs(value) < PLAINLY_WRITTEN[1]:
+    if isinstance(value, float) and value and not PLAINLY_WRITTEN[0] < abs(value) < PLAINLY_WRITTEN[1]:
         mantissa, exponent = f"{value:e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,205 @@
+"""The views process: follows every trial of a sweep and projects it into TensorBoard. One a sweep, one thread.
+
+It ends when its standard input does, or at SIGTERM, after projecting all that the record holds by then: whoever
+started it, dead or done, has nothing more to say. Ctrl-C belongs to the orchestrator and is ignored here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeper.errors import RecordError, RunBusy
+from sweeper.record.layout import SweepDir, TrialDir, read_json
+from sweeper.record.lease import acquire, holder_of
+from sweeper.views.figures import Figures
+from sweeper.views.tensorboard import SweepTexts, TrialRun
+from sweeper.views.wording import plain
+
+FIGURES_EVERY = 30
+POLL_S = 1.0
+PATIENCE_S = 10.0
+LOWEST_PRIORITY = 19
+
+
+@dataclass(slots=True, kw_only=True)
+class Projector:
+    """Projects all trials of a sweep; a trial that cannot be is said once, and tried again at the next pass."""
+
+    run: SweepDir
+    figures_every: int
+    say: Callable[[str], None]
+    _figures: Figures = field(default_factory=Figures)
+    _runs: dict[Path, TrialRun] = field(default_factory=dict)
+    _asleep: dict[Path, int] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+
+    def project(self) -> None:
+        """One pass over all trials."""
+        texts = _texts_of(self.run)
+        for trial in self.run.trials():
+            if not self._sleeps(trial):
+                self._project(trial, texts)
+
+    def _project(self, trial: TrialDir, texts: SweepTexts) -> None:
+        try:
+            projected = self._runs.get(trial.path) or self._opened(trial)
+            projected.project(texts)
+        except Exception as error:  # noqa: BLE001 - one broken trial must not cost the others their pictures
+            self._runs.pop(trial.path, None)  # what it holds may be half done; the position on disk is not
+            self._say_once(f"trial {trial.path.name} is not shown: {plain(error) or type(error).__name__}")
+            return
+        if projected.done:
+            del self._runs[trial.path]
+            self._asleep[trial.path] = _size(trial.control)
+
+    def _opened(self, trial: TrialDir) -> TrialRun:
+        run = TrialRun(self.run, trial, figures=self._figures, every_steps=self.figures_every)
+        self._runs[trial.path] = run
+        return run
+
+    def _sleeps(self, trial: TrialDir) -> bool:
+        """Whether the trial has ended; it wakes when its control file grows, or its pictures are taken away."""
+        asleep = trial.path in self._asleep
+        if asleep and (self._asleep[trial.path] != _size(trial.control) or not self.run.tensorboard.exists()):
+            del self._asleep[trial.path]
+            return False
+        return asleep
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
+
+def project(run: SweepDir, figures_every: int = FIGURES_EVERY, *, patience_s: float = PATIENCE_S) -> None:
+    """Project what the record holds now.
+
+    Raises:
+        RunBusy: another views process held the sweep for longer than `patience_s`.
+    """
+    with _held(run, patience_s):
+        _projector(run, figures_every).project()
+
+
+def follow(run: SweepDir, figures_every: int, *, stop: Callable[[float], bool], patience_s: float = PATIENCE_S) -> None:
+    """Project what is appended until `stop`, which waits up to the given seconds, says so; then all there is.
+
+    Raises:
+        RunBusy: another views process held the sweep for longer than `patience_s`.
+    """
+    with _held(run, patience_s):
+        projector = _projector(run, figures_every)
+        while True:
+            begin = time.monotonic()
+            projector.project()
+            # At most half of the time is spent, however many trials there are.
+            if stop(max(POLL_S, time.monotonic() - begin)):
+                break
+        projector.project()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the views process; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sweeper.views", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of the sweep")
+    parser.add_argument(
+        "--figures-every", type=int, default=FIGURES_EVERY, metavar="STEPS", help="default: %(default)s"
+    )
+    parser.add_argument("--once", action="store_true", help="project what is there, then exit")
+    given = parser.parse_args(arguments)
+    if given.figures_every < 1:
+        parser.error("--figures-every: expected at least 1")
+    run = SweepDir(given.run)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(LOWEST_PRIORITY)
+    try:
+        if given.once:
+            project(run, given.figures_every)
+        else:
+            with _stop_by_stdin_or_sigterm() as stop:
+                follow(run, given.figures_every, stop=stop)
+    except (RunBusy, RecordError) as error:
+        _say(str(error))
+        return 2
+    return 0
+
+
+def _projector(run: SweepDir, figures_every: int) -> Projector:
+    return Projector(run=run, figures_every=figures_every, say=_say)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"sweeper views: {text}\n")
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _held(run: SweepDir, patience_s: float) -> Iterator[None]:
+    """The views lease, waited for while another process drains."""
+    if not run.path.is_dir():
+        raise RecordError(f"{run.path}: expected the directory of a sweep, got none")
+    until = time.monotonic() + patience_s
+    while (lease := acquire(run.views_lease, holder=f"pid {os.getpid()}")) is None:
+        if time.monotonic() >= until:
+            holder = plain(holder_of(run.views_lease)) or "somebody"
+            raise RunBusy(
+                f"{run.path}: another views process ({holder}) draws this sweep; waited {patience_s:g} s for it"
+            )
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+@contextlib.contextmanager
+def _stop_by_stdin_or_sigterm() -> Iterator[Callable[[float], bool]]:
+    """A wait that returns True, at once, when standard input ends or SIGTERM comes."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    previous = signal.signal(signal.SIGTERM, lambda *_: os.write(write_end, b"."))
+    stdin = sys.stdin.fileno() if sys.stdin is not None else -1
+
+    def stop(wait_s: float) -> bool:
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0:
+            ready, _, _ = select.select([fd for fd in (read_end, stdin) if fd >= 0], [], [], left)
+            if read_end in ready or (stdin in ready and not os.read(stdin, 4096)):
+                return True
+        return stdin < 0
+
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        os.close(read_end)
+        os.close(write_end)
+
+
+def _texts_of(run: SweepDir) -> SweepTexts:
+    """The sweep file, and the provenance where the resolved sweep has it."""
+    try:
+        yaml = run.sweep_yaml.read_text(errors="replace")
+    except OSError:
+        yaml = ""
+    try:
+        provenance = read_json(run.spec).get("provenance")
+    except RecordError:
+        provenance = None
+    return SweepTexts(sweep_yaml=yaml, provenance=provenance if isinstance(provenance, dict) else {})
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,162 @@
+"""How a trial ended, in words: one line, or the whole receipt of `sweeper why`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sweeper.record.fold import State, cause_of_end
+from sweeper.record.trial import Trial
+from sweeper.views.markdown import split_evidence
+from sweeper.views.snapshot import steps_done
+from sweeper.views.wording import brief, duration, number, plain
+
+OUTPUT_LINES = 20
+OUTPUT_BYTES = 16_384
+
+
+def receipt(trial: Trial) -> str:
+    """State, parameters, attempts, and why it ended as it did; plain text, safe for a terminal."""
+    facts = trial.facts
+    lines = [
+        f"trial {facts.number:04d}: {trial.state.value}",
+        *_aligned([(plain(name), brief(value)) for name, value in {**facts.params, "seed": facts.seed}.items()]),
+        "",
+        *_attempt_lines(trial),
+        "",
+        *_ENDINGS.get(trial.state, _unended)(trial),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def end_line(trial: Trial) -> str:
+    """How the trial ended, in one line without its number."""
+    match trial.state:
+        case State.PRUNED:
+            decision = _decision(trial)
+            rule = f" by {decision['rule']}" if "rule" in decision else ""
+            return plain(
+                f"pruned{rule} at step {decision.get('step', trial.progress.step)}: {decision.get('reason', '')}"
+            )
+        case State.COMPLETE:
+            return f"complete after {steps_done(trial)} steps: {_value_text(trial)}"
+        case State.FAIL:
+            return plain(f"failed after {steps_done(trial)} steps: {failure_of(trial)}")
+    return trial.state.value.lower()
+
+
+def failure_of(trial: Trial) -> str:
+    """What a failed trial died of: the error its script reported, else the cause of its end."""
+    cause = cause_of_end(trial.control, trial.progress, trial.exits, trial.control.attempt)
+    ended = trial.exits.get(trial.control.attempt)
+    how = "" if ended is None else f" (signal {ended.signal})" if ended.signal else f" (exit code {ended.code})"
+    error = next(iter(reversed(trial.progress.error.strip().splitlines())), "")
+    return f"{error or cause or 'unknown'}{how}"
+
+
+def value_step(trial: Trial) -> int | None:
+    """The step at which the trial's value was measured."""
+    series = trial.series
+    if series is None:
+        return None
+    best = series.high_step if trial.facts.maximize else series.low_step
+    return series.last_step if trial.facts.at == "last" else best
+
+
+def _pruned(trial: Trial) -> list[str]:
+    decision = _decision(trial)
+    lines = [
+        f"pruned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"  {plain(decision.get('reason', ''))}",
+        f"  until then: {_value_text(trial)}",
+    ]
+    evidence = decision.get("evidence")
+    return lines + (_evidence_lines(evidence) if isinstance(evidence, Mapping) else [])
+
+
+def _failed(trial: Trial) -> list[str]:
+    lines = [f"failed: {plain(failure_of(trial))}"]
+    error = trial.progress.error.strip().splitlines()
+    if len(error) > 1:
+        lines += [f"  {_kept(line)}" for line in error[-OUTPUT_LINES:]]
+    tail = _last_lines(trial.attempt.output)
+    return lines + (["", f"the last lines of {trial.attempt.output}:", *(f"  {line}" for line in tail)] if tail else [])
+
+
+def _complete(trial: Trial) -> list[str]:
+    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"]
+
+
+def _unended(trial: Trial) -> list[str]:
+    of = "" if trial.progress.total_steps is None else f" of {trial.progress.total_steps}"
+    return [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
+
+
+_ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complete}
+
+
+def _value_text(trial: Trial) -> str:
+    series, metric = trial.series, plain(trial.facts.metric)
+    if series is None or trial.value is None:
+        return f"{metric} was not measured"
+    last = f", last {number(series.last)}" if trial.facts.at == "best" else ""
+    return f"{trial.facts.at} {metric} {number(trial.value)} at step {value_step(trial)}{last}"
+
+
+def _decision(trial: Trial) -> Mapping[str, object]:
+    stop = trial.control.stop
+    return {} if stop is None or stop.decision is None else stop.decision
+
+
+def _attempt_lines(trial: Trial) -> list[str]:
+    lines = []
+    for attempt, launched in sorted(trial.control.launched.items()):
+        running = "has not ended" if attempt == trial.control.attempt and not trial.exits.get(attempt) else "ended"
+        cause = cause_of_end(trial.control, trial.progress, trial.exits, attempt) or running
+        end = trial.exits.get(attempt) or trial.control.lost.get(attempt)
+        span = f" after {duration(end.time - launched.time)}" if end else ""
+        ended = trial.exits.get(attempt)
+        memory = f", peak memory {ended.peak_memory_mb:.0f} MiB" if ended else ""
+        stop = trial.control.stops.get(attempt)
+        asked = f", asked to stop ({stop.cause})" if stop else ""
+        lines.append(plain(f"attempt {attempt} on {launched.slot}: {cause}{span}{asked}{memory}"))
+    return lines or ["no attempt was started"]
+
+
+def _evidence_lines(evidence: Mapping[str, object]) -> list[str]:
+    single, listed = split_evidence(evidence)
+    lines = ["", "evidence:", *_aligned([(plain(name), text) for name, text in single])]
+    for head, rows in listed:
+        lines += ["", *_table_lines([[plain(cell) for cell in row] for row in (head, *rows)])]
+    return lines
+
+
+def _aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    listed = list(pairs)
+    width = max((len(name) for name, _ in listed), default=0)
+    return [f"  {name:<{width}}  {text}" for name, text in listed]
+
+
+def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    columns = max(len(row) for row in rows)
+    full = [[*row, *[""] * (columns - len(row))] for row in rows]
+    widths = [max(len(row[i]) for row in full) for i in range(columns)]
+    return ["  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in full]
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The end of a log, its escapes made visible."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    # A progress bar overwrites its line: what counts is what stood there last.
+    shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return [_kept(line) for line in shown if line.strip()][-OUTPUT_LINES:]
+
+
+def _kept(line: str) -> str:
+    return plain(line.expandtabs(4)).rstrip()

@@ -1,0 +1,81 @@
+"""What became of a sweep, from the record alone, whether or not anything runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from sweeper.record.events import Lost, SweepEnded, SweepStarted
+from sweeper.record.fold import State, control_of
+from sweeper.record.journal import read_journal
+from sweeper.record.layout import SweepDir, read_json
+from sweeper.record.lease import is_held
+from sweeper.record.trial import Trial, is_alive, read_trial
+from sweeper.views.snapshot import SweepView
+
+
+def read_sweep(run: SweepDir) -> SweepView:
+    """The sweep as its record has it now.
+
+    Its state is RUNNING while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where trials are left.
+
+    Raises:
+        RecordError: the spec or a trial's facts cannot be read.
+    """
+    held = is_held(run.lease)
+    trials = [_as_it_stands(read_trial(trial), held=held) for trial in run.trials()]
+    log = read_journal(run.log)
+    starts = [event for event in log if isinstance(event, SweepStarted)]
+    ends = [event for event in log if isinstance(event, SweepEnded)]
+    return SweepView(
+        name=str(read_json(run.spec).get("name", run.path.name)),
+        state=_state(trials, held=held),
+        trials=trials,
+        total=len(trials),
+        slots=starts[-1].slots if starts else (),
+        now=ends[-1].time if ends and not held else time.time(),
+        started=starts[0].time if starts else time.time(),
+    )
+
+
+def to_json(sweep: SweepView) -> dict[str, object]:
+    """The sweep for programs; the keys are a public contract (docs/reference.md)."""
+    return {
+        "name": sweep.name,
+        "state": sweep.state,
+        "trials": [_trial_to_json(trial, sweep.now) for trial in sweep.trials],
+    }
+
+
+def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
+    stop = trial.control.stop
+    pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None
+    return {
+        "number": trial.facts.number,
+        "params": dict(trial.facts.params),
+        "seed": trial.facts.seed,
+        "state": trial.state.value,
+        "value": trial.value,
+        "step": trial.progress.step if trial.progress.step >= 0 else None,
+        "total_steps": trial.progress.total_steps,
+        "pruned": None if pruned is None else dict(pruned),
+        "attempts": len(trial.control.launched),
+        "seconds": round(trial.seconds(now), 3),
+    }
+
+
+def _as_it_stands(trial: Trial, *, held: bool) -> Trial:
+    """A trial that is running by its record, though nobody runs it nor watches over it, is lost: it will be resumed."""
+    if held or trial.state is not State.RUNNING or is_alive(trial.attempt):
+        return trial
+    lost = Lost(attempt=trial.control.attempt, time=trial.progress.latest)
+    return replace(trial, control=control_of([lost], trial.control))
+
+
+def _state(trials: list[Trial], *, held: bool) -> str:
+    states = {trial.state for trial in trials}
+    if held:
+        return "RUNNING"
+    if not trials or states & {State.WAITING, State.RUNNING}:
+        return "STOPPED"
+    return "FAIL" if State.FAIL in states else "COMPLETE"

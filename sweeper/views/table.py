@@ -1,0 +1,212 @@
+"""The table of trials: which rows and columns are shown in the room there is; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.record.fold import State
+from sweeper.record.trial import Trial, spelled
+from sweeper.views.snapshot import SweepView, seconds_left, steps_done, steps_per_second
+from sweeper.views.wording import duration, number, plain
+
+STYLES: Mapping[State, str] = {
+    State.WAITING: "dim",
+    State.RUNNING: "cyan",
+    State.COMPLETE: "green",
+    State.PRUNED: "yellow",
+    State.FAIL: "bold red",
+}
+GAP = 2
+SHORTEST = 6
+LONGEST_HEAD = 10
+MESSAGES_SHOWN = 3
+MOST_PARAMETER_COLUMNS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column as text; `give` says when it gives way: the highest first, 0 never. A firm one is shortened last."""
+
+    head: str
+    cells: Sequence[str]
+    give: int = 0
+    right: bool = True
+    firm: bool = False
+
+    @property
+    def width(self) -> int:
+        """Cells of the terminal it takes."""
+        return max(cell_len(text) for text in (self.head, *self.cells))
+
+    def with_head(self, width: int) -> Column:
+        """The same column with a head of at most `width` cells, or as wide as the widest cell."""
+        room = max(width, *(cell_len(text) for text in self.cells), 0)
+        return replace(self, head=shorten(self.head, room))
+
+    def shortened(self, width: int) -> Column:
+        """The same column in at most `width` cells."""
+        return replace(self, head=shorten(self.head, width), cells=[shorten(cell, width) for cell in self.cells])
+
+
+def status_table(sweep: SweepView, *, width: int = 80, height: int | None = None) -> RenderableType:
+    """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first."""
+    messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
+    around = len(messages) + 3  # what is said of the sweep, the heads, and how many trials are hidden
+    rows = sweep.trials if height is None else visible(sweep.trials, max(1, height - around))
+    parts: list[RenderableType] = [_summary(sweep, width), trial_table(rows, sweep.metric, width)]
+    hidden = _hidden_line(sweep.trials, rows)
+    if hidden:
+        parts.append(Text(shorten(hidden, width), style="dim"))
+    return Group(*parts, *messages)
+
+
+def trial_table(trials: Sequence[Trial], metric: str, width: int) -> Table:
+    """One row a trial, in columns that fit `width`; none wraps."""
+    return table_of(fitted(_columns(trials, metric), width), [STYLES[trial.state] for trial in trials])
+
+
+def table_of(columns: Sequence[Column], styles: Sequence[str]) -> Table:
+    """The columns as a table whose states are coloured by `styles`, row by row."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
+    for row, style in enumerate(styles):
+        table.add_row(*(Text(c.cells[row], style=style if c.head == "state" else "") for c in columns))
+    return table
+
+
+def fitted(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that fit, in their order: heads are shortened first, then columns go, then text is shortened."""
+    kept = list(columns)
+    if _total(kept) > width:
+        kept = [column.with_head(LONGEST_HEAD) for column in kept]
+    while _total(kept) > width and any(column.give for column in kept):
+        kept.remove(max(kept, key=lambda column: column.give))
+    while _total(kept) > width:
+        soft = [column for column in kept if not column.firm and column.width > SHORTEST]
+        widest = max(soft or kept, key=lambda column: column.width)
+        if widest.width <= 1:
+            break
+        kept[kept.index(widest)] = widest.shortened(widest.width - 1)
+    return kept
+
+
+def visible(trials: Sequence[Trial], rows: int) -> list[Trial]:
+    """At most `rows` trials: those that run, then the latest to end, then the next to start; by number."""
+    if len(trials) <= rows:
+        return list(trials)
+    rank = {State.RUNNING: 0, State.WAITING: 2}
+    order = sorted(trials, key=lambda t: (rank.get(t.state, 1), _lateness(t), t.facts.number))
+    return sorted(order[:rows], key=lambda trial: trial.facts.number)
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` cells of a terminal."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+
+
+def step_text(trial: Trial) -> str:
+    """Steps done of steps planned."""
+    total = trial.progress.total_steps
+    done = steps_done(trial)
+    if total is None:
+        return str(done) if done else "-"
+    return f"{done}/{total}"
+
+
+def loss_of(trial: Trial) -> float | None:
+    """The last training loss: `loss/train`, or the first metric that calls itself a loss."""
+    metrics = trial.progress.metrics
+    names = [name for name in metrics if "loss" in name.lower()]
+    name = "loss/train" if "loss/train" in metrics else next(iter(names), None)
+    return None if name is None else metrics[name].last
+
+
+def reach_of(trial: Trial) -> float | None:
+    """The reach at the last look, None where there was none."""
+    return None if trial.progress.observation is None else trial.progress.observation.reach
+
+
+def params_of(trial: Trial) -> str:
+    """The varied parameters on one line."""
+    return plain(", ".join(f"{name}={spelled(value)}" for name, value in trial.facts.shown.items()))
+
+
+def _columns(trials: Sequence[Trial], metric: str) -> list[Column]:
+    def cells(of: Callable[[Trial], str]) -> list[str]:
+        return [of(trial) for trial in trials]
+
+    seeds = any(trial.facts.seeds > 1 for trial in trials)
+    return [
+        Column(head="trial", cells=cells(lambda t: f"{t.facts.number:04d}"), right=False, firm=True),
+        Column(head="state", cells=cells(lambda t: t.state.value), right=False, firm=True),
+        *_parameter_columns(trials),
+        *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
+        Column(head="step", cells=cells(step_text), firm=True),
+        Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=2),
+        Column(head=plain(metric) or "metric", cells=cells(lambda t: number(t.value))),
+        Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
+        Column(head="step/s", cells=cells(_speed_text), give=4),
+        Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=3),
+    ]
+
+
+def _parameter_columns(trials: Sequence[Trial]) -> list[Column]:
+    """A column for each varied parameter; one for all of them where they are many."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.facts.shown))
+    if len(names) > MOST_PARAMETER_COLUMNS:
+        return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False)]
+    return [
+        Column(head=plain(name), cells=[_parameter_text(trial, name) for trial in trials], right=False)
+        for name in names
+    ]
+
+
+def _parameter_text(trial: Trial, name: str) -> str:
+    return plain(spelled(trial.facts.shown[name])) if name in trial.facts.shown else "-"
+
+
+def _speed_text(trial: Trial) -> str:
+    speed = steps_per_second(trial)
+    return f"{speed:.3g}" if trial.state is State.RUNNING and math.isfinite(speed) else "-"
+
+
+def _summary(sweep: SweepView, width: int) -> Text:
+    """Name, state, how far, how long; as many of these as fit."""
+    ended = sum(trial.state.ended for trial in sweep.trials)
+    of = f" of {sweep.total}" if sweep.total is not None else ""
+    parts = [f"{ended}{of} ended", f"{sweep.count(State.RUNNING)} running"]
+    if sweep.slots:
+        parts.append(f"{sweep.slots_in_use}/{len(sweep.slots)} slots")
+    parts.append(duration(sweep.now - sweep.started))
+    if math.isfinite(sweep.seconds_left):
+        parts.append(f"~{duration(sweep.seconds_left)} left")
+    name = shorten(plain(sweep.name), width // 3)
+    text = Text(name, style="bold")
+    text.append(
+        shorten(f"  {sweep.state.lower()}: {', '.join(parts)}", max(0, width - cell_len(name))), style="not bold"
+    )
+    return text
+
+
+def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+    numbers = {trial.facts.number for trial in shown}
+    hidden = [trial for trial in trials if trial.facts.number not in numbers]
+    counts = {state: sum(trial.state is state for trial in hidden) for state in State}
+    listed = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    return f"… {len(hidden)} more trials not shown: {listed}" if hidden else ""
+
+
+def _lateness(trial: Trial) -> float:
+    return -trial.progress.latest if trial.state.ended and math.isfinite(trial.progress.latest) else 0.0
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + GAP * (len(columns) - 1)

@@ -1,0 +1,306 @@
+"""TensorBoard runs, read back with TensorBoard's own reader."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
+from tensorboard.plugins.hparams import api_pb2, metadata
+
+from sweeper.record.events import Launched, Metrics, Noted, RetryGranted
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.views.figures import SIZE, Figures
+from sweeper.views.tensorboard import SweepTexts, TrialRun
+from tests.views.synthetic import DECISION, START, Script, make_trial, play
+
+FIGURES = Figures()
+TEXTS = SweepTexts(sweep_yaml="name: warmup\n", provenance={"commit": "1dc8d66", "packages": {"torch": "2.13.0"}})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> SweepDir:
+    return SweepDir(tmp_path)
+
+
+def project(run: SweepDir, trial: TrialDir, every: int = 30) -> TrialRun:
+    projected = TrialRun(run, trial, figures=FIGURES, every_steps=every)
+    projected.project(TEXTS)
+    return projected
+
+
+def folder(run: SweepDir) -> Path:
+    return next(run.tensorboard.iterdir())
+
+
+def read_back(run: SweepDir) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder(run)), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def steps(run: SweepDir, tag: str) -> list[int]:
+    return [point.step for point in read_back(run).Scalars(tag)]
+
+
+def image_steps(run: SweepDir, tag: str = "gradients") -> list[int]:
+    return [point.step for point in read_back(run).Images(tag)]
+
+
+def text(run: SweepDir, tag: str) -> str:
+    found: Sequence[Any] = read_back(run).Tensors(tag)
+    return str(found[-1].tensor_proto.string_val[0].decode())
+
+
+def test_every_metric_and_observation_becomes_a_curve_with_the_records_times(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=100))
+    project(run, trial)
+    accumulator = read_back(run)
+    assert set(accumulator.Tags()["scalars"]) == {
+        "loss/train",
+        "accuracy/train",
+        "gradient/norm",
+        "gradient/reach",
+        "update_ratio/median",
+        "learning_rate",
+    }
+    points = accumulator.Scalars("loss/train")
+    assert [point.step for point in points] == list(range(9, 100, 10))
+    assert points[0].wall_time == pytest.approx(START + 5.9)
+    assert points[0].value == pytest.approx(1.4 * math.exp(-9 / 300))
+
+
+def test_run_is_named_by_number_and_parameters(run: SweepDir) -> None:
+    trial = make_trial(run, 7)
+    play(trial, Script(until=5))
+    project(run, trial)
+    assert folder(run).name == "0007_lr=6e-4_warmup_fraction=0.1"
+
+
+def test_learning_rate_of_the_script_is_preferred(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=1, outcome="", exit_code=None, extra=[Metrics(step=9, values={"learning_rate": 0.5})]))
+    with JournalWriter(trial.attempt(1).events) as journal:
+        for event, _ in Script(first=10, until=31, outcome="").events():
+            journal.append(event)
+    project(run, trial)
+    points = read_back(run).Scalars("learning_rate")
+    assert [(point.step, round(point.value, 6)) for point in points] == [(0, 6e-4), (9, 0.5)]
+
+
+def test_reach_is_no_curve_where_it_is_undefined(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=30, layers=0))
+    project(run, trial)
+    assert "gradient/reach" not in read_back(run).Tags()["scalars"]
+
+
+def test_nan_and_infinity_are_written_as_they_are(run: SweepDir) -> None:
+    trial = make_trial(run)
+    odd = [Metrics(step=5, values={"a": math.nan}), Metrics(step=6, values={"a": math.inf})]
+    play(trial, Script(until=1, extra=odd))
+    project(run, trial)
+    values = [point.value for point in read_back(run).Scalars("a")]
+    assert math.isnan(values[0])
+    assert values[1] == math.inf
+
+
+def test_figures_stand_at_their_cadence_and_at_the_end(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=111))
+    project(run, trial, every=25)
+    assert image_steps(run) == [0, 30, 50, 80, 100, 110]
+    assert image_steps(run, "update ratios") == image_steps(run)
+    first = read_back(run).Images("gradients")[0]
+    assert (first.width, first.height) == SIZE
+    assert Image.open(io.BytesIO(first.encoded_image_string)).size == SIZE
+
+
+def test_last_figure_waits_for_the_end_of_the_trial(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="", exit_code=None))
+    project(run, trial)
+    assert image_steps(run) == [0, 30]
+
+
+def test_missing_row_moves_the_figure_to_the_next_observation(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=31, outcome="", exit_code=None))
+    rows = trial.attempt(1).layers
+    rows.write_bytes(rows.read_bytes()[:-4])
+    project(run, trial)
+    assert image_steps(run) == [0]
+    assert steps(run, "gradient/reach") == [0, 10, 20, 30]
+
+
+def hparams(run: SweepDir) -> dict[str, Any]:
+    accumulator = PluginEventAccumulator(str(folder(run)))
+    accumulator.Reload()
+    return dict(accumulator.PluginTagToContent("hparams"))
+
+
+def test_hparams_list_the_trial_while_it_runs_and_say_how_it_ended(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=20, outcome="", exit_code=None))
+    projected = project(run, trial)
+    content = hparams(run)
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+    assert start.hparams["lr"].number_value == 6e-4
+    assert start.hparams["seed"].number_value == 0
+    assert start.hparams["pretrained"].HasField("bool_value")
+    assert start.hparams["dataset"].string_value == '["20newsgroups", "synthetic"]'
+    assert metadata.SESSION_END_INFO_TAG not in content
+    assert not projected.done
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (Script(until=20), api_pb2.STATUS_SUCCESS),
+        (Script(until=20, outcome="failed", exit_code=1), api_pb2.STATUS_FAILURE),
+        (Script(until=20, outcome="stopped", decision=DECISION), api_pb2.STATUS_FAILURE),
+    ],
+)
+def test_end_of_a_trial_is_its_status(run: SweepDir, script: Script, status: int) -> None:
+    trial = make_trial(run)
+    play(trial, script)
+    assert project(run, trial).done
+    end = metadata.parse_session_end_info_plugin_data(hparams(run)[metadata.SESSION_END_INFO_TAG])
+    assert end.status == status
+    assert end.end_time_secs == script.time(20) + 1
+
+
+def test_texts_say_sweep_trial_notes_and_verdict(run: SweepDir) -> None:
+    trial = make_trial(run)
+    script = Script(
+        until=131, stalled=True, outcome="stopped", decision=DECISION, extra=[Noted(text="data: synthetic")]
+    )
+    play(trial, script)
+    project(run, trial)
+    assert text(run, "sweep") == "```\nname: warmup\n```\n"
+    assert "torch 2.13.0" in text(run, "trial")
+    assert "| warmup&#95;fraction | 0.1 |" in text(run, "trial")
+    assert text(run, "notes") == "data: synthetic"
+    verdict = text(run, "verdict")
+    assert "rule **stalled** at step **130**" in verdict
+    assert "| 130 | 5e-5 |" in verdict
+    assert "| threshold | 0.03 |" in verdict
+
+
+def test_a_trial_that_was_never_started_has_no_run(run: SweepDir) -> None:
+    project(run, make_trial(run))
+    assert not run.tensorboard.exists()
+
+
+def test_restarted_projection_goes_on_where_it_stopped(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="", exit_code=None))
+    project(run, trial)
+    before = {path.name: path.stat().st_size for path in folder(run).glob("events*")}
+    with JournalWriter(trial.attempt(1).events) as journal:
+        journal.append(Metrics(step=56, values={"loss/train": 0.5}))
+    project(run, trial)
+    sizes = {path.name: path.stat().st_size for path in folder(run).glob("events*")}
+    assert sizes.items() >= before.items()
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 56]
+    assert image_steps(run) == [0, 30]
+
+
+def test_restart_after_the_end_writes_nothing(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56))
+    project(run, trial)
+    before = sorted(path.name for path in folder(run).iterdir())
+    assert project(run, trial).done
+    assert sorted(path.name for path in folder(run).iterdir()) == before
+
+
+def test_what_was_written_behind_the_position_is_written_once(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=40, outcome="", exit_code=None))
+    project(run, trial)
+    position = (folder(run) / ".position.json").read_bytes()
+    with JournalWriter(trial.attempt(1).events) as journal:
+        journal.append(Metrics(step=41, values={"loss/train": 0.5}))
+    project(run, trial)
+    (folder(run) / ".position.json").write_bytes(position)  # it died before it could note what it had written
+    project(run, trial)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 41]
+
+
+@pytest.mark.parametrize("position", [b"", b"{}x", b"[]", b'{"format": 99}', b'{"attempt": 1, "file": 1, "size": 1e9}'])
+def test_broken_position_means_everything_is_drawn_anew(run: SweepDir, position: bytes) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56))
+    project(run, trial)
+    (folder(run) / ".position.json").write_bytes(position)
+    project(run, trial)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49]
+    assert image_steps(run) == [0, 30, 50]
+
+
+def test_removed_run_is_rebuilt_while_it_is_followed(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="", exit_code=None))
+    projected = project(run, trial)
+    shutil.rmtree(run.tensorboard)
+    projected.project(TEXTS)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("first", [0, 31])
+def test_resumed_attempt_takes_back_what_stood_beyond_it(run: SweepDir, first: int, *, at_once: bool) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    if not at_once:
+        project(run, trial)
+    play(trial, Script(number=2, first=first, until=75, loss=0.25))
+    project(run, trial)
+    points = {point.step: point.value for point in read_back(run).Scalars("loss/train")}
+    assert list(points) == [9, 19, 29, 39, 49, 59, 69]
+    assert [value == 0.25 for value in points.values()] == [step >= first for step in points]
+    assert image_steps(run) == [0, 30, 60, 70]
+    assert text(run, "sweep")
+
+
+def test_attempt_that_never_reported_takes_nothing_back(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=START + 100, attempt=2, slot="cpu:0"))
+    project(run, trial)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49]
+
+
+def test_retried_failure_makes_the_run_anew(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="failed", exit_code=1))
+    projected = project(run, trial)
+    with JournalWriter(trial.control) as control:
+        control.append(RetryGranted(time=START + 99, attempt=1))
+    play(trial, Script(number=2, first=0, until=60))
+    projected.project(TEXTS)
+    end = metadata.parse_session_end_info_plugin_data(hparams(run)[metadata.SESSION_END_INFO_TAG])
+    assert end.status == api_pb2.STATUS_SUCCESS
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 59]
+
+
+def test_position_is_json_that_says_how_far(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="", exit_code=None))
+    project(run, trial)
+    position = json.loads((folder(run) / ".position.json").read_text())
+    assert position["attempt"] == 1
+    assert position["next_figure"] == 60
+    assert position["size"] == (folder(run) / "events.out.tfevents.0000000001.sweeper").stat().st_size
