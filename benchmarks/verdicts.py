@@ -1,6 +1,6 @@
 """Replay the rule `stalled` over recorded runs and count both kinds of error.
 
-    python benchmarks/verdicts.py runs/warmup-real [runs/warmup-synthetic] [--below 0.03 --window 5 --grace-steps 60]
+    python benchmarks/verdicts.py runs/warmup-real [runs/warmup-synthetic] [--below 0.005 --window 5 --grace-steps 60]
 
 The runs must have been recorded without early stopping (`early_stop.rules=[]`), so that what a condemned trial would
 have become is known. For each trial it prints the outcome, by hindsight, and the verdict, by the rule:
@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sweeper import spec
 from sweeper.record.events import Event, Metrics
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, history, read_trial, spelled
@@ -48,9 +49,10 @@ def main() -> None:
     """Print a table of trials, a table of arms, and the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--below", type=float, default=Stalled().below)
-    parser.add_argument("--window", type=int, default=Stalled().window)
-    parser.add_argument("--grace-steps", type=int, default=Stalled().grace_steps)
+    defaults = spec.Stalled()
+    parser.add_argument("--below", type=float, default=defaults.below)
+    parser.add_argument("--window", type=int, default=defaults.window)
+    parser.add_argument("--grace-steps", type=int, default=defaults.grace_steps)
     parser.add_argument("--trials", action="store_true", help="each trial, not only each arm")
     options = parser.parse_args()
     rule = Stalled(below=options.below, window=options.window, grace_steps=options.grace_steps)

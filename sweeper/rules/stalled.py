@@ -29,9 +29,9 @@ class StalledState:
 class Stalled:
     """Condemns a trial when the median of `reach` over `window` looks is under `below`, from `grace_steps` on."""
 
-    below: float = 0.03
-    window: int = 5
-    grace_steps: int = 60
+    below: float
+    window: int
+    grace_steps: int
 
     @property
     def name(self) -> str:

@@ -1,5 +1,18 @@
 """Which configurations are tried, in which order. The only place that knows Optuna."""
 
-from sweeper.search.proposal import Configuration, Search, search_for
+from __future__ import annotations
+
+from sweeper.search.grid import Grid
+from sweeper.search.proposal import Configuration, Search
+from sweeper.spec import Method, SweepSpec
 
 __all__ = ["Configuration", "Search", "search_for"]
+
+
+def search_for(spec: SweepSpec) -> Search:
+    """The search that a sweep asks for."""
+    if spec.method is Method.GRID:
+        return Grid(spec.parameters)
+    from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import
+
+    return OptunaSearch(spec)

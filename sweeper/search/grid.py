@@ -5,12 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from sweeper.search.proposal import Configuration
 from sweeper.spec import Choice, Constant, Parameter, Range
-
-if TYPE_CHECKING:
-    from sweeper.search.proposal import Configuration
 
 
 class Grid:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import (
@@ -21,10 +20,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeper.search.proposal import Configuration
 from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec
-
-if TYPE_CHECKING:
-    from sweeper.search.proposal import Configuration
 
 
 class OptunaSearch:

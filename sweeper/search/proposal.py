@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeper.search.grid import Grid
-from sweeper.spec import Method, SweepSpec
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -29,12 +26,3 @@ class Search(Protocol):
 
     def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object] | None:
         """The parameters of the next configuration, None where there is none left."""
-
-
-def search_for(spec: SweepSpec) -> Search:
-    """The search that a sweep asks for."""
-    if spec.method is Method.GRID:
-        return Grid(spec.parameters)
-    from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import
-
-    return OptunaSearch(spec)

@@ -65,7 +65,7 @@ class Stalled(BaseModel):
     """The rule: the median of ``reach`` over ``window`` observations lies below ``below``, after ``grace_steps``."""
 
     model_config = STRICT
-    below: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    below: Annotated[float, Field(gt=0, lt=1)] = 0.005
     window: Annotated[int, Field(ge=1, le=99)] = 5
     grace_steps: Annotated[int, Field(ge=0)] = 60
 

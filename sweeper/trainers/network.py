@@ -28,6 +28,9 @@ PIECE = 1 << 16
 LARGEST = 64 << 20
 
 
+Arriving = queue.SimpleQueue[bytes | Exception]
+
+
 class Absent(DataUnavailable):
     """The server answers that it has no such file."""
 
@@ -55,7 +58,7 @@ def probe(url: str, patience: Patience) -> None:
     Raises:
         DataUnavailable: it refuses, cannot be reached, or stays silent.
     """
-    _first(url, patience)
+    _first(url, patience, pieces=1)
 
 
 def fetch(url: str, patience: Patience) -> bytes:
@@ -64,7 +67,7 @@ def fetch(url: str, patience: Patience) -> bytes:
     Raises:
         DataUnavailable: as for `probe`; or the download stops, or is larger than 64 MiB.
     """
-    piece, pieces = _first(url, patience)
+    piece, pieces = _first(url, patience, pieces=LARGEST)
     content = bytearray()
     while piece:
         content += piece
@@ -74,18 +77,19 @@ def fetch(url: str, patience: Patience) -> bytes:
     return bytes(content)
 
 
-def _first(url: str, patience: Patience) -> tuple[bytes, queue.SimpleQueue[bytes | Exception]]:
-    pieces: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+def _first(url: str, patience: Patience, *, pieces: int) -> tuple[bytes, Arriving]:
+    """The first piece, and where the others arrive, `pieces` of them at most."""
+    arriving: Arriving = queue.SimpleQueue()
     with patience.waiting() as limit_s:
         if limit_s <= 0:
             raise DataUnavailable(f"{_host(url)} was not asked: the network has not answered before")
-        threading.Thread(target=_request, args=(url, pieces), daemon=True).start()
-        return _next(url, pieces, limit_s), pieces
+        threading.Thread(target=_request, args=(url, arriving, pieces), daemon=True).start()
+        return _next(url, arriving, limit_s), arriving
 
 
-def _next(url: str, pieces: queue.SimpleQueue[bytes | Exception], limit_s: float) -> bytes:
+def _next(url: str, arriving: Arriving, limit_s: float) -> bytes:
     try:
-        piece = pieces.get(timeout=limit_s)
+        piece = arriving.get(timeout=limit_s)
     except queue.Empty:
         raise DataUnavailable(f"no answer from {_host(url)} within {limit_s:.1f} s") from None
     if isinstance(piece, urllib.error.HTTPError) and piece.code == http.HTTPStatus.NOT_FOUND:
@@ -95,17 +99,21 @@ def _next(url: str, pieces: queue.SimpleQueue[bytes | Exception], limit_s: float
     return piece
 
 
-def _request(url: str, pieces: queue.SimpleQueue[bytes | Exception]) -> None:
-    """Put each piece of the answer, then an empty one; or the error that came instead."""
+def _request(url: str, arriving: Arriving, pieces: int) -> None:
+    """Put each piece of the answer as it comes, then an empty one; or the error that came instead."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "sweeper"})  # noqa: S310  # https, or what the user set
         # `urlopen` would keep to the proxies that it met first.
         with urllib.request.build_opener().open(request, timeout=ANSWER_S) as answer:
-            while piece := answer.read(PIECE):
-                pieces.put(piece)
-        pieces.put(b"")
+            for _ in range(pieces):
+                piece = answer.read1(PIECE)
+                if not piece and answer.length:
+                    raise http.client.IncompleteRead(piece, answer.length)
+                arriving.put(piece)
+                if not piece:
+                    break
     except (OSError, http.client.HTTPException, ValueError) as error:
-        pieces.put(error)
+        arriving.put(error)
 
 
 def _host(url: str) -> str:

@@ -28,6 +28,8 @@ TEST = (319, 389, 394, 251)
 
 COMMON_WORDS = 3000
 TOPIC_WORDS = 400
+COMMON_FLATNESS = 3
+TOPIC_FLATNESS = 3
 SHARED = 0.5
 """The part of a topic's words that it shares with the next one."""
 FOCUS = (0.05, 0.45)
@@ -43,15 +45,15 @@ CODAS = ("", "", "", "n", "r", "s", "l")
 
 @dataclass(frozen=True, slots=True)
 class Zipf:
-    """Words, the n-th about as frequent as 1 / (n + 2)."""
+    """Words, each with a frequency."""
 
     words: tuple[str, ...]
     cumulated: tuple[float, ...]
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> Zipf:
-        """The distribution over these words, the most frequent first."""
-        return cls(tuple(words), tuple(itertools.accumulate(1 / (rank + 3) for rank in range(len(words)))))
+    def of(cls, words: Sequence[str], *, flatness: int) -> Zipf:
+        """These words, the n-th (from 0) about as frequent as 1 / (n + flatness)."""
+        return cls(tuple(words), tuple(itertools.accumulate(1 / (rank + flatness) for rank in range(len(words)))))
 
     def draw(self, source: random.Random) -> str:
         """A word."""
@@ -92,8 +94,8 @@ def _language(source: random.Random) -> Language:
     topics = []
     for number in range(len(CLASSES)):
         chosen = [ring[(number * own + offset) % len(ring)] for offset in range(TOPIC_WORDS)]
-        topics.append(Zipf.of(_shuffled(chosen, source)))
-    return Language(Zipf.of(common), tuple(topics))
+        topics.append(Zipf.of(_shuffled(chosen, source), flatness=TOPIC_FLATNESS))
+    return Language(Zipf.of(common, flatness=COMMON_FLATNESS), tuple(topics))
 
 
 def _split(sizes: Sequence[int], language: Language, source: random.Random) -> Split:

@@ -2,8 +2,8 @@
 
 Only a parent can wait for a process, and the orchestrator may die before its workers. So the shim claims the attempt,
 starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
-merged with the first), reaps them, and writes how the worker ended. It is the leader of a session of its own, and a sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER): what the
-worker leaves behind, in whatever session, becomes the shim's child.
+merged with the first), reaps them, and writes how the worker ended. It is the leader of a session of its own, and a
+sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from sweeper.worker.watch import Rows, Watch
 if TYPE_CHECKING:
     import torch
 
+
 class Trial:
     """One run of a training script; made by `sweeper.trial()`."""
 

@@ -74,7 +74,7 @@ CONFLICTS = [
     (
         {},
         {"early_stop": {}},
-        ["early_stop: {rules: [{stalled: {below: 0.03, window: 5, grace_steps: 60}}]} instead of nothing"],
+        ["early_stop: {rules: [{stalled: {below: 5e-3, window: 5, grace_steps: 60}}]} instead of nothing"],
     ),
     ({}, {"dataset": "a"}, ["dataset: ['a'] instead of nothing"]),
     ({}, {"tokenizer": ["a", "b"]}, ["tokenizer: ['a', 'b'] instead of nothing"]),

@@ -72,7 +72,7 @@ def test_defaults_are_those_of_the_documentation(load_keys: Load) -> None:
         ({}, (Stalled(),)),
         ({"rules": []}, ()),
         ({"rules": [{"stalled": None}]}, (Stalled(),)),
-        ({"rules": [{"stalled": {"window": 7}}]}, (Stalled(below=0.03, window=7, grace_steps=60),)),
+        ({"rules": [{"stalled": {"window": 7}}]}, (Stalled(below=0.005, window=7, grace_steps=60),)),
     ],
 )
 def test_early_stop_without_rules_means_the_rule_stalled(load_keys: Load, section: Any, rules: object) -> None:

@@ -26,6 +26,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(CONTENT)
+        elif self.path == "/torn":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:1000])
         elif self.path == "/empty":
             self.send_response(200)
             self.end_headers()
@@ -62,6 +67,11 @@ def test_a_file_is_fetched_whole_and_across_a_redirection(server: str) -> None:
 def test_what_the_server_does_not_have_is_absent(server: str) -> None:
     with pytest.raises(Absent):
         fetch(f"{server}/nothing", Patience())
+
+
+def test_a_download_that_is_cut_short_is_refused(server: str) -> None:
+    with pytest.raises(DataUnavailable, match="IncompleteRead"):
+        fetch(f"{server}/torn", Patience())
 
 
 def test_a_refusal_is_told_with_its_reason(server: str) -> None:
