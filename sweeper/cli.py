@@ -110,6 +110,8 @@ def _run(options: argparse.Namespace) -> int:
         outcome = orchestrator.run()
     run.lease.release()
     _print_ranking(run.directory)
+    if outcome == "interrupted":
+        _say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
     return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,31 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     assert "no longer reaches the first layers" in why
     boards = sorted(path.name for path in (sweep.run_directory / "tensorboard").iterdir() if path.is_dir())
     assert boards == ["0000_activation=none", "0001_activation=sigmoid"]
+
+
+def test_tensorboard_listens_on_loopback_and_lists_the_trials(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, LEARNER, grid("board"))
+    assert sweep.call("run", "sweep.yaml")[0] == 0
+    shutil.rmtree(sweep.run_directory / "tensorboard")  # a projection: it is made again
+    process = sweep.start("tensorboard", "runs/board", "--port", "0")
+    assert process.stderr is not None
+    url = ""
+    while not url:
+        line = process.stderr.readline()
+        assert line, "TensorBoard did not say where it listens"
+        url = next((word for word in line.split() if word.startswith("http://127.0.0.1:")), "")
+    try:
+        until(lambda: len(_runs_at(url)) == 2)
+        assert _runs_at(url) == ["0000_lr=1", "0001_lr=2"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+def _runs_at(url: str) -> list[str]:
+    with urllib.request.urlopen(f"{url}data/runs", timeout=10) as answer:  # noqa: S310 - loopback
+        runs: list[str] = json.load(answer)
+    return sorted(runs)
 
 
 def test_a_second_call_repeats_nothing(tmp_path: Path) -> None:

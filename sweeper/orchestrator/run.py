@@ -186,13 +186,18 @@ class Orchestrator:
             name=self._run.spec.name,
             state=state,
             trials=self.trials,
-            total=None if self._run.spec.run_cap is None else max(self._run.spec.run_cap, len(self._followers)),
+            total=self._total(),
             slots=tuple(self._slots),
             now=time.time(),
             started=self._started,
             messages=tuple(self._messages),
         )
         self._show.update(view)
+
+    def _total(self) -> int | None:
+        """How many trials there will be; None where the search has no end of its own."""
+        known = len(self._followers)
+        return known if self._proposals.search.eager else max(self._run.spec.run_cap or 0, known) or None
 
     def _outcome(self) -> str:
         states = {trial.state for trial in self.trials}

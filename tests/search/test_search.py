@@ -19,7 +19,8 @@ def spec(method: str, parameters: dict[str, object]) -> SweepSpec:
 
 
 def proposals(sweep: SweepSpec, count: int, values: list[float | None] | None = None) -> list[Configuration]:
-    search, seen = search_for(sweep), []
+    search = search_for(sweep)
+    seen: list[Configuration] = []
     for number in range(count):
         params = search.propose(seen)
         if params is None:
@@ -87,7 +88,8 @@ def test_a_search_read_back_from_its_record_proposes_the_same(method: str, value
 
 def test_values_steer_a_bayesian_search() -> None:
     sweep = spec("bayes", {"lr": {"min": 0.0, "max": 1.0, "distribution": "uniform"}})
-    search, seen = search_for(sweep), []
+    search = search_for(sweep)
+    seen: list[Configuration] = []
     for number in range(30):
         params = search.propose(seen)
         assert params is not None
