@@ -83,11 +83,6 @@ class TrialDir:
         """The newest two checkpoints."""
         return self.path / "checkpoints"
 
-    @property
-    def best(self) -> Path:
-        """The weights of the best evaluation, where the trainer keeps them."""
-        return self.path / "best"
-
     def attempt(self, number: int) -> AttemptDir:
         """The directory of an attempt, which may not exist yet."""
         return AttemptDir(self.path / "attempts" / str(number))

@@ -148,6 +148,17 @@ def test_a_full_disk_tears_one_line_and_the_next_append_heals_it(
     assert [event.text for event in read_journal(path) if isinstance(event, Noted)] == ["before", "after"]
 
 
+def test_a_record_that_lacks_only_its_newline_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(encode(Noted(text="a")).rstrip())
+    reader = JournalReader(path)
+    assert reader.read() == [Noted(text="a")]
+    with JournalWriter(path) as journal:
+        journal.append(Noted(text="b"))
+    assert reader.read() == [Noted(text="b")]
+    assert reader.damaged == 0
+
+
 def test_a_file_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert JournalReader(tmp_path / "none").read() == []
 

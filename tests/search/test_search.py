@@ -74,6 +74,12 @@ def test_proposals_lie_within_their_ranges(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
+def test_no_two_proposals_are_the_same(method: str) -> None:
+    seen = proposals(spec(method, RANGES), 12, [float(i) for i in range(12)])
+    assert len({configuration.params["lr"] for configuration in seen}) == 12
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
 @settings(max_examples=5, deadline=None)
 @given(values=st.lists(st.none() | st.floats(min_value=0, max_value=1), min_size=14, max_size=14))
 def test_a_search_read_back_from_its_record_proposes_the_same(method: str, values: list[float | None]) -> None:

@@ -1,0 +1,108 @@
+"""Take the pictures of the documentation from a run: the table as a terminal shows it, and TensorBoard's pages.
+
+    python docs/pictures.py runs/warmup docs/images
+
+Needs Chromium (Debian: `apt-get install chromium`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeper.record.layout import SweepDir
+from sweeper.views.ranking import ranking
+from sweeper.views.status import read_sweep
+from sweeper.views.table import status_table
+
+CHROMIUM = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
+PAGES = {"tensorboard": "#images", "scalars": "#scalars", "hparams": "#hparams", "text": "#text"}
+
+
+def main() -> None:
+    """Write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("images", type=Path)
+    options = parser.parse_args()
+    options.images.mkdir(parents=True, exist_ok=True)
+    table(SweepDir(options.run), options.images / "live.png")
+    pages(options.run, options.images)
+
+
+def table(run: SweepDir, path: Path) -> None:
+    """The table and the ranking, as a terminal of 110 columns shows them."""
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    sweep = read_sweep(run)
+    console.print(status_table(sweep, width=110))
+    console.print()
+    console.print(ranking(sweep, width=110))
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "table.html"
+        svg = console.export_svg(title=f"sweeper run experiments/{sweep.name}.yaml")
+        width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
+        page.write_text(f"<body style='margin:0'>{svg.replace('<svg ', f'<svg width={width!r} ')}</body>")
+        screenshot(page.as_uri(), path, width=int(float(width)), height=int(float(height)))
+
+
+def pages(run: Path, images: Path) -> None:
+    """Each page of TensorBoard."""
+    command = [sys.executable, "-m", "sweeper.cli", "tensorboard", str(run), "--port", "0"]
+    board = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert board.stderr is not None  # noqa: S101 - asked for above
+    try:
+        url = ""
+        while not url:
+            line = board.stderr.readline()
+            url = next((word for word in line.split() if word.startswith("http://127.0.0.1:")), "")
+        wait_for_data(url)
+        for name, page in PAGES.items():
+            screenshot(url + page, images / f"{name}.png", width=1400, height=1000)
+    finally:
+        board.terminate()
+        board.communicate()
+
+
+def wait_for_data(url: str) -> None:
+    """Until TensorBoard has read the runs."""
+    for _ in range(60):
+        with urllib.request.urlopen(f"{url}data/runs", timeout=10) as answer:  # noqa: S310 - loopback
+            if json.load(answer):
+                return
+        time.sleep(1)
+
+
+def screenshot(url: str, path: Path, *, width: int, height: int) -> None:
+    """What Chromium shows of a page once it has come to rest."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("expected Chromium on the PATH; on Debian: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        size = [f"--window-size={width},{height}", f"--user-data-dir={profile}", f"--screenshot={path.absolute()}"]
+        command = [chromium, *CHROMIUM, *size, "--virtual-time-budget=20000", url]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
