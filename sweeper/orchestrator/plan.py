@@ -1,8 +1,9 @@
 """What is to be done now: a pure function of the trials, who lives, and what is wanted.
 
 1. A running trial whose processes are gone without an exit is lost.
-2. A stop is asked for once an attempt, because of a decision or of an interrupt; a decision wins.
-3. Who does not end within the grace is killed, once.
+2. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
+   orchestrator recorded is asked for again: it may have died between saying and doing.
+3. Who does not end within the grace is killed.
 4. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers.
 """
 
@@ -19,13 +20,17 @@ from sweeper.rules.decision import Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number."""
+    """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
+
+    `stop_since` and `killed` are what this orchestrator did with the attempts that run.
+    """
 
     trials: Sequence[Trial]
     alive: AbstractSet[int]
     free_slots: Sequence[str]
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     stop_since: Mapping[int, float] = field(default_factory=dict)
+    killed: AbstractSet[int] = frozenset()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
@@ -49,6 +54,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopAgain:
+    """Ask the attempt once more to end, as its record says that it was asked."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
     """End the trial's attempt now."""
 
@@ -62,7 +74,7 @@ class DeclareLost:
     number: int
 
 
-Action = Launch | Stop | Kill | DeclareLost
+Action = Launch | Stop | StopAgain | Kill | DeclareLost
 
 
 def plan(situation: Situation) -> list[Action]:
@@ -88,8 +100,9 @@ def _for_running(trial: Trial, situation: Situation) -> list[Action]:
     decision = situation.decisions.get(number)
     if trial.control.stop is None and (decision or situation.stopping):
         actions.append(Stop(number=number, decision=decision))
-    killed = trial.control.attempt in trial.control.killed
+    elif trial.control.stop is not None and number not in situation.stop_since:
+        actions.append(StopAgain(number=number))
     overdue = situation.now - situation.stop_since.get(number, situation.now) > situation.grace_s
-    if not killed and (situation.killing or overdue):
+    if number not in situation.killed and (situation.killing or overdue):
         actions.append(Kill(number=number))
     return actions

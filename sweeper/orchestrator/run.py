@@ -16,7 +16,7 @@ from typing import Protocol
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, plan
+from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, StopAgain, plan
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
 from sweeper.record.events import (
@@ -31,7 +31,7 @@ from sweeper.record.events import (
 )
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import TrialDir
+from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Rule
 from sweeper.search import Search
@@ -59,6 +59,7 @@ class Orchestrator:
         self._proposals = Proposals(run, search)
         self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
         self._stop_since: dict[int, float] = {}
+        self._killed: set[int] = set()
         self._interrupts = 0
         self._messages: list[str] = []
         self._started = time.time()
@@ -84,6 +85,8 @@ class Orchestrator:
             while not views.ended() and self._interrupts == seen:
                 self._update("drawing what is left")
                 _sleep(wake)
+            if views.code:
+                self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
         self._update(outcome)
         return outcome
@@ -122,6 +125,7 @@ class Orchestrator:
             free_slots=[name for name in self._slots if name not in taken],
             decisions={n: f.decision for n, f in self._followers.items() if f.decision is not None},
             stop_since=self._stop_since,
+            killed=self._killed,
             stopping=self._interrupts > 0,
             killing=self._interrupts > 1,
             now=time.monotonic(),
@@ -143,19 +147,27 @@ class Orchestrator:
                 number = trial.control.attempt + 1
                 self._record(trial, Launched(attempt=number, slot=slot))
                 self._executor.launch(trial.directory, number, trial.facts.command, self._slots[slot])
+                self._stop_since.pop(action.number, None)
+                self._killed.discard(action.number)
             case Stop(decision=decision):
                 cause = "pruned" if decision else "interrupted"
                 evidence = decision.to_json() if decision else None
                 self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
-                self._stop_since[action.number] = time.monotonic()
-                self._executor.stop(attempt)
+                self._stop(action.number, attempt)
+            case StopAgain():
+                self._stop(action.number, attempt)
             case Kill():
                 self._record(trial, KillSent(attempt=attempt.number))
                 self._executor.kill(attempt)
+                self._killed.add(action.number)
             case DeclareLost():
                 self._record(trial, Lost(attempt=attempt.number))
                 self._say(f"{action.number:04d} was lost: its processes are gone and nobody saw them end")
         follower.poll()
+
+    def _stop(self, number: int, attempt: AttemptDir) -> None:
+        self._executor.stop(attempt)
+        self._stop_since[number] = time.monotonic()
 
     # ---- the record, the person, the signals ----------------------------------------------------------------------
 

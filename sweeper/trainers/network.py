@@ -22,7 +22,7 @@ from sweeper.errors import DataUnavailable
 
 ANSWER_S = 3.0
 """How long one server has for its first byte, and for each further piece."""
-TOTAL_S = 5.0
+TOTAL_S = 4.0
 """How long a command waits in vain, over all that it asks for; what it does instead has the rest of 10 s."""
 PIECE = 1 << 16
 LARGEST = 64 << 20
@@ -44,12 +44,13 @@ class Patience:
 
     @contextmanager
     def waiting(self) -> Iterator[float]:
-        """Yield how many seconds to wait at most; the time used is taken off."""
+        """Yield how many seconds to wait at most; the time is taken off if it was in vain."""
         started = self.clock()
         try:
             yield min(ANSWER_S, self.left_s)
-        finally:
+        except DataUnavailable:
             self.left_s = max(0.0, self.left_s - (self.clock() - started))
+            raise
 
 
 def probe(url: str, patience: Patience) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, plan
+from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, StopAgain, plan
 from sweeper.record.events import Event, Exit, KillSent, Launched, StopRequested
 from sweeper.record.fold import control_of
 from sweeper.record.layout import TrialDir
@@ -45,7 +45,13 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
             Situation(trials=[RUNNING], alive={0}, free_slots=[], decisions={0: DECISION}, stopping=True),
             [Stop(number=0, decision=DECISION)],
         ),
-        (Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], decisions={0: DECISION}), []),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], decisions={0: DECISION}, stop_since={0: 0}
+            ),
+            [],
+        ),
+        (Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[]), [StopAgain(number=0)]),
         (Situation(trials=[trial(0, LAUNCHED, code=0)], alive=set(), free_slots=[], decisions={0: DECISION}), []),
         (
             Situation(
@@ -60,7 +66,7 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
             [],
         ),
         (
-            Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], killing=True, stopping=True),
+            Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], killing=True, stop_since={0: 0}),
             [Kill(number=0)],
         ),
         (
@@ -68,7 +74,14 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
             [Stop(number=0, decision=None), Kill(number=0)],
         ),
         (
-            Situation(trials=[trial(0, LAUNCHED, ASKED, KillSent(attempt=1))], alive={0}, free_slots=[], killing=True),
+            Situation(
+                trials=[trial(0, LAUNCHED, ASKED, KillSent(attempt=1))],
+                alive={0},
+                free_slots=[],
+                killing=True,
+                stop_since={0: 0},
+                killed={0},
+            ),
             [],
         ),
     ],

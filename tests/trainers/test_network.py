@@ -108,10 +108,14 @@ def test_a_name_that_is_never_resolved_is_given_up_on(monkeypatch: pytest.Monkey
 
 
 def test_time_spent_in_vain_is_taken_off() -> None:
-    times = iter([10.0, 13.0, 20.0, 29.0])
-    patience = Patience(left_s=5.0, clock=lambda: next(times))
+    times = iter([0.0, 1.0, 10.0, 12.0, 20.0])
+    patience = Patience(left_s=4.0, clock=lambda: next(times))
     with patience.waiting() as limit:
         assert limit == ANSWER_S
+    assert patience.left_s == 4.0  # an answer came: nothing was in vain
+    next(times)
+    with pytest.raises(DataUnavailable), patience.waiting():
+        raise DataUnavailable("no answer")
+    assert patience.left_s == 2.0
     with patience.waiting() as limit:
         assert limit == 2.0
-    assert patience.left_s == 0.0
