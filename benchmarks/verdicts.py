@@ -6,8 +6,8 @@ The runs must have been recorded without early stopping (`early_stop.rules=[]`),
 have become is known. For each trial it prints the outcome, by hindsight, and the verdict, by the rule:
 
 - a *learner* ends with at least half of its best sibling's gain over the start, a *stall* with less;
-- the *onset* of a stall is the last step at which its training loss, smoothed, improved by more than three times the
-  scatter that it has at chance; 0 if it never did;
+- the *onset* of a stall is the last step at which its training loss (median of five points) improved by more than three
+  times the scatter of its points at chance (the first ten); 0 if it never did;
 - the verdict is the step at which the rule condemns the trial.
 """
 
@@ -30,6 +30,7 @@ from sweeper.record.trial import Trial, history, read_trial, spelled
 from sweeper.rules import Stalled, first_decision
 
 SMOOTHED = 5
+AT_CHANCE = 10
 SCATTERS = 3.0
 
 
@@ -99,8 +100,8 @@ def onset_of(events: Sequence[Event], metric: str = "loss/train") -> int:
         (points[i][0], statistics.median(value for _, value in points[max(0, i - SMOOTHED + 1) : i + 1]))
         for i in range(len(points))
     ]
-    at_chance = [value for _, value in smooth[SMOOTHED : 3 * SMOOTHED]]
-    if len(at_chance) < SMOOTHED:
+    at_chance = [value for _, value in points[1 : 1 + AT_CHANCE]]
+    if len(at_chance) < AT_CHANCE:
         return 0
     scatter = statistics.pstdev(at_chance)
     best, onset = statistics.median(at_chance), 0
