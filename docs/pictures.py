@@ -36,7 +36,7 @@ CHROMIUM = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
-PAGES = {"tensorboard": "#images", "scalars": "#scalars", "hparams": "#hparams", "text": "#text"}
+PAGES = {"tensorboard": "#images", "scalars": "#scalars"}
 
 
 def main() -> None:
