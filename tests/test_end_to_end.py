@@ -250,7 +250,7 @@ def test_a_failing_script_fails_the_sweep_and_is_tried_again_by_the_next_call(tm
     code, out, _ = sweep.call("run", "sweep.yaml")
     states = [trial["state"] for trial in sweep.status()["trials"]]
     assert (code, states) == (1, ["COMPLETE", "FAIL"])
-    assert "0001 failed: ValueError: no such luck" in out
+    assert "0001 failed after 40 steps: ValueError: no such luck (exit code 1)" in out
     (sweep.folder / "train.py").write_text(LEARNER)
     assert sweep.call("run", "sweep.yaml")[0] == 0
     assert [trial["attempts"] for trial in sweep.status()["trials"]] == [1, 2]

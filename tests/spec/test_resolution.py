@@ -244,7 +244,7 @@ def test_override_that_cannot_be_meant(load_keys: Load, override: str, message: 
     assert line.startswith(message)
 
 
-@pytest.mark.parametrize(("has_cuda", "profile", "width", "lr"), [(True, "gpu", 768, 3e-5), (False, "cpu", 64, 6e-4)])
+@pytest.mark.parametrize(("has_cuda", "profile", "width", "lr"), [(True, "gpu", 768, 3e-5), (False, "cpu", 64, 8e-4)])
 def test_warmup_experiment_has_a_profile_for_either_machine(
     has_cuda: bool, profile: str, width: int, lr: float
 ) -> None:
