@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -39,13 +39,6 @@ def provenance(*, folder: Path, devices: Sequence[str], cores: int) -> dict[str,
         "devices": list(devices),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }
-
-
-def summary(value: Mapping[str, object]) -> str:
-    """One line for a person."""
-    commit = str(value.get("commit") or "no commit")[:10]
-    dirty = " with uncommitted changes" if value.get("difference") else ""
-    return f"{commit}{dirty}, Python {value.get('python')}"
 
 
 def _packages() -> dict[str, str]:

@@ -172,11 +172,6 @@ class TrialReader:
         """
         return cls(Trial(directory=directory, facts=Facts.read(directory)))
 
-    @property
-    def damaged(self) -> int:
-        """Lines of this trial that were no events, so far."""
-        return self._control.damaged + (self._events.damaged if self._events else 0)
-
     def poll(self) -> list[Event]:
         """Take in what was appended; returns the new events of the history, all of it where `restarted` is set."""
         control = control_of(self._control.read(), self.trial.control)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -18,21 +18,6 @@ from sweeper.views.table import params_of, status_table, step_text
 from sweeper.views.wording import duration, number, plain
 
 PROGRESS_EVERY_S = 30.0
-
-
-class Display(Protocol):
-    """Shows a sweep while it runs; a context manager."""
-
-    def update(self, sweep: SweepView) -> None:
-        """Show the sweep as it is now."""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was, with the last state on it."""
 
 
 def show(stream: TextIO | None = None) -> LiveTable | PlainLines:
