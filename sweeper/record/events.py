@@ -60,7 +60,8 @@ class Watching(Event):
     """The columns of the side file `layers.f32`, one row an observation.
 
     `tensors[i]` has `sizes[i]` entries and belongs to layer `layer_of[i]` of `layers` (-1: watched, but no layer).
-    A row is the value of each of `statistics` for each tensor, tensor by tensor.
+    A row is the value of each of `statistics` for each tensor, tensor by tensor; `statistics` is all of
+    `record.profile.STATISTICS`, or `grad_norm` alone where only reach is watched.
     """
 
     layers: tuple[str, ...]
@@ -77,6 +78,8 @@ class Observation(Event):
     """One look at gradients and updates; the per-tensor values are row `row` of the side file.
 
     `reach` is dimensionless (see `record.profile`); `clipped` says whether the gradients were taken after clipping.
+    `update_ratio` is the median over the tensors. `skipped` counts the steps since the last observation, this one
+    included, that a gradient scaler left out because a gradient was not finite.
     """
 
     step: int
@@ -85,6 +88,7 @@ class Observation(Event):
     update_ratio: float
     learning_rate: float
     clipped: bool = True
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

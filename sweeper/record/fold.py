@@ -94,6 +94,7 @@ class Progress:
     watching: Watching | None = None
     checkpoint: int | None = None
     notes: tuple[str, ...] = ()
+    skipped: int = 0
     outcome: str = ""
     error: str = ""
     started: float = math.nan
@@ -114,7 +115,8 @@ def advance(progress: Progress, event: Event) -> Progress:
         case Watching():
             return replace(progress, watching=event)
         case Observation():
-            return _at_step(replace(progress, observation=event), event.step)
+            skipped = progress.skipped + event.skipped
+            return _at_step(replace(progress, observation=event, skipped=skipped), event.step)
         case Metrics():
             return _at_step(replace(progress, metrics=_with_values(progress.metrics, event)), event.step)
         case Checkpointed():
