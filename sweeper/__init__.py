@@ -9,7 +9,6 @@ Importing it loads the standard library only.
 """
 
 from sweeper.worker.trial import Trial, trial
-from sweeper.worker.watch import Watch
 
 __version__ = "0.1.0"
-__all__ = ["Trial", "Watch", "__version__", "trial"]
+__all__ = ["Trial", "__version__", "trial"]

@@ -24,10 +24,7 @@ def place(
     """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end."""
     sweep = _new_sweep(runs, script.stem or "run")
     directory = sweep.trial(0)
-    command = [sys.executable, *sys.argv]
-    facts = Facts(
-        number=0, configuration=0, seed=0, params=dict(params), shown={}, command=command, metric="", maximize=True
-    )
+    facts = _facts([sys.executable, *sys.argv], params)
     directory.path.mkdir(parents=True)
     write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
     write_json(directory.facts, {"format": 1, **asdict(facts)})
@@ -41,6 +38,20 @@ def place(
         lease.release()
 
     return directory, attempt, facts, ended
+
+
+def beside(
+    runs: Path, *, script: Path, params: Mapping[str, object]
+) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """What a rank other than the first is given: nothing is written there, and only the first knows the directory."""
+    directory = SweepDir(runs / (script.stem or "run")).trial(0)
+    return directory, directory.attempt(1), _facts([], params), lambda _: None
+
+
+def _facts(command: list[str], params: Mapping[str, object]) -> Facts:
+    return Facts(
+        number=0, configuration=0, seed=0, params=dict(params), shown={}, command=command, metric="", maximize=True
+    )
 
 
 def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None) -> None:

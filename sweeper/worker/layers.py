@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
+
+from sweeper.errors import UsageError
+from sweeper.worker.shards import add_up, local, ways_of
 
 _COMPILED = "_orig_mod."
 
@@ -20,51 +24,96 @@ class Watched:
     rated: bool
 
 
-def choose(model: torch.nn.Module, *, include_bias: bool) -> tuple[list[Watched], dict[str, str]]:
-    """Every trainable tensor except biases (or with them), and what was left out of what, with the reason."""
-    named = [
-        (name.replace(_COMPILED, ""), tensor)
-        for name, tensor in model.named_parameters()
-        if include_bias or not name.endswith("bias")
-    ]
-    left_out = {name: "not watched: frozen" for name, tensor in named if not tensor.requires_grad}
-    trainable = [(name, tensor) for name, tensor in named if tensor.requires_grad]
-    if not trainable:
-        return [], left_out
-    filled = torch.stack([torch.count_nonzero(tensor.detach()) for _, tensor in trainable]).tolist()
-    left_out |= {
-        name: "no update ratio: starts at zero" for (name, _), count in zip(trainable, filled, strict=True) if not count
-    }
-    watched = [
-        Watched(name=name, tensor=tensor, rated=bool(count))
-        for (name, tensor), count in zip(trainable, filled, strict=True)
-    ]
-    return watched, left_out
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model that DataParallel or DistributedDataParallel wraps, the only module of either."""
+    wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while isinstance(model, wrappers):
+        model = model.module
+    return model
 
 
-@dataclass(slots=True)
+def choose(
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    layers: Sequence[str] | None,
+    include_bias: bool,
+    layers_only: bool,
+) -> tuple[list[list[Watched]], dict[str, str]]:
+    """For each optimizer the tensors that are watched in it, and what was left out of what, with the reason.
+
+    Args:
+        layers: patterns for names of modules or tensors, as in a shell; None takes all.
+        layers_only: no embeddings, normalisation or other tensors that are no layers.
+
+    Raises:
+        UsageError: a pattern of `layers` matches nothing.
+    """
+    owner = {id(p): i for i, one in enumerate(optimizers) for group in one.param_groups for p in group["params"]}
+    modules = set(layer_modules(model))
+    chosen: list[list[Watched]] = [[] for _ in optimizers]
+    left_out: dict[str, str] = {}
+    unmatched = set(layers or ())
+    for name, tensor in _named(model, include_bias=include_bias):
+        matched = {pattern for pattern in layers or () if _matches(name, pattern)}
+        unmatched -= matched
+        is_layer = _dims(tensor) > 1 and name.rpartition(".")[0] in modules
+        if (layers is not None and not matched) or (layers_only and not is_layer):
+            continue
+        if (reason := _unwatchable(tensor, owned=id(tensor) in owner)) is not None:
+            left_out[name] = f"not watched: {reason}"
+            continue
+        starts_at_zero = bool(tensor.numel()) and not _has_nonzero(tensor)
+        if starts_at_zero:
+            left_out[name] = "no update ratio: starts at zero"
+        chosen[owner[id(tensor)]].append(Watched(name=name, tensor=tensor, rated=not starts_at_zero))
+    if unmatched:
+        some = ", ".join(name for name, _ in _named(model, include_bias=include_bias)[:3])
+        message = (
+            f"watch(layers=...): expected patterns for names of modules or tensors, such as {some}; "
+            f"nothing matches {', '.join(sorted(unmatched))}"
+        )
+        raise UsageError(message)
+    return chosen, left_out
+
+
 class ForwardOrder:
-    """Notes in which order the first forward pass meets the modules that are layers."""
+    """Notes in which order the first forward pass meets the modules that are layers.
 
-    model: torch.nn.Module
-    _met: list[str] = field(default_factory=list)
-    _hooks: list[Any] = field(default_factory=list)
+    Hooks do not fire in compiled code, so the first pass of a model that has compiled parts runs as it is written.
+    """
 
-    def __post_init__(self) -> None:
-        for name, module in _layers(self.model).items():
-            self._hooks.append(module.register_forward_pre_hook(self._meets(name)))
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._met: list[str] = []
+        self._hooks = [
+            module.register_forward_pre_hook(self._meets(name)) for name, module in layer_modules(model).items()
+        ]
+        self._eager: Any = torch.compiler.set_stance("force_eager") if _has_compiled_parts(model) else None
+
+    def met_any(self, layers: Sequence[str]) -> bool:
+        """Whether a forward pass met any of the layers; a few may be parts that others call by themselves."""
+        return not layers or bool(self._met)
+
+    def close_if_seen(self) -> None:
+        """Take the hooks off once a forward pass has met the layers."""
+        if self._met:
+            self.close()
 
     def close(self) -> None:
         """Take the hooks off; what was met stays known."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        if self._eager is not None:
+            torch.compiler.set_stance("default")
+            self._eager = None
 
     def layers(self, tensors: Sequence[str]) -> tuple[list[str], list[int]]:
         """The layers that own a watched tensor, in forward order, and for each tensor its layer or -1."""
         self.close()
         owners = [tensor.rpartition(".")[0] for tensor in tensors]
-        candidates = _layers(self.model)
+        candidates = layer_modules(self._model)
         order = [name for name in _in_order(list(candidates), self._met) if name in owners]
         position = {name: index for index, name in enumerate(order)}
         return order, [position.get(owner, -1) for owner in owners]
@@ -77,16 +126,60 @@ class ForwardOrder:
         return meet
 
 
-def _layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def layer_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """Modules that own a tensor of two or more dimensions first, by name: no embeddings, norms or tied copies."""
     seen: set[int] = set()
     layers: dict[str, torch.nn.Module] = {}
     for name, module in model.named_modules():
         own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
         seen.update(id(p) for p in own)
-        if any(p.dim() > 1 for p in own) and not isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag):
+        if any(_dims(p) > 1 for p in own) and not isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag):
             layers[name.replace(_COMPILED, "")] = module
     return layers
+
+
+def _dims(tensor: torch.Tensor) -> int:
+    """How many dimensions; 0 of one that has no shape yet."""
+    without_shape: bool = torch.nn.parameter.is_lazy(tensor)
+    return 0 if without_shape else tensor.dim()
+
+
+def _named(model: torch.nn.Module, *, include_bias: bool) -> list[tuple[str, torch.nn.Parameter]]:
+    named = [(name.replace(_COMPILED, ""), tensor) for name, tensor in model.named_parameters()]
+    return [(name, tensor) for name, tensor in named if include_bias or not name.endswith("bias")]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def _unwatchable(tensor: torch.nn.Parameter, *, owned: bool) -> str | None:
+    if torch.nn.parameter.is_lazy(tensor):
+        return "it has no shape before the first forward pass; call watch after one"
+    if not tensor.requires_grad:
+        return "frozen"
+    if not owned:
+        return "in none of the optimizers given"
+    if not tensor.dtype.is_floating_point:
+        return f"its entries are {tensor.dtype}, not real numbers"
+    if any(placement.is_partial() for placement in getattr(tensor, "placements", ())):
+        return "it is a sum that other ranks hold terms of"
+    if hasattr(tensor, "_is_flat_param") or hasattr(tensor, "_fsdp_flattened"):
+        return "FSDP1 keeps parts of it on other ranks; fully_shard (FSDP2) can be watched"
+    return None
+
+
+def _has_nonzero(tensor: torch.Tensor) -> bool:
+    """Whether any entry is not zero, on any rank."""
+    count = local(tensor).count_nonzero().double().reshape(1, 1)
+    return bool(add_up(count, ways_of([tensor])).item())
+
+
+def _has_compiled_parts(model: torch.nn.Module) -> bool:
+    return any(
+        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        for module in model.modules()
+    )
 
 
 def _in_order(registered: Sequence[str], met: Sequence[str]) -> list[str]:

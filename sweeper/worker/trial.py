@@ -12,28 +12,39 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from sweeper.errors import CheckpointError
+from sweeper.errors import CheckpointError, UsageError
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.trial import Facts
 from sweeper.worker import checkpoint
 from sweeper.worker.outbox import Outbox
-from sweeper.worker.watch import Rows, Watch
+from sweeper.worker.ranks import Ranks, is_first
 
 if TYPE_CHECKING:
     import torch
 
+    from sweeper.worker.watch import Watch
+
 
 class Trial:
-    """One run of a training script; made by `sweeper.trial()`."""
+    """One run of a training script; made by `sweeper.trial()`.
+
+    Where several ranks train one model, each has a `Trial`, and calls it as the others do; that of rank 0 writes.
+
+    Attributes:
+        params: the parameters, those of the sweep before the script's own defaults.
+        seed: what to seed random numbers with.
+        dir: the trial's directory, where the script may keep files of its own.
+        next_step: the optimizer step that comes next, from 0; counted by the watch.
+    """
 
     def __init__(self, facts: Facts, directory: TrialDir, attempt: AttemptDir, defaults: Mapping[str, object]) -> None:
         self.params: Mapping[str, object] = {**defaults, **facts.params}
@@ -44,8 +55,9 @@ class Trial:
         self._facts = facts
         self._attempt = attempt
         self._checkpoints = directory.checkpoints
-        self._journal = JournalWriter(attempt.events)
-        self._watches: list[Watch] = []
+        self._journal = JournalWriter(attempt.events) if is_first() else None
+        self._ranks = Ranks()
+        self._watch: Watch | None = None
         self._saved_at = time.monotonic()
         self._stop = threading.Event()
         self._stop_seen = False
@@ -59,13 +71,45 @@ class Trial:
         self._total_steps = total_steps
         self.append(Plan(total_steps=total_steps, peak_lr=peak_lr))
 
-    def watch(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, every: int = 10, include_bias: bool = False
+    def watch(  # noqa: PLR0913 - each has a default that serves
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        *,
+        every: int = 10,
+        statistics: Literal["full", "reach"] = "full",
+        layers: Sequence[str] | None = None,
+        include_bias: bool = False,
     ) -> Watch:
-        """Watch gradients and updates at every `every`-th optimizer step, by hooks; call before the first step."""
-        rows = Rows(self._attempt.layers)
-        self._watches.append(Watch(model, optimizer, self, rows=rows, every=every, include_bias=include_bias))
-        return self._watches[-1]
+        """Watch gradients and updates at every `every`-th optimizer step, by hooks; call before the first step.
+
+        Args:
+            model: the whole of what is trained; several models go into one `torch.nn.ModuleList`.
+            optimizer: what updates it; several that take turns as a list. A step is a turn of all of them.
+            every: optimizer steps from one observation to the next.
+            statistics: `full`, or `reach`: the gradient norms of the layers alone, without a copy of the weights.
+            layers: watch only tensors whose name, or whose module's name, matches one of these patterns
+                (`encoder.layer.*`).
+            include_bias: watch biases too.
+
+        Raises:
+            UsageError: an argument is not what it should be, or the trial is already being watched.
+        """
+        from sweeper.worker.watch import Watch
+
+        if self._watch is not None and self._watch.open:
+            raise UsageError("watch(...): the trial is watched already; one watch takes several models and optimizers")
+        self._watch = Watch(
+            model,
+            [optimizer] if not isinstance(optimizer, Sequence) else optimizer,
+            self,
+            rows=self._attempt.layers if self._journal is not None else None,
+            every=every,
+            statistics=statistics,
+            layers=layers,
+            include_bias=include_bias,
+        )
+        return self._watch
 
     def restore(self) -> dict[str, Any] | None:
         """What `save` was given last, tensors on the CPU; None at a first start.
@@ -87,6 +131,8 @@ class Trial:
     def report(self, values: Mapping[str, float | torch.Tensor], *, step: int) -> None:
         """Record scalars of an optimizer step, counted from 0; tensors (0-d) are welcome and nothing waits for them."""
         self._last_step = max(self._last_step, step)
+        if self._journal is None:
+            return
         names = list(values)
         device = next((d for value in values.values() if (d := _accelerator_of(value)) is not None), None)
         if device is None:
@@ -100,18 +146,29 @@ class Trial:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the loop is asked to end after the step at hand."""
-        self._stop_seen = self._stop_seen or self._stop.is_set()
+        """Whether the loop is asked to end after the step at hand.
+
+        Ranks agree on it, by a small message between CPUs each time it is asked: ask on every rank, once a step.
+        """
+        if not self._stop_seen:
+            (self._stop_seen,) = self._ranks.any(self._stop.is_set())
         return self._stop_seen
 
     @property
     def should_save(self) -> bool:
-        """Whether a checkpoint is due: by the sweep's cadence, or because of a stop."""
-        return self.should_stop or time.monotonic() - self._saved_at >= self._facts.checkpoint_every_s
+        """Whether a checkpoint is due: by the sweep's cadence, or because of a stop. Ranks agree on it."""
+        if self._stop_seen:
+            return True
+        due = time.monotonic() - self._saved_at >= self._facts.checkpoint_every_s
+        self._stop_seen, due = self._ranks.any(self._stop.is_set(), due)
+        return self._stop_seen or due
 
     def save(self, state: Mapping[str, Any], *, step: int) -> None:
         """Checkpoint the state after `step`: tensors, numbers, strings, lists and dicts, for `restore`."""
         self.outbox.flush()
+        self._saved_at = time.monotonic()
+        if self._journal is None:
+            return
         path = checkpoint.save(self._checkpoints, state, step=step)
         self.append(Checkpointed(step=step, file=path.name), sync=True)
         self._saved_at = time.monotonic()
@@ -123,8 +180,9 @@ class Trial:
     # ---- what sweeper itself calls --------------------------------------------------------------------------------
 
     def append(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event, stamped with the time."""
-        self._journal.append(replace(event, time=time.time()), sync=sync)
+        """Append an event, stamped with the time, on the rank that writes."""
+        if self._journal is not None:
+            self._journal.append(replace(event, time=time.time()), sync=sync)
 
     def stepped(self) -> None:
         """Count an optimizer step."""
@@ -137,11 +195,12 @@ class Trial:
 
     def finish(self, error: BaseException | None) -> None:
         """Write how the script left, and close the record."""
+        if self._watch is not None:
+            self._watch.close()
         self.outbox.flush()
-        for watch in self._watches:
-            watch.close()
         self.append(self._ending(error), sync=True)
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _ending(self, error: BaseException | None) -> Finished:
         if isinstance(error, KeyboardInterrupt):
@@ -189,7 +248,8 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
         return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
     from sweeper.worker import alone
 
-    return alone.place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+    place = alone.place if is_first() else alone.beside
+    return place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 
 def _accelerator_of(value: float | torch.Tensor) -> torch.device | None:

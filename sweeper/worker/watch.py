@@ -1,8 +1,11 @@
 """The watch: what gradients and updates look like, layer by layer, at every n-th optimizer step.
 
-It hangs on the optimizer's own step hooks. At an observed step it takes the gradients before the step (or where the
+It hangs on the optimizers' own step hooks. At an observed step it takes the gradients before the step (or where the
 loop says `look()`, which a loop that clips calls before clipping), keeps a copy of the watched tensors, and after the
 step measures what the step did to them. All statistics of an observation leave the device as one stacked tensor.
+
+A *step* is over once each optimizer has stepped, or when one of them is about to step again: with one optimizer that is
+its step, with two that take turns it is a turn of both.
 """
 
 from __future__ import annotations
@@ -10,16 +13,27 @@ from __future__ import annotations
 import array
 import math
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import torch
+
+from sweeper.errors import UsageError
 from sweeper.record.events import Event, Noted, Observation, Watching
 from sweeper.record.profile import FEWEST_LAYERS, STATISTICS, depth_profile, median, reach
+from sweeper.worker.layers import ForwardOrder, choose, unwrapped
+from sweeper.worker.outbox import Outbox
+from sweeper.worker.part import Part
+from sweeper.worker.scaler import on_skipped, skips
+from sweeper.worker.shards import add_up, ways_of
+from sweeper.worker.statistics import finished
 
-if TYPE_CHECKING:
-    import torch
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
 
-    from sweeper.worker.outbox import Outbox
+KINDS = {"full": STATISTICS, "reach": ("grad_norm",)}
+MOST_NAMES = 8
 
 
 class Host(Protocol):
@@ -29,121 +43,216 @@ class Host(Protocol):
 
     @property
     def next_step(self) -> int:
-        """The step that the optimizer is about to take, from 0."""
+        """The step that is about to be taken, from 0."""
 
     def stepped(self) -> None:
-        """The optimizer took a step."""
+        """A step is over."""
 
     def append(self, event: Event) -> None:
         """Add to the record."""
 
 
 class Watch:
-    """Watches a model through its optimizer; made by `Trial.watch`."""
+    """Watches a model through its optimizers; made by `Trial.watch`.
+
+    Raises:
+        UsageError: an argument is not what it should be.
+    """
 
     def __init__(  # noqa: PLR0913 - what is watched, for whom, and how
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[Any],
         host: Host,
         *,
-        rows: Rows,
+        rows: Path | None,
         every: int,
+        statistics: str,
+        layers: Sequence[str] | None,
         include_bias: bool,
     ) -> None:
-        from sweeper.worker.layers import ForwardOrder, choose
-
-        self._optimizer = optimizer
+        """`rows` is the side file, None on a rank that does not write; the rest is what `Trial.watch` was given."""
+        if every < 1:
+            raise UsageError(f"watch(every=...): expected a number of steps above 0, got {every}")
+        if statistics not in KINDS:
+            raise UsageError(f"watch(statistics=...): expected one of {', '.join(KINDS)}, got {statistics!r}")
+        norm_only = statistics == "reach"
+        model, own = unwrapped(model), [_torch_optimizer(optimizer) for optimizer in optimizers]
+        chosen, left_out = choose(model, own, layers=layers, include_bias=include_bias, layers_only=norm_only)
         self._host = host
-        self._rows = rows
         self._every = every
-        self._watched, self._left_out = choose(model, include_bias=include_bias)
+        self._statistics = KINDS[statistics]
+        self._left_out = left_out
+        self._parts = [Part(one, watched, norm_only=norm_only) for one, watched in zip(own, chosen, strict=True)]
+        self._watched = [watched for part in self._parts for watched in part.watched]
+        self._ways = ways_of([watched.tensor for watched in self._watched])
+        # Sums over shards need every rank; of whole tensors it is enough that the rank that writes looks.
+        self._looks = bool(self._watched) and (rows is not None or bool(self._ways))
+        self._rows = Rows(rows) if rows is not None else None
         self._order = ForwardOrder(model)
         self._watching: Watching | None = None
-        self._gradients: torch.Tensor | None = None
-        self._before: list[torch.Tensor] = []
-        self._clipped = True
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
+        self._constants: torch.Tensor | None = None
+        self._skipped = 0
+        self._skipped_on_device: torch.Tensor | None = None
+        self._ends = [
+            on_skipped(self._calls_of, self._skip),
+            *(end for part in self._parts for end in self._hook(part)),
         ]
+        if not self._watched:
+            host.append(Noted(text=f"nothing is watched: {_by_reason(left_out) or 'the model has no such tensors'}"))
+
+    @property
+    def open(self) -> bool:
+        """Whether it still watches."""
+        return bool(self._ends)
 
     @property
     def due(self) -> bool:
         """Whether the step at hand is observed."""
-        return bool(self._watched) and self._host.next_step % self._every == 0
+        return self._looks and self._host.next_step % self._every == 0
 
     def look(self) -> None:
-        """Take the gradients as they are now, before clipping; does nothing at a step that is not observed."""
+        """Take the gradients as they are now, before clipping; does nothing at a step that is not observed.
+
+        With a gradient scaler call it after `scaler.unscale_(optimizer)`.
+        """
         if self.due:
-            self._take_gradients(clipped=False)
+            for part in self._parts:
+                if not part.stepped:
+                    part.take_gradients(clipped=False)
 
     def close(self) -> None:
         """Stop watching."""
-        for hook in self._hooks:
-            hook.remove()
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        if any(part.stepped for part in self._parts):
+            self._end_turn()
         self._order.close()
-        self._rows.close()
+        self._host.outbox.flush()
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
 
-    def _before_step(self, *_: Any) -> None:
+    # ---- through a step ---------------------------------------------------------------------------------------------
+
+    def _hook(self, part: Part) -> list[Callable[[], None]]:
+
+        # Compiled, a hook would be part of the graph of the step.
+        before = torch.compiler.disable(lambda _, args, kwargs: self._before_step(part, args, kwargs))
+        after = torch.compiler.disable(lambda *_: self._after_step(part))
+        return [
+            part.optimizer.register_step_pre_hook(before).remove,
+            part.optimizer.register_step_post_hook(after).remove,
+        ]
+
+    def _before_step(self, part: Part, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords] | None:
+        self._order.close_if_seen()
+        part.calls += 1
+        if part.stepped:
+            self._end_turn()
+        if not self.due:
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            part.before()
+            return None
+        # The backward pass happens in the closure: until that has run, the gradients are those of the last step.
+        looking = _then_once(closure, part.before)
+        return ((args[0], looking, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": looking})
+
+    def _after_step(self, part: Part) -> None:
+
+        part.stepped = True
+        skipped = skips(part.optimizer)
+        if skipped is not None and self._looks:
+            so_far = self._skipped_on_device
+            self._skipped_on_device = skipped.clone() if so_far is None else so_far + skipped
         if self.due:
-            if self._gradients is None:
-                self._take_gradients(clipped=True)
-            self._copy_parameters()
+            part.after()
+        self._end_turn_if_all_stepped()
 
-    def _after_step(self, *_: Any) -> None:
-        if self.due and self._gradients is not None:
-            self._emit(self._gradients)
-            self._gradients = None
+    def _calls_of(self, optimizer: object) -> int:
+        return sum(part.calls for part in self._parts if part.optimizer is optimizer)
+
+    def _skip(self, optimizer: object) -> None:
+        """A gradient scaler did not call the optimizer."""
+        for part in self._parts:
+            if part.optimizer is optimizer:
+                if part.stepped:
+                    self._end_turn()
+                self._skipped += 1
+                part.stepped = True
+                self._end_turn_if_all_stepped()
+
+    def _end_turn_if_all_stepped(self) -> None:
+        if all(part.stepped for part in self._parts):
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        due = self.due
+        seen = [part.take() for part in self._parts]
+        if due:
+            self._emit([part.nothing() if sums is None else sums for part, sums in zip(self._parts, seen, strict=True)])
         self._host.stepped()
 
-    def _take_gradients(self, *, clipped: bool) -> None:
-        from sweeper.worker.statistics import gradient_statistics
+    # ---- from the device to the record ------------------------------------------------------------------------------
 
-        self._gradients = gradient_statistics([watched.tensor.grad for watched in self._watched])
-        self._clipped = clipped
+    def _emit(self, seen: Sequence[torch.Tensor]) -> None:
 
-    def _copy_parameters(self) -> None:
-        import torch
+        device = seen[0].device
+        sums = torch.cat([part.to(device, non_blocking=True) for part in seen], dim=1)
+        if self._ways:
+            sums = add_up(sums, self._ways)
+        if self._rows is None:
+            return
+        rates = [group["lr"] for part in self._parts for group in part.optimizer.param_groups if "lr" in group]
+        # A learning rate that a captured optimizer keeps on the device has to be waited for like everything else.
+        there = [rate for rate in rates if isinstance(rate, torch.Tensor) and rate.device.type != "cpu"]
+        here = [float(rate) for rate in rates if not any(rate is one for one in there)]
+        skipped = torch.zeros((), device=device) if self._skipped_on_device is None else self._skipped_on_device
+        others = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (skipped, *there)]
+        write = self._writer(self._rows, self._announced(), here, len(others))
+        self._skipped, self._skipped_on_device = 0, None
+        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), *others]), write)
 
-        tensors = [watched.tensor.detach() for watched in self._watched]
-        if not self._before:
-            self._before = [torch.empty_like(tensor) for tensor in tensors]
-        torch._foreach_copy_(self._before, tensors)
+    def _finished(self, sums: torch.Tensor) -> torch.Tensor:
+        """The recorded statistics, tensor by tensor."""
+        if self._statistics == KINDS["reach"]:
+            return sums.sqrt().float()
+        if self._constants is None:
+            sizes = [one.tensor.numel() for one in self._watched]
+            rated = [1.0 if one.rated else math.nan for one in self._watched]
+            constants = torch.tensor([sizes, rated], dtype=torch.float64)
+            self._constants = constants.to(sums.device, non_blocking=True)
+        return finished(sums, *self._constants)
 
-    def _emit(self, gradients: torch.Tensor) -> None:
-        import torch
-
-        from sweeper.worker.statistics import update_statistics
-
-        after = [watched.tensor.detach() for watched in self._watched]
-        stacked = torch.cat([gradients, update_statistics(self._before, after).to(gradients.device)])
-        step, rate, clipped, watching = self._host.next_step, self._learning_rate(), self._clipped, self._announced()
+    def _writer(
+        self, rows: Rows, watching: Watching, rates: Sequence[float], others: int
+    ) -> Callable[[list[float]], None]:
+        """What puts an observation on the record once its values have come: a row, skipped steps, learning rates."""
+        step, skipped, width = self._host.next_step, self._skipped, len(self._statistics)
+        clipped = any(part.clipped for part in self._parts)
 
         def write(values: list[float]) -> None:
-            columns = self._columns(values)
-            profile = depth_profile(columns[4], watching.sizes, watching.layer_of, len(watching.layers))
+            row, (skipped_on_device, *more_rates) = values[:-others], values[-others:]
+            norms = row[watching.statistics.index("grad_norm") :: width]
+            profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
+            ratios = (
+                row[watching.statistics.index("update_ratio") :: width] if "update_ratio" in watching.statistics else []
+            )
             observation = Observation(
                 step=step,
-                row=self._rows.append(columns),
+                row=rows.append(row),
                 reach=reach(profile),
-                update_ratio=median(columns[7]),
-                learning_rate=rate,
+                update_ratio=median(ratios),
+                learning_rate=max([*rates, *more_rates], default=math.nan),
                 clipped=clipped,
+                skipped=skipped + int(skipped_on_device),
             )
             self._host.append(observation)
 
-        self._host.outbox.put(stacked, write)
-
-    def _columns(self, values: list[float]) -> list[list[float]]:
-        """The values statistic by statistic, with the update ratio as the eighth."""
-        width = len(self._watched)
-        columns = [values[start : start + width] for start in range(0, len(values), width)]
-        ratios = [
-            update / norm if watched.rated and norm > 0 else math.nan
-            for watched, norm, update in zip(self._watched, columns[5], columns[6], strict=True)
-        ]
-        return [*columns, ratios]
+        return write
 
     def _announced(self) -> Watching:
         """Say once what the columns are; by now a forward pass has shown the order of the layers."""
@@ -154,20 +263,21 @@ class Watch:
                 tensors=tuple(watched.name for watched in self._watched),
                 sizes=tuple(watched.tensor.numel() for watched in self._watched),
                 layer_of=tuple(layer_of),
-                statistics=STATISTICS,
+                statistics=self._statistics,
                 every=self._every,
                 left_out=self._left_out,
             )
             self._say(self._watching)
+            if self._left_out:
+                self._say(Noted(text=_by_reason(self._left_out)))
+            if not self._order.met_any(layers):
+                self._say(Noted(text="no forward pass was seen: the layers stand in the order of their registration"))
             if len(layers) < FEWEST_LAYERS:
                 self._say(Noted(text=f"reach is undefined: it needs {FEWEST_LAYERS} layers, {len(layers)} are watched"))
         return self._watching
 
     def _say(self, event: Event) -> None:
         self._host.outbox.put(None, lambda _: self._host.append(event))
-
-    def _learning_rate(self) -> float:
-        return max((float(group["lr"]) for group in self._optimizer.param_groups if "lr" in group), default=math.nan)
 
 
 class Rows:
@@ -176,9 +286,9 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
-    def append(self, columns: list[list[float]]) -> int:
+    def append(self, values: Sequence[float]) -> int:
         """Append the statistics of all tensors, tensor by tensor; returns the number of the row."""
-        row = array.array("f", [value for tensor in zip(*columns, strict=True) for value in tensor])
+        row = array.array("f", values)
         if sys.byteorder == "big":
             row.byteswap()
         data = row.tobytes()
@@ -191,3 +301,40 @@ class Rows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _torch_optimizer(optimizer: object) -> torch.optim.Optimizer:
+    """The optimizer that others (accelerate's, Lightning's) wrap: hooks go on that one."""
+    inner: Any = optimizer
+    while hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    if not isinstance(inner, torch.optim.Optimizer):
+        raise UsageError(f"watch(...): expected a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    return inner
+
+
+def _then_once(closure: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    """The closure, with `then` called after its first call: an optimizer may call it several times a step."""
+    done = False
+
+    def call(*args: object, **kwargs: object) -> object:
+        nonlocal done
+        result: object = closure(*args, **kwargs)
+        if not done:
+            done = True
+            then()
+        return result
+
+    return call
+
+
+def _by_reason(left_out: Mapping[str, str]) -> str:
+    """Who was left out of what, reason by reason, the first few of each by name."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    parts = []
+    for reason, tensors in names.items():
+        more = f" and {len(tensors) - MOST_NAMES} more" if len(tensors) > MOST_NAMES else ""
+        parts.append(f"{reason}: {', '.join(tensors[:MOST_NAMES])}{more}")
+    return "; ".join(parts)
