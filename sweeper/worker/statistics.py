@@ -158,14 +158,14 @@ def _table(columns: Iterator[Sequence[float]]) -> torch.Tensor:
 
 def _dot(values: torch.Tensor) -> float:
     """The sum of squares; of scaled values where float32 cannot hold the squares themselves."""
-    squares: float = sum(torch.dot(piece, piece).item() for piece in values.split(PIECE))
+    squares: float = sum(torch.dot(piece, piece).item() for piece in _pieces(values, PIECE))
     if SAFE_SQUARES[0] < squares < SAFE_SQUARES[1] or math.isnan(squares):
         return squares
     scale: float = values.abs().amax().item()
     if scale == 0 or not math.isfinite(scale):
         return scale * scale
     scaled = values / scale
-    unit: float = sum(torch.dot(piece, piece).item() for piece in scaled.split(PIECE))
+    unit: float = sum(torch.dot(piece, piece).item() for piece in _pieces(scaled, PIECE))
     return unit * scale * scale
 
 
@@ -174,10 +174,15 @@ def _chunks(tensor: torch.Tensor) -> Sequence[torch.Tensor]:
     if not tensor.numel():
         return ()
     if tensor.is_contiguous():
-        flat = tensor.view(-1)
+        flat = tensor if tensor.dim() == 1 else tensor.view(-1)
     elif torch.ops.aten.is_non_overlapping_and_dense(tensor):
         flat = tensor.as_strided((tensor.numel(),), (1,))
     else:
         flat = tensor.reshape(-1)
-    chunks: Sequence[torch.Tensor] = flat.split(CHUNK)
-    return chunks
+    return _pieces(flat, CHUNK)
+
+
+def _pieces(flat: torch.Tensor, size: int) -> Sequence[torch.Tensor]:
+    """The tensor in pieces of at most `size` entries; `split` costs as much as a norm where there is but one."""
+    pieces: Sequence[torch.Tensor] = (flat,) if flat.numel() <= size else flat.split(size)
+    return pieces

@@ -1,0 +1,291 @@
+"""What watching costs: this, the naive way, the bare training step, and the memory floor, side by side in one run.
+
+    python benchmarks/watch.py [--save NAME] [--only bert-base]
+
+For each model it prints
+
+- the *observation*: one step of an optimizer that does nothing, watched at every step, the record's writing included;
+- the *floor*: the time that copying as many bytes takes as the observation has to move. On a CPU these are the gradient,
+  the weights twice and the snapshot twice; on CUDA the foreach kernels move fifteen times the size of the weights;
+- the *naive* way: a deep copy of the weights, NumPy statistics and norms, a scalar at a time;
+- the *step*: forward, backward and AdamW, unwatched;
+- from these, the share of training time that watching takes at every tenth step, the default, and at every step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gc
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch.nn.functional import cross_entropy
+from transformers import BertConfig, BertForSequenceClassification
+
+import sweeper
+from benchmarks.machine import description, present
+
+CPU_PASSES, CUDA_PASSES = 5, 15
+"""How often an observation reads or writes as many bytes as the watched weights have."""
+ROUNDS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A model to watch, and the batch of its training step: (examples, tokens)."""
+
+    name: str
+    config: dict[str, int]
+    batch: tuple[int, int]
+    naive: bool = True
+
+
+CASES = (
+    Case(name="bert-base", config={}, batch=(16, 256)),
+    Case(
+        name="make-run",
+        config={"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 256, "vocab_size": 8192},
+        batch=(16, 80),
+    ),
+    Case(
+        name="1000-layers",
+        config={
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "num_hidden_layers": 166,
+            "vocab_size": 1000,
+        },
+        batch=(16, 32),
+    ),
+)
+
+
+class Still(torch.optim.Optimizer):
+    """An optimizer whose step does nothing, so that all its time is the hooks'."""
+
+    def step(self, closure: Any = None) -> None:  # noqa: ANN401 - as in the base class
+        """Do nothing."""
+
+
+class Subject:
+    """A model on its device, with gradients."""
+
+    def __init__(self, case: Case, device: torch.device) -> None:
+        torch.manual_seed(0)
+        config = BertConfig(attn_implementation="sdpa", **case.config)
+        self.device = device
+        self.model = BertForSequenceClassification(config).to(device).train()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
+        self._tokens = torch.randint(0, config.vocab_size, case.batch, device=device)
+        self._labels = torch.zeros(case.batch[0], dtype=torch.long, device=device)
+        self.step()
+        self.backward()
+
+    @property
+    def watched(self) -> list[torch.Tensor]:
+        """What a watch watches by default."""
+        return [tensor for name, tensor in self.model.named_parameters() if not name.endswith("bias")]
+
+    def backward(self) -> None:
+        """Make gradients."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(self._tokens).logits
+        cross_entropy(logits.float(), self._labels).backward()
+
+    def step(self) -> None:
+        """One training step."""
+        self.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def wait(self) -> None:
+        """Until the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=[case.name for case in CASES])
+    parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/results/NAME.md")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine = description()
+    table = Table(title=f"Watching, on {device.type}; milliseconds, median of {ROUNDS}")
+    for heading in ("", "bert-base", "make-run", "1000-layers"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    columns = [measure(case, device) for case in CASES if options.only in (None, case.name)]
+    for name in columns[0]:
+        table.add_row(name, *(column[name] for column in columns))
+    present("What watching costs", " ".join(["python", *sys.argv]), machine, [table], save=options.save)
+
+
+def measure(case: Case, device: torch.device) -> dict[str, str]:
+    """One column of the table."""
+    subject = Subject(case, device)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in subject.watched)
+    passes = CPU_PASSES if device.type == "cpu" else CUDA_PASSES
+    floor = timed(copying(subject), subject) * passes / 2
+    full, reach = observation(subject, "full"), observation(subject, "reach")
+    naive = timed(lambda: naively(subject.model), subject, rounds=3)
+    rounds = 2 if device.type == "cpu" and case.name == "bert-base" else ROUNDS
+    step = timed(subject.step, subject, rounds=rounds)
+    memory = {kind: extra_memory(case, device, kind) / size for kind in ("full", "reach")}
+    column = {
+        "watched tensors": str(len(subject.watched)),
+        "their size, MB": f"{size / 1e6:.1f}",
+        "observation, full": f"{full * 1e3:.2f}",
+        "observation, reach": f"{reach * 1e3:.2f}",
+        "floor: copying the bytes of full": f"{floor * 1e3:.2f}",
+        "naive": f"{naive * 1e3:.1f}",
+        "bare training step": f"{step * 1e3:.1f}",
+        "full / floor": f"{full / floor:.2f}",
+        "naive / full": f"{naive / full:.1f}",
+        "share of training, every 10th step": f"{100 * full / (10 * step):.2f} %",
+        "share of training, every step": f"{100 * full / step:.2f} %",
+        "extra memory at its peak, full": f"{memory['full']:.2f} of the size",
+        "extra memory at its peak, reach": f"{memory['reach']:.2f} of the size",
+    }
+    if device.type == "cuda":
+        column |= in_a_loop(subject)
+    return column
+
+
+def observation(subject: Subject, kind: Any) -> float:  # noqa: ANN401 - a literal
+    """Seconds of an observation, from the gradients to the record."""
+    with alone(), sweeper.trial() as trial:
+        still = Still(subject.model.parameters(), {})
+        trial.watch(subject.model, still, every=1, statistics=kind)
+        return timed(lambda: still.step(), subject)  # noqa: PLW0108 - the hooks hang on the bound method
+
+
+def copying(subject: Subject) -> Callable[[], object]:
+    """Copies the watched weights: as many bytes read as written."""
+    tensors = [tensor.detach() for tensor in subject.watched]
+    copies = [torch.empty_like(tensor) for tensor in tensors]
+    return lambda: torch._foreach_copy_(copies, tensors)
+
+
+def naively(model: torch.nn.Module) -> list[dict[str, float]]:
+    """What is often written for this: deep copies, and NumPy, tensor by tensor."""
+    before = copy.deepcopy(dict(model.named_parameters()))
+    rows = []
+    for name, tensor in model.named_parameters():
+        if tensor.grad is None or name.endswith("bias"):
+            continue
+        gradient = np.abs(tensor.grad.detach().float().cpu().numpy())
+        old, new = before[name].detach().cpu().numpy(), tensor.detach().cpu().numpy()
+        row = {"mean": gradient.mean(), "max": gradient.max(), "std": gradient.std(), "zero": (gradient == 0).mean()}
+        row |= {"norm": np.linalg.norm(gradient), "old": np.linalg.norm(old), "update": np.linalg.norm(new - old)}
+        rows.append({key: float(value) for key, value in row.items()})
+    return rows
+
+
+def in_a_loop(subject: Subject) -> dict[str, str]:
+    """The same in a real loop on CUDA, watched and not in turns; and whether anything waits for the device."""
+    shares: dict[int, list[float]] = {1: [], 10: []}
+    for _ in range(3):
+        bare = loop(subject, every=None)
+        for every, ratios in shares.items():
+            ratios.append(loop(subject, every=every) / bare - 1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loop(subject, every=1, steps=100)
+        waits = "none in 100 steps"
+    except RuntimeError as error:
+        waits = str(error)[:40]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return {
+        "loop, every 10th step": f"{100 * statistics.median(shares[10]):+.2f} %",
+        "loop, every step": f"{100 * statistics.median(shares[1]):+.2f} %",
+        "waits for the device": waits,
+    }
+
+
+def loop(subject: Subject, *, every: int | None, steps: int = 60) -> float:
+    """Seconds of a number of training steps, reports included where it is watched."""
+    with alone(), sweeper.trial() as trial:
+        if every is not None:
+            trial.watch(subject.model, subject.optimizer, every=every)
+        for _ in range(3):
+            subject.step()
+        subject.wait()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            subject.step()
+        subject.wait()
+        return time.perf_counter() - begin
+
+
+def extra_memory(case: Case, device: torch.device, kind: Any) -> float:  # noqa: ANN401 - a literal
+    """Bytes that watching adds to the peak of a process that does nothing else."""
+    subject = Subject(case, device)
+    gc.collect()
+    with alone(), sweeper.trial() as trial:
+        still = Still(subject.model.parameters(), {})
+        trial.watch(subject.model, still, every=1, statistics=kind)
+        before = reset_peak(device)
+        for _ in range(3):
+            still.step()
+        return max(0.0, peak(device) - before)
+
+
+def reset_peak(device: torch.device) -> float:
+    """Forget the highest memory so far; returns what is in use, bytes."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+    return _status("VmRSS")
+
+
+def peak(device: torch.device) -> float:
+    """The highest memory since then, bytes."""
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * float(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+class alone:  # noqa: N801 - reads like a function where it is used
+    """A folder to run a trial in."""
+
+    def __enter__(self) -> None:
+        self._back = Path.cwd()
+        self._folder = tempfile.TemporaryDirectory()
+        os.chdir(self._folder.name)
+
+    def __exit__(self, *_: object) -> None:
+        os.chdir(self._back)
+        self._folder.cleanup()
+
+
+def timed(action: Callable[[], object], subject: Subject, *, rounds: int = ROUNDS) -> float:
+    """The median of the seconds that an action takes, after one that does not count."""
+    seconds = []
+    for _ in range(rounds + 1):
+        begin = time.perf_counter()
+        action()
+        subject.wait()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    main()
