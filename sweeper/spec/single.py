@@ -81,11 +81,12 @@ def _yaml(data: Mapping[str, object]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes also what only YAML 1.2 takes for a number, like 1e-4."""
+    """Quotes also what only YAML 1.2 takes for a number, like 1e-4, and escapes what lines are folded at."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if form(text) == "str" else '"')
+    plainly = form(text) == "str" and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plainly else '"')
 
 
 _Dumper.add_representer(str, _text)
