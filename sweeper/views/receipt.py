@@ -113,7 +113,7 @@ def _value_text(trial: Trial) -> str:
     series, metric = trial.series, plain(trial.facts.metric)
     if series is None or trial.value is None:
         others = [f"{plain(name)} {number(other.last)}" for name, other in trial.progress.metrics.items()]
-        return f"{metric or 'no metric'} was not measured" + (f", but {', '.join(others[:4])}" if others else "")
+        return ", but ".join(filter(None, [f"{metric or 'the metric'} was not measured", ", ".join(others[:4])]))
     last = f", last {number(series.last)}" if trial.facts.at == "best" else ""
     return f"{trial.facts.at} {metric} {number(trial.value)} at step {value_step(trial)}{last}"
 
