@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | status | why | tensorboard`."""
+"""The command line: `sweeper run | exec | status | why | tensorboard`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import SweeperError, UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.record.layout import SweepDir, new_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+    from sweeper.record.trial import Trial
+    from sweeper.spec import EarlyStop
+
+OK, FAILED, USAGE, PRUNED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=_positive, metavar="N", help="trials at a time (as many as fit)")
     run.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
     run.set_defaults(run_command=_run)
+
+    single = commands.add_parser(
+        "exec", help="run one command, watched as a sweep's trial is", usage="%(prog)s [OPTION ...] -- COMMAND ..."
+    )
+    single.add_argument("--early-stop", metavar="FILE", help="its rules, or none (the rule stalled)")
+    single.add_argument("--name", metavar="NAME", help="of the run, to go on with it (made of script and time)")
+    single.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (runs)")
+    single.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
+    single.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
+    single.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
+    single.set_defaults(run_command=_exec)
 
     status = commands.add_parser("status", help="what became of each trial, from the record alone")
     status.add_argument("run", type=Path, metavar="RUN")
@@ -115,6 +129,88 @@ def _run(options: argparse.Namespace) -> int:
     return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
 
 
+def _exec(options: argparse.Namespace) -> int:
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.local import WHOLE_MACHINE, LocalExecutor
+    from sweeper.orchestrator.opening import open_run
+    from sweeper.orchestrator.provenance import provenance
+    from sweeper.orchestrator.run import Orchestrator
+    from sweeper.record.fold import State
+    from sweeper.record.trial import read_trial
+    from sweeper.rules import rules_of
+    from sweeper.search import search_for
+    from sweeper.spec import as_file, single
+    from sweeper.views.passthrough import Passthrough
+    from sweeper.views.receipt import receipt
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
+        raise UsageError(message)
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    spec = single(
+        command,
+        name=options.name if options.name is not None else new_name(Path(script).stem),
+        metric=options.metric,
+        goal=options.goal,
+        early_stop=options.early_stop,
+    )
+    run = open_run(
+        spec,
+        text=as_file(spec).encode(),
+        runs=options.runs,
+        provenance=lambda: provenance(folder=Path.cwd(), devices=cuda_devices(os.environ), cores=cores()),
+        say=_say,
+    )
+    before = [read_trial(trial) for trial in run.directory.trials()]
+    seen = max((trial.control.attempt for trial in before if trial.state is not State.RUNNING), default=0)
+    view = Passthrough(sys.stdout.buffer, sys.stderr, seen=seen)
+    if any(trial.state in (State.COMPLETE, State.PRUNED) for trial in before):
+        view.say(f"{run.directory.path} has ended already; give another --name to run it anew")
+    else:
+        view.say(f"the record is {run.directory.path}")
+        view.say(_rules_text(spec.early_stop))
+        Orchestrator(
+            run,
+            executor=LocalExecutor([WHOLE_MACHINE]),
+            search=search_for(spec),
+            rules=rules_of(spec.early_stop),
+            show=view,
+        ).run()
+    run.lease.release()
+    trial = read_trial(run.directory.trial(0))
+    view.write(f"\n{receipt(trial)}")
+    if not trial.state.ended:
+        view.say(f"interrupted; with --name {spec.name} the same command goes on")
+    view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
+    return _exit_code(trial)
+
+
+def _rules_text(early_stop: EarlyStop | None) -> str:
+    if early_stop is None or not early_stop.rules:
+        return "no rule may stop it"
+    rules = early_stop.model_dump()["rules"]
+    texts = [
+        f"{name} ({', '.join(f'{k} {v}' for k, v in settings.items())})" for r in rules for name, settings in r.items()
+    ]
+    return f"stopped early if {' or '.join(texts)}; --early-stop none switches that off"
+
+
+def _exit_code(trial: Trial) -> int:
+    """Of the only trial of a run, as a shell sees it: the command's own code, unless a rule or a person ended it."""
+    from sweeper.record.fold import State
+
+    match trial.state:
+        case State.PRUNED:
+            return PRUNED
+        case State.COMPLETE | State.FAIL:
+            ended = trial.exits.get(trial.control.attempt)
+            code = None if ended is None else ended.code
+            return FAILED if code is None or (code == OK and trial.state is State.FAIL) else code
+        case _:
+            return INTERRUPTED
+
+
 def _status(options: argparse.Namespace) -> int:
     from sweeper.views.status import read_sweep, to_json
     from sweeper.views.table import status_table
@@ -131,6 +227,7 @@ def _status(options: argparse.Namespace) -> int:
 def _why(options: argparse.Namespace) -> int:
     from sweeper.record.trial import read_trial
     from sweeper.views.receipt import receipt
+    from sweeper.views.wording import folded
 
     directory = _existing(options.run).trial(options.number)
     if not directory.facts.exists():
@@ -138,7 +235,7 @@ def _why(options: argparse.Namespace) -> int:
         known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
         message = f"{options.run}: expected the number of a trial ({known}), got {options.number}"
         raise UsageError(message)
-    print(receipt(read_trial(directory)))
+    print(folded(receipt(read_trial(directory)), sys.stdout))
     return OK
 
 

@@ -18,6 +18,10 @@ from sweeper.record.lease import is_held
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+WHOLE_MACHINE = Slot(name="the whole machine")
+"""The slot of a trial that runs alone: every device and core that the caller has, with the caller's own settings."""
+
+
 class LocalExecutor:
     """Runs attempts on this machine."""
 

@@ -100,7 +100,7 @@ def _go_on(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mappi
         lines = "\n".join(f"  {line}" for line in changes.conflicts)
         message = (
             f"{directory.path}: the sweep no longer fits what has run there:\n{lines}\n"
-            "Give the sweep another name (name=...), or another place (--runs), or undo these changes"
+            "Give the sweep another name, or another place (--runs), or undo these changes"
         )
         raise SpecChanged(message)
     if changes.additions:

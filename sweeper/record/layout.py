@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +148,13 @@ class SweepDir:
         """The trials that exist, by number; a directory without facts is none: its making was cut short."""
         trials = (TrialDir(path) for path in _numbered(self.path / "trials"))
         return [trial for trial in trials if trial.facts.exists()]
+
+
+def new_name(script: str) -> str:
+    """A name that no other run has: of a script, the time, the host and this process."""
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "._=+-") else "-" for c in script).lstrip(".=+-")
+    host = socket.gethostname().split(".")[0]
+    return f"{stem[:40] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}-{host[:20]}-{os.getpid()}"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

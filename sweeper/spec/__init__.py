@@ -15,6 +15,7 @@ from sweeper.spec.model import (
     SweepSpec,
 )
 from sweeper.spec.parameters import Choice, Constant, Distribution, Parameter, Range, Value
+from sweeper.spec.single import as_file, single
 
 __all__ = [
     "At",
@@ -34,6 +35,8 @@ __all__ = [
     "Stalled",
     "SweepSpec",
     "Value",
+    "as_file",
     "compare",
     "load",
+    "single",
 ]

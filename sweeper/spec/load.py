@@ -46,7 +46,7 @@ def load(
         UsageError: there is no such file, or it cannot be read.
     """
     source = printable(str(path))
-    root, mistakes = parsed(_text(path, source), Source(source))
+    root, mistakes = parsed(text_of(path, "a sweep file"), Source(source))
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
     draft = _Draft.of(root, trainers)
@@ -54,23 +54,30 @@ def load(
     resolved, override_mistakes = draft.resolved(choice, overrides)
     mistakes += override_mistakes
     mistakes += _choice_mistakes(draft, profile)
-    mistakes += _mistakes(resolved, trainers)
+    mistakes += mistakes_of(resolved, trainers)
     mistakes += draft.mistakes_of_profiles(choice)
     if mistakes:
-        raise SpecError(_ordered(mistakes, source))
+        raise SpecError(ordered(mistakes, source))
     return _spec(resolved, draft.profiles, choice)
 
 
-def _text(path: str | Path, source: str) -> str:
+def text_of(path: str | Path, what: str) -> str:
+    """The text of a file that the user names as `what`: ``a sweep file``.
+
+    Raises:
+        SpecError: it is larger than any such file, or no UTF-8.
+        UsageError: there is no such file, or it cannot be read.
+    """
+    source = printable(str(path))
     try:
         with Path(path).open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except IsADirectoryError:
-        raise UsageError(f"{source}: expected a sweep file, got a directory") from None
+        raise UsageError(f"{source}: expected {what}, got a directory") from None
     except FileNotFoundError:
-        raise UsageError(f"{source}: expected a sweep file, got nothing: there is no such file") from None
+        raise UsageError(f"{source}: expected {what}, got nothing: there is no such file") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{source}: the sweep file cannot be read: {error}") from None
+        raise UsageError(f"{source}: expected {what}, got one that cannot be read: {error}") from None
     if len(raw) > MOST_BYTES:
         got = "a larger file"
         raise SpecError([Mistake(where=source, key="", expected=f"at most {MOST_BYTES:,} bytes", got=got)])
@@ -126,7 +133,7 @@ class _Draft:
             yield from mistakes_in(profile, Profile)
             if name != choice:
                 own = f"profiles.{printable(name)}."
-                merged_mistakes = _mistakes(merged(self.base, profile), self.trainers)
+                merged_mistakes = mistakes_of(merged(self.base, profile), self.trainers)
                 yield from (mistake for mistake in merged_mistakes if mistake.key.startswith(own))
 
     def _shape(self) -> Iterator[Complaint]:
@@ -148,12 +155,13 @@ def _choice_mistakes(draft: _Draft, profile: str | None) -> Iterator[Mistake]:
         yield located(command_line, complaint)
 
 
-def _mistakes(root: Node, trainers: Trainers) -> Iterator[Mistake]:
+def mistakes_of(root: Node, trainers: Trainers) -> Iterator[Mistake]:
+    """What keeps a resolved sweep from being run."""
     yield from mistakes_in(root, SweepSpec)
     yield from (located(root, complaint) for complaint in complaints(root, trainers))
 
 
-def _ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
+def ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
     """By line, those of the command line last; of several about one key the first, since the rest follow from it."""
 
     def line(mistake: Mistake) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,19 @@ def _failed(trial: Trial) -> list[str]:
 
 
 def _complete(trial: Trial) -> list[str]:
-    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"]
+    if math.isnan(trial.progress.started):
+        return [*_NOTHING_RECORDED]
+    unseen = [] if trial.progress.watching else ["not watched: no call of trial.watch(model, optimizer)"]
+    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps", *unseen]
+
+
+_NOTHING_RECORDED = """\
+complete; only its output was recorded, since it opened no trial. In a training script:
+
+  with sweeper.trial() as trial:                       # after `import sweeper`
+      trial.watch(model, optimizer)                    # once, before the loop
+      trial.report({"loss/train": loss}, step=step)    # in the loop
+""".splitlines()
 
 
 def _unended(trial: Trial) -> list[str]:
@@ -99,7 +112,8 @@ _ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complet
 def _value_text(trial: Trial) -> str:
     series, metric = trial.series, plain(trial.facts.metric)
     if series is None or trial.value is None:
-        return f"{metric} was not measured"
+        others = [f"{plain(name)} {number(other.last)}" for name, other in trial.progress.metrics.items()]
+        return ", but ".join(filter(None, [f"{metric or 'the metric'} was not measured", ", ".join(others[:4])]))
     last = f", last {number(series.last)}" if trial.facts.at == "best" else ""
     return f"{trial.facts.at} {metric} {number(trial.value)} at step {value_step(trial)}{last}"
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from sweeper.record.trial import spelled
 
@@ -15,6 +18,19 @@ PLAIN_RANGE = (1e-3, 1e5)
 def plain(text: object) -> str:
     """One line of text that does nothing to a terminal: control, format and surrogate characters become ``?``."""
     return "".join(_shown(char) for char in str(text))
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """The lines, folded between words to the width of a terminal, at their own indentation; else as they are."""
+    if not stream.isatty():
+        return text
+    width = max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+    return "\n".join(_fold(line, width) for line in text.split("\n"))
+
+
+def _fold(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from pathlib import Path
 from sweeper.record.claim import claim
 from sweeper.record.events import Exit, Launched, encode
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, write_atomically, write_json
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, new_name, write_atomically, write_json
 from sweeper.record.trial import Facts
 
 
@@ -22,7 +20,8 @@ def place(
     runs: Path, *, script: Path, params: Mapping[str, object]
 ) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
     """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end."""
-    sweep = _new_sweep(runs, script.stem or "run")
+    sweep = SweepDir(runs / new_name(script.stem))
+    sweep.path.mkdir(parents=True)
     directory = sweep.trial(0)
     facts = _facts([sys.executable, *sys.argv], params)
     directory.path.mkdir(parents=True)
@@ -66,10 +65,3 @@ def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None) -> 
         peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
     )
     write_atomically(attempt.exit, encode(exit_))
-
-
-def _new_sweep(runs: Path, stem: str) -> SweepDir:
-    name = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname().split('.')[0]}-{os.getpid()}"
-    path = runs / name
-    path.mkdir(parents=True)
-    return SweepDir(path)

@@ -303,7 +303,7 @@ def test_terminal_is_safe_from_a_hostile_file(load_text: Load) -> None:
     [
         ("missing.yaml", "missing.yaml: expected a sweep file, got nothing: there is no such file"),
         (".", ".: expected a sweep file, got a directory"),
-        ("a\0b", "a\\x00b: the sweep file cannot be read: embedded null byte"),
+        ("a\0b", "a\\x00b: expected a sweep file, got one that cannot be read: embedded null byte"),
     ],
 )
 def test_path_without_a_file_is_a_usage_error(path: str, message: str) -> None:

@@ -1,0 +1,92 @@
+"""One command as a sweep of one trial: what `sweeper exec` runs, and as a file that `sweeper run` takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from sweeper.errors import Mistake, SpecError
+from sweeper.spec.load import mistakes_of, ordered, text_of
+from sweeper.spec.model import EarlyStop, Method, SweepSpec
+from sweeper.spec.node import Complaint, Node, grafted, located, plain
+from sweeper.spec.scalars import form
+from sweeper.spec.wording import printable, shown, suggested
+from sweeper.spec.yaml_text import Source, parsed
+
+NO_RULES = "none"
+"""In place of a file of rules: the run is never stopped early."""
+
+_HEAD = "# Written by `sweeper exec`: one run, as a sweep of one trial. `sweeper run` takes it as it is.\n"
+_COMMAND_LINE = Source("command line", numbered=False)
+
+
+def single(command: Sequence[str], *, name: str, metric: str, goal: str, early_stop: str | None) -> SweepSpec:
+    """The sweep whose only trial is the command.
+
+    Args:
+        early_stop: the path of a file of rules, ``none``, or None for the default rules.
+
+    Raises:
+        SpecError: the name, the metric, the command or the rules have mistakes; all of them are in it.
+        UsageError: the file of rules cannot be read.
+    """
+    given = {
+        "name": name,
+        "method": Method.GRID.value,
+        "metric": {"name": metric, "goal": goal},
+        "command": list(command),
+    }
+    root, mistakes = parsed(_yaml(given), _COMMAND_LINE)
+    rules, mistakes_there = _rules(early_stop)
+    root = grafted(root, ("early_stop",), rules)
+    mistakes += [*mistakes_there, *mistakes_of(root, {})]
+    if mistakes:
+        raise SpecError(ordered(mistakes, printable(early_stop or "")))
+    return SweepSpec.model_validate(plain(root))
+
+
+def as_file(spec: SweepSpec) -> str:
+    """A sweep made by `single`, as the file that `load` reads it from."""
+    resolved = spec.to_json()
+    keys = ("name", "method", "metric", "command", "early_stop")
+    return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
+
+
+def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
+    """What stands under `early_stop` in the file, or the whole of a file that holds nothing else."""
+    if path is None or path == NO_RULES:
+        return Node(where=_COMMAND_LINE.name, key=("early_stop",), value={} if path is None else None), []
+    root, mistakes = parsed(text_of(path, "a file of rules"), Source(printable(path)))
+    early_stop = root.child("early_stop")
+    if early_stop is None and root.child("rules") is None:
+        raise SpecError([*mistakes, located(root, _no_rules(root))])
+    return early_stop or root, mistakes
+
+
+def _no_rules(root: Node) -> Complaint:
+    known = ("early_stop", *EarlyStop.model_fields)
+    hints = [hint for key in root.children() if (hint := suggested(key, known))]
+    return Complaint(
+        path=(),
+        expected="the key early_stop or rules",
+        got=f"other keys: {', '.join(map(printable, root.children()))}" if root.children() else shown(plain(root)),
+        hint=hints[0] if hints else "write rules: [{stalled: {}}]",
+    )
+
+
+def _yaml(data: Mapping[str, object]) -> str:
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=math.inf)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes also what only YAML 1.2 takes for a number, like 1e-4, and escapes what lines are folded at."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plainly = form(text) == "str" and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plainly else '"')
+
+
+_Dumper.add_representer(str, _text)
