@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 import io
 import os
 import platform
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -35,9 +38,16 @@ def present(title: str, command: str, machine: str, tables: list[Table], *, save
             console.print()
     if save is not None:
         RESULTS.mkdir(exist_ok=True)
-        date = datetime.datetime.now(tz=datetime.UTC).date()
+        date = dt.datetime.now(tz=dt.UTC).date()
         head = f"# {title}\n\n    {command}\n\n{date}; {machine}\n\n"
         (RESULTS / f"{save}.md").write_text(f"{head}```\n{text.getvalue().rstrip()}\n```\n")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """In a folder of its own, so that a trial's record goes there."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield
 
 
 def _processor() -> str:

@@ -5,9 +5,9 @@
 For each model it prints
 
 - the *observation*: one step of an optimizer that does nothing, watched at every step, the record's writing included;
-- the *floor*: the time that copying as many bytes takes as the observation has to move. On a CPU these are the gradient,
-  the weights twice and the snapshot twice; on CUDA the foreach kernels move fifteen times the size of the weights;
-- the *naive* way: a deep copy of the weights, NumPy statistics and norms, a scalar at a time;
+- the *floor*: the time that copying as many bytes takes as the observation has to move. On a CPU these are the
+  gradient, the weights twice and the snapshot twice; on CUDA the foreach kernels move fifteen times the weights' size;
+- the *naive* ways: a deep copy of the weights, then statistics a scalar at a time, by NumPy or by torch;
 - the *step*: forward, backward and AdamW, unwatched;
 - from these, the share of training time that watching takes at every tenth step, the default, and at every step.
 """
@@ -17,10 +17,8 @@ from __future__ import annotations
 import argparse
 import copy
 import gc
-import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForSequenceClassification
 
 import sweeper
-from benchmarks.machine import description, present
+from benchmarks.machine import alone, description, present
 
 CPU_PASSES, CUDA_PASSES = 5, 15
 """How often an observation reads or writes as many bytes as the watched weights have."""
@@ -46,9 +44,8 @@ class Case:
     """A model to watch, and the batch of its training step: (examples, tokens)."""
 
     name: str
-    config: dict[str, int]
+    config: dict[str, Any]
     batch: tuple[int, int]
-    naive: bool = True
 
 
 CASES = (
@@ -75,7 +72,7 @@ CASES = (
 class Still(torch.optim.Optimizer):
     """An optimizer whose step does nothing, so that all its time is the hooks'."""
 
-    def step(self, closure: Any = None) -> None:  # noqa: ANN401 - as in the base class
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Do nothing."""
 
 
@@ -84,9 +81,11 @@ class Subject:
 
     def __init__(self, case: Case, device: torch.device) -> None:
         torch.manual_seed(0)
-        config = BertConfig(attn_implementation="sdpa", **case.config)
+        settings: Any = {"attn_implementation": "sdpa", **case.config}
+        config = BertConfig(**settings)
         self.device = device
-        self.model = BertForSequenceClassification(config).to(device).train()
+        model: Any = BertForSequenceClassification(config)
+        self.model = model.to(device).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
         self._tokens = torch.randint(0, config.vocab_size, case.batch, device=device)
         self._labels = torch.zeros(case.batch[0], dtype=torch.long, device=device)
@@ -125,9 +124,11 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = description()
     table = Table(title=f"Watching, on {device.type}; milliseconds, median of {ROUNDS}")
-    for heading in ("", "bert-base", "make-run", "1000-layers"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    columns = [measure(case, device) for case in CASES if options.only in (None, case.name)]
+    cases = [case for case in CASES if options.only in (None, case.name)]
+    table.add_column("")
+    for case in cases:
+        table.add_column(case.name, justify="right")
+    columns = [measure(case, device) for case in cases]
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
     present("What watching costs", " ".join(["python", *sys.argv]), machine, [table], save=options.save)
@@ -140,7 +141,8 @@ def measure(case: Case, device: torch.device) -> dict[str, str]:
     passes = CPU_PASSES if device.type == "cpu" else CUDA_PASSES
     floor = timed(copying(subject), subject) * passes / 2
     full, reach = observation(subject, "full"), observation(subject, "reach")
-    naive = timed(lambda: naively(subject.model), subject, rounds=3)
+    by_numpy = timed(lambda: naively(subject.model), subject, rounds=3)
+    by_torch = timed(lambda: naively_by_torch(subject.model), subject, rounds=3)
     rounds = 2 if device.type == "cpu" and case.name == "bert-base" else ROUNDS
     step = timed(subject.step, subject, rounds=rounds)
     memory = {kind: extra_memory(case, device, kind) / size for kind in ("full", "reach")}
@@ -150,10 +152,12 @@ def measure(case: Case, device: torch.device) -> dict[str, str]:
         "observation, full": f"{full * 1e3:.2f}",
         "observation, reach": f"{reach * 1e3:.2f}",
         "floor: copying the bytes of full": f"{floor * 1e3:.2f}",
-        "naive": f"{naive * 1e3:.1f}",
+        "naive, by NumPy": f"{by_numpy * 1e3:.1f}",
+        "naive, by torch": f"{by_torch * 1e3:.1f}",
         "bare training step": f"{step * 1e3:.1f}",
         "full / floor": f"{full / floor:.2f}",
-        "naive / full": f"{naive / full:.1f}",
+        "naive by NumPy / full": f"{by_numpy / full:.1f}",
+        "naive by torch / full": f"{by_torch / full:.1f}",
         "share of training, every 10th step": f"{100 * full / (10 * step):.2f} %",
         "share of training, every step": f"{100 * full / step:.2f} %",
         "extra memory at its peak, full": f"{memory['full']:.2f} of the size",
@@ -191,6 +195,21 @@ def naively(model: torch.nn.Module) -> list[dict[str, float]]:
         row = {"mean": gradient.mean(), "max": gradient.max(), "std": gradient.std(), "zero": (gradient == 0).mean()}
         row |= {"norm": np.linalg.norm(gradient), "old": np.linalg.norm(old), "update": np.linalg.norm(new - old)}
         rows.append({key: float(value) for key, value in row.items()})
+    return rows
+
+
+def naively_by_torch(model: torch.nn.Module) -> list[dict[str, float]]:
+    """The same with torch's functions and `.item()`."""
+    before = copy.deepcopy(dict(model.named_parameters()))
+    rows = []
+    for name, tensor in model.named_parameters():
+        if tensor.grad is None or name.endswith("bias"):
+            continue
+        gradient, old, new = tensor.grad.abs(), before[name].detach(), tensor.detach()
+        row = {"mean": gradient.mean(), "max": gradient.max(), "std": gradient.std()}
+        row |= {"zero": (gradient == 0).float().mean(), "norm": gradient.norm()}
+        row |= {"old": old.norm(), "update": (new - old).norm()}
+        rows.append({key: value.item() for key, value in row.items()})
     return rows
 
 
@@ -261,19 +280,6 @@ def peak(device: torch.device) -> float:
 def _status(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * float(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-class alone:  # noqa: N801 - reads like a function where it is used
-    """A folder to run a trial in."""
-
-    def __enter__(self) -> None:
-        self._back = Path.cwd()
-        self._folder = tempfile.TemporaryDirectory()
-        os.chdir(self._folder.name)
-
-    def __exit__(self, *_: object) -> None:
-        os.chdir(self._back)
-        self._folder.cleanup()
 
 
 def timed(action: Callable[[], object], subject: Subject, *, rounds: int = ROUNDS) -> float:

@@ -46,7 +46,8 @@ class Measure:
         values = [gradient.detach() for gradient in gradients if gradient is not None]
         if not values:
             return torch.full((rows, len(gradients)), math.nan, dtype=torch.float64)
-        values = [value.coalesce().values() if value.is_sparse else value for value in values]
+        if any(value.is_sparse for value in values):  # what it holds has another shape than the scratch
+            values, scratch = [value.coalesce().values() if value.is_sparse else value for value in values], ()
         if values[0].device.type == "cpu":
             table = _table([self._square(v)] if norm_only else self._gradient(v) for v in values)
         elif norm_only:

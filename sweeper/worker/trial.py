@@ -12,12 +12,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, UsageError
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
@@ -133,16 +133,18 @@ class Trial:
         self._last_step = max(self._last_step, step)
         if self._journal is None:
             return
-        names = list(values)
-        device = next((d for value in values.values() if (d := _accelerator_of(value)) is not None), None)
-        if device is None:
-            numbers = [float(value.detach() if hasattr(value, "detach") else value) for value in values.values()]
-            self.outbox.put(None, lambda _: self._metrics(step, names, numbers))
+        there = {name: value for name, value in values.items() if _has_to_be_waited_for(value)}
+        here = {name: float(_detached(value)) for name, value in values.items() if name not in there}
+        if not there:
+            self.outbox.put(None, lambda _: self.append(Metrics(step=step, values=here)))
             return
-        import torch
+        names = list(values)
 
-        stacked = torch.stack([_scalar(value).to(device, non_blocking=True) for value in values.values()])
-        self.outbox.put(stacked, lambda numbers: self._metrics(step, names, numbers))
+        def write(arrived: list[float]) -> None:
+            known = {**here, **dict(zip(there, arrived, strict=True))}
+            self.append(Metrics(step=step, values={name: known[name] for name in names}))
+
+        self.outbox.put(_stacked(list(there.values())), write)
 
     @property
     def should_stop(self) -> bool:
@@ -210,9 +212,6 @@ class Trial:
         through = self._total_steps is not None and self._last_step + 1 >= self._total_steps
         return Finished(outcome="stopped" if self._stop_seen and not through else "completed")
 
-    def _metrics(self, step: int, names: list[str], values: list[float]) -> None:
-        self.append(Metrics(step=step, values=dict(zip(names, values, strict=True))))
-
 
 @contextmanager
 def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
@@ -252,13 +251,19 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
     return place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 
-def _accelerator_of(value: float | torch.Tensor) -> torch.device | None:
-    """The device of a tensor whose value would have to be waited for."""
+def _has_to_be_waited_for(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:
+    """Whether a value is still being computed, on an accelerator."""
     device: torch.device | None = getattr(value, "device", None)
-    return None if device is None or device.type == "cpu" else device
+    return device is not None and device.type != "cpu"
 
 
-def _scalar(value: float | torch.Tensor) -> torch.Tensor:
+def _detached(value: float | torch.Tensor) -> float | torch.Tensor:
+    detach: Callable[[], torch.Tensor] | None = getattr(value, "detach", None)
+    return value if detach is None else detach()
+
+
+def _stacked(values: Sequence[torch.Tensor]) -> torch.Tensor:
     import torch
 
-    return torch.as_tensor(value, dtype=torch.float32).detach().reshape(())
+    device = values[0].device
+    return torch.stack([value.detach().to(device, torch.float32, non_blocking=True).reshape(()) for value in values])
