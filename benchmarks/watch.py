@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import gc
 import statistics
 import sys
@@ -251,16 +252,28 @@ def loop(subject: Subject, *, every: int | None, steps: int = 60) -> float:
 
 
 def extra_memory(case: Case, device: torch.device, kind: Any) -> float:  # noqa: ANN401 - a literal
-    """Bytes that watching adds to the peak of a process that does nothing else."""
+    """Bytes that watching adds to the peak of a process that has watched another model before."""
     subject = Subject(case, device)
+    _watch_still(_small(device), kind, device)
     gc.collect()
+    return _watch_still(subject.model, kind, device)
+
+
+def _watch_still(model: torch.nn.Module, kind: Any, device: torch.device) -> float:  # noqa: ANN401 - a literal
     with alone(), sweeper.trial() as trial:
-        still = Still(subject.model.parameters(), {})
-        trial.watch(subject.model, still, every=1, statistics=kind)
+        still = Still(model.parameters(), {})
+        trial.watch(model, still, every=1, statistics=kind)
         before = reset_peak(device)
         for _ in range(3):
             still.step()
         return max(0.0, peak(device) - before)
+
+
+def _small(device: torch.device) -> torch.nn.Module:
+    """Layers with gradients, as large as what the statistics are computed in."""
+    model = torch.nn.Sequential(*(torch.nn.Linear(600, 600) for _ in range(4))).to(device)
+    model(torch.ones(1, 600, device=device)).sum().backward()
+    return model
 
 
 def reset_peak(device: torch.device) -> float:
@@ -268,6 +281,7 @@ def reset_peak(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed and kept would be taken again unseen
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
     return _status("VmRSS")
 

@@ -20,8 +20,8 @@ import torch
 
 GRADIENT_ROWS, UPDATE_ROWS = 4, 2
 MAXIMUM = 3
-CHUNK = 1 << 20
-"""Entries of a tensor that are looked at together on a CPU: their magnitudes, 4 MiB, stay in its cache."""
+CHUNK = 1 << 18
+"""Entries of a tensor that are looked at together on a CPU: their magnitudes, 1 MiB, stay in its cache."""
 PIECE = 1 << 17
 """Entries whose squares are added up in float32 before float64 takes over; a longer sum loses digits."""
 SAFE_SQUARES = (1e-30, 1e30)
@@ -93,8 +93,7 @@ class Measure:
         return torch.sub(new, old, out=room) if new.dtype == room.dtype else room.copy_(new).sub_(old)
 
     def _wide(self, chunk: torch.Tensor) -> torch.Tensor:
-        room = self._room(chunk)
-        return chunk if chunk.dtype == room.dtype else room.copy_(chunk)
+        return chunk if chunk.dtype in (torch.float32, torch.float64) else self._room(chunk).copy_(chunk)
 
     def _room(self, chunk: torch.Tensor) -> torch.Tensor:
         """Scratch of a chunk's size, in float32 or, for float64, in that."""
