@@ -49,10 +49,14 @@ class Resumed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Event):
-    """What the script means to do: optimizer steps in all, and the highest learning rate of its schedule."""
+    """What the script means to do: optimizer steps in all, and the highest learning rate of its schedule.
+
+    `uncorrected` are the two betas of an Adam whose bias correction is left out, so that its first steps are larger.
+    """
 
     total_steps: int
     peak_lr: float | None = None
+    uncorrected: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +82,10 @@ class Observation(Event):
     """One look at gradients and updates; the per-tensor values are row `row` of the side file.
 
     `reach` is dimensionless (see `record.profile`); `clipped` says whether the gradients were taken after clipping.
-    `update_ratio` is the median over the tensors. `skipped` counts the steps since the last observation, this one
-    included, that a gradient scaler left out because a gradient was not finite.
+    `reaches` is the first layer that the gradient still reaches, 0 where it reaches all, -1 where that is undefined.
+    `update_ratio` is the median over the tensors, `gradient_norm` the Euclidean norm over all of them, `gradient_zero`
+    the largest share of entries that are exactly 0 in a layer. `skipped` counts the steps since the last observation,
+    this one included, that a gradient scaler left out because a gradient was not finite.
     """
 
     step: int
@@ -89,6 +95,9 @@ class Observation(Event):
     learning_rate: float
     clipped: bool = True
     skipped: int = 0
+    reaches: int = -1
+    gradient_norm: float = math.nan
+    gradient_zero: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ STATISTICS = (
 )
 FEWEST_LAYERS = 4
 WIDEST_END = 8
+FADED = 0.01
+"""A gradient this small beside that of the last layers counts as gone."""
 LARGEST_EXPONENT = 709.0
 """math.exp overflows above it."""
 
@@ -48,11 +50,32 @@ def reach(profile: Sequence[float]) -> float:
     """
     if len(profile) < FEWEST_LAYERS:
         return math.nan
-    width = max(1, min(WIDEST_END, len(profile) // 4))
+    width = _width(profile)
     first, last = _log_mean(profile[:width]), _log_mean(profile[-width:])
     if math.isnan(first) or math.isnan(last) or first == last == -math.inf:
         return math.nan
     return math.inf if first - last > LARGEST_EXPONENT else math.exp(first - last)
+
+
+def reaches(profile: Sequence[float]) -> int:
+    """The first layer that the gradient still reaches: 0 where it reaches all, -1 where reach is undefined.
+
+    Seen from the last layer, the profile is followed towards the first for as long as its geometric mean over as many
+    layers as `reach` takes at either end is at least `FADED` of that over the last of them.
+    """
+    if math.isnan(reach(profile)):
+        return -1
+    width = _width(profile)
+    floor = _log_mean(profile[-width:]) + math.log(FADED)
+    for start in range(len(profile) - width, -1, -1):
+        if not _log_mean(profile[start : start + width]) >= floor:
+            return start + 1
+    return 0
+
+
+def _width(profile: Sequence[float]) -> int:
+    """How many layers are taken together at either end."""
+    return max(1, min(WIDEST_END, len(profile) // 4))
 
 
 def median(values: Sequence[float]) -> float:

@@ -43,6 +43,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def shares(self) -> torch.Tensor:
+        """How large a part of the examples each class is, shape (classes,); they sum to 1."""
+        counts = self.labels.bincount()
+        return counts / counts.sum()
+
     def take(self, rows: torch.Tensor | slice) -> tuple[Inputs, torch.Tensor]:
         """What the model is called with, and the labels."""
         return {"input_ids": self.ids[rows], "attention_mask": self.mask[rows]}, self.labels[rows]

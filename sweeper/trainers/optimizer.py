@@ -53,6 +53,11 @@ def leave_out_bias_correction(optimizer: torch.optim.Optimizer) -> None:
             }
 
 
+def uncorrected(settings: Settings) -> tuple[float, ...]:
+    """The betas of an Adam whose bias correction is left out; none where it is not."""
+    return () if settings.bias_correction else (settings.beta1, settings.beta2)
+
+
 def learning_rate(step: int, *, total_steps: int, warmup_fraction: float, peak: float) -> float:
     """The learning rate of a step, counted from 0: linear up to `peak`, then down to 0 just after the last."""
     warmup = round(warmup_fraction * total_steps)

@@ -21,29 +21,33 @@ class Progress:
         next_step: the step to do next, from 0.
         best_accuracy: the highest test accuracy so far, 0..1; -1 before the first evaluation.
         loss_sum, loss_steps: over the steps since the last reported loss.
+        prior_sum: over the same steps, the loss of who knows the classes' shares and nothing else.
         correct, seen: training examples since the last evaluation.
     """
 
     next_step: int = 0
     best_accuracy: float = -1.0
     loss_sum: torch.Tensor = field(default_factory=_zero)
+    prior_sum: torch.Tensor = field(default_factory=_zero)
     loss_steps: int = 0
     correct: torch.Tensor = field(default_factory=_zero)
     seen: int = 0
 
-    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a step."""
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, surprise: torch.Tensor) -> None:
+        """Count a step; `surprise` is the loss of each label under the classes' shares, shape (classes,)."""
         self.next_step += 1
         self.loss_sum = self.loss_sum.to(loss.device) + loss.detach()
+        self.prior_sum = self.prior_sum.to(loss.device) + surprise[labels].mean()
         self.loss_steps += 1
         self.correct = self.correct.to(loss.device) + (logits.detach().argmax(dim=-1) == labels).sum()
         self.seen += len(labels)
 
-    def take_loss(self) -> torch.Tensor:
-        """The mean loss since it was last taken."""
-        mean = self.loss_sum / self.loss_steps
-        self.loss_sum, self.loss_steps = torch.zeros_like(self.loss_sum), 0
-        return mean
+    def take_loss(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean loss since it was last taken, and that of the classes' shares on the same examples."""
+        means = self.loss_sum / self.loss_steps, self.prior_sum / self.loss_steps
+        self.loss_sum, self.prior_sum = torch.zeros_like(self.loss_sum), torch.zeros_like(self.prior_sum)
+        self.loss_steps = 0
+        return means
 
     def take_accuracy(self) -> torch.Tensor:
         """The part of the training examples that were classified rightly, with dropout on, since it was last taken."""

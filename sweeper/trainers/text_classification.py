@@ -21,7 +21,7 @@ from sweeper.trainers import best, inputs
 from sweeper.trainers.batches import Batches
 from sweeper.trainers.encodings import TOKENIZER, Encodings
 from sweeper.trainers.model import build
-from sweeper.trainers.optimizer import adamw, learning_rate
+from sweeper.trainers.optimizer import adamw, learning_rate, uncorrected
 from sweeper.trainers.progress import restore, state_of
 from sweeper.trainers.settings import DEFAULTS, Settings, parse
 
@@ -55,9 +55,10 @@ def train(trial: sweeper.Trial) -> None:
     torch.manual_seed(trial.seed)
     model = build(settings, encodings, device=device)
     optimizer = adamw(model, settings)
-    trial.plan(total_steps=total_steps, peak_lr=settings.lr)
+    trial.plan(total_steps=total_steps, peak_lr=settings.lr, uncorrected=uncorrected(settings))
     watch = trial.watch(model, optimizer, every=settings.log_every)
     progress = restore(trial.restore(), model, optimizer)
+    surprise = -train_set.shares().log()
     precision = _autocast(settings, device)
     if settings.compile:
         _compile(model, test_set)
@@ -80,11 +81,12 @@ def train(trial: sweeper.Trial) -> None:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimizer.step()
         optimizer.zero_grad()
-        progress.add(loss, logits, labels)
+        progress.add(loss, logits, labels, surprise)
 
         values: dict[str, float | torch.Tensor] = {}
         if step % settings.log_every == 0 or step + 1 == total_steps:
-            values |= {"loss/train": progress.take_loss(), "gradient/norm": norm, "learning_rate": rate}
+            train_loss, prior_loss = progress.take_loss()
+            values |= {"loss/train": train_loss, "loss/prior": prior_loss, "gradient/norm": norm, "learning_rate": rate}
         if _is_evaluated(step + 1, epoch_steps, settings.eval_every):
             with precision:
                 test_loss, accuracy = evaluate(model, test_set)

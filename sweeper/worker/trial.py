@@ -66,10 +66,14 @@ class Trial:
 
     # ---- what a training script calls -----------------------------------------------------------------------------
 
-    def plan(self, *, total_steps: int, peak_lr: float | None = None) -> None:
-        """Say how many optimizer steps there will be, and the highest learning rate of the schedule."""
+    def plan(self, *, total_steps: int, peak_lr: float | None = None, uncorrected: Sequence[float] = ()) -> None:
+        """Say how many optimizer steps there will be, and the highest learning rate of the schedule.
+
+        Args:
+            uncorrected: the two betas of an Adam whose bias correction is left out, as BERT's.
+        """
         self._total_steps = total_steps
-        self.append(Plan(total_steps=total_steps, peak_lr=peak_lr))
+        self.append(Plan(total_steps=total_steps, peak_lr=peak_lr, uncorrected=tuple(uncorrected)))
 
     def watch(  # noqa: PLR0913 - each has a default that serves
         self,

@@ -21,7 +21,7 @@ import torch
 
 from sweeper.errors import UsageError
 from sweeper.record.events import Event, Noted, Observation, Watching
-from sweeper.record.profile import FEWEST_LAYERS, STATISTICS, depth_profile, median, reach
+from sweeper.record.profile import FEWEST_LAYERS, STATISTICS, depth_profile, median, reach, reaches
 from sweeper.worker.layers import ForwardOrder, choose, unwrapped
 from sweeper.worker.outbox import Outbox
 from sweeper.worker.part import Part
@@ -236,16 +236,22 @@ class Watch:
 
         def write(values: list[float]) -> None:
             row, (skipped_on_device, *more_rates) = values[:-others], values[-others:]
-            norms = row[watching.statistics.index("grad_norm") :: width]
+            columns = {name: row[start::width] for start, name in enumerate(watching.statistics)}
+            norms, ratios = columns["grad_norm"], columns.get("update_ratio", [])
+            zeros = [
+                share
+                for share, layer in zip(columns.get("grad_zero", []), watching.layer_of, strict=False)
+                if layer >= 0 and not math.isnan(share)
+            ]
             profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
-            ratios = (
-                row[watching.statistics.index("update_ratio") :: width] if "update_ratio" in watching.statistics else []
-            )
             observation = Observation(
                 step=step,
                 row=rows.append(row),
                 reach=reach(profile),
+                reaches=reaches(profile),
                 update_ratio=median(ratios),
+                gradient_norm=math.hypot(*norms),
+                gradient_zero=max(zeros, default=math.nan),
                 learning_rate=max([*rates, *more_rates], default=math.nan),
                 clipped=clipped,
                 skipped=skipped + int(skipped_on_device),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.record.profile import depth_profile, median, reach
+from sweeper.record.profile import FADED, depth_profile, median, reach, reaches
 
 gradients = st.floats(min_value=1e-20, max_value=1e10)
 
@@ -46,6 +46,32 @@ def test_reach_by_its_definition(profile: list[float], expected: float) -> None:
 @given(st.lists(gradients, min_size=4, max_size=80), st.floats(min_value=1e-6, max_value=1e6))
 def test_reach_is_untouched_by_scale(profile: list[float], scale: float) -> None:
     assert reach([value * scale for value in profile]) == pytest.approx(reach(profile), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ([1.0, 1.0, 1.0], -1),
+        ([1.0, 1.0, 1.0, 1.0], 0),
+        ([1e-3, 5.0, 5.0, 1.0], 1),
+        ([1e-3, 1e-3, 1e-3, 1.0], 3),
+        ([1.0, 1e-3, 5.0, 1.0], 2),
+        ([0.0, 5.0, 5.0, 1.0], 1),
+        ([math.nan, 5.0, 5.0, 1.0], -1),
+        ([1.0, math.nan, 5.0, 1.0], 2),
+        ([1e-9] * 24 + [1.0] * 50, 23),
+    ],
+)
+def test_reaches_is_the_first_layer_with_a_gradient(profile: list[float], expected: int) -> None:
+    assert reaches(profile) == pytest.approx(expected)
+
+
+@given(st.lists(gradients, min_size=4, max_size=80))
+def test_where_reach_is_gone_the_gradient_does_not_reach_the_first_layer(profile: list[float]) -> None:
+    first = reaches(profile)
+    assert 0 <= first < len(profile)
+    if reach(profile) < FADED:
+        assert first > 0
 
 
 def test_median_passes_over_what_is_undefined() -> None:
