@@ -153,7 +153,7 @@ def test_any_interleaving_of_the_files_folds_to_the_same_trial(files: list[list[
                 with path.open("ab") as file:
                     file.write(queues[path][:size])
                 queues[path] = queues[path][size:]
-                new = reader.poll()
+                new = [entry.event for entry in reader.poll()]
                 collected = new if reader.restarted else collected + new
         whole = read_trial(trial)
         assert repr(reader.trial.progress) == repr(whole.progress)

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from sweeper.record.events import Launched, Metrics, Noted, RetryGranted
+from sweeper.record.events import Launched, Metrics, Noted, RetryGranted, encode
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.views.figures import SIZE, Figures
@@ -214,6 +214,28 @@ def test_restarted_projection_goes_on_where_it_stopped(run: SweepDir) -> None:
     assert sizes.items() >= before.items()
     assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 56]
     assert image_steps(run) == [0, 30]
+
+
+def test_a_trial_that_has_not_reported_yet_is_introduced_once(run: SweepDir) -> None:
+    trial = make_trial(run)
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=START, attempt=1, slot="cpu:0"))
+    projected = project(run, trial)
+    size = sum(path.stat().st_size for path in folder(run).glob("events*"))
+    projected.project(TEXTS)
+    project(run, trial)
+    assert sum(path.stat().st_size for path in folder(run).glob("events*")) == size > 0
+
+
+def test_an_attempt_whose_first_line_was_damaged_takes_nothing_back(run: SweepDir) -> None:
+    """The fold lets it stand beside what was; so does the projection."""
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    play(trial, Script(number=2, until=0, outcome="", exit_code=None))
+    with trial.attempt(2).events.open("wb") as file:
+        file.write(encode(Metrics(time=START + 20_000, step=57, values={"loss/train": 0.5})))
+    project(run, trial)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 57]
 
 
 def test_restart_after_the_end_writes_nothing(run: SweepDir) -> None:
