@@ -17,13 +17,17 @@ from tensorboard.compat.proto.event_pb2 import Event as Summary
 from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching, step_of
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.profile import FEWEST_LAYERS
-from sweeper.record.trial import Entry, TrialReader, read_row
+from sweeper.record.trial import Entry, TrialReader
 from sweeper.views import summaries
-from sweeper.views.figures import SIZE, Figures
+from sweeper.views.depthmap import Verdict
+from sweeper.views.figures import Figures
+from sweeper.views.histogram import DESCRIPTION, log_buckets
+from sweeper.views.history import DepthHistory, Look
 from sweeper.views.markdown import code_block, escaped, trial_text, verdict_text
 from sweeper.views.runfolder import RunFolder
 
 BATCH_BYTES = 1 << 20
+RATIO = "update_ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +48,12 @@ class _Reading:
     stepped: bool = False
     step: int = 0
     watching: Watching | None = None
-    observation: tuple[int, Observation] | None = None
+    look: Look | None = None
+    history: DepthHistory = field(default_factory=DepthHistory)
+    skipped: int = 0
     reports_lr: bool = False
 
-    def take(self, entry: Entry) -> bool:
+    def take(self, entry: Entry, trial: TrialDir) -> bool:
         """Take in an event; whether it is the first stepped one of an attempt, which takes over from earlier ones."""
         attempt, _, event = entry
         if attempt != self.attempt:
@@ -61,7 +67,10 @@ class _Reading:
             case Watching():
                 self.watching = event
             case Observation():
-                self.observation = (attempt, event)
+                self.skipped += event.skipped
+                if self.watching is not None:
+                    self.look = Look(event, self.watching, trial.attempt(attempt))
+                    self.history.add(self.look)
             case Metrics():
                 self.reports_lr = self.reports_lr or "learning_rate" in event.values
         first = step is not None and not self.stepped
@@ -134,7 +143,7 @@ class TrialRun:
         self._put(summaries.text("trial", trial_text(self._reader.trial, texts.provenance), step=0, time=time))
 
     def _project(self, entry: Entry, texts: SweepTexts) -> None:
-        takes_over = self._reading.take(entry)
+        takes_over = self._reading.take(entry, self._reader.trial.directory)
         if (entry.attempt, entry.position) <= (self._position.attempt, self._position.events):
             return
         if takes_over and entry.attempt > min(self._reader.trial.control.launched):
@@ -167,24 +176,26 @@ class TrialRun:
                 self._put(summaries.text("notes", escaped(event.text), step=self._reading.step, time=event.time))
 
     def _draw(self) -> None:
-        """Put the pictures of the newest observation; without its row (torn, or late), the next one has them."""
-        watching, seen = self._reading.watching, self._reading.observation
-        if watching is None or seen is None:
+        """Put the pictures of the newest look; without its row (torn, or late), the next one has them."""
+        look = self._reading.look
+        statistics = None if look is None else look.statistics()
+        if look is None or statistics is None:
             return
-        attempt, observation = self._reader.trial.directory.attempt(seen[0]), seen[1]
-        row = read_row(attempt, observation.row, len(watching.tensors) * len(watching.statistics))
-        if row is None:
-            return
-        for tag, png in self._figures.draw(watching, row, observation).items():
-            self._put(summaries.image(tag, png, SIZE, step=observation.step, time=observation.time))
+        step, time = look.observation.step, look.observation.time
+        pictures = self._figures.draw(look.watching, statistics, look.observation)
+        pictures |= self._figures.draw_history(look.watching, self._reading.history, Verdict.of(self._reader.trial))
+        for tag, png in pictures.items():
+            self._put(summaries.image(tag, png, step=step, time=time))
             self._pending_bytes += len(png)
-        following = (observation.step // self._every + 1) * self._every
-        self._position = replace(self._position, next_figure=following, drawn=observation.step)
+        if RATIO in statistics and len(buckets := log_buckets(statistics[RATIO])):
+            self._put(summaries.histogram("update_ratio/layers", DESCRIPTION, buckets, step=step, time=time))
+        following = (step // self._every + 1) * self._every
+        self._position = replace(self._position, next_figure=following, drawn=step)
 
     def _conclude(self, newest: int) -> None:
         """The last picture, the verdict, the end."""
-        trial, seen = self._reader.trial, self._reading.observation
-        if seen is not None and seen[1].step > self._position.drawn:
+        trial, look = self._reader.trial, self._reading.look
+        if look is not None and look.observation.step > self._position.drawn:
             self._draw()
         end = trial.exits.get(newest) or trial.control.lost.get(newest)
         time = end.time if end is not None else trial.progress.latest
@@ -208,9 +219,13 @@ class TrialRun:
 
 def _curves_of(observation: Observation, reading: _Reading) -> dict[str, float]:
     """What an observation adds to the curves; the learning rate only where the script does not report it itself."""
-    curves = {"update_ratio/median": observation.update_ratio}
+    curves = {}
+    if reading.watching is None or RATIO in reading.watching.statistics:
+        curves["update_ratio/median"] = observation.update_ratio
     if reading.watching is None or len(reading.watching.layers) >= FEWEST_LAYERS:
         curves["gradient/reach"] = observation.reach
     if not reading.reports_lr:
         curves["learning_rate"] = observation.learning_rate
+    if reading.skipped:
+        curves["steps/skipped"] = reading.skipped
     return curves
