@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
@@ -39,11 +39,14 @@ from sweeper.views.wording import number, plain
 SIZE = (1100, 800)
 NAME_HEIGHT = 11  # pixels
 COLOURS = 128
+LONGEST_RULE = 16  # characters
 GRADIENT_LIMITS = (1e-10, 1e0)
 REACH_LIMITS = (1e-7, 1e2)
 COLUMNS = 800
 REACH: Style = ("reach", BLUE, "-", "o")
 VERDICT: Mapping[str, Any] = {"color": VERMILION, "ls": "--", "lw": 1.5}
+HATCHED: Mapping[str, Any] = {"hatch": "//////", "edgecolor": "#888888", "facecolor": "#e0e0e0"}
+UNDEFINED = Patch(label="undefined", **HATCHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class Verdict:
         looks = window if isinstance(window, list) else []
         return cls(
             step=step,
-            rule=plain(decision.get("rule", "?")),
+            rule=plain(decision.get("rule", "?"))[:LONGEST_RULE].replace("$", r"\$"),  # no formula
             threshold=_number(told.get("threshold")),
             window=tuple((_number(look[0]), _number(look[1])) for look in looks if _is_pair(look)),
         )
@@ -94,13 +97,15 @@ class DepthMap(Sheet):
             aspect="auto",
             interpolation="nearest",
             extent=(0, 1, rows - 0.5, -0.5),
+            animated=True,
         )
-        upper.patch.set(hatch="////", edgecolor="#b0b0b0", facecolor="white")
+        upper.patch.set(**HATCHED)
         self._every = -(-rows * NAME_HEIGHT // round(upper.bbox.height))
         shown = range(0, rows, self._every)
         upper.set_yticks(shown, [names[self._kept[row]] for row in shown], fontsize=8)
         for label in upper.get_yticklabels():
             label.set_parse_math(False)
+        upper.tick_params(axis="x", bottom=False)
         upper.set_ylabel("output  ←  layer, in the order of the forward pass  →  input")
         box = upper.get_position()
         bar = self._figure.colorbar(
@@ -114,6 +119,7 @@ class DepthMap(Sheet):
         lower.set_axisbelow(True)
         lower.set_xlabel("step")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lower.xaxis.set_animated(True)
         self._reach = curve(lower, REACH_LIMITS, REACH)
         # Not taken from the first frame, as on other sheets: later ones have other colours.
         shades = (255 * colours(np.arange(COLOURS))[:, :3]).round().astype(int).tolist()
@@ -122,43 +128,44 @@ class DepthMap(Sheet):
     def draw(self, history: DepthHistory, verdict: Verdict | None) -> bytes:
         """The PNG of the history so far, which has at least one look."""
         looks = history.looks()
-        lower = self._axes[1]
+        upper, lower = self._axes
         steps = np.array([look.observation.step for look in looks], np.int64)
         reach = np.array([look.observation.reach for look in looks], np.float64)
-        edges = np.append(steps, steps[-1] + (np.median(np.diff(steps)) if len(steps) > 1 else looks[0].watching.every))
-        self._image.set_data(_raster(looks, self._kept, edges))
-        self._image.set_extent((edges[0], edges[-1], len(self._kept) - 0.5, -0.5))
-        lower.set_xlim(edges[0], edges[-1])
-        self._still = None  # the axis of steps moves too
-        marks = self._mark(verdict)
+        spacing = np.median(np.diff(steps)) if len(steps) > 1 else looks[0].watching.every
+        edges = np.append(steps, steps[-1] + max(1, spacing))
         newest = looks[-1].observation
         self.begin(f"depth profile to step {newest.step}   reach {number(newest.reach)}", self._left_unsaid(history))
+        lower.set_xlim(edges[0], edges[-1])
+        lower.draw_artist(lower.xaxis)
+        self._image.set_data(_raster(looks, self._kept, edges))
+        self._image.set_extent((edges[0], edges[-1], len(self._kept) - 0.5, -0.5))
+        for artist in (self._image, *upper.spines.values()):
+            upper.draw_artist(artist)
         self._reach.draw(reach, steps)
-        for mark in marks:
-            mark.remove()
+        self._draw_verdict(verdict)
         return self.png()
 
-    def _mark(self, verdict: Verdict | None) -> list[Artist]:
-        """Draw the verdict into both panels, and say what the signs mean; returns what must go after the frame."""
+    def _draw_verdict(self, verdict: Verdict | None) -> None:
+        """Mark the verdict in both panels, and say what the signs mean."""
         upper, lower = self._axes
-        marks: list[Artist] = []
-        legend: list[Artist] = [Patch(hatch="////", edgecolor="#b0b0b0", facecolor="white", label="undefined")]
+        lines: list[Line2D] = []
         if verdict is not None:
-            marks += [upper.axvline(verdict.step, color="white", lw=3), upper.axvline(verdict.step, **VERDICT)]
-            legend.append(lower.axvline(verdict.step, label=f"{verdict.rule}\nat step {verdict.step}", **VERDICT))
+            lines.append(upper.axvline(verdict.step, color="white", lw=3))
+            lines.append(upper.axvline(verdict.step, **VERDICT))
+            lines.append(lower.axvline(verdict.step, label=f"{verdict.rule}\nat step {verdict.step}", **VERDICT))
             steps, reach = zip(*verdict.window, strict=True) if verdict.window else ((), ())
-            legend += lower.plot(steps, reach, "D", ms=7, mfc="none", mec=VERMILION, ls="", label="its looks")
+            lines += lower.plot(steps, reach, "D", ms=7, mfc="none", mec=VERMILION, ls="", label="its looks")
             if math.isfinite(verdict.threshold):
                 label = f"below {verdict.threshold:g}"
-                legend.append(lower.axhline(verdict.threshold, color=GREY, ls=":", lw=1.5, label=label))
-        marks += legend[1:]
+                lines.append(lower.axhline(verdict.threshold, color=GREY, ls=":", lw=1.5, label=label))
         box = lower.get_position()
-        marks.append(
-            self._figure.legend(
-                handles=legend, loc="upper left", bbox_to_anchor=(box.x1, box.y1), fontsize=8, frameon=False
-            )
+        told = [line for line in lines if not str(line.get_label()).startswith("_")]
+        legend = self._figure.legend(
+            handles=[UNDEFINED, *told], loc="upper left", bbox_to_anchor=(box.x1, box.y1), fontsize=8, frameon=False
         )
-        return marks
+        for artist in (*lines, legend):
+            self._figure.draw_artist(artist)
+            artist.remove()  # the next frame has its own
 
     def _left_unsaid(self, history: DepthHistory) -> str:
         named = f"every {ordinal(self._every)} layer is named" if self._every > 1 else ""

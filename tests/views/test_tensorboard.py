@@ -15,13 +15,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.util import tensor_util
 
-from sweeper.record.events import Launched, Metrics, Noted, RetryGranted, encode
-from sweeper.record.journal import JournalWriter
+from sweeper.record.events import Launched, Metrics, Noted, Observation, RetryGranted, encode
+from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.views.figures import SIZE, Figures
+from sweeper.views.history import DepthHistory, Look
 from sweeper.views.tensorboard import SweepTexts, TrialRun
-from tests.views.synthetic import DECISION, START, Script, make_trial, play
+from tests.views.synthetic import DECISION, START, Script, make_trial, play, watching
 
 FIGURES = Figures()
 TEXTS = SweepTexts(sweep_yaml="name: warmup\n", provenance={"commit": "1dc8d66", "packages": {"torch": "2.13.0"}})
@@ -124,6 +126,61 @@ def test_figures_stand_at_their_cadence_and_at_the_end(run: SweepDir) -> None:
     first = read_back(run).Images("gradients")[0]
     assert (first.width, first.height) == SIZE
     assert Image.open(io.BytesIO(first.encoded_image_string)).size == SIZE
+
+
+def test_the_profile_and_the_distribution_stand_where_the_other_figures_do(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=111))
+    project(run, trial, every=25)
+    assert image_steps(run, "depth profile") == image_steps(run)
+    points = read_back(run).Tensors("update_ratio/layers")
+    assert [point.step for point in points] == image_steps(run)
+    counts = [tensor_util.make_ndarray(point.tensor_proto)[:, 2].sum() for point in points]
+    assert counts == [101, *[102] * (len(counts) - 1)]  # the classifier starts at zero: no ratio at the first look
+    metadata_ = read_back(run).SummaryMetadata("update_ratio/layers")
+    assert metadata_.plugin_data.plugin_name == "histograms"
+    assert "logarithm" in metadata_.summary_description
+
+
+def test_where_only_reach_is_watched_there_are_its_curve_and_the_profile(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, statistics=("grad_norm",)))
+    project(run, trial)
+    tags = read_back(run).Tags()
+    assert tags["images"] == ["depth profile"]
+    assert image_steps(run, "depth profile") == [0, 30, 50]
+    assert {"gradient/reach", "learning_rate"} <= set(tags["scalars"])
+    assert not {"update_ratio/median", "update_ratio/layers"} & {*tags["scalars"], *tags["tensors"]}
+
+
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_skipped_steps_are_a_curve_once_there_are_any(run: SweepDir, skipped: int) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=31, skipped=skipped))
+    project(run, trial)
+    tags = read_back(run).Tags()["scalars"]
+    assert ("steps/skipped" in tags) == (skipped > 0)
+    if skipped:
+        assert [point.value for point in read_back(run).Scalars("steps/skipped")] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once: bool) -> None:
+    """Up to the resume the first attempt's looks, then the second's; the same whoever was there to see it."""
+    trial, seen, expected = make_trial(run), watching(), DepthHistory()
+    play(trial, Script(until=56, outcome="stopped"))
+    projected = project(run, trial)
+    play(trial, Script(number=2, first=31, until=75, stalled=True))
+    if at_once:
+        project(run, trial)
+    else:
+        projected.project(TEXTS)
+    for number in (1, 2):
+        for event in read_journal(trial.attempt(number).events):
+            if isinstance(event, Observation) and (number == 2 or event.step < 31):
+                expected.add(Look(event, seen, trial.attempt(number)))
+    (last,) = (image for image in read_back(run).Images("depth profile") if image.step == 70)
+    assert {"depth profile": last.encoded_image_string} == FIGURES.draw_history(seen, expected, None)
 
 
 def test_last_figure_waits_for_the_end_of_the_trial(run: SweepDir) -> None:
