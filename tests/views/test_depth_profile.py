@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from sweeper.record.events import Launched, Observation, StopRequested, Watching
@@ -218,3 +220,17 @@ def test_counts_of_the_histogram_sum_to_the_ratios_that_are_defined() -> None:
 
 def test_nothing_defined_is_no_histogram() -> None:
     assert len(log_buckets(np.array([math.nan]))) == 0
+
+
+def test_frames_leave_nothing_in_memory_either(tmp_path: Path) -> None:
+    seen, figures, history = watching(1), Figures(), DepthHistory()
+    history.add(look(0, seen, recorded(tmp_path, seen)))
+    verdict = Verdict(step=0, rule="stalled", threshold=0.01, window=((0, 0.1),))
+
+    def lines() -> int:
+        figures.draw_history(seen, history, verdict)
+        gc.collect()
+        return sum(isinstance(thing, Line2D) for thing in gc.get_objects())
+
+    before = lines()
+    assert lines() == lines() == before
