@@ -193,7 +193,7 @@ def _set_bands(axes: Axes, depth: Depth, *, numbered: bool) -> None:
             shade = not shade
             if shade:
                 axes.axvspan(begin - 0.5, end - 0.5, color="#f1f1f4", lw=0, zorder=0)
-            room = (end - begin) * SIZE[0] / len(depth.blocks)
+            room = (end - begin) * axes.bbox.width / len(depth.blocks)
             if numbered and room > DIGIT_WIDTH * len(block):
                 label = Text((begin + end - 1) / 2, 1.01, block, fontsize=8, ha="center", va="bottom", color=GREY)
                 label.set_transform(blended_transform_factory(axes.transData, axes.transAxes))

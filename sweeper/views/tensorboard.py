@@ -182,21 +182,29 @@ class TrialRun:
         if look is None or statistics is None:
             return
         step, time = look.observation.step, look.observation.time
-        pictures = self._figures.draw(look.watching, statistics, look.observation)
-        pictures |= self._figures.draw_history(look.watching, self._reading.history, Verdict.of(self._reader.trial))
-        for tag, png in pictures.items():
-            self._put(summaries.image(tag, png, step=step, time=time))
-            self._pending_bytes += len(png)
+        self._put_pictures(look, self._figures.draw(look.watching, statistics, look.observation))
+        self._put_history(look)
         if RATIO in statistics and len(buckets := log_buckets(statistics[RATIO])):
             self._put(summaries.histogram("update_ratio/layers", DESCRIPTION, buckets, step=step, time=time))
         following = (step // self._every + 1) * self._every
         self._position = replace(self._position, next_figure=following, drawn=step)
+
+    def _put_history(self, look: Look) -> None:
+        verdict = Verdict.of(self._reader.trial)
+        self._put_pictures(look, self._figures.draw_history(look.watching, self._reading.history, verdict))
+
+    def _put_pictures(self, look: Look, pictures: Mapping[str, bytes]) -> None:
+        for tag, png in pictures.items():
+            self._put(summaries.image(tag, png, step=look.observation.step, time=look.observation.time))
+            self._pending_bytes += len(png)
 
     def _conclude(self, newest: int) -> None:
         """The last picture, the verdict, the end."""
         trial, look = self._reader.trial, self._reading.look
         if look is not None and look.observation.step > self._position.drawn:
             self._draw()
+        elif look is not None and Verdict.of(trial) is not None:
+            self._put_history(look)  # it may have been drawn before the verdict was known
         end = trial.exits.get(newest) or trial.control.lost.get(newest)
         time = end.time if end is not None else trial.progress.latest
         verdict = verdict_text(trial)

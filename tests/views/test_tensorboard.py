@@ -17,9 +17,11 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
-from sweeper.record.events import Launched, Metrics, Noted, Observation, RetryGranted, encode
+from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested, encode
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.trial import read_trial
+from sweeper.views.depthmap import Verdict
 from sweeper.views.figures import SIZE, Figures
 from sweeper.views.history import DepthHistory, Look
 from sweeper.views.tensorboard import SweepTexts, TrialRun
@@ -181,6 +183,24 @@ def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once:
                 expected.add(Look(event, seen, trial.attempt(number)))
     (last,) = (image for image in read_back(run).Images("depth profile") if image.step == 70)
     assert {"depth profile": last.encoded_image_string} == FIGURES.draw_history(seen, expected, None)
+
+
+def test_last_profile_shows_a_verdict_that_came_after_its_look_was_drawn(run: SweepDir) -> None:
+    trial, expected = make_trial(run), DepthHistory()
+    play(trial, Script(until=121, stalled=True, outcome="stopped", exit_code=None))
+    projected = project(run, trial)
+    assert image_steps(run, "depth profile")[-1] == 120
+    with JournalWriter(trial.control) as control:
+        control.append(StopRequested(time=START, attempt=1, cause="pruned", decision={**DECISION, "step": 120}))
+    ended = Exit(time=START + 99, attempt=1, code=0, signal=None, cause="completed", peak_memory_mb=1.0)
+    trial.attempt(1).exit.write_bytes(encode(ended))
+    projected.project(TEXTS)
+    for event in read_journal(trial.attempt(1).events):
+        if isinstance(event, Observation):
+            expected.add(Look(event, watching(), trial.attempt(1)))
+    drawn = FIGURES.draw_history(watching(), expected, Verdict.of(read_trial(trial)))
+    assert {"depth profile": read_back(run).Images("depth profile")[-1].encoded_image_string} == drawn
+    assert image_steps(run)[-2:] == [90, 120]
 
 
 def test_last_figure_waits_for_the_end_of_the_trial(run: SweepDir) -> None:
