@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
@@ -403,3 +407,48 @@ def test_position_is_json_that_says_how_far(run: SweepDir) -> None:
     assert position["attempt"] == 1
     assert position["next_figure"] == 60
     assert position["size"] == (folder(run) / "events.out.tfevents.0000000001.sweeper").stat().st_size
+
+
+@given(st.data())
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
+def test_however_the_record_arrives_and_whenever_the_process_dies_the_curves_are_the_same(data: st.DataObject) -> None:
+    """Two attempts grow; between passes the process goes on, is restarted, or died before it noted its position."""
+    with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as growing:
+        runs = SweepDir(Path(whole)), SweepDir(Path(growing))
+        source, grown = make_trial(runs[0]), make_trial(runs[1])
+        play(source, Script(until=56, outcome="stopped"))
+        play(source, Script(number=2, first=31, until=75, loss=0.25))
+        project(runs[0], source, every=1000)
+        reader = TrialRun(runs[1], grown, figures=FIGURES, every_steps=1000)
+        launches = source.control.read_bytes().splitlines(keepends=True)
+        for number, launch in enumerate(launches, start=1):
+            old, new = source.attempt(number), grown.attempt(number)
+            new.path.mkdir(parents=True)
+            new.layers.write_bytes(old.layers.read_bytes())
+            events = old.events.read_bytes()
+            with grown.control.open("ab") as control:
+                control.write(launch)
+            cuts = data.draw(st.lists(st.integers(0, len(events)), max_size=4).map(sorted))
+            for begin, end in itertools.pairwise([0, *cuts, len(events)]):
+                with new.events.open("ab") as file:
+                    file.write(events[begin:end])
+                fate = data.draw(st.sampled_from(["goes on", "restarted", "died"]))
+                position = next(runs[1].tensorboard.glob("*/.position.json"), None)
+                noted = position.read_bytes() if position is not None else None
+                reader.project(TEXTS)
+                if position is not None and noted is not None and fate == "died":
+                    position.write_bytes(noted)
+                if fate != "goes on":
+                    reader = TrialRun(runs[1], grown, figures=FIGURES, every_steps=1000)
+            new.exit.write_bytes(old.exit.read_bytes())
+        reader.project(TEXTS)
+        assert curves(runs[1]) == curves(runs[0])
+
+
+def curves(run: SweepDir) -> dict[str, str]:
+    """Every curve as text, in which NaN is equal to itself."""
+    accumulator = read_back(run)
+    return {
+        tag: str([(point.step, point.value) for point in accumulator.Scalars(tag)])
+        for tag in accumulator.Tags()["scalars"]
+    }
