@@ -89,6 +89,7 @@ class TrialRun:
     def __init__(self, run: SweepDir, directory: TrialDir, *, figures: Figures, every_steps: int) -> None:
         self._reader = TrialReader.open(directory)
         self._reading = _Reading()
+        self._held: list[Entry] = []
         self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
         self._figures = figures
         self._every = every_steps
@@ -107,7 +108,7 @@ class TrialRun:
         newest = self._reader.trial.control.attempt
         if self._folder.lost or newest > self._position.ended > 0:
             self._folder.empty()
-            self._position, self._reading = self._folder.position, _Reading()
+            self._position, self._reading, self._held = self._folder.position, _Reading(), []
             self._reader = TrialReader.open(self._reader.trial.directory)
             entries = self._poll()
         if newest == 0 or self._position.ended:
@@ -121,10 +122,21 @@ class TrialRun:
         self._commit()
 
     def _poll(self) -> list[Entry]:
+        """What is new in the history; nothing while a later attempt has started, but not stepped.
+
+        It may still resume, and then what earlier attempts saw up to there stands before it.
+        """
         entries = self._reader.poll()
         if self._reader.restarted:
             self._reading = _Reading()
-        return entries
+        else:
+            entries = self._held + entries
+        trial = self._reader.trial
+        newest = [entry.event for entry in entries if entry.attempt == trial.control.attempt]
+        started = len(trial.control.launched) > 1 and any(isinstance(event, Started) for event in newest)
+        waits = started and not trial.state.ended and all(step_of(event) is None for event in newest)
+        self._held = entries if waits else []
+        return [] if waits else entries
 
     def _introduce(self, texts: SweepTexts) -> None:
         """HParams, and the texts that say what this run is."""

@@ -409,8 +409,27 @@ def test_position_is_json_that_says_how_far(run: SweepDir) -> None:
     assert position["size"] == (folder(run) / "events.out.tfevents.0000000001.sweeper").stat().st_size
 
 
+def test_an_attempt_read_between_its_start_and_its_resume_hides_nothing(run: SweepDir) -> None:
+    """A views process that was away sees the start first: by then all that the earlier attempt saw seems superseded."""
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    play(trial, Script(number=2, first=31, until=75, loss=0.25, exit_code=None, extra=[Noted(text="late")]))
+    path = trial.attempt(2).events
+    events = path.read_bytes()
+    started, resumed, *_ = events.splitlines(keepends=True)
+    note = encode(Noted(time=START, text="early"))
+    path.write_bytes(started + note)
+    projected = project(run, trial)
+    path.write_bytes(started + note + resumed)
+    projected.project(TEXTS)
+    path.write_bytes(started + note + events.removeprefix(started))
+    projected.project(TEXTS)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 59, 69]
+    assert b"early" in b"".join(file.read_bytes() for file in folder(run).glob("events*"))
+
+
 @given(st.data())
-@settings(max_examples=12, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
+@settings(max_examples=15, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
 def test_however_the_record_arrives_and_whenever_the_process_dies_the_curves_are_the_same(data: st.DataObject) -> None:
     """Two attempts grow; between passes the process goes on, is restarted, or died before it noted its position."""
     with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as growing:
@@ -428,8 +447,10 @@ def test_however_the_record_arrives_and_whenever_the_process_dies_the_curves_are
             events = old.events.read_bytes()
             with grown.control.open("ab") as control:
                 control.write(launch)
-            cuts = data.draw(st.lists(st.integers(0, len(events)), max_size=4).map(sorted))
-            for begin, end in itertools.pairwise([0, *cuts, len(events)]):
+            lines = [*itertools.accumulate(map(len, events.splitlines(keepends=True)), initial=0)]
+            cuts = st.builds(int.__add__, st.sampled_from(lines[:-1]), st.sampled_from([0, 5]))
+            some = data.draw(st.lists(cuts, max_size=4).map(sorted))
+            for begin, end in itertools.pairwise([0, *some, len(events)]):
                 with new.events.open("ab") as file:
                     file.write(events[begin:end])
                 fate = data.draw(st.sampled_from(["goes on", "restarted", "died"]))
