@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sweeper.record.trial import Trial
     from sweeper.spec import EarlyStop
+    from sweeper.spec.model import Figures
 
 OK, FAILED, USAGE, PRUNED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -245,13 +246,23 @@ def _tensorboard(options: argparse.Namespace) -> int:
 
     run = _existing(options.run)
     if not is_held(run.views_lease):
-        project(run)
-    plugins = "images=10000,scalars=10000,text=1000,hparams=1000"
+        figures = _figures_of(run)
+        project(run, figures.every_steps, figures.max_layers)
+    plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run.tensorboard)]
     os.execv(  # noqa: S606 - TensorBoard takes this process's place, so that Ctrl-C reaches it alone
         sys.executable,
         [*command, "--host", options.host, "--port", str(options.port), "--samples_per_plugin", plugins],
     )
+
+
+def _figures_of(run: SweepDir) -> Figures:
+    """What the sweep file asks of the pictures; a trial that was run alone has none."""
+    from sweeper.record.layout import read_json
+    from sweeper.spec.model import Figures, SweepSpec
+
+    spec = read_json(run.spec).get("spec")
+    return SweepSpec.from_json(spec).figures if isinstance(spec, dict) and spec else Figures()
 
 
 def _existing(path: Path) -> SweepDir:

@@ -33,12 +33,12 @@ class Follower:
 
     def poll(self) -> None:
         """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
-        events = self.reader.poll()
+        entries = self.reader.poll()
         if self.reader.restarted or not self._states:
             self._states = [rule.start() for rule in self.rules]
             self.decision = None
-        for event in events:
-            self._judge(event)
+        for entry in entries:
+            self._judge(entry.event)
 
     def _judge(self, event: Event) -> None:
         for index, rule in enumerate(self.rules):

@@ -72,7 +72,7 @@ class Orchestrator:
             pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots)
         )
         self._log(started)
-        views = ViewsProcess(self._run.directory, figures_every=spec.figures.every_steps)
+        views = ViewsProcess(self._run.directory, spec.figures)
         with self._signals() as wake:
             self._poll()
             self._grant_retries()

@@ -8,15 +8,18 @@ import subprocess
 import sys
 
 from sweeper.record.layout import SweepDir
+from sweeper.spec.model import Figures
 
 
 class ViewsProcess:
     """Projects the record into TensorBoard runs while the sweep goes on; whatever happens to it, training does not."""
 
-    def __init__(self, run: SweepDir, *, figures_every: int) -> None:
+    def __init__(self, run: SweepDir, figures: Figures) -> None:
+        command = [sys.executable, "-m", "sweeper.views", str(run.path)]
+        command += ["--figures-every", str(figures.every_steps), "--max-layers", str(figures.max_layers)]
         with run.views_log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sweeper.views", str(run.path), "--figures-every", str(figures_every)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

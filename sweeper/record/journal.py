@@ -57,15 +57,19 @@ class JournalWriter:
 
 @dataclass(slots=True)
 class JournalReader:
-    """Reads what was appended since the last `read`. A file that is not there yet is empty."""
+    """Reads what was appended since the last `read`. A file that is not there yet is empty.
+
+    `count` events were read up to `offset` bytes, and `damaged` lines that are none.
+    """
 
     path: Path
     offset: int = 0
+    count: int = 0
     damaged: int = 0
     _size_seen: int = field(default=-1, repr=False)
 
     def read(self) -> list[Event]:
-        """The events completed since the last call, in order; lines that are no events are counted in `damaged`."""
+        """The events completed since the last call, in order."""
         try:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -82,6 +86,7 @@ class JournalReader:
         if tail.endswith(b"}") and (last := _whole(tail)) is not None:
             self.offset += len(tail)
             events.append(last)
+        self.count += len(events)
         return events
 
     def _decoded(self, line: bytes) -> Event | None:

@@ -7,12 +7,12 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Exit, Resumed, Started, decode, step_of
 from sweeper.record.fold import Control, Progress, Series, State, control_of, fold, state_of
-from sweeper.record.journal import JournalReader, read_journal
+from sweeper.record.journal import JournalReader
 from sweeper.record.layout import AttemptDir, TrialDir, read_json
 from sweeper.record.lease import is_held
 
@@ -75,13 +75,14 @@ _FACT_TYPES: Mapping[str, type] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A trial at one moment."""
+    """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited."""
 
     directory: TrialDir
     facts: Facts
     control: Control = field(default_factory=Control)
     progress: Progress = field(default_factory=Progress)
     exits: Mapping[int, Exit] = field(default_factory=dict)
+    damaged: int = 0
 
     @property
     def state(self) -> State:
@@ -127,38 +128,54 @@ def is_alive(attempt: AttemptDir) -> bool:
     return is_held(attempt.lease)
 
 
+class Entry(NamedTuple):
+    """An event of a trial's history; it stands at `position`, from 1, of those that `attempt` wrote."""
+
+    attempt: int
+    position: int
+    event: Event
+
+
 def history(attempts: Sequence[AttemptDir]) -> list[Event]:
     """The valid events of a trial, of all its attempts in order; see `supersede`."""
-    kept: list[Event] = []
+    kept: list[Entry] = []
     for attempt in attempts:
-        kept = supersede(kept, read_journal(attempt.events))
-    return kept
+        kept = supersede(kept, _appended(JournalReader(attempt.events), attempt.number))
+    return [entry.event for entry in kept]
 
 
-def supersede(earlier: Sequence[Event], events: Sequence[Event]) -> list[Event]:
-    """What stands of `earlier` attempts once a later one appended `events`, and those events.
+def supersede(earlier: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
+    """What stands of `earlier` attempts once a later one appended `entries`, and those entries.
 
-    The later attempt takes over from the step where it resumed, or from the start; one whose script never opened
-    the trial takes over nothing.
+    The later attempt takes over from the step where it resumed, or from the start. One whose script never opened the
+    trial takes over nothing, nor does one that neither resumed nor saw a step: the next may go on from a checkpoint of
+    an earlier one.
     """
-    if not any(isinstance(event, Started) for event in events):
-        return [*earlier, *events]
+    events = [entry.event for entry in entries]
+    opened = any(isinstance(event, Started) for event in events)
+    if not (opened and any(_takes_over(event) for event in events)):
+        return [*earlier, *entries]
     resumed = max((event.step for event in events if isinstance(event, Resumed)), default=-1)
-    return [event for event in earlier if (step := step_of(event)) is None or step <= resumed] + list(events)
+    return [entry for entry in earlier if (step := step_of(entry.event)) is None or step <= resumed] + list(entries)
+
+
+def _takes_over(event: Event) -> bool:
+    return isinstance(event, Resumed) or step_of(event) is not None
 
 
 @dataclass(slots=True)
 class TrialReader:
     """Follows a trial as it grows.
 
-    Bytes are read once; only where an attempt starts or resumes is the history read anew, and `restarted` says so.
+    Bytes are read once; only where an attempt resumes or sees its first step is the history read anew, and `restarted`
+    says so.
     """
 
     trial: Trial
     restarted: bool = False
+    _took_over: set[int] = field(default_factory=set)
     _control: JournalReader = field(init=False)
-    _events: JournalReader | None = None
-    _attempt: int = 0
+    _journals: dict[int, JournalReader] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._control = JournalReader(self.trial.directory.control)
@@ -172,32 +189,32 @@ class TrialReader:
         """
         return cls(Trial(directory=directory, facts=Facts.read(directory)))
 
-    def poll(self) -> list[Event]:
-        """Take in what was appended; returns the new events of the history, all of it where `restarted` is set."""
+    def poll(self) -> list[Entry]:
+        """Take in what was appended; returns what is new in the history, all of it where `restarted` is set."""
         control = control_of(self._control.read(), self.trial.control)
         # Exits are read before events: where there is an exit, this poll reads the last event there will be.
         exits = self._exits_of(control)
-        events = self._new_events(sorted(control.launched))
-        self.restarted = any(isinstance(event, Started | Resumed) for event in events)
+        launched = sorted(control.launched)
+        newest = max(self._journals, default=0)
+        entries = [entry for attempt in launched if attempt >= newest for entry in self._read(attempt)]
+        taking_over = {entry.attempt for entry in entries if _takes_over(entry.event)}
+        resumed = any(isinstance(entry.event, Resumed) for entry in entries)
+        self.restarted = resumed or not taking_over <= self._took_over
+        self._took_over |= taking_over
         if self.restarted:
-            events = self._history_anew(sorted(control.launched))
-        progress = fold(events, None if self.restarted else self.trial.progress)
-        self.trial = replace(self.trial, control=control, progress=progress, exits=exits)
-        return events
+            self._journals.clear()
+            entries = []
+            for attempt in launched:
+                entries = supersede(entries, self._read(attempt))
+        progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
+        damaged = self._control.damaged + sum(journal.damaged for journal in self._journals.values())
+        self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
+        return entries
 
-    def _new_events(self, attempts: Sequence[int]) -> list[Event]:
-        events = self._events.read() if self._events else []
-        for attempt in attempts:
-            if attempt > self._attempt:
-                self._attempt = attempt
-                self._events = JournalReader(self.trial.directory.attempt(attempt).events)
-                events += self._events.read()
-        return events
-
-    def _history_anew(self, attempts: Sequence[int]) -> list[Event]:
-        *earlier, newest = [self.trial.directory.attempt(attempt) for attempt in attempts]
-        self._events = JournalReader(newest.events)
-        return supersede(history(earlier), self._events.read())
+    def _read(self, attempt: int) -> list[Entry]:
+        if attempt not in self._journals:
+            self._journals[attempt] = JournalReader(self.trial.directory.attempt(attempt).events)
+        return _appended(self._journals[attempt], attempt)
 
     def _exits_of(self, control: Control) -> dict[int, Exit]:
         exits = dict(self.trial.exits)
@@ -205,6 +222,11 @@ class TrialReader:
             if attempt not in exits and (ended := read_exit(self.trial.directory.attempt(attempt))) is not None:
                 exits[attempt] = ended
         return exits
+
+
+def _appended(journal: JournalReader, attempt: int) -> list[Entry]:
+    before = journal.count
+    return [Entry(attempt, position, event) for position, event in enumerate(journal.read(), before + 1)]
 
 
 def read_exit(attempt: AttemptDir) -> Exit | None:

@@ -124,10 +124,11 @@ class Checkpoint(BaseModel):
 
 
 class Figures(BaseModel):
-    """How often the views draw a trial's figures."""
+    """How often the views draw a trial's figures, and how many layers they show; the first and the last always."""
 
     model_config = STRICT
     every_steps: Annotated[int, Field(ge=1)] = 30
+    max_layers: Annotated[int, Field(ge=2)] = 75
 
 
 def _listed(sources: object) -> object:

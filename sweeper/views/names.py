@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from sweeper.record.events import Watching
 from sweeper.views.wording import plain
 
-LONGEST = 20
+LONGEST = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """Tensors in depth order: indices into the record's columns, short names, and the block each belongs to."""
+    """Tensors in depth order: indices into the record's columns, short names, and the block each belongs to.
+
+    `left_out` says in words which are not among them, if any.
+    """
 
     order: tuple[int, ...]
     names: tuple[str, ...]
     blocks: tuple[str, ...]
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,42 @@ class _Parts:
     tail: tuple[str, ...]
 
 
-def depth_of(watching: Watching) -> Depth:
-    """The tensors in the order of the layers; what is no layer stands behind the layer that it was registered after."""
+def spread(count: int, most: int) -> tuple[int, ...]:
+    """At most `most` (2 or more) of the indices below `count`, evenly spaced, the first and the last among them."""
+    if count <= most:
+        return tuple(range(count))
+    return tuple(round(i * (count - 1) / (most - 1)) for i in range(most))
+
+
+def left_out(count: int, most: int) -> str:
+    """What `spread` left out of the layers, in words; empty where it is nothing."""
+    return f"{most} of {count} layers shown" if count > most else ""
+
+
+def depth_of(watching: Watching, most: int) -> Depth:
+    """The tensors of at most `most` layers, in their order; what is no layer stands behind the one registered before.
+
+    What was registered before the first layer, embeddings for example, goes with it.
+    """
     keys, last = [], -1
     for index, layer in enumerate(watching.layer_of):
         last = layer if layer >= 0 else last
         keys.append((last, index))
-    order = tuple(index for _, index in sorted(keys))
-    parts = _split_all([watching.tensors[index] for index in order])
-    return Depth(order=order, names=tuple(_short(parts)), blocks=tuple(".".join(part.block) for part in parts))
+    keys.sort()
+    parts = _split_all([watching.tensors[index] for _, index in keys])
+    kept = {-1, *spread(len(watching.layers), most)}
+    shown = [
+        (index, name, ".".join(part.block))
+        for (layer, index), name, part in zip(keys, _short(parts), parts, strict=True)
+        if layer in kept
+    ]
+    order, names, blocks = zip(*shown, strict=True) if shown else ((), (), ())
+    return Depth(order=order, names=names, blocks=blocks, left_out=left_out(len(watching.layers), most))
+
+
+def layer_names(layers: Sequence[str]) -> list[str]:
+    """A short name for each layer, no two alike."""
+    return _short(_split_all(layers))
 
 
 def _split_all(names: Sequence[str]) -> list[_Parts]:

@@ -20,11 +20,12 @@ from pathlib import Path
 from sweeper.errors import RecordError, RunBusy
 from sweeper.record.layout import SweepDir, TrialDir, read_json
 from sweeper.record.lease import acquire, holder_of
-from sweeper.views.figures import Figures
+from sweeper.views.figures import MOST_LAYERS, Figures
 from sweeper.views.tensorboard import SweepTexts, TrialRun
 from sweeper.views.wording import plain
 
 FIGURES_EVERY = 30
+FEWEST_LAYERS = 2  # the first and the last
 POLL_S = 1.0
 PATIENCE_S = 10.0
 LOWEST_PRIORITY = 19
@@ -36,8 +37,8 @@ class Projector:
 
     run: SweepDir
     figures_every: int
+    figures: Figures
     say: Callable[[str], None]
-    _figures: Figures = field(default_factory=Figures)
     _runs: dict[Path, TrialRun] = field(default_factory=dict)
     _asleep: dict[Path, int] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -62,7 +63,7 @@ class Projector:
             self._asleep[trial.path] = _size(trial.control)
 
     def _opened(self, trial: TrialDir) -> TrialRun:
-        run = TrialRun(self.run, trial, figures=self._figures, every_steps=self.figures_every)
+        run = TrialRun(self.run, trial, figures=self.figures, every_steps=self.figures_every)
         self._runs[trial.path] = run
         return run
 
@@ -80,24 +81,37 @@ class Projector:
             self.say(text)
 
 
-def project(run: SweepDir, figures_every: int = FIGURES_EVERY, *, patience_s: float = PATIENCE_S) -> None:
-    """Project what the record holds now.
+def project(
+    run: SweepDir,
+    figures_every: int = FIGURES_EVERY,
+    max_layers: int = MOST_LAYERS,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Project what the record holds now; the pictures every so many steps, of so many layers.
 
     Raises:
         RunBusy: another views process held the sweep for longer than `patience_s`.
     """
     with _held(run, patience_s):
-        _projector(run, figures_every).project()
+        _projector(run, figures_every, max_layers).project()
 
 
-def follow(run: SweepDir, figures_every: int, *, stop: Callable[[float], bool], patience_s: float = PATIENCE_S) -> None:
+def follow(
+    run: SweepDir,
+    figures_every: int,
+    max_layers: int,
+    *,
+    stop: Callable[[float], bool],
+    patience_s: float = PATIENCE_S,
+) -> None:
     """Project what is appended until `stop`, which waits up to the given seconds, says so; then all there is.
 
     Raises:
         RunBusy: another views process held the sweep for longer than `patience_s`.
     """
     with _held(run, patience_s):
-        projector = _projector(run, figures_every)
+        projector = _projector(run, figures_every, max_layers)
         while True:
             begin = time.monotonic()
             projector.project()
@@ -114,27 +128,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--figures-every", type=int, default=FIGURES_EVERY, metavar="STEPS", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--max-layers", type=int, default=MOST_LAYERS, metavar="COUNT", help="in a picture; default: %(default)s"
+    )
     parser.add_argument("--once", action="store_true", help="project what is there, then exit")
     given = parser.parse_args(arguments)
     if given.figures_every < 1:
         parser.error("--figures-every: expected at least 1")
+    if given.max_layers < FEWEST_LAYERS:
+        parser.error(f"--max-layers: expected at least {FEWEST_LAYERS}")
     run = SweepDir(given.run)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
     try:
         if given.once:
-            project(run, given.figures_every)
+            project(run, given.figures_every, given.max_layers)
         else:
             with _stop_by_stdin_or_sigterm() as stop:
-                follow(run, given.figures_every, stop=stop)
+                follow(run, given.figures_every, given.max_layers, stop=stop)
     except (RunBusy, RecordError) as error:
         _say(str(error))
         return 2
     return 0
 
 
-def _projector(run: SweepDir, figures_every: int) -> Projector:
-    return Projector(run=run, figures_every=figures_every, say=_say)
+def _projector(run: SweepDir, figures_every: int, max_layers: int) -> Projector:
+    return Projector(run=run, figures_every=figures_every, figures=Figures(max_layers), say=_say)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from sweeper.record.fold import State, cause_of_end
 from sweeper.record.trial import Trial
 from sweeper.views.markdown import split_evidence
 from sweeper.views.snapshot import steps_done
-from sweeper.views.wording import brief, duration, number, plain
+from sweeper.views.wording import brief, counted, duration, number, plain
 
 OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
@@ -25,6 +25,7 @@ def receipt(trial: Trial) -> str:
         *_aligned([(plain(name), brief(value)) for name, value in {**facts.params, "seed": facts.seed}.items()]),
         "",
         *_attempt_lines(trial),
+        *_oddities(trial),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
     ]
@@ -136,6 +137,15 @@ def _attempt_lines(trial: Trial) -> list[str]:
         asked = f", asked to stop ({stop.cause})" if stop else ""
         lines.append(plain(f"attempt {attempt} on {launched.slot}: {cause}{span}{asked}{memory}"))
     return lines or ["no attempt was started"]
+
+
+def _oddities(trial: Trial) -> list[str]:
+    """What a reader of the numbers should know of how they came about."""
+    skipped, damaged = trial.progress.skipped, trial.damaged
+    were = counted(skipped, "step was", "steps were")
+    lines = [f"{were} skipped by the gradient scaler: a gradient was not finite"] if skipped else []
+    unread = counted(damaged, "line", "lines")
+    return lines + ([f"{unread} of the record could not be read: torn, or edited"] if damaged else [])
 
 
 def _evidence_lines(evidence: Mapping[str, object]) -> list[str]:

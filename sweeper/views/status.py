@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeper.record.events import Lost, SweepEnded, SweepStarted
@@ -12,6 +13,7 @@ from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
 from sweeper.record.trial import Trial, is_alive, read_trial
 from sweeper.views.snapshot import SweepView
+from sweeper.views.wording import counted
 
 
 def read_sweep(run: SweepDir) -> SweepView:
@@ -35,6 +37,7 @@ def read_sweep(run: SweepDir) -> SweepView:
         slots=starts[-1].slots if starts else (),
         now=ends[-1].time if ends and not held else time.time(),
         started=starts[0].time if starts else time.time(),
+        messages=_damage(trials),
     )
 
 
@@ -61,7 +64,18 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "pruned": None if pruned is None else dict(pruned),
         "attempts": len(trial.control.launched),
         "seconds": round(trial.seconds(now), 3),
+        "skipped": trial.progress.skipped,
+        "damaged": trial.damaged,
     }
+
+
+def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:
+    damaged = [trial for trial in trials if trial.damaged]
+    if not damaged:
+        return ()
+    lines = counted(sum(trial.damaged for trial in damaged), "line", "lines")
+    where = ", ".join(f"{trial.facts.number:04d}" for trial in damaged)
+    return (f"{lines} of the record could not be read: trial {where}",)
 
 
 def _as_it_stands(trial: Trial, *, held: bool) -> Trial:

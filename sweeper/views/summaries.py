@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
@@ -46,9 +50,9 @@ def scalars(values: Mapping[str, float], step: int, time: float) -> Event:
     return Event(wall_time=time, step=step, summary=Summary(value=listed))
 
 
-def image(tag: str, png: bytes, size: tuple[int, int], *, step: int, time: float) -> Event:
-    """A picture of `size` (width, height)."""
-    width, height = size
+def image(tag: str, png: bytes, *, step: int, time: float) -> Event:
+    """A PNG picture."""
+    width, height = struct.unpack_from(">II", png, 16)  # where the header of a PNG has them
     picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
     return Event(wall_time=time, step=step, summary=Summary(value=[Summary.Value(tag=tag, image=picture)]))
 
@@ -59,6 +63,16 @@ def text(tag: str, markdown: str, *, step: int, time: float) -> Event:
         tag=tag,
         metadata=text_metadata.create_summary_metadata(display_name="", description=""),
         tensor=tensor_util.make_tensor_proto([markdown.encode(errors="replace")], shape=(1,)),
+    )
+    return Event(wall_time=time, step=step, summary=Summary(value=[value]))
+
+
+def histogram(tag: str, description: str, buckets: npt.NDArray[np.float64], *, step: int, time: float) -> Event:
+    """A histogram of rows of left edge, right edge and count."""
+    value = Summary.Value(
+        tag=tag,
+        metadata=histogram_metadata.create_summary_metadata(display_name=tag, description=description),
+        tensor=tensor_util.make_tensor_proto(buckets),
     )
     return Event(wall_time=time, step=step, summary=Summary(value=[value]))
 

@@ -1,6 +1,6 @@
 """One trial as one TensorBoard run.
 
-1. Events are projected attempt by attempt, in their order, and each once.
+1. The events of the history are projected in its order, and each once: the position on disk says which was the last.
 2. The first stepped event of a later attempt is preceded by a session start at the step after the one it resumed
    from: that takes back, for every tag and every reader, what an earlier attempt had seen beyond it.
 3. The end of a trial is written once its state says so. If it runs again after all (a retry), the run is made anew,
@@ -14,17 +14,20 @@ from dataclasses import dataclass, field, replace
 
 from tensorboard.compat.proto.event_pb2 import Event as Summary
 
-from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Watching, step_of
-from sweeper.record.journal import JournalReader
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir
+from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching, step_of
+from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.profile import FEWEST_LAYERS
-from sweeper.record.trial import TrialReader, read_row
+from sweeper.record.trial import Entry, TrialReader
 from sweeper.views import summaries
-from sweeper.views.figures import SIZE, Figures
+from sweeper.views.depthmap import Verdict
+from sweeper.views.figures import Figures
+from sweeper.views.histogram import DESCRIPTION, log_buckets
+from sweeper.views.history import DepthHistory, Look
 from sweeper.views.markdown import code_block, escaped, trial_text, verdict_text
 from sweeper.views.runfolder import RunFolder
 
 BATCH_BYTES = 1 << 20
+RATIO = "update_ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,32 +39,44 @@ class SweepTexts:
 
 
 @dataclass(slots=True)
-class _Attempt:
-    """What has been read of an attempt."""
+class _Reading:
+    """What the history has said so far that later events are understood by."""
 
-    directory: AttemptDir
-    journal: JournalReader
-    read: int = 0
+    attempt: int = 0
+    started: bool = False
     resumed: int = -1
-    begun: bool = False
-    watching: Watching | None = None
-    observation: Observation | None = None
-    reports_lr: bool = False
+    stepped: bool = False
     step: int = 0
+    watching: Watching | None = None
+    look: Look | None = None
+    history: DepthHistory = field(default_factory=DepthHistory)
+    skipped: int = 0
+    reports_lr: bool = False
 
-    def take(self, event: Event) -> None:
-        """Remember what later events are understood by."""
-        self.read += 1
-        self.step = max(self.step, step_of(event) or 0)
+    def take(self, entry: Entry, trial: TrialDir) -> bool:
+        """Take in an event; whether it is the first stepped one of an attempt, which takes over from earlier ones."""
+        attempt, _, event = entry
+        if attempt != self.attempt:
+            self.attempt, self.started, self.resumed, self.stepped = attempt, False, -1, False
+        step = step_of(event)
         match event:
+            case Started():
+                self.started = True
             case Resumed():
                 self.resumed = self.step = max(self.resumed, event.step)
             case Watching():
                 self.watching = event
             case Observation():
-                self.observation = event
+                self.skipped += event.skipped
+                if self.watching is not None:
+                    self.look = Look(event, self.watching, trial.attempt(attempt))
+                    self.history.add(self.look)
             case Metrics():
                 self.reports_lr = self.reports_lr or "learning_rate" in event.values
+        first = step is not None and not self.stepped
+        if step is not None:
+            self.stepped, self.step = True, max(self.step, step)
+        return first and self.started
 
 
 class TrialRun:
@@ -73,11 +88,12 @@ class TrialRun:
 
     def __init__(self, run: SweepDir, directory: TrialDir, *, figures: Figures, every_steps: int) -> None:
         self._reader = TrialReader.open(directory)
+        self._reading = _Reading()
+        self._held: list[Entry] = []
         self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
         self._figures = figures
         self._every = every_steps
         self._position = self._folder.position
-        self._attempt: _Attempt | None = None
         self._pending: list[Summary] = []
         self._pending_bytes = 0
 
@@ -88,106 +104,119 @@ class TrialRun:
 
     def project(self, texts: SweepTexts) -> None:
         """Bring the run up to the record."""
-        self._reader.poll()
+        entries = self._poll()
         newest = self._reader.trial.control.attempt
         if self._folder.lost or newest > self._position.ended > 0:
-            self._begin_anew()
+            self._folder.empty()
+            self._position, self._reading, self._held = self._folder.position, _Reading(), []
+            self._reader = TrialReader.open(self._reader.trial.directory)
+            entries = self._poll()
         if newest == 0 or self._position.ended:
             return
         if not self._position.attempt:
             self._introduce(texts)
-        for number in sorted(self._reader.trial.control.launched):
-            if number >= self._position.attempt:
-                self._follow(number, texts)
+        for entry in entries:
+            self._project(entry, texts)
         if self._reader.trial.state.ended:
             self._conclude(newest)
         self._commit()
 
-    def _begin_anew(self) -> None:
-        self._folder.empty()
-        self._position = self._folder.position
-        self._attempt = None
+    def _poll(self) -> list[Entry]:
+        """What is new in the history; nothing while a later attempt has started, but not stepped.
+
+        It may still resume, and then what earlier attempts saw up to there stands before it.
+        """
+        entries = self._reader.poll()
+        if self._reader.restarted:
+            self._reading = _Reading()
+        else:
+            entries = self._held + entries
+        trial = self._reader.trial
+        newest = [entry.event for entry in entries if entry.attempt == trial.control.attempt]
+        started = len(trial.control.launched) > 1 and any(isinstance(event, Started) for event in newest)
+        waits = started and not trial.state.ended and all(step_of(event) is None for event in newest)
+        self._held = entries if waits else []
+        return [] if waits else entries
 
     def _introduce(self, texts: SweepTexts) -> None:
         """HParams, and the texts that say what this run is."""
         trial = self._reader.trial
-        time = trial.control.launched[min(trial.control.launched)].time
+        first = min(trial.control.launched)
+        time = trial.control.launched[first].time
         # TensorBoard shows the first few columns unasked: what varies comes first.
         params = {**trial.facts.shown, "seed": trial.facts.seed, **trial.facts.params}
         self._put(summaries.hparams_start(params, time))
         self._put_texts(texts, time)
+        self._position = replace(self._position, attempt=first)
 
     def _put_texts(self, texts: SweepTexts, time: float) -> None:
         if texts.sweep_yaml:
             self._put(summaries.text("sweep", code_block(texts.sweep_yaml), step=0, time=time))
         self._put(summaries.text("trial", trial_text(self._reader.trial, texts.provenance), step=0, time=time))
 
-    def _follow(self, number: int, texts: SweepTexts) -> None:
-        """Project what an attempt appended since the last time."""
-        attempt = self._opened(number)
-        projected = self._position.events if number == self._position.attempt else 0
-        for event in attempt.journal.read():
-            attempt.take(event)
-            stepped = step_of(event) is not None
-            if attempt.read > projected:
-                if stepped and not attempt.begun:
-                    self._begin_attempt(attempt, event, texts)
-                self._put_event(attempt, event)
-                self._position = replace(self._position, attempt=number, events=attempt.read)
-                if self._pending_bytes > BATCH_BYTES:
-                    self._commit()
-            attempt.begun = attempt.begun or stepped
-        self._position = replace(self._position, attempt=number, events=attempt.read)
-
-    def _opened(self, number: int) -> _Attempt:
-        directory = self._reader.trial.directory.attempt(number)
-        if self._attempt is None or self._attempt.directory != directory:
-            self._attempt = _Attempt(directory, JournalReader(directory.events))
-        return self._attempt
-
-    def _begin_attempt(self, attempt: _Attempt, event: Event, texts: SweepTexts) -> None:
-        """Take back what earlier attempts saw beyond the step where this one goes on."""
-        if attempt.directory.number == min(self._reader.trial.control.launched):
+    def _project(self, entry: Entry, texts: SweepTexts) -> None:
+        takes_over = self._reading.take(entry, self._reader.trial.directory)
+        if (entry.attempt, entry.position) <= (self._position.attempt, self._position.events):
             return
+        if takes_over and entry.attempt > min(self._reader.trial.control.launched):
+            self._take_back(entry.event, texts)
+        self._put_event(entry.event)
+        self._position = replace(self._position, attempt=entry.attempt, events=entry.position)
+        if self._pending_bytes > BATCH_BYTES:
+            self._commit()
+
+    def _take_back(self, event: Event, texts: SweepTexts) -> None:
+        """Take back what earlier attempts saw beyond the step where this one goes on."""
+        resumed = self._reading.resumed
         self._commit()
         self._folder.begin_file()
-        self._put(summaries.session_start(attempt.resumed + 1, event.time))
-        if attempt.resumed < 0:
+        self._put(summaries.session_start(resumed + 1, event.time))
+        if resumed < 0:
             self._put_texts(texts, event.time)  # they stand at step 0, so they were taken back too
-        following = (attempt.resumed // self._every + 1) * self._every
-        drawn = min(self._position.drawn, attempt.resumed)
-        self._position = replace(self._position, next_figure=following, drawn=drawn)
+        following = (resumed // self._every + 1) * self._every
+        self._position = replace(self._position, next_figure=following, drawn=min(self._position.drawn, resumed))
 
-    def _put_event(self, attempt: _Attempt, event: Event) -> None:
+    def _put_event(self, event: Event) -> None:
         match event:
             case Metrics():
                 self._put(summaries.scalars(event.values, event.step, event.time))
             case Observation():
-                self._put(summaries.scalars(_curves_of(event, attempt), event.step, event.time))
+                self._put(summaries.scalars(_curves_of(event, self._reading), event.step, event.time))
                 if event.step >= self._position.next_figure:
-                    self._draw(attempt, event)
+                    self._draw()
             case Noted():
-                self._put(summaries.text("notes", escaped(event.text), step=attempt.step, time=event.time))
+                self._put(summaries.text("notes", escaped(event.text), step=self._reading.step, time=event.time))
 
-    def _draw(self, attempt: _Attempt, observation: Observation) -> None:
-        """Put both pictures; without its row (a torn one, a remote one that is late) the next observation has them."""
-        watching = attempt.watching
-        if watching is None:
+    def _draw(self) -> None:
+        """Put the pictures of the newest look; without its row (torn, or late), the next one has them."""
+        look = self._reading.look
+        statistics = None if look is None else look.statistics()
+        if look is None or statistics is None:
             return
-        row = read_row(attempt.directory, observation.row, len(watching.tensors) * len(watching.statistics))
-        if row is None:
-            return
-        for tag, png in self._figures.draw(watching, row, observation).items():
-            self._put(summaries.image(tag, png, SIZE, step=observation.step, time=observation.time))
+        step, time = look.observation.step, look.observation.time
+        self._put_pictures(look, self._figures.draw(look.watching, statistics, look.observation))
+        self._put_history(look)
+        if RATIO in statistics and len(buckets := log_buckets(statistics[RATIO])):
+            self._put(summaries.histogram("update_ratio/layers", DESCRIPTION, buckets, step=step, time=time))
+        following = (step // self._every + 1) * self._every
+        self._position = replace(self._position, next_figure=following, drawn=step)
+
+    def _put_history(self, look: Look) -> None:
+        verdict = Verdict.of(self._reader.trial)
+        self._put_pictures(look, self._figures.draw_history(look.watching, self._reading.history, verdict))
+
+    def _put_pictures(self, look: Look, pictures: Mapping[str, bytes]) -> None:
+        for tag, png in pictures.items():
+            self._put(summaries.image(tag, png, step=look.observation.step, time=look.observation.time))
             self._pending_bytes += len(png)
-        following = (observation.step // self._every + 1) * self._every
-        self._position = replace(self._position, next_figure=following, drawn=observation.step)
 
     def _conclude(self, newest: int) -> None:
         """The last picture, the verdict, the end."""
-        trial, attempt = self._reader.trial, self._attempt
-        if attempt is not None and attempt.observation is not None and attempt.observation.step > self._position.drawn:
-            self._draw(attempt, attempt.observation)
+        trial, look = self._reader.trial, self._reading.look
+        if look is not None and look.observation.step > self._position.drawn:
+            self._draw()
+        elif look is not None and Verdict.of(trial) is not None:
+            self._put_history(look)  # it may have been drawn before the verdict was known
         end = trial.exits.get(newest) or trial.control.lost.get(newest)
         time = end.time if end is not None else trial.progress.latest
         verdict = verdict_text(trial)
@@ -208,11 +237,15 @@ class TrialRun:
         self._pending, self._pending_bytes = [], 0
 
 
-def _curves_of(observation: Observation, attempt: _Attempt) -> dict[str, float]:
+def _curves_of(observation: Observation, reading: _Reading) -> dict[str, float]:
     """What an observation adds to the curves; the learning rate only where the script does not report it itself."""
-    curves = {"update_ratio/median": observation.update_ratio}
-    if attempt.watching is None or len(attempt.watching.layers) >= FEWEST_LAYERS:
+    curves = {}
+    if reading.watching is None or RATIO in reading.watching.statistics:
+        curves["update_ratio/median"] = observation.update_ratio
+    if reading.watching is None or len(reading.watching.layers) >= FEWEST_LAYERS:
         curves["gradient/reach"] = observation.reach
-    if not attempt.reports_lr:
+    if not reading.reports_lr:
         curves["learning_rate"] = observation.learning_rate
+    if reading.skipped:
+        curves["steps/skipped"] = reading.skipped
     return curves

@@ -59,6 +59,11 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours < SHORT_SPAN_S else f"{hours // 24}d{hours % 24:02d}h"
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A count with its noun: ``1 line``, ``2 lines``."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def brief(value: object, limit: int = 300) -> str:
     """Any JSON value on one line of at most `limit` characters."""
     text = plain(_brief(value))

@@ -153,7 +153,7 @@ def test_any_interleaving_of_the_files_folds_to_the_same_trial(files: list[list[
                 with path.open("ab") as file:
                     file.write(queues[path][:size])
                 queues[path] = queues[path][size:]
-                new = reader.poll()
+                new = [entry.event for entry in reader.poll()]
                 collected = new if reader.restarted else collected + new
         whole = read_trial(trial)
         assert repr(reader.trial.progress) == repr(whole.progress)
@@ -170,12 +170,29 @@ def test_an_attempt_takes_over_from_the_step_where_it_resumed(files: list[list[E
             attempt.events.write_bytes(b"".join(encode(event) for event in events))
         expected: dict[int, float] = {}
         for events in files:
-            if any(isinstance(event, Started) for event in events):
+            began = any(isinstance(event, Started) for event in events)
+            if began and any(isinstance(event, Resumed | Metrics | Checkpointed) for event in events):
                 resumed = next((event.step for event in events if isinstance(event, Resumed)), -1)
                 expected = {step: value for step, value in expected.items() if step <= resumed}
             expected |= {event.step: event.values["loss"] for event in events if isinstance(event, Metrics)}
         seen = {e.step: e.values["loss"] for e in history(trial.attempts()) if isinstance(e, Metrics)}
         assert seen == expected
+
+
+def test_an_attempt_that_died_before_it_resumed_takes_nothing_back(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path)
+    start = Started(pid=1, host="h")
+    files: list[list[Event]] = [
+        [start, *(Metrics(step=step, values={"loss": float(step)}) for step in range(5))],
+        [start],
+        [start, Resumed(step=3), Metrics(step=4, values={"loss": 40.0})],
+    ]
+    for number, events in enumerate(files, start=1):
+        attempt = trial.attempt(number)
+        attempt.path.mkdir(parents=True)
+        attempt.events.write_bytes(b"".join(encode(event) for event in events))
+    seen = [(e.step, e.values["loss"]) for e in history(trial.attempts()) if isinstance(e, Metrics)]
+    assert seen == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0)]
 
 
 @given(st.lists(st.sampled_from([LAUNCHED, PRUNED, INTERRUPTED, KillSent(attempt=1), Lost(attempt=1)]), max_size=5))

@@ -33,7 +33,11 @@ ADDITIONS = [
     ({"run_cap": 3}, {"run_cap": 5}, ["run_cap: 5 instead of 3"]),
     ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
     ({}, {"description": "new"}, ["description: 'new' instead of nothing"]),
-    ({}, {"figures": {"every_steps": 5}}, ["figures: {every_steps: 5} instead of {every_steps: 30}"]),
+    (
+        {},
+        {"figures": {"every_steps": 5}},
+        ["figures: {every_steps: 5, max_layers: 75} instead of {every_steps: 30, max_layers: 75}"],
+    ),
     (
         {},
         {"resources": {"cpus": 1}},

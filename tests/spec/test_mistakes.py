@@ -118,6 +118,7 @@ AFTER_HEAD = [
     ("resources: {cpu: 1}", "resources.cpu: expected one of gpus or cpus, got an unknown key; did you mean cpus?"),
     ("checkpoint: {every_minutes: 0}", "checkpoint.every_minutes: expected a number above 0.0, got 0"),
     ("checkpoint: {every_minutes: .inf}", "checkpoint.every_minutes: expected a finite number, got inf"),
+    ("figures: {max_layers: 1}", "figures.max_layers: expected at least 2, got 1"),
     ("figures: {every_steps: 1.5}", "figures.every_steps: expected a whole number, got 1.5"),
     ("dataset: []\ntokenizer: [a, a]", "tokenizer: expected every value only once, got 'a' twice"),
     ("dataset: [a, '']", "dataset.1: expected text that is not empty, got ''"),

@@ -62,7 +62,7 @@ def test_defaults_are_those_of_the_documentation(load_keys: Load) -> None:
     assert (spec.metric.goal, spec.metric.at) == (Goal.MINIMIZE, At.BEST)
     assert (spec.seeds, spec.run_cap, spec.dataset, spec.tokenizer) == ((0,), None, (), ())
     assert (spec.early_stop, spec.resources.gpus, spec.resources.cpus) == (None, None, None)
-    assert (spec.checkpoint.every_minutes, spec.figures.every_steps) == (10, 30)
+    assert (spec.checkpoint.every_minutes, spec.figures.every_steps, spec.figures.max_layers) == (10, 30, 75)
     assert (spec.profile, spec.profile_description, spec.description) == (None, "", "")
 
 

@@ -53,13 +53,18 @@ DECISION: Mapping[str, object] = {
 }
 
 
-def watching(layers: int = 12) -> Watching:
-    """The columns of a BERT: 3 embeddings and a norm, 8 tensors a layer, pooler and classifier."""
+def watching(layers: int = 12, *, statistics: Sequence[str] = STATISTICS) -> Watching:
+    """The columns of a BERT: 3 embeddings and a norm, 8 tensors a layer, pooler and classifier.
+
+    With `grad_norm` alone, as the watch mode `reach` has them: tensors of layers only.
+    """
     names = [f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")]
     names.append("bert.embeddings.LayerNorm.weight")
     names += [f"bert.encoder.layer.{i}.{module}.weight" for i in range(layers) for module in MODULES]
     names += ["bert.pooler.dense.weight", "classifier.weight"]
     found = [name.removesuffix(".weight") for name in names if "embeddings" not in name and "Norm" not in name]
+    if len(statistics) == 1:
+        names = [f"{name}.weight" for name in found]
     layer_of = [found.index(n.removesuffix(".weight")) if n.removesuffix(".weight") in found else -1 for n in names]
     return Watching(
         time=START,
@@ -67,7 +72,7 @@ def watching(layers: int = 12) -> Watching:
         tensors=tuple(names),
         sizes=(64,) * len(names),
         layer_of=tuple(layer_of),
-        statistics=STATISTICS,
+        statistics=tuple(statistics),
         every=10,
     )
 
@@ -82,7 +87,8 @@ def row_of(seen: Watching, step: int, *, stalled: bool) -> array[float]:
         mean = 10 ** (-3.2 - fade * (1 - i / last) + wobble)
         ratio = math.nan if name == "classifier.weight" and step < 10 else mean * 10**0.4
         zeros = 0.7 if "word_embeddings" in name else 0.0
-        values += [mean, 40 * mean, 1.7 * mean, zeros, 8 * mean, 3.0, 3 * ratio, ratio]
+        every = (mean, 40 * mean, 1.7 * mean, zeros, 8 * mean, 3.0, 3 * ratio, ratio)
+        values += [value for value, name in zip(every, STATISTICS, strict=True) if name in seen.statistics]
     return array("f", values)
 
 
@@ -101,12 +107,14 @@ class Script:
     exit_code: int | None = 0
     extra: Sequence[Event] = field(default_factory=tuple)
     loss: float | None = None
+    statistics: Sequence[str] = STATISTICS
+    skipped: int = 0
 
     def time(self, step: float) -> float:
         return START + 10_000 * (self.number - 1) + 5 + 0.1 * (step - self.first)
 
     def events(self) -> Iterator[tuple[Event, array[float] | None]]:
-        seen, row = watching(self.layers), 0
+        seen, row = watching(self.layers, statistics=self.statistics), 0
         yield Started(time=self.time(self.first - 1), pid=1, host="here"), None
         if self.first:
             yield Resumed(time=self.time(self.first - 1), step=self.first - 1), None
@@ -116,16 +124,18 @@ class Script:
             time = self.time(step)
             if step % 10 == 0:
                 observed = row_of(seen, step, stalled=self.stalled)
-                reach = observed[8 * 4] / observed[-8] * 2
+                ratio = observed[-1] if "update_ratio" in self.statistics else math.nan
+                reach = observed[len(observed) // len(seen.tensors) * 4] / observed[-len(self.statistics)] * 2
                 yield (
                     Observation(
                         time=time,
                         step=step,
                         row=row,
                         reach=reach,
-                        update_ratio=observed[-1],
+                        update_ratio=ratio,
                         learning_rate=6e-4 * (1 - step / self.total),
                         clipped=False,
+                        skipped=self.skipped,
                     ),
                     observed,
                 )

@@ -95,9 +95,10 @@ def test_missing_run_is_a_line_and_no_traceback(tmp_path: Path, capfd: pytest.Ca
     assert done.stderr == f"sweeper views: {tmp_path / 'none'}: expected the directory of a sweep, got none\n"
 
 
-def test_cadence_of_nothing_is_a_usage_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--figures-every=0", "--max-layers=1"])
+def test_pictures_of_nothing_are_a_usage_error(tmp_path: Path, option: str) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([str(tmp_path), "--figures-every", "0"])
+        main([str(tmp_path), option])
     assert stopped.value.code == 2
 
 

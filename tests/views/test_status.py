@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import sweeper
-from sweeper.record.events import Exit, Finished, Launched, Lost, Metrics, Started, StopRequested, encode
+from sweeper.record.events import Exit, Finished, Launched, Lost, Metrics, Observation, Started, StopRequested, encode
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, write_json
 from sweeper.record.lease import acquire
+from sweeper.views.receipt import receipt
 from sweeper.views.status import read_sweep, to_json
 
 
@@ -97,7 +98,37 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
     ended(trial, outcome="stopped")
     expected = {"number": 0, "params": {"lr": 1}, "seed": 0, "state": "PRUNED", "value": 0.5, "step": 4}
     expected |= {"total_steps": None, "pruned": decision, "attempts": 1, "seconds": 4.0}
+    expected |= {"skipped": 0, "damaged": 0}
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == {"name": "s", "state": "COMPLETE", "trials": [expected]}
+
+
+def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    launched(add(run, 0))
+    trial = launched(add(run, 1))
+    for path in (trial.control, trial.attempt(1).events):
+        with path.open("ab") as file:
+            file.write(b'{"event": "Metr\n')
+    sweep = read_sweep(run)
+    assert [t.damaged for t in sweep.trials] == [0, 2]
+    assert sweep.messages == ("2 lines of the record could not be read: trial 0001",)
+    assert "2 lines of the record could not be read: torn, or edited" in receipt(sweep.trials[1])
+    assert "record" not in receipt(sweep.trials[0])
+
+
+def test_skipped_steps_are_summed_over_what_stands(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = add(run, 0)
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=10.0, attempt=1, slot="cpu 0"))
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Started(time=11.0, pid=1, host="h"))
+        for step in (0, 10):
+            look = Observation(step=step, row=0, reach=1.0, update_ratio=1.0, learning_rate=1.0, skipped=1)
+            events.append(look)
+    (view,) = read_sweep(run).trials
+    assert "2 steps were skipped by the gradient scaler: a gradient was not finite" in receipt(view).splitlines()
+    assert json.loads(json.dumps(to_json(read_sweep(run))))["trials"][0]["skipped"] == 2
 
 
 def test_a_lost_attempt_counts_until_it_was_found_lost(tmp_path: Path) -> None:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.util import tensor_util
 
-from sweeper.record.events import Launched, Metrics, Noted, RetryGranted
-from sweeper.record.journal import JournalWriter
+from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested, encode
+from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.trial import read_trial
+from sweeper.views.depthmap import Verdict
 from sweeper.views.figures import SIZE, Figures
+from sweeper.views.history import DepthHistory, Look
 from sweeper.views.tensorboard import SweepTexts, TrialRun
-from tests.views.synthetic import DECISION, START, Script, make_trial, play
+from tests.views.synthetic import DECISION, START, Script, make_trial, play, watching
 
 FIGURES = Figures()
 TEXTS = SweepTexts(sweep_yaml="name: warmup\n", provenance={"commit": "1dc8d66", "packages": {"torch": "2.13.0"}})
@@ -126,6 +134,79 @@ def test_figures_stand_at_their_cadence_and_at_the_end(run: SweepDir) -> None:
     assert Image.open(io.BytesIO(first.encoded_image_string)).size == SIZE
 
 
+def test_the_profile_and_the_distribution_stand_where_the_other_figures_do(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=111))
+    project(run, trial, every=25)
+    assert image_steps(run, "depth profile") == image_steps(run)
+    points = read_back(run).Tensors("update_ratio/layers")
+    assert [point.step for point in points] == image_steps(run)
+    counts = [tensor_util.make_ndarray(point.tensor_proto)[:, 2].sum() for point in points]
+    assert counts == [101, *[102] * (len(counts) - 1)]  # the classifier starts at zero: no ratio at the first look
+    metadata_ = read_back(run).SummaryMetadata("update_ratio/layers")
+    assert metadata_.plugin_data.plugin_name == "histograms"
+    assert "logarithm" in metadata_.summary_description
+
+
+def test_where_only_reach_is_watched_there_are_its_curve_and_the_profile(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, statistics=("grad_norm",)))
+    project(run, trial)
+    tags = read_back(run).Tags()
+    assert tags["images"] == ["depth profile"]
+    assert image_steps(run, "depth profile") == [0, 30, 50]
+    assert {"gradient/reach", "learning_rate"} <= set(tags["scalars"])
+    assert not {"update_ratio/median", "update_ratio/layers"} & {*tags["scalars"], *tags["tensors"]}
+
+
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_skipped_steps_are_a_curve_once_there_are_any(run: SweepDir, skipped: int) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=31, skipped=skipped))
+    project(run, trial)
+    tags = read_back(run).Tags()["scalars"]
+    assert ("steps/skipped" in tags) == (skipped > 0)
+    if skipped:
+        assert [point.value for point in read_back(run).Scalars("steps/skipped")] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once: bool) -> None:
+    """Up to the resume the first attempt's looks, then the second's; the same whoever was there to see it."""
+    trial, seen, expected = make_trial(run), watching(), DepthHistory()
+    play(trial, Script(until=56, outcome="stopped"))
+    projected = project(run, trial)
+    play(trial, Script(number=2, first=31, until=75, stalled=True))
+    if at_once:
+        project(run, trial)
+    else:
+        projected.project(TEXTS)
+    for number in (1, 2):
+        for event in read_journal(trial.attempt(number).events):
+            if isinstance(event, Observation) and (number == 2 or event.step < 31):
+                expected.add(Look(event, seen, trial.attempt(number)))
+    (last,) = (image for image in read_back(run).Images("depth profile") if image.step == 70)
+    assert {"depth profile": last.encoded_image_string} == FIGURES.draw_history(seen, expected, None)
+
+
+def test_last_profile_shows_a_verdict_that_came_after_its_look_was_drawn(run: SweepDir) -> None:
+    trial, expected = make_trial(run), DepthHistory()
+    play(trial, Script(until=121, stalled=True, outcome="stopped", exit_code=None))
+    projected = project(run, trial)
+    assert image_steps(run, "depth profile")[-1] == 120
+    with JournalWriter(trial.control) as control:
+        control.append(StopRequested(time=START, attempt=1, cause="pruned", decision={**DECISION, "step": 120}))
+    ended = Exit(time=START + 99, attempt=1, code=0, signal=None, cause="completed", peak_memory_mb=1.0)
+    trial.attempt(1).exit.write_bytes(encode(ended))
+    projected.project(TEXTS)
+    for event in read_journal(trial.attempt(1).events):
+        if isinstance(event, Observation):
+            expected.add(Look(event, watching(), trial.attempt(1)))
+    drawn = FIGURES.draw_history(watching(), expected, Verdict.of(read_trial(trial)))
+    assert {"depth profile": read_back(run).Images("depth profile")[-1].encoded_image_string} == drawn
+    assert image_steps(run)[-2:] == [90, 120]
+
+
 def test_last_figure_waits_for_the_end_of_the_trial(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="", exit_code=None))
@@ -216,6 +297,28 @@ def test_restarted_projection_goes_on_where_it_stopped(run: SweepDir) -> None:
     assert image_steps(run) == [0, 30]
 
 
+def test_a_trial_that_has_not_reported_yet_is_introduced_once(run: SweepDir) -> None:
+    trial = make_trial(run)
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=START, attempt=1, slot="cpu:0"))
+    projected = project(run, trial)
+    size = sum(path.stat().st_size for path in folder(run).glob("events*"))
+    projected.project(TEXTS)
+    project(run, trial)
+    assert sum(path.stat().st_size for path in folder(run).glob("events*")) == size > 0
+
+
+def test_an_attempt_whose_first_line_was_damaged_takes_nothing_back(run: SweepDir) -> None:
+    """The fold lets it stand beside what was; so does the projection."""
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    play(trial, Script(number=2, until=0, outcome="", exit_code=None))
+    with trial.attempt(2).events.open("wb") as file:
+        file.write(encode(Metrics(time=START + 20_000, step=57, values={"loss/train": 0.5})))
+    project(run, trial)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 57]
+
+
 def test_restart_after_the_end_writes_nothing(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56))
@@ -304,3 +407,69 @@ def test_position_is_json_that_says_how_far(run: SweepDir) -> None:
     assert position["attempt"] == 1
     assert position["next_figure"] == 60
     assert position["size"] == (folder(run) / "events.out.tfevents.0000000001.sweeper").stat().st_size
+
+
+def test_an_attempt_read_between_its_start_and_its_resume_hides_nothing(run: SweepDir) -> None:
+    """A views process that was away sees the start first: by then all that the earlier attempt saw seems superseded."""
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="stopped"))
+    play(trial, Script(number=2, first=31, until=75, loss=0.25, exit_code=None, extra=[Noted(text="late")]))
+    path = trial.attempt(2).events
+    events = path.read_bytes()
+    started, resumed, *_ = events.splitlines(keepends=True)
+    note = encode(Noted(time=START, text="early"))
+    path.write_bytes(started + note)
+    projected = project(run, trial)
+    path.write_bytes(started + note + resumed)
+    projected.project(TEXTS)
+    path.write_bytes(started + note + events.removeprefix(started))
+    projected.project(TEXTS)
+    assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 59, 69]
+    assert b"early" in b"".join(file.read_bytes() for file in folder(run).glob("events*"))
+
+
+@given(st.data())
+@settings(max_examples=15, deadline=None, phases=[Phase.generate])  # shrinking would take minutes
+def test_however_the_record_arrives_and_whenever_the_process_dies_the_curves_are_the_same(data: st.DataObject) -> None:
+    """Two attempts grow; between passes the process goes on, is restarted, or died before it noted its position."""
+    with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as growing:
+        runs = SweepDir(Path(whole)), SweepDir(Path(growing))
+        source, grown = make_trial(runs[0]), make_trial(runs[1])
+        play(source, Script(until=56, outcome="stopped"))
+        play(source, Script(number=2, first=31, until=75, loss=0.25))
+        project(runs[0], source, every=1000)
+        reader = TrialRun(runs[1], grown, figures=FIGURES, every_steps=1000)
+        launches = source.control.read_bytes().splitlines(keepends=True)
+        for number, launch in enumerate(launches, start=1):
+            old, new = source.attempt(number), grown.attempt(number)
+            new.path.mkdir(parents=True)
+            new.layers.write_bytes(old.layers.read_bytes())
+            events = old.events.read_bytes()
+            with grown.control.open("ab") as control:
+                control.write(launch)
+            lines = [*itertools.accumulate(map(len, events.splitlines(keepends=True)), initial=0)]
+            cuts = st.builds(int.__add__, st.sampled_from(lines[:-1]), st.sampled_from([0, 5]))
+            some = data.draw(st.lists(cuts, max_size=4).map(sorted))
+            for begin, end in itertools.pairwise([0, *some, len(events)]):
+                with new.events.open("ab") as file:
+                    file.write(events[begin:end])
+                fate = data.draw(st.sampled_from(["goes on", "restarted", "died"]))
+                position = next(runs[1].tensorboard.glob("*/.position.json"), None)
+                noted = position.read_bytes() if position is not None else None
+                reader.project(TEXTS)
+                if position is not None and noted is not None and fate == "died":
+                    position.write_bytes(noted)
+                if fate != "goes on":
+                    reader = TrialRun(runs[1], grown, figures=FIGURES, every_steps=1000)
+            new.exit.write_bytes(old.exit.read_bytes())
+        reader.project(TEXTS)
+        assert curves(runs[1]) == curves(runs[0])
+
+
+def curves(run: SweepDir) -> dict[str, str]:
+    """Every curve as text, in which NaN is equal to itself."""
+    accumulator = read_back(run)
+    return {
+        tag: str([(point.step, point.value) for point in accumulator.Scalars(tag)])
+        for tag in accumulator.Tags()["scalars"]
+    }
