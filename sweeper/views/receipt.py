@@ -26,6 +26,7 @@ def receipt(trial: Trial) -> str:
         "",
         *_attempt_lines(trial),
         *_oddities(trial),
+        *(f"note: {plain(note)}" for note in list(dict.fromkeys(trial.progress.notes))[-OUTPUT_LINES:]),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
     ]

@@ -271,3 +271,9 @@ def test_launched_trial_without_a_step_has_no_speed(tmp_path: Path) -> None:
     sweep = view([read_trial(trial)])
     assert sweep.trials[0].state is State.RUNNING
     assert rendered(status_table(sweep, width=120), 120)[2].split() == ["0000", "RUNNING", "6e-4", "0.1", *"------"]
+
+
+def test_receipt_says_what_the_script_noted_once(tmp_path: Path) -> None:
+    trial = sweep_of(tmp_path).trials[0]
+    noted = replace(trial, progress=replace(trial.progress, notes=("not watched: frozen: a", "not watched: frozen: a")))
+    assert receipt(noted).count("note: not watched: frozen: a\n") == 1
