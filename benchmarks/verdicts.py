@@ -27,7 +27,7 @@ from sweeper import spec
 from sweeper.record.events import Event, Metrics
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, history, read_trial, spelled
-from sweeper.rules import Stalled, first_decision
+from sweeper.rules import Rule, first_decision, rule_of
 
 SMOOTHED = 5
 AT_CHANCE = 10
@@ -56,18 +56,19 @@ def main() -> None:
     parser.add_argument("--grace-steps", type=int, default=defaults.grace_steps)
     parser.add_argument("--trials", action="store_true", help="each trial, not only each arm")
     options = parser.parse_args()
-    rule = Stalled(below=options.below, window=options.window, grace_steps=options.grace_steps)
+    settings = spec.Stalled(below=options.below, window=options.window, grace_steps=options.grace_steps)
+    rule = rule_of(settings)
     console = Console(width=120)
     for run in options.runs:
         cases = cases_of(SweepDir(run), rule)
-        console.print(f"\n{run.name}: {rule}")
+        console.print(f"\n{run.name}: {settings!r}")
         if options.trials:
             console.print(trial_table(cases))
         console.print(arm_table(cases))
         console.print(counts(cases))
 
 
-def cases_of(run: SweepDir, rule: Stalled) -> list[Case]:
+def cases_of(run: SweepDir, rule: Rule) -> list[Case]:
     """Every trial of a run that ended by itself."""
     trials = [read_trial(directory) for directory in run.trials()]
     ended = [trial for trial in trials if trial.series is not None and trial.state.value == "COMPLETE"]

@@ -15,15 +15,13 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    WrapSerializer,
     field_validator,
 )
 
 from sweeper.errors import RecordError
 from sweeper.spec.parameters import STRICT, Parameter, refused, without_repetition
-from sweeper.spec.wording import listed, shown, suggested
+from sweeper.spec.rules import Rule, Stalled
 
 NAME = re.compile(r"\w[\w.+=-]*")
 LONGEST_NAME = 100
@@ -61,51 +59,19 @@ class Metric(BaseModel):
     at: Annotated[At, Field(strict=False)] = At.BEST
 
 
-class Stalled(BaseModel):
-    """The rule: the median of ``reach`` over ``window`` observations lies below ``below``, after ``grace_steps``."""
+class Mode(StrEnum):
+    """What follows from a decision: the trial is stopped, or it is written down and the trial runs on."""
 
-    model_config = STRICT
-    below: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    window: Annotated[int, Field(ge=1, le=99)] = 5
-    grace_steps: Annotated[int, Field(ge=0)] = 60
-
-    @field_validator("window")
-    @classmethod
-    def _has_a_middle(cls, window: int) -> int:
-        if window % 2 == 0:
-            raise refused("an odd number, so that the median is an observation")
-        return window
-
-
-RULES: Mapping[str, type[Stalled]] = {"stalled": Stalled}
-"""The rules by the names that a sweep file gives them."""
-
-
-def _unwrapped(rule: object) -> object:
-    """What stands under the one key of ``{stalled: {...}}``."""
-    if isinstance(rule, Stalled):
-        return rule
-    if not isinstance(rule, Mapping) or len(rule) != 1:
-        hint = f"write {{{rule}: {{}}}}" if isinstance(rule, str) and rule in RULES else ""
-        raise refused(f"a mapping with one key, the rule's name: {listed(RULES)}", hint=hint)
-    name, settings = next(iter(rule.items()))
-    if name not in RULES:
-        raise refused(f"the name of a rule: {listed(RULES)}", got=shown(name), hint=suggested(str(name), RULES))
-    return {} if settings is None else settings
-
-
-def _wrapped(rule: Stalled, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    return {"stalled": inner(rule)}
+    ACT = "act"
+    OBSERVE = "observe"
 
 
 class EarlyStop(BaseModel):
     """The rules that may end a trial before its time."""
 
     model_config = STRICT
-    rules: Annotated[
-        tuple[Annotated[Stalled, BeforeValidator(_unwrapped), WrapSerializer(_wrapped)], ...],
-        Field(strict=False),
-    ] = (Stalled(),)
+    mode: Annotated[Mode, Field(strict=False)] = Mode.ACT
+    rules: Annotated[tuple[Rule, ...], Field(strict=False)] = (Stalled(),)
 
 
 class Resources(BaseModel):

@@ -9,7 +9,6 @@ from pydantic_core import ErrorDetails
 
 from sweeper.errors import Mistake
 from sweeper.spec.model import (
-    RULES,
     Checkpoint,
     EarlyStop,
     Figures,
@@ -19,6 +18,7 @@ from sweeper.spec.model import (
 from sweeper.spec.node import Complaint, Node, Path, located, plain
 from sweeper.spec.parameters import FORMS, parameter_keys
 from sweeper.spec.profiles import CHOSEN_KEYS, Profile
+from sweeper.spec.rules import RULES
 from sweeper.spec.wording import listed, shown, suggested
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -91,12 +91,10 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
 
 
 def document_path(loc: Path) -> Path:
-    """Pydantic's location as a path in the file: a parameter's form is no key there, a rule's name is one."""
+    """Pydantic's location as a path in the file: a parameter's form is no key there."""
     match loc:
         case ("parameters", name, str(form), *rest) if form in FORMS:
             return ("parameters", name, *rest)
-        case ("early_stop", "rules", index, str(setting), *rest):
-            return ("early_stop", "rules", index, *RULES, setting, *rest)
         case _:
             return loc
 

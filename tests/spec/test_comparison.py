@@ -78,7 +78,12 @@ CONFLICTS = [
     (
         {},
         {"early_stop": {}},
-        ["early_stop: {rules: [{stalled: {below: 5e-3, window: 5, grace_steps: 60}}]} instead of nothing"],
+        [
+            (
+                "early_stop: {mode: 'act', rules: [{stalled: {grace_steps: 60, patience: 1, every: 1, window: 5, "
+                "below: 5e-3, ratio_of_start: 0.06, gain: 'loss/train'}}]} instead of nothing"
+            )
+        ],
     ),
     ({}, {"dataset": "a"}, ["dataset: ['a'] instead of nothing"]),
     ({}, {"tokenizer": ["a", "b"]}, ["tokenizer: ['a', 'b'] instead of nothing"]),

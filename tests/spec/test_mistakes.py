@@ -11,6 +11,10 @@ from sweeper.errors import SpecError, UsageError
 from sweeper.spec import load
 from tests.spec.conftest import Load
 
+RULE_NAMES = (
+    "stalled, vanishing_gradient, update_ratio, exploding_gradient, zero_gradient, non_finite, plateau, all or any"
+)
+
 HEAD = """\
 name: small
 trainer: text-classification
@@ -125,12 +129,12 @@ AFTER_HEAD = [
     ("description: 3", 'description: expected text, got 3; quote it: "3"'),
     (
         "early_stop: {rules: [{staled: {}}]}",
-        "early_stop.rules.0: expected the name of a rule: stalled, got 'staled'; did you mean stalled?",
+        f"early_stop.rules.0: expected the name of a rule: {RULE_NAMES}, got 'staled'; did you mean stalled?",
     ),
     (
         "early_stop: {rules: [stalled]}",
         (
-            "early_stop.rules.0: expected a mapping with one key, the rule's name: stalled, got 'stalled'; "
+            f"early_stop.rules.0: expected a mapping with one key, the rule's name: {RULE_NAMES}, got 'stalled'; "
             "write {stalled: {}}"
         ),
     ),
@@ -141,7 +145,8 @@ AFTER_HEAD = [
     (
         "early_stop: {rules: [{stalled: {windw: 5}}]}",
         (
-            "early_stop.rules.0.stalled.windw: expected one of below, window or grace_steps, got an unknown key; "
+            "early_stop.rules.0.stalled.windw: expected one of grace_steps, patience, every, window, below, "
+            "ratio_of_start or gain, got an unknown key; "
             "did you mean window?"
         ),
     ),
