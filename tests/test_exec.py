@@ -131,6 +131,18 @@ def test_without_rules_a_stalled_run_goes_on(tmp_path: Path) -> None:
     assert "after 150 steps" in err
 
 
+def test_a_rule_that_only_observes_says_what_it_would_have_stopped(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, DEEP)
+    (tmp_path / "rules.yaml").write_text("mode: observe\nrules: [{stalled: {}}]\n")
+    code, out, err = folder.train("--name", "seen", "--early-stop", "rules.yaml", arguments=("Sigmoid", "400"))
+    assert code == 0, out + err
+    assert "complete" in err
+    assert "condemned by the rule stalled at step 60\n  and let run on (observed)" in err
+    trial = folder.trial("seen")
+    assert (trial["state"], trial["pruned"], trial["step"]) == ("COMPLETE", None, 399)
+    assert (trial["spared"]["as"], trial["spared"]["rule"], trial["spared"]["step"]) == ("observed", "stalled", 60)
+
+
 def test_the_exit_code_of_a_command_that_fails_is_its_own(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "import sys\nprint('no such luck', file=sys.stderr, end='')\nsys.exit(7)\n")
     code, out, err = folder.train()
@@ -171,7 +183,10 @@ def test_a_mistake_in_the_rules_names_file_line_and_key(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("early_stop:\n  rules:\n    - stalled:\n        windw: 5\n")
     code, _, err = Folder(tmp_path, COUNTER).train("--early-stop", "rules.yaml")
     assert code == 2
-    assert "rules.yaml:4: early_stop.rules.0.stalled.windw: expected one of below, window or grace_steps" in err
+    assert (
+        "rules.yaml:4: early_stop.rules.0.stalled.windw: expected one of grace_steps, patience, every, window, below"
+        in err
+    )
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,10 +1,11 @@
 """What is to be done now: a pure function of the trials, who lives, and what is wanted.
 
 1. A running trial whose processes are gone without an exit is lost.
-2. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
+2. Who is condemned but spared (rules only observe, or the trial is audited) has that written down once, and runs on.
+3. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
    orchestrator recorded is asked for again: it may have died between saying and doing.
-3. Who does not end within the grace is killed.
-4. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers.
+4. Who does not end within the grace is killed.
+5. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from sweeper.rules.decision import Decision
 class Situation:
     """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
-    `stop_since` and `killed` are what this orchestrator did with the attempts that run.
+    `spared` says as what a trial is let run on though it is condemned. `stop_since` and `killed` are what this
+    orchestrator did with the attempts that run.
     """
 
     trials: Sequence[Trial]
     alive: AbstractSet[int]
     free_slots: Sequence[str]
     decisions: Mapping[int, Decision] = field(default_factory=dict)
+    spared: Mapping[int, str] = field(default_factory=dict)
     stop_since: Mapping[int, float] = field(default_factory=dict)
     killed: AbstractSet[int] = frozenset()
     stopping: bool = False
@@ -54,6 +57,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spare:
+    """Write down that the trial is condemned, and let it run on as what `spared` says."""
+
+    number: int
+    decision: Decision
+    spared: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopAgain:
     """Ask the attempt once more to end, as its record says that it was asked."""
 
@@ -74,7 +86,7 @@ class DeclareLost:
     number: int
 
 
-Action = Launch | Stop | StopAgain | Kill | DeclareLost
+Action = Launch | Stop | Spare | StopAgain | Kill | DeclareLost
 
 
 def plan(situation: Situation) -> list[Action]:
@@ -98,6 +110,11 @@ def _for_running(trial: Trial, situation: Situation) -> list[Action]:
         return [DeclareLost(number=number)]
     actions: list[Action] = []
     decision = situation.decisions.get(number)
+    spared = situation.spared.get(number)
+    if decision and spared:
+        if trial.control.spared is None:
+            actions.append(Spare(number=number, decision=decision, spared=spared))
+        decision = None
     if trial.control.stop is None and (decision or situation.stopping):
         actions.append(Stop(number=number, decision=decision))
     elif trial.control.stop is not None and number not in situation.stop_since:

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Protocol
@@ -16,10 +16,11 @@ from typing import Protocol
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, StopAgain, plan
+from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
 from sweeper.record.events import (
+    Condemned,
     Event,
     KillSent,
     Launched,
@@ -33,11 +34,14 @@ from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial
-from sweeper.rules.decision import Rule
+from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
+from sweeper.spec import Mode
 from sweeper.views.snapshot import SweepView
 
 LONGEST_SLEEP_S = 0.25
+OBSERVED = "observed"
+"""As what a condemned trial is let run on: see `Condemned`."""
 
 
 class Show(Protocol):
@@ -118,18 +122,26 @@ class Orchestrator:
 
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
+        decisions = {n: f.decision for n, f in self._followers.items() if f.decision is not None}
         taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
         return Situation(
             trials=self.trials,
             alive={trial.facts.number for trial in running if self._lives(trial)},
             free_slots=[name for name in self._slots if name not in taken],
-            decisions={n: f.decision for n, f in self._followers.items() if f.decision is not None},
+            decisions=decisions,
+            spared=self._spared(decisions),
             stop_since=self._stop_since,
             killed=self._killed,
             stopping=self._interrupts > 0,
             killing=self._interrupts > 1,
             now=time.monotonic(),
         )
+
+    def _spared(self, decisions: Mapping[int, Decision]) -> dict[int, str]:
+        """Which of the condemned are let run on, and as what."""
+        early_stop = self._run.spec.early_stop
+        observing = early_stop is not None and early_stop.mode is Mode.OBSERVE
+        return dict.fromkeys(decisions, OBSERVED) if observing else {}
 
     def _lives(self, trial: Trial) -> bool:
         """Whether the attempt lives; one that ended since it was read is read again before anybody calls it lost."""
@@ -154,6 +166,10 @@ class Orchestrator:
                 evidence = decision.to_json() if decision else None
                 self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
                 self._stop(action.number, attempt)
+            case Spare(decision=decision, spared=spared):
+                event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json())
+                self._record(trial, event)
+                self._say(f"{action.number:04d} is condemned by {decision.rule} at step {decision.step}; it runs on")
             case StopAgain():
                 self._stop(action.number, attempt)
             case Kill():

@@ -152,6 +152,15 @@ class StopRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condemned(Event):
+    """A rule decided against the trial, and it is let run on: rules only observe (`observed`), or it is `audited`."""
+
+    attempt: int
+    spared: str
+    decision: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KillSent(Event):
     """The attempt did not end within its grace and is about to be killed."""
 

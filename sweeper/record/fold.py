@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 
 from sweeper.record.events import (
     Checkpointed,
+    Condemned,
     Event,
     Exit,
     Finished,
@@ -142,6 +143,7 @@ class Control:
 
     launched: Mapping[int, Launched] = field(default_factory=dict)
     stops: Mapping[int, StopRequested] = field(default_factory=dict)
+    condemned: Mapping[int, Condemned] = field(default_factory=dict)
     killed: Mapping[int, KillSent] = field(default_factory=dict)
     lost: Mapping[int, Lost] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
@@ -150,6 +152,11 @@ class Control:
     def attempt(self) -> int:
         """The newest attempt, 0 where none was launched."""
         return max(self.launched, default=0)
+
+    @property
+    def spared(self) -> Condemned | None:
+        """The first decision against the trial after which it was let run on."""
+        return self.condemned[min(self.condemned)] if self.condemned else None
 
     @property
     def stop(self) -> StopRequested | None:
@@ -166,6 +173,8 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
                 control = replace(control, launched={event.attempt: event, **control.launched})
             case StopRequested():
                 control = replace(control, stops={event.attempt: event, **control.stops})
+            case Condemned():
+                control = replace(control, condemned={event.attempt: event, **control.condemned})
             case KillSent():
                 control = replace(control, killed={event.attempt: event, **control.killed})
             case Lost():

@@ -23,6 +23,8 @@ from sweeper.spec import EarlyStop
 
 __all__ = ["ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
 
+AUTOMATIC, NO_LOSS = "auto", "none"
+
 
 def rules_of(early_stop: EarlyStop | None) -> list[Rule]:
     """The rules that a sweep file names; none where it has no `early_stop`."""
@@ -78,6 +80,7 @@ def _stalled(settings: spec.Stalled) -> Condition:
     if settings.ratio_of_start is not None:
         gone.append(UpdateRatio(of_start=settings.ratio_of_start, window=settings.window))
     dead = any_of(gone)
-    if settings.gain is None:
+    if settings.loss == NO_LOSS:
         return any_of([dead], name="stalled")
-    return all_of([dead, NoGain(metric=settings.gain, window=settings.window)], name="stalled")
+    metric = None if settings.loss == AUTOMATIC else settings.loss
+    return all_of([dead, NoGain(metric=metric, gain=settings.gain, window=settings.window)], name="stalled")

@@ -7,8 +7,9 @@ sees through both. What is undefined passes by.
 from __future__ import annotations
 
 import math
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
 FIRST_LOOKS = 5
 SMALLEST_PART = 0.01
 """Under this part of the peak learning rate, updates are too small to be measured against it."""
+NOT_TRAINED = re.compile("test|val|eval|prior|dev")
+"""In the names of losses that are not what the optimizer minimizes."""
 Look = tuple[int, float]
 
 
@@ -358,35 +361,57 @@ class Plateau:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoGain:
-    """A loss is not lower than it ever was: its mean over `window` reports is no new lowest by the part `gain`."""
+class GainState:
+    """Which metric is the loss, once one was reported, and its values."""
 
-    metric: str = "loss/train"
-    gain: float = 0.0
+    metric: str | None = None
+    loss: LossState = field(default_factory=LossState)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoGain:
+    """A loss is not lower than it ever was: its mean over `window` reports is no new lowest, by the part `gain` of it.
+
+    Without a `metric` it is the first training loss that the script reports. Where none is, nothing speaks against.
+    """
+
+    metric: str | None = None
+    gain: float = 0.02
     window: int = 5
     name: str = "no_gain"
 
-    def start(self) -> LossState:
+    def start(self) -> GainState:
         """No value yet."""
-        return LossState()
+        return GainState(metric=self.metric)
 
-    def step(self, state: LossState, event: Event) -> tuple[LossState, Finding | None]:
+    def step(self, state: GainState, event: Event) -> tuple[GainState, Finding | None]:
         """Take in a report."""
-        if not isinstance(event, Metrics) or self.metric not in event.values:
+        if isinstance(event, Observation) and state.metric is None:
+            text = "no training loss is reported that could gainsay it"
+            return state, Finding(step=event.step, holds=True, text=text, evidence={"statistic": "loss"})
+        if not isinstance(event, Metrics):
             return state, None
-        value = event.values[self.metric]
-        state = state.and_(event.step, value if math.isfinite(value) else math.inf, self.window)
-        if state.lowest_step < 0:
+        metric = state.metric or _training_loss(event.values)
+        if metric is None or metric not in event.values:
             return state, None
-        newest = state.window[-self.window :]
-        now = _mean([value for _, value in newest])
-        text = (
-            f"{self.metric} has not improved: {now:.4g} over steps {newest[0][0]} to {newest[-1][0]}, "
-            f"{state.lowest:.4g} before, to step {state.lowest_step}"
-        )
-        evidence = {"statistic": self.metric, "mean": now, "lowest_before": state.lowest, "at": state.lowest_step}
-        holds = not now < state.lowest * (1 - self.gain)
-        return state, Finding(step=event.step, holds=holds, text=text, evidence=evidence)
+        value = event.values[metric]
+        loss = state.loss.and_(event.step, value if math.isfinite(value) else math.inf, self.window)
+        return GainState(metric=metric, loss=loss), self._finding(metric, loss, event.step)
+
+    def _finding(self, metric: str, loss: LossState, step: int) -> Finding:
+        newest = loss.window[-self.window :]
+        now, known = _mean([value for _, value in newest]), loss.lowest_step >= 0
+        before = f"{loss.lowest:.4g} before, to step {loss.lowest_step}" if known else "too little to compare with"
+        text = f"{metric} has not improved: {now:.4g} over steps {newest[0][0]} to {newest[-1][0]}, {before}"
+        evidence = {"statistic": metric, "mean": now, "lowest_before": loss.lowest, "at": loss.lowest_step}
+        better = now < loss.lowest - self.gain * abs(loss.lowest)
+        return Finding(step=step, holds=known and not better, text=text, evidence=evidence)
+
+
+def _training_loss(names: Iterable[str]) -> str | None:
+    """The name of a training loss among the names of metrics."""
+    losses = [name for name in names if "loss" in name.lower() and not NOT_TRAINED.search(name.lower())]
+    return next((name for name in losses if "train" in name.lower()), losses[0] if losses else None)
 
 
 # ---- conditions made of conditions -----------------------------------------------------------------------------------

@@ -48,12 +48,15 @@ class _Windowed(RuleSettings):
 
 
 class Stalled(_Windowed):
-    """Reach is gone, or the scheduled update ratio is, and the loss gains nothing."""
+    """Reach is gone, or the scheduled update ratio is, and the loss gains nothing: not the part ``gain`` of its lowest.
+
+    ``loss`` names it; ``auto`` is the training loss that the script reports, if any, and ``none`` asks for no loss.
+    """
 
     below: Part = 0.005
     ratio_of_start: Part | None = 0.06
-    gain: MetricName | None = "loss/train"
-    patience: Annotated[int, Field(ge=1, le=1000)] = 1
+    loss: MetricName = "auto"
+    gain: Part = 0.02
 
 
 class VanishingGradient(_Windowed):

@@ -29,6 +29,7 @@ def receipt(trial: Trial) -> str:
         *(f"note: {plain(note)}" for note in list(dict.fromkeys(trial.progress.notes))[-OUTPUT_LINES:]),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
+        *_spared(trial),
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,6 +76,21 @@ def _pruned(trial: Trial) -> list[str]:
         f"  until then: {_value_text(trial)}",
     ]
     evidence = decision.get("evidence")
+    return lines + (_evidence_lines(evidence) if isinstance(evidence, Mapping) else [])
+
+
+def _spared(trial: Trial) -> list[str]:
+    """The decision after which the trial was let run on."""
+    spared = trial.control.spared
+    if spared is None:
+        return []
+    decision, evidence = spared.decision, spared.decision.get("evidence")
+    lines = [
+        "",
+        f"condemned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"  and let run on ({plain(spared.spared)})",
+        f"  {plain(decision.get('reason', ''))}",
+    ]
     return lines + (_evidence_lines(evidence) if isinstance(evidence, Mapping) else [])
 
 

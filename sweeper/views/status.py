@@ -51,7 +51,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
 
 
 def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
-    stop = trial.control.stop
+    stop, spared = trial.control.stop, trial.control.spared
     pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None
     return {
         "number": trial.facts.number,
@@ -62,6 +62,7 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "step": trial.progress.step if trial.progress.step >= 0 else None,
         "total_steps": trial.progress.total_steps,
         "pruned": None if pruned is None else dict(pruned),
+        "spared": None if spared is None else {"as": spared.spared, **spared.decision},
         "attempts": len(trial.control.launched),
         "seconds": round(trial.seconds(now), 3),
         "skipped": trial.progress.skipped,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Stop, StopAgain, plan
-from sweeper.record.events import Event, Exit, KillSent, Launched, StopRequested
+from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
+from sweeper.record.events import Condemned, Event, Exit, KillSent, Launched, StopRequested
 from sweeper.record.fold import control_of
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
@@ -24,6 +24,7 @@ def trial(number: int, *control: Event, code: int | None = None) -> Trial:
 
 LAUNCHED = Launched(attempt=1, slot="a")
 ASKED = StopRequested(attempt=1, cause="interrupted")
+SPARED = Condemned(attempt=1, spared="observed", decision=DECISION.to_json())
 RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
 
 
@@ -50,6 +51,31 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
                 trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], decisions={0: DECISION}, stop_since={0: 0}
             ),
             [],
+        ),
+        (
+            Situation(trials=[RUNNING], alive={0}, free_slots=[], decisions={0: DECISION}, spared={0: "observed"}),
+            [Spare(number=0, decision=DECISION, spared="observed")],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, SPARED)],
+                alive={0},
+                free_slots=[],
+                decisions={0: DECISION},
+                spared={0: "observed"},
+            ),
+            [],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, SPARED)],
+                alive={0},
+                free_slots=[],
+                decisions={0: DECISION},
+                spared={0: "observed"},
+                stopping=True,
+            ),
+            [Stop(number=0, decision=None)],
         ),
         (Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[]), [StopAgain(number=0)]),
         (Situation(trials=[trial(0, LAUNCHED, code=0)], alive=set(), free_slots=[], decisions={0: DECISION}), []),

@@ -13,6 +13,7 @@ from sweeper import spec
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
 from sweeper.record.schedule import effective_lr
 from sweeper.rules import Decision, first_decision, rule_of
+from sweeper.rules.conditions import NoGain
 
 ALIVE, GONE = 0.5, 1e-4
 EVERY, STEPS, PEAK = 10, 640, 1e-3
@@ -56,6 +57,12 @@ def warmup_and_decay(warmup: float) -> list[float]:
     steps = [EVERY * i for i in range(64)]
     ramp = warmup * STEPS
     return [PEAK * ((s + 1) / ramp if s < ramp else (STEPS - s) / (STEPS - ramp)) for s in steps]
+
+
+def renamed(event: Event) -> Event:
+    return (
+        Metrics(step=event.step, values={"loss": event.values["loss/train"]}) if isinstance(event, Metrics) else event
+    )
 
 
 def falling(begin: int, end: int, low: float, *, high: float = 1.38) -> list[float]:
@@ -117,16 +124,33 @@ def test_reach_against_its_own_start() -> None:
             320,
         ),
         ("a gradient that is gone while the loss still falls", run(GONE, loss=falling(0, 63, 0.4)), None),
-        ("a run that reports no loss", [e for e in run(GONE) if not isinstance(e, Metrics)], None),
+        ("a run that reports no loss", [e for e in run(GONE) if not isinstance(e, Metrics)], 60),
+        ("one whose loss has another name", [renamed(e) for e in run(GONE, loss=falling(0, 63, 0.4))], None),
     ],
 )
 def test_stalled(name: str, events: list[Event], step: int | None) -> None:
     assert verdict(spec.Stalled(), events) == step, name
 
 
-def test_stalled_needs_no_loss_where_it_is_told_so() -> None:
-    events = [event for event in run(GONE) if not isinstance(event, Metrics)]
-    assert verdict(spec.Stalled(gain=None), events) == 60
+def test_stalled_looks_at_the_loss_that_it_is_told_to() -> None:
+    falls = run(GONE, loss=falling(0, 63, 0.4))
+    assert verdict(spec.Stalled(loss="none"), falls) == 60
+    assert verdict(spec.Stalled(loss="loss/train"), falls) is None
+    assert verdict(spec.Stalled(loss="another"), falls) is None  # it was never reported: who knows
+
+
+@pytest.mark.parametrize(
+    ("names", "loss"),
+    [
+        (["loss/train", "loss/test"], "loss/train"),
+        (["val_loss", "train_loss"], "train_loss"),
+        (["eval_loss", "accuracy"], None),
+        (["Loss"], "Loss"),
+        (["loss/prior", "g_loss", "d_loss"], "g_loss"),
+    ],
+)
+def test_the_training_loss_is_known_by_its_name(names: list[str], loss: str | None) -> None:
+    assert NoGain().step(NoGain().start(), Metrics(step=0, values=dict.fromkeys(names, 1.0)))[0].metric == loss
 
 
 # ---- the others ------------------------------------------------------------------------------------------------------
@@ -265,7 +289,7 @@ def test_a_decision_without_reason_or_evidence_is_none() -> None:
 
 RULES = [
     spec.Stalled(grace_steps=0),
-    spec.Stalled(gain=None, grace_steps=0),
+    spec.Stalled(loss="none", grace_steps=0),
     spec.VanishingGradient(of_start=0.5, grace_steps=0),
     spec.UpdateRatio(of_start=0.5, high=1.0, grace_steps=0),
     spec.ExplodingGradient(times=1.5, window=3, grace_steps=0),

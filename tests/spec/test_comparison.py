@@ -81,7 +81,7 @@ CONFLICTS = [
         [
             (
                 "early_stop: {mode: 'act', rules: [{stalled: {grace_steps: 60, patience: 1, every: 1, window: 5, "
-                "below: 5e-3, ratio_of_start: 0.06, gain: 'loss/train'}}]} instead of nothing"
+                "below: 5e-3, ratio_of_start: 0.06, loss: 'auto', gain: 0.02}}]} instead of nothing"
             )
         ],
     ),

@@ -146,7 +146,7 @@ AFTER_HEAD = [
         "early_stop: {rules: [{stalled: {windw: 5}}]}",
         (
             "early_stop.rules.0.stalled.windw: expected one of grace_steps, patience, every, window, below, "
-            "ratio_of_start or gain, got an unknown key; "
+            "ratio_of_start, loss or gain, got an unknown key; "
             "did you mean window?"
         ),
     ),

@@ -97,7 +97,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         control.append(StopRequested(time=12.5, attempt=1, cause="pruned", decision=decision))
     ended(trial, outcome="stopped")
     expected = {"number": 0, "params": {"lr": 1}, "seed": 0, "state": "PRUNED", "value": 0.5, "step": 4}
-    expected |= {"total_steps": None, "pruned": decision, "attempts": 1, "seconds": 4.0}
+    expected |= {"total_steps": None, "pruned": decision, "spared": None, "attempts": 1, "seconds": 4.0}
     expected |= {"skipped": 0, "damaged": 0}
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == {"name": "s", "state": "COMPLETE", "trials": [expected]}
 
