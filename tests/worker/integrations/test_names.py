@@ -1,0 +1,32 @@
+"""Names of metrics, as libraries have them and as the record has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeper.worker.integrations.names import metric_name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loss", "loss/train"),
+        ("train_loss", "loss/train"),
+        ("eval_loss", "loss/test"),
+        ("val/loss", "loss/test"),
+        ("valid_acc", "accuracy/test"),
+        ("eval_accuracy", "accuracy/test"),
+        ("test_f1_macro", "f1_macro/test"),
+        ("loss/train", "loss/train"),
+        ("accuracy/val", "accuracy/test"),
+        ("grad_norm", "gradient/norm"),
+        ("lr", "learning_rate"),
+        ("learning_rate", "learning_rate"),
+        ("train_loss_epoch", "loss_epoch/train"),
+        ("perplexity", "perplexity"),
+        ("training_wheels", "training_wheels"),
+        ("value_loss", "value_loss"),
+    ],
+)
+def test_names_follow_one_convention(name: str, expected: str) -> None:
+    assert metric_name(name) == expected
