@@ -1,4 +1,4 @@
-"""Two processes that train one model under sweeper (DistributedDataParallel): a deep network with tanh.
+"""Two processes that train one model under sweeper: a deep network that learns or not by its activation.
 
     torchrun --standalone --nproc-per-node=2 experiments/ddp.py     one run, recorded below runs/
     sweeper run experiments/ddp.yaml                                the sweep
@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 import sweeper
 
 DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
 
 
 def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,22 +27,22 @@ def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return points, (points @ directions).argmax(dim=1)
 
 
-def network() -> nn.Sequential:
-    """Many narrow layers, each followed by tanh."""
+def network(activation: str) -> nn.Sequential:
+    """Many narrow layers, each followed by the activation."""
     linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
     for layer in linear:
         nn.init.orthogonal_(layer.weight)
-    layers = [nn.Sequential(layer, nn.Tanh()) for layer in linear]
+    layers = [nn.Sequential(layer, ACTIVATIONS[activation]()) for layer in linear]
     return nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
 
 
 distributed.init_process_group("gloo")
 rank, ranks = distributed.get_rank(), distributed.get_world_size()
 
-with sweeper.trial(defaults={"lr": 1e-3, "steps": 600}) as trial:  # sweeper: parameters come in, the record goes out
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
     torch.manual_seed(trial.seed)
     (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
-    model = DistributedDataParallel(network())
+    model = DistributedDataParallel(network(trial.params["activation"]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
     trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
     trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer

@@ -1,4 +1,4 @@
-"""Lightning under sweeper: a deep network with tanh, which learns or dies by its learning rate.
+"""Lightning under sweeper: a deep network that learns or not by its activation.
 
 python experiments/lightning_module.py              one run, recorded below runs/
 sweeper run experiments/lightning_module.yaml       the sweep
@@ -16,6 +16,8 @@ import sweeper
 from sweeper.worker.integrations import LightningCallback
 
 DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+DEFAULTS = {"activation": "tanh", "lr": 1e-3, "epochs": 10}
 
 
 def examples(count: int, seed: int) -> TensorDataset:
@@ -26,15 +28,15 @@ def examples(count: int, seed: int) -> TensorDataset:
 
 
 class Deep(pl.LightningModule):
-    """Many narrow layers, each followed by tanh."""
+    """Many narrow layers, each followed by the activation."""
 
-    def __init__(self, lr: float) -> None:
+    def __init__(self, activation: str, lr: float) -> None:
         super().__init__()
         self.lr = lr
         linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
         for layer in linear:
             nn.init.orthogonal_(layer.weight)
-        layers = [nn.Sequential(layer, nn.Tanh()) for layer in linear]
+        layers = [nn.Sequential(layer, ACTIVATIONS[activation]()) for layer in linear]
         self.net = nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
 
     def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
@@ -53,7 +55,7 @@ class Deep(pl.LightningModule):
 
 
 if __name__ == "__main__":
-    with sweeper.trial(defaults={"lr": 1e-3, "epochs": 10}) as trial:  # sweeper: parameters in, record out
+    with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
         pl.seed_everything(trial.seed)
         callback = LightningCallback(trial)  # sweeper: watches, reports what is logged, stops
         trainer = pl.Trainer(
@@ -66,7 +68,7 @@ if __name__ == "__main__":
             enable_progress_bar=False,
         )
         trainer.fit(
-            Deep(trial.params["lr"]),
+            Deep(trial.params["activation"], trial.params["lr"]),
             DataLoader(examples(2048, seed=1), batch_size=BATCH, shuffle=True),
             DataLoader(examples(512, seed=2), batch_size=512),
             ckpt_path=callback.resume(),  # sweeper: an interrupted run goes on

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop under sweeper: a deep network with tanh, which learns or dies by its learning rate.
+"""A plain PyTorch loop under sweeper: a deep network that learns or not by its activation.
 
 python experiments/plain_loop.py                    one run, recorded below runs/
 sweeper run experiments/plain_loop.yaml             the sweep
@@ -13,6 +13,8 @@ from torch.nn.functional import cross_entropy
 import sweeper
 
 DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
 
 
 def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,19 +24,19 @@ def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return points, (points @ directions).argmax(dim=1)
 
 
-def network() -> nn.Sequential:
-    """Many narrow layers, each followed by tanh."""
+def network(activation: str) -> nn.Sequential:
+    """Many narrow layers, each followed by the activation."""
     linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
     for layer in linear:
         nn.init.orthogonal_(layer.weight)
-    layers = [nn.Sequential(layer, nn.Tanh()) for layer in linear]
+    layers = [nn.Sequential(layer, ACTIVATIONS[activation]()) for layer in linear]
     return nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
 
 
-with sweeper.trial(defaults={"lr": 1e-3, "steps": 600}) as trial:  # sweeper: parameters come in, the record goes out
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
     torch.manual_seed(trial.seed)
     (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
-    model = network()
+    model = network(trial.params["activation"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
     trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
     watch = trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer
