@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["HuggingFaceCallback", "LightningCallback"]
 
 _MODULES = {"HuggingFaceCallback": "huggingface", "LightningCallback": "lightning"}
+_EXTRAS = {"HuggingFaceCallback": "trainer", "LightningCallback": "lightning"}
 
 
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        message = f'{name}: {error.name} is not installed; pip install "sweeper[{_EXTRAS[name]}]"'
+        raise ImportError(message) from error
+    return getattr(module, name)

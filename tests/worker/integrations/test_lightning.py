@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -172,6 +173,27 @@ def test_observations_are_the_gradients_before_clipping(record: Record, accumula
         assert tensors == pytest.approx(by_hand.norms[step], rel=1e-4)
     assert not any(observation.clipped for observation in record.events(Observation))
     assert record.events(Finished)[0].outcome == "completed"
+
+
+class Fused(Automatic):
+    """An optimizer that is given scaled gradients, and unscales them itself."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.parameters(), lr=0.01, fused=True)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(Automatic, 1.0), (Fused, 2.0**10)])
+def test_scaled_gradients_are_observed_as_they_would_be_unscaled(
+    record: Record, kind: type[Automatic], scale: float
+) -> None:
+    plain = Record(record.directory.path / "plain")
+    train(plain, seeded(kind), max_steps=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    _, by_hand = train(record, seeded(kind), max_steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    assert {name: norm / scale for name, norm in by_hand.norms[0].items()} == pytest.approx(
+        record.gradient_norms()[0], rel=1e-4
+    )
+    assert record.gradient_norms()[0] == pytest.approx(plain.gradient_norms()[0], rel=0.02)
 
 
 def test_two_optimizers_of_manual_optimization_make_one_step(record: Record) -> None:

@@ -1,6 +1,8 @@
-"""Names of metrics, as libraries have them and as the record has them."""
+"""Names of metrics, as libraries have them and as the record has them; and the names that are imported."""
 
 from __future__ import annotations
+
+import sys
 
 import pytest
 
@@ -30,3 +32,15 @@ from sweeper.worker.integrations.names import metric_name
 )
 def test_names_follow_one_convention(name: str, expected: str) -> None:
     assert metric_name(name) == expected
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "sweeper.worker.integrations.lightning", raising=False)
+    with pytest.raises(ImportError, match=r'lightning.pytorch is not installed; pip install "sweeper\[lightning\]"'):
+        from sweeper.worker.integrations import LightningCallback  # noqa: F401
+
+
+def test_any_other_name_is_unknown() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'KerasCallback'"):
+        from sweeper.worker.integrations import KerasCallback  # noqa: F401
