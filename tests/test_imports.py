@@ -20,10 +20,12 @@ ONLY_IN = {
     "yaml": {"spec"},
     "tensorboard": {"views"},
     "matplotlib": {"views"},
+    "transformers": {"trainers", "worker"},
+    "lightning": {"worker"},
 }
 """Libraries, by the rooms that may know them."""
 
-LIGHT = ["sweeper", "sweeper.record.fold", "sweeper.worker.shim", CATALOGUE]
+LIGHT = ["sweeper", "sweeper.record.fold", "sweeper.worker.shim", "sweeper.worker.integrations", CATALOGUE]
 """What has to be imported with the standard library alone (law 5)."""
 
 
@@ -70,6 +72,12 @@ def test_library_is_known_to_its_own_room_only(found: list[Import], library: str
         if edge.imported.split(".")[0] == library and room(edge.importer) not in ONLY_IN[library]
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize(("integration", "other"), [("huggingface", "lightning"), ("lightning", "transformers")])
+def test_an_integration_loads_its_own_library_only(found: list[Import], integration: str, other: str) -> None:
+    tops = {module.partition(".")[0] for module in loaded_with(f"sweeper.worker.integrations.{integration}", found)}
+    assert other not in tops
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
 
 FIRST_LOOKS = 5
+FEWEST = 2
+"""Values that a mean is taken of at least, at the start of a run."""
 SMALLEST_PART = 0.01
 """Under this part of the peak learning rate, updates are too small to be measured against it."""
 NOT_TRAINED = re.compile("test|val|eval|prior|dev")
@@ -298,7 +300,7 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossState:
-    """The first values, the newest ones, and the lowest mean that any earlier window had, with its last step."""
+    """The first values, the newest ones, and the lowest mean of what came before them, with its last step."""
 
     first: tuple[float, ...] = ()
     window: tuple[Look, ...] = ()
@@ -309,9 +311,9 @@ class LossState:
         """With one more value."""
         first = self.first if len(self.first) == window else (*self.first, value)
         state = replace(self, first=first, window=(*self.window, (step, value))[-2 * window :])
-        before = [value for _, value in state.window[:window]]
-        if len(state.window) == 2 * window and _mean(before) < self.lowest:
-            state = replace(state, lowest=_mean(before), lowest_step=state.window[window - 1][0])
+        before = state.window[:-window]
+        if len(before) >= FEWEST and (mean := _mean([value for _, value in before])) < self.lowest:
+            state = replace(state, lowest=mean, lowest_step=before[-1][0])
         return state
 
 

@@ -47,7 +47,7 @@ class Trial:
     """
 
     def __init__(self, facts: Facts, directory: TrialDir, attempt: AttemptDir, defaults: Mapping[str, object]) -> None:
-        self.params: Mapping[str, object] = {**defaults, **facts.params}
+        self.params: Mapping[str, Any] = {**defaults, **facts.params}
         self.seed = facts.seed
         self.dir: Path = directory.path
         self.outbox = Outbox()

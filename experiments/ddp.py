@@ -1,0 +1,74 @@
+"""Two processes that train one model under sweeper: a deep network that learns or not by its activation.
+
+    torchrun --standalone --nproc-per-node=2 experiments/ddp.py     one run, recorded below runs/
+    sweeper run experiments/ddp.yaml                                the sweep
+
+Every rank calls the trial as the others do; that of rank 0 writes the record, and all stop after the same step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+import sweeper
+
+DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
+
+
+def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points, and which of four fixed directions each is nearest to."""
+    points = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
+    directions = torch.randn(WIDTH, CLASSES, generator=torch.Generator().manual_seed(0))
+    return points, (points @ directions).argmax(dim=1)
+
+
+def network(activation: str) -> nn.Sequential:
+    """Many narrow layers, each followed by the activation."""
+    linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
+    for layer in linear:
+        nn.init.orthogonal_(layer.weight)
+    layers = [nn.Sequential(layer, ACTIVATIONS[activation]()) for layer in linear]
+    return nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
+
+
+distributed.init_process_group("gloo")
+rank, ranks = distributed.get_rank(), distributed.get_world_size()
+
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
+    torch.manual_seed(trial.seed)
+    (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
+    model = DistributedDataParallel(network(trial.params["activation"]))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
+    trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
+    trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer
+
+    state = trial.restore()
+    if state is not None:  # an interrupted run goes on
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+
+    for step in range(trial.next_step, trial.params["steps"]):
+        random = torch.Generator().manual_seed(step * ranks + rank)
+        rows = torch.randint(len(train_x), (BATCH // ranks,), generator=random)
+        loss = cross_entropy(model(train_x[rows]), train_y[rows])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+        values = {"loss/train": loss}
+        if (step + 1) % 50 == 0:
+            with torch.no_grad():
+                values["accuracy/test"] = (model.module(test_x).argmax(dim=1) == test_y).float().mean()
+        trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
+        if trial.should_save:
+            trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
+        if trial.should_stop:  # sweeper: on every rank, which agree on it
+            print(f"rank {rank} stops after step {step}")
+            break
+
+distributed.destroy_process_group()

@@ -1,0 +1,69 @@
+"""transformers.Trainer under sweeper: a deep, narrow BERT, which learns or dies by its learning rate.
+
+python experiments/hf_trainer.py                    one run, recorded below runs/
+sweeper run experiments/hf_trainer.yaml             the sweep
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForSequenceClassification, EvalPrediction, Trainer, TrainingArguments, set_seed
+
+import sweeper
+from sweeper.worker.integrations import HuggingFaceCallback
+
+TOKENS, LENGTH, CLASSES = 200, 16, 4
+
+
+def examples(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
+    """Texts of random tokens, of which the first half are of one of four topics, each a quarter of the vocabulary."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=random)
+    tokens = torch.randint(TOKENS, (count, LENGTH), generator=random)
+    topical = tokens // CLASSES * CLASSES + labels.unsqueeze(1)
+    tokens[:, 1 : LENGTH // 2] = topical[:, 1 : LENGTH // 2]
+    return [{"input_ids": text, "labels": label} for text, label in zip(tokens, labels, strict=True)]
+
+
+def model() -> BertForSequenceClassification:
+    """Twelve layers of 32 units, with random weights."""
+    config = BertConfig(
+        vocab_size=TOKENS, hidden_size=32, num_hidden_layers=12, num_attention_heads=2, intermediate_size=64
+    )
+    config.num_labels = CLASSES
+    return BertForSequenceClassification(config)
+
+
+def accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    """The part that is classified rightly, 0..1."""
+    classes = np.asarray(prediction.predictions).argmax(axis=-1)
+    return {"accuracy": float((classes == prediction.label_ids).mean())}
+
+
+with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: parameters come in, the record goes out
+    set_seed(trial.seed)
+    arguments = TrainingArguments(
+        output_dir=str(trial.dir / "trainer"),
+        save_total_limit=2,
+        max_steps=trial.params["steps"],
+        learning_rate=trial.params["lr"],
+        warmup_steps=20,
+        per_device_train_batch_size=16,
+        logging_steps=10,
+        eval_strategy="steps",
+        eval_steps=50,
+        save_strategy="no",  # the callback has checkpoints written when they are wanted
+        report_to="none",
+        disable_tqdm=True,
+    )
+    callback = HuggingFaceCallback(trial)  # sweeper: watches, reports what is logged, stops
+    trainer = Trainer(
+        model(),
+        arguments,
+        train_dataset=examples(1024, seed=1),
+        eval_dataset=examples(256, seed=2),
+        compute_metrics=accuracy,
+        callbacks=[callback],
+    )
+    trainer.train(resume_from_checkpoint=callback.resume())  # sweeper: an interrupted run goes on

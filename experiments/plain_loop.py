@@ -1,0 +1,66 @@
+"""A plain PyTorch loop under sweeper: a deep network that learns or not by its activation.
+
+python experiments/plain_loop.py                    one run, recorded below runs/
+sweeper run experiments/plain_loop.yaml             the sweep
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import sweeper
+
+DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
+
+
+def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points, and which of four fixed directions each is nearest to."""
+    points = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
+    directions = torch.randn(WIDTH, CLASSES, generator=torch.Generator().manual_seed(0))
+    return points, (points @ directions).argmax(dim=1)
+
+
+def network(activation: str) -> nn.Sequential:
+    """Many narrow layers, each followed by the activation."""
+    linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
+    for layer in linear:
+        nn.init.orthogonal_(layer.weight)
+    layers = [nn.Sequential(layer, ACTIVATIONS[activation]()) for layer in linear]
+    return nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
+
+
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
+    torch.manual_seed(trial.seed)
+    (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
+    model = network(trial.params["activation"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
+    trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
+    watch = trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer
+
+    state = trial.restore()
+    if state is not None:  # an interrupted run goes on
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+
+    for step in range(trial.next_step, trial.params["steps"]):
+        rows = torch.randint(len(train_x), (BATCH,), generator=torch.Generator().manual_seed(step))
+        loss = cross_entropy(model(train_x[rows]), train_y[rows])
+        loss.backward()
+        watch.look()  # only where gradients are clipped: look at them before
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        values = {"loss/train": loss}
+        if (step + 1) % 50 == 0:
+            with torch.no_grad():
+                values["accuracy/test"] = (model(test_x).argmax(dim=1) == test_y).float().mean()
+        trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
+        if trial.should_save:
+            trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
+        if trial.should_stop:  # sweeper: the rule `stalled` condemned this run, or the sweep is being interrupted
+            break
