@@ -236,7 +236,8 @@ def _why(options: argparse.Namespace) -> int:
         known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
         message = f"{options.run}: expected the number of a trial ({known}), got {options.number}"
         raise UsageError(message)
-    print(folded(receipt(read_trial(directory)), sys.stdout))
+    siblings = [read_trial(other) for other in _existing(options.run).trials() if other.number != options.number]
+    print(folded(receipt(read_trial(directory), siblings), sys.stdout))
     return OK
 
 

@@ -43,6 +43,7 @@ from sweeper.record.events import (
     StopRequested,
     Watching,
 )
+from sweeper.record.schedule import effective_lr
 
 RETRIES = 2
 
@@ -85,10 +86,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What the training script has done so far, as far as it is still valid."""
+    """What the training script has done so far, as far as it is still valid.
+
+    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`).
+    """
 
     total_steps: int | None = None
     peak_lr: float | None = None
+    uncorrected: tuple[float, ...] = ()
+    effective_lr: float = math.nan
     step: int = -1
     metrics: Mapping[str, Series] = field(default_factory=dict)
     observation: Observation | None = None
@@ -112,12 +118,13 @@ def advance(progress: Progress, event: Event) -> Progress:
         case Resumed():
             return replace(progress, step=max(progress.step, event.step))
         case Plan():
-            return replace(progress, total_steps=event.total_steps, peak_lr=event.peak_lr)
+            return replace(
+                progress, total_steps=event.total_steps, peak_lr=event.peak_lr, uncorrected=event.uncorrected
+            )
         case Watching():
             return replace(progress, watching=event)
         case Observation():
-            skipped = progress.skipped + event.skipped
-            return _at_step(replace(progress, observation=event, skipped=skipped), event.step)
+            return _at_step(_observed(progress, event), event.step)
         case Metrics():
             return _at_step(replace(progress, metrics=_with_values(progress.metrics, event)), event.step)
         case Checkpointed():
@@ -226,6 +233,14 @@ def _unasked_ends(control: Control, progress: Progress, exits: Mapping[int, Exit
         attempt > since and attempt not in control.stops and cause_of_end(control, progress, exits, attempt) in _RETRIED
         for attempt in control.launched
     )
+
+
+def _observed(progress: Progress, event: Observation) -> Progress:
+    rate = effective_lr(event.learning_rate, event.step, progress.uncorrected)
+    # Not max(): either may be NaN, and then the other is to stay.
+    highest = rate if math.isnan(progress.effective_lr) or rate > progress.effective_lr else progress.effective_lr
+    skipped = progress.skipped + event.skipped
+    return replace(progress, observation=event, skipped=skipped, effective_lr=highest)
 
 
 def _at_step(progress: Progress, step: int) -> Progress:

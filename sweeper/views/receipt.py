@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeper.record.fold import State, cause_of_end
 from sweeper.record.trial import Trial
+from sweeper.views.advice import advice
 from sweeper.views.markdown import split_evidence
 from sweeper.views.snapshot import steps_done
 from sweeper.views.wording import brief, counted, duration, number, plain
@@ -17,8 +18,12 @@ OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
 
 
-def receipt(trial: Trial) -> str:
-    """State, parameters, attempts, and why it ended as it did; plain text, safe for a terminal."""
+def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
+    """State, parameters, attempts, and why it ended as it did; plain text, safe for a terminal.
+
+    Args:
+        siblings: the other trials of the sweep, from which advice is drawn.
+    """
     facts = trial.facts
     lines = [
         f"trial {facts.number:04d}: {trial.state.value}",
@@ -30,6 +35,7 @@ def receipt(trial: Trial) -> str:
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
         *_spared(trial),
+        *_advice(trial, siblings),
     ]
     return "\n".join(lines) + "\n"
 
@@ -77,6 +83,11 @@ def _pruned(trial: Trial) -> list[str]:
     ]
     evidence = decision.get("evidence")
     return lines + (_evidence_lines(evidence) if isinstance(evidence, Mapping) else [])
+
+
+def _advice(trial: Trial, siblings: Sequence[Trial]) -> list[str]:
+    lines = advice(trial, [trial, *siblings])
+    return ["", "its siblings:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _spared(trial: Trial) -> list[str]:

@@ -1,0 +1,64 @@
+"""What a condemned trial's siblings say about it: pure functions from the trials of a sweep to sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sweeper.record.fold import State
+from sweeper.record.trial import Trial, spelled
+from sweeper.views.wording import number, plain
+
+FEWEST = 2
+"""On each side of a border, so that a sentence about it is worth reading."""
+
+
+def condemned(trial: Trial) -> bool:
+    """Whether a rule decided against the trial, whatever came of that."""
+    return trial.state is State.PRUNED or trial.control.spared is not None
+
+
+def advice(trial: Trial, trials: Sequence[Trial]) -> list[str]:
+    """Which parameters to change, by what the siblings did; nothing for a trial that no rule condemned.
+
+    Args:
+        trials: all trials of the sweep, the condemned one among them.
+    """
+    if not condemned(trial):
+        return []
+    judged = [other for other in trials if condemned(other) or other.state is State.COMPLETE]
+    return [*_border(judged), *_neighbours(trial, judged)]
+
+
+def _border(judged: Sequence[Trial]) -> list[str]:
+    """Where on the scale of effective learning rates stalls begin."""
+    rates = [(trial.progress.effective_lr, condemned(trial)) for trial in judged]
+    rates = sorted(rate for rate in rates if math.isfinite(rate[0]))
+    stalled = [rate for rate, is_condemned in rates if is_condemned]
+    learned = [rate for rate, is_condemned in rates if not is_condemned]
+    if not stalled or not learned:
+        return []
+    high = [rate for rate in stalled if rate > max(learned)]
+    low = [rate for rate in learned if rate < min(stalled)]
+    parts = []
+    if len(high) >= FEWEST:
+        parts.append(f"{len(high)} of {len(high)} trials at {number(min(high))} or more stalled")
+    if len(low) >= FEWEST:
+        parts.append(f"{len(low)} of {len(low)} at {number(max(low))} or less learned")
+    return ["by their highest effective lr, " + "; ".join(parts)] if parts else []
+
+
+def _neighbours(trial: Trial, judged: Sequence[Trial]) -> list[str]:
+    """The siblings that differ in one parameter alone, parameter by parameter."""
+    shown, lines = trial.facts.shown, []
+    for name in shown:
+        fates: dict[str, list[bool]] = {}
+        for other in judged:
+            differing = [key for key in shown if other.facts.shown.get(key) != shown[key]]
+            if differing == [name]:
+                fates.setdefault(spelled(other.facts.shown.get(name)), []).append(not condemned(other))
+        told = [f"{sum(learned)} of {len(learned)} learned with {value}" for value, learned in fates.items()]
+        if any(any(learned) for learned in fates.values()):
+            here = spelled(shown[name])
+            lines.append(plain(f"{name}={here} here; {', '.join(told)}, all else being equal"))
+    return lines
