@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | exec | status | why | tensorboard`."""
+"""The command line: `sweeper run | exec | status | why | revive | add | tensorboard`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import SweeperError, UsageError
-from sweeper.record.layout import SweepDir, new_name
+from sweeper.record.layout import SweepDir, TrialDir, new_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sweeper.orchestrator.opening import Run
     from sweeper.record.trial import Trial
     from sweeper.spec import EarlyStop
     from sweeper.spec.model import Figures
@@ -73,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("number", type=int, metavar="NUMBER")
     why.set_defaults(run_command=_why)
 
+    revive = commands.add_parser("revive", help="let a pruned trial go on from its checkpoint; no rule stops it again")
+    revive.add_argument("run", type=Path, metavar="RUN")
+    revive.add_argument("number", type=int, metavar="NUMBER")
+    revive.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
+    revive.set_defaults(run_command=_revive)
+
+    add = commands.add_parser("add", help="add a configuration to a sweep, whether or not it runs")
+    add.add_argument("run", type=Path, metavar="RUN")
+    add.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
+    add.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
+    add.set_defaults(run_command=_add)
+
     board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
     board.add_argument("run", type=Path, metavar="RUN")
     board.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
@@ -83,15 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cores, cuda_devices
-    from sweeper.executors.local import LocalExecutor, local_slots
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
-    from sweeper.orchestrator.run import Orchestrator
-    from sweeper.rules import rules_of
-    from sweeper.search import search_for
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS
-    from sweeper.views.live import show
 
     devices, own_cores = cuda_devices(os.environ), cores()
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
@@ -110,16 +118,25 @@ def _run(options: argparse.Namespace) -> int:
         provenance=lambda: provenance(folder=options.file.absolute().parent, devices=devices, cores=own_cores),
         say=_say,
     )
-    resources = spec.resources
-    slots = local_slots(
-        devices=devices, cores=own_cores, workers=options.workers, gpus=resources.gpus, cpus=resources.cpus
-    )
+    return _orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers)
+
+
+def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None) -> int:
+    """Run what is left of an opened run on this machine, and print the ranking."""
+    from sweeper.executors.local import LocalExecutor, local_slots
+    from sweeper.orchestrator.run import Orchestrator
+    from sweeper.rules import rules_of
+    from sweeper.search import search_for
+    from sweeper.views.live import show
+
+    resources = run.spec.resources
+    slots = local_slots(devices=devices, cores=own_cores, workers=workers, gpus=resources.gpus, cpus=resources.cpus)
     with show(sys.stdout) as view:
         orchestrator = Orchestrator(
             run,
             executor=LocalExecutor(slots),
-            search=search_for(spec),
-            rules=rules_of(spec.early_stop),
+            search=search_for(run.spec),
+            rules=rules_of(run.spec.early_stop),
             show=view,
         )
         outcome = orchestrator.run()
@@ -128,6 +145,42 @@ def _run(options: argparse.Namespace) -> int:
     if outcome == "interrupted":
         _say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
     return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
+
+
+def _revive(options: argparse.Namespace) -> int:
+    from sweeper.record.fold import State
+    from sweeper.record.trial import read_trial
+
+    run = _existing(options.run)
+    trial = read_trial(_trial(run, options.number))
+    if trial.state is not State.PRUNED:
+        message = f"{options.run}: expected the number of a pruned trial, got {options.number}, which is "
+        raise UsageError(message + trial.state.value)
+    return _command(run, {"do": "revive", "number": options.number}, workers=options.workers)
+
+
+def _add(options: argparse.Namespace) -> int:
+    from sweeper.record.layout import read_json
+    from sweeper.spec import SweepSpec, configuration
+
+    run = _existing(options.run)
+    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
+    params = configuration(spec, options.parameters)
+    return _command(run, {"do": "add", "params": params}, workers=options.workers)
+
+
+def _command(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -> int:
+    """Hand a command to the orchestrator of a run; where none is at work, become it."""
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.orchestrator.opening import reopen_run
+    from sweeper.record import inbox
+    from sweeper.record.lease import is_held
+
+    inbox.send(run, command)
+    if is_held(run.lease):
+        _say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
+        return OK
+    return _orchestrate(reopen_run(run), devices=cuda_devices(os.environ), own_cores=cores(), workers=workers)
 
 
 def _exec(options: argparse.Namespace) -> int:
@@ -188,13 +241,16 @@ def _exec(options: argparse.Namespace) -> int:
 
 
 def _rules_text(early_stop: EarlyStop | None) -> str:
+    from sweeper.spec import Mode, rule_name
+
     if early_stop is None or not early_stop.rules:
         return "no rule may stop it"
-    rules = early_stop.model_dump()["rules"]
-    texts = [
-        f"{name} ({', '.join(f'{k} {v}' for k, v in settings.items())})" for r in rules for name, settings in r.items()
-    ]
-    return f"stopped early if {' or '.join(texts)}; --early-stop none switches that off"
+    texts = []
+    for rule in early_stop.rules:
+        changed = ", ".join(f"{key} {value}" for key, value in rule.model_dump(exclude_defaults=True).items())
+        texts.append(f"{rule_name(rule)} ({changed})" if changed else rule_name(rule))
+    verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
+    return f"{verb} {' or '.join(texts)}; --early-stop none switches that off"
 
 
 def _exit_code(trial: Trial) -> int:
@@ -230,12 +286,7 @@ def _why(options: argparse.Namespace) -> int:
     from sweeper.views.receipt import receipt
     from sweeper.views.wording import folded
 
-    directory = _existing(options.run).trial(options.number)
-    if not directory.facts.exists():
-        numbers = [trial.number for trial in _existing(options.run).trials()]
-        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
-        message = f"{options.run}: expected the number of a trial ({known}), got {options.number}"
-        raise UsageError(message)
+    directory = _trial(_existing(options.run), options.number)
     siblings = [read_trial(other) for other in _existing(options.run).trials() if other.number != options.number]
     print(folded(receipt(read_trial(directory), siblings), sys.stdout))
     return OK
@@ -272,6 +323,15 @@ def _existing(path: Path) -> SweepDir:
         message = f"{path}: expected the directory of a run (it has a spec.json), as in runs/warmup"
         raise UsageError(message)
     return run
+
+
+def _trial(run: SweepDir, number: int) -> TrialDir:
+    directory = run.trial(number)
+    if not directory.facts.exists():
+        numbers = [trial.number for trial in run.trials()]
+        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
+        raise UsageError(f"{run.path}: expected the number of a trial ({known}), got {number}")
+    return directory
 
 
 def _print_ranking(run: SweepDir) -> None:

@@ -136,6 +136,7 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     assert "no longer reaches the first layers" in out
     assert {
         "number",
+        "spared",
         "params",
         "seed",
         "state",

@@ -66,6 +66,23 @@ def open_run(
     return Run(directory=directory, spec=spec, lease=lease, data=data)
 
 
+def reopen_run(directory: SweepDir) -> Run:
+    """Take an existing run as it is, without its sweep file.
+
+    Raises:
+        RunBusy: another orchestrator holds it.
+        RecordError: its resolved sweep cannot be read.
+    """
+    lease = _take(directory)
+    try:
+        kept = read_json(directory.spec)
+        spec = SweepSpec.from_json(_object(kept.get("spec")))
+    except BaseException:
+        lease.release()
+        raise
+    return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")))
+
+
 def _take(directory: SweepDir) -> Lease:
     try:
         (directory.path / "trials").mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sweeper.orchestrator.opening import Run, add_trials
@@ -51,6 +51,12 @@ class Proposals:
             made += add_trials(self.run, self._configurations[-1:])
         return made
 
+    def add(self, params: Mapping[str, object]) -> list[TrialDir]:
+        """The trials of a configuration that a person asks for; none where the sweep has it already."""
+        if all(params != configuration.params for configuration in self._configurations):
+            self._propose(params)
+        return add_trials(self.run, self._configurations)
+
     def tell(self, trials: Sequence[Trial]) -> None:
         """Put on the record how configurations ended whose trials have all ended."""
         for configuration in self._configurations:
@@ -71,9 +77,13 @@ class Proposals:
         if params is None:
             self._complete = True
             return False
+        self._propose(params)
+        return True
+
+    def _propose(self, params: Mapping[str, object]) -> None:
+        number = len(self._configurations)
         self._journal.append(Asked(time=time.time(), configuration=number, params=params), sync=True)
         self._configurations.append(Configuration(number=number, params=params))
-        return True
 
 
 def _as_told(configuration: Configuration, trials: Sequence[Trial]) -> Configuration:

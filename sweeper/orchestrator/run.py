@@ -19,6 +19,7 @@ from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
+from sweeper.record import inbox
 from sweeper.record.events import (
     Condemned,
     Event,
@@ -26,6 +27,7 @@ from sweeper.record.events import (
     Launched,
     Lost,
     RetryGranted,
+    Revived,
     StopRequested,
     SweepEnded,
     SweepStarted,
@@ -40,7 +42,7 @@ from sweeper.spec import Mode
 from sweeper.views.snapshot import SweepView
 
 LONGEST_SLEEP_S = 0.25
-OBSERVED = "observed"
+OBSERVED, REVIVED = "observed", "revived"
 """As what a condemned trial is let run on: see `Condemned`."""
 
 
@@ -105,6 +107,7 @@ class Orchestrator:
     def _tick(self) -> bool:
         """Everything that is to be done now; False when there is nothing left to wait for."""
         self._poll()
+        self._carry_out_commands()
         self._proposals.tell(self.trials)
         if not self._interrupts:
             self._follow(self._proposals.further(self.trials, len(self._slots)))
@@ -141,7 +144,9 @@ class Orchestrator:
         """Which of the condemned are let run on, and as what."""
         early_stop = self._run.spec.early_stop
         observing = early_stop is not None and early_stop.mode is Mode.OBSERVE
-        return dict.fromkeys(decisions, OBSERVED) if observing else {}
+        spared = dict.fromkeys(decisions, OBSERVED) if observing else {}
+        revived = {number for number in decisions if self._followers[number].trial.control.revived}
+        return spared | dict.fromkeys(revived, REVIVED)
 
     def _lives(self, trial: Trial) -> bool:
         """Whether the attempt lives; one that ended since it was read is read again before anybody calls it lost."""
@@ -184,6 +189,27 @@ class Orchestrator:
     def _stop(self, number: int, attempt: AttemptDir) -> None:
         self._executor.stop(attempt)
         self._stop_since[number] = time.monotonic()
+
+    def _carry_out_commands(self) -> None:
+        """What was asked for from other terminals; see `record.inbox`."""
+        for path, command in inbox.received(self._run.directory):
+            match command:
+                case {"do": "revive", "number": int(number)} if number in self._followers:
+                    self._revive(number)
+                case {"do": "add", "params": dict(params)}:
+                    self._follow(self._proposals.add(params))
+                case _:
+                    self._say(f"a command that is none was passed over: {path.name}")
+            path.unlink(missing_ok=True)
+
+    def _revive(self, number: int) -> None:
+        follower = self._followers[number]
+        if follower.trial.state is not State.PRUNED:
+            self._say(f"{number:04d} is not pruned, but {follower.trial.state.value}: there is nothing to revive")
+            return
+        self._record(follower.trial, Revived(attempt=follower.trial.control.attempt))
+        follower.poll()
+        self._say(f"{number:04d} is revived: it goes on from its checkpoint, and no rule stops it")
 
     # ---- the record, the person, the signals ----------------------------------------------------------------------
 

@@ -182,6 +182,13 @@ class RetryGranted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revived(Event):
+    """A person wants the pruned trial to go on, after `attempt`; from now on no rule stops it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepStarted(Event):
     """An orchestrator took the run (to log.jsonl)."""
 

@@ -9,7 +9,7 @@ The table that `state_of` walks, first row that holds:
     no attempt was launched                             WAITING
     the last attempt has neither exit nor loss          RUNNING  (its lease says whether that is still true)
     its script finished                                 COMPLETE
-    a decision asked it to stop                         PRUNED
+    a decision asked it to stop                         PRUNED, or WAITING where a person revived it
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, unasked by SIGTERM   COMPLETE (a plain command that reports nothing)
     it was killed, lost or stopped by a stranger        WAITING, until RETRIES such ends are behind it; then FAIL
@@ -39,6 +39,7 @@ from sweeper.record.events import (
     Plan,
     Resumed,
     RetryGranted,
+    Revived,
     Started,
     StopRequested,
     Watching,
@@ -154,6 +155,7 @@ class Control:
     killed: Mapping[int, KillSent] = field(default_factory=dict)
     lost: Mapping[int, Lost] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
+    revived: Mapping[int, Revived] = field(default_factory=dict)
 
     @property
     def attempt(self) -> int:
@@ -188,6 +190,8 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
                 control = replace(control, lost={event.attempt: event, **control.lost})
             case RetryGranted():
                 control = replace(control, retries={event.attempt: event, **control.retries})
+            case Revived():
+                control = replace(control, revived={event.attempt: event, **control.revived})
     return control
 
 
@@ -203,7 +207,9 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) ->
     if progress.outcome == "completed":
         return State.COMPLETE
     if stop is not None:
-        return State.PRUNED if stop.cause == "pruned" else State.WAITING
+        return (
+            State.WAITING if attempt in control.revived else State.PRUNED if stop.cause == "pruned" else State.WAITING
+        )
     if ended is not None and ended.code == 0 and not progress.outcome:
         return State.COMPLETE
     if attempt in control.retries:

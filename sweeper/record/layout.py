@@ -126,6 +126,11 @@ class SweepDir:
         return self.path / "search.jsonl"
 
     @property
+    def inbox(self) -> Path:
+        """Commands to the orchestrator."""
+        return self.path / "inbox"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard runs, a projection of the record."""
         return self.path / "tensorboard"

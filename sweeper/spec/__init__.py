@@ -1,5 +1,6 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
+from sweeper.spec.addition import configuration
 from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.load import load
 from sweeper.spec.model import (
@@ -26,6 +27,7 @@ from sweeper.spec.rules import (
     UpdateRatio,
     VanishingGradient,
     ZeroGradient,
+    rule_name,
 )
 from sweeper.spec.single import as_file, single
 
@@ -59,6 +61,8 @@ __all__ = [
     "ZeroGradient",
     "as_file",
     "compare",
+    "configuration",
     "load",
+    "rule_name",
     "single",
 ]

@@ -142,6 +142,11 @@ RULES: Mapping[str, type[RuleSettings]] = {
 _NAMES = {kind: name for name, kind in RULES.items()}
 
 
+def rule_name(rule: RuleSettings) -> str:
+    """The name that a sweep file gives the rule."""
+    return _NAMES[type(rule)]
+
+
 def _named(rule: object) -> object:
     """The rule, if it is ``{stalled: {...}}``: a mapping with one key that is the name of a rule."""
     if isinstance(rule, RuleSettings):
@@ -157,7 +162,7 @@ def _named(rule: object) -> object:
 
 def _name_of(rule: object) -> str | None:
     if isinstance(rule, RuleSettings):
-        return _NAMES[type(rule)]
+        return rule_name(rule)
     return str(next(iter(rule))) if isinstance(rule, Mapping) and rule else None
 
 
@@ -170,7 +175,7 @@ def _settings(rule: object) -> object:
 
 
 def _wrapped(rule: RuleSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    return {_NAMES[type(rule)]: inner(rule)}
+    return {rule_name(rule): inner(rule)}
 
 
 if TYPE_CHECKING:
