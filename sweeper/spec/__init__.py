@@ -27,7 +27,7 @@ from sweeper.spec.rules import (
     VanishingGradient,
     ZeroGradient,
 )
-from sweeper.spec.single import as_file, single
+from sweeper.spec.single import as_file, as_rules, rules_of_file, single
 
 __all__ = [
     "AllOf",
@@ -58,7 +58,9 @@ __all__ = [
     "VanishingGradient",
     "ZeroGradient",
     "as_file",
+    "as_rules",
     "compare",
     "load",
+    "rules_of_file",
     "single",
 ]
