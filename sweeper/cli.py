@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | exec | status | why | revive | add | tensorboard`."""
+"""The command line: `sweeper run | exec | status | why | revive | add | calibrate | tensorboard`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import SweeperError, UsageError
+from sweeper.record.events import Event, Metrics
 from sweeper.record.layout import SweepDir, TrialDir, new_name
 
 if TYPE_CHECKING:
@@ -85,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
     add.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
     add.set_defaults(run_command=_add)
+
+    calibrate = commands.add_parser("calibrate", help="the thresholds that recorded learners allow a rule")
+    calibrate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="recorded with no rule, or only observed")
+    calibrate.add_argument("--alpha", type=_part, default=0.05, help="the part of learners it may condemn (0.05)")
+    calibrate.add_argument("--rules", metavar="FILE", help="with the rules to calibrate (the rule stalled)")
+    calibrate.set_defaults(run_command=_calibrate)
 
     board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
     board.add_argument("run", type=Path, metavar="RUN")
@@ -292,6 +300,67 @@ def _why(options: argparse.Namespace) -> int:
     return OK
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from sweeper.rules.conformal import PROMISE, Family, calibrate
+    from sweeper.spec import EarlyStop, as_rules, rules_of_file
+    from sweeper.views.wording import folded
+
+    given = (EarlyStop() if options.rules is None else rules_of_file(options.rules)).rules
+    learners, stalls = _learners_and_stalls(options.runs)
+    found = [calibrate(rule, learners, stalls, options.alpha) if Family(rule).thresholds else None for rule in given]
+    calibrated = [one for one in found if one is not None]
+    if not calibrated:
+        expected = "expected a rule with a threshold from below: stalled, vanishing_gradient or update_ratio"
+        raise UsageError(f"{options.rules}: {expected}, got none")
+    for one in calibrated:
+        print(folded(f"\n{one.text()}", sys.stdout))
+    print(folded(f"\n{PROMISE.format(alpha=options.alpha)}", sys.stdout))
+    if len(given) > 1:
+        also = f"This is so for each of the {len(calibrated)} calibrated rules by itself, and for no other rule."
+        print(folded(also, sys.stdout))
+    rules = [rule if one is None else one.rule for rule, one in zip(given, found, strict=True)]
+    print(f"\n{as_rules(rules)}", end="")
+    return OK
+
+
+def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], list[Sequence[Event]]]:
+    """The histories of the trials that ended by themselves, judged among those of their run; says what is left out."""
+    from sweeper.record.fold import State
+    from sweeper.record.trial import TrialReader
+    from sweeper.rules.outcome import are_learners
+
+    learners: list[Sequence[Event]] = []
+    stalls: list[Sequence[Event]] = []
+    left_out: Counter[str] = Counter()
+    for run in {path.resolve(): _existing(path) for path in runs}.values():
+        histories, evaluations, maximize = [], [], False
+        for directory in run.trials():
+            reader = TrialReader.open(directory)
+            history, facts = [entry.event for entry in reader.poll()], reader.trial.facts
+            values = [e.values[facts.metric] for e in history if isinstance(e, Metrics) and facts.metric in e.values]
+            if reader.trial.state is not State.COMPLETE:
+                left_out[reader.trial.state.value] += 1
+            elif not values:
+                left_out[f"without {facts.metric}"] += 1
+            else:
+                histories.append(history)
+                evaluations.append(values)
+                maximize = facts.maximize
+        if len(histories) == 1:
+            left_out["without siblings"] += 1
+            continue
+        for history, learned in zip(histories, are_learners(evaluations, maximize=maximize), strict=True):
+            (learners if learned else stalls).append(history)
+    but = f" (left out: {', '.join(f'{count} {why}' for why, count in left_out.items())})" if left_out else ""
+    _say(f"{len(learners)} learners and {len(stalls)} stalls, of trials that ended by themselves{but}")
+    if left_out[State.PRUNED.value]:
+        _say(
+            "Whether those that were pruned would have learned is not known: the learners that are left are those that "
+            "a rule spared, and say less of it. Calibrate on runs with early_stop.mode: observe, or without rules."
+        )
+    return learners, stalls
+
+
 def _tensorboard(options: argparse.Namespace) -> int:
     from sweeper.record.lease import is_held
     from sweeper.views.process import project
@@ -358,6 +427,14 @@ def _say(line: str) -> None:
 def _say_profile(name: str | None, description: str) -> None:
     if name is not None:
         _say(f"profile {name}: {description}" if description else f"profile {name}")
+
+
+def _part(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        message = f"expected a part between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _positive(text: str) -> int:

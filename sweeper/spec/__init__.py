@@ -29,7 +29,7 @@ from sweeper.spec.rules import (
     ZeroGradient,
     rule_name,
 )
-from sweeper.spec.single import as_file, single
+from sweeper.spec.single import as_file, as_rules, rules_of_file, single
 
 __all__ = [
     "AllOf",
@@ -60,9 +60,11 @@ __all__ = [
     "VanishingGradient",
     "ZeroGradient",
     "as_file",
+    "as_rules",
     "compare",
     "configuration",
     "load",
     "rule_name",
+    "rules_of_file",
     "single",
 ]

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import yaml
+from pydantic import TypeAdapter
 
 from sweeper.errors import Mistake, SpecError
 from sweeper.spec.load import mistakes_of, ordered, text_of
 from sweeper.spec.model import EarlyStop, Method, SweepSpec
 from sweeper.spec.node import Complaint, Node, grafted, located, plain
+from sweeper.spec.rules import Rule, RuleSettings
 from sweeper.spec.scalars import form
 from sweeper.spec.wording import printable, shown, suggested
 from sweeper.spec.yaml_text import Source, parsed
@@ -47,11 +49,29 @@ def single(command: Sequence[str], *, name: str, metric: str, goal: str, early_s
     return SweepSpec.model_validate(plain(root))
 
 
+def rules_of_file(path: str) -> EarlyStop:
+    """The rules of a file, as `single` reads them; ``none`` is no rule.
+
+    Raises:
+        SpecError: the rules have mistakes; all of them are in it.
+        UsageError: the file cannot be read.
+    """
+    # A sweep around them, so that they are read, checked and complained of in the one way there is.
+    spec = single(["true"], name="rules", metric="loss", goal="minimize", early_stop=path)
+    return spec.early_stop or EarlyStop(rules=())
+
+
 def as_file(spec: SweepSpec) -> str:
     """A sweep made by `single`, as the file that `load` reads it from."""
     resolved = spec.to_json()
     keys = ("name", "method", "metric", "command", "early_stop")
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
+
+
+def as_rules(rules: Sequence[RuleSettings]) -> str:
+    """Rules as the lines of a sweep file, with what differs from the defaults."""
+    dumped = TypeAdapter(tuple[Rule, ...]).dump_python(tuple(rules), mode="json", exclude_defaults=True)
+    return _yaml({"early_stop": {"rules": list(dumped)}})
 
 
 def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
