@@ -116,7 +116,7 @@ def test_a_threshold_above_the_score_condemns_and_the_score_does_not(
 def test_the_score_of_a_factor_is_where_the_verdict_turns(reach: list[float], ratio: list[float], kind: str) -> None:
     settings = {
         "stalled": spec.Stalled(window=3, grace_steps=20),
-        "no gain": spec.Stalled(gain=None, window=3, grace_steps=20),
+        "no gain": spec.Stalled(loss="none", window=3, grace_steps=20),
         "of_start": spec.UpdateRatio(of_start=0.1, window=3, grace_steps=20),
         "both": spec.VanishingGradient(of_start=0.1, window=1, grace_steps=20),
         "all": spec.AllOf(of=(spec.VanishingGradient(window=3), spec.UpdateRatio(of_start=0.1, window=1)), patience=2),
