@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | exec | status | why | tensorboard`."""
+"""The command line: `sweeper run | exec | status | why | backtest | tensorboard`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("run", type=Path, metavar="RUN")
     why.add_argument("number", type=int, metavar="NUMBER")
     why.set_defaults(run_command=_why)
+
+    test = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
+    test.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directories of runs, or of TensorBoard logs")
+    test.add_argument("--rules", metavar="FILE", help="its rules, or none (every built-in rule with its defaults)")
+    test.add_argument("--metric", metavar="NAME", help="the objective (the run's own)")
+    test.add_argument("--goal", choices=["minimize", "maximize"], help="(that of the run's own metric)")
+    test.add_argument("--start", type=float, metavar="VALUE", help="the objective before training (from the record)")
+    test.add_argument("--each", action="store_true", help="each run, before all of them together")
+    test.add_argument("--trials", action="store_true", help="each trial, and where it would have been stopped")
+    test.add_argument("--json", action="store_true", help="for programs")
+    test.set_defaults(run_command=_backtest)
 
     board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
     board.add_argument("run", type=Path, metavar="RUN")
@@ -240,6 +251,25 @@ def _why(options: argparse.Namespace) -> int:
     return OK
 
 
+def _backtest(options: argparse.Namespace) -> int:
+    from sweeper.backtest import arms, backtest, read_recording, to_json
+    from sweeper.backtest.table import WIDTH, report_table
+    from sweeper.spec import rules_of_file
+
+    rules = None if options.rules is None else rules_of_file(options.rules)
+    recordings = [
+        read_recording(run, metric=options.metric, goal=options.goal, start=options.start) for run in options.runs
+    ]
+    report = backtest(recordings, arms(rules))
+    if options.json:
+        print(json.dumps(to_json(report), indent=1))
+    else:
+        # As wide as the table needs, also where the output goes into a file, for which rich takes 80 columns.
+        console = _console() if sys.stdout.isatty() else _console(width=WIDTH)
+        console.print(report_table(report, each=options.each, trials=options.trials))
+    return OK
+
+
 def _tensorboard(options: argparse.Namespace) -> int:
     from sweeper.record.lease import is_held
     from sweeper.views.process import project
@@ -284,10 +314,10 @@ def _print_ranking(run: SweepDir) -> None:
         print(ranking_text(sweep))
 
 
-def _console() -> Console:
+def _console(width: int | None = None) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=width)
 
 
 def _say(line: str) -> None:

@@ -171,10 +171,10 @@ def one_epoch(histories: Sequence[History], *, maximize: bool, eta: int = ETA) -
     """The baseline of Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?".
 
     Every trial of the sweep is trained to its first evaluation; of all n, the best ceil(n / eta) by that one value are
-    trained to their end, the others stopped there. The paper keeps a fixed number, the top K; here it is a share, so that
-    sweeps of different sizes can be compared. It waits for all trials, so a live sweep has to pause each at its first
-    evaluation: of the replays, this is the one whose verdicts see what was told later. Equals by number; a
-    value that is not finite is the worst. Trials without an evaluation go on.
+    trained to their end, the others stopped there. The paper keeps a fixed number, the top K; here it is a share, so
+    that sweeps of different sizes can be compared. It waits for all trials, so a live sweep has to pause each at its
+    first evaluation: of the replays, this is the one whose verdicts see what was told later. Of equals, the lower
+    numbers are kept; a value that is not finite is the worst; trials without an evaluation go on.
     """
     firsts = [(history.evaluations[0], history) for history in histories if history.evaluations]
     sign = -1 if maximize else 1

@@ -27,7 +27,7 @@ from sweeper.spec.rules import (
     VanishingGradient,
     ZeroGradient,
 )
-from sweeper.spec.single import as_file, single
+from sweeper.spec.single import as_file, rules_of_file, single
 
 __all__ = [
     "AllOf",
@@ -60,5 +60,6 @@ __all__ = [
     "as_file",
     "compare",
     "load",
+    "rules_of_file",
     "single",
 ]

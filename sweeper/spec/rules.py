@@ -136,7 +136,7 @@ RULES: Mapping[str, type[RuleSettings]] = {
 }
 """The rules by the names that a sweep file gives them."""
 
-_NAMES = {kind: name for name, kind in RULES.items()}
+NAMES: Mapping[type[RuleSettings], str] = {kind: name for name, kind in RULES.items()}
 
 
 def _named(rule: object) -> object:
@@ -154,7 +154,7 @@ def _named(rule: object) -> object:
 
 def _name_of(rule: object) -> str | None:
     if isinstance(rule, RuleSettings):
-        return _NAMES[type(rule)]
+        return NAMES[type(rule)]
     return str(next(iter(rule))) if isinstance(rule, Mapping) and rule else None
 
 
@@ -167,7 +167,7 @@ def _settings(rule: object) -> object:
 
 
 def _wrapped(rule: RuleSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    return {_NAMES[type(rule)]: inner(rule)}
+    return {NAMES[type(rule)]: inner(rule)}
 
 
 if TYPE_CHECKING:

@@ -47,6 +47,18 @@ def single(command: Sequence[str], *, name: str, metric: str, goal: str, early_s
     return SweepSpec.model_validate(plain(root))
 
 
+def rules_of_file(path: str) -> EarlyStop:
+    """The rules of a file, as `single` reads them; ``none`` is no rule.
+
+    Raises:
+        SpecError: the rules have mistakes; all of them are in it.
+        UsageError: the file cannot be read.
+    """
+    # A sweep around them, so that they are read, checked and complained of in the one way there is.
+    spec = single(["true"], name="rules", metric="loss", goal="minimize", early_stop=path)
+    return spec.early_stop or EarlyStop(rules=())
+
+
 def as_file(spec: SweepSpec) -> str:
     """A sweep made by `single`, as the file that `load` reads it from."""
     resolved = spec.to_json()
