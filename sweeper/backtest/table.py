@@ -64,11 +64,11 @@ def _of_run(recording: Recording) -> list[str]:
     lines = [f"{plain(recording.name)}: {ended}, {outcomes}"]
     if math.isfinite(border):
         lines.append(
-            f"  {plain(recording.metric)} ({goal} is best): a learner ends with {side} {number(border)}, half "
-            f"of the best gain over {number(recording.start)}, the start"
+            f"  {plain(recording.metric)}, {goal} is best: a learner ends with {side} {number(border)}, half of the "
+            f"best gain over {number(recording.start)}"
         )
     else:
-        lines.append(f"  {plain(recording.metric)} ({goal} is best): nobody gained anything over the start")
+        lines.append(f"  {plain(recording.metric)}, {goal} is best: nobody gained anything over the start")
     if recording.left_out:
         listed = ", ".join(f"{count} {plain(why)}" for why, count in recording.left_out.items())
         lines.append(f"  left out, since what they would have become is not known: {listed}")
@@ -114,13 +114,16 @@ def _afterwords(runs: Sequence[Judged], tallies: Mapping[str, Tally]) -> list[Te
     single = len(runs) == 1
     lines = []
     for name, tally in tallies.items():
-        killed = [f"{number:04d}" if single else f"{plain(run)}/{number:04d}" for run, number in tally.learners_killed]
+        killed: dict[str, list[str]] = {}
+        for run, trial in tally.learners_killed:
+            killed.setdefault(run, []).append(f"{trial:04d}")
         if killed:
-            lines.append(f"learners killed by {plain(name)}: {' '.join(killed)}")
+            listed = [("" if single else f"{plain(run)} ") + " ".join(trials) for run, trials in killed.items()]
+            lines.append(f"learners killed by {plain(name)}: {', '.join(listed)}")
     reasons: dict[tuple[str, str], list[str]] = {}
-    for run in runs:
-        for name, reason in run.reasons.items():
-            reasons.setdefault((name, reason), []).append(plain(run.recording.name))
+    for judged in runs:
+        for name, reason in judged.reasons.items():
+            reasons.setdefault((name, reason), []).append(plain(judged.recording.name))
     for (name, reason), where in reasons.items():
         on = "" if single else f" on {', '.join(where)}"
         lines.append(f"{plain(name)}{on}: {plain(reason)}")
@@ -128,7 +131,7 @@ def _afterwords(runs: Sequence[Judged], tallies: Mapping[str, Tally]) -> list[Te
 
 
 def _trial_table(run: Judged) -> Table:
-    """A row a trial, the seeds of a configuration together: what became of it, and where each would have stopped it."""
+    """A row a trial, the seeds of a configuration together: its outcome, and where those who stop any stop it."""
     recording = run.recording
     cases = sorted(recording.cases, key=lambda case: (_first_with(recording, case), case.number))
     columns = [
@@ -141,8 +144,9 @@ def _trial_table(run: Judged) -> Table:
         ),
         Column(head="onset", cells=["-" if recording.is_learner(c) else str(recording.onset(c)) for c in cases]),
     ]
-    replayed = {name: found for name, found in run.verdicts.items() if not isinstance(found, str)}
-    for index, (name, found) in enumerate(replayed.items()):
+    replayed = [(name, found) for name, found in run.verdicts.items() if not isinstance(found, str)]
+    stopping = [(name, found) for name, found in replayed if any(step is not None for step in found.values())]
+    for index, (name, found) in enumerate(stopping):
         cells = ["-" if found[case.number] is None else str(found[case.number]) for case in cases]
         columns.append(Column(head=plain(name), cells=cells, give=3 + index if index else 0))
     return table_of(fitted(columns, WIDTH), [""] * len(cases))
