@@ -66,7 +66,7 @@ def events_of(
     return [*events, Finished(time=begin + STEPS, outcome="completed")]
 
 
-def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool = False) -> TrialDir:
+def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool = False, at: str = "best") -> TrialDir:
     trial = SweepDir(run).trial(number)
     attempt = trial.attempt(1)
     attempt.path.mkdir(parents=True)
@@ -77,7 +77,7 @@ def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool
         "params": {"lr": 1e-3},
         "shown": {"lr": 10.0**-number},
     }
-    write_json(trial.facts, {**facts, "command": [], "metric": ACCURACY, "maximize": True})
+    write_json(trial.facts, {**facts, "command": [], "metric": ACCURACY, "maximize": True, "at": at})
     begin = events[0].time
     control: list[Event] = [Launched(time=begin, attempt=1, slot="cpu 0")]
     if pruned:
@@ -210,6 +210,14 @@ def test_the_regret_is_what_the_best_survivor_lacks() -> None:
     assert tallied(recording, {0: None, 1: 10, 2: 10}).regret == 0
     last = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3], at_best=False)
     assert tallied(last, {0: 10, 1: None, 2: None}).regret == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("at", "regret"), [("best", 0.1), ("last", 0.2)])
+def test_a_trial_is_worth_what_its_sweep_says(tmp_path: Path, at: str, regret: float) -> None:
+    run = write_run(tmp_path / "run", [])
+    for number, accuracy in enumerate(([0.3, 0.3, 0.3, 0.3, 0.9], [0.3, 0.3, 0.8, 0.7, 0.7])):
+        write_trial(run, number, events_of(accuracy), at=at)
+    assert tallied(recording_of(run), {0: 10, 1: None}).regret == pytest.approx(regret)
 
 
 def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
@@ -369,6 +377,11 @@ def test_rules_of_a_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["backtest", str(run), "--rules", str(tmp_path / "rules.yaml"), "--json"]) == 0
     names = [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]]
     assert names == ["stalled window=9", *pruners.names()]
+
+
+def test_no_rule_leaves_the_pruners(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", str(run), "--rules", "none", "--json"]) == 0
+    assert [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]] == pruners.names()
 
 
 def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
