@@ -12,7 +12,6 @@ from sweeper.backtest.case import OBSERVED, Case, Recording
 from sweeper.rules import Rule, first_decision, rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
-from sweeper.spec.rules import NAMES
 
 Verdicts = Mapping[int, int | None]
 """Trial number to the step at which it would have been stopped; None where it runs to its end."""
@@ -50,7 +49,7 @@ class RuleArm:
     def name(self) -> str:
         """The rule's name, and what differs from its defaults."""
         given = self.settings.model_dump(exclude_defaults=True)
-        return NAMES[type(self.settings)] + "".join(f" {name}={value}" for name, value in given.items())
+        return spec.rule_name(self.settings) + "".join(f" {name}={value}" for name, value in given.items())
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
         """As `Arm.verdicts`; the decision is the one that the rule makes live."""

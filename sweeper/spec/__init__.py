@@ -26,6 +26,7 @@ from sweeper.spec.rules import (
     UpdateRatio,
     VanishingGradient,
     ZeroGradient,
+    rule_name,
 )
 from sweeper.spec.single import as_file, rules_of_file, single
 
@@ -60,6 +61,7 @@ __all__ = [
     "as_file",
     "compare",
     "load",
+    "rule_name",
     "rules_of_file",
     "single",
 ]

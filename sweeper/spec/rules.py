@@ -136,7 +136,12 @@ RULES: Mapping[str, type[RuleSettings]] = {
 }
 """The rules by the names that a sweep file gives them."""
 
-NAMES: Mapping[type[RuleSettings], str] = {kind: name for name, kind in RULES.items()}
+_NAMES = {kind: name for name, kind in RULES.items()}
+
+
+def rule_name(rule: RuleSettings) -> str:
+    """The name that a sweep file gives the rule."""
+    return _NAMES[type(rule)]
 
 
 def _named(rule: object) -> object:
@@ -154,7 +159,7 @@ def _named(rule: object) -> object:
 
 def _name_of(rule: object) -> str | None:
     if isinstance(rule, RuleSettings):
-        return NAMES[type(rule)]
+        return rule_name(rule)
     return str(next(iter(rule))) if isinstance(rule, Mapping) and rule else None
 
 
@@ -167,7 +172,7 @@ def _settings(rule: object) -> object:
 
 
 def _wrapped(rule: RuleSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    return {NAMES[type(rule)]: inner(rule)}
+    return {rule_name(rule): inner(rule)}
 
 
 if TYPE_CHECKING:
