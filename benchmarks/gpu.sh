@@ -33,7 +33,7 @@ part watch 150 "$python" benchmarks/watch.py --save "watch-$gpu"
 part report 60 "$python" benchmarks/report.py --save "report-$gpu"
 part arms 240 "$python" -m sweeper.cli run experiments/warmup.yaml --profile gpu --runs "$work/runs" --workers 2 \
     'parameters.lr.values=[1e-4]' early_stop.rules=[]
-part verdicts 20 "$python" benchmarks/verdicts.py "$work/runs/warmup" --trials
+part backtest 30 "$python" -m sweeper.cli backtest "$work/runs/warmup" --trials
 if [ "$results" != benchmarks/results ]; then
     cp "benchmarks/results/watch-$gpu.md" "benchmarks/results/report-$gpu.md" "$results/" || true
 fi
@@ -48,7 +48,7 @@ fi
     echo "| part | ended | took |"
     echo "|---|---|---|"
     sed 's/|/ | /g; s/^/| /; s/$/ |/' "$work/parts"
-    for name in tests watch report verdicts; do
+    for name in tests watch report backtest; do
         printf '\n## %s\n\n```\n%s\n```\n' "$name" "$(tail -40 "$work/$name.log")"
     done
 } | tee "$results/gpu-$gpu.md"

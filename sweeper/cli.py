@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | exec | status | why | revive | add | calibrate | tensorboard`."""
+"""The command line: `sweeper run | exec | status | why | revive | add | backtest | calibrate | tensorboard`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import SweeperError, UsageError
-from sweeper.record.events import Event, Metrics
 from sweeper.record.layout import SweepDir, TrialDir, new_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sweeper.orchestrator.opening import Run
+    from sweeper.record.events import Event
     from sweeper.record.trial import Trial
     from sweeper.spec import EarlyStop
     from sweeper.spec.model import Figures
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 OK, FAILED, USAGE, PRUNED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -76,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("number", type=int, metavar="NUMBER")
     why.set_defaults(run_command=_why)
 
+    board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
+    board.add_argument("run", type=Path, metavar="RUN")
+    board.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
+    board.add_argument("--port", type=int, default=6006, help="port (6006; 0 takes a free one)")
+    board.set_defaults(run_command=_tensorboard)
+    _add_commands_to_a_run(commands)
+    _add_commands_on_verdicts(commands)
+    return parser
+
+
+def _add_commands_to_a_run(commands: Commands) -> None:
     revive = commands.add_parser("revive", help="let a pruned trial go on from its checkpoint; no rule stops it again")
     revive.add_argument("run", type=Path, metavar="RUN")
     revive.add_argument("number", type=int, metavar="NUMBER")
@@ -88,18 +101,24 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
     add.set_defaults(run_command=_add)
 
+
+def _add_commands_on_verdicts(commands: Commands) -> None:
     calibrate = commands.add_parser("calibrate", help="the thresholds that recorded learners allow a rule")
     calibrate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="recorded with no rule, or only observed")
     calibrate.add_argument("--alpha", type=_part, default=0.05, help="the part of learners it may condemn (0.05)")
     calibrate.add_argument("--rules", metavar="FILE", help="with the rules to calibrate (the rule stalled)")
     calibrate.set_defaults(run_command=_calibrate)
 
-    board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
-    board.add_argument("run", type=Path, metavar="RUN")
-    board.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    board.add_argument("--port", type=int, default=6006, help="port (6006; 0 takes a free one)")
-    board.set_defaults(run_command=_tensorboard)
-    return parser
+    test = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
+    test.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directories of runs, or of TensorBoard logs")
+    test.add_argument("--rules", metavar="FILE", help="its rules, or none (every built-in rule with its defaults)")
+    test.add_argument("--metric", metavar="NAME", help="the objective (the run's own)")
+    test.add_argument("--goal", choices=["minimize", "maximize"], help="(that of the run's own metric)")
+    test.add_argument("--start", type=float, metavar="VALUE", help="the objective before training (from the record)")
+    test.add_argument("--each", action="store_true", help="each run, before all of them together")
+    test.add_argument("--trials", action="store_true", help="each trial, and where it would have been stopped")
+    test.add_argument("--json", action="store_true", help="for programs")
+    test.set_defaults(run_command=_backtest)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -325,32 +344,16 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], list[Sequence[Event]]]:
     """The histories of the trials that ended by themselves, judged among those of their run; says what is left out."""
+    from sweeper.backtest import read_recording
     from sweeper.record.fold import State
-    from sweeper.record.trial import TrialReader
-    from sweeper.rules.outcome import are_learners
 
-    learners: list[Sequence[Event]] = []
-    stalls: list[Sequence[Event]] = []
-    left_out: Counter[str] = Counter()
-    for run in {path.resolve(): _existing(path) for path in runs}.values():
-        histories, evaluations, maximize = [], [], False
-        for directory in run.trials():
-            reader = TrialReader.open(directory)
-            history, facts = [entry.event for entry in reader.poll()], reader.trial.facts
-            values = [e.values[facts.metric] for e in history if isinstance(e, Metrics) and facts.metric in e.values]
-            if reader.trial.state is not State.COMPLETE:
-                left_out[reader.trial.state.value] += 1
-            elif not values:
-                left_out[f"without {facts.metric}"] += 1
-            else:
-                histories.append(history)
-                evaluations.append(values)
-                maximize = facts.maximize
-        if len(histories) == 1:
-            left_out["without siblings"] += 1
-            continue
-        for history, learned in zip(histories, are_learners(evaluations, maximize=maximize), strict=True):
-            (learners if learned else stalls).append(history)
+    recordings = [
+        read_recording(run, metric=None, goal=None) for run in {path.resolve(): path for path in runs}.values()
+    ]
+    judged = [(recording.is_learner(case), case.events) for recording in recordings for case in recording.cases]
+    learners = [events for learned, events in judged if learned]
+    stalls = [events for learned, events in judged if not learned]
+    left_out = sum((Counter(recording.left_out) for recording in recordings), Counter[str]())
     but = f" (left out: {', '.join(f'{count} {why}' for why, count in left_out.items())})" if left_out else ""
     _say(f"{len(learners)} learners and {len(stalls)} stalls, of trials that ended by themselves{but}")
     if left_out[State.PRUNED.value]:
@@ -359,6 +362,25 @@ def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], l
             "a rule spared, and say less of it. Calibrate on runs with early_stop.mode: observe, or without rules."
         )
     return learners, stalls
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    from sweeper.backtest import arms, backtest, read_recording, to_json
+    from sweeper.backtest.table import WIDTH, report_table
+    from sweeper.spec import rules_of_file
+
+    rules = None if options.rules is None else rules_of_file(options.rules)
+    recordings = [
+        read_recording(run, metric=options.metric, goal=options.goal, start=options.start) for run in options.runs
+    ]
+    report = backtest(recordings, arms(rules))
+    if options.json:
+        print(json.dumps(to_json(report), indent=1))
+    else:
+        # As wide as the table needs, also where the output goes into a file, for which rich takes 80 columns.
+        console = _console() if sys.stdout.isatty() else _console(width=WIDTH)
+        console.print(report_table(report, each=options.each, trials=options.trials))
+    return OK
 
 
 def _tensorboard(options: argparse.Namespace) -> int:
@@ -414,10 +436,10 @@ def _print_ranking(run: SweepDir) -> None:
         print(ranking_text(sweep))
 
 
-def _console() -> Console:
+def _console(width: int | None = None) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=width)
 
 
 def _say(line: str) -> None:

@@ -16,9 +16,22 @@ API = PACKAGE
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
-        {"orchestrator", "search", "executors", "rules", "views", "spec", "record", "trainers", "errors", API}
+        {
+            "orchestrator",
+            "backtest",
+            "search",
+            "executors",
+            "rules",
+            "views",
+            "spec",
+            "record",
+            "trainers",
+            "errors",
+            API,
+        }
     ),
     "orchestrator": frozenset({"search", "executors", "rules", "views", "spec", "record", "trainers", "errors"}),
+    "backtest": frozenset({"search", "rules", "views", "spec", "record", "errors"}),
     "search": frozenset({"spec", "record", "errors"}),
     "executors": frozenset({"spec", "record", "errors"}),
     "rules": frozenset({"spec", "record", "errors"}),

@@ -21,7 +21,7 @@ from sweeper.rules.decision import Decision, Rule, first_decision
 from sweeper.rules.rule import ConditionRule
 from sweeper.spec import EarlyStop
 
-__all__ = ["ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
+__all__ = ["AUTOMATIC", "NO_LOSS", "ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
 
 AUTOMATIC, NO_LOSS = "auto", "none"
 

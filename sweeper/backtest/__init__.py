@@ -1,0 +1,10 @@
+"""Rules and pruners over recorded runs: what they would have stopped, what that would have saved, and what it cost."""
+
+from __future__ import annotations
+
+from sweeper.backtest.case import Case, Recording
+from sweeper.backtest.reading import read_recording
+from sweeper.backtest.replay import arms
+from sweeper.backtest.report import Report, backtest, to_json
+
+__all__ = ["Case", "Recording", "Report", "arms", "backtest", "read_recording", "to_json"]

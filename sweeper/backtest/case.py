@@ -1,0 +1,156 @@
+"""What became of recorded trials, by hindsight: who learned, who stalled, and since when. Pure.
+
+A *learner* ends with at least half of its best sibling's gain over the start, a *stall* with less; siblings are the
+trials of the same run, the trial itself among them. Where nobody gained anything all are stalls.
+
+The *start* is what the metric is worth to a model that has learned nothing. A record says that nowhere: by the first
+evaluation some trials have learned already. So it is the median of the worst quarter of the first evaluations: of the
+trials that had learned least by then. Of up to four trials that is the worst one; a single value that exploded, or fell
+below chance by chance, does not move it where there are nine and more. In a classification it comes out as the share of
+the largest class wherever a quarter of the trials still guesses at its first evaluation. `--start` gives it where it is
+known.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sweeper.record.events import Event, Metrics, Observation
+from sweeper.search.pruners import Evaluation
+
+LOSS = "loss/train"
+SMOOTHED = 5
+AT_CHANCE = 10
+SCATTERS = 3.0
+"""A loss is taken as the median of so many reports, chance from so many at the start, a gain as so many scatters."""
+OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero")
+"""What rules read of an observation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One recorded trial that ended by itself.
+
+    `evaluations` are those of the objective, at least one; `steps` counts all optimizer steps, `seconds` the wall time
+    of all attempts; `ended` is seconds since the epoch.
+    """
+
+    number: int
+    label: str
+    seed: int | None = None
+    events: Sequence[Event]
+    evaluations: Sequence[Evaluation]
+    steps: int
+    seconds: float
+    ended: float
+
+    @property
+    def last(self) -> float:
+        """The last value of the objective."""
+        return self.evaluations[-1].value
+
+    @cached_property
+    def metrics(self) -> frozenset[str]:
+        """The names of all metrics that it reported."""
+        return frozenset(name for event in self.events if isinstance(event, Metrics) for name in event.values)
+
+    @cached_property
+    def observed(self) -> frozenset[str]:
+        """Those of `OBSERVED` that were ever measured."""
+        looks = [event for event in self.events if isinstance(event, Observation)]
+        return frozenset(name for name in OBSERVED if any(not math.isnan(getattr(look, name)) for look in looks))
+
+    @cached_property
+    def looks(self) -> list[int]:
+        """The steps at which the watch looked; where there was none, those at which anything was reported."""
+        looks = [event.step for event in self.events if isinstance(event, Observation)]
+        return sorted(looks or {event.step for event in self.events if isinstance(event, Metrics)})
+
+    def looks_between(self, first: int, last: int) -> int:
+        """How many looks come after step `first` and no later than `last`; negative where `last` is the earlier one."""
+        return bisect.bisect_right(self.looks, last) - bisect.bisect_right(self.looks, first)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The trials of one run, to be judged among each other.
+
+    `at_best` says whether a trial is worth its best evaluation or its last; `left_out` counts trials by the reason why
+    they are no cases; `given_start` is the start where a person knows it.
+    """
+
+    name: str
+    metric: str
+    maximize: bool
+    at_best: bool = True
+    cases: Sequence[Case]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    given_start: float | None = None
+
+    @cached_property
+    def start(self) -> float:
+        """The objective before anything is learned: see the head of this module. NaN where no first value is finite."""
+        if self.given_start is not None:
+            return self.given_start
+        firsts = [case.evaluations[0].value for case in self.cases]
+        worst = sorted((value for value in firsts if math.isfinite(value)), reverse=not self.maximize)
+        return statistics.median(worst[: math.ceil(len(worst) / 4)]) if worst else math.nan
+
+    def gain(self, case: Case) -> float:
+        """How much better than the start a case ends; -inf where its last value is not finite."""
+        gain = case.last - self.start if self.maximize else self.start - case.last
+        return gain if math.isfinite(gain) else -math.inf
+
+    @cached_property
+    def half(self) -> float:
+        """Half of the best gain; infinite where there was none."""
+        best = max((self.gain(case) for case in self.cases), default=0.0)
+        return best / 2 if best > 0 else math.inf
+
+    def is_learner(self, case: Case) -> bool:
+        """Whether a case is a learner; else it is a stall."""
+        return self.gain(case) >= self.half
+
+    def worth(self, case: Case) -> float:
+        """The value that a sweep ranks a case by, signed so that more is better; -inf where there is none."""
+        sign = 1 if self.maximize else -1
+        values = [evaluation.value for evaluation in case.evaluations]
+        finite = [sign * value for value in (values if self.at_best else values[-1:]) if math.isfinite(value)]
+        return max(finite, default=-math.inf)
+
+    @cached_property
+    def loss(self) -> str:
+        """The training loss: `loss/train`, or the first metric that calls itself a loss; empty where none does."""
+        names = sorted({name for case in self.cases for name in case.metrics})
+        return LOSS if LOSS in names else next((name for name in names if "loss" in name.lower()), "")
+
+    def onset(self, case: Case) -> int:
+        """Since which step a stall had stalled: the last at which it still gained, 0 where it never did.
+
+        By hindsight and independent of any rule: the last step at which the training loss, as the median of five
+        reports, improved by more than three times the scatter of the first ten. Where no loss was reported, the
+        objective stands for it. Also 0 where there are fewer reports than that.
+        """
+        name = self.loss or self.metric
+        sign = -1 if name == self.metric and self.maximize else 1
+        reports = [(e.step, sign * e.values[name]) for e in case.events if isinstance(e, Metrics) and name in e.values]
+        return _onset([(step, value) for step, value in reports if math.isfinite(value)])
+
+
+def _onset(reports: Sequence[tuple[int, float]]) -> int:
+    # The first report is of the untrained model on one batch: no part of the scatter.
+    at_chance = [value for _, value in reports[1 : 1 + AT_CHANCE]]
+    if len(at_chance) < AT_CHANCE:
+        return 0
+    scatter = statistics.pstdev(at_chance)
+    best, onset = statistics.median(at_chance), 0
+    for end in range(SMOOTHED + 1, len(reports) + 1):
+        value = statistics.median(value for _, value in reports[end - SMOOTHED : end])
+        if value < best - SCATTERS * scatter:
+            best, onset = value, reports[end - 1][0]
+    return onset

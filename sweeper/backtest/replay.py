@@ -1,0 +1,136 @@
+"""Who is replayed: the rules, and beside them the pruners; each says at which step it would have stopped a case."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sweeper import spec
+from sweeper.backtest.case import OBSERVED, Case, Recording
+from sweeper.rules import AUTOMATIC, NO_LOSS, Rule, first_decision, rule_of
+from sweeper.search import pruners
+from sweeper.search.pruners import History
+
+Verdicts = Mapping[int, int | None]
+"""Trial number to the step at which it would have been stopped; None where it runs to its end."""
+
+DEFAULTS: Sequence[type[spec.RuleSettings]] = (
+    spec.Stalled,
+    spec.VanishingGradient,
+    spec.ExplodingGradient,
+    spec.ZeroGradient,
+    spec.NonFinite,
+    spec.Plateau,
+)
+"""The rules that say something with their defaults alone: `update_ratio`, `all` and `any` have to be told what."""
+
+
+class Arm(Protocol):
+    """What is compared: a rule, or a pruner."""
+
+    @property
+    def name(self) -> str:
+        """As the table shows it."""
+
+    def verdicts(self, recording: Recording) -> Verdicts | str:
+        """What it says of every case; or one sentence why it cannot be replayed on this record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleArm:
+    """A rule with its settings; one of the defaults takes the run's own training loss for `loss/train`."""
+
+    settings: spec.RuleSettings
+    is_default: bool = False
+
+    @property
+    def name(self) -> str:
+        """The rule's name, and what differs from its defaults."""
+        given = self.settings.model_dump(exclude_defaults=True)
+        return spec.rule_name(self.settings) + "".join(f" {name}={value}" for name, value in given.items())
+
+    def verdicts(self, recording: Recording) -> Verdicts | str:
+        """As `Arm.verdicts`; the decision is the one that the rule makes live."""
+        settings = _with_loss(self.settings, recording.loss) if self.is_default else self.settings
+        lacking = _lacking(settings, recording)
+        if lacking:
+            return lacking
+        rule = rule_of(settings)
+        return {case.number: _verdict(rule, case) for case in recording.cases}
+
+
+def _verdict(rule: Rule, case: Case) -> int | None:
+    """The step of the rule's decision; one at the last step stops nothing, so it is none."""
+    decision = first_decision(rule, case.events)
+    return decision.step if decision is not None and decision.step < case.steps - 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunerArm:
+    """A pruner by its name; the model of its replay is that of `search.pruners.verdicts`."""
+
+    name: str
+
+    def verdicts(self, recording: Recording) -> Verdicts | str:
+        """As `Arm.verdicts`."""
+        histories = [
+            History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended)
+            for c in recording.cases
+        ]
+        return pruners.verdicts(self.name, histories, maximize=recording.maximize)
+
+
+def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
+    """The rules of a file, or else the built-in ones with their defaults; then all pruners."""
+    rules: list[Arm] = (
+        [RuleArm(settings=kind(), is_default=True) for kind in DEFAULTS]
+        if early_stop is None
+        else [RuleArm(settings=settings) for settings in early_stop.rules]
+    )
+    return [*rules, *(PrunerArm(name=name) for name in pruners.names())]
+
+
+def _with_loss(settings: spec.RuleSettings, loss: str) -> spec.RuleSettings:
+    key = {spec.NonFinite: "metric", spec.Plateau: "metric"}.get(type(settings))
+    return settings.model_copy(update={key: loss}) if key and loss else settings
+
+
+def _lacking(settings: spec.RuleSettings, recording: Recording) -> str:
+    """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
+    observed = frozenset().union(*(case.observed for case in recording.cases))
+    recorded = observed.union(*(case.metrics for case in recording.cases))
+    missing = [alternatives for alternatives in _needs(settings) if not alternatives & recorded]
+    if not missing:
+        return ""
+    if not observed and any(alternatives & set(OBSERVED) for alternatives in missing):
+        return "needs gradients: none recorded"
+    listed = " and ".join(" or ".join(sorted(alternatives)) for alternatives in missing)
+    return f"needs {listed}: not recorded"
+
+
+def _needs(settings: spec.RuleSettings) -> list[frozenset[str]]:
+    """What a rule reads, of `OBSERVED` and of metrics: of each set at least one."""
+    match settings:
+        case spec.Stalled():
+            ratio = set() if settings.ratio_of_start is None else {"update_ratio"}
+            named = [] if settings.loss in (AUTOMATIC, NO_LOSS) else [frozenset({settings.loss})]
+            return [frozenset({"reach"} | ratio), *named]
+        case spec.VanishingGradient():
+            return [frozenset({"reach"})]
+        case spec.UpdateRatio():
+            return [frozenset({"update_ratio"})]
+        case spec.ExplodingGradient():
+            return [frozenset({"gradient_norm"})]
+        case spec.ZeroGradient():
+            return [frozenset({"gradient_zero"})]
+        case spec.NonFinite():
+            return [frozenset({settings.metric, "gradient_norm"})]
+        case spec.Plateau():
+            return [frozenset({settings.metric})]
+        case spec.AllOf():
+            return [alternatives for one in settings.of for alternatives in _needs(one)]
+        case spec.AnyOf():
+            return [frozenset().union(*choice) for choice in itertools.product(*map(_needs, settings.of))]
+    raise TypeError(settings)

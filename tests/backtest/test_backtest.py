@@ -1,0 +1,406 @@
+"""Backtests over made-up records whose outcome is known, over a real record class by class, and over foreign logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper import spec
+from sweeper.backtest import Case, Recording, arms, backtest, read_recording
+from sweeper.backtest.replay import PrunerArm, RuleArm
+from sweeper.backtest.report import Tally, tallied
+from sweeper.cli import main
+from sweeper.orchestrator.follower import Follower
+from sweeper.record.events import (
+    Event,
+    Exit,
+    Finished,
+    Launched,
+    Metrics,
+    Observation,
+    Plan,
+    Started,
+    StopRequested,
+    encode,
+)
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.rules import rule_of
+from sweeper.search import pruners
+from sweeper.search.pruners import Evaluation, History
+
+ALIVE, GONE = 0.5, 1e-4
+STEPS, EVERY, EPOCH = 640, 10, 128
+BEGIN = 1_700_000_000.0
+ACCURACY = "accuracy/test"
+
+
+def rising(end: float, start: float = 0.3) -> list[float]:
+    """An accuracy at each of five epochs, from `start` at the first."""
+    return [start + (end - start) * epoch / 4 for epoch in range(5)]
+
+
+def events_of(
+    accuracy: Sequence[float], *, begin: float = BEGIN, gone_from: int = STEPS, learns: bool = True
+) -> list[Event]:
+    """A look and a loss at every tenth step, an evaluation at the end of every epoch; a step takes a second."""
+    events: list[Event] = [Started(time=begin, pid=1, host="here"), Plan(time=begin, total_steps=STEPS, peak_lr=1e-3)]
+    for step in range(STEPS):
+        time, values = begin + step + 1, {}
+        if step % EVERY == 0:
+            reach = ALIVE if step < gone_from else GONE
+            look = Observation(
+                time=time, step=step, row=step // EVERY, reach=reach, update_ratio=1e-3, learning_rate=1e-3
+            )
+            events.append(look)
+            values["loss/train"] = 1.38 - (step / STEPS if learns and step > 100 else 0.0)
+        if step % EPOCH == EPOCH - 1:
+            values[ACCURACY] = accuracy[step // EPOCH]
+        if values:
+            events.append(Metrics(time=time, step=step, values=values))
+    return [*events, Finished(time=begin + STEPS, outcome="completed")]
+
+
+def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool = False, at: str = "best") -> TrialDir:
+    trial = SweepDir(run).trial(number)
+    attempt = trial.attempt(1)
+    attempt.path.mkdir(parents=True)
+    facts = {
+        "number": number,
+        "configuration": number,
+        "seed": 0,
+        "params": {"lr": 1e-3},
+        "shown": {"lr": 10.0**-number},
+    }
+    write_json(trial.facts, {**facts, "command": [], "metric": ACCURACY, "maximize": True, "at": at})
+    begin = events[0].time
+    control: list[Event] = [Launched(time=begin, attempt=1, slot="cpu 0")]
+    if pruned:
+        control.append(StopRequested(time=begin, attempt=1, cause="pruned", decision={"rule": "stalled"}))
+        events = [event for event in events if not isinstance(event, Finished)]
+    append(trial.control, control)
+    append(attempt.events, events)
+    ended = Exit(time=begin + STEPS, attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
+    attempt.exit.write_bytes(encode(ended))
+    return trial
+
+
+def append(path: Path, events: Sequence[Event]) -> None:
+    with JournalWriter(path) as journal:
+        for event in events:
+            journal.append(event)
+
+
+def write_run(path: Path, trials: Sequence[Sequence[Event]]) -> Path:
+    path.mkdir(parents=True)
+    write_json(path / "spec.json", {"name": path.name})
+    for number, events in enumerate(trials):
+        write_trial(path, number, events)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Two learners, a stall whose gradient is gone, one whose gradient lives, and two trials that say nothing."""
+    run = write_run(
+        tmp_path / "known",
+        [
+            events_of(rising(0.9)),
+            events_of(rising(0.7), begin=BEGIN + 1),
+            events_of([0.3] * 5, begin=BEGIN + 2, gone_from=80, learns=False),
+            events_of([0.3, 0.3, 0.3, 0.3, 0.35], begin=BEGIN + 3, learns=False),
+        ],
+    )
+    write_trial(run, 4, events_of(rising(0.8)), pruned=True)
+    write_trial(run, 5, [event for event in events_of(rising(0.8)) if not _evaluates(event)])
+    return run
+
+
+def _evaluates(event: Event) -> bool:
+    return isinstance(event, Metrics) and ACCURACY in event.values
+
+
+def recording_of(run: Path, **options: Any) -> Recording:
+    return read_recording(run, **{"metric": None, "goal": None, **options})
+
+
+def tally_of(recording: Recording, settings: spec.RuleSettings) -> Tally:
+    found = RuleArm(settings=settings).verdicts(recording)
+    assert not isinstance(found, str)
+    return tallied(recording, found)
+
+
+# ---- outcomes --------------------------------------------------------------------------------------------------------
+
+
+def test_learners_and_stalls_and_who_is_left_out(run: Path) -> None:
+    recording = recording_of(run)
+    assert [case.number for case in recording.cases] == [0, 1, 2, 3]
+    assert recording.left_out == {"PRUNED": 1, f"without {ACCURACY}": 1}
+    assert recording.start == pytest.approx(0.3)
+    assert [recording.is_learner(case) for case in recording.cases] == [True, True, False, False]
+
+
+def plain_case(number: int, *values: float) -> Case:
+    evaluations = [Evaluation(float(i), 10 * i, value) for i, value in enumerate(values)]
+    return Case(number=number, label="", events=(), evaluations=evaluations, steps=100, seconds=1.0, ended=99.0)
+
+
+def of_values(*trials: Sequence[float], maximize: bool = True, **options: Any) -> Recording:
+    cases = [plain_case(number, *values) for number, values in enumerate(trials)]
+    return Recording(name="made", metric="m", maximize=maximize, cases=cases, **options)
+
+
+@pytest.mark.parametrize(
+    ("recording", "start", "learners"),
+    [
+        (of_values([0.25, 1.0], [0.5, 0.625], [0.5, 0.62]), 0.25, [True, True, False]),
+        (of_values([2.0, 0.0], [1.0, 1.0], [1.5, 1.1], maximize=False), 2.0, [True, True, False]),
+        # Twelve trials: one that exploded does not move the start.
+        (of_values(*[[2.0, 0.2]] * 11, [1e9, 2.0], maximize=False), 2.0, [True] * 11 + [False]),
+        (of_values([0.3, 0.3], [0.3, 0.2]), 0.3, [False, False]),  # nobody gained anything
+        (of_values([0.3, 0.9], [0.3, math.nan]), 0.3, [True, False]),
+        (of_values([math.nan, 0.9], [0.3, 0.5]), 0.3, [True, False]),
+        (of_values([0.8, 0.9], [0.8, 0.82], given_start=0.1), 0.1, [True, True]),
+        (of_values([0.8, 0.9], [0.8, 0.82]), 0.8, [True, False]),
+    ],
+)
+def test_a_learner_ends_with_half_of_the_best_gain(recording: Recording, start: float, learners: list[bool]) -> None:
+    assert recording.start == start
+    assert [recording.is_learner(case) for case in recording.cases] == learners
+
+
+def test_the_onset_is_the_last_gain_of_the_loss(run: Path) -> None:
+    recording = recording_of(run)
+    assert [recording.onset(case) for case in recording.cases] == [630, 630, 0, 0]
+    losses = [1.38] * 20 + [1.2] * 44  # one gain, at look 20: the median of five sees it two looks later
+    late = [Metrics(step=10 * i, values={"loss/train": loss, "m": 0.3}) for i, loss in enumerate(losses)]
+    case = Case(number=0, label="", events=late, evaluations=[Evaluation(0, 0, 0.3)], steps=640, seconds=1, ended=1)
+    assert Recording(name="made", metric="m", maximize=True, cases=[case]).onset(case) == 220
+
+
+# ---- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_counts_of_a_rule_whose_verdicts_are_known(run: Path) -> None:
+    tally = tally_of(recording_of(run), spec.Stalled())
+    # Trial 2 is stopped at step 100: the third look of five that is gone. 539 of its 640 steps are saved.
+    assert (tally.steps, tally.steps_saved) == (4 * 640, 539)
+    assert (tally.seconds, tally.seconds_saved) == pytest.approx((4 * 640, 539))
+    assert (tally.caught, tally.stalls, tally.killed, tally.learners) == (1, 2, 0, 2)
+    assert tally.delay == (10, 100)
+    assert tally.after_onset == 539 / (639 + 639)
+    assert tally.regret == 0
+
+
+def test_who_kills_everybody_loses_everything(run: Path) -> None:
+    tally = tally_of(recording_of(run), spec.VanishingGradient(below=0.9))
+    assert (tally.caught, tally.learners_killed) == (2, (("known", 0), ("known", 1)))
+    assert tally.regret == math.inf
+
+
+def test_the_regret_is_what_the_best_survivor_lacks() -> None:
+    recording = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3])
+    assert tallied(recording, {0: 10, 1: None, 2: None}).regret == pytest.approx(0.2)
+    assert tallied(recording, {0: None, 1: 10, 2: 10}).regret == 0
+    last = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3], at_best=False)
+    assert tallied(last, {0: 10, 1: None, 2: None}).regret == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("at", "regret"), [("best", 0.1), ("last", 0.2)])
+def test_a_trial_is_worth_what_its_sweep_says(tmp_path: Path, at: str, regret: float) -> None:
+    run = write_run(tmp_path / "run", [])
+    for number, accuracy in enumerate(([0.3, 0.3, 0.3, 0.3, 0.9], [0.3, 0.3, 0.8, 0.7, 0.7])):
+        write_trial(run, number, events_of(accuracy), at=at)
+    assert tallied(recording_of(run), {0: 10, 1: None}).regret == pytest.approx(regret)
+
+
+def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
+    dead = events_of([0.3] * 5, gone_from=610, learns=False)
+    recording = recording_of(write_run(tmp_path / "late", [dead, events_of(rising(0.9))]))
+    found = RuleArm(settings=spec.VanishingGradient()).verdicts(recording)
+    assert found == {0: 630, 1: None}
+    cut = [event for event in dead if not isinstance(event, Observation | Metrics) or event.step <= 630]
+    recording = recording_of(write_run(tmp_path / "cut", [cut, events_of(rising(0.9))]), goal="maximize")
+    assert RuleArm(settings=spec.VanishingGradient()).verdicts(recording) == {0: None, 1: None}
+
+
+def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> None:
+    middling = events_of(rising(0.5))
+    strong = write_run(tmp_path / "strong", [middling, events_of(rising(0.9))])
+    weak = write_run(tmp_path / "weak", [middling, events_of(rising(0.4))])
+    report = backtest([recording_of(strong), recording_of(weak)], arms(spec.EarlyStop()))
+    assert [run.tallies["stalled"].learners for run in report.runs] == [1, 2]
+    pooled = report.pooled["stalled"]
+    assert (pooled.stalls, pooled.learners, pooled.steps) == (1, 3, 4 * 640)
+    assert len(pooled.regrets) == 2
+
+
+# ---- live and replayed -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [spec.Stalled(), spec.VanishingGradient(below=0.9), spec.Plateau(), spec.NonFinite(), spec.UpdateRatio(high=1e-4)],
+)
+def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: spec.RuleSettings) -> None:
+    histories = [events_of(rising(0.9)), events_of([0.3] * 5, gone_from=80, learns=False)]
+    recording = recording_of(write_run(tmp_path / "recorded", histories))
+    replayed = RuleArm(settings=settings).verdicts(recording)
+    for number, events in enumerate(histories):
+        live = write_trial(tmp_path / "live", number, events[:1])
+        follower = Follower.of(live, [rule_of(settings)])
+        with JournalWriter(live.attempt(1).events) as journal:
+            for event in events[1:]:
+                journal.append(event)
+                follower.poll()
+        assert not isinstance(replayed, str)
+        assert (follower.decision.step if follower.decision else None) == replayed[number]
+
+
+def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
+    recording = recording_of(run)
+    found = PrunerArm(name="asha").verdicts(recording)
+    told = [
+        History(
+            number=i,
+            evaluations=[Evaluation(BEGIN + i + 128 * (e + 1), 128 * (e + 1) - 1, v) for e, v in enumerate(values)],
+            last_step=639,
+            ended=BEGIN + i + 640,
+        )
+        for i, values in enumerate([rising(0.9), rising(0.7), [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.35]])
+    ]
+    assert found == pruners.verdicts("asha", told, maximize=True)
+
+
+# ---- what a record does not have -------------------------------------------------------------------------------------
+
+
+def test_a_rule_says_what_it_lacks(run: Path) -> None:
+    recording = recording_of(run)
+    found = {arm.name: arm.verdicts(recording) for arm in arms(None)}
+    assert found["zero_gradient"] == "needs gradient_zero: not recorded"
+    assert found["exploding_gradient"] == "needs gradient_norm: not recorded"
+    assert not isinstance(found["stalled"], str)
+    lacking = RuleArm(settings=spec.AllOf(of=(spec.Plateau(metric="loss/x"), spec.VanishingGradient())))
+    assert lacking.verdicts(recording) == "needs loss/x: not recorded"
+    either = RuleArm(settings=spec.AnyOf(of=(spec.Plateau(metric="loss/x"), spec.VanishingGradient())))
+    assert not isinstance(either.verdicts(recording), str)
+
+
+# ---- logs of TensorBoard ---------------------------------------------------------------------------------------------
+
+
+def write_logs(folder: Path, runs: Mapping[str, Sequence[float]]) -> Path:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for index, (name, values) in enumerate(runs.items()):
+        writer = SummaryWriter(str(folder / name))
+        events = events_of(values, begin=BEGIN + index, learns=values[-1] > 0.4)
+        for event in (event for event in events if isinstance(event, Metrics)):
+            for tag, value in event.values.items():
+                foreign = {"loss/train": "train_loss", ACCURACY: "val_acc"}[tag]
+                writer.add_scalar(foreign, value, event.step, walltime=event.time)
+        writer.add_text("notes", "not a scalar", 0)
+        writer.close()
+    return folder
+
+
+LOGS = {"a": rising(0.9), "b/c": rising(0.7), "d": [0.3] * 5}
+
+
+def test_foreign_logs_are_judged_as_far_as_their_scalars_go(tmp_path: Path) -> None:
+    logs = read_recording(write_logs(tmp_path / "logs", LOGS), metric="val_acc", goal="maximize")
+    own = recording_of(
+        write_run(
+            tmp_path / "own",
+            [events_of(values, begin=BEGIN + i, learns=values[-1] > 0.4) for i, values in enumerate(LOGS.values())],
+        )
+    )
+    assert [case.label for case in logs.cases] == list(LOGS)
+    assert [logs.is_learner(case) for case in logs.cases] == [True, True, False]
+    assert logs.loss == "train_loss"
+    for name in ("plateau", "non_finite", *pruners.names()):
+        (arm,) = (arm for arm in arms(None) if arm.name == name)
+        assert arm.verdicts(logs) == arm.verdicts(own), name
+    plateau = next(arm for arm in arms(None) if arm.name == "plateau").verdicts(logs)
+    assert not isinstance(plateau, str)
+    assert plateau[2] is not None
+    assert next(arm.verdicts(logs) for arm in arms(spec.EarlyStop())) == "needs gradients: none recorded"
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_fits_100_columns(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_run(tmp_path / "other", [events_of(rising(0.9)), events_of([0.3] * 5)])
+    assert main(["backtest", str(run), str(other), "--each", "--trials"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "known: 4 trials that ended by themselves, 2 learners and 2 stalls" in out
+    assert "1 PRUNED" in out
+    assert "2 runs together" in out
+    assert "1/3 [1-91%]" in out  # of `stalled`: exact, by hand from the binomial distribution
+    assert "zero_gradient on known, other: needs gradient_zero: not recorded" in out
+
+
+def test_the_same_for_programs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", str(run), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    stalled = report["pooled"][0]
+    assert (stalled["rule"], stalled["steps_saved"], stalled["stalls_caught"]) == ("stalled", 539, 1)
+    assert stalled["stalls_caught_interval"] == pytest.approx([0.012579, 0.987421], abs=1e-6)
+    (only,) = report["runs"]
+    assert only["trials"][2] | {"stopped_at": None} == {
+        "number": 2,
+        "label": "lr=0.01",
+        "seed": 0,
+        "last": 0.3,
+        "outcome": "stall",
+        "onset": 0,
+        "steps": 640,
+        "seconds": 640.0,
+        "stopped_at": None,
+    }
+    assert only["trials"][2]["stopped_at"]["stalled"] == 100
+    assert only["not_replayed"]["zero_gradient"] == "needs gradient_zero: not recorded"
+
+
+@pytest.mark.parametrize("text", ["rules: [{stalled: {window: 9}}]", "early_stop: {rules: [{stalled: {window: 9}}]}"])
+def test_rules_of_a_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "rules.yaml").write_text(text)
+    assert main(["backtest", str(run), "--rules", str(tmp_path / "rules.yaml"), "--json"]) == 0
+    names = [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]]
+    assert names == ["stalled window=9", *pruners.names()]
+
+
+def test_no_rule_leaves_the_pruners(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", str(run), "--rules", "none", "--json"]) == 0
+    assert [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]] == pruners.names()
+
+
+def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = write_run(tmp_path / "alone", [events_of(rising(0.9))])
+    logs = write_logs(tmp_path / "logs", LOGS)
+    (tmp_path / "wrong.yaml").write_text("rules: [{stalled: {belw: 1}}]")
+    cases = [
+        ([str(tmp_path / "nowhere")], "expected the directory of a run"),
+        ([str(alone)], "expected at least 2 trials that ended by themselves, to be judged by each other, got 1"),
+        ([str(run), "--metric", "loss/train"], "expected --goal with the metric loss/train"),
+        ([str(run), "--metric", "x", "--goal", "minimize"], "recorded are accuracy/test, loss/train"),
+        ([str(logs)], "expected --metric NAME and --goal maximize or minimize; recorded are train_loss, val_acc"),
+        ([str(logs), "--metric", "x", "--goal", "minimize"], "got x; recorded are train_loss, val_acc"),
+        ([str(run), "--rules", str(tmp_path / "wrong.yaml")], "wrong.yaml:1"),
+        ([str(run), "--rules", str(tmp_path / "none.yaml")], "none.yaml"),
+    ]
+    for arguments, expected in cases:
+        assert main(["backtest", *arguments]) == 2
+        said = capsys.readouterr()
+        assert expected in said.err, said.err
+        assert said.out == ""
+        assert "Traceback" not in said.err

@@ -1,0 +1,137 @@
+"""Pruners over recorded trials: as Optuna would have judged them live, and the baseline of one epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import optuna
+import pytest
+
+from sweeper.search import pruners
+from sweeper.search.pruners import ETA, PRUNERS, Evaluation, History
+
+EPOCHS = 9
+
+
+def history(number: int, values: Sequence[float], *, begin: float = 0.0, pace: float = 1.0) -> History:
+    """Evaluations at steps 9, 19, ...; the first `pace` seconds after `begin`, the trial ends with the last."""
+    evaluations = [Evaluation(begin + pace * (i + 1), 10 * (i + 1) - 1, value) for i, value in enumerate(values)]
+    return History(
+        number=number, evaluations=evaluations, last_step=10 * len(values) - 1, ended=begin + pace * len(values)
+    )
+
+
+def curve(level: float) -> list[float]:
+    return [level * (1 - 0.6**epoch) for epoch in range(1, EPOCHS + 1)]
+
+
+ONE_AFTER_ANOTHER = [
+    history(i, curve(level), begin=100.0 * i) for i, level in enumerate([0.5, 0.9, 0.3, 0.8, 0.1, 0.7, 0.2, 0.6, 0.95])
+]
+
+
+def by_optuna(name: str, levels: Sequence[Sequence[float]]) -> dict[int, int | None]:
+    """What Optuna itself stops, in its own loop: one trial after another, evaluations from 1."""
+    found: dict[int, int | None] = {}
+
+    def objective(trial: optuna.Trial) -> float:
+        values = levels[trial.number]
+        found[trial.number] = None
+        for epoch, value in enumerate(values, 1):
+            trial.report(value, epoch)
+            if trial.should_prune() and epoch < len(values):
+                found[trial.number] = 10 * epoch - 1
+                raise optuna.TrialPruned
+        return values[-1]
+
+    study = optuna.create_study(study_name=pruners.STUDY, direction="maximize", pruner=PRUNERS[name](EPOCHS))
+    study.optimize(objective, n_trials=len(levels))
+    return found
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_a_replay_stops_what_optuna_itself_stops(name: str) -> None:
+    levels = [[evaluation.value for evaluation in one.evaluations] for one in ONE_AFTER_ANOTHER]
+    expected = by_optuna(name, levels)
+    assert pruners.verdicts(name, ONE_AFTER_ANOTHER, maximize=True) == expected
+    assert any(step is not None for step in expected.values()), "a case in which nobody is stopped shows nothing"
+
+
+@pytest.mark.parametrize("name", pruners.names())
+def test_a_metric_to_be_minimized_is_the_same_turned_around(name: str) -> None:
+    turned = [
+        history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
+    ]
+    assert pruners.verdicts(name, turned, maximize=False) == pruners.verdicts(name, ONE_AFTER_ANOTHER, maximize=True)
+
+
+class Recorder:
+    """A pruner that writes down what it is told, and stops one trial at one evaluation."""
+
+    def __init__(self, stop: tuple[int, int] | None = None) -> None:
+        self.told: list[tuple[str, int, float]] = []
+        self._stop = stop
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        self.told.append(("value", number, value))
+        return (number, step) == self._stop
+
+    def end(self, number: int, *, pruned: bool) -> None:
+        self.told.append(("pruned" if pruned else "ended", number, math.nan))
+
+
+def names_told(recorder: Recorder) -> list[tuple[str, int]]:
+    return [(what, number) for what, number, _ in recorder.told]
+
+
+TWO_AT_ONCE = [history(0, [0.1, 0.2, 0.3], pace=2.0), history(1, [0.5, 0.6, 0.7], begin=0.5, pace=2.0)]
+
+
+def test_values_are_told_in_the_order_of_their_recorded_times() -> None:
+    recorder = Recorder()
+    pruners.replayed(recorder, TWO_AT_ONCE)
+    assert [value for what, _, value in recorder.told if what == "value"] == [0.1, 0.5, 0.2, 0.6, 0.3, 0.7]
+    assert names_told(recorder)[-3:] == [("ended", 0), ("value", 1), ("ended", 1)]
+
+
+def test_a_condemned_trial_tells_nothing_more() -> None:
+    recorder = Recorder(stop=(0, 2))
+    assert pruners.replayed(recorder, TWO_AT_ONCE) == {0: 19, 1: None}
+    assert [entry for entry in names_told(recorder) if entry[1] == 0] == [("value", 0), ("value", 0), ("pruned", 0)]
+
+
+def test_a_verdict_at_the_last_step_stops_nothing() -> None:
+    recorder = Recorder(stop=(1, 3))
+    assert pruners.replayed(recorder, TWO_AT_ONCE) == {0: None, 1: None}
+    assert ("ended", 1) in names_told(recorder)
+
+
+def test_a_clock_that_was_set_back_leaves_a_trial_in_its_own_order() -> None:
+    evaluations = [Evaluation(10.0, 9, 0.1), Evaluation(5.0, 19, 0.2)]
+    recorder = Recorder()
+    pruners.replayed(recorder, [History(number=0, evaluations=evaluations, last_step=30, ended=6.0)])
+    assert [value for what, _, value in recorder.told if what == "value"] == [0.1, 0.2]
+    assert names_told(recorder)[-1] == ("ended", 0)
+
+
+def test_one_epoch_keeps_the_best_share_of_the_whole_sweep() -> None:
+    firsts = [0.3, 0.9, 0.5, 0.5, math.nan, 0.1, 0.2]
+    histories = [history(i, [first, 0.99]) for i, first in enumerate(firsts)]
+    assert math.ceil(len(firsts) / ETA) == 3
+    kept = {number for number, step in pruners.verdicts("one_epoch", histories, maximize=True).items() if step is None}
+    assert kept == {1, 2, 3}
+    kept = {number for number, step in pruners.verdicts("one_epoch", histories, maximize=False).items() if step is None}
+    assert kept == {0, 5, 6}
+
+
+def test_who_told_nothing_is_never_stopped() -> None:
+    silent = History(number=7, evaluations=(), last_step=100, ended=50.0)
+    for name in pruners.names():
+        assert pruners.verdicts(name, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
+
+
+def test_a_value_that_is_not_finite_is_no_error() -> None:
+    broken = history(3, [math.nan] * EPOCHS, begin=1000.0)
+    for name in pruners.names():
+        assert set(pruners.verdicts(name, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
