@@ -30,7 +30,9 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             API,
         }
     ),
-    "orchestrator": frozenset({"search", "executors", "rules", "views", "spec", "record", "trainers", "errors"}),
+    "orchestrator": frozenset(
+        {"backtest", "search", "executors", "rules", "views", "spec", "record", "trainers", "errors"}
+    ),
     "backtest": frozenset({"search", "rules", "views", "spec", "record", "errors"}),
     "search": frozenset({"spec", "record", "errors"}),
     "executors": frozenset({"spec", "record", "errors"}),

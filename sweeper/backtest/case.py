@@ -37,7 +37,8 @@ class Case:
     """One recorded trial that ended by itself.
 
     `evaluations` are those of the objective, at least one; `steps` counts all optimizer steps, `seconds` the wall time
-    of all attempts; `ended` is seconds since the epoch.
+    of all attempts; `ended` is seconds since the epoch. `condemned_by` is the version of the rule that had condemned
+    it, where it was let run on all the same.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Case:
     steps: int
     seconds: float
     ended: float
+    condemned_by: str = ""
 
     @property
     def last(self) -> float:

@@ -74,7 +74,7 @@ def _case(trial: Trial, events: Sequence[Event], metric: str) -> Case | None:
     evaluations = _evaluations(events, metric)
     if not evaluations:
         return None
-    facts, latest = trial.facts, trial.progress.latest
+    facts, latest, spared = trial.facts, trial.progress.latest, trial.control.spared
     ended = trial.exits.get(trial.control.attempt)
     return Case(
         number=facts.number,
@@ -85,6 +85,7 @@ def _case(trial: Trial, events: Sequence[Event], metric: str) -> Case | None:
         steps=trial.progress.step + 1,
         seconds=trial.seconds(latest),
         ended=latest if ended is None else ended.time,
+        condemned_by="" if spared is None or spared.spared == "revived" else str(spared.decision.get("version", "")),
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sweeper.orchestrator.audits import AUDITED
 from sweeper.orchestrator.opening import Run, add_trials
 from sweeper.record.events import Asked, Told
 from sweeper.record.fold import State
@@ -87,11 +88,16 @@ class Proposals:
 
 
 def _as_told(configuration: Configuration, trials: Sequence[Trial]) -> Configuration:
-    """The configuration with what came of it: the mean over its seeds, once all of them have ended."""
+    """The configuration with what came of it: the mean over its seeds, once all of them have ended.
+
+    An audit is hidden from the search: it is told what it would have been told without, as soon as it would have been.
+    """
     own = [trial for trial in trials if trial.facts.configuration == configuration.number]
-    states = {trial.state for trial in own}
+    audited = {t.facts.number: s for t in own if (s := t.control.spared) is not None and s.spared == AUDITED}
+    states = {State.PRUNED if trial.facts.number in audited else trial.state for trial in own}
     if not own or not all(state.ended for state in states):
         return configuration
-    values = [trial.value for trial in own if trial.value is not None]
+    told = [audited[t.facts.number].value if t.facts.number in audited else t.value for t in own]
+    values = [value for value in told if value is not None]
     state = next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL)
     return replace(configuration, state=state.value, value=statistics.fmean(values) if values else None)

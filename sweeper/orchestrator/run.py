@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from sweeper.executors.executor import Executor
+from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
@@ -38,12 +40,9 @@ from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
-from sweeper.spec import Mode
 from sweeper.views.snapshot import SweepView
 
 LONGEST_SLEEP_S = 0.25
-OBSERVED, REVIVED = "observed", "revived"
-"""As what a condemned trial is let run on: see `Condemned`."""
 
 
 class Show(Protocol):
@@ -63,6 +62,7 @@ class Orchestrator:
         self._show = show
         self._slots = {slot.name: slot for slot in executor.slots()}
         self._proposals = Proposals(run, search)
+        self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
         self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
         self._stop_since: dict[int, float] = {}
         self._killed: set[int] = set()
@@ -93,6 +93,8 @@ class Orchestrator:
                 _sleep(wake)
             if views.code:
                 self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
+        for text in self._audits.texts(self.trials):
+            self._say(text)
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
         self._update(outcome)
         return outcome
@@ -108,6 +110,7 @@ class Orchestrator:
         """Everything that is to be done now; False when there is nothing left to wait for."""
         self._poll()
         self._carry_out_commands()
+        self._audit()
         self._proposals.tell(self.trials)
         if not self._interrupts:
             self._follow(self._proposals.further(self.trials, len(self._slots)))
@@ -142,11 +145,19 @@ class Orchestrator:
 
     def _spared(self, decisions: Mapping[int, Decision]) -> dict[int, str]:
         """Which of the condemned are let run on, and as what."""
-        early_stop = self._run.spec.early_stop
-        observing = early_stop is not None and early_stop.mode is Mode.OBSERVE
-        spared = dict.fromkeys(decisions, OBSERVED) if observing else {}
-        revived = {number for number in decisions if self._followers[number].trial.control.revived}
-        return spared | dict.fromkeys(revived, REVIVED)
+        spared = {n: self._audits.spared(self._followers[n].trial, decision) for n, decision in decisions.items()}
+        return {number: why for number, why in spared.items() if why is not None}
+
+    def _audit(self) -> None:
+        """Where a rule turns out to be wrong too often, say so, and let its victims go on, the best first."""
+        for version in self._audits.look(self.trials):
+            self._say(
+                f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
+            )
+            victims = [t for t in self.trials if t.state is State.PRUNED and version_of(t) == version]
+            sign = 1 if all(trial.facts.maximize for trial in victims) else -1
+            for trial in sorted(victims, key=lambda t: -sign * t.value if t.value is not None else math.inf):
+                self._revive(trial.facts.number)
 
     def _lives(self, trial: Trial) -> bool:
         """Whether the attempt lives; one that ended since it was read is read again before anybody calls it lost."""
@@ -172,9 +183,10 @@ class Orchestrator:
                 self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
                 self._stop(action.number, attempt)
             case Spare(decision=decision, spared=spared):
-                event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json())
+                event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json(), value=trial.value)
                 self._record(trial, event)
-                self._say(f"{action.number:04d} is condemned by {decision.rule} at step {decision.step}; it runs on")
+                condemned = f"{action.number:04d} is condemned by {decision.rule} at step {decision.step}"
+                self._say(f"{condemned}; it runs on ({spared})")
             case StopAgain():
                 self._stop(action.number, attempt)
             case Kill():

@@ -153,11 +153,16 @@ class StopRequested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condemned(Event):
-    """A rule decided against the trial, and it is let run on: rules only observe (`observed`), or it is `audited`."""
+    """A rule decided against the trial, and it is let run on.
+
+    `spared` says why: rules only observe (`observed`), a coin fell so (`audited`), the rule is known to be wrong too
+    often (`breaker`), or a person had revived the trial (`revived`). `value` is the trial's at that moment.
+    """
 
     attempt: int
     spared: str
     decision: Mapping[str, object]
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper import spec
+from sweeper.rules.audit import rule_version
 from sweeper.rules.conditions import (
     Condition,
     ExplodingGradient,
@@ -38,6 +39,7 @@ def rule_of(settings: spec.RuleSettings) -> ConditionRule:
         grace_steps=settings.grace_steps,
         patience=settings.patience,
         every=settings.every,
+        version=rule_version(settings),
     )
 
 

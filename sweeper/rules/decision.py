@@ -13,6 +13,8 @@ from sweeper.record.events import Event
 class Decision:
     """A trial is condemned: by which rule, at which step, why in one sentence, and on what evidence.
 
+    `version` is that of the rule and its settings (`audit.rule_version`), by which outcomes are pooled.
+
     Raises:
         ValueError: the reason or the evidence is empty; a verdict without one is none.
     """
@@ -21,6 +23,7 @@ class Decision:
     step: int
     reason: str
     evidence: Mapping[str, object]
+    version: str = ""
 
     def __post_init__(self) -> None:
         if not self.reason or not self.evidence:

@@ -35,6 +35,7 @@ class ConditionRule:
     grace_steps: int = 60
     patience: int = 1
     every: int = 1
+    version: str = ""
     name: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class ConditionRule:
         flip = _flip(finding)
         if flip:
             evidence["would_have_run_on"] = flip
-        return Decision(rule=self.name, step=finding.step, reason=finding.text, evidence=evidence)
+        return Decision(rule=self.name, step=finding.step, reason=finding.text, evidence=evidence, version=self.version)
 
 
 def _with_rates(state: RuleState, event: Event) -> RuleState:

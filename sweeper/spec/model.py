@@ -67,10 +67,16 @@ class Mode(StrEnum):
 
 
 class EarlyStop(BaseModel):
-    """The rules that may end a trial before its time."""
+    """The rules that may end a trial before its time.
+
+    ``audit`` is the share of condemned trials that run on all the same, so that it is measured how often a rule is
+    wrong; one that is known to be wrong more often than ``most_false_prunes`` no longer acts.
+    """
 
     model_config = STRICT
     mode: Annotated[Mode, Field(strict=False)] = Mode.ACT
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.0
+    most_false_prunes: Annotated[float, Field(gt=0, lt=1)] = 0.05
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = (Stalled(),)
 
 

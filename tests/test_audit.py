@@ -1,0 +1,84 @@
+"""Audits in real processes: the condemned run on, the rate is measured, the breaker breaks and its victims go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sweeper.backtest.ledger import ledgers, runs_beside
+from sweeper.record.layout import SweepDir
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = """
+import time, torch, sweeper
+from torch import nn
+
+with sweeper.trial() as trial:
+    torch.manual_seed(0)
+    layers = [nn.Sequential(nn.Linear(16, 16), nn.Tanh()) for _ in range(6)]
+    model = nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    trial.plan(total_steps=100)
+    trial.watch(model, optimizer, every=5)
+    state = trial.restore()
+    for step in range(0 if state is None else state["step"] + 1, 100):
+        model(torch.randn(8, 16)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        trial.report({"score": step * trial.params["slope"]}, step=step)
+        time.sleep(0.03)
+        if trial.should_save:
+            trial.save({"step": step}, step=step)
+        if trial.should_stop:
+            break
+"""
+
+
+def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tuple[str, list[dict[str, Any]]]:
+    """Run a sweep whose rule condemns everybody; what it printed, and what became of the trials."""
+    (folder / "train.py").write_text(SCRIPT)
+    spec = {
+        "name": name,
+        "method": "grid",
+        "metric": {"name": "score", "goal": "maximize"},
+        "program": "train.py",
+        "command": ["${interpreter}", "${program}"],
+        "parameters": {"slope": {"values": slopes}},
+        "early_stop": {"audit": audit, "rules": [{"vanishing_gradient": {"below": 0.999, "grace_steps": 30}}]},
+        "resources": {"cpus": 1},
+    }
+    (folder / f"{name}.yaml").write_text(json.dumps(spec))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "sweeper.cli"]
+
+    def call(*arguments: str) -> str:
+        done = subprocess.run(
+            [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=True
+        )
+        return done.stdout
+
+    out = call("run", f"{name}.yaml")
+    return out, json.loads(call("status", f"runs/{name}", "--json"))["trials"]
+
+
+def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_sweeps(tmp_path: Path) -> None:
+    out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
+    assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
+    assert "it runs on (audited)" in out
+    assert "1 of 3 audited was a learner: false-prune rate at most" in out
+    out, trials = sweep(tmp_path, "two", slopes=[0.0, 0.002, 1.0], audit=1.0)
+    assert "2 of 6 audited were learners" in out
+    (ledger,) = ledgers(runs_beside(SweepDir(tmp_path / "runs/two"))).values()
+    assert (ledger.audits, ledger.false_prunes) == (6, 2)
+
+
+def test_a_breaker_that_breaks_lets_the_victims_go_on(tmp_path: Path) -> None:
+    """Three audits of one sweep find learners alone; the next sweep's rule stops nobody, and says so."""
+    sweep(tmp_path, "before", slopes=[1.0, 1.1, 1.2], audit=1.0)
+    out, trials = sweep(tmp_path, "after", slopes=[1.0, 1.1], audit=0.0)
+    assert [(t["state"], t["spared"]["as"]) for t in trials] == [("COMPLETE", "breaker")] * 2
+    assert "is broken, and it stops nobody: 3 of 3 audited were learners" in out
