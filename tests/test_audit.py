@@ -76,9 +76,21 @@ def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_swe
     assert (ledger.audits, ledger.false_prunes) == (6, 2)
 
 
-def test_a_breaker_that_breaks_lets_the_victims_go_on(tmp_path: Path) -> None:
+def test_a_breaker_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     """Three audits of one sweep find learners alone; the next sweep's rule stops nobody, and says so."""
     sweep(tmp_path, "before", slopes=[1.0, 1.1, 1.2], audit=1.0)
     out, trials = sweep(tmp_path, "after", slopes=[1.0, 1.1], audit=0.0)
     assert [(t["state"], t["spared"]["as"]) for t in trials] == [("COMPLETE", "breaker")] * 2
     assert "is broken, and it stops nobody: 3 of 3 audited were learners" in out
+
+
+def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> None:
+    """By the coins of this name trial 0 is stopped, and 1 and 2 are audited: learners both."""
+    out, trials = sweep(tmp_path, "live2", slopes=[1.0, 1.1, 1.2], audit=0.6)
+    assert [(t["state"], t["spared"]["as"]) for t in trials] == [
+        ("COMPLETE", "revived"),
+        ("COMPLETE", "audited"),
+        ("COMPLETE", "audited"),
+    ]
+    assert "is broken, and it stops nobody" in out
+    assert "0000 is revived" in out
