@@ -18,6 +18,7 @@ from sweeper.executors.executor import Executor
 from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
+from sweeper.orchestrator.parking import trim
 from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
@@ -66,6 +67,7 @@ class Orchestrator:
         self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
         self._stop_since: dict[int, float] = {}
         self._killed: set[int] = set()
+        self._parked = 0
         self._interrupts = 0
         self._messages: list[str] = []
         self._started = time.time()
@@ -111,6 +113,7 @@ class Orchestrator:
         self._poll()
         self._carry_out_commands()
         self._audit()
+        self._park()
         self._proposals.tell(self.trials)
         if not self._interrupts:
             self._follow(self._proposals.further(self.trials, len(self._slots)))
@@ -158,6 +161,16 @@ class Orchestrator:
             sign = 1 if all(trial.facts.maximize for trial in victims) else -1
             for trial in sorted(victims, key=lambda t: -sign * t.value if t.value is not None else math.inf):
                 self._revive(trial.facts.number)
+
+    def _park(self) -> None:
+        """Keep the checkpoints of pruned trials within what the sweep grants them."""
+        pruned = sum(trial.state is State.PRUNED for trial in self.trials)
+        early_stop = self._run.spec.early_stop
+        if early_stop is None or early_stop.keep_parked_gb is None or pruned == self._parked:
+            return
+        self._parked = pruned
+        for number in trim(self.trials, early_stop.keep_parked_gb):
+            self._say(f"the checkpoints of {number:04d} are given up, for keep_parked_gb: revived, it begins anew")
 
     def _lives(self, trial: Trial) -> bool:
         """Whether the attempt lives; one that ended since it was read is read again before anybody calls it lost."""

@@ -70,13 +70,15 @@ class EarlyStop(BaseModel):
     """The rules that may end a trial before its time.
 
     ``audit`` is the share of condemned trials that run on all the same, so that it is measured how often a rule is
-    wrong; one that is known to be wrong more often than ``most_false_prunes`` no longer acts.
+    wrong; one that is known to be wrong more often than ``most_false_prunes`` no longer acts. The checkpoints of pruned
+    trials are kept within ``keep_parked_gb``, where it is given.
     """
 
     model_config = STRICT
     mode: Annotated[Mode, Field(strict=False)] = Mode.ACT
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     most_false_prunes: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    keep_parked_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = (Stalled(),)
 
 

@@ -80,7 +80,7 @@ CONFLICTS = [
         {"early_stop": {}},
         [
             (
-                "early_stop: {mode: 'act', audit: 0.0, most_false_prunes: 0.05, rules: "
+                "early_stop: {mode: 'act', audit: 0.0, most_false_prunes: 0.05, keep_parked_gb: nothing, rules: "
                 "[{stalled: {grace_steps: 60, patience: 1, every: 1, window: 5, below: 5e-3, "
                 "ratio_of_start: 0.06, loss: 'auto', gain: 0.02}}]} instead of nothing"
             )

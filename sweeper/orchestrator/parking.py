@@ -1,0 +1,52 @@
+"""Pruned trials are parked with their checkpoints; where the disk has to be spared, the worst give theirs up first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sweeper.record.fold import State
+from sweeper.record.trial import Trial
+
+GB = 1e9
+
+
+def to_give_up(parked: Sequence[tuple[int, float, float]], budget: float) -> list[int]:
+    """Whose checkpoints go, so that the others fit the budget.
+
+    Args:
+        parked: number, worth (more is better, NaN for unknown), bytes of each.
+        budget: bytes.
+
+    Returns:
+        Numbers, the worst first; as few as it takes, in that order.
+    """
+    total, given_up = sum(size for _, _, size in parked), []
+    for number, _, size in sorted(parked, key=lambda one: -math.inf if math.isnan(one[1]) else one[1]):
+        if total <= budget:
+            break
+        if size:
+            given_up.append(number)
+            total -= size
+    return given_up
+
+
+def trim(trials: Sequence[Trial], budget_gb: float) -> list[int]:
+    """Remove checkpoints of pruned trials until the rest fits; returns the numbers of those that lost theirs."""
+    pruned = {trial.facts.number: trial for trial in trials if trial.state is State.PRUNED}
+    parked = [(number, _worth(trial), _size(trial)) for number, trial in pruned.items()]
+    given_up = to_give_up(parked, budget_gb * GB)
+    for number in given_up:
+        for path in pruned[number].directory.checkpoints.glob("*.pt"):
+            path.unlink(missing_ok=True)
+    return given_up
+
+
+def _worth(trial: Trial) -> float:
+    if trial.value is None:
+        return math.nan
+    return trial.value if trial.facts.maximize else -trial.value
+
+
+def _size(trial: Trial) -> float:
+    return float(sum(path.stat().st_size for path in trial.directory.checkpoints.glob("*.pt")))
