@@ -16,6 +16,7 @@ from sweeper.views.table import Column, fitted, table_of
 from sweeper.views.wording import counted, duration, number, plain
 
 WIDTH = 100
+TEN_MINUTES = 600
 HEADS = (
     "rule",
     "steps\nsaved",
@@ -91,13 +92,18 @@ def _cells(name: str, tally: Tally) -> list[str]:
     return [
         plain(name),
         f"{tally.steps_saved} {_share(tally.steps_saved, tally.steps)}",
-        f"{duration(tally.seconds_saved)} {_share(tally.seconds_saved, tally.seconds)}",
+        f"{_span(tally.seconds_saved)} {_share(tally.seconds_saved, tally.seconds)}",
         _counted(tally.caught, tally.stalls),
         _counted(tally.killed, tally.learners),
         f"{looks:g}/{steps:g}" if tally.delays else "-",
         "-" if math.isnan(tally.after_onset) else f"{tally.after_onset:.0%}",
         number(tally.regret) if math.isfinite(tally.regret) else "all lost",
     ]
+
+
+def _span(seconds: float) -> str:
+    """A duration that keeps its column narrow: from ten minutes on without seconds."""
+    return duration(seconds) if seconds < TEN_MINUTES else f"{seconds / 60:.0f}m"
 
 
 def _share(part: float, whole: float) -> str:

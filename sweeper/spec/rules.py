@@ -97,7 +97,12 @@ class NonFinite(RuleSettings):
 
 
 class Plateau(RuleSettings):
-    """A loss is no better than the class prior's, or than it was at the start."""
+    """A loss is no better than the class prior's, or than it was at the start.
+
+    Learners too are at chance for as long as a warmup lasts, so its grace is long; it has to be longer than yours.
+    """
+
+    grace_steps: Annotated[int, Field(ge=0)] = 500
 
     metric: MetricName = "loss/train"
     prior: MetricName = "loss/prior"

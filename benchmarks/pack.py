@@ -1,0 +1,66 @@
+"""Pack a recorded run as a fixture: what rules read of it, and nothing of the machine that it ran on.
+
+    python benchmarks/pack.py runs/verdicts tests/backtest/verdicts.tar.xz
+
+Kept of the trials that ended by themselves: facts without the command, control, events, exits. Left out: output, rows
+of per-tensor statistics, checkpoints, provenance, and the names of hosts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from sweeper.record.events import Event, Started, encode
+from sweeper.record.fold import State
+from sweeper.record.journal import read_journal
+from sweeper.record.layout import SweepDir, read_json
+from sweeper.record.trial import Trial, read_trial
+
+
+def main() -> None:
+    """Write the archive, and say how large it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("archive", type=Path)
+    options = parser.parse_args()
+    run = SweepDir(options.run)
+    trials = [trial for trial in map(read_trial, run.trials()) if trial.state is State.COMPLETE]
+    with tarfile.open(options.archive, "w:xz") as archive:
+        for name, data in files_of(run, trials):
+            entry = tarfile.TarInfo(f"{run.path.name}/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    print(f"{options.archive}: {len(trials)} trials, {options.archive.stat().st_size / 1000:.0f} kB")
+
+
+def files_of(run: SweepDir, trials: list[Trial]) -> Iterator[tuple[str, bytes]]:
+    """The files of the archive, by their paths in the run."""
+    kept = read_json(run.spec)
+    yield "spec.json", _json({"format": kept["format"], "name": kept["name"], "spec": kept["spec"], "provenance": {}})
+    for trial in trials:
+        folder = trial.directory.path.relative_to(run.path)
+        yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})
+        yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control))
+        for attempt in trial.directory.attempts():
+            place = attempt.path.relative_to(run.path)
+            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events))
+            if attempt.exit.exists():
+                yield f"{place}/exit.json", attempt.exit.read_bytes()
+
+
+def _lines(events: list[Event]) -> bytes:
+    return b"".join(encode(replace(e, host="", pid=0) if isinstance(e, Started) else e) for e in events)
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    main()

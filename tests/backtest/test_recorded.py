@@ -1,0 +1,49 @@
+"""The default rule on runs that really happened: a change to a rule is judged against them.
+
+`verdicts.tar.xz` is `experiments/verdicts.yaml`, as far as it has been run, packed by `benchmarks/pack.py`: 12 layers
+of width 64 on four of the 20 newsgroups, six arms, none stopped early. No threshold was set on these runs.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from sweeper.backtest import Recording, arms, backtest, read_recording
+from sweeper.backtest.report import Tally
+from sweeper.spec import EarlyStop
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = tmp_path_factory.mktemp("recorded")
+    with tarfile.open(Path(__file__).parent / "verdicts.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return read_recording(folder / "verdicts", metric=None, goal=None)
+
+
+@pytest.fixture(scope="module")
+def tallies(recording: Recording) -> dict[str, Tally]:
+    return dict(backtest([recording], arms(EarlyStop())).pooled)
+
+
+def test_there_are_stalls_and_learners_enough_to_judge_by(recording: Recording) -> None:
+    learners = sum(recording.is_learner(case) for case in recording.cases)
+    assert learners >= 10
+    assert len(recording.cases) - learners >= 10
+
+
+def test_the_default_rule_condemns_stalls_and_no_learner(tallies: dict[str, Tally]) -> None:
+    stalled = tallies["stalled"]
+    assert stalled.killed == 0
+    assert stalled.caught >= 0.95 * stalled.stalls
+    assert stalled.regret == 0
+    assert stalled.after_onset >= 0.7
+    assert stalled.delay[0] <= 8
+
+
+def test_pruners_that_look_at_the_objective_alone_kill_learners(tallies: dict[str, Tally]) -> None:
+    for name in ("median", "asha", "hyperband", "one_epoch"):
+        assert tallies[name].killed > 0
