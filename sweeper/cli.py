@@ -169,6 +169,8 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
         outcome = orchestrator.run()
     run.lease.release()
     _print_ranking(run.directory)
+    for line in orchestrator.known_of_rules:
+        _say(f"\n{line}")
     if outcome == "interrupted":
         _say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
     return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)

@@ -59,9 +59,7 @@ class Audits:
         return sorted(version for version in own - before if self.is_broken(version))
 
     def texts(self, trials: Sequence[Trial]) -> list[str]:
-        """What is known of each rule that condemned anybody here, for people; nothing where nobody audits."""
-        if self.early_stop is None or (not self.early_stop.audit and self.early_stop.mode is Mode.ACT):
-            return []
+        """What is known of each rule that condemned anybody here, for people."""
         versions = dict.fromkeys(version for trial in trials if (version := version_of(trial)))
         known = ((version, self.ledgers.get(version, Ledger(version=version))) for version in versions)
         return [f"{version}: {ledger.text()}" for version, ledger in known]

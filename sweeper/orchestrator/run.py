@@ -95,11 +95,14 @@ class Orchestrator:
                 _sleep(wake)
             if views.code:
                 self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
-        for text in self._audits.texts(self.trials):
-            self._say(text)
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
         self._update(outcome)
         return outcome
+
+    @property
+    def known_of_rules(self) -> list[str]:
+        """How often each rule that condemned anybody here is known to be wrong, a line each."""
+        return self._audits.texts(self.trials)
 
     @property
     def trials(self) -> list[Trial]:

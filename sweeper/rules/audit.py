@@ -188,7 +188,9 @@ class Ledger:
     def text(self, delta: float = DELTA) -> str:
         """What is known, for people."""
         if not self.outcomes:
-            return "false-prune rate unmeasured: no audit has ended"
+            return (
+                "false-prune rate unmeasured: no audit has ended (early_stop.audit lets some of the condemned run on)"
+            )
         were = "was a learner" if self.false_prunes == 1 else "were learners"
         return (
             f"{self.false_prunes} of {self.audits} audited {were}: "
