@@ -21,10 +21,11 @@ class Grid:
         """A grid is known from the start."""
         return True
 
-    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object] | None:
+    def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """The first combination that was not seen; None when all were."""
         known = {_identity(configuration.params) for configuration in seen}
-        return next((point for point in self._points() if _identity(point) not in known), None)
+        points = (point for point in self._points() if _identity(point) not in known)
+        return next((Configuration(number=len(seen), params=point) for point in points), None)
 
     def _points(self) -> Iterator[dict[str, object]]:
         axes = [values_of(parameter) for parameter in self._parameters.values()]

@@ -1,15 +1,26 @@
-"""Random search and Bayesian search (TPE), proposed by Optuna.
+"""Searches by Optuna's samplers: random, TPE, Gaussian process, CMA-ES and quasi-Monte Carlo.
 
 Optuna is the brain, not the memory: for each proposal an in-memory study is rebuilt from the configurations seen, with
 a sampler whose seed is derived from the sweep's and the proposal's number. So a resumed sweep proposes what an
-uninterrupted one would have.
+uninterrupted one would have. What a sampler keeps in its study beyond parameters and values goes through the record as
+the attributes of a configuration.
+
+Running configurations are told as running, and each sampler has its own way with them: TPE takes them for bad ones (the
+constant liar), the Gaussian process integrates over what they may become, the others do not look at them.
+
+Pruned configurations are told with the objective's value where they were stopped, and no other metric. TPE knows what
+that is: it ranks them behind all that are complete, by how far they came and then by value. The Gaussian process and
+CMA-ES have no such notion and would leave them aside, and propose again where trials were stopped; to them, the value
+where it was stopped is the configuration's value.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -18,10 +29,16 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.search.proposal import Configuration
 from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec
+
+_OF_TRIAL = "cma:"
+"""Where CMA-ES keeps its state, in attributes of trials."""
+_OF_STUDY = "qmc:"
+"""Where QMC keeps its place in the sequence, in an attribute of the study."""
 
 
 class OptunaSearch:
@@ -37,31 +54,65 @@ class OptunaSearch:
         """Each proposal may depend on the values so far."""
         return False
 
-    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object]:
+    def propose(self, seen: Sequence[Configuration]) -> Configuration:
         """The next configuration; there always is one."""
+        storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
+            storage=storage,
             study_name=self._spec.name,
             sampler=self._sampler(len(seen)),
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
         study.add_trials([self._known(configuration) for configuration in seen])
+        study_id = storage.get_study_id_from_name(self._spec.name)
+        for configuration in seen:  # the last one's place in the sequence stands
+            for key, value in _under(_OF_STUDY, configuration.attributes).items():
+                storage.set_study_system_attr(study_id, key, value)
         trial = study.ask(self._varied)
-        return {name: self._value(name, trial.params) for name in self._spec.parameters}
+        attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        return Configuration(
+            number=len(seen),
+            params={name: self._value(name, trial.params) for name in self._spec.parameters},
+            attributes=_under(_OF_TRIAL, attached) | _under(_OF_STUDY, storage.get_study_system_attrs(study_id)),
+        )
 
-    def _sampler(self, proposal: int) -> optuna.samplers.BaseSampler:
+    def _sampler(self, proposal: int) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
-        if self._spec.method is Method.RANDOM:
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True, multivariate=False)
+        match self._spec.method:
+            case Method.RANDOM:
+                return RandomSampler(seed=seed)
+            case Method.GP:
+                return GPSampler(seed=seed, warn_independent_sampling=False)
+            case Method.CMAES:
+                return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            case Method.QMC:
+                # One sequence for the whole sweep; what it leaves to chance is drawn anew for each proposal.
+                sequence = zlib.crc32(self._spec.name.encode())
+                rest = RandomSampler(seed=seed)
+                with warnings.catch_warnings():
+                    # "Experimental" since Optuna 3.0; what it would change is held by our tests.
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    return QMCSampler(
+                        seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
+                    )
+        return TPESampler(seed=seed, constant_liar=True, multivariate=False)
 
     def _known(self, configuration: Configuration) -> FrozenTrial:
         value = configuration.value
-        told = value is not None and math.isfinite(value)
+        if value is not None and not math.isfinite(value):
+            value = None
+        pruned = configuration.state == "PRUNED" and self._spec.method in _KNOW_PRUNED
+        if value is None or pruned:
+            state = TrialState.PRUNED if pruned else _WITHOUT_VALUE[configuration.state]
+        else:
+            state = TrialState.COMPLETE
         return create_trial(
-            state=TrialState.COMPLETE if told else _STATES[configuration.state],
-            value=value if told else None,
+            state=state,
+            value=value if state is TrialState.COMPLETE else None,
+            intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
             params={name: self._internal(name, configuration.params[name]) for name in self._varied},
             distributions=self._varied,
+            system_attrs=_under(_OF_TRIAL, configuration.attributes),
         )
 
     def _value(self, name: str, proposed: Mapping[str, object]) -> object:
@@ -79,13 +130,19 @@ class OptunaSearch:
         return next(str(i) for i, known in enumerate(parameter.values) if _equal(known, value))
 
 
-_STATES: Mapping[str, TrialState] = {
+_KNOW_PRUNED = (Method.BAYES, Method.TPE)
+_WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,
     "WAITING": TrialState.RUNNING,
-    "PRUNED": TrialState.FAIL,  # pruned without any value: nothing to learn from
+    "PRUNED": TrialState.FAIL,
     "COMPLETE": TrialState.FAIL,
     "FAIL": TrialState.FAIL,
 }
+"""What a configuration without a value is to a sampler; one that has failed is passed over."""
+
+
+def _under(prefix: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key.startswith(prefix)}
 
 
 def _equal(known: object, value: object) -> bool:

@@ -120,7 +120,7 @@ def _sources(root: Node) -> Iterator[Complaint]:
 
 def _budget(root: Node) -> Iterator[Complaint]:
     method = _data(root, "method")
-    if isinstance(method, str) and method in {Method.RANDOM, Method.BAYES} and _data(root, "run_cap") is None:
+    if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
         hint = "for example run_cap: 20"
         yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
 
@@ -137,7 +137,7 @@ def _grid(root: Node) -> Iterator[Complaint]:
         default = Distribution.INT_UNIFORM if whole else Distribution.UNIFORM
         distribution = parameter.get("distribution", default)
         if distribution in list(Distribution) and distribution != Distribution.INT_UNIFORM:
-            hint = "a range needs method random or bayes"
+            hint = "a range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),
                 expected="value, values or int_uniform in a grid",

@@ -65,7 +65,7 @@ AFTER_HEAD = [
         "parameters: {lr: {min: 0.1, max: 1}}",
         (
             "parameters.lr: expected value, values or int_uniform in a grid, got min and max of uniform; "
-            "a range needs method random or bayes"
+            "a range needs another method, such as random or tpe"
         ),
     ),
     (
@@ -250,7 +250,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
             "sweep.yaml:1: name: expected a name for a directory: letters, digits and . _ + = -, "
             "beginning with a letter or digit, got 'a/b'"
         ),
-        "sweep.yaml:2: method: expected grid, random or bayes, got 'gird'; did you mean grid?",
+        "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
         "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
         (
@@ -272,7 +272,7 @@ def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -
         load_keys(name=name)
 
 
-@pytest.mark.parametrize("method", ["random", "bayes"])
+@pytest.mark.parametrize("method", ["random", "bayes", "tpe", "gp", "cmaes", "qmc"])
 def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
     with pytest.raises(SpecError, match=rf"run_cap: expected how many trials {method} may propose, got nothing"):
         load_keys(method=method)
