@@ -41,7 +41,7 @@ def values_of(parameter: Parameter) -> Sequence[object]:
         case Choice():
             return parameter.values
         case Range():
-            return range(int(parameter.min), int(parameter.max) + 1)
+            return [parameter.multiple(factor) for factor in parameter.factors]
 
 
 def _identity(params: Mapping[str, object]) -> str:

@@ -115,19 +115,25 @@ class OptunaSearch:
             system_attrs=_under(_OF_TRIAL, configuration.attributes),
         )
 
-    def _value(self, name: str, proposed: Mapping[str, object]) -> object:
+    def _value(self, name: str, proposed: Mapping[str, Any]) -> object:
+        """The value of a trial's parameter."""
         match self._spec.parameters[name]:
             case Constant(value=value):
                 return value
             case Choice(values=values):
-                return values[int(str(proposed[name]))]
+                return values[int(proposed[name])]
+            case Range(q=q) as parameter if q is not None:
+                return parameter.multiple(proposed[name])
         return proposed[name]
 
-    def _internal(self, name: str, value: object) -> object:
-        parameter = self._spec.parameters[name]
-        if not isinstance(parameter, Choice):
-            return value
-        return next(str(i) for i, known in enumerate(parameter.values) if _equal(known, value))
+    def _internal(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
+        """What stands for the value in the study."""
+        match self._spec.parameters[name]:
+            case Choice(values=values):
+                return next(str(i) for i, known in enumerate(values) if _equal(known, value))
+            case Range(q=q) if q is not None:
+                return round(value / q)
+        return value
 
 
 _KNOW_PRUNED = (Method.BAYES, Method.TPE)
@@ -153,11 +159,12 @@ def _equal(known: object, value: object) -> bool:
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
     match parameter:
-        case Range(distribution=Distribution.INT_UNIFORM):
-            return IntDistribution(int(parameter.min), int(parameter.max))
+        case Range(distribution=Distribution.UNIFORM | Distribution.LOG_UNIFORM):
+            return FloatDistribution(float(parameter.min), float(parameter.max), log=parameter.distribution.log)
         case Range():
-            log = parameter.distribution is Distribution.LOG_UNIFORM
-            return FloatDistribution(float(parameter.min), float(parameter.max), log=log)
+            # By factor, so that multiples of q are whole numbers to Optuna, and lie in the range whatever min is.
+            factors = parameter.factors
+            return IntDistribution(factors[0], factors[-1], log=parameter.distribution.log)
         case Choice():
             # By position: Optuna takes scalars only, a value may be a list.
             return CategoricalDistribution([str(i) for i in range(len(parameter.values))])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sweeper.spec.model import Method
 from sweeper.spec.node import Complaint, Node, found, plain
-from sweeper.spec.parameters import Distribution
+from sweeper.spec.parameters import Distribution, default_distribution
 from sweeper.spec.wording import listed, printable, shown, suggested
 
 Trainers = Mapping[str, Mapping[str, object]]
@@ -107,7 +107,7 @@ def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]
     for key, value in parameter.items() if isinstance(parameter, dict) else ():
         if key == "values" and isinstance(value, list):
             yield from (((key, index), item) for index, item in enumerate(value))
-        elif key in {"value", "min", "max"}:
+        elif key in {"value", "min", "max", "q"}:
             yield (key,), value
 
 
@@ -133,14 +133,12 @@ def _grid(root: Node) -> Iterator[Complaint]:
         parameter = _data(root, "parameters", name)
         if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
             continue
-        whole = all(type(parameter[bound]) is int for bound in ("min", "max"))
-        default = Distribution.INT_UNIFORM if whole else Distribution.UNIFORM
-        distribution = parameter.get("distribution", default)
-        if distribution in list(Distribution) and distribution != Distribution.INT_UNIFORM:
+        distribution = parameter.get("distribution", default_distribution(parameter))
+        if distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
             hint = "a range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),
-                expected="value, values or int_uniform in a grid",
+                expected="value, values, int_uniform or q_uniform in a grid",
                 got=f"min and max of {distribution}",
                 hint=hint,
             )

@@ -92,7 +92,7 @@ def _options(parameter: Constant | Choice) -> tuple[Value, ...]:
 def _content(parameter: Parameter) -> object:
     match parameter:
         case Range():
-            return (parameter.distribution, parameter.min, parameter.max)
+            return (parameter.distribution, parameter.min, parameter.max, parameter.q)
         case _:
             return identity(_options(parameter))
 
@@ -104,7 +104,8 @@ def _described(parameter: Parameter) -> str:
         case Choice():
             return f"one of {shown(parameter.values)}"
         case _:
-            return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}"
+            step = "" if parameter.q is None else f" by {shown(parameter.q)}"
+            return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}{step}"
 
 
 def _instead(key: str, before: object, after: object) -> str:

@@ -6,13 +6,16 @@ import json
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeper.errors import RecordError
 from sweeper.record.events import Asked, decode, encode
 from sweeper.search import Configuration, search_for
 from sweeper.spec import SweepSpec
@@ -52,6 +55,8 @@ GRID: dict[str, object] = {
 RANGES: dict[str, object] = {
     "lr": {"min": 1e-5, "max": 1e-2, "distribution": "log_uniform_values"},
     "width": {"min": 2, "max": 9, "distribution": "int_uniform"},
+    "dropout": {"min": 0.0, "max": 0.5, "q": 0.05, "distribution": "q_uniform"},
+    "batch": {"min": 8, "max": 100, "q": 8, "distribution": "q_log_uniform_values"},
     "kind": {"values": ["a", True, 1, None, [1, 2]]},
     "c": {"value": 7},
 }
@@ -97,6 +102,53 @@ def test_a_search_read_back_from_its_record_proposes_the_same(method: str, value
     sweep = spec(method, RANGES)
     seen = proposals(sweep, 14, values)
     assert search_for(sweep).propose(read_back(seen)) == search_for(sweep).propose(seen)
+
+
+NUMBERS = st.integers(-50, 50) | st.floats(-50, 50).map(lambda x: round(x, 3))
+DISTRIBUTIONS = ["uniform", "log_uniform_values", "int_uniform", "q_uniform", "q_log_uniform_values"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    distribution=st.sampled_from(DISTRIBUTIONS),
+    bounds=st.tuples(NUMBERS, NUMBERS),
+    q=st.sampled_from([1, 2, 7, 0.1, 0.25, 0.003]),
+    method=st.sampled_from(["random", "tpe", "cmaes", "qmc"]),
+)
+def test_every_distribution_keeps_to_its_range_and_its_multiples(
+    distribution: str, bounds: tuple[float, float], q: float, method: str
+) -> None:
+    """Oracle: decimal arithmetic on the numbers as they are written."""
+    parameter: dict[str, object] = {"min": bounds[0], "max": bounds[1], "distribution": distribution}
+    if distribution.startswith("q_"):
+        parameter["q"] = q
+    try:
+        sweep = spec(method, {"x": parameter})
+    except RecordError:
+        return  # an empty range, or a logarithm of what is not above 0
+    for configuration in proposals(sweep, 4, [0.4, 0.3, 0.2, 0.1]):
+        (x,) = configuration.params.values()
+        assert isinstance(x, int | float)
+        assert bounds[0] <= x <= bounds[1]
+        if distribution == "int_uniform":
+            assert type(x) is int
+        if distribution.startswith("q_"):
+            assert type(x) is type(q)
+            assert Decimal(repr(x)) % Decimal(repr(q)) == 0
+
+
+def test_quantized_values_are_all_proposed_and_evenly_so() -> None:
+    parameter = {"min": 0.05, "max": 0.4, "q": 0.1, "distribution": "q_uniform"}
+    drawn = [c.params["x"] for c in proposals(spec("random", {"x": parameter}), 200)]
+    assert Counter(drawn).keys() == {0.1, 0.2, 0.3, 0.4}
+    assert min(Counter(drawn).values()) > 30
+    assert [c.params["x"] for c in proposals(spec("grid", {"x": parameter}), 9)] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_a_quantized_logarithm_favours_the_small() -> None:
+    parameter = {"min": 16, "max": 1024, "q": 16, "distribution": "q_log_uniform_values"}
+    drawn = [int(str(c.params["x"])) for c in proposals(spec("random", {"x": parameter}), 200)]
+    assert 90 < sum(x <= 128 for x in drawn) < 160, "128 is the geometric mean; rounding favours the lower end a little"
 
 
 SPHERE: dict[str, object] = {name: {"min": -1.0, "max": 1.0, "distribution": "uniform"} for name in ("x", "y")}

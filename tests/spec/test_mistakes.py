@@ -43,7 +43,7 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {lr: {value: 1, foo: 2}}",
-        "parameters.lr.foo: expected one of value, values, min, max or distribution, got an unknown key",
+        "parameters.lr.foo: expected one of value, values, min, max, q or distribution, got an unknown key",
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
     ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected every value only once, got 1.0 twice"),
@@ -64,17 +64,42 @@ AFTER_HEAD = [
     (
         "parameters: {lr: {min: 0.1, max: 1}}",
         (
-            "parameters.lr: expected value, values or int_uniform in a grid, got min and max of uniform; "
+            "parameters.lr: expected value, values, int_uniform or q_uniform in a grid, got min and max of uniform; "
             "a range needs another method, such as random or tpe"
         ),
     ),
     (
         "parameters: {lr: {min: 1, max: 2, distribution: log_uniform}}",
         (
-            "parameters.lr.distribution: expected uniform, log_uniform_values or int_uniform, got 'log_uniform'; "
-            "did you mean log_uniform_values?"
+            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
+            "q_uniform or q_log_uniform_values), got log_uniform; "
+            "its bounds are exponents: write log_uniform_values, and the bounds of the values"
         ),
     ),
+    (
+        "parameters: {lr: {distribution: normal, mu: 0, sigma: 1}}",
+        (
+            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
+            "q_uniform or q_log_uniform_values), got normal; it has no bounds, as an Optuna sampler needs them"
+        ),
+    ),
+    (
+        "parameters: {lr: {min: 1, max: 2, distribution: q_unifrom}}",
+        (
+            "parameters.lr.distribution: expected uniform, log_uniform_values, int_uniform, q_uniform or "
+            "q_log_uniform_values, got 'q_unifrom'; did you mean q_uniform?"
+        ),
+    ),
+    (
+        "parameters: {epochs: {min: 1, max: 2, q: 1, distribution: int_uniform}}",
+        "parameters.epochs.q: expected no q for int_uniform, got 1; q_uniform takes one",
+    ),
+    (
+        "parameters: {epochs: {min: 11, max: 19, q: 10}}",
+        "parameters.epochs.q: expected a number with a multiple from 11 to 19, got 10",
+    ),
+    ("parameters: {epochs: {min: 1, max: 2, q: x}}", "parameters.epochs.q: expected a number, got 'x'"),
+    ("parameters: {epochs: {min: 1, max: 2, q: 0}}", "parameters.epochs.q: expected a number above 0, got 0"),
     (
         "parameters: {epochs: {min: 0.5, max: 2, distribution: int_uniform}}",
         "parameters.epochs.min: expected a whole number for int_uniform, got 0.5",
