@@ -30,10 +30,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeper.search.proposal import Configuration
-from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec
+from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
 
 _OF_TRIAL = "cma:"
 """Where CMA-ES keeps its state, in attributes of trials."""
@@ -46,6 +46,7 @@ class OptunaSearch:
 
     def __init__(self, spec: SweepSpec) -> None:
         self._spec = spec
+        self._names = in_order(spec.parameters)
         self._varied = {name: _distribution(p) for name, p in spec.parameters.items() if not isinstance(p, Constant)}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -68,11 +69,15 @@ class OptunaSearch:
         for configuration in seen:  # the last one's place in the sequence stands
             for key, value in _under(_OF_STUDY, configuration.attributes).items():
                 storage.set_study_system_attr(study_id, key, value)
-        trial = study.ask(self._varied)
+        trial = study.ask()
+        params: dict[str, object] = {}
+        for name in self._names:
+            if applies(self._spec.parameters[name], params):
+                params[name] = self._suggested(trial, name)
         attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
         return Configuration(
             number=len(seen),
-            params={name: self._value(name, trial.params) for name in self._spec.parameters},
+            params=params,
             attributes=_under(_OF_TRIAL, attached) | _under(_OF_STUDY, storage.get_study_system_attrs(study_id)),
         )
 
@@ -106,33 +111,47 @@ class OptunaSearch:
             state = TrialState.PRUNED if pruned else _WITHOUT_VALUE[configuration.state]
         else:
             state = TrialState.COMPLETE
+        params = {
+            name: self._internal(name, configuration.params[name])
+            for name in self._varied
+            if name in configuration.params
+        }
+        if None in params.values():  # a person added it from outside the space, in which samplers think
+            return create_trial(state=TrialState.FAIL)
         return create_trial(
             state=state,
             value=value if state is TrialState.COMPLETE else None,
             intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
-            params={name: self._internal(name, configuration.params[name]) for name in self._varied},
-            distributions=self._varied,
+            params=params,
+            distributions={name: self._varied[name] for name in params},
             system_attrs=_under(_OF_TRIAL, configuration.attributes),
         )
 
-    def _value(self, name: str, proposed: Mapping[str, Any]) -> object:
-        """The value of a trial's parameter."""
-        match self._spec.parameters[name]:
-            case Constant(value=value):
+    def _suggested(self, trial: Trial, name: str) -> object:
+        """The sampler's value for a parameter."""
+        match self._spec.parameters[name], self._varied.get(name):
+            case Constant(value=value), _:
                 return value
-            case Choice(values=values):
-                return values[int(proposed[name])]
-            case Range(q=q) as parameter if q is not None:
-                return parameter.multiple(proposed[name])
-        return proposed[name]
+            case Choice(values=values), CategoricalDistribution(choices=positions):
+                return values[int(str(trial.suggest_categorical(name, positions)))]
+            case Range() as parameter, IntDistribution(low=low, high=high, log=log):
+                return parameter.multiple(trial.suggest_int(name, low, high, log=log))
+            case Range(), FloatDistribution(low=least, high=most, log=log):
+                return trial.suggest_float(name, least, most, log=log)
+        raise AssertionError(name)
 
     def _internal(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
-        """What stands for the value in the study."""
+        """What stands for the value in the study; None where the parameter cannot take it."""
         match self._spec.parameters[name]:
             case Choice(values=values):
-                return next(str(i) for i, known in enumerate(values) if _equal(known, value))
-            case Range(q=q) if q is not None:
-                return round(value / q)
+                return next((str(i) for i, known in enumerate(values) if _equal(known, value)), None)
+            case Range(min=least, max=most) as parameter:
+                if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                    return None
+                if parameter.distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
+                    return value
+                factor = round(value / parameter.quantum)
+                return factor if parameter.multiple(factor) == value else None
         return value
 
 

@@ -25,6 +25,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _sources(root)
     yield from _budget(root)
     yield from _grid(root)
+    yield from _conditions(root)
 
 
 def _what_is_run(root: Node) -> Iterator[Complaint]:
@@ -142,6 +143,55 @@ def _grid(root: Node) -> Iterator[Complaint]:
                 got=f"min and max of {distribution}",
                 hint=hint,
             )
+
+
+def _conditions(root: Node) -> Iterator[Complaint]:
+    """Conditions that can never hold, or that a method cannot follow."""
+    parents: dict[str, list[str]] = {}
+    for name in _names(root):
+        when = _data(root, "parameters", name, "when")
+        parents[name] = [parent for parent in when if parent in _names(root)] if isinstance(when, dict) else []
+        for parent, values in when.items() if isinstance(when, dict) else ():
+            yield from _condition(root, ("parameters", name, "when", str(parent)), values)
+        if when and _data(root, "method") == Method.CMAES:
+            expected, hint = "no conditional parameter with cmaes", "tpe takes them"
+            yield Complaint(path=("parameters", name, "when"), expected=expected, got="a condition", hint=hint)
+    for name in parents:
+        circle = _circle(name, parents)
+        if circle and name == min(circle):  # each circle once
+            got = " on ".join([*circle, name])
+            yield Complaint(path=("parameters", name, "when"), expected="a condition on others", got=f"a circle: {got}")
+
+
+def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Complaint]:
+    """What is wrong with one parameter's condition on another, which stands at the path."""
+    parent = _data(root, "parameters", path[-1])
+    if path[-1] not in _names(root):
+        hint = suggested(path[-1], _names(root))
+        yield Complaint(path=path, expected="a parameter of this sweep", got=printable(path[-1]), hint=hint)
+    elif isinstance(parent, dict) and ("value" in parent or isinstance(parent.get("values"), list)):
+        possible = [parent["value"]] if "value" in parent else parent["values"]
+        for value in values if isinstance(values, list) else [values]:
+            if all(value != known or isinstance(value, bool) != isinstance(known, bool) for known in possible):
+                expected = f"a value that {path[-1]} takes ({listed([shown(known) for known in possible])})"
+                yield Complaint(path=path, expected=expected, got=shown(value))
+    elif isinstance(parent, dict):
+        yield Complaint(path=path, expected="a condition on a parameter with value or values", got="one on a range")
+
+
+def _circle(name: str, parents: Mapping[str, list[str]]) -> list[str]:
+    """The way from a parameter along its conditions back to itself; empty where there is none."""
+    ways = [[name]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for parent in parents[way[-1]]:
+            if parent == name:
+                return way
+            if parent not in seen:
+                seen.add(parent)
+                ways.append([*way, parent])
+    return []
 
 
 def _data(root: Node, *path: str) -> object:

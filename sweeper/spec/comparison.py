@@ -61,6 +61,8 @@ def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
         after = new.parameters.get(name)
         if after is None:
             yield True, f"{key}: removed, was {_described(before)}"
+        elif before.when != after.when:
+            yield True, f"{key}.when: {_part(after.when)} instead of {_part(before.when)}"
         elif in_grid and not isinstance(before, Range) and not isinstance(after, Range):
             yield from _values(f"{key}.values", _options(before), _options(after))
         elif _content(before) != _content(after):

@@ -124,26 +124,36 @@ FORM_NAMES: Mapping[str, str] = {"constant": "value", "categorical": "values"}
 """W&B's distributions that only name a form over again, and the key of that form."""
 
 
-class Constant(BaseModel):
-    """The same value for every trial."""
+def _alternatives(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class Conditional(BaseModel):
+    """What all forms have: `when`, the values of other parameters with which alone this one is in a configuration."""
 
     model_config = STRICT
+    when: Mapping[
+        str, Annotated[tuple[_Given, ...], Field(strict=False, min_length=1), BeforeValidator(_alternatives)]
+    ] = {}
+
+
+class Constant(Conditional):
+    """The same value for every trial."""
+
     value: _Given
 
 
-class Choice(BaseModel):
+class Choice(Conditional):
     """One of the values, which are all different."""
 
-    model_config = STRICT
     values: Annotated[tuple[_Given, ...], Field(strict=False, min_length=1)]
 
     _distinct = field_validator("values")(without_repetition)
 
 
-class Range(BaseModel):
+class Range(Conditional):
     """A number from ``min`` to ``max``, both included; where its distribution is quantized, a multiple of ``q``."""
 
-    model_config = STRICT
     # First, because the checks of the bounds depend on it.
     distribution: Annotated[Distribution, Field(strict=False)]
     min: Annotated[int | float, PlainValidator(_number)]
@@ -216,9 +226,12 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 """The forms of a parameter and the keys that mark them."""
 
 
+_FORM_KEYS = tuple(key for keys in FORMS.values() for key in keys)
+
+
 def parameter_keys() -> tuple[str, ...]:
     """Every key that a parameter of some form may have."""
-    return tuple(key for keys in FORMS.values() for key in keys)
+    return (*_FORM_KEYS, "when")
 
 
 def _forms(keys: Iterable[object]) -> list[str]:
@@ -246,11 +259,11 @@ def _shaped(data: object) -> object:
         data = {key: value for key, value in data.items() if key != "distribution"}
     forms = _forms(data)
     if not forms:
-        unknown = next((key for key in data if isinstance(key, str)), "")
+        unknown = next((key for key in data if isinstance(key, str) and key != "when"), "")
         hint = suggested(unknown, parameter_keys())
         raise refused("one of value, values, or min and max", got=unknown or "an empty mapping", hint=hint)
     if len(forms) > 1:
-        given = [key for key in data if key in parameter_keys()]
+        given = [key for key in data if key in _FORM_KEYS]
         raise refused("only one of value, values, or min and max", got=listed(given).replace(" or ", " and "))
     if forms == ["range"] and "distribution" not in data:
         data = {**data, "distribution": default_distribution(data)}

@@ -238,6 +238,53 @@ def test_values_steer_a_search(method: str) -> None:
     assert statistics.median(late) < statistics.median(chance) / 3
 
 
+@pytest.mark.parametrize("method", SAMPLERS)
+@pytest.mark.parametrize("outside", [{"lr": 1.0}, {"width": 2.5}, {"kind": "z"}, {"batch": 9}, {"lr": "x"}])
+def test_a_configuration_added_from_outside_the_space_is_passed_over(method: str, outside: dict[str, object]) -> None:
+    sweep = spec(method, RANGES)
+    seen = proposals(sweep, 12, [float(i) for i in range(12)])
+    added = replace(seen[3], params={**seen[3].params, **outside}, attributes={})
+    failed = replace(seen[3], state="FAIL", value=None, attributes={})
+    ask = search_for(sweep).propose
+    assert ask([*seen[:3], added, *seen[4:]]) == ask([*seen[:3], failed, *seen[4:]])
+
+
+CONDITIONAL: dict[str, object] = {
+    "nesterov": {"values": [True, False], "when": {"momentum": [0.9, 0.99]}},
+    "momentum": {"values": [0.0, 0.9, 0.99], "when": {"optimizer": "sgd"}},
+    "optimizer": {"values": ["sgd", "adam"]},
+    "beta": {"value": 0.95, "when": {"optimizer": "adam"}},
+}
+
+
+def has_what_applies(params: Mapping[str, object]) -> bool:
+    """The conditions above in Python."""
+    expected = {"optimizer"}
+    if params["optimizer"] == "sgd":
+        expected |= {"momentum", "nesterov"} if params["momentum"] != 0.0 else {"momentum"}
+    else:
+        expected |= {"beta"}
+    return params.keys() == expected
+
+
+def test_a_grid_has_each_conditional_combination_once() -> None:
+    seen = proposals(spec("grid", CONDITIONAL), 100)
+    assert all(has_what_applies(c.params) for c in seen)
+    assert len({json.dumps(c.params, sort_keys=True) for c in seen}) == len(seen) == 6
+
+
+@pytest.mark.parametrize("method", ["random", "tpe", "gp", "qmc"])
+def test_a_search_asks_for_a_conditional_parameter_only_where_it_applies(method: str) -> None:
+    sweep = spec(method, CONDITIONAL | {"decay": {"min": 0.0, "max": 1.0, "when": {"optimizer": "adam"}}} | RANGES)
+    seen = proposals(sweep, 16, [(7 * i % 16) / 16 for i in range(16)])
+    assert {"adam", "sgd"} == {c.params["optimizer"] for c in seen}
+    for c in seen:
+        own = {name: value for name, value in c.params.items() if name in CONDITIONAL}
+        assert has_what_applies(own)
+        assert ("decay" in c.params) == (c.params["optimizer"] == "adam")
+    assert search_for(sweep).propose(read_back(seen)) == search_for(sweep).propose(seen)
+
+
 def with_pruned(state: str, *, value: float | None, step: int = 10) -> list[Configuration]:
     """Twelve configurations that are complete, the better the nearer to 0.8, and twelve near 0.2 that ended so."""
     complete = [

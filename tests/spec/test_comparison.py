@@ -110,3 +110,21 @@ def test_addition_leaves_the_trials_that_ran_as_they_are(old: Any, new: Any, sen
 @pytest.mark.parametrize(("old", "new", "sentences"), CONFLICTS)
 def test_conflict_would_have_changed_trials_that_ran(old: Any, new: Any, sentences: list[str]) -> None:
     assert compare(spec(**old), spec(**new)).conflicts == tuple(sentences)
+
+
+def test_another_condition_is_a_conflict() -> None:
+    def made(*values: str) -> SweepSpec:
+        optimizer, momentum = {"values": ["sgd", "adam"]}, {"value": 0.9, "when": {"optimizer": list(values)}}
+        return SweepSpec.from_json(
+            {
+                "name": "s",
+                "method": "grid",
+                "metric": {"name": "m"},
+                "command": ["a"],
+                "parameters": {"optimizer": optimizer, "momentum": momentum},
+            }
+        )
+
+    assert compare(made("sgd"), made("sgd")).conflicts == ()
+    (conflict,) = compare(made("sgd"), made("adam")).conflicts
+    assert conflict.startswith("parameters.momentum.when: ")

@@ -43,7 +43,7 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {lr: {value: 1, foo: 2}}",
-        "parameters.lr.foo: expected one of value, values, min, max, q or distribution, got an unknown key",
+        "parameters.lr.foo: expected one of value, values, min, max, q, distribution or when, got an unknown key",
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
     ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected every value only once, got 1.0 twice"),
@@ -98,6 +98,23 @@ AFTER_HEAD = [
         "parameters: {epochs: {min: 11, max: 19, q: 10}}",
         "parameters.epochs.q: expected a number with a multiple from 11 to 19, got 10",
     ),
+    (
+        "parameters: {lr: {value: 1, when: {epoch: 1}}, epochs: {value: 1}}",
+        "parameters.lr.when.epoch: expected a parameter of this sweep, got epoch; did you mean epochs?",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: [1, 3]}}, epochs: {values: [1, 2]}}",
+        "parameters.lr.when.epochs: expected a value that epochs takes (1 or 2), got 3",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {min: 1, max: 2}}",
+        "parameters.lr.when.epochs: expected a condition on a parameter with value or values, got one on a range",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {value: 1, when: {lr: 1}}}",
+        "parameters.epochs.when: expected a condition on others, got a circle: epochs on lr on epochs",
+    ),
+    ("parameters: {lr: {value: 1, when: 3}}", "parameters.lr.when: expected a mapping, got 3"),
     ("parameters: {epochs: {min: 1, max: 2, q: x}}", "parameters.epochs.q: expected a number, got 'x'"),
     ("parameters: {epochs: {min: 1, max: 2, q: 0}}", "parameters.epochs.q: expected a number above 0, got 0"),
     (
@@ -301,6 +318,13 @@ def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -
 def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
     with pytest.raises(SpecError, match=rf"run_cap: expected how many trials {method} may propose, got nothing"):
         load_keys(method=method)
+
+
+def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
+    parameters = {"a": {"values": [1, 2]}, "b": {"min": 0.0, "max": 1.0, "when": {"a": 1}}}
+    expected = "parameters.b.when: expected no conditional parameter with cmaes, got a condition; tpe takes them"
+    with pytest.raises(SpecError, match=expected):
+        load_keys(trainer=None, program="x", method="cmaes", run_cap=3, parameters=parameters)
 
 
 @pytest.mark.parametrize(
