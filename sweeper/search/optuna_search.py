@@ -36,9 +36,10 @@ from sweeper.search.proposal import Configuration
 from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
 
 _OF_TRIAL = "cma:"
-"""Where CMA-ES keeps its state, in attributes of trials."""
-_OF_STUDY = "qmc:"
-"""Where QMC keeps its place in the sequence, in an attribute of the study."""
+"""Where CMA-ES keeps its state, in attributes of trials.
+
+All other attributes are the study's: QMC's place in the sequence, the name of which depends on Optuna's version.
+"""
 
 
 class OptunaSearch:
@@ -57,18 +58,23 @@ class OptunaSearch:
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration:
         """The next configuration; there always is one."""
+        with warnings.catch_warnings():
+            # Samplers that Optuna calls experimental for years; that they do what is promised is held by our tests.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = self._sampler(len(seen))
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
             storage=storage,
             study_name=self._spec.name,
-            sampler=self._sampler(len(seen)),
+            sampler=sampler,
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
         study.add_trials([self._known(configuration) for configuration in seen])
         study_id = storage.get_study_id_from_name(self._spec.name)
         for configuration in seen:  # the last one's place in the sequence stands
-            for key, value in _under(_OF_STUDY, configuration.attributes).items():
-                storage.set_study_system_attr(study_id, key, value)
+            for key, value in configuration.attributes.items():
+                if not key.startswith(_OF_TRIAL):
+                    storage.set_study_system_attr(study_id, key, value)
         trial = study.ask()
         params: dict[str, object] = {}
         for name in self._names:
@@ -78,7 +84,7 @@ class OptunaSearch:
         return Configuration(
             number=len(seen),
             params=params,
-            attributes=_under(_OF_TRIAL, attached) | _under(_OF_STUDY, storage.get_study_system_attrs(study_id)),
+            attributes=_of_trial(attached) | storage.get_study_system_attrs(study_id),
         )
 
     def _sampler(self, proposal: int) -> BaseSampler:
@@ -94,12 +100,9 @@ class OptunaSearch:
                 # One sequence for the whole sweep; what it leaves to chance is drawn anew for each proposal.
                 sequence = zlib.crc32(self._spec.name.encode())
                 rest = RandomSampler(seed=seed)
-                with warnings.catch_warnings():
-                    # "Experimental" since Optuna 3.0; what it would change is held by our tests.
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    return QMCSampler(
-                        seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
-                    )
+                return QMCSampler(
+                    seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
+                )
         return TPESampler(seed=seed, constant_liar=True, multivariate=False)
 
     def _known(self, configuration: Configuration) -> FrozenTrial:
@@ -124,7 +127,7 @@ class OptunaSearch:
             intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
             params=params,
             distributions={name: self._varied[name] for name in params},
-            system_attrs=_under(_OF_TRIAL, configuration.attributes),
+            system_attrs=_of_trial(configuration.attributes),
         )
 
     def _suggested(self, trial: Trial, name: str) -> object:
@@ -166,8 +169,8 @@ _WITHOUT_VALUE: Mapping[str, TrialState] = {
 """What a configuration without a value is to a sampler; one that has failed is passed over."""
 
 
-def _under(prefix: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in attributes.items() if key.startswith(prefix)}
+def _of_trial(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key.startswith(_OF_TRIAL)}
 
 
 def _equal(known: object, value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,12 +12,12 @@ class Configuration:
     """A proposal and what became of it.
 
     `value` is the mean over its seeds, None while it runs or where none came; `step` the last optimizer step at which
-    any of them was evaluated. `attributes` is what the sampler wants to find again with the proposal.
+    any of them was evaluated. `attributes` is what the sampler wants to find again, ready for JSON.
     """
 
     number: int
     params: Mapping[str, object]
-    attributes: Mapping[str, object] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     state: str = "RUNNING"
     value: float | None = None
     step: int | None = None
