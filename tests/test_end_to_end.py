@@ -281,7 +281,7 @@ def test_values_and_seeds_can_be_added_and_nothing_else(tmp_path: Path) -> None:
     assert sweep.status()["trials"] == trials
 
 
-@pytest.mark.parametrize("method", ["random", "bayes"])
+@pytest.mark.parametrize("method", ["random", "bayes", "cmaes", "qmc"])
 def test_a_search_resumed_proposes_what_an_uninterrupted_one_would_have(tmp_path: Path, method: str) -> None:
     file = grid("searched") | {
         "method": method,

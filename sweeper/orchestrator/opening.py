@@ -215,7 +215,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
     trial.path.mkdir()
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
-    shown = {name: configuration.params[name] for name in varied}
+    shown = {name: configuration.params[name] for name in varied if name in configuration.params}
     facts = Facts(
         number=number,
         configuration=configuration.number,

@@ -31,7 +31,7 @@ class Proposals:
     def __post_init__(self) -> None:
         events = read_journal(self.run.directory.search)
         self._configurations = [
-            Configuration(number=event.configuration, params=event.params)
+            Configuration(number=event.configuration, params=event.params, attributes=event.attributes)
             for event in events
             if isinstance(event, Asked)
         ]
@@ -55,7 +55,7 @@ class Proposals:
     def add(self, params: Mapping[str, object]) -> list[TrialDir]:
         """The trials of a configuration that a person asks for; none where the sweep has it already."""
         if all(params != configuration.params for configuration in self._configurations):
-            self._propose(params)
+            self._accept(Configuration(number=len(self._configurations), params=params))
         return add_trials(self.run, self._configurations)
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -65,26 +65,37 @@ class Proposals:
                 continue
             ended = _as_told(configuration, trials)
             if ended.state != "RUNNING":
-                told = Told(time=time.time(), configuration=ended.number, state=ended.state, value=ended.value)
+                told = Told(
+                    time=time.time(),
+                    configuration=ended.number,
+                    state=ended.state,
+                    value=ended.value,
+                    step=ended.step,
+                )
                 self._journal.append(told, sync=True)
                 self._told.add(ended.number)
 
     def _ask(self, trials: Sequence[Trial]) -> bool:
         """One more configuration, unless the cap is reached or the search has none left."""
         cap, number = self.run.spec.run_cap, len(self._configurations)
-        params = None
+        proposed = None
         if cap is None or number * len(self.run.spec.seeds) < cap:
-            params = self.search.propose([_as_told(c, trials) for c in self._configurations])
-        if params is None:
+            proposed = self.search.propose([_as_told(c, trials) for c in self._configurations])
+        if proposed is None:
             self._complete = True
             return False
-        self._propose(params)
+        self._accept(proposed)
         return True
 
-    def _propose(self, params: Mapping[str, object]) -> None:
-        number = len(self._configurations)
-        self._journal.append(Asked(time=time.time(), configuration=number, params=params), sync=True)
-        self._configurations.append(Configuration(number=number, params=params))
+    def _accept(self, proposed: Configuration) -> None:
+        asked = Asked(
+            time=time.time(),
+            configuration=proposed.number,
+            params=proposed.params,
+            attributes=proposed.attributes,
+        )
+        self._journal.append(asked, sync=True)
+        self._configurations.append(proposed)
 
 
 def _as_told(configuration: Configuration, trials: Sequence[Trial]) -> Configuration:
@@ -100,4 +111,9 @@ def _as_told(configuration: Configuration, trials: Sequence[Trial]) -> Configura
     told = [audited[t.facts.number].value if t.facts.number in audited else t.value for t in own]
     values = [value for value in told if value is not None]
     state = next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL)
-    return replace(configuration, state=state.value, value=statistics.fmean(values) if values else None)
+    return replace(
+        configuration,
+        state=state.value,
+        value=statistics.fmean(values) if values else None,
+        step=max((trial.series.last_step for trial in own if trial.series is not None), default=None),
+    )

@@ -223,19 +223,28 @@ class SpecTaken(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked(Event):
-    """The search proposed `params` as configuration `configuration`."""
+    """The search proposed `params` as configuration `configuration`.
+
+    `attributes` is what the sampler attached to find it again, without which it would not go on as it began: the state
+    of CMA-ES, the place in the sequence of QMC. A pickle is among them: read them from records of one's own only.
+    """
 
     configuration: int
     params: Mapping[str, object]
+    attributes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told(Event):
-    """The search was told how a configuration ended; `value` is None where nothing was measured."""
+    """The search was told how a configuration ended; `value` is None where nothing was measured.
+
+    `step` is the last optimizer step at which it was evaluated.
+    """
 
     configuration: int
     state: str
     value: float | None
+    step: int | None = None
 
 
 # ---- written by the shim, as exit.json ----------------------------------------------------------------------------

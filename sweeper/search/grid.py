@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from sweeper.search.proposal import Configuration
-from sweeper.spec import Choice, Constant, Parameter, Range
+from sweeper.spec import Choice, Constant, Parameter, Range, applies, in_order
 
 
 class Grid:
-    """The combinations of all values, the last parameter varying fastest."""
+    """The combinations of all values, the last parameter varying fastest; conditional ones where they apply."""
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self._parameters = parameters
+        self._names = in_order(parameters)
 
     @property
     def eager(self) -> bool:
         """A grid is known from the start."""
         return True
 
-    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object] | None:
+    def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """The first combination that was not seen; None when all were."""
         known = {_identity(configuration.params) for configuration in seen}
-        return next((point for point in self._points() if _identity(point) not in known), None)
+        points = (point for point in self._points() if _identity(point) not in known)
+        return next((Configuration(number=len(seen), params=point) for point in points), None)
 
-    def _points(self) -> Iterator[dict[str, object]]:
-        axes = [values_of(parameter) for parameter in self._parameters.values()]
-        for point in itertools.product(*axes):
-            yield dict(zip(self._parameters, point, strict=True))
+    def _points(self) -> Iterator[Mapping[str, object]]:
+        yield from self._extended({})
+
+    def _extended(self, begun: Mapping[str, object], done: int = 0) -> Iterator[Mapping[str, object]]:
+        """Every combination that begins so, with the first `done` names decided."""
+        if done == len(self._names):
+            yield begun
+            return
+        name = self._names[done]
+        parameter = self._parameters[name]
+        if not applies(parameter, begun):
+            yield from self._extended(begun, done + 1)
+            return
+        for value in values_of(parameter):
+            yield from self._extended({**begun, name: value}, done + 1)
 
 
 def values_of(parameter: Parameter) -> Sequence[object]:
@@ -40,7 +52,7 @@ def values_of(parameter: Parameter) -> Sequence[object]:
         case Choice():
             return parameter.values
         case Range():
-            return range(int(parameter.min), int(parameter.max) + 1)
+            return [parameter.multiple(factor) for factor in parameter.factors]
 
 
 def _identity(params: Mapping[str, object]) -> str:

@@ -1,15 +1,26 @@
-"""Random search and Bayesian search (TPE), proposed by Optuna.
+"""Searches by Optuna's samplers: random, TPE, Gaussian process, CMA-ES and quasi-Monte Carlo.
 
 Optuna is the brain, not the memory: for each proposal an in-memory study is rebuilt from the configurations seen, with
 a sampler whose seed is derived from the sweep's and the proposal's number. So a resumed sweep proposes what an
-uninterrupted one would have.
+uninterrupted one would have. What a sampler keeps in its study beyond parameters and values goes through the record as
+the attributes of a configuration.
+
+Running configurations are told as running, and each sampler has its own way with them: TPE takes them for bad ones (the
+constant liar), the Gaussian process integrates over what they may become, the others do not look at them.
+
+Pruned configurations are told with the objective's value where they were stopped, and no other metric. TPE knows what
+that is: it ranks them behind all that are complete, by how far they came and then by value. The Gaussian process and
+CMA-ES have no such notion and would leave them aside, and propose again where trials were stopped; to them, the value
+where it was stopped is the configuration's value.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -18,10 +29,17 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeper.search.proposal import Configuration
-from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec
+from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
+
+_OF_TRIAL = "cma:"
+"""Where CMA-ES keeps its state, in attributes of trials.
+
+All other attributes are the study's: QMC's place in the sequence, the name of which depends on Optuna's version.
+"""
 
 
 class OptunaSearch:
@@ -29,6 +47,7 @@ class OptunaSearch:
 
     def __init__(self, spec: SweepSpec) -> None:
         self._spec = spec
+        self._names = in_order(spec.parameters)
         self._varied = {name: _distribution(p) for name, p in spec.parameters.items() if not isinstance(p, Constant)}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,55 +56,121 @@ class OptunaSearch:
         """Each proposal may depend on the values so far."""
         return False
 
-    def propose(self, seen: Sequence[Configuration]) -> Mapping[str, object]:
+    def propose(self, seen: Sequence[Configuration]) -> Configuration:
         """The next configuration; there always is one."""
+        with warnings.catch_warnings():
+            # Samplers that Optuna calls experimental for years; that they do what is promised is held by our tests.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = self._sampler(len(seen))
+        storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
+            storage=storage,
             study_name=self._spec.name,
-            sampler=self._sampler(len(seen)),
+            sampler=sampler,
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
         study.add_trials([self._known(configuration) for configuration in seen])
-        trial = study.ask(self._varied)
-        return {name: self._value(name, trial.params) for name in self._spec.parameters}
+        study_id = storage.get_study_id_from_name(self._spec.name)
+        for configuration in seen:  # the last one's place in the sequence stands
+            for key, value in configuration.attributes.items():
+                if not key.startswith(_OF_TRIAL):
+                    storage.set_study_system_attr(study_id, key, value)
+        trial = study.ask()
+        params: dict[str, object] = {}
+        for name in self._names:
+            if applies(self._spec.parameters[name], params):
+                params[name] = self._suggested(trial, name)
+        attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        return Configuration(
+            number=len(seen),
+            params=params,
+            attributes=_of_trial(attached) | storage.get_study_system_attrs(study_id),
+        )
 
-    def _sampler(self, proposal: int) -> optuna.samplers.BaseSampler:
+    def _sampler(self, proposal: int) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
-        if self._spec.method is Method.RANDOM:
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True, multivariate=False)
+        match self._spec.method:
+            case Method.RANDOM:
+                return RandomSampler(seed=seed)
+            case Method.GP:
+                return GPSampler(seed=seed, warn_independent_sampling=False)
+            case Method.CMAES:
+                return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            case Method.QMC:
+                # One sequence for the whole sweep; what it leaves to chance is drawn anew for each proposal.
+                sequence = zlib.crc32(self._spec.name.encode())
+                rest = RandomSampler(seed=seed)
+                return QMCSampler(
+                    seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
+                )
+        return TPESampler(seed=seed, constant_liar=True, multivariate=False)
 
     def _known(self, configuration: Configuration) -> FrozenTrial:
         value = configuration.value
-        told = value is not None and math.isfinite(value)
+        if value is not None and not math.isfinite(value):
+            value = None
+        pruned = configuration.state == "PRUNED" and self._spec.method in _KNOW_PRUNED
+        if value is None or pruned:
+            state = TrialState.PRUNED if pruned else _WITHOUT_VALUE[configuration.state]
+        else:
+            state = TrialState.COMPLETE
+        params = {
+            name: self._internal(name, configuration.params[name])
+            for name in self._varied
+            if name in configuration.params
+        }
+        if None in params.values():  # a person added it from outside the space, in which samplers think
+            return create_trial(state=TrialState.FAIL)
         return create_trial(
-            state=TrialState.COMPLETE if told else _STATES[configuration.state],
-            value=value if told else None,
-            params={name: self._internal(name, configuration.params[name]) for name in self._varied},
-            distributions=self._varied,
+            state=state,
+            value=value if state is TrialState.COMPLETE else None,
+            intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
+            params=params,
+            distributions={name: self._varied[name] for name in params},
+            system_attrs=_of_trial(configuration.attributes),
         )
 
-    def _value(self, name: str, proposed: Mapping[str, object]) -> object:
-        match self._spec.parameters[name]:
-            case Constant(value=value):
+    def _suggested(self, trial: Trial, name: str) -> object:
+        """The sampler's value for a parameter."""
+        match self._spec.parameters[name], self._varied.get(name):
+            case Constant(value=value), _:
                 return value
+            case Choice(values=values), CategoricalDistribution(choices=positions):
+                return values[int(str(trial.suggest_categorical(name, positions)))]
+            case Range() as parameter, IntDistribution(low=low, high=high, log=log):
+                return parameter.multiple(trial.suggest_int(name, low, high, log=log))
+            case Range(), FloatDistribution(low=least, high=most, log=log):
+                return trial.suggest_float(name, least, most, log=log)
+        raise AssertionError(name)
+
+    def _internal(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
+        """What stands for the value in the study; None where the parameter cannot take it."""
+        match self._spec.parameters[name]:
             case Choice(values=values):
-                return values[int(str(proposed[name]))]
-        return proposed[name]
+                return next((str(i) for i, known in enumerate(values) if _equal(known, value)), None)
+            case Range(min=least, max=most) as parameter:
+                if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                    return None
+                if parameter.distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
+                    return value
+                factor = round(value / parameter.quantum)
+                return factor if parameter.multiple(factor) == value else None
+        return value
 
-    def _internal(self, name: str, value: object) -> object:
-        parameter = self._spec.parameters[name]
-        if not isinstance(parameter, Choice):
-            return value
-        return next(str(i) for i, known in enumerate(parameter.values) if _equal(known, value))
 
-
-_STATES: Mapping[str, TrialState] = {
+_KNOW_PRUNED = (Method.BAYES, Method.TPE)
+_WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,
     "WAITING": TrialState.RUNNING,
-    "PRUNED": TrialState.FAIL,  # pruned without any value: nothing to learn from
+    "PRUNED": TrialState.FAIL,
     "COMPLETE": TrialState.FAIL,
     "FAIL": TrialState.FAIL,
 }
+"""What a configuration without a value is to a sampler; one that has failed is passed over."""
+
+
+def _of_trial(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key.startswith(_OF_TRIAL)}
 
 
 def _equal(known: object, value: object) -> bool:
@@ -96,11 +181,12 @@ def _equal(known: object, value: object) -> bool:
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
     match parameter:
-        case Range(distribution=Distribution.INT_UNIFORM):
-            return IntDistribution(int(parameter.min), int(parameter.max))
+        case Range(distribution=Distribution.UNIFORM | Distribution.LOG_UNIFORM):
+            return FloatDistribution(float(parameter.min), float(parameter.max), log=parameter.distribution.log)
         case Range():
-            log = parameter.distribution is Distribution.LOG_UNIFORM
-            return FloatDistribution(float(parameter.min), float(parameter.max), log=log)
+            # By factor, so that multiples of q are whole numbers to Optuna, and lie in the range whatever min is.
+            factors = parameter.factors
+            return IntDistribution(factors[0], factors[-1], log=parameter.distribution.log)
         case Choice():
             # By position: Optuna takes scalars only, a value may be a list.
             return CategoricalDistribution([str(i) for i in range(len(parameter.values))])

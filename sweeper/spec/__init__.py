@@ -2,6 +2,7 @@
 
 from sweeper.spec.addition import configuration
 from sweeper.spec.comparison import Changes, compare
+from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.load import load
 from sweeper.spec.model import (
     At,
@@ -59,10 +60,12 @@ __all__ = [
     "Value",
     "VanishingGradient",
     "ZeroGradient",
+    "applies",
     "as_file",
     "as_rules",
     "compare",
     "configuration",
+    "in_order",
     "load",
     "rule_name",
     "rules_of_file",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweeper.errors import Mistake, SpecError
+from sweeper.spec.conditions import applies
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.node import plain
 from sweeper.spec.overrides import split
-from sweeper.spec.parameters import Constant
-from sweeper.spec.wording import listed, suggested
+from sweeper.spec.parameters import Constant, Parameter
+from sweeper.spec.wording import listed, shown, suggested
 
 
 def configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:
@@ -36,10 +37,22 @@ def configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object
             expected, got = "one value", override.value
             mistakes.append(Mistake(where=override.where, key=override.key, expected=expected, got=got))
     constants = {name: p.value for name, p in spec.parameters.items() if isinstance(p, Constant)}
-    missing = [name for name in spec.parameters if name not in given and name not in constants]
+    held = constants | given
+    # One that depends on what is not given is not missed before that is.
+    asked = [name for name, parameter in spec.parameters.items() if applies(parameter, held)]
+    missing = [name for name in asked if name not in held]
+    for name in given.keys() - set(asked):
+        expected = f"a parameter of a configuration with {_conditions(spec.parameters[name])}"
+        mistakes.append(Mistake(where="command line", key="", expected=expected, got=name))
     if missing and not mistakes:
         expected = "a value for each parameter that the sweep varies"
         mistakes.append(Mistake(where="command line", key="", expected=expected, got=f"none for {listed(missing)}"))
     if mistakes:
         raise SpecError(mistakes)
-    return {name: given.get(name, constants.get(name)) for name in spec.parameters}
+    return {name: held[name] for name in spec.parameters if name in asked}
+
+
+def _conditions(parameter: Parameter) -> str:
+    return " and ".join(
+        f"{name}={listed([shown(value) for value in values])}" for name, values in parameter.when.items()
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sweeper.spec.model import Method
 from sweeper.spec.node import Complaint, Node, found, plain
-from sweeper.spec.parameters import Distribution
+from sweeper.spec.parameters import Distribution, default_distribution
 from sweeper.spec.wording import listed, printable, shown, suggested
 
 Trainers = Mapping[str, Mapping[str, object]]
@@ -25,6 +25,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _sources(root)
     yield from _budget(root)
     yield from _grid(root)
+    yield from _conditions(root)
 
 
 def _what_is_run(root: Node) -> Iterator[Complaint]:
@@ -107,7 +108,7 @@ def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]
     for key, value in parameter.items() if isinstance(parameter, dict) else ():
         if key == "values" and isinstance(value, list):
             yield from (((key, index), item) for index, item in enumerate(value))
-        elif key in {"value", "min", "max"}:
+        elif key in {"value", "min", "max", "q"}:
             yield (key,), value
 
 
@@ -120,7 +121,7 @@ def _sources(root: Node) -> Iterator[Complaint]:
 
 def _budget(root: Node) -> Iterator[Complaint]:
     method = _data(root, "method")
-    if isinstance(method, str) and method in {Method.RANDOM, Method.BAYES} and _data(root, "run_cap") is None:
+    if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
         hint = "for example run_cap: 20"
         yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
 
@@ -133,17 +134,64 @@ def _grid(root: Node) -> Iterator[Complaint]:
         parameter = _data(root, "parameters", name)
         if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
             continue
-        whole = all(type(parameter[bound]) is int for bound in ("min", "max"))
-        default = Distribution.INT_UNIFORM if whole else Distribution.UNIFORM
-        distribution = parameter.get("distribution", default)
-        if distribution in list(Distribution) and distribution != Distribution.INT_UNIFORM:
-            hint = "a range needs method random or bayes"
+        distribution = parameter.get("distribution", default_distribution(parameter))
+        if distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
+            hint = "a range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),
-                expected="value, values or int_uniform in a grid",
+                expected="value, values, int_uniform or q_uniform in a grid",
                 got=f"min and max of {distribution}",
                 hint=hint,
             )
+
+
+def _conditions(root: Node) -> Iterator[Complaint]:
+    """Conditions that can never hold, or that a method cannot follow."""
+    parents: dict[str, list[str]] = {}
+    for name in _names(root):
+        when = _data(root, "parameters", name, "when")
+        parents[name] = [parent for parent in when if parent in _names(root)] if isinstance(when, dict) else []
+        for parent, values in when.items() if isinstance(when, dict) else ():
+            yield from _condition(root, ("parameters", name, "when", str(parent)), values)
+        if when and _data(root, "method") == Method.CMAES:
+            expected, hint = "no conditional parameter with cmaes", "tpe takes them"
+            yield Complaint(path=("parameters", name, "when"), expected=expected, got="a condition", hint=hint)
+    for name in parents:
+        circle = _circle(name, parents)
+        if circle and name == min(circle):  # each circle once
+            got = " on ".join([*circle, name])
+            yield Complaint(path=("parameters", name, "when"), expected="a condition on others", got=f"a circle: {got}")
+
+
+def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Complaint]:
+    """What is wrong with one parameter's condition on another, which stands at the path."""
+    parent = _data(root, "parameters", path[-1])
+    if path[-1] not in _names(root):
+        hint = suggested(path[-1], _names(root))
+        yield Complaint(path=path, expected="a parameter of this sweep", got=printable(path[-1]), hint=hint)
+    elif isinstance(parent, dict) and ("value" in parent or isinstance(parent.get("values"), list)):
+        possible = [parent["value"]] if "value" in parent else parent["values"]
+        for value in values if isinstance(values, list) else [values]:
+            if all(value != known or isinstance(value, bool) != isinstance(known, bool) for known in possible):
+                expected = f"a value that {path[-1]} takes ({listed([shown(known) for known in possible])})"
+                yield Complaint(path=path, expected=expected, got=shown(value))
+    elif isinstance(parent, dict):
+        yield Complaint(path=path, expected="a condition on a parameter with value or values", got="one on a range")
+
+
+def _circle(name: str, parents: Mapping[str, list[str]]) -> list[str]:
+    """The way from a parameter along its conditions back to itself; empty where there is none."""
+    ways = [[name]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for parent in parents[way[-1]]:
+            if parent == name:
+                return way
+            if parent not in seen:
+                seen.add(parent)
+                ways.append([*way, parent])
+    return []
 
 
 def _data(root: Node, *path: str) -> object:

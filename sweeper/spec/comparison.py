@@ -61,6 +61,8 @@ def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
         after = new.parameters.get(name)
         if after is None:
             yield True, f"{key}: removed, was {_described(before)}"
+        elif before.when != after.when:
+            yield True, f"{key}.when: {_part(after.when)} instead of {_part(before.when)}"
         elif in_grid and not isinstance(before, Range) and not isinstance(after, Range):
             yield from _values(f"{key}.values", _options(before), _options(after))
         elif _content(before) != _content(after):
@@ -92,7 +94,7 @@ def _options(parameter: Constant | Choice) -> tuple[Value, ...]:
 def _content(parameter: Parameter) -> object:
     match parameter:
         case Range():
-            return (parameter.distribution, parameter.min, parameter.max)
+            return (parameter.distribution, parameter.min, parameter.max, parameter.q)
         case _:
             return identity(_options(parameter))
 
@@ -104,7 +106,8 @@ def _described(parameter: Parameter) -> str:
         case Choice():
             return f"one of {shown(parameter.values)}"
         case _:
-            return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}"
+            step = "" if parameter.q is None else f" by {shown(parameter.q)}"
+            return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}{step}"
 
 
 def _instead(key: str, before: object, after: object) -> str:

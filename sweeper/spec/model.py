@@ -29,11 +29,15 @@ LONGEST_NAME = 100
 
 
 class Method(StrEnum):
-    """How configurations are proposed."""
+    """How configurations are proposed; `bayes`, W&B's word, is `tpe`."""
 
     GRID = "grid"
     RANDOM = "random"
     BAYES = "bayes"
+    TPE = "tpe"
+    GP = "gp"
+    CMAES = "cmaes"
+    QMC = "qmc"
 
 
 class Goal(StrEnum):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from fractions import Fraction
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -88,38 +89,82 @@ class Distribution(StrEnum):
     UNIFORM = "uniform"
     LOG_UNIFORM = "log_uniform_values"
     INT_UNIFORM = "int_uniform"
+    Q_UNIFORM = "q_uniform"
+    Q_LOG_UNIFORM = "q_log_uniform_values"
+
+    @property
+    def log(self) -> bool:
+        """Whether it is the logarithm that is uniform."""
+        return self in {Distribution.LOG_UNIFORM, Distribution.Q_LOG_UNIFORM}
+
+    @property
+    def quantized(self) -> bool:
+        """Whether values are multiples of `q`."""
+        return self in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM}
 
 
-class Constant(BaseModel):
-    """The same value for every trial."""
+UNSUPPORTED: Mapping[str, str] = {
+    "log_uniform": "its bounds are exponents: write log_uniform_values, and the bounds of the values",
+    "q_log_uniform": "its bounds are exponents: write q_log_uniform_values, and the bounds of the values",
+    "inv_log_uniform": "",
+    "inv_log_uniform_values": "",
+    "normal": "it has no bounds, as an Optuna sampler needs them",
+    "q_normal": "it has no bounds, as an Optuna sampler needs them",
+    "log_normal": "it has no bounds, as an Optuna sampler needs them",
+    "q_log_normal": "it has no bounds, as an Optuna sampler needs them",
+    "beta": "",
+    "q_beta": "",
+}
+"""W&B's distributions that are not taken, and what to do instead or why.
+
+https://docs.wandb.ai/models/sweeps/sweep-config-keys, section "Distribution options for random and Bayesian search".
+"""
+
+FORM_NAMES: Mapping[str, str] = {"constant": "value", "categorical": "values"}
+"""W&B's distributions that only name a form over again, and the key of that form."""
+
+
+def _alternatives(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class Conditional(BaseModel):
+    """What all forms have: `when`, the values of other parameters with which alone this one is in a configuration."""
 
     model_config = STRICT
+    when: Mapping[
+        str, Annotated[tuple[_Given, ...], Field(strict=False, min_length=1), BeforeValidator(_alternatives)]
+    ] = {}
+
+
+class Constant(Conditional):
+    """The same value for every trial."""
+
     value: _Given
 
 
-class Choice(BaseModel):
+class Choice(Conditional):
     """One of the values, which are all different."""
 
-    model_config = STRICT
     values: Annotated[tuple[_Given, ...], Field(strict=False, min_length=1)]
 
     _distinct = field_validator("values")(without_repetition)
 
 
-class Range(BaseModel):
-    """A number from ``min`` to ``max``, both included."""
+class Range(Conditional):
+    """A number from ``min`` to ``max``, both included; where its distribution is quantized, a multiple of ``q``."""
 
-    model_config = STRICT
     # First, because the checks of the bounds depend on it.
     distribution: Annotated[Distribution, Field(strict=False)]
     min: Annotated[int | float, PlainValidator(_number)]
     max: Annotated[int | float, PlainValidator(_number)]
+    q: Annotated[int | float | None, PlainValidator(lambda q: q if q is None else _number(q))] = None
 
     @field_validator("min", "max")
     @classmethod
     def _fits_distribution(cls, bound: float, info: ValidationInfo) -> int | float:
         distribution = info.data.get("distribution")
-        if distribution is Distribution.LOG_UNIFORM and bound <= 0:
+        if distribution is not None and distribution.log and bound <= 0:
             raise refused(f"a number above 0 for {distribution}")
         if distribution is Distribution.INT_UNIFORM and not isinstance(bound, int):
             raise refused(f"a whole number for {distribution}")
@@ -133,18 +178,60 @@ class Range(BaseModel):
             raise refused(f"a number above min, which is {shown(least)}")
         return bound
 
+    @field_validator("q")
+    @classmethod
+    def _fits_range(cls, q: float | None, info: ValidationInfo) -> int | float | None:
+        distribution, least, most = (info.data.get(name) for name in ("distribution", "min", "max"))
+        if q is None or distribution is None:
+            return q
+        if not distribution.quantized:
+            raise refused(f"no q for {distribution}", hint=f"{Distribution.Q_UNIFORM} takes one")
+        if q <= 0:
+            raise refused("a number above 0")
+        if least is not None and most is not None and not _multiples(least, most, q):
+            raise refused(f"a number with a multiple from {shown(least)} to {shown(most)}")
+        return q
+
+    @property
+    def factors(self) -> range:
+        """Of a range of whole numbers or of multiples of `q`: each value divided by `quantum`."""
+        return _multiples(self.min, self.max, self.quantum)
+
+    @property
+    def quantum(self) -> int | float:
+        """What all values are multiples of."""
+        return 1 if self.q is None else self.q
+
+    def multiple(self, factor: int) -> int | float:
+        """So many times `quantum`, rounded once: the number that a person would write, 0.3 and not 3 * 0.1."""
+        exact = _exact(self.quantum) * factor
+        return int(exact) if isinstance(self.quantum, int) else float(exact)
+
+
+def _multiples(least: float, most: float, q: float) -> range:
+    """The whole numbers whose product with `q` lies from `least` to `most`."""
+    return range(math.ceil(_exact(least) / _exact(q)), math.floor(_exact(most) / _exact(q)) + 1)
+
+
+def _exact(number: float) -> Fraction:
+    """The number as it is written, which for most decimal fractions is not the float that stands for it."""
+    return Fraction(repr(number))
+
 
 FORMS: Mapping[str, tuple[str, ...]] = {
     "constant": ("value",),
     "choice": ("values",),
-    "range": ("min", "max", "distribution"),
+    "range": ("min", "max", "q", "distribution"),
 }
 """The forms of a parameter and the keys that mark them."""
 
 
+_FORM_KEYS = tuple(key for keys in FORMS.values() for key in keys)
+
+
 def parameter_keys() -> tuple[str, ...]:
     """Every key that a parameter of some form may have."""
-    return tuple(key for keys in FORMS.values() for key in keys)
+    return (*_FORM_KEYS, "when")
 
 
 def _forms(keys: Iterable[object]) -> list[str]:
@@ -164,18 +251,33 @@ def _shaped(data: object) -> object:
     if not isinstance(data, Mapping):
         hint = f"write {{{'values' if isinstance(data, list) else 'value'}: {shown(data)}}}"
         raise refused("a mapping with value, values, or min and max", hint=hint)
+    distribution = data.get("distribution")
+    if isinstance(distribution, str) and distribution in UNSUPPORTED:
+        expected, got = f"a distribution that is supported ({listed(Distribution)})", distribution
+        raise refused(expected, got=got, hint=UNSUPPORTED[distribution])
+    if isinstance(distribution, str) and FORM_NAMES.get(distribution) in data:
+        data = {key: value for key, value in data.items() if key != "distribution"}
     forms = _forms(data)
     if not forms:
-        unknown = next((key for key in data if isinstance(key, str)), "")
+        unknown = next((key for key in data if isinstance(key, str) and key != "when"), "")
         hint = suggested(unknown, parameter_keys())
         raise refused("one of value, values, or min and max", got=unknown or "an empty mapping", hint=hint)
     if len(forms) > 1:
-        given = [key for key in data if key in parameter_keys()]
+        given = [key for key in data if key in _FORM_KEYS]
         raise refused("only one of value, values, or min and max", got=listed(given).replace(" or ", " and "))
     if forms == ["range"] and "distribution" not in data:
-        whole = all(type(data.get(bound)) is int for bound in ("min", "max"))
-        return {**data, "distribution": Distribution.INT_UNIFORM if whole else Distribution.UNIFORM}
+        data = {**data, "distribution": default_distribution(data)}
+    if distribution in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM} and "q" not in data:
+        return {**data, "q": 1}
     return data
+
+
+def default_distribution(data: Mapping[Any, object]) -> Distribution:
+    """The distribution of a range that names none: by its `q`, else by whether its bounds are whole."""
+    if data.get("q") is not None:
+        return Distribution.Q_UNIFORM
+    whole = all(type(data.get(bound)) is int for bound in ("min", "max"))
+    return Distribution.INT_UNIFORM if whole else Distribution.UNIFORM
 
 
 Parameter: TypeAlias = Annotated[

@@ -50,6 +50,16 @@ ADDITIONS = [
 METRIC = "{name: 'loss', goal: 'minimize',"
 
 CONFLICTS = [
+    (
+        parameters(a={"values": [1, 2]}, b={"value": 3, "when": {"a": 1}}),
+        parameters(a={"values": [1, 2]}, b={"value": 3, "when": {"a": [1, 2]}}),
+        ["parameters.b.when: {a: [1, 2]} instead of {a: [1]}"],
+    ),
+    (
+        RANGE | parameters(x={"min": 0.1, "max": 0.5, "q": 0.1}),
+        RANGE | parameters(x={"min": 0.1, "max": 0.5, "q": 0.2}),
+        ["parameters.x: q_uniform from 0.1 to 0.5 by 0.2 instead of q_uniform from 0.1 to 0.5 by 0.1"],
+    ),
     (parameters(lr={"values": [1, 2]}), parameters(lr={"value": 1}), ["parameters.lr.values: removed 2"]),
     (parameters(lr={"value": 1}), parameters(lr={"value": True}), ["parameters.lr.values: removed 1"]),
     (parameters(lr={"value": 1}), parameters(), ["parameters.lr: removed, was 1"]),

@@ -43,7 +43,7 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {lr: {value: 1, foo: 2}}",
-        "parameters.lr.foo: expected one of value, values, min, max or distribution, got an unknown key",
+        "parameters.lr.foo: expected one of value, values, min, max, q, distribution or when, got an unknown key",
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
     ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected every value only once, got 1.0 twice"),
@@ -64,17 +64,59 @@ AFTER_HEAD = [
     (
         "parameters: {lr: {min: 0.1, max: 1}}",
         (
-            "parameters.lr: expected value, values or int_uniform in a grid, got min and max of uniform; "
-            "a range needs method random or bayes"
+            "parameters.lr: expected value, values, int_uniform or q_uniform in a grid, got min and max of uniform; "
+            "a range needs another method, such as random or tpe"
         ),
     ),
     (
         "parameters: {lr: {min: 1, max: 2, distribution: log_uniform}}",
         (
-            "parameters.lr.distribution: expected uniform, log_uniform_values or int_uniform, got 'log_uniform'; "
-            "did you mean log_uniform_values?"
+            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
+            "q_uniform or q_log_uniform_values), got log_uniform; "
+            "its bounds are exponents: write log_uniform_values, and the bounds of the values"
         ),
     ),
+    (
+        "parameters: {lr: {distribution: normal, mu: 0, sigma: 1}}",
+        (
+            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
+            "q_uniform or q_log_uniform_values), got normal; it has no bounds, as an Optuna sampler needs them"
+        ),
+    ),
+    (
+        "parameters: {lr: {min: 1, max: 2, distribution: q_unifrom}}",
+        (
+            "parameters.lr.distribution: expected uniform, log_uniform_values, int_uniform, q_uniform or "
+            "q_log_uniform_values, got 'q_unifrom'; did you mean q_uniform?"
+        ),
+    ),
+    (
+        "parameters: {epochs: {min: 1, max: 2, q: 1, distribution: int_uniform}}",
+        "parameters.epochs.q: expected no q for int_uniform, got 1; q_uniform takes one",
+    ),
+    (
+        "parameters: {epochs: {min: 11, max: 19, q: 10}}",
+        "parameters.epochs.q: expected a number with a multiple from 11 to 19, got 10",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epoch: 1}}, epochs: {value: 1}}",
+        "parameters.lr.when.epoch: expected a parameter of this sweep, got epoch; did you mean epochs?",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: [1, 3]}}, epochs: {values: [1, 2]}}",
+        "parameters.lr.when.epochs: expected a value that epochs takes (1 or 2), got 3",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {min: 1, max: 2}}",
+        "parameters.lr.when.epochs: expected a condition on a parameter with value or values, got one on a range",
+    ),
+    (
+        "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {value: 1, when: {lr: 1}}}",
+        "parameters.epochs.when: expected a condition on others, got a circle: epochs on lr on epochs",
+    ),
+    ("parameters: {lr: {value: 1, when: 3}}", "parameters.lr.when: expected a mapping, got 3"),
+    ("parameters: {epochs: {min: 1, max: 2, q: x}}", "parameters.epochs.q: expected a number, got 'x'"),
+    ("parameters: {epochs: {min: 1, max: 2, q: 0}}", "parameters.epochs.q: expected a number above 0, got 0"),
     (
         "parameters: {epochs: {min: 0.5, max: 2, distribution: int_uniform}}",
         "parameters.epochs.min: expected a whole number for int_uniform, got 0.5",
@@ -250,7 +292,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
             "sweep.yaml:1: name: expected a name for a directory: letters, digits and . _ + = -, "
             "beginning with a letter or digit, got 'a/b'"
         ),
-        "sweep.yaml:2: method: expected grid, random or bayes, got 'gird'; did you mean grid?",
+        "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
         "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
         (
@@ -272,10 +314,17 @@ def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -
         load_keys(name=name)
 
 
-@pytest.mark.parametrize("method", ["random", "bayes"])
+@pytest.mark.parametrize("method", ["random", "bayes", "tpe", "gp", "cmaes", "qmc"])
 def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
     with pytest.raises(SpecError, match=rf"run_cap: expected how many trials {method} may propose, got nothing"):
         load_keys(method=method)
+
+
+def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
+    parameters = {"a": {"values": [1, 2]}, "b": {"min": 0.0, "max": 1.0, "when": {"a": 1}}}
+    expected = "parameters.b.when: expected no conditional parameter with cmaes, got a condition; tpe takes them"
+    with pytest.raises(SpecError, match=expected):
+        load_keys(trainer=None, program="x", method="cmaes", run_cap=3, parameters=parameters)
 
 
 @pytest.mark.parametrize(

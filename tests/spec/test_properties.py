@@ -99,6 +99,7 @@ PARAMETERS = (
     st.builds(lambda value: {"value": value}, VALUES)
     | st.builds(lambda values: {"values": values}, st.lists(VALUES, min_size=1, max_size=4, unique_by=repr))
     | st.builds(lambda pair: {"min": pair[0], "max": pair[1]}, RANGES)
+    | st.builds(lambda q, most: {"min": 0, "max": q * most, "q": q}, st.floats(1e-3, 1e3), st.integers(1, 9))
 )
 NAMES = st.text(string.ascii_letters, min_size=1, max_size=8)
 RULES = st.builds(
@@ -110,7 +111,7 @@ RULES = st.builds(
 SPECS = st.fixed_dictionaries(
     {
         "name": NAMES,
-        "method": st.sampled_from(["grid", "random", "bayes"]),
+        "method": st.sampled_from(["grid", "random", "bayes", "tpe", "gp", "cmaes", "qmc"]),
         "metric": st.fixed_dictionaries({"name": NAMES}, optional={"at": st.sampled_from(["best", "last"])}),
     },
     optional={

@@ -92,6 +92,7 @@ def test_a_single_source_is_a_list_of_one(load_keys: Load) -> None:
         ({"min": 1, "max": 5}, Distribution.INT_UNIFORM),
         ({"min": 1, "max": 5.0}, Distribution.UNIFORM),
         ({"min": 1e-5, "max": 1, "distribution": "log_uniform_values"}, Distribution.LOG_UNIFORM),
+        ({"min": 0.1, "max": 0.5, "q": 0.1}, Distribution.Q_UNIFORM),
     ],
 )
 def test_range_without_a_distribution_is_uniform_over_its_kind_of_number(
@@ -101,6 +102,24 @@ def test_range_without_a_distribution_is_uniform_over_its_kind_of_number(
     parameter = spec.parameters["x"]
     assert isinstance(parameter, Range)
     assert parameter.distribution is distribution
+
+
+@pytest.mark.parametrize(
+    ("keys", "plain"),
+    [
+        ({"distribution": "categorical", "values": [1, 2]}, {"values": [1, 2]}),
+        ({"distribution": "constant", "value": 1}, {"value": 1}),
+        (
+            {"distribution": "q_uniform", "min": 1, "max": 5},
+            {"distribution": "q_uniform", "min": 1, "max": 5, "q": 1},
+        ),
+    ],
+)
+def test_what_wandb_leaves_out_or_says_twice_is_understood(
+    load_keys: Load, keys: dict[str, object], plain: dict[str, object]
+) -> None:
+    one, other = (load_keys(trainer=None, program="train.py", parameters={"x": x}) for x in (keys, plain))
+    assert one.parameters == other.parameters
 
 
 def test_command_may_hold_macros_and_name_its_program(load_keys: Load) -> None:

@@ -1,0 +1,36 @@
+"""Conditional parameters: which parameters a configuration has, given the values of those that they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sweeper.spec.parameters import Parameter, Value, identity
+
+
+def in_order(parameters: Mapping[str, Parameter]) -> list[str]:
+    """The names, each after those that its condition is on, else in the order of the file.
+
+    Raises:
+        ValueError: conditions go round in a circle, or are on what is no parameter.
+    """
+    ordered: dict[str, None] = {}
+    while len(ordered) < len(parameters):
+        ready = (n for n, p in parameters.items() if n not in ordered and p.when.keys() <= ordered.keys())
+        name = next(ready, None)
+        if name is None:
+            raise ValueError(f"conditions without a beginning: {sorted(parameters.keys() - ordered.keys())}")
+        ordered[name] = None
+    return list(ordered)
+
+
+def applies(parameter: Parameter, params: Mapping[str, object]) -> bool:
+    """Whether a configuration with these values so far has the parameter: all of its condition holds."""
+    return all(
+        name in params and identity(_value(params[name])) in map(identity, values)
+        for name, values in parameter.when.items()
+    )
+
+
+def _value(value: object) -> Value:
+    """The value as the spec has it: tuples, where the record has lists."""
+    return tuple(_value(item) for item in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]  # it was made from a spec
