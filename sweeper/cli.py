@@ -171,7 +171,7 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
     _print_ranking(run.directory)
     if outcome == "interrupted":
         _say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
-    return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
+    return {"complete": OK, "spent": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
 
 
 def _revive(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.load import load
 from sweeper.spec.model import (
     At,
+    Budget,
     Checkpoint,
     EarlyStop,
     Figures,
@@ -35,6 +36,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "At",
+    "Budget",
     "Changes",
     "Checkpoint",
     "Choice",

@@ -110,6 +110,8 @@ def _afterwords(sweep: SweepView) -> list[str]:
     if savings.trials:
         spared = f"Pruning {savings.trials} of {len(sweep.trials)} trials saved {savings.steps} steps"
         lines += ["", f"{spared}, about {duration(savings.seconds)} of one slot."]
+    if sweep.unstarted:
+        lines += ["", sweep.unstarted]
     said = _who_is_best(sweep)
     return [*lines, "", said] if said else lines
 
