@@ -172,7 +172,8 @@ def _plan(options: argparse.Namespace) -> int:
         has_cuda=bool(cuda_devices(os.environ)),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
     )
-    against = [read_trial(trial) for run in options.against for trial in _existing(run).trials()]
+    runs = {run.resolve(): _existing(run) for run in options.against}  # each counts once
+    against = [read_trial(trial) for run in runs.values() for trial in run.trials()]
     examples = examples_of(spec, options.examples)
     print(preflight_text(spec, examples=examples, against=against), end="")
     return OK
