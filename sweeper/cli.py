@@ -1,4 +1,4 @@
-"""The command line: `sweeper run | exec | status | why | revive | add | backtest | calibrate | tensorboard`."""
+"""The command line: `sweeper run | plan | exec | status | why | revive | add | backtest | calibrate | tensorboard`."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=_positive, metavar="N", help="trials at a time (as many as fit)")
     run.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
     run.set_defaults(run_command=_run)
+
+    planned = commands.add_parser("plan", help="what a sweep file is going to do; starts nothing, writes nothing")
+    planned.add_argument("file", type=Path, metavar="FILE")
+    planned.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for run")
+    planned.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
+    planned.add_argument(
+        "--against", type=Path, nargs="+", default=[], metavar="RUN", help="recorded runs to learn from"
+    )
+    planned.add_argument("--examples", type=_positive, metavar="N", help="training examples (of the prepared data)")
+    planned.set_defaults(run_command=_plan)
 
     single = commands.add_parser(
         "exec", help="run one command, watched as a sweep's trial is", usage="%(prog)s [OPTION ...] -- COMMAND ..."
@@ -148,6 +158,27 @@ def _run(options: argparse.Namespace) -> int:
     return _orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers)
 
 
+def _plan(options: argparse.Namespace) -> int:
+    from sweeper.executors.devices import cuda_devices
+    from sweeper.orchestrator.preflight import examples_of, preflight_text
+    from sweeper.record.trial import read_trial
+    from sweeper.spec import load
+    from sweeper.trainers import TRAINERS
+
+    spec = load(
+        options.file,
+        overrides=options.overrides,
+        profile=options.profile,
+        has_cuda=bool(cuda_devices(os.environ)),
+        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+    )
+    runs = {run.resolve(): _existing(run) for run in options.against}  # each counts once
+    against = [read_trial(trial) for run in runs.values() for trial in run.trials()]
+    examples = examples_of(spec, options.examples)
+    print(preflight_text(spec, examples=examples, against=against), end="")
+    return OK
+
+
 def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None) -> int:
     """Run what is left of an opened run on this machine, and print the ranking."""
     from sweeper.executors.local import LocalExecutor, local_slots
@@ -173,7 +204,7 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
         _say(f"\n{line}")
     if outcome == "interrupted":
         _say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
-    return {"complete": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
+    return {"complete": OK, "spent": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
 
 
 def _revive(options: argparse.Namespace) -> int:

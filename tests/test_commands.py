@@ -151,3 +151,32 @@ def test_wrong_commands_are_explained(folder: Path, arguments: list[str], said: 
     code, _, err = call(folder, *arguments)
     assert code == 2
     assert said in err
+
+
+BUDGETED = """
+name: s
+method: grid
+metric: {name: score, goal: maximize}
+command: ["${interpreter}", -c, "import sweeper; t = sweeper.trial(); e = t.__enter__(); e.report({'score': 1.0}, step=0); t.__exit__(None, None, None)", "${args}"]
+parameters:
+  x: {values: [1, 2, 3]}
+resources: {cpus: 1}
+"""  # noqa: E501 - a command
+
+
+def test_a_spent_budget_launches_no_more_says_so_and_a_larger_one_goes_on(folder: Path) -> None:
+    (folder / "s.yaml").write_text(BUDGETED)
+    code, out, err = call(folder, "run", "s.yaml", "budget.trials=1", "--workers", "2")
+    assert (code, err) == (0, "")
+    assert "The budget of 1 trial is spent: 2 trials were not started or not finished." in out
+    assert [one["state"] for one in trials(folder)] == ["COMPLETE", "WAITING", "WAITING"]
+    code, out, _ = call(folder, "run", "s.yaml", "budget.trials=1", "--workers", "2")
+    assert code == 0
+    assert [one["attempts"] for one in trials(folder)] == [1, 0, 0]
+    code, out, _ = call(folder, "run", "s.yaml", "budget.trials=3", "budget.hours=1e-9", "--workers", "2")
+    assert code == 0
+    assert "The budget of 1e-09 hours is spent: 2 trials were not started" in out
+    code, out, _ = call(folder, "run", "s.yaml", "budget.trials=3", "--workers", "2")
+    assert code == 0
+    assert "spent" not in out
+    assert [one["state"] for one in trials(folder)] == ["COMPLETE"] * 3

@@ -5,7 +5,8 @@
 3. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
    orchestrator recorded is asked for again: it may have died between saying and doing.
 4. Who does not end within the grace is killed.
-5. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers.
+5. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
+   for those that the budget bars.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sweeper.rules.decision import Decision
 class Situation:
     """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
-    `spared` says as what a trial is let run on though it is condemned. `stop_since` and `killed` are what this
-    orchestrator did with the attempts that run.
+    `barred` are the waiting trials that the budget does not allow. `spared` says as what a trial is let run on though
+    it is condemned. `stop_since` and `killed` are what this orchestrator did with the attempts that run.
     """
 
     trials: Sequence[Trial]
@@ -34,6 +35,7 @@ class Situation:
     spared: Mapping[int, str] = field(default_factory=dict)
     stop_since: Mapping[int, float] = field(default_factory=dict)
     killed: AbstractSet[int] = frozenset()
+    barred: AbstractSet[int] = frozenset()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
@@ -96,7 +98,11 @@ def plan(situation: Situation) -> list[Action]:
     for trial in running:
         actions += _for_running(trial, situation)
     if not (situation.stopping or situation.killing):
-        waiting = (trial for trial in situation.trials if trial.state is State.WAITING)
+        waiting = (
+            trial
+            for trial in situation.trials
+            if trial.state is State.WAITING and trial.facts.number not in situation.barred
+        )
         actions += [
             Launch(number=trial.facts.number, slot=slot)
             for trial, slot in zip(waiting, situation.free_slots, strict=False)

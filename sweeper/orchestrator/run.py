@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from types import FrameType
 from typing import Protocol
@@ -23,6 +24,7 @@ from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situati
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
 from sweeper.record import inbox
+from sweeper.record.budget import Budget, barred, spent
 from sweeper.record.events import (
     Condemned,
     Event,
@@ -36,7 +38,7 @@ from sweeper.record.events import (
     SweepStarted,
 )
 from sweeper.record.fold import State
-from sweeper.record.journal import JournalWriter
+from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Decision, Rule
@@ -71,15 +73,21 @@ class Orchestrator:
         self._interrupts = 0
         self._messages: list[str] = []
         self._started = time.time()
+        self._budget = Budget(**run.spec.budget.model_dump())
+        self._log_events: Sequence[Event] = ()
 
     def run(self) -> str:
-        """Run to the end, `complete` or `failed`, or until `interrupted`; the record is complete when this returns."""
+        """Run to the end, `complete` or `failed`, until the budget is `spent`, or until `interrupted`.
+
+        The record is complete when this returns.
+        """
         spec = self._run.spec
         began = time.monotonic()
         started = SweepStarted(
             pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots)
         )
         self._log(started)
+        self._log_events = read_journal(self._run.directory.log)  # nobody else appends while we hold the run
         views = ViewsProcess(self._run.directory, spec.figures)
         with self._signals() as wake:
             self._poll()
@@ -118,13 +126,13 @@ class Orchestrator:
         self._audit()
         self._park()
         self._proposals.tell(self.trials)
-        if not self._interrupts:
+        if not (self._interrupts or self._spent()):
             self._follow(self._proposals.further(self.trials, len(self._slots)))
         for action in plan(self._situation()):
             self._act(action)
         self._update("stopping" if self._interrupts else "running")
         states = {trial.state for trial in self.trials}
-        return State.RUNNING in states or (State.WAITING in states and not self._interrupts)
+        return State.RUNNING in states or (self._launchable() and not self._interrupts)
 
     def _poll(self) -> None:
         for follower in self._followers.values():
@@ -144,10 +152,22 @@ class Orchestrator:
             spared=self._spared(decisions),
             stop_since=self._stop_since,
             killed=self._killed,
+            barred=self._barred(),
             stopping=self._interrupts > 0,
             killing=self._interrupts > 1,
             now=time.monotonic(),
         )
+
+    def _spent(self) -> list[str]:
+        return spent(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+
+    def _barred(self) -> AbstractSet[int]:
+        return barred(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+
+    def _launchable(self) -> bool:
+        """Whether a trial waits that the budget allows."""
+        waiting = {trial.facts.number for trial in self.trials if trial.state is State.WAITING}
+        return bool(waiting - self._barred())
 
     def _spared(self, decisions: Mapping[int, Decision]) -> dict[int, str]:
         """Which of the condemned are let run on, and as what."""
@@ -246,8 +266,9 @@ class Orchestrator:
 
     def _grant_retries(self) -> None:
         """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
+        time_left = not self._spent() or self._budget == Budget(trials=self._budget.trials)
         for follower in self._followers.values():
-            if follower.trial.state is State.FAIL:
+            if follower.trial.state is State.FAIL and time_left:
                 self._say(f"{follower.trial.facts.number:04d} failed before; it is run again")
                 self._record(follower.trial, RetryGranted(attempt=follower.trial.control.attempt))
                 follower.poll()
@@ -283,9 +304,11 @@ class Orchestrator:
 
     def _outcome(self) -> str:
         states = {trial.state for trial in self.trials}
-        if State.WAITING in states:
+        if State.WAITING in states and (self._interrupts or self._launchable()):
             return "interrupted"
-        return "failed" if State.FAIL in states else "complete"
+        if State.FAIL in states:
+            return "failed"
+        return "spent" if self._spent() and State.WAITING in states else "complete"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[int]:

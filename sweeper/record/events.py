@@ -205,7 +205,7 @@ class SweepStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepEnded(Event):
-    """The orchestrator left the run: `complete`, `failed` or `interrupted` (to log.jsonl)."""
+    """The orchestrator left the run: `complete`, `failed`, `spent` (its budget) or `interrupted` (to log.jsonl)."""
 
     outcome: str
     seconds: float

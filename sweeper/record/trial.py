@@ -110,9 +110,10 @@ class Trial:
 
     def seconds(self, now: float) -> float:
         """Wall time of all attempts in seconds; the one that runs counts until `now`."""
-        return sum(self._seconds_of(attempt, now) for attempt in self.control.launched)
+        return sum(self.seconds_of(attempt, now) for attempt in self.control.launched)
 
-    def _seconds_of(self, attempt: int, now: float) -> float:
+    def seconds_of(self, attempt: int, now: float) -> float:
+        """Wall time of an attempt that was launched, in seconds; until `now` where it has not ended."""
         begin = self.control.launched[attempt].time
         if attempt in self.exits:
             end = self.exits[attempt].time

@@ -6,6 +6,7 @@ from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.load import load
 from sweeper.spec.model import (
     At,
+    Budget,
     Checkpoint,
     EarlyStop,
     Figures,
@@ -36,6 +37,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "At",
+    "Budget",
     "Changes",
     "Checkpoint",
     "Choice",

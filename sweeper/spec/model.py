@@ -101,6 +101,15 @@ class Checkpoint(BaseModel):
     every_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
 
 
+class Budget(BaseModel):
+    """What a sweep may spend before it launches no more: trials started, its own hours, its trials' GPU hours."""
+
+    model_config = STRICT
+    trials: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gpu_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
 class Figures(BaseModel):
     """How often the views draw a trial's figures, and how many layers they show; the first and the last always."""
 
@@ -134,6 +143,7 @@ class SweepSpec(BaseModel):
     parameters: Mapping[str, Parameter] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
     run_cap: Annotated[int, Field(ge=1)] | None = None
+    budget: Budget = Budget()
     dataset: Sources = ()
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None

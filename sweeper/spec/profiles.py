@@ -35,6 +35,7 @@ class Profile(BaseModel):
     parameters: Mapping[str, object] = {}
     seeds: object = None
     run_cap: object = None
+    budget: object = None
     dataset: object = None
     tokenizer: object = None
     early_stop: object = None

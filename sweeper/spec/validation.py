@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from sweeper.errors import Mistake
 from sweeper.spec.model import (
+    Budget,
     Checkpoint,
     EarlyStop,
     Figures,
@@ -25,6 +26,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "metric": Metric,
     "early_stop": EarlyStop,
     "resources": Resources,
+    "budget": Budget,
     "checkpoint": Checkpoint,
     "figures": Figures,
     **RULES,

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sweeper.trainers.preflight import PREFLIGHT, Preflight, Schedule
 from sweeper.trainers.settings import DEFAULTS
+
+__all__ = ["TRAINERS", "Preflight", "Schedule", "Trainer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +23,13 @@ class Trainer:
         module: what `python -m` runs for one trial.
         defaults: every hyperparameter that it knows, with the value it has when the sweep does not set it.
         prepare: what `python -m` runs once before the sweep (see its module for what it reads and writes), or None.
+        preflight: what is known of its trials before they start, or None.
     """
 
     module: str
     defaults: Mapping[str, object]
     prepare: str | None = None
+    preflight: Preflight | None = None
 
 
 TRAINERS: Mapping[str, Trainer] = MappingProxyType(
@@ -33,6 +38,7 @@ TRAINERS: Mapping[str, Trainer] = MappingProxyType(
             module="sweeper.trainers.text_classification",
             defaults=DEFAULTS,
             prepare="sweeper.trainers.prepare",
+            preflight=PREFLIGHT,
         ),
     }
 )

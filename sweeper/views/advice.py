@@ -30,6 +30,17 @@ def advice(trial: Trial, trials: Sequence[Trial]) -> list[str]:
     return [*_border(judged), *_neighbours(trial, judged)]
 
 
+def stall_border(trials: Sequence[Trial]) -> tuple[float, int] | None:
+    """The lowest effective learning rate from which on every trial was condemned, and how many reached it.
+
+    None where fewer than `FEWEST` did. Trials that neither a rule condemned nor that ended by themselves say nothing.
+    """
+    rates = [(t.progress.effective_lr, condemned(t)) for t in trials if condemned(t) or t.state is State.COMPLETE]
+    learned = max((rate for rate, is_condemned in rates if not is_condemned), default=-math.inf)
+    high = [rate for rate, is_condemned in rates if is_condemned and rate > learned]
+    return (min(high), len(high)) if len(high) >= FEWEST else None
+
+
 def _border(judged: Sequence[Trial]) -> list[str]:
     """Where on the scale of effective learning rates stalls begin."""
     rates = [(trial.progress.effective_lr, condemned(trial)) for trial in judged]

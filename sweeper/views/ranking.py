@@ -1,4 +1,7 @@
-"""What a sweep found: the ranking, what was pruned when and why, and what that saved."""
+"""What a sweep found: the ranking, what was pruned when and why, and what that saved.
+
+With one seed a row is a trial; with more it is a configuration, and a sentence says who is best.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sweeper.record.fold import State
 from sweeper.record.trial import Trial
 from sweeper.views.receipt import end_line, value_step
 from sweeper.views.snapshot import SweepView, savings_of
+from sweeper.views.standing import Standing, interval_text, repeated, standings, verdict
 from sweeper.views.table import STYLES, Column, fitted, params_of, shorten, table_of
 from sweeper.views.wording import duration, number, plain
 
@@ -28,22 +32,29 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 def ranking(sweep: SweepView, *, width: int = 80) -> RenderableType:
     """The ranking as rich renders it, in `width` cells; reasons wrap."""
-    order = ranked(sweep.trials)
-    styles = [STYLES[trial.state] for trial in order]
-    table = table_of(fitted(_columns(order, sweep, width), width), styles)
+    columns, states = _rows(sweep, width)
+    table = table_of(fitted(columns, width), [STYLES[state] for state in states])
     return Group(table, *(Text(line) for line in _afterwords(sweep)))
 
 
 def ranking_text(sweep: SweepView) -> str:
     """The ranking as plain text, as wide as it needs to be."""
-    columns = _columns(ranked(sweep.trials), sweep, 1000)
+    columns, _ = _rows(sweep, 1000)
     rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
     lines = ["  ".join(_placed(cell, c) for cell, c in zip(row, columns, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, *_afterwords(sweep)]) + "\n"
 
 
-def _columns(order: Sequence[Trial], sweep: SweepView, width: int) -> list[Column]:
-    metric = plain(sweep.metric) or "metric"
+def _rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State]]:
+    """The columns, and the state by which each row is coloured."""
+    if repeated(sweep.trials):
+        order = standings(sweep.trials)
+        return _configuration_columns(order, sweep, width), [standing.state for standing in order]
+    trials = ranked(sweep.trials)
+    return _trial_columns(trials, sweep, width), [trial.state for trial in trials]
+
+
+def _trial_columns(order: Sequence[Trial], sweep: SweepView, width: int) -> list[Column]:
     rows = [
         (
             number(trial.value),
@@ -57,12 +68,38 @@ def _columns(order: Sequence[Trial], sweep: SweepView, width: int) -> list[Colum
         )
         for trial in order
     ]
-    heads = (f"{order[0].facts.at if order else ''} {metric}", "at step", "last", "trial", "parameters", "seed")
-    gives = (0, 3, 4, 0, 0, 2, 0, 1)
-    left = {"trial", "parameters", "state"}
+    heads = (_value_head(sweep), "at step", "last", "trial", "parameters", "seed", "state", "time")
+    return _columns(heads, rows, gives=(0, 3, 4, 0, 0, 2, 0, 1))
+
+
+def _configuration_columns(order: Sequence[Standing], sweep: SweepView, width: int) -> list[Column]:
+    rows = [
+        (
+            number(standing.mean),
+            interval_text(*standing.interval),
+            str(len(standing.values)),
+            shorten(params_of(standing.trials[0]), max(20, width // 2 - 10)),
+            standing.fate,
+            " ".join(f"{trial.facts.number:04d}" for trial in standing.trials),
+            duration(sum(trial.seconds(sweep.now) for trial in standing.trials)),
+        )
+        for standing in order
+    ]
+    heads = (f"mean {_value_head(sweep)}", "95% interval", "seeds", "parameters", "state", "trials", "time")
+    return _columns(heads, rows, gives=(0, 0, 1, 0, 0, 3, 2))
+
+
+def _value_head(sweep: SweepView) -> str:
+    return f"{sweep.trials[0].facts.at if sweep.trials else ''} {plain(sweep.metric) or 'metric'}"
+
+
+_LEFT = frozenset({"trial", "trials", "parameters", "state"})
+
+
+def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequence[int]) -> list[Column]:
     return [
-        Column(head=head, cells=[row[i] for row in rows], give=gives[i], right=head not in left)
-        for i, head in enumerate((*heads, "state", "time"))
+        Column(head=head, cells=[row[i] for row in rows], give=gives[i], right=head not in _LEFT)
+        for i, head in enumerate(heads)
     ]
 
 
@@ -73,7 +110,18 @@ def _afterwords(sweep: SweepView) -> list[str]:
     if savings.trials:
         spared = f"Pruning {savings.trials} of {len(sweep.trials)} trials saved {savings.steps} steps"
         lines += ["", f"{spared}, about {duration(savings.seconds)} of one slot."]
-    return lines
+    if sweep.unstarted:
+        lines += ["", sweep.unstarted]
+    said = _who_is_best(sweep)
+    return [*lines, "", said] if said else lines
+
+
+def _who_is_best(sweep: SweepView) -> str:
+    if repeated(sweep.trials):
+        return verdict(standings(sweep.trials))
+    if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
+        return ""
+    return "One seed tells no interval: who is best may be chance (`seeds: [0, 1, 2]`)."
 
 
 def _placed(cell: str, column: Column) -> str:

@@ -16,6 +16,7 @@ class SweepView:
 
     `total` is how many trials are planned, None where the search has no end of its own. `now` and `started` are
     seconds since the epoch. `messages` are the newest lines for a person, oldest first.
+    `unstarted` says that the budget is spent and how many trials were not started, empty otherwise.
     """
 
     name: str
@@ -26,6 +27,7 @@ class SweepView:
     now: float
     started: float
     messages: Sequence[str] = ()
+    unstarted: str = ""
 
     @property
     def metric(self) -> str:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeper.record.events import Lost, SweepEnded, SweepStarted
+from sweeper.record.budget import Budget, barred, spent
+from sweeper.record.events import Event, Lost, SweepEnded, SweepStarted
 from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
@@ -29,8 +30,10 @@ def read_sweep(run: SweepDir) -> SweepView:
     log = read_journal(run.log)
     starts = [event for event in log if isinstance(event, SweepStarted)]
     ends = [event for event in log if isinstance(event, SweepEnded)]
+    resolved = read_json(run.spec)
+    budget = Budget.read(resolved.get("spec"))
     return SweepView(
-        name=str(read_json(run.spec).get("name", run.path.name)),
+        name=str(resolved.get("name", run.path.name)),
         state=_state(trials, held=held),
         trials=trials,
         total=len(trials),
@@ -38,6 +41,7 @@ def read_sweep(run: SweepDir) -> SweepView:
         now=ends[-1].time if ends and not held else time.time(),
         started=starts[0].time if starts else time.time(),
         messages=_damage(trials),
+        unstarted=_unstarted(budget, trials, log, running=held),
     )
 
 
@@ -68,6 +72,19 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "skipped": trial.progress.skipped,
         "damaged": trial.damaged,
     }
+
+
+def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, running: bool) -> str:
+    now = time.time()
+    over = spent(budget, trials, log, now=now, running=running)
+    left = len(barred(budget, trials, log, now=now, running=running))
+    if not over or not left:
+        return ""
+    verb = "is" if len(over) == 1 else "are"
+    text = (
+        f"{' and '.join(over)} {verb} spent: {counted(left, 'trial was', 'trials were')} not started or not finished."
+    )
+    return text[0].upper() + text[1:]
 
 
 def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:

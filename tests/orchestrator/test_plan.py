@@ -33,6 +33,10 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
     [
         (Situation(trials=[], alive=set(), free_slots=["a"]), []),
         (Situation(trials=[WAITING, trial(2)], alive=set(), free_slots=["a"]), [Launch(number=1, slot="a")]),
+        (
+            Situation(trials=[WAITING, trial(2)], alive=set(), free_slots=["a"], barred={1}),
+            [Launch(number=2, slot="a")],
+        ),
         (Situation(trials=[WAITING], alive=set(), free_slots=[]), []),
         (Situation(trials=[WAITING], alive=set(), free_slots=["a"], stopping=True), []),
         (Situation(trials=[RUNNING], alive={0}, free_slots=[]), []),

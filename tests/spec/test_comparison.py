@@ -31,6 +31,16 @@ ADDITIONS = [
     (parameters(lr={"value": 1}), parameters(lr={"values": [1.0]}), []),
     ({"seeds": [0]}, {"seeds": [1, 0, 2]}, ["seeds: added 1", "seeds: added 2"]),
     ({"run_cap": 3}, {"run_cap": 5}, ["run_cap: 5 instead of 3"]),
+    (
+        {"budget": {"hours": 2}},
+        {"budget": {"hours": 1, "trials": 4}},
+        [
+            (
+                "budget: {trials: 4, hours: 1.0, gpu_hours: nothing} "
+                "instead of {trials: nothing, hours: 2.0, gpu_hours: nothing}"
+            ),
+        ],
+    ),
     ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
     ({}, {"description": "new"}, ["description: 'new' instead of nothing"]),
     (

@@ -159,6 +159,13 @@ AFTER_HEAD = [
     ("seeds: [1, -1]", "seeds.1: expected at least 0, got -1"),
     ("seeds: [1, 1]", "seeds: expected every value only once, got 1 twice"),
     ("run_cap: 0", "run_cap: expected at least 1, got 0"),
+    ("budget: {trials: 0}", "budget.trials: expected at least 1, got 0"),
+    ("budget: {hours: 0}", "budget.hours: expected a number above 0.0, got 0"),
+    ("budget: {gpu_hours: .inf}", "budget.gpu_hours: expected a finite number, got inf"),
+    (
+        "budget: {hour: 1}",
+        "budget.hour: expected one of trials, hours or gpu_hours, got an unknown key; did you mean hours?",
+    ),
     ("resources: {gpus: -1}", "resources.gpus: expected at least 0, got -1"),
     ("resources: {cpus: 0}", "resources.cpus: expected at least 1, got 0"),
     ("resources: {cpu: 1}", "resources.cpu: expected one of gpus or cpus, got an unknown key; did you mean cpus?"),

@@ -1,0 +1,98 @@
+"""What a sweep is going to do, before a second of it is spent: `sweeper plan`. Starts nothing and writes nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from sweeper.record.trial import Trial, spelled
+from sweeper.search.grid import values_of
+from sweeper.spec import Constant, Method, SweepSpec
+from sweeper.trainers import TRAINERS, Preflight, Schedule
+from sweeper.views.advice import stall_border
+from sweeper.views.table import shorten
+from sweeper.views.wording import counted, number, plain
+
+ARM_WIDTH = 36
+"""Cells for the parameters of an arm; the row then fits 80."""
+
+
+def arms_of(spec: SweepSpec) -> list[dict[str, object]]:
+    """Every configuration of a grid, in its order; none where a search proposes them as it goes."""
+    if spec.method is not Method.GRID:
+        return []
+    axes = [values_of(parameter) for parameter in spec.parameters.values()]
+    return [dict(zip(spec.parameters, point, strict=True)) for point in itertools.product(*axes)]
+
+
+def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against: Sequence[Trial]) -> str:
+    """Trials and arms; of the built-in trainer each arm's schedule, and whether recorded trials say that it stalls.
+
+    Args:
+        examples: the name of the dataset and how many training examples it has; None where that is not known.
+        against: recorded trials.
+
+    Raises:
+        UsageError: an arm has a parameter that the trainer refuses.
+    """
+    arms = arms_of(spec)
+    if not arms:
+        most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
+        return f"{spec.name}: {most}its arms are proposed by {spec.method.value} as it runs.\n"
+    count = len(arms) * len(spec.seeds)
+    capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
+    times = f"{counted(len(arms), 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
+    head = f"{spec.name}: {counted(count, 'trial', 'trials')} ({times}){capped}"
+    varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
+    names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied)) or "-" for arm in arms]
+    known = _known(spec)
+    if known is None:
+        return "\n".join([head, *(f"  {name}" for name in names), "", _NOT_BUILT_IN]) + "\n"
+    if examples is None:
+        return "\n".join([head, *(f"  {name}" for name in names), "", _UNKNOWN]) + "\n"
+    schedules = [known.schedule_of(arm, examples[1]) for arm in arms]
+    alike = [[t for t in against if known.model_of(t.facts.params) == known.model_of(arm)] for arm in arms]
+    marks = [_mark(schedule, trials) for schedule, trials in zip(schedules, alike, strict=True)]
+    rows = [f"{'arm':<{ARM_WIDTH}}  {'steps':>7}  {'peak effective lr':>17}  {'at step':>7}"]
+    for name, schedule, mark in zip(names, schedules, marks, strict=True):
+        shown = f"{shorten(name, ARM_WIDTH):<{ARM_WIDTH}}  {schedule.total_steps:>7}"
+        rows.append(f"{shown}  {number(schedule.peak):>17}  {schedule.peak_step:>7}{' *' if mark else ''}")
+    notes = [f"{examples[1]:,} training examples of {examples[0]}.", *(_notes(marks, alike) if against else [])]
+    return "\n".join([head, "", *rows, "", *notes]) + "\n"
+
+
+_NOT_BUILT_IN = "Its schedule is the script's own: only the built-in trainer's is known before it runs."
+_UNKNOWN = (
+    "How many training examples there are is not known: no such data was prepared on this machine.\n"
+    "Give --examples N to see each arm's steps and its peak effective learning rate."
+)
+
+
+def examples_of(spec: SweepSpec, given: int | None) -> tuple[str, int] | None:
+    """The training examples that are `given`, or those of the sweep's data where it was prepared on this machine."""
+    if given is not None:
+        return "the data", given
+    known = _known(spec)
+    return None if known is None else known.examples_of(spec.dataset)
+
+
+def _known(spec: SweepSpec) -> Preflight | None:
+    trainer = TRAINERS.get(spec.trainer or "")
+    return None if trainer is None else trainer.preflight
+
+
+def _mark(schedule: Schedule, alike: Sequence[Trial]) -> str:
+    """What recorded trials of the same model say against an arm; empty where nothing."""
+    border = stall_border(alike)
+    if border is None or schedule.peak < border[0]:
+        return ""
+    rate, count = border
+    return f"* stalled in {count} of {count} recorded trials at {number(rate)} or more"
+
+
+def _notes(marks: Sequence[str], alike: Sequence[Sequence[Trial]]) -> list[str]:
+    """What is to be said of arms held against recorded trials; `alike` are those of each arm's model."""
+    if not any(alike):
+        return ["No recorded trial is of the same model: the border moves with its size."]
+    marked = list(dict.fromkeys(mark for mark in marks if mark))
+    return marked or ["No arm is marked by the recorded trials."]

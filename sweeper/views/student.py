@@ -1,0 +1,90 @@
+"""Student's t: the interval of a mean of few values, with the standard library alone; pure."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+
+BISECTIONS = 200
+"""At most; each halves the interval, and the search ends where no float lies between its ends."""
+MOST_TERMS = 500
+"""Of the continued fraction; it needs in the order of the square root of the degrees of freedom."""
+TINY = 1e-300
+CONFIDENCE = 0.95
+
+
+@functools.cache
+def t_quantile(probability: float, degrees: int) -> float:
+    """The value that a variable of Student's t distribution stays below with `probability`; to 10 digits.
+
+    Args:
+        probability: 0 to 1, both excluded.
+        degrees: of freedom, from 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if not 0 < probability < 1 or degrees < 1:
+        message = f"expected 0 < probability < 1 and degrees >= 1, got {probability} and {degrees}"
+        raise ValueError(message)
+    # P(|T| > t) = I_x(degrees / 2, 1 / 2) with x = degrees / (degrees + t^2): Abramowitz and Stegun 26.7.1 and 26.5.27.
+    tails = 2 * min(probability, 1 - probability)
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        x = (low + high) / 2
+        if x in (low, high):
+            break
+        low, high = (low, x) if incomplete_beta(x, degrees / 2, 0.5) > tails else (x, high)
+    t = math.sqrt(degrees * (1 - high) / high)
+    return t if probability > 0.5 else -t  # noqa: PLR2004 - the median is at 0
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided interval of the mean that normally distributed values have; NaN for fewer than two.
+
+    Args:
+        confidence: 0 to 1, both excluded.
+    """
+    if len(values) <= 1:
+        return math.nan, math.nan
+    mean, half = statistics.fmean(values), half_width(statistics.stdev(values), len(values), confidence)
+    return mean - half, mean + half
+
+
+def half_width(deviation: float, count: int, confidence: float = CONFIDENCE) -> float:
+    """Half of that interval, of `count` values, two or more, whose standard deviation is `deviation`."""
+    return t_quantile((1 + confidence) / 2, count - 1) * deviation / math.sqrt(count)
+
+
+def incomplete_beta(x: float, a: float, b: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), 0..1, for x in 0..1 and positive a and b."""
+    if not 0 < x < 1:
+        return float(x >= 1)
+    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    # The fraction converges fast on one side of the mean; the other is its mirror image.
+    if x > (a + 1) / (a + b + 2):
+        return 1 - math.exp(scale) * _fraction(1 - x, b, a) / b
+    return math.exp(scale) * _fraction(x, a, b) / a
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """The continued fraction of the incomplete beta function (Abramowitz and Stegun 26.5.8) by Lentz's method."""
+    c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
+    product = d
+    for m in range(1, MOST_TERMS):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        factor = 1.0
+        for term in (even, odd):
+            d, c = 1 / _not_zero(1 + term * d), _not_zero(1 + term / c)
+            factor = c * d
+            product *= factor
+        if abs(factor - 1) < math.ulp(1.0):
+            break
+    return product
+
+
+def _not_zero(value: float) -> float:
+    return value if abs(value) > TINY else TINY

@@ -1,0 +1,82 @@
+"""What a sweep has spent, by its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.record.budget import Budget, barred, gpu_seconds, spent, wall_seconds
+from sweeper.record.events import Event, Exit, Launched, SweepEnded, SweepStarted
+from sweeper.record.fold import Progress, control_of
+from sweeper.record.layout import TrialDir
+from sweeper.record.trial import Facts, Trial
+
+
+def trial(number: int, *, slot: str = "", begin: float = 0.0, end: float | None = None, lost: bool = False) -> Trial:
+    """A trial that waits; with a slot one that runs, with an end one that has ended: well, or killed by others."""
+    facts = Facts(number=number, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
+    control = [Launched(attempt=1, slot=slot, time=begin)] if slot else []
+    code, cause = (None, "killed") if lost else (0, "")
+    ended = {} if end is None else {1: Exit(attempt=1, code=code, signal=None, cause=cause, peak_memory_mb=1, time=end)}
+    outcome = "completed" if end is not None and not lost else ""
+    return Trial(
+        directory=TrialDir(Path(f"{number:04d}")),
+        facts=facts,
+        control=control_of(control),
+        progress=Progress(outcome=outcome),
+        exits=ended,
+    )
+
+
+def started(time: float) -> SweepStarted:
+    return SweepStarted(pid=1, host="h", profile="", slots=("cpu 0",), time=time)
+
+
+def test_hours_count_all_calls_and_a_killed_one_until_its_last_word() -> None:
+    ended = SweepEnded(outcome="interrupted", seconds=100.0, time=1e9)  # its own clock counts, not the wall's
+    assert wall_seconds([started(10), ended], [], None) == 100
+    trials = [trial(0, slot="cpu 0", begin=2000, end=2040), trial(1, slot="cpu 0", begin=5010)]
+    log: list[Event] = [started(10), ended, started(2000), started(5000)]
+    assert wall_seconds(log, trials, None) == 100 + 40 + 10
+    assert wall_seconds(log, trials, 5500) == 100 + 40 + 500
+    assert wall_seconds([], trials, 5500) == 0
+
+
+def test_gpu_hours_are_seconds_times_gpus() -> None:
+    trials = [trial(0, slot="gpu 0+1", end=100), trial(1, slot="gpu 2"), trial(2, slot="cpu 0", end=999), trial(3)]
+    assert gpu_seconds(trials, 50) == 2 * 100 + 50
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(), []),
+        (Budget(trials=2), ["the budget of 2 trials"]),
+        (Budget(trials=3, hours=1.5), []),
+        (Budget(hours=1), ["the budget of 1 hour"]),
+        (Budget(gpu_hours=0.5, hours=0.25), ["the budget of 0.25 hours", "the budget of 0.5 GPU hours"]),
+    ],
+)
+def test_what_is_spent_is_said_in_words(budget: Budget, words: list[str]) -> None:
+    trials = [trial(0, slot="gpu 0", end=3600), trial(1, slot="gpu 1", end=10), trial(2)]
+    assert spent(budget, trials, [started(0)], now=3600, running=True) == words
+
+
+def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None:
+    killed = trial(1, slot="cpu 0", end=10, lost=True)
+    assert killed.state.value == "WAITING"
+    trials = [trial(0, slot="cpu 0"), killed, trial(2), trial(3)]
+
+    def numbers(budget: Budget) -> set[int]:
+        return set(barred(budget, trials, [started(0)], now=3600, running=True))
+
+    assert numbers(Budget(hours=1)) == {1, 2, 3}
+    assert numbers(Budget(hours=1.1)) == set()
+    assert numbers(Budget(trials=3)) == {3}
+    assert numbers(Budget(trials=1)) == {2, 3}
+
+
+def test_a_record_from_before_there_were_budgets_has_none() -> None:
+    assert Budget.read({}) == Budget.read(None) == Budget.read({"budget": None}) == Budget()
+    assert Budget.read({"budget": {"trials": 2, "hours": None, "gpu_hours": 0.5}}) == Budget(trials=2, gpu_hours=0.5)
