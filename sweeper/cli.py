@@ -160,8 +160,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
-    from sweeper.orchestrator.preflight import examples_of, preflight_text
-    from sweeper.record.trial import read_trial
+    from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS
 
@@ -173,7 +172,7 @@ def _plan(options: argparse.Namespace) -> int:
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
     )
     runs = {run.resolve(): _existing(run) for run in options.against}  # each counts once
-    against = [read_trial(trial) for run in runs.values() for trial in run.trials()]
+    against = [trial for run in runs.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)
     print(preflight_text(spec, examples=examples, against=against), end="")
     return OK

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sweeper.record.trial import Trial, spelled
-from sweeper.search.grid import values_of
+from sweeper.backtest import read_recording
+from sweeper.errors import UsageError
+from sweeper.record.events import Condemned
+from sweeper.record.layout import SweepDir
+from sweeper.record.trial import Trial, read_trial, spelled
+from sweeper.search.grid import Grid
 from sweeper.spec import Constant, Method, SweepSpec
 from sweeper.trainers import TRAINERS, Preflight, Schedule
 from sweeper.views.advice import stall_border
@@ -19,10 +23,28 @@ ARM_WIDTH = 36
 
 def arms_of(spec: SweepSpec) -> list[dict[str, object]]:
     """Every configuration of a grid, in its order; none where a search proposes them as it goes."""
-    if spec.method is not Method.GRID:
-        return []
-    axes = [values_of(parameter) for parameter in spec.parameters.values()]
-    return [dict(zip(spec.parameters, point, strict=True)) for point in itertools.product(*axes)]
+    return [dict(point) for point in Grid(spec.parameters).points()] if spec.method is Method.GRID else []
+
+
+def recorded(run: SweepDir) -> list[Trial]:
+    """The trials of a run, to be held against: a stall that no rule condemned, known by hindsight, counts as one too.
+
+    Raises:
+        RecordError: the facts of a trial cannot be read.
+    """
+    trials = [read_trial(trial) for trial in run.trials()]
+    try:
+        recording = read_recording(run.path, metric=None, goal=None)
+    except UsageError:  # too few of them ended by themselves to judge each other by
+        return trials
+    stalls = {case.number for case in recording.cases if not recording.is_learner(case)}
+    hindsight = {1: Condemned(attempt=1, spared="hindsight", decision={})}
+    return [
+        replace(trial, control=replace(trial.control, condemned=trial.control.condemned or hindsight))
+        if trial.facts.number in stalls
+        else trial
+        for trial in trials
+    ]
 
 
 def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against: Sequence[Trial]) -> str:
@@ -44,7 +66,7 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
     times = f"{counted(len(arms), 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
     head = f"{spec.name}: {counted(count, 'trial', 'trials')} ({times}){capped}"
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
-    names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied)) or "-" for arm in arms]
+    names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied if name in arm)) or "-" for arm in arms]
     known = _known(spec)
     if known is None:
         return "\n".join([head, *(f"  {name}" for name in names), "", _NOT_BUILT_IN]) + "\n"

@@ -24,10 +24,11 @@ class Grid:
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """The first combination that was not seen; None when all were."""
         known = {_identity(configuration.params) for configuration in seen}
-        points = (point for point in self._points() if _identity(point) not in known)
+        points = (point for point in self.points() if _identity(point) not in known)
         return next((Configuration(number=len(seen), params=point) for point in points), None)
 
-    def _points(self) -> Iterator[Mapping[str, object]]:
+    def points(self) -> Iterator[Mapping[str, object]]:
+        """Every combination, in the order of the file."""
         yield from self._extended({})
 
     def _extended(self, begun: Mapping[str, object], done: int = 0) -> Iterator[Mapping[str, object]]:

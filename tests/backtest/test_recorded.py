@@ -13,15 +13,21 @@ import pytest
 
 from sweeper.backtest import Recording, arms, backtest, read_recording
 from sweeper.backtest.report import Tally
+from sweeper.cli import main
 from sweeper.spec import EarlyStop
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     with tarfile.open(Path(__file__).parent / "verdicts.tar.xz") as archive:
         archive.extractall(folder, filter="data")
-    return read_recording(folder / "verdicts", metric=None, goal=None)
+    return folder / "verdicts"
+
+
+@pytest.fixture(scope="module")
+def recording(run: Path) -> Recording:
+    return read_recording(run, metric=None, goal=None)
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +53,13 @@ def test_the_default_rule_condemns_stalls_and_no_learner(tallies: dict[str, Tall
 def test_pruners_that_look_at_the_objective_alone_kill_learners(tallies: dict[str, Tally]) -> None:
     for name in ("median", "asha", "hyperband", "one_epoch"):
         assert tallies[name].killed > 0
+
+
+def test_the_arm_that_stalls_is_marked_before_it_is_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody condemned a recorded trial: that they stalled is known by hindsight."""
+    sweep = Path(__file__).parents[2] / "experiments/warmup.yaml"
+    assert main(["plan", str(sweep), "--profile", "cpu", "--examples", "2034", "--against", str(run)]) == 0
+    out = capsys.readouterr().out
+    marked = [line.split("  ")[0] for line in out.splitlines() if line.endswith(" *")]
+    assert marked == ["lr=8e-4, warmup_fraction=0.1"]
+    assert "recorded trials at 0.003" in out
