@@ -1,0 +1,63 @@
+"""Draw the stalls of a recorded run, to be checked by eye: training loss, onset by hindsight, verdict of `stalled`.
+
+python benchmarks/onsets.py runs/verdicts docs/images/onsets.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sweeper import spec
+from sweeper.backtest import Case, Recording, read_recording
+from sweeper.record.events import Metrics, Observation
+from sweeper.rules import first_decision, rule_of
+
+COLUMNS = 5
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+
+
+def main() -> None:
+    """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("picture", type=Path)
+    options = parser.parse_args()
+    recording = read_recording(options.run, metric=None, goal=None)
+    stalls = [case for case in recording.cases if not recording.is_learner(case)]
+    rows = math.ceil(len(stalls) / COLUMNS)
+    figure = Figure(figsize=(3.2 * COLUMNS, 2.1 * rows), dpi=80, layout="constrained")
+    for index, case in enumerate(stalls):
+        draw(figure, (rows, COLUMNS, index + 1), case, recording)
+    figure.suptitle(
+        "training loss (blue), reach (grey, right axis), onset by hindsight (green), verdict (vermilion, dashed)"
+    )
+    figure.savefig(options.picture)
+
+
+def draw(figure: Figure, place: tuple[int, int, int], case: Case, recording: Recording) -> None:
+    """One stall."""
+    axes = figure.add_subplot(*place)
+    losses = [
+        (e.step, e.values[recording.loss]) for e in case.events if isinstance(e, Metrics) and recording.loss in e.values
+    ]
+    looks = [(e.step, e.reach) for e in case.events if isinstance(e, Observation)]
+    axes.plot(*zip(*losses, strict=True), color=BLUE, lw=1)
+    axes.set_ylim(0.6, 1.6)
+    right = axes.twinx()
+    right.semilogy(*zip(*looks, strict=True), color=GREY, lw=0.8)
+    right.set_ylim(1e-9, 1e2)
+    axes.axvline(recording.onset(case), color=GREEN, lw=1.5)
+    decision = first_decision(rule_of(spec.Stalled()), case.events)
+    if decision is not None:
+        axes.axvline(decision.step, color=VERMILION, lw=1.5, ls="--")
+    axes.set_title(f"{case.number:04d}  {case.label}", fontsize=8)
+    axes.tick_params(labelsize=7)
+    right.tick_params(labelsize=7)
+
+
+if __name__ == "__main__":
+    main()
