@@ -44,7 +44,8 @@ def test_there_are_stalls_and_learners_enough_to_judge_by(recording: Recording) 
 def test_the_default_rule_condemns_stalls_and_no_learner(tallies: dict[str, Tally]) -> None:
     stalled = tallies["stalled"]
     assert stalled.killed == 0
-    assert stalled.caught >= 0.95 * stalled.stalls
+    # Two of them are slow learners, stalls by the definition alone: their gradient lives and their loss falls.
+    assert stalled.caught >= stalled.stalls - 2
     assert stalled.regret == 0
     assert stalled.after_onset >= 0.7
     assert stalled.delay[0] <= 8
