@@ -34,13 +34,9 @@ def runs_beside(run: SweepDir) -> list[SweepDir]:
 
 
 def _of_run(run: SweepDir) -> list[tuple[str, bool]]:
-    if not any(_has_condemned(trial.control.read_bytes()) for trial in run.trials() if trial.control.exists()):
+    if not any(MARK in trial.control.read_bytes() for trial in run.trials() if trial.control.exists()):
         return []
     try:
         return list(outcomes(read_recording(run.path, metric=None, goal=None)))
     except (UsageError, RecordError):  # no siblings to judge by, or a record that cannot be read: nothing is known
         return []
-
-
-def _has_condemned(control: bytes) -> bool:
-    return MARK in control

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeper.backtest.case import Case, Recording
 from sweeper.errors import UsageError
-from sweeper.record.events import Event, Metrics
+from sweeper.record.events import REVIVED, Event, Metrics
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, TrialReader, spelled
@@ -85,7 +85,7 @@ def _case(trial: Trial, events: Sequence[Event], metric: str) -> Case | None:
         steps=trial.progress.step + 1,
         seconds=trial.seconds(latest),
         ended=latest if ended is None else ended.time,
-        condemned_by="" if spared is None or spared.spared == "revived" else str(spared.decision.get("version", "")),
+        condemned_by="" if spared is None or spared.spared == REVIVED else str(spared.decision.get("version", "")),
     )
 
 

@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.backtest.ledger import ledgers, runs_beside
+from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial
 from sweeper.rules.audit import Ledger, is_audited, rule_version, seed_of
 from sweeper.rules.decision import Decision
 from sweeper.spec import EarlyStop, Mode
-
-OBSERVED, AUDITED, BREAKER, REVIVED = "observed", "audited", "breaker", "revived"
-"""As what a condemned trial is let run on; see `record.events.Condemned`."""
 
 
 @dataclass(slots=True)
@@ -31,8 +29,10 @@ class Audits:
         """As what the condemned trial is let run on; None: it is stopped."""
         if trial.control.revived:
             return REVIVED
-        if self.early_stop is None or trial.control.spared is not None:
-            return None if trial.control.spared is None else trial.control.spared.spared
+        if trial.control.spared is not None:
+            return trial.control.spared.spared
+        if self.early_stop is None:
+            return None
         if self.early_stop.mode is Mode.OBSERVE:
             return OBSERVED
         number, rate = trial.facts.number, self.early_stop.audit

@@ -15,14 +15,14 @@ def to_give_up(parked: Sequence[tuple[int, float, float]], budget: float) -> lis
     """Whose checkpoints go, so that the others fit the budget.
 
     Args:
-        parked: number, worth (more is better, NaN for unknown), bytes of each.
+        parked: number, worth (see `worth`), bytes of each.
         budget: bytes.
 
     Returns:
         Numbers, the worst first; as few as it takes, in that order.
     """
     total, given_up = sum(size for _, _, size in parked), []
-    for number, _, size in sorted(parked, key=lambda one: -math.inf if math.isnan(one[1]) else one[1]):
+    for number, _, size in sorted(parked, key=lambda one: one[1]):
         if total <= budget:
             break
         if size:
@@ -34,7 +34,7 @@ def to_give_up(parked: Sequence[tuple[int, float, float]], budget: float) -> lis
 def trim(trials: Sequence[Trial], budget_gb: float) -> list[int]:
     """Remove checkpoints of pruned trials until the rest fits; returns the numbers of those that lost theirs."""
     pruned = {trial.facts.number: trial for trial in trials if trial.state is State.PRUNED}
-    parked = [(number, _worth(trial), _size(trial)) for number, trial in pruned.items()]
+    parked = [(number, worth(trial), _size(trial)) for number, trial in pruned.items()]
     given_up = to_give_up(parked, budget_gb * GB)
     for number in given_up:
         for path in pruned[number].directory.checkpoints.glob("*.pt"):
@@ -42,9 +42,10 @@ def trim(trials: Sequence[Trial], budget_gb: float) -> list[int]:
     return given_up
 
 
-def _worth(trial: Trial) -> float:
+def worth(trial: Trial) -> float:
+    """The trial's value, signed so that more is better; -inf where nothing was measured."""
     if trial.value is None:
-        return math.nan
+        return -math.inf
     return trial.value if trial.facts.maximize else -trial.value
 
 

@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.orchestrator.audits import AUDITED
 from sweeper.orchestrator.opening import Run, add_trials
-from sweeper.record.events import Asked, Told
+from sweeper.record.events import AUDITED, Asked, Told
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import TrialDir

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import select
 import signal
@@ -19,7 +18,7 @@ from sweeper.executors.executor import Executor
 from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
-from sweeper.orchestrator.parking import trim
+from sweeper.orchestrator.parking import trim, worth
 from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
 from sweeper.orchestrator.proposals import Proposals
 from sweeper.orchestrator.views import ViewsProcess
@@ -142,7 +141,8 @@ class Orchestrator:
 
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
-        decisions = {n: f.decision for n, f in self._followers.items() if f.decision is not None}
+        followers = {trial.facts.number: self._followers[trial.facts.number] for trial in running}
+        decisions = {number: f.decision for number, f in followers.items() if f.decision is not None}
         taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
         return Situation(
             trials=self.trials,
@@ -181,8 +181,7 @@ class Orchestrator:
                 f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
             )
             victims = [t for t in self.trials if t.state is State.PRUNED and version_of(t) == version]
-            sign = 1 if all(trial.facts.maximize for trial in victims) else -1
-            for trial in sorted(victims, key=lambda t: -sign * t.value if t.value is not None else math.inf):
+            for trial in sorted(victims, key=worth, reverse=True):
                 self._revive(trial.facts.number)
 
     def _park(self) -> None:

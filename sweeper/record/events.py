@@ -151,12 +151,15 @@ class StopRequested(Event):
     decision: Mapping[str, object] | None = None
 
 
+OBSERVED, AUDITED, BREAKER, REVIVED = "observed", "audited", "breaker", "revived"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condemned(Event):
     """A rule decided against the trial, and it is let run on.
 
-    `spared` says why: rules only observe (`observed`), a coin fell so (`audited`), the rule is known to be wrong too
-    often (`breaker`), or a person had revived the trial (`revived`). `value` is the trial's at that moment.
+    `spared` says why: rules only observe (`OBSERVED`), a coin fell so (`AUDITED`), the rule is known to be wrong too
+    often (`BREAKER`), or the trial had been revived (`REVIVED`). `value` is the trial's at that moment.
     """
 
     attempt: int

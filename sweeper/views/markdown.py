@@ -61,13 +61,16 @@ def _told(name: str, value: object) -> str:
 
 
 def verdict_text(trial: Trial) -> str | None:
-    """Why a trial was pruned; None where it was not."""
-    stop = trial.control.stop
-    if trial.state is not State.PRUNED or stop is None or stop.decision is None:
+    """Why a rule decided against a trial, and what came of it; None where none did."""
+    stop, spared = trial.control.stop, trial.control.spared
+    if spared is not None:
+        decision, head = spared.decision, f"Condemned, and let run on ({escaped(spared.spared)}),"
+    elif trial.state is State.PRUNED and stop is not None and stop.decision is not None:
+        decision, head = stop.decision, "Pruned"
+    else:
         return None
-    decision = stop.decision
     rule, step = escaped(decision.get("rule", "?")), escaped(decision.get("step", "?"))
-    parts = [f"Pruned by rule **{rule}** at step **{step}**.\n", f"Reason: {escaped(decision.get('reason', ''))}\n"]
+    parts = [f"{head} by rule **{rule}** at step **{step}**.\n", f"Reason: {escaped(decision.get('reason', ''))}\n"]
     evidence = decision.get("evidence")
     if isinstance(evidence, Mapping) and evidence:
         parts += evidence_tables(evidence)

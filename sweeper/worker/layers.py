@@ -106,7 +106,7 @@ class ForwardOrder:
             hook.remove()
         self._hooks.clear()
         if self._eager is not None:
-            torch.compiler.set_stance("default")
+            self._eager.__exit__(None, None, None)  # back to the stance that was
             self._eager = None
 
     def layers(self, tensors: Sequence[str]) -> tuple[list[str], list[int]]:

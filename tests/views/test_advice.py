@@ -9,6 +9,7 @@ from sweeper.record.fold import Progress, control_of
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
 from sweeper.views.advice import advice
+from sweeper.views.markdown import verdict_text
 from sweeper.views.receipt import receipt
 
 DECISION = {"rule": "stalled", "step": 90, "reason": "gone", "evidence": {"median": 1e-4}}
@@ -73,3 +74,11 @@ def test_the_receipt_ends_with_the_advice() -> None:
     text = receipt(SWEEP[5], SWEEP[:5])
     assert "condemned by the rule stalled at step 90\n  and let run on (observed)" in text
     assert text.endswith("its siblings:\n" + "".join(f"  {line}\n" for line in advice(SWEEP[5], SWEEP[:6])))
+
+
+def test_tensorboard_says_it_of_the_pruned_and_of_who_was_let_run_on() -> None:
+    assert str(verdict_text(SWEEP[2])).startswith("Pruned by rule **stalled** at step **90**.")
+    spared = str(verdict_text(SWEEP[5]))
+    assert spared.startswith("Condemned, and let run on (observed), by rule **stalled** at step **90**.")
+    assert "Reason: gone" in spared
+    assert verdict_text(SWEEP[0]) is None

@@ -292,6 +292,25 @@ def test_a_compiled_model_is_watched_in_its_forward_order(how: str) -> None:
     assert sorted(v["grad_norm"] for v in seen.table(2).values()) == pytest.approx(sorted(norms[2]), rel=1e-4)
 
 
+def test_the_compilers_stance_is_afterwards_what_it_was() -> None:
+    model: Any = Crossed()
+    model.compile(backend="aot_eager")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    compiled = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        compiled.append(graph)
+        return graph
+
+    with torch.compiler.set_stance("force_eager"), watched(model, optimizer):
+        model(BATCH).sum().backward()
+        optimizer.step()
+        torch.compile(torch.sin, backend=backend)(BATCH)
+        assert not compiled
+    torch.compile(torch.sin, backend=backend)(BATCH)
+    assert compiled
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it compiles
 def test_a_compiled_step_is_watched() -> None:
     model = stack()
