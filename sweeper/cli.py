@@ -376,12 +376,10 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], list[Sequence[Event]]]:
     """The histories of the trials that ended by themselves, judged among those of their run; says what is left out."""
-    from sweeper.backtest import read_recording
+    from sweeper.backtest import read_recordings
     from sweeper.record.fold import State
 
-    recordings = [
-        read_recording(run, metric=None, goal=None) for run in {path.resolve(): path for path in runs}.values()
-    ]
+    recordings = read_recordings({path.resolve(): path for path in runs}.values(), say=_warn)
     judged = [(recording.is_learner(case), case.events) for recording in recordings for case in recording.cases]
     learners = [events for learned, events in judged if learned]
     stalls = [events for learned, events in judged if not learned]
@@ -397,14 +395,12 @@ def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], l
 
 
 def _backtest(options: argparse.Namespace) -> int:
-    from sweeper.backtest import arms, backtest, read_recording, to_json
+    from sweeper.backtest import arms, backtest, read_recordings, to_json
     from sweeper.backtest.table import WIDTH, report_table
     from sweeper.spec import rules_of_file
 
     rules = None if options.rules is None else rules_of_file(options.rules)
-    recordings = [
-        read_recording(run, metric=options.metric, goal=options.goal, start=options.start) for run in options.runs
-    ]
+    recordings = read_recordings(options.runs, metric=options.metric, goal=options.goal, start=options.start, say=_warn)
     report = backtest(recordings, arms(rules))
     if options.json:
         print(json.dumps(to_json(report), indent=1))
@@ -476,6 +472,10 @@ def _console(width: int | None = None) -> Console:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _say_profile(name: str | None, description: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sweeper.backtest.case import Case, Recording
@@ -18,6 +18,10 @@ FEWEST = 2
 """A trial is judged by its siblings."""
 SHOWN_TAGS = 30
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
+
+
+class TooFewTrials(UsageError):
+    """A run whose trials cannot be judged by each other."""
 
 
 def read_recording(path: Path, *, metric: str | None, goal: str | None, start: float | None = None) -> Recording:
@@ -38,6 +42,33 @@ def read_recording(path: Path, *, metric: str | None, goal: str | None, start: f
     if SweepDir(path).spec.exists():
         return _of_run(SweepDir(path), metric, goal, start)
     return _of_logs(path, metric, goal, start)
+
+
+def read_recordings(
+    paths: Iterable[Path],
+    *,
+    metric: str | None = None,
+    goal: str | None = None,
+    start: float | None = None,
+    say: Callable[[str], None],
+) -> list[Recording]:
+    """The recordings of several runs; one that cannot be judged is said and passed over, as among `runs/*`.
+
+    Raises:
+        UsageError: one is no run, or none of them can be judged.
+        RecordError: the facts of a trial cannot be read.
+    """
+    recordings, reasons = [], []
+    for path in paths:
+        try:
+            recordings.append(read_recording(path, metric=metric, goal=goal, start=start))
+        except TooFewTrials as error:
+            reasons.append(error)
+    if not recordings and reasons:
+        raise reasons[-1]
+    for reason in reasons:
+        say(f"passed over: {reason}")
+    return recordings
 
 
 def _of_run(run: SweepDir, metric: str | None, goal: str | None, start: float | None) -> Recording:
@@ -155,7 +186,7 @@ def _checked(recording: Recording, path: Path, events: Sequence[Event]) -> Recor
         raise UsageError(f"{path}: expected a metric that was recorded, got {recording.metric}; {_recorded(events)}")
     if len(recording.cases) < FEWEST:
         left = ", ".join(f"{count} {why}" for why, count in recording.left_out.items())
-        raise UsageError(
+        raise TooFewTrials(
             f"{path}: expected at least {FEWEST} trials that ended by themselves, to be judged by each other, got "
             f"{len(recording.cases)}{f' (left out: {left})' if left else ''}"
         )

@@ -6,6 +6,7 @@ of width 64 on four of the 20 newsgroups, six arms, none stopped early. No thres
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -64,3 +65,16 @@ def test_the_arm_that_stalls_is_marked_before_it_is_run(run: Path, capsys: pytes
     marked = [line.split("  ")[0] for line in out.splitlines() if line.endswith(" *")]
     assert marked == ["lr=8e-4, warmup_fraction=0.1"]
     assert "recorded trials at 0.003" in out
+
+
+def test_among_several_runs_one_that_cannot_be_judged_is_passed_over(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run / "trials/0000", tmp_path / "other/trials/0000")
+    shutil.copy(run / "spec.json", tmp_path / "other")
+    assert main(["backtest", str(tmp_path / "other"), str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert "42 trials that ended by themselves" in out
+    assert err.startswith(f"passed over: {tmp_path}/other: expected at least 2 trials")
+    assert main(["backtest", str(tmp_path / "other")]) == 2
+    assert main(["backtest", str(tmp_path / "nowhere"), str(run)]) == 2
