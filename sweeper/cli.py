@@ -353,12 +353,17 @@ def _why(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     from sweeper.rules.conformal import PROMISE, Family, calibrate
-    from sweeper.spec import EarlyStop, as_rules, rules_of_file
+    from sweeper.spec import EarlyStop, RuleSettings, as_rules, rules_of_file
     from sweeper.views.wording import folded
 
     given = (EarlyStop() if options.rules is None else rules_of_file(options.rules)).rules
     learners, stalls = _learners_and_stalls(options.runs)
-    found = [calibrate(rule, learners, stalls, options.alpha) if Family(rule).thresholds else None for rule in given]
+    found = [
+        calibrate(rule, learners, stalls, options.alpha)
+        if isinstance(rule, RuleSettings) and Family(rule).thresholds
+        else None
+        for rule in given
+    ]
     calibrated = [one for one in found if one is not None]
     if not calibrated:
         expected = "expected a rule with a threshold from below: stalled, vanishing_gradient or update_ratio"

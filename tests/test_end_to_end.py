@@ -156,6 +156,24 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     assert boards == ["0000_activation=none", "0001_activation=sigmoid"]
 
 
+def test_a_pruner_stops_who_falls_behind_and_says_behind_whom(tmp_path: Path) -> None:
+    """One at a time, the best first: the second is behind the median of those that ended, which is the first."""
+    file = grid("behind", pace=0.05) | {
+        "parameters": {"lr": {"values": [2, 1]}, "pace": {"value": 0.05}},
+        "early_stop": {"rules": [{"median": {"n_startup_trials": 1, "n_warmup_steps": 4}}]},
+    }
+    sweep = Sweep(tmp_path, LEARNER, file)
+    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "1")
+    assert code == 0, out + err
+    first, second = sweep.status()["trials"]
+    assert (first["state"], second["state"], second["pruned"]["rule"]) == ("COMPLETE", "PRUNED", "median")
+    assert second["pruned"]["step"] == 3
+    assert second["step"] < 39
+    why = sweep.call("why", "runs/behind", "1")[1]
+    assert "pruned by the rule median at step 3" in why
+    assert "1 of 1 siblings had a better one there, their median 20" in why
+
+
 def test_tensorboard_listens_on_loopback_and_lists_the_trials(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("board"))
     assert sweep.call("run", "sweep.yaml")[0] == 0

@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sweeper.record.evaluation import Evaluation
 from sweeper.record.events import Event, Metrics, Observation
-from sweeper.search.pruners import Evaluation
 
 LOSS = "loss/train"
 SMOOTHED = 5

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sweeper.backtest.case import Case, Recording
 from sweeper.errors import UsageError
+from sweeper.record.evaluation import evaluations
 from sweeper.record.events import REVIVED, Event, Metrics
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, TrialReader, spelled
-from sweeper.search.pruners import Evaluation
 
 FEWEST = 2
 """A trial is judged by its siblings."""
@@ -102,8 +102,8 @@ def _of_run(run: SweepDir, metric: str | None, goal: str | None, start: float | 
 
 
 def _case(trial: Trial, events: Sequence[Event], metric: str) -> Case | None:
-    evaluations = _evaluations(events, metric)
-    if not evaluations:
+    values = evaluations(events, metric)
+    if not values:
         return None
     facts, latest, spared = trial.facts, trial.progress.latest, trial.control.spared
     ended = trial.exits.get(trial.control.attempt)
@@ -112,7 +112,7 @@ def _case(trial: Trial, events: Sequence[Event], metric: str) -> Case | None:
         label=", ".join(f"{name}={spelled(value)}" for name, value in facts.shown.items()),
         seed=facts.seed,
         events=events,
-        evaluations=evaluations,
+        evaluations=values,
         steps=trial.progress.step + 1,
         seconds=trial.seconds(latest),
         ended=latest if ended is None else ended.time,
@@ -155,26 +155,18 @@ def _of_logs(folder: Path, metric: str | None, goal: str | None, start: float | 
 
 
 def _logged(number: int, name: str, events: Sequence[Metrics], metric: str) -> Case | None:
-    evaluations = _evaluations(events, metric)
-    if not evaluations:
+    values = evaluations(events, metric)
+    if not values:
         return None
     return Case(
         number=number,
         label=name,
         events=events,
-        evaluations=evaluations,
+        evaluations=values,
         steps=events[-1].step + 1,
         seconds=max(event.time for event in events) - min(event.time for event in events),
         ended=max(event.time for event in events),
     )
-
-
-def _evaluations(events: Iterable[Event], metric: str) -> list[Evaluation]:
-    return [
-        Evaluation(event.time, event.step, event.values[metric])
-        for event in events
-        if isinstance(event, Metrics) and metric in event.values
-    ]
 
 
 def _with_silent(left_out: Mapping[str, int], silent: int, metric: str) -> dict[str, int]:

@@ -48,8 +48,7 @@ class RuleArm:
     @property
     def name(self) -> str:
         """The rule's name, and what differs from its defaults."""
-        given = self.settings.model_dump(exclude_defaults=True)
-        return spec.rule_name(self.settings) + "".join(f" {name}={value}" for name, value in given.items())
+        return _name(self.settings)
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
         """As `Arm.verdicts`; the decision is the one that the rule makes live."""
@@ -69,27 +68,62 @@ def _verdict(rule: Rule, case: Case) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrunerArm:
-    """A pruner by its name; the model of its replay is that of `search.pruners.verdicts`."""
+    """A pruner with its settings; the model of its replay is that of `search.pruners.verdicts`."""
 
-    name: str
+    settings: spec.PrunerSettings
+
+    @property
+    def name(self) -> str:
+        """As a rule's."""
+        return _name(self.settings)
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
         """As `Arm.verdicts`."""
-        histories = [
-            History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended)
-            for c in recording.cases
-        ]
-        return pruners.verdicts(self.name, histories, maximize=recording.maximize)
+        return pruners.verdicts(self.settings, _histories(recording), maximize=recording.maximize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneEpochWaiting:
+    """The published baseline, which waits for the first evaluations of all trials: `search.pruners.one_epoch`."""
+
+    name: str = "one_epoch, waiting"
+
+    def verdicts(self, recording: Recording) -> Verdicts | str:
+        """As `Arm.verdicts`."""
+        return pruners.one_epoch(_histories(recording), maximize=recording.maximize)
+
+
+def _histories(recording: Recording) -> list[History]:
+    return [
+        History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended)
+        for c in recording.cases
+    ]
 
 
 def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
-    """The rules of a file, or else the built-in ones with their defaults; then all pruners."""
-    rules: list[Arm] = (
+    """The rules of a file, or else the built-in ones with their defaults; then the pruners with theirs."""
+    named: list[Arm] = (
         [RuleArm(settings=kind(), is_default=True) for kind in DEFAULTS]
         if early_stop is None
-        else [RuleArm(settings=settings) for settings in early_stop.rules]
+        else [_arm(settings) for settings in early_stop.rules]
     )
-    return [*rules, *(PrunerArm(name=name) for name in pruners.names())]
+    beside: list[Arm] = [*(PrunerArm(settings=settings) for settings in pruners.DEFAULTS), OneEpochWaiting()]
+    return [*named, *(arm for arm in beside if arm not in named)]
+
+
+def _arm(settings: spec.StopSettings) -> Arm:
+    match settings:
+        case spec.RuleSettings():
+            return RuleArm(settings=settings)
+        case spec.PrunerSettings():
+            return PrunerArm(settings=settings)
+    raise TypeError(settings)
+
+
+def _name(settings: spec.StopSettings) -> str:
+    """The rule's name, and what differs from its defaults."""
+    given = settings.model_dump(exclude_defaults=True)
+    return spec.rule_name(settings) + "".join(f" {name}={value}" for name, value in given.items())
 
 
 def _with_loss(settings: spec.RuleSettings, loss: str) -> spec.RuleSettings:

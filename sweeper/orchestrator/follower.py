@@ -1,4 +1,4 @@
-"""Following one trial: its record as it grows, and what the rules make of it."""
+"""Following one trial: its record as it grows, what the rules make of it, and its values for those who compare."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.record.evaluation import Evaluation, evaluations
 from sweeper.record.events import Event
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Trial, TrialReader
@@ -14,12 +15,16 @@ from sweeper.rules.decision import Decision, Rule
 
 @dataclass(slots=True)
 class Follower:
-    """A trial's reader, and the states of the rules over the same history."""
+    """A trial's reader, and the states of the rules over the same history; `evaluations` are of the objective."""
 
     reader: TrialReader
     rules: Sequence[Rule]
     decision: Decision | None = None
-    _states: list[Any] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    _states: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._begin()
 
     @classmethod
     def of(cls, trial: TrialDir, rules: Sequence[Rule]) -> Follower:
@@ -34,11 +39,16 @@ class Follower:
     def poll(self) -> None:
         """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
         entries = self.reader.poll()
-        if self.reader.restarted or not self._states:
-            self._states = [rule.start() for rule in self.rules]
-            self.decision = None
+        if self.reader.restarted:
+            self._begin()
+        self.evaluations += evaluations((entry.event for entry in entries), self.trial.facts.metric)
         for entry in entries:
             self._judge(entry.event)
+
+    def _begin(self) -> None:
+        self._states = [rule.start() for rule in self.rules]
+        self.decision = None
+        self.evaluations = []
 
     def _judge(self, event: Event) -> None:
         for index, rule in enumerate(self.rules):

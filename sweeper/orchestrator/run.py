@@ -16,6 +16,7 @@ from typing import Protocol
 
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.audits import Audits, version_of
+from sweeper.orchestrator.comparisons import Comparisons
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.parking import trim, worth
@@ -65,6 +66,7 @@ class Orchestrator:
         self._slots = {slot.name: slot for slot in executor.slots()}
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
+        self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
         self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
         self._stop_since: dict[int, float] = {}
         self._killed: set[int] = set()
@@ -121,6 +123,7 @@ class Orchestrator:
     def _tick(self) -> bool:
         """Everything that is to be done now; False when there is nothing left to wait for."""
         self._poll()
+        self._comparisons.look(self._followers.values())
         self._carry_out_commands()
         self._audit()
         self._park()
@@ -142,7 +145,9 @@ class Orchestrator:
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
         followers = {trial.facts.number: self._followers[trial.facts.number] for trial in running}
-        decisions = {number: f.decision for number, f in followers.items() if f.decision is not None}
+        compared = self._comparisons.decisions
+        found = ((number, f.decision or compared.get(number)) for number, f in followers.items())
+        decisions = {number: decision for number, decision in found if decision is not None}
         taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
         return Situation(
             trials=self.trials,

@@ -250,6 +250,27 @@ class Told(Event):
     step: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Event):
+    """The pruners were told a value of a trial: its evaluation `evaluation`, from 1, at an optimizer step.
+
+    Trials tell concurrently. A pruner's verdicts depend on the order, and the order is that of these lines.
+    """
+
+    trial: int
+    evaluation: int
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed(Event):
+    """The pruners were told that a trial ended, `pruned` or by itself; of its values they hear no more."""
+
+    trial: int
+    pruned: bool
+
+
 # ---- written by the shim, as exit.json ----------------------------------------------------------------------------
 
 

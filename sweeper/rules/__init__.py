@@ -28,12 +28,13 @@ AUTOMATIC, NO_LOSS = "auto", "none"
 
 
 def rules_of(early_stop: EarlyStop | None) -> list[Rule]:
-    """The rules that a sweep file names; none where it has no `early_stop`."""
-    return [] if early_stop is None else [rule_of(settings) for settings in early_stop.rules]
+    """The conditions that a sweep file names; none where it has no `early_stop`. Pruners are not among them."""
+    rules = () if early_stop is None else early_stop.rules
+    return [rule_of(settings) for settings in rules if isinstance(settings, spec.RuleSettings)]
 
 
 def rule_of(settings: spec.RuleSettings) -> ConditionRule:
-    """The rule of one entry of `early_stop.rules`."""
+    """The rule of a condition in `early_stop.rules`."""
     return ConditionRule(
         condition=_condition(settings),
         grace_steps=settings.grace_steps,

@@ -39,7 +39,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.rules.intervals import clopper_pearson
-from sweeper.spec import EarlyStop, RuleSettings
+from sweeper.spec import EarlyStop, StopSettings
 
 RULES_VERSION = 1
 """Raised where a rule with the same settings would decide otherwise than before: what was measured then is void."""
@@ -57,7 +57,7 @@ BISECTIONS = 60
 # ---- the coin --------------------------------------------------------------------------------------------------------
 
 
-def rule_version(rule: RuleSettings) -> str:
+def rule_version(rule: StopSettings) -> str:
     """The name of a rule and a hash of all its settings and of `RULES_VERSION`: ``stalled-3f2a9c81``.
 
     What was measured of one version says nothing of another.

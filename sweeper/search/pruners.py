@@ -1,42 +1,22 @@
-"""Pruners: who is stopped early because siblings did better at the same evaluation. Optuna's, and one baseline.
+"""Pruners: who is stopped early because siblings did better at the same evaluation. Optuna's, and one of ours.
 
 A *pruner* compares trials by the sweep's metric alone, where a rule (`sweeper.rules`) looks at one trial by itself. Its
 unit of resource is the evaluation, counted from 1 (an epoch, where a script evaluates once an epoch): trials with
 different batch sizes are then compared at equal shares of their training.
 
-Live, `Pruner.report` is to be called as values come; over a record, `verdicts` calls it in the order they came in.
+Live, `Pruner.report` is called as values come; over a record, `verdicts` calls it in the order they came in.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import optuna
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    PercentilePruner,
-    SuccessiveHalvingPruner,
-)
-from optuna.trial import Trial, TrialState
-
-ETA = 3
-"""Of so many trials, `one_epoch` keeps one: Hyperband's reduction factor."""
-STUDY = "sweeper"
-"""Optuna's Hyperband assigns brackets by a checksum of the study's name and the trial's number in it."""
-
-
-class Evaluation(NamedTuple):
-    """One value of the metric: `time` in seconds since the epoch, at an optimizer step."""
-
-    time: float
-    step: int
-    value: float
+from sweeper import spec
+from sweeper.record.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,77 +46,64 @@ class Pruner(Protocol):
         """A trial has ended: because it was condemned, or by itself. It reports no more."""
 
 
-class OptunaPruner:
-    """A pruner of Optuna on an in-memory study; trials have Optuna's numbers in the order of their first reports."""
+class OneEpoch:
+    """One comparison, at the first evaluation: as long as one is among the best 1 / `eta` of those told so far.
 
-    def __init__(self, pruner: BasePruner, *, maximize: bool) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
-            study_name=STUDY,
-            direction="maximize" if maximize else "minimize",
-            sampler=optuna.samplers.RandomSampler(seed=0),  # proposes nothing here
-            pruner=pruner,
-        )
-        self._trials: dict[int, Trial] = {}
-        self._last: dict[int, float] = {}
+    Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?", asynchronously:
+    nobody waits for values that are not there yet. The first trial goes on whatever it has; `one_epoch` is the paper's.
+    """
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        """As `Pruner.report`; Optuna is asked after every value."""
-        if number not in self._trials:
-            self._trials[number] = self._study.ask()
-        self._trials[number].report(value, step)
-        self._last[number] = value
-        return self._trials[number].should_prune()
+    def __init__(self, eta: int, *, maximize: bool) -> None:
+        self._eta = eta
+        self._sign = -1 if maximize else 1
+        self._firsts: list[float] = []
+
+    def report(self, number: int, step: int, value: float) -> bool:  # noqa: ARG002 - the number is of no account
+        """As `Pruner.report`; of equals the earlier one is better, a value that is not finite is the worst."""
+        if step != 1:
+            return False
+        own = self._sign * value if math.isfinite(value) else math.inf
+        better = sum(first <= own for first in self._firsts)
+        self._firsts.append(own)
+        return better >= math.ceil(len(self._firsts) / self._eta)
 
     def end(self, number: int, *, pruned: bool) -> None:
-        """As `Pruner.end`; a trial whose last value is not finite is one that failed."""
-        trial = self._trials.get(number)
-        if trial is None:
-            return
-        if pruned:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        elif math.isfinite(self._last[number]):
-            self._study.tell(trial, self._last[number])
-        else:
-            self._study.tell(trial, state=TrialState.FAIL)
+        """Nothing changes by an end."""
 
 
-PRUNERS: Mapping[str, Callable[[int], BasePruner]] = {
-    "median": lambda _: MedianPruner(),
-    "asha": lambda _: SuccessiveHalvingPruner(min_resource=1),
-    "hyperband": lambda evaluations: HyperbandPruner(min_resource=1, max_resource=evaluations),
-    "percentile": lambda _: PercentilePruner(25.0),
-}
-"""Optuna's pruners by name, with Optuna's defaults; made for trials of so many evaluations.
+def pruner_of(settings: spec.PrunerSettings, *, maximize: bool, evaluations: int | None = None) -> Pruner:
+    """The pruner of one entry of `early_stop.rules`, for trials of so many evaluations, where that is known."""
+    if isinstance(settings, spec.OneEpoch):
+        return OneEpoch(settings.reduction_factor, maximize=maximize)
+    from sweeper.search.optuna_pruners import OptunaPruner, made  # Optuna takes most of a second to import
 
-The first rung of successive halving and Hyperband is the first evaluation; `percentile` keeps the best quarter, as in
-Optuna's documentation. Its other pruners are left out: `threshold` has no default bounds, `wilcoxon` compares problem
-instances, which the evaluations of one run are not, and `patient` is experimental.
+    return OptunaPruner(made(settings, evaluations), maximize=maximize)
+
+
+DEFAULTS: Sequence[spec.PrunerSettings] = (
+    spec.Median(),
+    spec.SuccessiveHalving(),
+    spec.Hyperband(),
+    spec.OneEpoch(),
+    spec.Percentile(),
+)
+"""The pruners that every backtest shows, with Optuna's defaults; the first rung is the first evaluation.
+
+Its others are shown where they are asked for: `threshold` has no default bounds, `wilcoxon` compares instances of a
+problem, which the evaluations of one run are not, and `patient` alone compares nobody.
 """
-ONE_EPOCH = "one_epoch"
 
 
-def names() -> list[str]:
-    """Every pruner that `verdicts` knows."""
-    head = ("median", "asha", "hyperband", ONE_EPOCH)
-    return [*head, *(name for name in PRUNERS if name not in head)]
-
-
-def verdicts(name: str, histories: Sequence[History], *, maximize: bool) -> dict[int, int | None]:
+def verdicts(settings: spec.PrunerSettings, histories: Sequence[History], *, maximize: bool) -> dict[int, int | None]:
     """At which optimizer step each recorded trial would have been stopped, None where it would not have been.
 
     The model of the replay: values are told in the order of their recorded wall-clock times, so each decision sees
     exactly the values told before that moment. A condemned trial tells nothing more, as if it had been stopped. All
     others keep their recorded times and parameters: that a freed slot would have started the next trial sooner, or that
     a sampler would have proposed others, is left aside. A verdict at a trial's last step stops nothing, so it is none.
-
-    Raises:
-        KeyError: there is no such pruner.
     """
-    if name == ONE_EPOCH:
-        return one_epoch(histories, maximize=maximize)
     longest = max((len(history.evaluations) for history in histories), default=1)
-    return replayed(OptunaPruner(PRUNERS[name](longest), maximize=maximize), histories)
+    return replayed(pruner_of(settings, maximize=maximize, evaluations=longest), histories)
 
 
 def replayed(pruner: Pruner, histories: Sequence[History]) -> dict[int, int | None]:
@@ -167,7 +134,7 @@ def _moments(histories: Sequence[History]) -> list[tuple[float, int, int, Evalua
     return moments
 
 
-def one_epoch(histories: Sequence[History], *, maximize: bool, eta: int = ETA) -> dict[int, int | None]:
+def one_epoch(histories: Sequence[History], *, maximize: bool, eta: int = 3) -> dict[int, int | None]:
     """The baseline of Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?".
 
     Every trial of the sweep is trained to its first evaluation; of all n, the best ceil(n / eta) by that one value are

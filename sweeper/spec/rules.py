@@ -1,11 +1,15 @@
-"""Early-stop rules as a sweep file has them: a list of mappings with one key, the rule's name."""
+"""Early-stop rules as a sweep file has them: a list of mappings with one key, the rule's name.
+
+Two kinds stand in the list: *conditions* on one trial (`RuleSettings`), and *pruners*, which compare trials by the
+objective (`PrunerSettings`).
+"""
 
 from __future__ import annotations
 
 import functools
 import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +20,7 @@ from pydantic import (
     Tag,
     WrapSerializer,
     field_validator,
+    model_validator,
 )
 
 from sweeper.spec.parameters import STRICT, refused
@@ -27,10 +32,15 @@ MetricName = Annotated[str, Field(min_length=1)]
 TIMING = ("grace_steps", "patience", "every")
 
 
-class RuleSettings(BaseModel):
-    """What every rule has: no verdict before ``grace_steps``; ``patience`` looks in a row, ``every`` so many steps."""
+class StopSettings(BaseModel):
+    """Anything under ``early_stop.rules``."""
 
     model_config = STRICT
+
+
+class RuleSettings(StopSettings):
+    """What conditions share: no verdict before ``grace_steps``; ``patience`` looks in a row, ``every`` some steps."""
+
     grace_steps: Annotated[int, Field(ge=0)] = 60
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
     every: Annotated[int, Field(ge=1)] = 1
@@ -111,12 +121,16 @@ class Plateau(RuleSettings):
 
 
 class _Combined(RuleSettings):
-    of: Annotated[tuple[Rule, ...], Field(strict=False, min_length=1)]
+    of: Annotated[tuple[Condition, ...], Field(strict=False, min_length=1)]
 
     @field_validator("of")
     @classmethod
-    def _leaves_timing_to_the_whole(cls, of: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    def _leaves_timing_to_the_whole(cls, of: tuple[Condition, ...]) -> tuple[Condition, ...]:
         for rule in of:
+            if not isinstance(rule, RuleSettings):
+                raise refused(
+                    "conditions on one trial", got=f"the pruner {rule_name(rule)}", hint="let it stand beside"
+                )
             given = [name for name in TIMING if getattr(rule, name) != type(rule).model_fields[name].default]
             if given:
                 raise refused(f"conditions without {listed(TIMING)}, which stand beside `of`", got=", ".join(given))
@@ -131,7 +145,95 @@ class AnyOf(_Combined):
     """Any of the conditions holds."""
 
 
-RULES: Mapping[str, type[RuleSettings]] = {
+# ---- pruners, with Optuna's names and defaults; steps are evaluations of the objective, from 1 ----------------------
+
+
+class PrunerSettings(StopSettings):
+    """A comparison of trials by the objective alone, at the same evaluation."""
+
+
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Factor = Annotated[int, Field(ge=2)]
+
+
+class Median(PrunerSettings):
+    """A trial's best value is worse than the median of those that the ended trials had at this evaluation."""
+
+    n_startup_trials: Count = 5
+    n_warmup_steps: Count = 0
+    interval_steps: AtLeastOne = 1
+    n_min_trials: AtLeastOne = 1
+
+
+class Percentile(Median):
+    """As `Median`, but only the best ``percentile`` per cent go on."""
+
+    percentile: Annotated[float, Field(ge=0, le=100)] = 25.0
+
+
+class SuccessiveHalving(PrunerSettings):
+    """Asynchronous successive halving (ASHA): at each rung, one of ``reduction_factor`` goes on."""
+
+    min_resource: AtLeastOne = 1
+    reduction_factor: Factor = 4
+    min_early_stopping_rate: Count = 0
+    bootstrap_count: Count = 0
+
+
+class Hyperband(PrunerSettings):
+    """Successive halving in several brackets; ``max_resource`` is that of the first complete trial, if not given."""
+
+    min_resource: AtLeastOne = 1
+    max_resource: AtLeastOne | None = None
+    reduction_factor: Factor = 3
+    bootstrap_count: Count = 0
+
+
+class Patient(PrunerSettings):
+    """No gain over ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
+
+    patience: Count = 3
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    wrapped: Rule | None = None
+
+    @field_validator("wrapped")
+    @classmethod
+    def _is_a_pruner(cls, wrapped: Rule | None) -> Rule | None:
+        if wrapped is not None and not isinstance(wrapped, PrunerSettings):
+            raise refused("a pruner", got=f"the condition {rule_name(wrapped)}")
+        return wrapped
+
+
+class Threshold(PrunerSettings):
+    """The value is not finite, under ``lower`` or above ``upper``."""
+
+    lower: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    upper: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    n_warmup_steps: Count = 0
+    interval_steps: AtLeastOne = 1
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        if self.lower is None and self.upper is None:
+            raise refused("lower, upper or both")
+        return self
+
+
+class Wilcoxon(PrunerSettings):
+    """A signed-rank test against the best trial, by evaluation: for those that are instances of a problem."""
+
+    p_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    n_startup_steps: Count = 2
+
+
+class OneEpoch(PrunerSettings):
+    """Of the first values of the objective, the best one of ``reduction_factor`` goes on; judged as they come in."""
+
+    reduction_factor: Factor = 3
+
+
+RULES: Mapping[str, type[StopSettings]] = {
     "stalled": Stalled,
     "vanishing_gradient": VanishingGradient,
     "update_ratio": UpdateRatio,
@@ -141,20 +243,28 @@ RULES: Mapping[str, type[RuleSettings]] = {
     "plateau": Plateau,
     "all": AllOf,
     "any": AnyOf,
+    "median": Median,
+    "percentile": Percentile,
+    "successive_halving": SuccessiveHalving,
+    "hyperband": Hyperband,
+    "patient": Patient,
+    "threshold": Threshold,
+    "wilcoxon": Wilcoxon,
+    "one_epoch": OneEpoch,
 }
 """The rules by the names that a sweep file gives them."""
 
 _NAMES = {kind: name for name, kind in RULES.items()}
 
 
-def rule_name(rule: RuleSettings) -> str:
+def rule_name(rule: StopSettings) -> str:
     """The name that a sweep file gives the rule."""
     return _NAMES[type(rule)]
 
 
 def _named(rule: object) -> object:
     """The rule, if it is ``{stalled: {...}}``: a mapping with one key that is the name of a rule."""
-    if isinstance(rule, RuleSettings):
+    if isinstance(rule, StopSettings):
         return rule
     if not isinstance(rule, Mapping) or len(rule) != 1:
         hint = f"write {{{rule}: {{}}}}" if isinstance(rule, str) and rule in RULES else ""
@@ -166,7 +276,7 @@ def _named(rule: object) -> object:
 
 
 def _name_of(rule: object) -> str | None:
-    if isinstance(rule, RuleSettings):
+    if isinstance(rule, StopSettings):
         return rule_name(rule)
     return str(next(iter(rule))) if isinstance(rule, Mapping) and rule else None
 
@@ -179,12 +289,13 @@ def _settings(rule: object) -> object:
     return {} if settings is None else {"of": settings} if isinstance(settings, list) else settings
 
 
-def _wrapped(rule: RuleSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+def _wrapped(rule: StopSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
     return {rule_name(rule): inner(rule)}
 
 
 if TYPE_CHECKING:
-    Rule = RuleSettings
+    Rule = StopSettings
+    Condition = RuleSettings
 else:
     _KINDS = [Annotated[kind, BeforeValidator(_settings), Tag(name)] for name, kind in RULES.items()]
     Rule = Annotated[
@@ -193,7 +304,9 @@ else:
         BeforeValidator(_named),
         WrapSerializer(_wrapped),
     ]
+    Condition = Rule
 
 _Combined.model_rebuild()
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
+Patient.model_rebuild()

@@ -12,7 +12,7 @@ from sweeper.errors import Mistake, SpecError
 from sweeper.spec.load import mistakes_of, ordered, text_of
 from sweeper.spec.model import EarlyStop, Method, SweepSpec
 from sweeper.spec.node import Complaint, Node, grafted, located, plain
-from sweeper.spec.rules import Rule, RuleSettings
+from sweeper.spec.rules import Rule, StopSettings
 from sweeper.spec.scalars import form
 from sweeper.spec.wording import printable, shown, suggested
 from sweeper.spec.yaml_text import Source, parsed
@@ -68,7 +68,7 @@ def as_file(spec: SweepSpec) -> str:
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
 
 
-def as_rules(rules: Sequence[RuleSettings]) -> str:
+def as_rules(rules: Sequence[StopSettings]) -> str:
     """Rules as the lines of a sweep file, with what differs from the defaults."""
     dumped = TypeAdapter(tuple[Rule, ...]).dump_python(tuple(rules), mode="json", exclude_defaults=True)
     return _yaml({"early_stop": {"rules": list(dumped)}})

@@ -16,6 +16,7 @@ from sweeper.backtest.replay import PrunerArm, RuleArm
 from sweeper.backtest.report import Tally, tallied
 from sweeper.cli import main
 from sweeper.orchestrator.follower import Follower
+from sweeper.record.evaluation import Evaluation
 from sweeper.record.events import (
     Event,
     Exit,
@@ -32,8 +33,9 @@ from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, write_json
 from sweeper.rules import rule_of
 from sweeper.search import pruners
-from sweeper.search.pruners import Evaluation, History
+from sweeper.search.pruners import History
 
+PRUNERS = ["median", "successive_halving", "hyperband", "one_epoch", "percentile", "one_epoch, waiting"]
 ALIVE, GONE = 0.5, 1e-4
 STEPS, EVERY, EPOCH = 640, 10, 128
 BEGIN = 1_700_000_000.0
@@ -265,7 +267,7 @@ def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: spec.Rul
 
 def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
     recording = recording_of(run)
-    found = PrunerArm(name="asha").verdicts(recording)
+    found = PrunerArm(settings=spec.SuccessiveHalving()).verdicts(recording)
     told = [
         History(
             number=i,
@@ -275,7 +277,7 @@ def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
         )
         for i, values in enumerate([rising(0.9), rising(0.7), [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.35]])
     ]
-    assert found == pruners.verdicts("asha", told, maximize=True)
+    assert found == pruners.verdicts(spec.SuccessiveHalving(), told, maximize=True)
 
 
 # ---- what a record does not have -------------------------------------------------------------------------------------
@@ -325,7 +327,7 @@ def test_foreign_logs_are_judged_as_far_as_their_scalars_go(tmp_path: Path) -> N
     assert [case.label for case in logs.cases] == list(LOGS)
     assert [logs.is_learner(case) for case in logs.cases] == [True, True, False]
     assert logs.loss == "train_loss"
-    for name in ("plateau", "non_finite", *pruners.names()):
+    for name in ("plateau", "non_finite", *PRUNERS):
         (arm,) = (arm for arm in arms(None) if arm.name == name)
         assert arm.verdicts(logs) == arm.verdicts(own), name
     plateau = next(arm for arm in arms(None) if arm.name == "plateau").verdicts(logs)
@@ -376,12 +378,12 @@ def test_rules_of_a_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "rules.yaml").write_text(text)
     assert main(["backtest", str(run), "--rules", str(tmp_path / "rules.yaml"), "--json"]) == 0
     names = [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]]
-    assert names == ["stalled window=9", *pruners.names()]
+    assert names == ["stalled window=9", *PRUNERS]
 
 
 def test_no_rule_leaves_the_pruners(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backtest", str(run), "--rules", "none", "--json"]) == 0
-    assert [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]] == pruners.names()
+    assert [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]] == PRUNERS
 
 
 def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

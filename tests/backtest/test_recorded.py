@@ -53,7 +53,7 @@ def test_the_default_rule_condemns_stalls_and_no_learner(tallies: dict[str, Tall
 
 
 def test_pruners_that_look_at_the_objective_alone_kill_learners(tallies: dict[str, Tally]) -> None:
-    for name in ("median", "asha", "hyperband", "one_epoch"):
+    for name in ("median", "successive_halving", "hyperband", "one_epoch"):
         assert tallies[name].killed > 0
 
 

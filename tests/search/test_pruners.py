@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import optuna
 import pytest
 
-from sweeper.search import pruners
-from sweeper.search.pruners import ETA, PRUNERS, Evaluation, History
+from sweeper import spec
+from sweeper.record.evaluation import Evaluation
+from sweeper.search import optuna_pruners, pruners
+from sweeper.search.pruners import DEFAULTS, History
+from sweeper.spec import PrunerSettings, rule_name
 
 EPOCHS = 9
 
@@ -26,12 +29,14 @@ def curve(level: float) -> list[float]:
     return [level * (1 - 0.6**epoch) for epoch in range(1, EPOCHS + 1)]
 
 
+COLLAPSE = [0.1, 0.3, 0.5, 0.6, 0.5, 0.4, 0.3, 0.3, 0.3]
 ONE_AFTER_ANOTHER = [
-    history(i, curve(level), begin=100.0 * i) for i, level in enumerate([0.5, 0.9, 0.3, 0.8, 0.1, 0.7, 0.2, 0.6, 0.95])
+    history(i, values, begin=100.0 * i)
+    for i, values in enumerate([*map(curve, [0.5, 0.9, 0.3, 0.8, 0.1, 0.7, 0.2, 0.6, 0.95]), COLLAPSE])
 ]
 
 
-def by_optuna(name: str, levels: Sequence[Sequence[float]]) -> dict[int, int | None]:
+def by_optuna(settings: PrunerSettings, levels: Sequence[Sequence[float]]) -> dict[int, int | None]:
     """What Optuna itself stops, in its own loop: one trial after another, evaluations from 1."""
     found: dict[int, int | None] = {}
 
@@ -45,25 +50,41 @@ def by_optuna(name: str, levels: Sequence[Sequence[float]]) -> dict[int, int | N
                 raise optuna.TrialPruned
         return values[-1]
 
-    study = optuna.create_study(study_name=pruners.STUDY, direction="maximize", pruner=PRUNERS[name](EPOCHS))
+    study = optuna.create_study(
+        study_name=optuna_pruners.STUDY, direction="maximize", pruner=optuna_pruners.made(settings, EPOCHS)
+    )
     study.optimize(objective, n_trials=len(levels))
     return found
 
 
-@pytest.mark.parametrize("name", PRUNERS)
-def test_a_replay_stops_what_optuna_itself_stops(name: str) -> None:
+OPTUNAS: list[PrunerSettings] = [
+    *(settings for settings in DEFAULTS if not isinstance(settings, spec.OneEpoch)),
+    spec.Percentile(percentile=60.0, n_startup_trials=2, n_warmup_steps=3, interval_steps=2),
+    spec.SuccessiveHalving(reduction_factor=2, min_resource=2, bootstrap_count=2),
+    spec.Threshold(lower=0.4, n_warmup_steps=4),
+    spec.Patient(patience=2, min_delta=0.05),
+    spec.Patient(patience=1, min_delta=0.01, wrapped=spec.Percentile(percentile=10.0)),
+    spec.Wilcoxon(p_threshold=0.2),
+]
+ALL = [*DEFAULTS, *OPTUNAS]
+
+
+@pytest.mark.parametrize("settings", OPTUNAS, ids=rule_name)
+def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> None:
     levels = [[evaluation.value for evaluation in one.evaluations] for one in ONE_AFTER_ANOTHER]
-    expected = by_optuna(name, levels)
-    assert pruners.verdicts(name, ONE_AFTER_ANOTHER, maximize=True) == expected
+    expected = by_optuna(settings, levels)
+    assert pruners.verdicts(settings, ONE_AFTER_ANOTHER, maximize=True) == expected
     assert any(step is not None for step in expected.values()), "a case in which nobody is stopped shows nothing"
 
 
-@pytest.mark.parametrize("name", pruners.names())
-def test_a_metric_to_be_minimized_is_the_same_turned_around(name: str) -> None:
+@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, spec.Threshold)], ids=rule_name)
+def test_a_metric_to_be_minimized_is_the_same_turned_around(settings: PrunerSettings) -> None:
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
     ]
-    assert pruners.verdicts(name, turned, maximize=False) == pruners.verdicts(name, ONE_AFTER_ANOTHER, maximize=True)
+    assert pruners.verdicts(settings, turned, maximize=False) == pruners.verdicts(
+        settings, ONE_AFTER_ANOTHER, maximize=True
+    )
 
 
 class Recorder:
@@ -118,20 +139,36 @@ def test_a_clock_that_was_set_back_leaves_a_trial_in_its_own_order() -> None:
 def test_one_epoch_keeps_the_best_share_of_the_whole_sweep() -> None:
     firsts = [0.3, 0.9, 0.5, 0.5, math.nan, 0.1, 0.2]
     histories = [history(i, [first, 0.99]) for i, first in enumerate(firsts)]
-    assert math.ceil(len(firsts) / ETA) == 3
-    kept = {number for number, step in pruners.verdicts("one_epoch", histories, maximize=True).items() if step is None}
+    assert math.ceil(len(firsts) / 3) == 3
+    kept = {number for number, step in pruners.one_epoch(histories, maximize=True).items() if step is None}
     assert kept == {1, 2, 3}
-    kept = {number for number, step in pruners.verdicts("one_epoch", histories, maximize=False).items() if step is None}
+    kept = {number for number, step in pruners.one_epoch(histories, maximize=False).items() if step is None}
     assert kept == {0, 5, 6}
 
 
 def test_who_told_nothing_is_never_stopped() -> None:
     silent = History(number=7, evaluations=(), last_step=100, ended=50.0)
-    for name in pruners.names():
-        assert pruners.verdicts(name, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
+    for settings in ALL:
+        assert pruners.verdicts(settings, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
 
 
 def test_a_value_that_is_not_finite_is_no_error() -> None:
     broken = history(3, [math.nan] * EPOCHS, begin=1000.0)
-    for name in pruners.names():
-        assert set(pruners.verdicts(name, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
+    for settings in ALL:
+        assert set(pruners.verdicts(settings, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
+
+
+def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
+    """Of k first values the best ceil(k / 3) go on: the first; then only one that beats it, until there are four."""
+    firsts = [0.3, 0.9, 0.5, 0.8, math.nan, 0.95, 0.9]
+    histories = [history(i, [first, 0.99], begin=10.0 * i) for i, first in enumerate(firsts)]
+    stopped = {n for n, step in pruners.verdicts(spec.OneEpoch(), histories, maximize=True).items() if step is not None}
+    assert stopped == {2, 4}
+
+
+def test_threshold_stops_at_a_bound() -> None:
+    found = pruners.verdicts(spec.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
+    first_above = {
+        one.number: next((e.step for e in one.evaluations[:-1] if e.value > 0.5), None) for one in ONE_AFTER_ANOTHER
+    }
+    assert found == first_above

@@ -12,7 +12,8 @@ from sweeper.spec import load
 from tests.spec.conftest import Load
 
 RULE_NAMES = (
-    "stalled, vanishing_gradient, update_ratio, exploding_gradient, zero_gradient, non_finite, plateau, all or any"
+    "stalled, vanishing_gradient, update_ratio, exploding_gradient, zero_gradient, non_finite, plateau, all, any, "
+    "median, percentile, successive_halving, hyperband, patient, threshold, wilcoxon or one_epoch"
 )
 
 HEAD = """\
@@ -202,6 +203,22 @@ AFTER_HEAD = [
     (
         "early_stop: {rules: [{stalled: {below: 1}}]}",
         "early_stop.rules.0.stalled.below: expected a number below 1.0, got 1",
+    ),
+    (
+        "early_stop: {rules: [{all: [{plateau: {}}, {median: {}}]}]}",
+        "early_stop.rules.0.all.of: expected conditions on one trial, got the pruner median; let it stand beside",
+    ),
+    (
+        "early_stop: {rules: [{patient: {wrapped: {stalled: {}}}}]}",
+        "early_stop.rules.0.patient.wrapped: expected a pruner, got the condition stalled",
+    ),
+    (
+        "early_stop: {rules: [{threshold: {}}]}",
+        "early_stop.rules.0.threshold: expected lower, upper or both, got a mapping",
+    ),
+    (
+        "early_stop: {rules: [{hyperband: {reduction_factor: 1}}]}",
+        "early_stop.rules.0.hyperband.reduction_factor: expected at least 2, got 1",
     ),
     ("command: [python]", "command: expected only one of trainer, command and program, got trainer and command"),
     # profiles
