@@ -14,6 +14,7 @@ from pathlib import Path
 from sweeper.errors import Mistake, SpecError, UsageError
 from sweeper.spec.checks import Trainers, complaints
 from sweeper.spec.model import SweepSpec
+from sweeper.spec.nested import without_groups
 from sweeper.spec.node import Complaint, Node, located, plain, without
 from sweeper.spec.overrides import Overriding, declared_parameters, hyperparameters, split
 from sweeper.spec.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
@@ -49,7 +50,7 @@ def load(
     root, mistakes = parsed(text_of(path, "a sweep file"), Source(source))
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
-    draft = _Draft.of(root, trainers)
+    draft = _Draft.of(without_groups(root), trainers)
     choice = chosen(draft.profiles, profile, has_cuda=has_cuda)
     resolved, override_mistakes = draft.resolved(choice, overrides)
     mistakes += override_mistakes

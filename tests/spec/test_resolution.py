@@ -291,3 +291,39 @@ def test_warmup_experiment_has_a_profile_for_either_machine(
 )
 def test_numbers_are_shown_as_a_person_writes_them(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+NESTED = """
+name: nested
+command: [train]
+method: grid
+metric: {name: loss}
+parameters:
+  optimizer:
+    parameters:
+      name: {value: adam}
+      lr: {values: [1, 2]}
+      betas: {parameters: {first: {value: 0.9}}}
+  width: {value: 3}
+profiles:
+  wide: {parameters: {optimizer: {parameters: {lr: {values: [3]}}}}}
+"""
+
+
+def test_nested_parameters_have_dotted_names(load_text: Load) -> None:
+    spec = load_text(NESTED)
+    assert list(spec.parameters) == ["optimizer.name", "optimizer.lr", "optimizer.betas.first", "width"]
+    assert load_text(NESTED, profile="wide").parameters["optimizer.lr"] == Choice(values=(3,))
+    assert load_text(NESTED, "optimizer.lr=7").parameters["optimizer.lr"] == Constant(value=7)
+
+
+def test_a_mistake_in_a_group_is_named_where_it_stands(load_text: Load) -> None:
+    with pytest.raises(SpecError) as error:
+        load_text(NESTED.replace("first: {value: 0.9}", "first: {valu: 0.9}"))
+    assert "parameters.optimizer.parameters.betas.parameters.first: " in str(error.value)
+    assert str(error.value).startswith("sweep.yaml:11: ")
+
+
+def test_a_group_whose_parameter_has_a_second_one_of_its_name_is_refused(load_text: Load) -> None:
+    with pytest.raises(SpecError, match=r"parameters\.optimizer"):
+        load_text(NESTED.replace("width: {value: 3}", "optimizer.lr: {value: 3}"))
