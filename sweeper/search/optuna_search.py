@@ -8,10 +8,10 @@ the attributes of a configuration.
 Running configurations are told as running, and each sampler has its own way with them: TPE takes them for bad ones (the
 constant liar), the Gaussian process integrates over what they may become, the others do not look at them.
 
-Pruned configurations are told with the objective's value where they were stopped, and no other metric. TPE knows what
-that is: it ranks them behind all that are complete, by how far they came and then by value. The Gaussian process and
-CMA-ES have no such notion and would leave them aside, and propose again where trials were stopped; to them, the value
-where it was stopped is the configuration's value.
+Pruned configurations are told as pruned, with the objective's value where they were stopped and no other metric. TPE
+ranks them behind all that are complete, by how far they came and then by value; CMA-ES takes that value for theirs. The
+Gaussian process has no such notion: it would leave them aside and propose again where trials were stopped. So it alone
+is told the value where a configuration was stopped as that of a complete one.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class OptunaSearch:
             case Method.GP:
                 return GPSampler(seed=seed, warn_independent_sampling=False)
             case Method.CMAES:
-                return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+                return CmaEsSampler(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
             case Method.QMC:
                 # One sequence for the whole sweep; what it leaves to chance is drawn anew for each proposal.
                 sequence = zlib.crc32(self._spec.name.encode())
@@ -158,7 +158,7 @@ class OptunaSearch:
         return value
 
 
-_KNOW_PRUNED = (Method.BAYES, Method.TPE)
+_KNOW_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
 _WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,
     "WAITING": TrialState.RUNNING,

@@ -323,7 +323,7 @@ def test_tpe_ranks_the_pruned_by_how_far_they_came() -> None:
 
 
 @pytest.mark.parametrize("method", ["gp", "cmaes"])
-def test_samplers_that_know_no_pruning_are_told_the_value_where_it_was_stopped(method: str) -> None:
+def test_where_it_was_stopped_is_what_a_pruned_one_is_worth_to_samplers_that_rank_by_value(method: str) -> None:
     seen = swept(method, 14, resumed=False)[:-1]
     pruned = [replace(c, state="PRUNED", step=10) if c.number % 3 == 0 and c.value else c for c in seen]
     search = search_for(spec(method, SPHERE))
