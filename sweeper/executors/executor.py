@@ -32,6 +32,12 @@ class Executor(Protocol):
     def kill(self, attempt: AttemptDir) -> None:
         """End the attempt and all its descendants now."""
 
+    def dump(self, attempt: AttemptDir) -> None:
+        """Ask the attempt's processes that can for their stacks, into its output; nothing happens to the others."""
+
+    def faults(self) -> Mapping[str, str]:
+        """What is wrong with each slot that can no longer be used, by its name."""
+
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether any process of the attempt is, or may still come, alive."""
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeper.executors.executor import Slot
-from sweeper.record.claim import owner_of, process_identity, stake
+from sweeper.executors.health import Health, health_of
+from sweeper.record.claim import catches, owner_of, process_identity, stake
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.lease import is_held
 
@@ -25,8 +26,10 @@ WHOLE_MACHINE = Slot(name="the whole machine")
 class LocalExecutor:
     """Runs attempts on this machine."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], health: Health | None = None) -> None:
+        """By default the health of the slots' devices is the management library's word."""
         self._slots = tuple(slots)
+        self._health = health or health_of([device for slot in slots for device in _devices(slot)])
         self._shims: dict[Path, subprocess.Popen[bytes]] = {}
 
     def slots(self) -> Sequence[Slot]:
@@ -55,6 +58,22 @@ class LocalExecutor:
         """SIGQUIT to the shim, which kills; where the shim is gone, SIGKILL to all that it left."""
         if not self._signal_shim(attempt, signal.SIGQUIT):
             kill_marked(attempt)
+
+    def dump(self, attempt: AttemptDir) -> None:
+        """SIGUSR1 to the shim, which hands it to those that catch it; not to a shim that does not."""
+        shim = self._shims.get(attempt.path)
+        pid = shim.pid if shim is not None else owner_of(attempt).get("pid")
+        if isinstance(pid, int) and catches(pid, signal.SIGUSR1):
+            self._signal_shim(attempt, signal.SIGUSR1)
+
+    def faults(self) -> Mapping[str, str]:
+        """Slots of which a device is lost."""
+        lost = self._health.faults()
+        told = {
+            slot.name: [f"the device {device} is lost ({lost[device]})" for device in _devices(slot) if device in lost]
+            for slot in self._slots
+        }
+        return {name: ", ".join(texts) for name, texts in told.items() if texts}
 
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether the shim runs, or anybody holds the lease.
@@ -115,6 +134,10 @@ def kill_marked(attempt: AttemptDir) -> None:
         with contextlib.suppress(OSError):
             if marks <= set(environ.read_bytes().split(b"\0")):
                 os.kill(int(environ.parent.name), signal.SIGKILL)
+
+
+def _devices(slot: Slot) -> list[str]:
+    return [device for device in slot.environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
 
 
 def _threads(count: int) -> dict[str, str]:

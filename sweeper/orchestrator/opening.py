@@ -16,6 +16,7 @@ from pathlib import Path
 from sweeper.errors import DataUnavailable, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.command import command_of
 from sweeper.record.events import FORMAT, SpecTaken
+from sweeper.record.fold import Retry
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
 from sweeper.record.lease import Lease, acquire, holder_of
@@ -229,6 +230,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         at=spec.metric.at.value,
         checkpoint_every_s=spec.checkpoint.every_minutes * 60,
         resources=spec.resources.model_dump(),
+        retry=Retry.read(spec.retry.model_dump(mode="json")),
     )
     write_json(trial.facts, {"format": FORMAT, **asdict(facts)})
     return trial

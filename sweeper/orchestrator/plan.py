@@ -4,20 +4,35 @@
 2. Who is condemned but spared (rules only observe, or the trial is audited) has that written down once, and runs on.
 3. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
    orchestrator recorded is asked for again: it may have died between saying and doing.
-4. Who does not end within the grace is killed.
-5. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
-   for those that the budget bars.
+4. Who made no step for `hang_after_s`, or whose slot has a fault, is given up: that is written down with its cause,
+   who hangs is asked for its stacks, and it is killed.
+5. Who does not end within the grace is killed. Who lives on after that is waited for no more.
+6. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
+   for those that the budget bars, and those whose pause before a retry is not over. A retry leaves the slot where
+   the trial ended to another one, if there is any.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from sweeper.record.causes import Cause
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How many seconds are waited: after a stop, for stacks, after a kill, and for a step (None: without an end)."""
+
+    grace_s: float = 60.0
+    stacks_s: float = 5.0
+    kill_s: float = 30.0
+    hang_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +40,9 @@ class Situation:
     """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
     `barred` are the waiting trials that the budget does not allow. `spared` says as what a trial is let run on though
-    it is condemned. `stop_since` and `killed` are what this orchestrator did with the attempts that run.
+    it is condemned. `faults` says what is wrong with a slot, by its name. `stop_since`, `stacks_since`, `kill_since`
+    and `given_up` are what this orchestrator did with the attempts that run; `step_since` is when it saw them launched,
+    or make their newest step; `end_since` when it saw the newest attempt of a trial end.
     """
 
     trials: Sequence[Trial]
@@ -34,12 +51,17 @@ class Situation:
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     spared: Mapping[int, str] = field(default_factory=dict)
     stop_since: Mapping[int, float] = field(default_factory=dict)
-    killed: AbstractSet[int] = frozenset()
+    stacks_since: Mapping[int, float] = field(default_factory=dict)
+    kill_since: Mapping[int, float] = field(default_factory=dict)
+    given_up: AbstractSet[int] = frozenset()
+    step_since: Mapping[int, float] = field(default_factory=dict)
+    end_since: Mapping[int, float] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
     barred: AbstractSet[int] = frozenset()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
-    grace_s: float = 60.0
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +97,24 @@ class StopAgain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """Write down why the trial's attempt is given up; it is killed next."""
+
+    number: int
+    cause: Cause
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
     """End the trial's attempt now."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """Wait no more for the trial's attempt, which cannot be killed."""
 
     number: int
 
@@ -88,7 +126,7 @@ class DeclareLost:
     number: int
 
 
-Action = Launch | Stop | Spare | StopAgain | Kill | DeclareLost
+Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost
 
 
 def plan(situation: Situation) -> list[Action]:
@@ -98,16 +136,29 @@ def plan(situation: Situation) -> list[Action]:
     for trial in running:
         actions += _for_running(trial, situation)
     if not (situation.stopping or situation.killing):
-        waiting = (
-            trial
-            for trial in situation.trials
-            if trial.state is State.WAITING and trial.facts.number not in situation.barred
-        )
-        actions += [
-            Launch(number=trial.facts.number, slot=slot)
-            for trial, slot in zip(waiting, situation.free_slots, strict=False)
-        ]
+        actions += _launches(situation)
     return actions
+
+
+def _launches(situation: Situation) -> list[Launch]:
+    waiting = [trial for trial in situation.trials if trial.state is State.WAITING and _may_start(trial, situation)]
+    launches: list[Launch] = []
+    for slot in situation.free_slots[: len(waiting)]:
+        # Who is retried leaves the slot where it ended to somebody else, if anybody else waits.
+        trial = next((trial for trial in waiting if not _ended_on(trial, slot)), waiting[0])
+        waiting.remove(trial)
+        launches.append(Launch(number=trial.facts.number, slot=slot))
+    return launches
+
+
+def _may_start(trial: Trial, situation: Situation) -> bool:
+    number = trial.facts.number
+    since = situation.now - situation.end_since.get(number, -math.inf)
+    return number not in situation.barred and since >= trial.pause_s
+
+
+def _ended_on(trial: Trial, slot: str) -> bool:
+    return trial.retry > 0 and trial.control.launched[trial.control.attempt].slot == slot
 
 
 def _for_running(trial: Trial, situation: Situation) -> list[Action]:
@@ -125,7 +176,39 @@ def _for_running(trial: Trial, situation: Situation) -> list[Action]:
         actions.append(Stop(number=number, decision=decision))
     elif trial.control.stop is not None and number not in situation.stop_since:
         actions.append(StopAgain(number=number))
-    overdue = situation.now - situation.stop_since.get(number, situation.now) > situation.grace_s
-    if number not in situation.killed and (situation.killing or overdue):
+    abandon = _abandoned(trial, situation)
+    if abandon is not None:
+        actions.append(abandon)
+    if number not in situation.kill_since and _is_to_be_killed(trial, situation):
         actions.append(Kill(number=number))
+    deaf = situation.now - situation.kill_since.get(number, situation.now) > situation.patience.kill_s
+    if deaf and number not in situation.given_up:
+        actions.append(GiveUp(number=number))
     return actions
+
+
+def _abandoned(trial: Trial, situation: Situation) -> Abandon | None:
+    """Why the running attempt is to be given up, once; an attempt that was asked to stop has its grace for a hang."""
+    number, attempt, after = trial.facts.number, trial.control.attempt, situation.patience.hang_after_s
+    if attempt in trial.control.abandoned:
+        return None
+    fault = situation.faults.get(trial.control.launched[attempt].slot)
+    if fault is not None:
+        return Abandon(number=number, cause=Cause.LOST, reason=fault)
+    silent = situation.now - situation.step_since.get(number, situation.now)
+    # An attempt that has not opened its trial, such as a plain command's, reports no steps that could be missed.
+    if after is None or silent <= after or trial.control.stop is not None or trial.progress.attempt != attempt:
+        return None
+    return Abandon(number=number, cause=Cause.HUNG, reason=f"no step for {silent:.0f} s, and hang_after_s is {after:g}")
+
+
+def _is_to_be_killed(trial: Trial, situation: Situation) -> bool:
+    number, now, patience = trial.facts.number, situation.now, situation.patience
+    abandoned = trial.control.abandoned.get(trial.control.attempt)
+    if situation.killing or now - situation.stop_since.get(number, now) > patience.grace_s:
+        return True
+    if abandoned is None:
+        return False
+    # Stacks take a moment to be written; who hangs since an earlier orchestrator has had it.
+    asked = situation.stacks_since.get(number, -math.inf)
+    return abandoned.cause != Cause.HUNG or now - asked > patience.stacks_s

@@ -16,16 +16,33 @@ from typing import Protocol
 
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.audits import Audits, version_of
+from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.comparisons import Comparisons
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.parking import trim, worth
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
+from sweeper.orchestrator.plan import (
+    Abandon,
+    Action,
+    DeclareLost,
+    GiveUp,
+    Kill,
+    Launch,
+    Patience,
+    Situation,
+    Spare,
+    Stop,
+    StopAgain,
+    plan,
+)
 from sweeper.orchestrator.proposals import Proposals
+from sweeper.orchestrator.slots import Slots
 from sweeper.orchestrator.views import ViewsProcess
 from sweeper.record import inbox
 from sweeper.record.budget import Budget, barred, spent
+from sweeper.record.causes import Cause
 from sweeper.record.events import (
+    Abandoned,
     Condemned,
     Event,
     KillSent,
@@ -43,7 +60,9 @@ from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
+from sweeper.views.receipt import cause_text
 from sweeper.views.snapshot import SweepView
+from sweeper.views.wording import counted, duration
 
 LONGEST_SLEEP_S = 0.25
 
@@ -56,20 +75,29 @@ class Show(Protocol):
 
 
 class Orchestrator:
-    """Runs the trials of an opened run."""
+    """Runs the trials of an opened run; `patience` is the defaults', with what the sweep file says of hanging."""
 
-    def __init__(self, run: Run, *, executor: Executor, search: Search, rules: Sequence[Rule], show: Show) -> None:
+    def __init__(  # noqa: PLR0913 - what it runs, with what, and who watches
+        self,
+        run: Run,
+        *,
+        executor: Executor,
+        search: Search,
+        rules: Sequence[Rule],
+        show: Show,
+        patience: Patience | None = None,
+    ) -> None:
         self._run = run
         self._executor = executor
         self._rules = rules
         self._show = show
-        self._slots = {slot.name: slot for slot in executor.slots()}
+        self._slots = Slots.of(executor.slots())
+        self._patience = patience or Patience(hang_after_s=run.spec.hang_after_s)
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
         self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
         self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
-        self._stop_since: dict[int, float] = {}
-        self._killed: set[int] = set()
+        self._clocks = Clocks()
         self._parked = 0
         self._interrupts = 0
         self._messages: list[str] = []
@@ -85,7 +113,7 @@ class Orchestrator:
         spec = self._run.spec
         began = time.monotonic()
         started = SweepStarted(
-            pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots)
+            pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots.all)
         )
         self._log(started)
         self._log_events = read_journal(self._run.directory.log)  # nobody else appends while we hold the run
@@ -124,17 +152,46 @@ class Orchestrator:
         """Everything that is to be done now; False when there is nothing left to wait for."""
         self._poll()
         self._comparisons.look(self._followers.values())
+        self._look_at_ends()
+        self._look_at_slots()
         self._carry_out_commands()
         self._audit()
         self._park()
         self._proposals.tell(self.trials)
         if not (self._interrupts or self._spent()):
-            self._follow(self._proposals.further(self.trials, len(self._slots)))
+            self._follow(self._proposals.further(self.trials, len(self._slots.usable)))
         for action in plan(self._situation()):
             self._act(action)
         self._update("stopping" if self._interrupts else "running")
-        states = {trial.state for trial in self.trials}
-        return State.RUNNING in states or (self._launchable() and not self._interrupts)
+        running = {trial.facts.number for trial in self.trials if trial.state is State.RUNNING}
+        if running - self._clocks.given_up:
+            return True
+        return self._launchable() and not self._interrupts and bool(self._slots.usable)
+
+    def _look_at_ends(self) -> None:
+        """Of attempts that have ended: which of them are retried and why, and what that says of their slots."""
+        for trial in self._clocks.look(self.trials, time.monotonic()):
+            attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
+            asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
+            if trial.state is State.WAITING and not asked:
+                pause = f" in {duration(trial.pause_s)}" if trial.pause_s else ""
+                again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
+                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
+            if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
+                self._say_quarantined(slot)
+
+    def _look_at_slots(self) -> None:
+        for slot, fault in self._executor.faults().items():
+            if self._slots.quarantine(slot, fault):
+                self._say_quarantined(slot)
+
+    def _say_quarantined(self, slot: str) -> None:
+        why = self._slots.quarantined[slot]
+        self._say(f"nothing more is launched on the slot {slot}, until `sweeper run` is called again: {why}")
+        if not self._slots.usable:
+            waiting = sum(trial.state is State.WAITING for trial in self.trials)
+            left = f"; {counted(waiting, 'trial waits', 'trials wait')}" if waiting else ""
+            self._say(f"no slot is left, and the sweep ends with what runs{left}")
 
     def _poll(self) -> None:
         for follower in self._followers.values():
@@ -152,15 +209,21 @@ class Orchestrator:
         return Situation(
             trials=self.trials,
             alive={trial.facts.number for trial in running if self._lives(trial)},
-            free_slots=[name for name in self._slots if name not in taken],
+            free_slots=self._slots.free(taken),
             decisions=decisions,
             spared=self._spared(decisions),
-            stop_since=self._stop_since,
-            killed=self._killed,
+            stop_since=self._clocks.stopped,
+            stacks_since=self._clocks.stacks,
+            kill_since=self._clocks.killed,
+            given_up=self._clocks.given_up,
+            step_since=self._clocks.steps,
+            end_since=self._clocks.ended,
+            faults=self._executor.faults(),
             barred=self._barred(),
             stopping=self._interrupts > 0,
             killing=self._interrupts > 1,
             now=time.monotonic(),
+            patience=self._patience,
         )
 
     def _spent(self) -> list[str]:
@@ -214,9 +277,9 @@ class Orchestrator:
             case Launch(slot=slot):
                 number = trial.control.attempt + 1
                 self._record(trial, Launched(attempt=number, slot=slot))
-                self._executor.launch(trial.directory, number, trial.facts.command, self._slots[slot])
-                self._stop_since.pop(action.number, None)
-                self._killed.discard(action.number)
+                self._executor.launch(trial.directory, number, trial.facts.command, self._slots.all[slot])
+                follower.poll()
+                self._clocks.launched(follower.trial, time.monotonic())
             case Stop(decision=decision):
                 cause = "pruned" if decision else "interrupted"
                 evidence = decision.to_json() if decision else None
@@ -229,18 +292,36 @@ class Orchestrator:
                 self._say(f"{condemned}; it runs on ({spared})")
             case StopAgain():
                 self._stop(action.number, attempt)
+            case Abandon(cause=cause, reason=reason):
+                self._record(trial, Abandoned(attempt=attempt.number, cause=cause, reason=reason))
+                self._say(f"{action.number:04d} is to be killed: {cause} ({reason})")
+                if cause is Cause.HUNG:
+                    self._ask_for_stacks(action.number, attempt)
             case Kill():
                 self._record(trial, KillSent(attempt=attempt.number))
                 self._executor.kill(attempt)
-                self._killed.add(action.number)
+                self._clocks.killed[action.number] = time.monotonic()
+            case GiveUp():
+                self._give_up(trial)
             case DeclareLost():
                 self._record(trial, Lost(attempt=attempt.number))
-                self._say(f"{action.number:04d} was lost: its processes are gone and nobody saw them end")
         follower.poll()
 
     def _stop(self, number: int, attempt: AttemptDir) -> None:
         self._executor.stop(attempt)
-        self._stop_since[number] = time.monotonic()
+        self._clocks.stopped[number] = time.monotonic()
+
+    def _ask_for_stacks(self, number: int, attempt: AttemptDir) -> None:
+        self._executor.dump(attempt)
+        self._clocks.stacks[number] = time.monotonic()
+
+    def _give_up(self, trial: Trial) -> None:
+        """Wait no more for who cannot be killed; its slot stays its own."""
+        name, slot = f"{trial.facts.number:04d}", trial.control.launched[trial.control.attempt].slot
+        self._clocks.given_up.add(trial.facts.number)
+        self._say(f"{name} was killed and lives on: it is waited for no more; see {trial.attempt.path}")
+        if self._slots.quarantine(slot, f"{name} cannot be killed"):
+            self._say_quarantined(slot)
 
     def _carry_out_commands(self) -> None:
         """What was asked for from other terminals; see `record.inbox`."""
@@ -294,7 +375,7 @@ class Orchestrator:
             state=state,
             trials=self.trials,
             total=self._total(),
-            slots=tuple(self._slots),
+            slots=tuple(self._slots.all),
             now=time.time(),
             started=self._started,
             messages=tuple(self._messages),
@@ -308,9 +389,10 @@ class Orchestrator:
 
     def _outcome(self) -> str:
         states = {trial.state for trial in self.trials}
-        if State.WAITING in states and (self._interrupts or self._launchable()):
+        if self._interrupts and states & {State.WAITING, State.RUNNING}:
             return "interrupted"
-        if State.FAIL in states:
+        # Who runs still cannot be killed; who waits, though the budget allows it, has no slot left.
+        if states & {State.FAIL, State.RUNNING} or self._launchable():
             return "failed"
         return "spent" if self._spent() and State.WAITING in states else "complete"
 

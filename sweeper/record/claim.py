@@ -52,6 +52,16 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
     return owner if isinstance(owner, dict) else {}
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal, by proc(5); not where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        mask = next(line for line in lines if line.startswith("SigCgt:"))
+        return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+    except (OSError, ValueError, IndexError, StopIteration):
+        return False
+
+
 def process_identity(pid: int) -> dict[str, object]:
     """What tells a process from a later one with its pid: host, boot, start in clock ticks; empty if it is gone."""
     try:

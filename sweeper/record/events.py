@@ -33,10 +33,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """The training script opened its trial; from here on it supersedes every earlier attempt."""
+    """The training script opened its trial; from here on it supersedes every earlier attempt.
+
+    `attempt` is 0 in records of before it was written.
+    """
 
     pid: int
     host: str
+    attempt: int = 0
     format: int = FORMAT
 
 
@@ -125,10 +129,16 @@ class Noted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
-    """The script left its trial: `completed`, `stopped` (it was asked to) or `failed` (an exception, in `error`)."""
+    """The script left its trial: `completed`, `stopped` (it was asked to) or `failed` (an exception, in `error`).
+
+    `cause` is `cuda-oom` where the exception says that a device had no memory left; otherwise empty. With CUDA in use
+    `peak_device_mb` is the most that torch had allocated on the current device, in MiB.
+    """
 
     outcome: str
     error: str = ""
+    cause: str = ""
+    peak_device_mb: float | None = None
 
 
 # ---- written by the orchestrator, to control.jsonl ---------------------------------------------------------------
@@ -180,6 +190,18 @@ class Lost(Event):
     """The attempt holds no lease and left no exit: nobody saw it end."""
 
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned(Event):
+    """The attempt is given up and about to be killed, for a cause that its end will not show; `reason` in words.
+
+    `cause` is `hung`, or `lost` where it is the attempt's device that is lost.
+    """
+
+    attempt: int
+    cause: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +298,10 @@ class Closed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit(Event):
-    """How the attempt's process ended: exit `code`, or the `signal` that ended it; peak resident memory in MiB."""
+    """How the attempt's process ended: exit `code`, or the `signal` that ended it; peak resident memory in MiB.
+
+    `cause` is what a parent can see of it (`record.causes`); empty after code 0.
+    """
 
     attempt: int
     code: int | None

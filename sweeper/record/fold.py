@@ -11,20 +11,33 @@ The table that `state_of` walks, first row that holds:
     its script finished                                 COMPLETE
     a decision asked it to stop                         PRUNED, or WAITING where a person revived it
     an interrupt asked it to stop                       WAITING  (it resumes)
-    its process ended with code 0, unasked by SIGTERM   COMPLETE (a plain command that reports nothing)
-    it was killed, lost or stopped by a stranger        WAITING, until RETRIES such ends are behind it; then FAIL
+    its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
+    its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
+
+The cause of an attempt's end (`cause_of_end`), first row that holds:
+
+    it runs                                             none
+    it was given up by the orchestrator                 what it was given up for: hung, or lost (its device is)
+    it left no exit                                     lost
+    its script said that it was stopped                 stopped  (by a stranger, where nobody here asked)
+    its script said that it failed                      cuda-oom, or error
+    anything else                                       what the shim saw: killed, oom, not-found, error, or code 0
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from sweeper.record.causes import Cause
 from sweeper.record.events import (
+    Abandoned,
     Checkpointed,
     Condemned,
     Event,
@@ -46,7 +59,37 @@ from sweeper.record.events import (
 )
 from sweeper.record.schedule import effective_lr
 
-RETRIES = 2
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """After which causes of an end a trial is run again: at most `max` times, the n-th `backoff_s * 2**(n-1)` later.
+
+    Who was stopped by a stranger, and obeyed, is retried where `killed` is. Ends that were asked for here, by a rule or
+    a person, are no retries.
+    """
+
+    max: int = 2
+    on: Sequence[str] = (Cause.KILLED, Cause.LOST, Cause.HUNG)
+    backoff_s: float = 1.0
+
+    @classmethod
+    def read(cls, value: object) -> Retry:
+        """What stands in `trial.json`; the defaults where it is of before there was any.
+
+        Raises:
+            TypeError: it is no such thing.
+        """
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected a mapping, got {value!r}")
+        kinds: Mapping[str, Any] = {"max": int, "on": list, "backoff_s": int | float}
+        known = {name: value[name] for name in kinds if name in value}
+        if not all(isinstance(part, kinds[name]) for name, part in known.items()):
+            raise TypeError(f"expected max, a list on, and backoff_s, got {value!r}")
+        return replace(cls(**known), on=tuple(known.get("on", cls().on)))
+
+    def after(self, cause: str) -> bool:
+        """Whether a trial is run again after an end of this cause."""
+        return (Cause.KILLED if cause == Cause.STOPPED else cause) in self.on
 
 
 class State(enum.StrEnum):
@@ -89,7 +132,8 @@ class Series:
 class Progress:
     """What the training script has done so far, as far as it is still valid.
 
-    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`).
+    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `outcome` and `error` are
+    of the newest attempt that opened the trial, which is `attempt` (0: not recorded); `finished` has those of all.
     """
 
     total_steps: int | None = None
@@ -105,6 +149,8 @@ class Progress:
     skipped: int = 0
     outcome: str = ""
     error: str = ""
+    attempt: int = 0
+    finished: Mapping[int, Finished] = field(default_factory=dict)
     started: float = math.nan
     latest: float = math.nan
     first_step: int = -1
@@ -115,7 +161,7 @@ def advance(progress: Progress, event: Event) -> Progress:
     progress = replace(progress, latest=event.time)
     match event:
         case Started():
-            return replace(progress, outcome="", error="", started=event.time, first_step=-1)
+            return replace(progress, attempt=event.attempt, outcome="", error="", started=event.time, first_step=-1)
         case Resumed():
             return replace(progress, step=max(progress.step, event.step))
         case Plan():
@@ -133,7 +179,8 @@ def advance(progress: Progress, event: Event) -> Progress:
         case Noted():
             return replace(progress, notes=(*progress.notes, event.text))
         case Finished():
-            return replace(progress, outcome=event.outcome, error=event.error)
+            finished = {**progress.finished, progress.attempt: event}
+            return replace(progress, outcome=event.outcome, error=event.error, finished=finished)
     return progress
 
 
@@ -154,6 +201,7 @@ class Control:
     condemned: Mapping[int, Condemned] = field(default_factory=dict)
     killed: Mapping[int, KillSent] = field(default_factory=dict)
     lost: Mapping[int, Lost] = field(default_factory=dict)
+    abandoned: Mapping[int, Abandoned] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
     revived: Mapping[int, Revived] = field(default_factory=dict)
 
@@ -173,29 +221,31 @@ class Control:
         return self.stops.get(self.attempt)
 
 
+_KEPT: Mapping[type[Event], str] = {
+    Launched: "launched",
+    StopRequested: "stops",
+    Condemned: "condemned",
+    KillSent: "killed",
+    Lost: "lost",
+    Abandoned: "abandoned",
+    RetryGranted: "retries",
+    Revived: "revived",
+}
+"""Where `Control` keeps the events of a kind, by attempt."""
+
+
 def control_of(events: Iterable[Event], control: Control | None = None) -> Control:
     """The control state after all events; the first of two for the same attempt stands."""
     control = control or Control()
     for event in events:
-        match event:
-            case Launched():
-                control = replace(control, launched={event.attempt: event, **control.launched})
-            case StopRequested():
-                control = replace(control, stops={event.attempt: event, **control.stops})
-            case Condemned():
-                control = replace(control, condemned={event.attempt: event, **control.condemned})
-            case KillSent():
-                control = replace(control, killed={event.attempt: event, **control.killed})
-            case Lost():
-                control = replace(control, lost={event.attempt: event, **control.lost})
-            case RetryGranted():
-                control = replace(control, retries={event.attempt: event, **control.retries})
-            case Revived():
-                control = replace(control, revived={event.attempt: event, **control.revived})
+        name = _KEPT.get(type(event))
+        if name is not None:
+            attempt = typing.cast("Launched", event).attempt  # each of these kinds has one
+            control = replace(control, **{name: {attempt: event, **getattr(control, name)}})
     return control
 
 
-def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> State:
+def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry | None = None) -> State:
     """The state of a trial, by the table at the head of this module."""
     attempt = control.attempt
     if attempt == 0:
@@ -203,42 +253,60 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit]) ->
     ended = exits.get(attempt)
     if ended is None and attempt not in control.lost:
         return State.RUNNING
-    stop = control.stops.get(attempt)
     if progress.outcome == "completed":
         return State.COMPLETE
-    if stop is not None:
-        return (
-            State.WAITING if attempt in control.revived else State.PRUNED if stop.cause == "pruned" else State.WAITING
-        )
-    if ended is not None and ended.code == 0 and not progress.outcome:
+    if (stop := control.stop) is not None:
+        return State.PRUNED if stop.cause == "pruned" and attempt not in control.revived else State.WAITING
+    if ended is not None and ended.code == 0 and not _said(control, progress, attempt):
         return State.COMPLETE
     if attempt in control.retries:
         return State.WAITING
-    if cause_of_end(control, progress, exits, attempt) in _RETRIED:
-        return State.WAITING if _unasked_ends(control, progress, exits) <= RETRIES else State.FAIL
-    return State.FAIL
-
-
-_RETRIED = frozenset({"killed", "lost", "stopped"})
+    retry = retry or Retry()
+    return State.WAITING if 0 < retry_of(control, progress, exits, retry) <= retry.max else State.FAIL
 
 
 def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> str:
-    """Why an attempt ended, in one word; empty while it runs."""
+    """Why an attempt ended, in one word (`record.causes`); empty while it runs, and after exit code 0."""
     ended = exits.get(attempt)
-    if attempt == control.attempt and ended is not None and ended.code == 0 and progress.outcome == "stopped":
-        return "stopped"
-    if ended is not None:
-        return ended.cause
-    return "lost" if attempt in control.lost else ""
+    if ended is None and attempt not in control.lost:
+        return ""
+    if attempt in control.abandoned:
+        return control.abandoned[attempt].cause
+    if ended is None:
+        return Cause.LOST
+    match _said(control, progress, attempt):
+        case "stopped":
+            return Cause.STOPPED
+        case "failed":
+            finished = progress.finished.get(attempt)
+            return (finished.cause if finished is not None else "") or Cause.ERROR
+    return ended.cause
 
 
-def _unasked_ends(control: Control, progress: Progress, exits: Mapping[int, Exit]) -> int:
-    """Attempts since the last granted retry that nobody here asked to stop and that did not end by themselves."""
+def retry_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry) -> int:
+    """Which retry would come next, from 1, counted since the last that was granted; it may be one too many.
+
+    0 where the newest attempt did not end by a cause that the trial is retried after, or was asked to end.
+    """
     since = max(control.retries, default=0)
-    return sum(
-        attempt > since and attempt not in control.stops and cause_of_end(control, progress, exits, attempt) in _RETRIED
+    ends = [
+        attempt
         for attempt in control.launched
-    )
+        if attempt > since
+        and attempt not in control.stops
+        and retry.after(cause_of_end(control, progress, exits, attempt))
+    ]
+    return len(ends) if control.attempt in ends else 0
+
+
+def _said(control: Control, progress: Progress, attempt: int) -> str:
+    """The outcome that an attempt's own script gave; empty where it gave none.
+
+    In records without the number of the attempt that speaks, it is the newest.
+    """
+    if attempt in progress.finished:
+        return progress.finished[attempt].outcome
+    return progress.outcome if attempt == control.attempt and progress.attempt == 0 else ""
 
 
 def _observed(progress: Progress, event: Observation) -> Progress:

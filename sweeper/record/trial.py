@@ -11,7 +11,18 @@ from typing import Any, NamedTuple
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Exit, Resumed, Started, decode, step_of
-from sweeper.record.fold import Control, Progress, Series, State, control_of, fold, state_of
+from sweeper.record.fold import (
+    Control,
+    Progress,
+    Retry,
+    Series,
+    State,
+    cause_of_end,
+    control_of,
+    fold,
+    retry_of,
+    state_of,
+)
 from sweeper.record.journal import JournalReader
 from sweeper.record.layout import AttemptDir, TrialDir, read_json
 from sweeper.record.lease import is_held
@@ -33,6 +44,7 @@ class Facts:
     at: str = "best"
     checkpoint_every_s: float = 600.0
     resources: Mapping[str, object] = field(default_factory=dict)
+    retry: Retry = field(default_factory=Retry)
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -44,7 +56,7 @@ class Facts:
         value = read_json(trial.facts)
         known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         try:
-            facts = cls(**known)
+            facts = cls(**{**known, "retry": Retry.read(known.get("retry", {}))})
         except TypeError as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
         for name, kind in _FACT_TYPES.items():
@@ -87,7 +99,21 @@ class Trial:
     @property
     def state(self) -> State:
         """The state by the fold."""
-        return state_of(self.control, self.progress, self.exits)
+        return state_of(self.control, self.progress, self.exits, self.facts.retry)
+
+    @property
+    def retry(self) -> int:
+        """Which retry comes next, from 1; 0 where the newest attempt's end was none to be retried."""
+        return retry_of(self.control, self.progress, self.exits, self.facts.retry)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds that the next attempt waits after the end of the newest: before the n-th retry 2**(n-1) backoffs."""
+        return self.facts.retry.backoff_s * 2.0 ** (self.retry - 1) if self.retry else 0.0
+
+    def cause(self, attempt: int) -> str:
+        """Why an attempt ended, in one word (`record.causes`); empty while it runs, and after exit code 0."""
+        return cause_of_end(self.control, self.progress, self.exits, attempt)
 
     @property
     def attempt(self) -> AttemptDir:

@@ -12,7 +12,10 @@ from sweeper.spec.model import Method, SweepSpec
 from sweeper.spec.parameters import Choice, Constant, Parameter, Range, Value, identity
 from sweeper.spec.wording import shown
 
-_ADDING = ("description", "run_cap", "budget", "resources", "checkpoint", "figures", "profile_description")
+_ADDING = (
+    *("description", "run_cap", "budget", "resources", "checkpoint", "retry", "hang_after_s", "figures"),
+    "profile_description",
+)
 """Keys that decide how many trials there are and how they are run, but not what any of them computes."""
 
 _DECIDING = ("name", "trainer", "command", "program", "method", "metric", "dataset", "tokenizer", "early_stop")

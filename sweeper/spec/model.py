@@ -110,6 +110,33 @@ class Budget(BaseModel):
     gpu_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+class Cause(StrEnum):
+    """Causes of an attempt's end that a trial may be retried after; the words of `record.causes`."""
+
+    KILLED = "killed"
+    LOST = "lost"
+    HUNG = "hung"
+    OOM = "oom"
+    CUDA_OOM = "cuda-oom"
+    NOT_FOUND = "not-found"
+    ERROR = "error"
+
+
+class Retry(BaseModel):
+    """After which causes of its end a trial is run again, how often, and after which pause, doubled each time."""
+
+    model_config = STRICT
+    max: Annotated[int, Field(ge=0, le=100)] = 2
+    on: Annotated[tuple[Annotated[Cause, Field(strict=False)], ...], Field(strict=False)] = (
+        Cause.KILLED,
+        Cause.LOST,
+        Cause.HUNG,
+    )
+    backoff_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+    _distinct = field_validator("on")(without_repetition)
+
+
 class Figures(BaseModel):
     """How often the views draw a trial's figures, and how many layers they show; the first and the last always."""
 
@@ -149,6 +176,8 @@ class SweepSpec(BaseModel):
     early_stop: EarlyStop | None = None
     resources: Resources = Resources()
     checkpoint: Checkpoint = Checkpoint()
+    retry: Retry = Retry()
+    hang_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     figures: Figures = Figures()
 
     _distinct = field_validator("seeds", "dataset", "tokenizer")(without_repetition)

@@ -41,6 +41,8 @@ class Profile(BaseModel):
     early_stop: object = None
     resources: object = None
     checkpoint: object = None
+    retry: object = None
+    hang_after_s: object = None
     figures: object = None
 
 

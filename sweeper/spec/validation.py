@@ -15,6 +15,7 @@ from sweeper.spec.model import (
     Figures,
     Metric,
     Resources,
+    Retry,
 )
 from sweeper.spec.node import Complaint, Node, Path, located, plain
 from sweeper.spec.parameters import FORMS, parameter_keys
@@ -28,6 +29,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "resources": Resources,
     "budget": Budget,
     "checkpoint": Checkpoint,
+    "retry": Retry,
     "figures": Figures,
     **RULES,
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sweeper.record.fold import State, cause_of_end
+from sweeper.record.causes import Cause
+from sweeper.record.events import Exit
+from sweeper.record.fold import State
 from sweeper.record.trial import Trial
 from sweeper.views.advice import advice
 from sweeper.views.markdown import split_evidence
@@ -58,11 +61,56 @@ def end_line(trial: Trial) -> str:
 
 def failure_of(trial: Trial) -> str:
     """What a failed trial died of: the error its script reported, else the cause of its end."""
-    cause = cause_of_end(trial.control, trial.progress, trial.exits, trial.control.attempt)
-    ended = trial.exits.get(trial.control.attempt)
-    how = "" if ended is None else f" (signal {ended.signal})" if ended.signal else f" (exit code {ended.code})"
-    error = next(iter(reversed(trial.progress.error.strip().splitlines())), "")
-    return f"{error or cause or 'unknown'}{how}"
+    attempt = trial.control.attempt
+    error = next(iter(reversed(_error_of(trial).strip().splitlines())), "")
+    if not error:
+        return cause_text(trial, attempt) or "unknown"
+    cause, ended = trial.cause(attempt), trial.exits.get(attempt)
+    details = [cause] if cause not in ("", Cause.ERROR) else []
+    details += [_how(ended)] if ended is not None else []
+    return f"{error} ({', '.join(details)})" if details else error
+
+
+def cause_text(trial: Trial, attempt: int) -> str:
+    """Why an attempt ended: the cause in one word, and in brackets what that means here; empty where it has none."""
+    cause, ended = trial.cause(attempt), trial.exits.get(attempt)
+    abandoned = trial.control.abandoned.get(attempt)
+    if not cause:
+        return ""
+    detail = _DETAILS.get(cause, "")
+    if abandoned is not None:
+        detail = abandoned.reason
+    elif cause == Cause.STOPPED and attempt in trial.control.stops:
+        detail = ""
+    elif cause == Cause.KILLED and ended is not None:
+        detail = f"{_how(ended)}, which {'was sent here' if attempt in trial.control.killed else 'nobody here sent'}"
+    elif cause in (Cause.ERROR, Cause.NOT_FOUND) and ended is not None:
+        detail = ", ".join(filter(None, [detail, _how(ended)]))
+    return plain(f"{cause} ({detail})" if detail else cause)
+
+
+_DETAILS: Mapping[str, str] = {
+    Cause.LOST: "its processes are gone and nobody saw them end",
+    Cause.OOM: "the system ran out of memory and killed it",
+    Cause.NOT_FOUND: "the command cannot be started",
+    Cause.STOPPED: "by a signal that nobody here sent",
+    Cause.CUDA_OOM: "a device had no memory left",
+}
+
+
+def _how(ended: Exit) -> str:
+    """How a process ended: ``SIGKILL``, ``exit code 1``."""
+    if ended.signal is None:
+        return f"exit code {ended.code}"
+    try:
+        return signal.Signals(ended.signal).name
+    except ValueError:
+        return f"signal {ended.signal}"
+
+
+def _error_of(trial: Trial) -> str:
+    """The error that the newest attempt's script reported; an attempt that never got so far reported none."""
+    return trial.progress.error if trial.progress.attempt in (0, trial.control.attempt) else ""
 
 
 def value_step(trial: Trial) -> int | None:
@@ -107,7 +155,7 @@ def _spared(trial: Trial) -> list[str]:
 
 def _failed(trial: Trial) -> list[str]:
     lines = [f"failed: {plain(failure_of(trial))}"]
-    error = trial.progress.error.strip().splitlines()
+    error = _error_of(trial).strip().splitlines()
     if len(error) > 1:
         lines += [f"  {_kept(line)}" for line in error[-OUTPUT_LINES:]]
     tail = _last_lines(trial.attempt.output)
@@ -156,11 +204,14 @@ def _attempt_lines(trial: Trial) -> list[str]:
     lines = []
     for attempt, launched in sorted(trial.control.launched.items()):
         running = "has not ended" if attempt == trial.control.attempt and not trial.exits.get(attempt) else "ended"
-        cause = cause_of_end(trial.control, trial.progress, trial.exits, attempt) or running
+        cause = cause_text(trial, attempt) or running
         end = trial.exits.get(attempt) or trial.control.lost.get(attempt)
         span = f" after {duration(end.time - launched.time)}" if end else ""
         ended = trial.exits.get(attempt)
         memory = f", peak memory {ended.peak_memory_mb:.0f} MiB" if ended else ""
+        finished = trial.progress.finished.get(attempt)
+        if finished is not None and finished.peak_device_mb is not None:
+            memory += f", {finished.peak_device_mb:.0f} MiB on the device"
         stop = trial.control.stops.get(attempt)
         asked = f", asked to stop ({stop.cause})" if stop else ""
         lines.append(plain(f"attempt {attempt} on {launched.slot}: {cause}{span}{asked}{memory}"))

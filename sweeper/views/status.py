@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sweeper.record.budget import Budget, barred, spent
@@ -13,6 +13,7 @@ from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
 from sweeper.record.trial import Trial, is_alive, read_trial
+from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
@@ -40,7 +41,7 @@ def read_sweep(run: SweepDir) -> SweepView:
         slots=starts[-1].slots if starts else (),
         now=ends[-1].time if ends and not held else time.time(),
         started=starts[0].time if starts else time.time(),
-        messages=_damage(trials),
+        messages=(*_ends(trials), *_damage(trials)),
         unstarted=_unstarted(budget, trials, log, running=held),
     )
 
@@ -67,6 +68,7 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "total_steps": trial.progress.total_steps,
         "pruned": None if pruned is None else dict(pruned),
         "spared": None if spared is None else {"as": spared.spared, **spared.decision},
+        "cause": trial.cause(trial.control.attempt) or None,
         "attempts": len(trial.control.launched),
         "seconds": round(trial.seconds(now), 3),
         "skipped": trial.progress.skipped,
@@ -85,6 +87,16 @@ def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *,
         f"{' and '.join(over)} {verb} spent: {counted(left, 'trial was', 'trials were')} not started or not finished."
     )
     return text[0].upper() + text[1:]
+
+
+def _ends(trials: Sequence[Trial]) -> Iterator[str]:
+    """Why trials failed, and why others are to be run again."""
+    for trial in trials:
+        name, attempt = f"{trial.facts.number:04d}", trial.control.attempt
+        if trial.state is State.FAIL:
+            yield f"{name} failed: {failure_of(trial)}"
+        elif trial.state is State.WAITING and attempt and trial.control.stop is None:
+            yield f"{name} is to be run again: {cause_text(trial, attempt)}"
 
 
 def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:

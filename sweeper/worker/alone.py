@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from sweeper.record.causes import cause_of_exit
 from sweeper.record.claim import claim
 from sweeper.record.events import Exit, Launched, encode
 from sweeper.record.journal import JournalWriter
@@ -33,7 +34,7 @@ def place(
     lease = claim(attempt)
 
     def ended(code: int) -> None:
-        write_exit(attempt, code=code, signal=None)
+        write_exit(attempt, code=code, signal=None, cause=cause_of_exit(code=code, signal=None))
         lease.release()
 
     return directory, attempt, facts, ended
@@ -53,7 +54,7 @@ def _facts(command: list[str], params: Mapping[str, object]) -> Facts:
     )
 
 
-def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None) -> None:
+def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None, cause: str) -> None:
     """Write how an attempt ended, with the peak memory of this process's children, or its own where it has none."""
     who = resource.RUSAGE_CHILDREN if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss else resource.RUSAGE_SELF
     exit_ = Exit(
@@ -61,7 +62,7 @@ def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None) -> 
         attempt=attempt.number,
         code=code,
         signal=signal,
-        cause="killed" if signal else "error" if code else "",
+        cause=cause,
         peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
     )
     write_atomically(attempt.exit, encode(exit_))

@@ -2,8 +2,9 @@
 
 Only a parent can wait for a process, and the orchestrator may die before its workers. So the shim claims the attempt,
 starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
-merged with the first), reaps them, and writes how the worker ended. It is the leader of a session of its own, and a
-sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
+merged with the first), hands SIGUSR1 (dump your stacks) to those that listen, reaps them, and writes how the worker
+ended, and why as far as a parent can see. It is the leader of a session of its own, and a sub-reaper (prctl(2),
+PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper.errors import AttemptClaimed
-from sweeper.record.claim import claim
+from sweeper.record.causes import cause_of_exit
+from sweeper.record.claim import catches, claim
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
 
 PR_SET_CHILD_SUBREAPER = 36
-STOP, KILL = signal.SIGTERM, signal.SIGQUIT
+STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
+CGROUPS = Path("/sys/fs/cgroup")
 LEFTOVERS_S = 10.0
 
 
@@ -38,6 +41,12 @@ class Shim:
         self._asked: set[int] = set()
         signal.signal(STOP, self._on_signal)
         signal.signal(KILL, self._on_signal)
+        signal.signal(DUMP, lambda *_: ask_for_stacks())
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was told to kill the worker."""
+        return KILL in self._asked
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
         """Start the worker and reap until it has ended; returns its wait status.
@@ -79,6 +88,7 @@ def main() -> int:
     except AttemptClaimed as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
+    killed_before = oom_kills()
     try:
         status = shim.run(command, {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}, lease.fd)
         code = os.waitstatus_to_exitcode(status)
@@ -86,8 +96,50 @@ def main() -> int:
         print(f"{command[0]}: cannot be started: {error.strerror}", file=sys.stderr)
         code = NOT_FOUND
     _reap_leftovers()
-    write_exit(attempt, code=code if code >= 0 else None, signal=-code if code < 0 else None)
+    how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
+    oom = not shim.killed and oom_kills() > killed_before
+    write_exit(attempt, **how, cause=cause_of_exit(**how, oom=oom))
     return 0
+
+
+def ask_for_stacks() -> None:
+    """SIGUSR1 to the descendants that catch it, as a worker does that opened its trial; it would end the others."""
+    for pid in descendants(os.getpid()):
+        if catches(pid, DUMP):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, DUMP)
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed for want of memory: in the own cgroup, else on the whole machine; 0 if unknown.
+
+    Others in the cgroup are counted too, so that a risen count speaks only beside a SIGKILL that nobody here sent.
+    """
+    for path in [*_memory_files(_own_cgroups()), Path("/proc/vmstat")]:
+        with contextlib.suppress(OSError, ValueError):
+            counts = dict(line.split(maxsplit=1) for line in path.read_text().splitlines() if " " in line)
+            if "oom_kill" in counts:
+                return int(counts["oom_kill"])
+    return 0
+
+
+def _own_cgroups() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _memory_files(own: str) -> list[Path]:
+    """Where the own cgroup may be counted: of cgroups(7) version 2, mounted alone or beside version 1, and of that.
+
+    In a container the path may be one that is only known outside, and its own cgroup the root of what is mounted.
+    """
+    paths = {controllers: path.lstrip("/") for _, controllers, path in (s.split(":", 2) for s in own.splitlines())}
+    return [
+        *(CGROUPS / mount / path / "memory.events" for mount in ("", "unified") for path in (paths.get("", ""), "")),
+        *(CGROUPS / "memory" / path / "memory.oom_control" for path in (paths.get("memory", ""), "")),
+    ]
 
 
 def kill_descendants() -> None:

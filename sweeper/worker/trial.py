@@ -6,6 +6,7 @@ under `runs/` and the same record, written by the same functions.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, UsageError
+from sweeper.record.causes import Cause
+from sweeper.record.claim import catches
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     import torch
 
     from sweeper.worker.watch import Watch
+
+STDERR = 2
+"""The descriptor itself: `sys.stderr` may have been replaced by something that has none."""
 
 
 class Trial:
@@ -212,9 +218,12 @@ class Trial:
         if isinstance(error, KeyboardInterrupt):
             return Finished(outcome="stopped")
         if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            return Finished(outcome="failed", error=f"{type(error).__name__}: {error}"[:2000])
+            cause = Cause.CUDA_OOM if _is_out_of_device_memory(error) else ""
+            text = f"{type(error).__name__}: {error}"[:2000]
+            return Finished(outcome="failed", error=text, cause=cause, peak_device_mb=_peak_device_mb())
         through = self._total_steps is not None and self._last_step + 1 >= self._total_steps
-        return Finished(outcome="stopped" if self._stop_seen and not through else "completed")
+        outcome = "stopped" if self._stop_seen and not through else "completed"
+        return Finished(outcome=outcome, peak_device_mb=_peak_device_mb())
 
 
 @contextmanager
@@ -224,11 +233,15 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     Args:
         defaults: parameters for what the sweep does not set.
 
-    Within it SIGTERM asks the loop to stop (`should_stop`); the previous handler is put back afterwards.
+    Within it SIGTERM asks the loop to stop (`should_stop`), and SIGUSR1 writes the stacks of all threads to standard
+    error; the previous handlers are put back afterwards.
     """
     directory, attempt, facts, ended = _place(defaults or {})
     opened = Trial(facts, directory, attempt, defaults or {})
-    opened.append(Started(pid=os.getpid(), host=socket.gethostname()), sync=True)
+    opened.append(Started(pid=os.getpid(), host=socket.gethostname(), attempt=attempt.number), sync=True)
+    dumps = not catches(os.getpid(), signal.SIGUSR1)  # a script's own handler is left to it
+    if dumps:
+        faulthandler.register(signal.SIGUSR1, file=STDERR, all_threads=True)
     main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, opened.ask_to_stop) if main else None
     try:
@@ -243,6 +256,8 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     finally:
         if main:
             signal.signal(signal.SIGTERM, previous)
+        if dumps:
+            faulthandler.unregister(signal.SIGUSR1)
 
 
 def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Any]:
@@ -253,6 +268,24 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
 
     place = alone.place if is_first() else alone.beside
     return place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+
+
+def _is_out_of_device_memory(error: BaseException) -> bool:
+    """Whether it is torch's exception for that; a script that has not imported torch cannot raise it."""
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "OutOfMemoryError", None) or getattr(getattr(torch, "cuda", None), "OutOfMemoryError", None)
+    return isinstance(kind, type) and isinstance(error, kind)
+
+
+def _peak_device_mb() -> float | None:
+    """The most memory that torch had allocated on the current CUDA device, in MiB; None where CUDA is not in use."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return None
+    try:
+        return float(round(cuda.max_memory_allocated() / 2**20, 1))
+    except RuntimeError:  # a device that failed answers nothing more, and the end is still to be written
+        return None
 
 
 def _has_to_be_waited_for(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:

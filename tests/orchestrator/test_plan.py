@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeper.orchestrator.plan import Action, DeclareLost, Kill, Launch, Situation, Spare, Stop, StopAgain, plan
-from sweeper.record.events import Condemned, Event, Exit, KillSent, Launched, StopRequested
-from sweeper.record.fold import control_of
+from sweeper.orchestrator.plan import (
+    Abandon,
+    Action,
+    DeclareLost,
+    GiveUp,
+    Kill,
+    Launch,
+    Patience,
+    Situation,
+    Spare,
+    Stop,
+    StopAgain,
+    plan,
+)
+from sweeper.record.causes import Cause
+from sweeper.record.events import Abandoned, Condemned, Event, Exit, KillSent, Launched, Lost, StopRequested
+from sweeper.record.fold import Progress, control_of
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
 from sweeper.rules import Decision
@@ -26,6 +41,11 @@ LAUNCHED = Launched(attempt=1, slot="a")
 ASKED = StopRequested(attempt=1, cause="interrupted")
 SPARED = Condemned(attempt=1, spared="observed", decision=DECISION.to_json())
 RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
+OPENED = replace(RUNNING, progress=Progress(attempt=1))
+HUNG = Abandoned(attempt=1, cause="hung", reason="no step")
+GONE = Abandoned(attempt=1, cause="lost", reason="fallen off the bus")
+KILLED = trial(0, LAUNCHED, Lost(attempt=1))
+PATIENT = Patience(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +105,23 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
         (Situation(trials=[trial(0, LAUNCHED, code=0)], alive=set(), free_slots=[], decisions={0: DECISION}), []),
         (
             Situation(
-                trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], stop_since={0: 5}, now=15, grace_s=9
+                trials=[trial(0, LAUNCHED, ASKED)],
+                alive={0},
+                free_slots=[],
+                stop_since={0: 5},
+                now=15,
+                patience=PATIENT,
             ),
             [Kill(number=0)],
         ),
         (
             Situation(
-                trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], stop_since={0: 5}, now=13, grace_s=9
+                trials=[trial(0, LAUNCHED, ASKED)],
+                alive={0},
+                free_slots=[],
+                stop_since={0: 5},
+                now=13,
+                patience=PATIENT,
             ),
             [],
         ),
@@ -110,9 +140,92 @@ RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
                 free_slots=[],
                 killing=True,
                 stop_since={0: 0},
-                killed={0},
+                kill_since={0: 0},
             ),
             [],
+        ),
+        # Hanging: asked for once, from the launch or the newest step on, and only of who opened its trial.
+        (
+            Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=106, patience=PATIENT),
+            [Abandon(number=0, cause=Cause.HUNG, reason="no step for 101 s, and hang_after_s is 100")],
+        ),
+        (Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=105, patience=PATIENT), []),
+        (Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=1e9), []),
+        (Situation(trials=[RUNNING], alive={0}, free_slots=[], step_since={0: 5}, now=1e9, patience=PATIENT), []),
+        (
+            Situation(
+                trials=[replace(OPENED, control=control_of([LAUNCHED, ASKED]))],
+                alive={0},
+                free_slots=[],
+                stop_since={0: 105},
+                step_since={0: 5},
+                now=106,
+                patience=PATIENT,
+            ),
+            [],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, HUNG)],
+                alive={0},
+                free_slots=[],
+                stacks_since={0: 4},
+                now=6,
+                patience=PATIENT,
+            ),
+            [],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, HUNG)],
+                alive={0},
+                free_slots=[],
+                stacks_since={0: 4},
+                now=7,
+                patience=PATIENT,
+            ),
+            [Kill(number=0)],
+        ),
+        (Situation(trials=[trial(0, LAUNCHED, HUNG)], alive={0}, free_slots=[]), [Kill(number=0)]),
+        # A lost device.
+        (
+            Situation(trials=[RUNNING], alive={0}, free_slots=[], faults={"a": "fallen off the bus"}),
+            [Abandon(number=0, cause=Cause.LOST, reason="fallen off the bus")],
+        ),
+        (Situation(trials=[RUNNING], alive={0}, free_slots=[], faults={"b": "fallen off the bus"}), []),
+        (
+            Situation(trials=[trial(0, LAUNCHED, GONE)], alive={0}, free_slots=[], faults={"a": "fallen off the bus"}),
+            [Kill(number=0)],
+        ),
+        # Who lives on after a kill.
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, GONE)], alive={0}, free_slots=[], kill_since={0: 1}, now=5, patience=PATIENT
+            ),
+            [GiveUp(number=0)],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, GONE)],
+                alive={0},
+                free_slots=[],
+                kill_since={0: 1},
+                given_up={0},
+                now=5,
+                patience=PATIENT,
+            ),
+            [],
+        ),
+        # Retries: after a pause that a later orchestrator does not know of, and elsewhere if others wait.
+        (Situation(trials=[KILLED], alive=set(), free_slots=["b"], end_since={0: 5}, now=5.9), []),
+        (
+            Situation(trials=[KILLED], alive=set(), free_slots=["b"], end_since={0: 5}, now=6.0),
+            [Launch(number=0, slot="b")],
+        ),
+        (Situation(trials=[KILLED], alive=set(), free_slots=["a"], now=0.1), [Launch(number=0, slot="a")]),
+        (
+            Situation(trials=[KILLED, WAITING], alive=set(), free_slots=["a", "b"]),
+            [Launch(number=1, slot="a"), Launch(number=0, slot="b")],
         ),
     ],
 )

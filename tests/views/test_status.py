@@ -97,7 +97,14 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         control.append(StopRequested(time=12.5, attempt=1, cause="pruned", decision=decision))
     ended(trial, outcome="stopped")
     expected = {"number": 0, "params": {"lr": 1}, "seed": 0, "state": "PRUNED", "value": 0.5, "step": 4}
-    expected |= {"total_steps": None, "pruned": decision, "spared": None, "attempts": 1, "seconds": 4.0}
+    expected |= {
+        "total_steps": None,
+        "pruned": decision,
+        "spared": None,
+        "cause": "stopped",
+        "attempts": 1,
+        "seconds": 4.0,
+    }
     expected |= {"skipped": 0, "damaged": 0}
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == {"name": "s", "state": "COMPLETE", "trials": [expected]}
 
@@ -111,7 +118,7 @@ def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
             file.write(b'{"event": "Metr\n')
     sweep = read_sweep(run)
     assert [t.damaged for t in sweep.trials] == [0, 2]
-    assert sweep.messages == ("2 lines of the record could not be read: trial 0001",)
+    assert sweep.messages[-1] == "2 lines of the record could not be read: trial 0001"
     assert "2 lines of the record could not be read: torn, or edited" in receipt(sweep.trials[1])
     assert "record" not in receipt(sweep.trials[0])
 

@@ -1,0 +1,62 @@
+"""Which slots of a sweep may still be used: one where attempt after attempt dies without fault of its script is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from sweeper.executors.executor import Slot
+from sweeper.record.causes import Cause
+
+ENDS_IN_A_ROW = 3
+OF_TRIALS = 2
+"""So many ends in a row, of at least so many trials, and the slot is what they have in common."""
+
+_SPEAKS_AGAINST_SLOT = frozenset({Cause.KILLED, Cause.LOST, Cause.HUNG, Cause.NOT_FOUND})
+
+
+@dataclass(slots=True)
+class Slots:
+    """The slots by name; `quarantined` says of some why nothing is launched there, for as long as this object lives."""
+
+    all: dict[str, Slot]
+    quarantined: dict[str, str] = field(default_factory=dict)
+    _ends: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot]) -> Slots:
+        """Slots of which none is quarantined."""
+        return cls({slot.name: slot for slot in slots})
+
+    @property
+    def usable(self) -> Sequence[str]:
+        """The names of the slots that may be used, taken or not."""
+        return [name for name in self.all if name not in self.quarantined]
+
+    def free(self, taken: AbstractSet[str]) -> Sequence[str]:
+        """The names of the usable slots that no trial has."""
+        return [name for name in self.usable if name not in taken]
+
+    def quarantine(self, name: str, why: str) -> bool:
+        """Use a slot no more; False where it is none of these, or is quarantined already."""
+        if name not in self.all or name in self.quarantined:
+            return False
+        self.quarantined[name] = why
+        return True
+
+    def ended(self, name: str, *, number: int, cause: str, asked: bool) -> bool:
+        """Take in how an attempt of a trial ended on a slot; True where that has the slot quarantined.
+
+        Args:
+            asked: whether it was asked here to end.
+        """
+        if asked or cause not in _SPEAKS_AGAINST_SLOT:
+            self._ends.pop(name, None)
+            return False
+        ends = self._ends.setdefault(name, [])
+        ends.append((number, cause))
+        if len(ends) < ENDS_IN_A_ROW or len({of for of, _ in ends[-ENDS_IN_A_ROW:]}) < OF_TRIALS:
+            return False
+        told = ", ".join(f"{of:04d} {how}" for of, how in ends[-ENDS_IN_A_ROW:])
+        return self.quarantine(name, f"{ENDS_IN_A_ROW} attempts in a row ended there by no error of a script: {told}")
