@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sweeper.executors.executor import Slot
 from sweeper.executors.health import Health, health_of
+from sweeper.executors.preload import Forked, Preloaded
 from sweeper.record.claim import catches, owner_of, process_identity, stake
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.lease import is_held
@@ -26,11 +27,17 @@ WHOLE_MACHINE = Slot(name="the whole machine")
 class LocalExecutor:
     """Runs attempts on this machine."""
 
-    def __init__(self, slots: Sequence[Slot], health: Health | None = None) -> None:
-        """By default the health of the slots' devices is the management library's word."""
+    def __init__(self, slots: Sequence[Slot], health: Health | None = None, *, preload: bool = False) -> None:
+        """By default the health of the slots' devices is the management library's word.
+
+        Args:
+            preload: fork attempts from a process that has imported what they import, as soon as there is one.
+        """
         self._slots = tuple(slots)
+        self._preload = preload
+        self._preloaded: Preloaded | None = None
         self._health = health or health_of([device for slot in slots for device in _devices(slot)])
-        self._shims: dict[Path, subprocess.Popen[bytes]] = {}
+        self._shims: dict[Path, subprocess.Popen[bytes] | Forked] = {}
 
     def slots(self) -> Sequence[Slot]:
         """All slots."""
@@ -40,15 +47,22 @@ class LocalExecutor:
         """Start the shim of an attempt."""
         directory = trial.attempt(attempt)
         directory.path.mkdir(parents=True, exist_ok=True)
+        environment = {"PYTHONUNBUFFERED": "1", **slot.environment}
         with directory.output.open("ab") as output:
-            self._shims[directory.path] = subprocess.Popen(
+            forked = None
+            if self._preloaded is not None and self._preloaded.serves:
+                forked = self._preloaded.fork(trial.path.absolute(), attempt, command, environment, output.fileno())
+            self._shims[directory.path] = forked or subprocess.Popen(
                 [sys.executable, "-m", "sweeper.worker.shim", str(trial.path.absolute()), str(attempt), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **slot.environment},
+                env={**os.environ, **environment},
                 start_new_session=True,
             )
+        if self._preload and self._preloaded is None:
+            # After the first trials, which would only wait for it: they import for themselves meanwhile.
+            self._preloaded = Preloaded(command, {**os.environ, **_threads(1)})
 
     def stop(self, attempt: AttemptDir) -> None:
         """SIGTERM to the shim, which hands it to the worker."""
@@ -87,6 +101,20 @@ class LocalExecutor:
         if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and stake(attempt, {}):
             return False
         return is_held(attempt.lease)
+
+    @property
+    def trouble(self) -> str:
+        """Why attempts are not forked from a preloaded process though they should be; empty where they are."""
+        return "" if self._preloaded is None else self._preloaded.trouble
+
+    def ends(self) -> Sequence[Forked]:
+        """Shims that are no children of ours, so that no signal tells of their end: readable once one has ended."""
+        return [shim for shim in self._shims.values() if isinstance(shim, Forked) and shim.poll() is None]
+
+    def close(self) -> None:
+        """Fork no more. What runs goes on."""
+        if self._preloaded is not None:
+            self._preloaded.close()
 
     def fetch(self, trial: TrialDir) -> None:
         """The record is on this disk already."""
@@ -128,12 +156,24 @@ def local_slots(
 
 
 def kill_marked(attempt: AttemptDir) -> None:
-    """SIGKILL every process whose environment names this attempt (the mark that the shim sets)."""
+    """SIGKILL every process that belongs to this attempt: its environment names it, or it holds the lease.
+
+    The environment of a forked worker is that of the process it was forked from; what it starts is marked again.
+    """
     marks = {f"{TRIAL_DIR}={attempt.path.parent.parent.absolute()}".encode(), f"{ATTEMPT}={attempt.number}".encode()}
-    for environ in Path("/proc").glob("[0-9]*/environ"):
+    lease = str(attempt.lease.absolute().resolve())
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if marks <= set(environ.read_bytes().split(b"\0")):
-                os.kill(int(environ.parent.name), signal.SIGKILL)
+            if marks <= set((process / "environ").read_bytes().split(b"\0")) or _holds(process, lease):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _holds(process: Path, file: str) -> bool:
+    for fd in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            if fd.readlink() == Path(file):
+                return True
+    return False
 
 
 def _devices(slot: Slot) -> list[str]:

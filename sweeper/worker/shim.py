@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -27,7 +28,7 @@ from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
 
 PR_SET_CHILD_SUBREAPER = 36
-STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
+SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
 CGROUPS = Path("/sys/fs/cgroup")
 LEFTOVERS_S = 10.0
@@ -39,29 +40,41 @@ class Shim:
     def __init__(self) -> None:
         self._worker = 0
         self._asked: set[int] = set()
+        # A signal between a look and a blocking waitpid(2) would not be seen before the worker ends: so the wait is for
+        # a descriptor that every signal makes readable, that of a child's end among them.
+        self._wake, self._awake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._awake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(STOP, self._on_signal)
         signal.signal(KILL, self._on_signal)
         signal.signal(DUMP, lambda *_: ask_for_stacks())
+
+    def leave(self) -> None:
+        """In a fork of the shim: be it no longer. Signals that were held back meanwhile do what they do by default."""
+        for number in (*SIGNALS, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake)
+        os.close(self._awake)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     @property
     def killed(self) -> bool:
         """Whether it was told to kill the worker."""
         return KILL in self._asked
 
-    def run(self, command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
-        """Start the worker and reap until it has ended; returns its wait status.
-
-        Raises:
-            OSError: the command cannot be started.
-        """
-        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[lease_fd])
-        self._worker = worker.pid
+    def wait(self, worker: int) -> int:
+        """Reap until the worker has ended; returns its wait status."""
+        self._worker = worker
         self._hand_on()  # what was asked while there was no worker yet
         while True:
-            pid, status = os.waitpid(-1, 0)
-            if pid == worker.pid:
-                worker.returncode = os.waitstatus_to_exitcode(status)  # reaped here, so Popen must not try
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == worker:
                 return status
+            if not pid:
+                select.select([self._wake], [], [])
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 1024)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.add(number)
@@ -77,9 +90,32 @@ class Shim:
                 os.kill(self._worker, signal.SIGTERM)
 
 
+def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
+    """Start a command; its pid.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[lease_fd])
+    worker.returncode = 0  # it is reaped by `Shim.wait`, and Popen must not try
+    return worker.pid
+
+
+class InWorker(BaseException):
+    """Raised in a fork of the shim that is to be the worker, so that it leaves the shim's frames behind."""
+
+
+Start = Callable[[Sequence[str], Mapping[str, str], int], int]
+"""Starts the worker of a command, in an environment, with the descriptor of the lease; returns its pid."""
+
+
 def main() -> int:
+    """Run the attempt of the command line."""
+    return run_attempt(TrialDir(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3:], start=spawn)
+
+
+def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: Start) -> int:
     """Run one attempt; the exit code is 0 once its end is on the record."""
-    trial, number, command = TrialDir(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3:]
     attempt = trial.attempt(number)
     shim = Shim()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -90,11 +126,15 @@ def main() -> int:
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
     try:
-        status = shim.run(command, {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}, lease.fd)
-        code = os.waitstatus_to_exitcode(status)
+        worker = start(command, {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}, lease.fd)
+    except InWorker:
+        shim.leave()
+        raise
     except OSError as error:
         print(f"{command[0]}: cannot be started: {error.strerror}", file=sys.stderr)
         code = NOT_FOUND
+    else:
+        code = os.waitstatus_to_exitcode(shim.wait(worker))
     _reap_leftovers()
     how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
     oom = not shim.killed and oom_kills() > killed_before

@@ -180,7 +180,7 @@ def test_a_worker_whose_shim_was_killed_still_counts_as_alive_and_can_be_killed(
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
     os.kill(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
-    executor._shims[attempt.path].wait()
+    until(lambda: executor._shims[attempt.path].poll() is not None)
     assert executor.is_alive(attempt)
     executor.kill(attempt)
     until(lambda: not executor.is_alive(attempt))
