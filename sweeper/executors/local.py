@@ -40,6 +40,8 @@ class LocalExecutor:
         """Start the shim of an attempt."""
         directory = trial.attempt(attempt)
         directory.path.mkdir(parents=True, exist_ok=True)
+        for shim in self._shims.values():
+            shim.poll()  # those that ended are not left as zombies until we end too
         with directory.output.open("ab") as output:
             self._shims[directory.path] = subprocess.Popen(
                 [sys.executable, "-m", "sweeper.worker.shim", str(trial.path.absolute()), str(attempt), *command],

@@ -61,7 +61,7 @@ from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.receipt import cause_text
 from sweeper.views.snapshot import SweepView
-from sweeper.views.wording import counted, duration
+from sweeper.views.wording import counted
 
 LONGEST_SLEEP_S = 0.25
 
@@ -171,7 +171,7 @@ class Orchestrator:
             attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
             asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
             if trial.state is State.WAITING and not asked:
-                pause = f" in {duration(trial.pause_s)}" if trial.pause_s else ""
+                pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
                 again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
                 self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
             if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
