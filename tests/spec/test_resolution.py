@@ -291,3 +291,11 @@ def test_warmup_experiment_has_a_profile_for_either_machine(
 )
 def test_numbers_are_shown_as_a_person_writes_them(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+def test_retries_and_hanging(load_keys: Load) -> None:
+    plain = load_keys()
+    assert (plain.retry.max, [cause.value for cause in plain.retry.on]) == (2, ["killed", "lost", "hung"])
+    assert plain.hang_after_s is None
+    spec = load_keys(retry={"max": 0, "on": ["error"]}, hang_after_s=1800)
+    assert (spec.retry.max, [cause.value for cause in spec.retry.on], spec.hang_after_s) == (0, ["error"], 1800)
