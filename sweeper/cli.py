@@ -184,6 +184,7 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
     from sweeper.orchestrator.run import Orchestrator
     from sweeper.rules import rules_of
     from sweeper.search import search_for
+    from sweeper.spec import Launch
     from sweeper.views.live import show
 
     resources = run.spec.resources
@@ -191,7 +192,7 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
     with show(sys.stdout) as view:
         orchestrator = Orchestrator(
             run,
-            executor=LocalExecutor(slots),
+            executor=LocalExecutor(slots, preload=run.spec.launch is Launch.PRELOAD),
             search=search_for(run.spec),
             rules=rules_of(run.spec.early_stop),
             show=view,

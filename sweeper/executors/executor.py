@@ -17,6 +17,13 @@ class Slot:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class HasFileno(Protocol):
+    """What select(2) can wait for."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
 class Executor(Protocol):
     """Places attempts. It knows liveness only; how an attempt ended is read from its record."""
 
@@ -40,6 +47,15 @@ class Executor(Protocol):
 
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether any process of the attempt is, or may still come, alive."""
+
+    def ends(self) -> Sequence[HasFileno]:
+        """What becomes readable when an attempt ends of which no signal tells."""
+
+    def troubles(self) -> Sequence[str]:
+        """What a person should know of how attempts are started, each thing once."""
+
+    def close(self) -> None:
+        """Start no more. What runs goes on."""
 
     def fetch(self, trial: TrialDir) -> None:
         """Bring what a remote trial appended; nothing to do where the disk is shared."""

@@ -47,6 +47,8 @@ class LocalExecutor:
         """Start the shim of an attempt."""
         directory = trial.attempt(attempt)
         directory.path.mkdir(parents=True, exist_ok=True)
+        # Those that ended are reaped here, and known by their record from then on.
+        self._shims = {path: shim for path, shim in self._shims.items() if shim.poll() is None}
         environment = {"PYTHONUNBUFFERED": "1", **slot.environment}
         with directory.output.open("ab") as output:
             forked = None
@@ -102,10 +104,10 @@ class LocalExecutor:
             return False
         return is_held(attempt.lease)
 
-    @property
-    def trouble(self) -> str:
-        """Why attempts are not forked from a preloaded process though they should be; empty where they are."""
-        return "" if self._preloaded is None else self._preloaded.trouble
+    def troubles(self) -> Sequence[str]:
+        """Why attempts are not forked from a preloaded process, though they should be."""
+        trouble = "" if self._preloaded is None else self._preloaded.trouble
+        return [f"trials are started plainly, not preloaded: {trouble}"] if trouble else []
 
     def ends(self) -> Sequence[Forked]:
         """Shims that are no children of ours, so that no signal tells of their end: readable once one has ended."""

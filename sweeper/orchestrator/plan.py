@@ -135,7 +135,7 @@ def plan(situation: Situation) -> list[Action]:
     actions: list[Action] = []
     for trial in running:
         actions += _for_running(trial, situation)
-    if not (situation.stopping or situation.killing):
+    if situation.free_slots and not (situation.stopping or situation.killing):
         actions += _launches(situation)
     return actions
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Protocol
 
-from sweeper.executors.executor import Executor
+from sweeper.executors.executor import Executor, HasFileno
 from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.comparisons import Comparisons
@@ -62,7 +62,7 @@ from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.receipt import cause_text
 from sweeper.views.snapshot import SweepView
-from sweeper.views.wording import counted, duration
+from sweeper.views.wording import counted
 
 LONGEST_SLEEP_S = 0.25
 
@@ -123,8 +123,9 @@ class Orchestrator:
             self._grant_retries()
             self._follow(self._proposals.initial())
             while self._tick():
-                _sleep(wake)
+                _sleep(wake, self._executor.ends())
             outcome = self._outcome()
+            self._executor.close()
             views.finish()
             seen = self._interrupts
             while not views.ended() and self._interrupts == seen:
@@ -162,6 +163,7 @@ class Orchestrator:
             self._follow(self._proposals.further(self.trials, len(self._slots.usable)))
         for action in plan(self._situation()):
             self._act(action)
+        self._tell_troubles()
         self._update("stopping" if self._interrupts else "running")
         running = {trial.facts.number for trial in self.trials if trial.state is State.RUNNING}
         if running - self._clocks.given_up:
@@ -174,7 +176,7 @@ class Orchestrator:
             attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
             asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
             if trial.state is State.WAITING and not asked:
-                pause = f" in {duration(trial.pause_s)}" if trial.pause_s else ""
+                pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
                 again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
                 self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
             if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
@@ -192,6 +194,11 @@ class Orchestrator:
             waiting = sum(trial.state is State.WAITING for trial in self.trials)
             left = f"; {counted(waiting, 'trial waits', 'trials wait')}" if waiting else ""
             self._say(f"no slot is left, and the sweep ends with what runs{left}")
+
+    def _tell_troubles(self) -> None:
+        for trouble in self._executor.troubles():
+            if trouble not in self._messages:
+                self._say(trouble)
 
     def _poll(self) -> None:
         for follower in self._followers.values():
@@ -422,8 +429,9 @@ def _nothing(_number: int, _frame: FrameType | None) -> None:
     """Take a signal that only has to wake the loop."""
 
 
-def _sleep(wake: int) -> None:
-    """Until a signal comes, but no longer than it takes to look at what the workers appended."""
-    if select.select([wake], [], [], LONGEST_SLEEP_S)[0]:
+def _sleep(wake: int, ends: Sequence[HasFileno] = ()) -> None:
+    """Until a signal or an end comes, but no longer than it takes to look at what the workers appended."""
+    waited_for: list[int | HasFileno] = [wake, *ends]
+    if wake in select.select(waited_for, [], [], LONGEST_SLEEP_S)[0]:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 1024)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from signal import Signals
+from signal import Signals, valid_signals
 
 
 class Cause(enum.StrEnum):
@@ -46,7 +46,7 @@ def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) ->
     number = signal or (code - _SHELL if code is not None and code > _SHELL else None)
     if number == Signals.SIGKILL and oom:
         return Cause.OOM
-    if number in set(Signals):
+    if number in valid_signals():
         return Cause.ERROR if number in _OWN_SIGNALS else Cause.KILLED
     if code in NOT_STARTED:
         return Cause.NOT_FOUND

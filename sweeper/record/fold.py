@@ -30,10 +30,9 @@ from __future__ import annotations
 
 import enum
 import math
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sweeper.record.causes import Cause
 from sweeper.record.events import (
@@ -240,7 +239,7 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
     for event in events:
         name = _KEPT.get(type(event))
         if name is not None:
-            attempt = typing.cast("Launched", event).attempt  # each of these kinds has one
+            attempt = cast("Launched", event).attempt  # each of these kinds has one
             control = replace(control, **{name: {attempt: event, **getattr(control, name)}})
     return control
 

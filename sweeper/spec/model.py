@@ -122,6 +122,13 @@ class Cause(StrEnum):
     ERROR = "error"
 
 
+class Launch(StrEnum):
+    """How a worker starts: as any command, or forked from a process that has imported what it imports."""
+
+    SPAWN = "spawn"
+    PRELOAD = "preload"
+
+
 class Retry(BaseModel):
     """After which causes of its end a trial is run again, how often, and after which pause, doubled each time."""
 
@@ -175,6 +182,7 @@ class SweepSpec(BaseModel):
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None
     resources: Resources = Resources()
+    launch: Annotated[Launch, Field(strict=False)] = Launch.SPAWN
     checkpoint: Checkpoint = Checkpoint()
     retry: Retry = Retry()
     hang_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

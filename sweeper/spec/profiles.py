@@ -42,6 +42,7 @@ class Profile(BaseModel):
     resources: object = None
     checkpoint: object = None
     retry: object = None
+    launch: object = None
     hang_after_s: object = None
     figures: object = None
 

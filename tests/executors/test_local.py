@@ -75,6 +75,9 @@ def running(attempt: AttemptDir, word: bytes = b"ready") -> None:
         ("pass", (0, None, "")),
         ("raise SystemExit(3)", (3, None, "error")),
         ("import os; os.kill(os.getpid(), 9)", (None, 9, "killed")),
+        ("import os; os.kill(os.getpid(), 15)", (None, 15, "killed")),
+        ("import ctypes; ctypes.string_at(0)", (None, 11, "error")),
+        ("import os; os.abort()", (None, 6, "error")),
     ],
 )
 def test_the_end_of_a_worker_is_on_the_record(
@@ -87,7 +90,8 @@ def test_the_end_of_a_worker_is_on_the_record(
 
 def test_a_command_that_does_not_exist_is_said_in_the_output(executor: LocalExecutor, trial: TrialDir) -> None:
     executor.launch(trial, 1, ["/no/such/command"], SLOT)
-    assert ended(executor, trial.attempt(1)).code == 127
+    exit_ = ended(executor, trial.attempt(1))
+    assert (exit_.code, exit_.cause) == (127, "not-found")
     assert b"/no/such/command: cannot be started" in trial.attempt(1).output.read_bytes()
 
 
@@ -148,6 +152,64 @@ def test_what_a_worker_leaves_behind_is_ended_with_it(executor: LocalExecutor, t
     attempt = launch(executor, trial, code)
     assert ended(executor, attempt).code == 0
     assert not Path(f"/proc/{attempt.output.read_text().strip()}").exists()
+
+
+@pytest.mark.parametrize(
+    ("counter", "end", "cause"),
+    [
+        (("memory.events", "max 3\noom_kill 1\n"), "os.kill(os.getpid(), 9)", "oom"),
+        (("memory/memory.oom_control", "under_oom 0\noom_kill 1\n"), "os.kill(os.getpid(), 9)", "oom"),
+        (("memory.events", "max 3\noom_kill 0\n"), "os.kill(os.getpid(), 9)", "killed"),
+        (("memory.events", "max 3\noom_kill 1\n"), "sys.exit(1)", "error"),
+    ],
+)
+def test_a_worker_that_the_kernel_killed_for_memory_is_told_from_others(
+    trial: TrialDir, tmp_path: Path, counter: tuple[str, str], end: str, cause: str
+) -> None:
+    """The kernel's counter is faked, by files such as it keeps; the shim and the signal are real."""
+    groups, (name, risen) = tmp_path / "cgroup", counter
+    count = groups / name
+    count.parent.mkdir(parents=True)
+    count.write_text(risen.replace("1", "0"))
+    worker = f"import os, pathlib, sys; pathlib.Path({str(count)!r}).write_text({risen!r}); {end}"
+    shim = f"import pathlib, sys; from sweeper.worker import shim; shim.CGROUPS = pathlib.Path({str(groups)!r})"
+    arguments = [str(trial.path), "1", sys.executable, "-c", worker]
+    subprocess.run([sys.executable, "-c", f"{shim}; sys.exit(shim.main())", *arguments], check=True)
+    exit_ = read_exit(trial.attempt(1))
+    assert exit_ is not None
+    assert exit_.cause == cause
+
+
+def test_stacks_are_asked_of_those_that_listen_and_nothing_happens_to_the_others(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    code = (
+        "import faulthandler, os, signal, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "faulthandler.register(signal.SIGUSR1)\n"
+        "print('ready', flush=True)\n"
+        "def waits_for_ever():\n    time.sleep(60)\n"
+        "waits_for_ever()"
+    )
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    executor.dump(attempt)
+    running(attempt, b"waits_for_ever")
+    LocalExecutor([SLOT]).dump(attempt)  # another orchestrator
+    until(lambda: attempt.output.read_bytes().count(b"waits_for_ever") == 2)
+    assert executor.is_alive(attempt)
+    executor.stop(attempt)
+    assert ended(executor, attempt).signal == signal.SIGTERM
+
+
+def test_a_command_that_does_not_listen_is_not_ended_by_asking_for_stacks(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
+    running(attempt)
+    executor.dump(attempt)
+    executor.stop(attempt)
+    assert ended(executor, attempt).signal == signal.SIGTERM
 
 
 def test_an_attempt_runs_once(executor: LocalExecutor, trial: TrialDir) -> None:

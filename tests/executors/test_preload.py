@@ -40,10 +40,11 @@ class Runs:
         self.executor = LocalExecutor([SLOT], preload=preload)
         self.preload = preload
         self.count = 0
+        self.forked: list[bool] = []
         if preload:  # the first attempt is started plainly, and has the server started
             self.run("print('first')")
             assert self.executor._preloaded is not None
-            until(lambda: self.executor._preloaded and (self.executor._preloaded.serves or self.executor.trouble))
+            until(lambda: self.executor._preloaded and (self.executor._preloaded.serves or self.executor.troubles()))
 
     def start(self, script: str, *arguments: str, module: bool = False) -> AttemptDir:
         (self.folder / "train.py").write_text(script)
@@ -52,6 +53,7 @@ class Runs:
         trial.path.mkdir(parents=True)
         program = ["-m", "train"] if module else ["train.py"]
         self.executor.launch(trial, 1, [sys.executable, *program, *arguments], SLOT)
+        self.forked.append(isinstance(self.executor._shims[trial.attempt(1).path], Forked))
         return trial.attempt(1)
 
     def run(self, script: str, *arguments: str, module: bool = False) -> tuple[str, Exit]:
@@ -63,9 +65,6 @@ class Runs:
         exit_ = read_exit(attempt)
         assert exit_ is not None
         return attempt.output.read_text(), exit_
-
-    def was_forked(self, attempt: AttemptDir) -> bool:
-        return isinstance(self.executor._shims[attempt.path], Forked)
 
     def close(self) -> None:
         self.executor.close()
@@ -81,7 +80,7 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
     runs = Runs(tmp_path, preload=request.param == "preload")
     yield runs
-    assert all(runs.was_forked(runs.sweep.trial(i).attempt(1)) == runs.preload for i in range(1, runs.count))
+    assert all(forked == runs.preload for forked in runs.forked[1:])
     runs.close()
 
 
@@ -247,9 +246,11 @@ def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) 
         until(trial.attempt(1).exit.exists)
         until(lambda: all(shim.poll() is not None for shim in executor._shims.values()))
         assert trial.attempt(1).output.read_text() == "hello\n"
-        until(lambda: executor._preloaded and (executor._preloaded.serves or executor.trouble))
+        until(lambda: executor._preloaded and (executor._preloaded.serves or executor.troubles()))
     executor.close()
-    assert executor.trouble == "its command runs no Python program by this interpreter"
+    assert executor.troubles() == [
+        "trials are started plainly, not preloaded: its command runs no Python program by this interpreter"
+    ]
 
 
 def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path
     runs.executor._preloaded._server.wait()
     assert runs.run("print('hello')")[0] == "hello\n"
     runs.close()
-    assert "preloaded process" in runs.executor.trouble
+    assert "preloaded process" in runs.executor.troubles()[0]
 
 
 def test_what_a_script_imports(tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ SPECS = st.fixed_dictionaries(
         "dataset": NAMES | st.lists(NAMES, max_size=3, unique=True),
         "early_stop": st.none() | st.fixed_dictionaries({"rules": st.lists(RULES, max_size=2)}),
         "resources": st.fixed_dictionaries({}, optional={"gpus": st.none() | st.integers(0, 8)}),
+        "retry": st.fixed_dictionaries(
+            {},
+            optional={"max": st.integers(0, 100), "on": st.lists(st.sampled_from(["lost", "cuda-oom"]), unique=True)},
+        ),
+        "hang_after_s": st.none() | st.floats(1e-3, 1e6),
         "checkpoint": st.fixed_dictionaries({"every_minutes": st.floats(1e-3, 1e6) | st.integers(1, 100)}),
     },
 )

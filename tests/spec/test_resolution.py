@@ -327,3 +327,11 @@ def test_a_mistake_in_a_group_is_named_where_it_stands(load_text: Load) -> None:
 def test_a_group_whose_parameter_has_a_second_one_of_its_name_is_refused(load_text: Load) -> None:
     with pytest.raises(SpecError, match=r"parameters\.optimizer"):
         load_text(NESTED.replace("width: {value: 3}", "optimizer.lr: {value: 3}"))
+
+
+def test_retries_and_hanging(load_keys: Load) -> None:
+    plain = load_keys()
+    assert (plain.retry.max, [cause.value for cause in plain.retry.on]) == (2, ["killed", "lost", "hung"])
+    assert plain.hang_after_s is None
+    spec = load_keys(retry={"max": 0, "on": ["error"]}, hang_after_s=1800)
+    assert (spec.retry.max, [cause.value for cause in spec.retry.on], spec.hang_after_s) == (0, ["error"], 1800)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import sweeper
+from sweeper.record.claim import catches
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Resumed
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
@@ -138,6 +139,42 @@ def test_the_handler_of_the_caller_is_put_back(directory: TrialDir) -> None:
     with sweeper.trial():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_trial_listens_for_being_asked_for_its_stacks_unless_the_script_does(directory: TrialDir) -> None:
+    assert not catches(os.getpid(), signal.SIGUSR1)
+    with sweeper.trial():
+        assert catches(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)  # by default it would end this process
+    assert not catches(os.getpid(), signal.SIGUSR1)
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        with sweeper.trial():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(torch.cuda.OutOfMemoryError("no room"), "cuda-oom"), (MemoryError("no room"), ""), (RuntimeError("oom"), "")],
+)
+def test_a_device_without_memory_is_told_from_other_errors(directory: TrialDir, error: Exception, cause: str) -> None:
+    with pytest.raises(type(error)), sweeper.trial():
+        raise error
+    assert (outcome(directory).outcome, outcome(directory).cause) == ("failed", cause)
+
+
+def test_the_peak_of_device_memory_is_on_the_record(directory: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is faked: there is none here."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    with sweeper.trial():
+        pass
+    assert outcome(directory).peak_device_mb == 3.0
 
 
 def test_a_script_alone_gets_a_run_with_the_same_record(tmp_path: Path) -> None:

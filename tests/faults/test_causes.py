@@ -1,0 +1,382 @@
+"""Why attempts end and what follows, in real sweeps of real processes.
+
+Faked, because it cannot be had here: a process that no signal ends, and a CUDA device that is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweeper
+from sweeper.executors.executor import Slot
+from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.orchestrator.opening import open_run
+from sweeper.orchestrator.plan import Patience
+from sweeper.orchestrator.run import Orchestrator
+from sweeper.record.events import Abandoned, KillSent, Told
+from sweeper.record.fold import State
+from sweeper.record.journal import read_journal
+from sweeper.record.layout import AttemptDir, SweepDir
+from sweeper.record.trial import Trial
+from sweeper.search import search_for
+from sweeper.spec import SweepSpec
+from sweeper.views.receipt import receipt
+from sweeper.views.snapshot import SweepView
+from sweeper.views.standing import standings
+from sweeper.views.status import read_sweep, to_json
+
+PATIENCE_S = 40.0
+
+HEAD = """
+import ctypes, os, signal, sys, time
+import sweeper
+FIRST = os.environ["SWEEPER_ATTEMPT"] == "1"
+def me(number):
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+"""
+
+
+class Watching:
+    """A display that keeps what was said, and may do something at each update."""
+
+    def __init__(self, then: Callable[[SweepView], None]) -> None:
+        self.messages: Sequence[str] = ()
+        self._then = then
+
+    def update(self, sweep: SweepView) -> None:
+        self.messages = sweep.messages
+        self._then(sweep)
+
+
+class Ended:
+    """A sweep that has ended: how, what was said, and its trials as `sweeper status` reads them."""
+
+    def __init__(self, run: SweepDir, outcome: str, messages: Sequence[str]) -> None:
+        self.run = run
+        self.outcome = outcome
+        self.said = "\n".join(messages)
+        self.trials: Sequence[Trial] = read_sweep(run).trials
+
+    def slots_of(self, number: int) -> list[str]:
+        launched = self.trials[number].control.launched
+        return [launched[attempt].slot for attempt in sorted(launched)]
+
+
+Sweep = Callable[..., Ended]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
+    """Runs a sweep over `values` of the parameter `x`, in this process, to its end."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(sweeper.__file__).parents[1]))
+    run = SweepDir(tmp_path / "runs" / "causes")
+    executors: list[LocalExecutor] = []
+
+    def go(
+        script: str,
+        values: Sequence[object],
+        *,
+        executor: LocalExecutor | None = None,
+        patience: Patience | None = None,
+        then: Callable[[SweepView], None] = lambda _: None,
+        **keys: object,
+    ) -> Ended:
+        (tmp_path / "train.py").write_text(HEAD + script)
+        file: dict[str, Any] = {
+            "name": "causes",
+            "method": "grid",
+            "metric": {"name": "m", "goal": "maximize"},
+            "command": [sys.executable, str(tmp_path / "train.py")],
+            "parameters": {"x": {"values": list(values)}},
+            "retry": {"backoff_s": 0},
+        }
+        spec = SweepSpec.from_json({**file, **keys})
+        executors.append(executor or LocalExecutor(slots("a", "b")))
+        opened = open_run(spec, text=b"", runs=run.path.parent, provenance=dict, say=lambda _: None)
+        show = Watching(then)
+        orchestrator = Orchestrator(
+            opened,
+            executor=executors[-1],
+            search=search_for(spec),
+            rules=[],
+            show=show,
+            patience=patience,
+        )
+        outcome = orchestrator.run()
+        opened.lease.release()
+        return Ended(run, outcome, show.messages)
+
+    yield go
+    for trial in run.trials():
+        for attempt in trial.attempts():
+            LocalExecutor([]).kill(attempt)
+            kill_marked(attempt)
+    for executor in executors:
+        while any(shim.poll() is None for shim in executor._shims.values()):
+            time.sleep(0.01)
+
+
+def slots(*names: str, **environment: str) -> list[Slot]:
+    return [Slot(name=name, environment={"OMP_NUM_THREADS": "1", **environment}) for name in names]
+
+
+def causes(trial: Trial) -> list[str]:
+    return [trial.cause(attempt) for attempt in sorted(trial.control.launched)]
+
+
+ENDS = """
+with sweeper.trial() as trial:
+    how = trial.params["x"]
+    trial.report({"m": 1.0}, step=0)
+    if how == "exception": raise ValueError("no luck")
+    if how == "exit": sys.exit(3)
+    if how == "segfault": ctypes.string_at(0)
+    if how == "abort": os.abort()
+    if how == "killed": me(signal.SIGKILL)
+    if how == "hangup": me(signal.SIGHUP)
+    if how == "told":
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not trial.should_stop: time.sleep(0.01)
+"""
+
+
+def test_a_strangers_signal_is_retried_and_the_scripts_own_end_is_not(sweep: Sweep) -> None:
+    values = ["exception", "exit", "segfault", "abort", "killed", "hangup", "told"]
+    ended = sweep(ENDS, values, executor=LocalExecutor(slots(*values)), retry={"max": 1, "backoff_s": 0})
+    assert ended.outcome == "failed"
+    assert {str(t.facts.params["x"]): causes(t) for t in ended.trials} == {
+        "exception": ["error"],
+        "exit": ["error"],
+        "segfault": ["error"],
+        "abort": ["error"],
+        "killed": ["killed", "killed"],
+        "hangup": ["killed", "killed"],
+        "told": ["stopped", "stopped"],
+    }
+    assert {trial.state for trial in ended.trials} == {State.FAIL}
+    assert "0004 ended: killed (SIGKILL, which nobody here sent); it is run again, retry 1 of 1" in ended.said
+    whys = [receipt(trial) for trial in ended.trials]
+    assert "error (SIGSEGV)" in whys[2]
+    assert "ValueError: no luck (exit code 1)" in whys[0]
+    assert "stopped (by a signal that nobody here sent)" in whys[6]
+    kept = to_json(read_sweep(ended.run))["trials"]
+    assert isinstance(kept, list)
+    assert [trial["cause"] for trial in kept[4:]] == ["killed", "killed", "stopped"]
+
+
+ONCE = """
+with sweeper.trial() as trial:
+    trial.report({"m": 1.0}, step=0)
+    if FIRST: sys.exit(3)
+"""
+
+
+def test_an_error_is_retried_where_the_file_says_so(sweep: Sweep) -> None:
+    ended = sweep(ONCE, [1], retry={"on": ["error"], "backoff_s": 0.5})
+    assert ended.outcome == "complete"
+    assert causes(ended.trials[0]) == ["error", ""]
+    assert "error (exit code 3); it is run again in 0.5 s, retry 1 of 2" in ended.said
+
+
+HANGS = """
+def stuck_collective():
+    while True: time.sleep(1)
+with sweeper.trial() as trial:
+    for step in range(3):
+        trial.report({"m": step}, step=step)
+    if FIRST and trial.params["x"] == "sleeping": stuck_collective()
+    if FIRST and trial.params["x"] == "halted": me(signal.SIGSTOP)
+"""
+
+
+def test_a_worker_without_a_step_shows_its_stacks_is_killed_as_hung_and_run_again(sweep: Sweep) -> None:
+    ended = sweep(HANGS, ["sleeping", "halted"], hang_after_s=10)
+    assert ended.outcome == "complete"
+    for trial in ended.trials:
+        assert causes(trial) == ["hung", ""]
+        control = [type(event) for event in read_journal(trial.directory.control)]
+        assert control.index(Abandoned) < control.index(KillSent)
+        assert "attempt 1 on " in receipt(trial)
+        assert "hung (no step for 1" in receipt(trial)
+    stacks = ended.trials[0].directory.attempt(1).output.read_text()
+    assert "most recent call first" in stacks
+    assert "stuck_collective" in stacks
+    assert "0000 is to be killed: hung (no step for " in ended.said
+
+
+def test_a_command_that_reports_no_steps_is_never_hung(sweep: Sweep) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(3)", "${args}"]
+    ended = sweep("", [1], command=command, patience=Patience(hang_after_s=0.5))
+    assert ended.outcome == "complete"
+    assert causes(ended.trials[0]) == [""]
+
+
+DEAF = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with sweeper.trial() as trial:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    trial.report({"m": 1.0}, step=0)
+    if FIRST and trial.params["x"] == 0: time.sleep(120)
+"""
+
+
+def interrupt_once() -> Callable[[SweepView], None]:
+    """A person at the keyboard, as soon as a trial has made a step."""
+    sent: list[int] = []
+
+    def look(sweep: SweepView) -> None:
+        if not sent and any(trial.progress.step >= 0 for trial in sweep.trials):
+            sent.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return look
+
+
+def test_a_worker_that_ignores_a_stop_is_killed_after_its_grace(sweep: Sweep) -> None:
+    ended = sweep(DEAF, [0], patience=Patience(grace_s=1), then=interrupt_once())
+    assert ended.outcome == "interrupted"
+    (trial,) = ended.trials
+    assert trial.exits[1].signal == signal.SIGKILL
+    assert set(trial.control.killed) == {1}
+    assert trial.state is State.WAITING
+    assert "killed (SIGKILL, which was sent here)" in receipt(trial)
+
+
+class NoKill(LocalExecutor):
+    """Fakes an uninterruptible sleep: whatever is done to the first trial, it is alive."""
+
+    def kill(self, attempt: AttemptDir) -> None:
+        pass
+
+    def is_alive(self, attempt: AttemptDir) -> bool:
+        return True if "0000" in attempt.path.parts else super().is_alive(attempt)
+
+
+def test_who_cannot_be_killed_keeps_its_slot_and_nobody_waits_for_it(sweep: Sweep) -> None:
+    patience = Patience(hang_after_s=10, stacks_s=0.1, kill_s=0.1)
+    ended = sweep(DEAF, [0, 1, 2], executor=NoKill(slots("a", "b")), patience=patience)
+    assert ended.outcome == "failed"
+    assert [trial.state for trial in ended.trials] == [State.RUNNING, State.COMPLETE, State.COMPLETE]
+    assert "0000 was killed and lives on: it is waited for no more" in ended.said
+    stuck = ended.slots_of(0)[0]
+    assert f"nothing more is launched on the slot {stuck}" in ended.said
+
+
+def test_who_cannot_be_killed_does_not_keep_an_interrupted_sweep(sweep: Sweep) -> None:
+    patience = Patience(grace_s=0.5, kill_s=0.5)
+    ended = sweep(DEAF, [0], executor=NoKill(slots("a")), patience=patience, then=interrupt_once())
+    assert ended.outcome == "interrupted"
+    assert "0000 was killed and lives on" in ended.said
+    assert "no slot is left" in ended.said
+
+
+BAD_PLACE = """
+if "BAD" in os.environ: me(signal.SIGKILL)
+with sweeper.trial() as trial:
+    trial.report({"m": 1.0}, step=0)
+"""
+
+
+def test_a_slot_on_which_attempt_after_attempt_is_killed_is_used_no_more(sweep: Sweep) -> None:
+    executor = LocalExecutor([*slots("bad", BAD="1"), *slots("good")])
+    ended = sweep(BAD_PLACE, range(5), executor=executor)
+    assert ended.outcome == "complete"
+    places = [slot for number in range(5) for slot in ended.slots_of(number)]
+    assert places.count("bad") == 3
+    assert "nothing more is launched on the slot bad" in ended.said
+    assert "3 attempts in a row ended there by no error of a script: " in ended.said
+
+
+def test_a_sweep_without_a_slot_left_ends_and_burns_no_trials(sweep: Sweep) -> None:
+    ended = sweep(BAD_PLACE, range(6), executor=LocalExecutor(slots("a", BAD="1")))
+    assert ended.outcome == "failed"
+    assert sum(len(trial.control.launched) for trial in ended.trials) == 3
+    assert {trial.state for trial in ended.trials} == {State.WAITING}
+    assert "no slot is left, and the sweep ends with what runs; 6 trials wait" in ended.said
+
+
+def test_commands_that_cannot_be_started_are_not_retried_and_end_the_sweep(sweep: Sweep) -> None:
+    command = ["/no/such/interpreter", "${args}"]
+    ended = sweep("", range(6), executor=LocalExecutor(slots("a")), command=command)
+    assert ended.outcome == "failed"
+    states = [trial.state for trial in ended.trials]
+    assert (states.count(State.FAIL), states.count(State.WAITING)) == (3, 3)
+    assert "not-found (the command cannot be started, exit code 127)" in receipt(ended.trials[0])
+
+
+class FakeHealth:
+    """Fakes NVIDIA's management library: a device is lost once a trial has made a step on it."""
+
+    def __init__(self) -> None:
+        self.lost: dict[str, str] = {}
+
+    def faults(self) -> Mapping[str, str]:
+        return self.lost
+
+
+SLOW = """
+with sweeper.trial() as trial:
+    trial.report({"m": 1.0}, step=0)
+    if os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-fake-a": time.sleep(120)
+"""
+
+
+def test_a_trial_whose_device_is_lost_goes_on_elsewhere(sweep: Sweep) -> None:
+    health = FakeHealth()
+
+    def lose(view: SweepView) -> None:
+        if view.trials[0].progress.step >= 0:
+            health.lost["GPU-fake-a"] = "Xid 79: fallen off the bus"
+
+    places = [*slots("gpu 0", CUDA_VISIBLE_DEVICES="GPU-fake-a"), *slots("gpu 1", CUDA_VISIBLE_DEVICES="GPU-fake-b")]
+    ended = sweep(SLOW, [0], executor=LocalExecutor(places, health), then=lose)
+    assert ended.outcome == "complete"
+    (trial,) = ended.trials
+    assert causes(trial) == ["lost", ""]
+    assert ended.slots_of(0) == ["gpu 0", "gpu 1"]
+    reason = "the device GPU-fake-a is lost (Xid 79: fallen off the bus)"
+    assert f"nothing more is launched on the slot gpu 0, until `sweeper run` is called again: {reason}" in ended.said
+    assert f"lost ({reason})" in receipt(trial)
+
+
+NO_MEMORY = """
+import torch
+with sweeper.trial() as trial:
+    trial.report({"m": 1.0}, step=0)
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+"""
+
+
+def test_a_device_without_memory_is_a_cause_of_its_own_and_not_retried(sweep: Sweep) -> None:
+    ended = sweep(NO_MEMORY, [0])
+    assert ended.outcome == "failed"
+    (trial,) = ended.trials
+    assert causes(trial) == ["cuda-oom"]
+    assert "CUDA out of memory. Tried to allocate 20.00 GiB (cuda-oom, exit code 1)" in receipt(trial)
+
+
+NOT_FINITE = """
+with sweeper.trial() as trial:
+    for step, value in enumerate([0.5, float("inf"), float("nan"), trial.params["x"], float("nan")]):
+        trial.report({"m": float(value)}, step=step)
+"""
+
+
+def test_what_is_not_finite_is_nobodys_best(sweep: Sweep) -> None:
+    ended = sweep(NOT_FINITE, ["inf", "0.75", "-inf"], metric={"name": "m", "goal": "maximize"})
+    assert [trial.value for trial in ended.trials] == [0.5, 0.75, 0.5]
+    kept = json.loads(json.dumps(to_json(read_sweep(ended.run)), allow_nan=False))
+    assert [trial["value"] for trial in kept["trials"]] == [0.5, 0.75, 0.5]
+    told = {e.configuration: e.value for e in read_journal(ended.run.search) if isinstance(e, Told)}
+    assert told == {0: 0.5, 1: 0.75, 2: 0.5}
+    assert standings(ended.trials)[0].mean == 0.75
