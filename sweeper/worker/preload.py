@@ -46,7 +46,7 @@ PR_SET_NAME = 15
 LARGEST = 1 << 20
 REAP_EVERY_S = 1.0
 THREADS = "OMP_NUM_THREADS"
-OWN = "sweeper"
+OWN, TRAINERS = "sweeper", "sweeper.trainers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,12 @@ def imported_by(source: Path) -> list[str]:
             found |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found[node.module] = None
-            # `from transformers import AutoModel`: only naming it makes a lazy package import what is behind it.
             found |= dict.fromkeys(f"{node.module}:{alias.name}" for alias in node.names)
     return list(found)
 
 
 def _all_imports(sources: Sequence[Path]) -> list[str]:
-    """What files import, and what this package's modules among that import in their turn, also within functions."""
+    """What files import, what the built-in trainers among that import in their turn, and what `Trial.watch` does."""
     names: dict[str, None] = {}
     waiting = list(sources)
     while waiting:
@@ -132,9 +131,13 @@ def _all_imports(sources: Sequence[Path]) -> list[str]:
             if name in names:
                 continue
             names[name] = None
-            if name.partition(".")[0] == OWN and ":" not in name:
-                spec = importlib.util.find_spec(name)
-                waiting += [] if spec is None or spec.origin is None else [Path(spec.origin)]
+            module = name.replace(":", ".")
+            if module.startswith(f"{TRAINERS}."):
+                with contextlib.suppress(ImportError):
+                    spec = importlib.util.find_spec(module)
+                    waiting += [] if spec is None or spec.origin is None else [Path(spec.origin)]
+    if {OWN, "torch"} <= names.keys():
+        names["sweeper.worker.watch"] = None
     return list(names)
 
 
@@ -146,8 +149,14 @@ def preload(names: Sequence[str]) -> str:
             continue
         try:
             loaded = importlib.import_module(module)
-            if attribute and attribute != "*":
-                getattr(loaded, attribute, None)
+            # Only naming it makes a lazy package import what is behind it; a module in a package is named likewise.
+            if (
+                attribute
+                and attribute != "*"
+                and getattr(loaded, attribute, None) is None
+                and hasattr(loaded, "__path__")
+            ):
+                importlib.import_module(f"{module}.{attribute}")
         except Exception:  # noqa: BLE001, S112 - the script may well do without; if not, it will say so itself
             continue
         threads = len(list(Path("/proc/self/task").iterdir()))
