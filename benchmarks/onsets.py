@@ -1,6 +1,6 @@
-"""Draw the stalls of a recorded run, to be checked by eye: training loss, onset by hindsight, verdict of `stalled`.
+"""Draw the stalls of recorded runs, to be checked by eye: training loss, onset by hindsight, verdict of `stalled`.
 
-python benchmarks/onsets.py runs/verdicts docs/images/onsets.png
+python benchmarks/onsets.py docs/images/onsets.png runs/verdicts runs/verdicts-mild
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sweeper import spec
-from sweeper.backtest import Case, Recording, read_recording
+from sweeper.backtest import Case, Recording, read_recordings
 from sweeper.record.events import Metrics, Observation
 from sweeper.rules import first_decision, rule_of
 
@@ -23,14 +23,16 @@ BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
     parser.add_argument("picture", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     options = parser.parse_args()
-    recording = read_recording(options.run, metric=None, goal=None)
-    stalls = [case for case in recording.cases if not recording.is_learner(case)]
+    recordings = read_recordings(options.runs, say=print)
+    stalls = [
+        (recording, case) for recording in recordings for case in recording.cases if not recording.is_learner(case)
+    ]
     rows = math.ceil(len(stalls) / COLUMNS)
     figure = Figure(figsize=(3.2 * COLUMNS, 2.1 * rows), dpi=80, layout="constrained")
-    for index, case in enumerate(stalls):
+    for index, (recording, case) in enumerate(stalls):
         draw(figure, (rows, COLUMNS, index + 1), case, recording)
     figure.suptitle(
         "training loss (blue), reach (grey, right axis), onset by hindsight (green), verdict (vermilion, dashed)"
@@ -54,7 +56,7 @@ def draw(figure: Figure, place: tuple[int, int, int], case: Case, recording: Rec
     decision = first_decision(rule_of(spec.Stalled()), case.events)
     if decision is not None:
         axes.axvline(decision.step, color=VERMILION, lw=1.5, ls="--")
-    axes.set_title(f"{case.number:04d}  {case.label}", fontsize=8)
+    axes.set_title(f"{recording.name} {case.number:04d}  {case.label}", fontsize=8)
     axes.tick_params(labelsize=7)
     right.tick_params(labelsize=7)
 

@@ -1,6 +1,6 @@
-"""Pack a recorded run as a fixture: what rules read of it, and nothing of the machine that it ran on.
+"""Pack recorded runs as a fixture: what rules read of them, and nothing of the machine that they ran on.
 
-    python benchmarks/pack.py runs/verdicts tests/backtest/verdicts.tar.xz
+    python benchmarks/pack.py tests/backtest/verdicts.tar.xz runs/verdicts runs/verdicts-mild
 
 Kept of the trials that ended by themselves: facts without the command, control, events, exits. Left out: output, rows
 of per-tensor statistics, checkpoints, provenance, and the names of hosts.
@@ -26,17 +26,19 @@ from sweeper.record.trial import Trial, read_trial
 def main() -> None:
     """Write the archive, and say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
     parser.add_argument("archive", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     options = parser.parse_args()
-    run = SweepDir(options.run)
-    trials = [trial for trial in map(read_trial, run.trials()) if trial.state is State.COMPLETE]
+    packed = 0
     with tarfile.open(options.archive, "w:xz") as archive:
-        for name, data in files_of(run, trials):
-            entry = tarfile.TarInfo(f"{run.path.name}/{name}")
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    print(f"{options.archive}: {len(trials)} trials, {options.archive.stat().st_size / 1000:.0f} kB")
+        for run in map(SweepDir, options.runs):
+            trials = [trial for trial in map(read_trial, run.trials()) if trial.state is State.COMPLETE]
+            packed += len(trials)
+            for name, data in files_of(run, trials):
+                entry = tarfile.TarInfo(f"{run.path.name}/{name}")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+    print(f"{options.archive}: {packed} trials, {options.archive.stat().st_size / 1000:.0f} kB")
 
 
 def files_of(run: SweepDir, trials: list[Trial]) -> Iterator[tuple[str, bytes]]:
