@@ -19,7 +19,7 @@ import pytest
 import sweeper
 
 ROOT = Path(sweeper.__file__).parents[1]
-PATIENCE_S = 40.0
+PATIENCE_S = 150.0
 
 LEARNER = """
 import time, sweeper

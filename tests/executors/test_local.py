@@ -21,7 +21,7 @@ from sweeper.record.layout import AttemptDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 def until(condition: Callable[[], object]) -> None:

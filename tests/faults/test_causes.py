@@ -34,7 +34,7 @@ from sweeper.views.snapshot import SweepView
 from sweeper.views.standing import standings
 from sweeper.views.status import read_sweep, to_json
 
-PATIENCE_S = 40.0
+PATIENCE_S = 150.0
 
 HEAD = """
 import ctypes, os, signal, sys, time
