@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from sweeper.record.lease import is_held
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+ORPHAN_GRACE_S = 60.0
+"""How long a worker whose shim was killed may take to save a checkpoint and end."""
 
 WHOLE_MACHINE = Slot(name="the whole machine")
 """The slot of a trial that runs alone: every device and core that the caller has, with the caller's own settings."""
@@ -28,6 +31,7 @@ class LocalExecutor:
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = tuple(slots)
         self._shims: dict[Path, subprocess.Popen[bytes]] = {}
+        self._orphans: dict[Path, float] = {}
 
     def slots(self) -> Sequence[Slot]:
         """All slots."""
@@ -60,17 +64,42 @@ class LocalExecutor:
         """Whether the shim runs, or anybody holds the lease.
 
         An attempt that was launched and never claimed, by an orchestrator that is gone, is fenced off here: a shim
-        that comes late finds the claim made and ends.
+        that comes late finds the claim made and ends. What is left of an attempt without its shim is ended here, too:
+        nobody would hand it a stop, reap it, or write how it ended.
         """
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
             return True
         if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and stake(attempt, {}):
             return False
-        return is_held(attempt.lease)
+        if not is_held(attempt.lease):
+            return False
+        if (pid := self._gone_shim(attempt)) is not None:
+            self._end_orphans(attempt, pid)
+        return True
 
     def fetch(self, trial: TrialDir) -> None:
         """The record is on this disk already."""
+
+    def _gone_shim(self, attempt: AttemptDir) -> int | None:
+        """The pid that the attempt's shim had, where it is known to be gone."""
+        owner = owner_of(attempt)
+        pid, here = owner.get("pid"), process_identity(os.getpid())
+        if not isinstance(pid, int) or any(owner.get(key) != here.get(key) for key in ("host", "boot")):
+            return None
+        return pid if process_identity(pid) != owner else None
+
+    def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
+        """SIGTERM to the worker, once; when it and its session have ended, or after the grace, SIGKILL to all."""
+        left = {pid: _parent_and_session(pid) for pid in marked(attempt)}
+        of_session = [pid for pid, (parent, own) in left.items() if own == session and parent not in left]
+        if attempt.path not in self._orphans:
+            self._orphans[attempt.path] = time.monotonic()
+            for pid in of_session:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        elif not of_session or time.monotonic() - self._orphans[attempt.path] > ORPHAN_GRACE_S:
+            kill_marked(attempt)
 
     def _signal_shim(self, attempt: AttemptDir, number: signal.Signals) -> bool:
         """A signal to the attempt's shim; False where it is gone. Nobody else's process is ever signalled."""
@@ -108,13 +137,34 @@ def local_slots(
     return [Slot(name=f"cpu {i}", environment=_threads(max(1, cores // count)) | hidden) for i in range(count)]
 
 
-def kill_marked(attempt: AttemptDir) -> None:
-    """SIGKILL every process whose environment names this attempt (the mark that the shim sets)."""
+def marked(attempt: AttemptDir) -> set[int]:
+    """Every process whose environment names this attempt (the mark that the shim sets)."""
     marks = {f"{TRIAL_DIR}={attempt.path.parent.parent.absolute()}".encode(), f"{ATTEMPT}={attempt.number}".encode()}
+    found = set()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if marks <= set(environ.read_bytes().split(b"\0")):
-                os.kill(int(environ.parent.name), signal.SIGKILL)
+                found.add(int(environ.parent.name))
+    return found
+
+
+def kill_marked(attempt: AttemptDir) -> None:
+    """SIGKILL every process of the attempt, those too that are started meanwhile."""
+    killed: set[int] = set()
+    while new := marked(attempt) - killed:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= new
+
+
+def _parent_and_session(pid: int) -> tuple[int, int]:
+    """Of a process; -1 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1, -1
+    return int(fields[1]), int(fields[3])
 
 
 def _threads(count: int) -> dict[str, str]:

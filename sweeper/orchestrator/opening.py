@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sweeper.errors import DataUnavailable, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.command import command_of
+from sweeper.record.claim import process_identity
 from sweeper.record.events import FORMAT, SpecTaken
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
@@ -26,6 +27,9 @@ from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
 from sweeper.trainers import TRAINERS
 
 Say = Callable[[str], None]
+
+HOLDER_S = 1.0
+"""How long to wait for a living holder's name; on another host it has none here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +96,22 @@ def _take(directory: SweepDir) -> Lease:
         raise UsageError(message) from error
     if lease is None:
         message = (
-            f"{directory.path}: is being run by {holder_of(directory.lease)}. "
+            f"{directory.path}: is being run by {_holder(directory)}. "
             f"Watch it with `sweeper status {directory.path}`, or stop that process first"
         )
         raise RunBusy(message)
     return lease
+
+
+def _holder(directory: SweepDir) -> str:
+    """Who holds the run. Who has just taken it says so a moment later, and until then the one before stands there."""
+    deadline = time.monotonic() + HOLDER_S
+    while True:
+        holder = holder_of(directory.lease)
+        pid = holder.removeprefix("pid ").split(" ")[0]
+        if (pid.isdecimal() and process_identity(int(pid))) or time.monotonic() > deadline:
+            return holder or "another process"
+        time.sleep(0.02)
 
 
 def _begin(

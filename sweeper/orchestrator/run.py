@@ -93,6 +93,7 @@ class Orchestrator:
             self._grant_retries()
             self._follow(self._proposals.initial())
             while self._tick():
+                views.keep()
                 _sleep(wake)
             outcome = self._outcome()
             views.finish()
@@ -101,7 +102,10 @@ class Orchestrator:
                 self._update("drawing what is left")
                 _sleep(wake)
             if views.code:
-                self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
+                self._say(
+                    f"the TensorBoard files are not complete: see {self._run.directory.views_log}; "
+                    f"`sweeper tensorboard {self._run.directory.path}` draws what is missing"
+                )
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
         self._update(outcome)
         return outcome
@@ -229,6 +233,7 @@ class Orchestrator:
                 self._executor.kill(attempt)
                 self._killed.add(action.number)
             case DeclareLost():
+                self._executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
                 self._record(trial, Lost(attempt=attempt.number))
                 self._say(f"{action.number:04d} was lost: its processes are gone and nobody saw them end")
         follower.poll()
