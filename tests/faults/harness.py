@@ -78,7 +78,7 @@ say("begin")
 
 LOOP = """
 with sweeper.trial() as trial:
-    params, kept = trial.params, here / "kept.json"
+    params, kept, parent = trial.params, here / "kept.json", os.getppid()
     steps = params["steps"]
     trial.plan(total_steps=steps)
     state = json.loads(kept.read_bytes()) if kept.exists() else None
@@ -88,6 +88,8 @@ with sweeper.trial() as trial:
     total = state["total"]
     for step in range(state["step"] + 1, steps):
         time.sleep(params["pace"])
+        if "RANK" in os.environ and os.getppid() != parent:
+            time.sleep(1000)  # its launcher is gone: as in a collective that nobody completes
         total += params["lr"] * (step + 1)
         loss = float("nan") if params["lr"] == params.get("diverges") and step >= 4 else 1 / total
         trial.report({"accuracy": total, "loss": loss}, step=step)
@@ -341,6 +343,7 @@ class Fault:
     Attributes:
         row: of the fault matrix.
         survived: the first call goes on to the end by itself, with code 0.
+        drawn: where it does, it leaves TensorBoard complete.
         taken_over: attempts that run when the fault is over are not superseded.
         stdout: where the first call prints: to a file, a pipe or a terminal; `Scene.pipe` is the other end.
         at_once: the moment is the very beginning.
@@ -353,6 +356,7 @@ class Fault:
     inject: Callable[[Scene], None]
     kind: Kind = PLAIN
     survived: bool = True
+    drawn: bool = True
     taken_over: bool = False
     stdout: str = "file"
     at_once: bool = False
@@ -473,8 +477,11 @@ def _disturbed(fault: Fault, scene: Scene, reference: Undisturbed) -> list[str]:
     running = {a.path: read_trial(t).control.attempt for t in site.run.trials() for a in t.attempts() if _runs(a)}
     complete = {t.path: _attempt(site, t.path) for t in site.run.trials() if read_trial(t).state is State.COMPLETE}
     problems = scene.problems
-    if fault.survived and (code := scene.end_of_first_call()) != 0:
-        problems.append(f"the disturbed call: expected 0, got {_code(code)}")
+    if fault.survived and not unheard(scene, signal.SIGHUP):
+        if (code := scene.end_of_first_call()) != 0:
+            problems.append(f"the disturbed call: expected 0, got {'no end' if code is None else code}")
+        elif fault.drawn and site.points() != reference.points:
+            problems.append("the disturbed call: left TensorBoard incomplete")
     problems += _to_the_end(scene)
     problems += [
         f"{path.parent.parent.name}: attempt {path.name} ran on, and another was launched"
@@ -497,8 +504,9 @@ def _attempt(site: Site, trial: Path) -> int:
     return read_trial(site.run.trial(int(trial.name))).control.attempt
 
 
-def _code(code: int | None) -> str:
-    return "no end" if code is None else str(code)
+def unheard(scene: Scene, number: signal.Signals) -> bool:
+    """Whether a signal came before Python had put a handler in place; nothing was started by then."""
+    return not scene.site.launches() and scene.end_of_first_call() == -number
 
 
 def _to_the_end(scene: Scene) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweeper.record.lease import is_held
 from sweeper.worker.shim import descendants
-from tests.faults.harness import DAEMONS, LOADERS, PATIENCE_S, PRUNED, RANKS, TORCH, Fault, Scene
+from tests.faults.harness import DAEMONS, LOADERS, PATIENCE_S, PRUNED, RANKS, TORCH, Fault, Scene, unheard
 
 INTERRUPTED = (0, 130)
 """Exit codes of a call that was interrupted: it may have been through already."""
@@ -53,6 +53,12 @@ def kill_shim(scene: Scene) -> None:
     _kill(scene.shim())
 
 
+def kill_orchestrator_and_shim(scene: Scene) -> None:
+    shim = scene.shim()
+    kill_orchestrator(scene)
+    _kill(shim)
+
+
 def kill_session(scene: Scene) -> None:
     if (shim := scene.shim()) is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -90,9 +96,7 @@ def signals(number: signal.Signals, times: int) -> Callable[[Scene], None]:
             scene.orchestrator.send_signal(number)
             time.sleep(scene.random.uniform(0, 0.3))
         code = scene.end_of_first_call()
-        # Before it has put its handlers in place, Python dies of SIGTERM; nothing was started by then.
-        unheard = code == -number and not scene.site.launches()
-        if code not in INTERRUPTED and not unheard:
+        if code not in INTERRUPTED and not unheard(scene, number):
             scene.problems.append(f"the interrupted call: expected one of {INTERRUPTED}, got {code}")
         if left := [pid for pid, command in scene.site.processes().items() if "sweeper.views" not in command]:
             scene.problems.append(f"the interrupted call left {left}")
@@ -212,6 +216,13 @@ FAULTS: Sequence[Fault] = (
         inject=kill_session,
     ),
     Fault(
+        name="orchestrator-and-shim-killed",
+        row=2,
+        title="SIGKILL of the orchestrator and a shim: the next call finds a worker that nobody leads",
+        inject=kill_orchestrator_and_shim,
+        survived=False,
+    ),
+    Fault(
         name="everything-killed",
         row=2,
         title="SIGKILL of the orchestrator, all shims and all workers",
@@ -329,6 +340,7 @@ FAULTS: Sequence[Fault] = (
         row=15,
         title="SIGKILL of the views process, whenever there is one",
         inject=kill_views_whenever_seen,
+        drawn=False,
     ),
     Fault(
         name="port-taken", row=15, title="`sweeper tensorboard --port` with a port that is taken", inject=take_the_port
@@ -345,3 +357,17 @@ FAULTS: Sequence[Fault] = (
 )
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
+
+MOMENTS = 5
+"""Of each row, in the ordinary tests; `make faults` tries more."""
+
+
+def moments(row: int, *, slow: bool = False) -> list[tuple[Fault, int]]:
+    """The faults of a row in turn, each at moments of its own; of those that take long one moment each."""
+    faults = [fault for fault in FAULTS if fault.row == row and fault.slow is slow]
+    return [(faults[i % len(faults)], i) for i in range(len(faults) if slow else max(MOMENTS, len(faults)))]
+
+
+def name_of(value: object) -> str:
+    """A fault's name, for the name of a test."""
+    return value.name if isinstance(value, Fault) else str(value)
