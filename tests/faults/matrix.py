@@ -53,6 +53,17 @@ def kill_shim(scene: Scene) -> None:
     _kill(scene.shim())
 
 
+def kill_session_of_ranks(scene: Scene) -> None:
+    """As soon as there are ranks; before, there is nothing in a session of its own."""
+    shim = scene.shim()
+    while shim is not None and (pids := descendants(shim)) and not _ranks(pids):
+        time.sleep(0.02)
+    time.sleep(scene.random.uniform(0, 0.3))
+    if shim is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shim, signal.SIGKILL)
+
+
 def kill_orchestrator_and_shim(scene: Scene) -> None:
     shim = scene.shim()
     kill_orchestrator(scene)
@@ -75,16 +86,21 @@ def kill_everything_but_the_views(scene: Scene) -> None:
 
 def kill_rank(scene: Scene) -> None:
     shim = scene.shim()
-    ranks = [pid for pid in descendants(shim) if b"train.py" in _command(pid).split(b"\0")[1]] if shim else []
+    ranks = _ranks(descendants(shim)) if shim else []
     if ranks:
         _kill(scene.random.choice(ranks))
 
 
+def _ranks(pids: Sequence[int]) -> list[int]:
+    """Those that torchrun started: `python -u train.py`."""
+    return [pid for pid in pids if b"-u\0train.py" in _command(pid)]
+
+
 def _command(pid: int) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b"\0"
+        return b""
 
 
 # ---- row 3: signals -----------------------------------------------------------------------------------------------
@@ -241,7 +257,7 @@ FAULTS: Sequence[Fault] = (
         name="torchrun-session-killed",
         row=2,
         title="SIGKILL of shim and torchrun agent: the ranks sit in sessions of their own",
-        inject=kill_session,
+        inject=kill_session_of_ranks,
         kind=RANKS,
         slow=True,
     ),
