@@ -31,10 +31,10 @@ OK, FAILED, USAGE, PRUNED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns the exit code. A user's mistake is one clear sentence, never a traceback."""
-    from sweeper.views.unattended import unattended
-
-    options = _parser().parse_args(arguments)
     try:
+        from sweeper.views.unattended import unattended
+
+        options = _parser().parse_args(arguments)
         with unattended() if options.unattended else nullcontext():
             code: int = options.run_command(options)
         if sys.stdout is not None:

@@ -2,7 +2,8 @@
 
 Workers sit in sessions of their own, so a dropped connection ends the orchestrator alone, and then nobody prunes,
 launches or hands on a stop. So SIGHUP is taken and nothing is done, as under nohup(1), and what nobody can read any
-more (EPIPE behind `| head`, EIO of a terminal that is gone) counts as written.
+more (EPIPE behind `| head`, EIO of a terminal that is gone) counts as written. SIGTERM is a Ctrl-C, from the first
+line to the last; the orchestrator's own handlers stand in between.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Unheard(io.FileIO):
 def unattended() -> Iterator[None]:
     """Within it, neither the end of the terminal nor that of the output's reader ends this process."""
     before = sys.stdout, sys.stderr
+    terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
     hangup = signal.getsignal(signal.SIGHUP)
     if hangup is signal.SIG_DFL:  # not SIG_IGN, which the workers would inherit; under nohup it is that already
         signal.signal(signal.SIGHUP, _nothing)
@@ -45,6 +47,7 @@ def unattended() -> Iterator[None]:
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
         signal.signal(signal.SIGHUP, hangup)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def _unheard(stream: TextIO | None) -> TextIO:
