@@ -180,10 +180,14 @@ def _prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
     )
     with process:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they were asked for above
-        process.stdin.write(json.dumps(asked))
-        process.stdin.close()
-        said = [line.rstrip() for line in process.stderr]
-        answer = process.stdout.read()
+        try:
+            process.stdin.write(json.dumps(asked))
+            process.stdin.close()
+            said = [line.rstrip() for line in process.stderr]
+            answer = process.stdout.read()
+        except BaseException:  # an interrupt that reached us alone
+            process.kill()
+            raise
     for line in said:
         say(line)
     if process.returncode:
