@@ -31,7 +31,7 @@ class LocalExecutor:
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = tuple(slots)
         self._shims: dict[Path, subprocess.Popen[bytes]] = {}
-        self._orphans: dict[Path, float] = {}
+        self._orphans: dict[Path, tuple[float, set[int]]] = {}
 
     def slots(self) -> Sequence[Slot]:
         """All slots."""
@@ -90,15 +90,16 @@ class LocalExecutor:
         return pid if process_identity(pid) != owner else None
 
     def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
-        """SIGTERM to the worker, once; when it and its session have ended, or after the grace, SIGKILL to all."""
+        """SIGTERM to the worker, once; SIGKILL to all that is left when it has ended, or after the grace."""
         left = {pid: _parent_and_session(pid) for pid in marked(attempt)}
-        of_session = [pid for pid, (parent, own) in left.items() if own == session and parent not in left]
         if attempt.path not in self._orphans:
-            self._orphans[attempt.path] = time.monotonic()
-            for pid in of_session:
+            workers = {pid for pid, (parent, own) in left.items() if own == session and parent not in left}
+            self._orphans[attempt.path] = time.monotonic() + ORPHAN_GRACE_S, workers
+            for pid in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-        elif not of_session or time.monotonic() - self._orphans[attempt.path] > ORPHAN_GRACE_S:
+        until, workers = self._orphans[attempt.path]
+        if not workers & left.keys() or time.monotonic() > until:
             kill_marked(attempt)
 
     def _signal_shim(self, attempt: AttemptDir, number: signal.Signals) -> bool:

@@ -191,7 +191,8 @@ def test_a_worker_whose_shim_was_killed_is_asked_to_end_and_its_daemon_that_hold
     executor: LocalExecutor, trial: TrialDir
 ) -> None:
     code = (
-        "import os, signal, sys, time\n"
+        "import os, signal, subprocess, sys, time\n"
+        "subprocess.Popen(['sleep', '60'])\n"
         "def asked(*_):\n    print('asked', flush=True)\n    sys.exit()\n"
         "if os.fork():\n"
         "    signal.signal(signal.SIGTERM, asked)\n"
