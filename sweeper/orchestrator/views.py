@@ -32,7 +32,8 @@ class ViewsProcess:
         if self._process.poll() is None or not self.code or self._restarts == RESTARTS:
             return
         self._restarts += 1
-        self._process = self._started()
+        with contextlib.suppress(OSError):  # no memory, or no disk: as good as another death
+            self._process = self._started()
         if self._finishing:
             self.finish()
 

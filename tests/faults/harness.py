@@ -36,7 +36,7 @@ from typing import Any
 
 import sweeper
 from sweeper.record.claim import owner_of
-from sweeper.record.events import Launched, SweepStarted
+from sweeper.record.events import Launched
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import AttemptDir, SweepDir
@@ -458,7 +458,7 @@ def _own_terminal() -> None:
 
 
 def _wait_for(scene: Scene, length: int) -> None:
-    """Until the record is so long, or the sweep has ended; reads what is printed into a pipe or a terminal."""
+    """Until the journals are so long, or the sweep has ended; reads what is printed into a pipe or a terminal."""
     if scene.pipe >= 0:
         os.set_blocking(scene.pipe, False)
     deadline = time.monotonic() + PATIENCE_S
@@ -597,8 +597,3 @@ CHECKS: Sequence[Check] = (
     no_lease_is_held,
     nobody_printed_a_traceback,
 )
-
-
-def started(site: Site) -> list[SweepStarted]:
-    """The orchestrators that ran."""
-    return [event for event in read_journal(site.run.log) if isinstance(event, SweepStarted)]
