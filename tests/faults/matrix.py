@@ -367,7 +367,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="pipe-closed",
         row=16,
-        title="the reader of the output ends (`| head`)",
+        title="the reader of the output ends (a pipe into `head`)",
         inject=close_the_other_end,
         stdout="pipe",
     ),
