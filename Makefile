@@ -1,6 +1,7 @@
 # One command each, on a machine with Python 3.11 or newer, make and a package index:
 #   make run      the sweep of experiments/warmup.yaml      (make run ARGS="--workers 1 epochs=1")
 #   make test     all tests                                 (make test ARGS="-k spec")
+#   make faults   the fault matrix into docs/faults.md      (make faults ARGS="--moments 10 --rows 1,2")
 #   make check    style, types and import directions
 #   make clean    forget the environment and the caches; runs/ stays
 
@@ -10,7 +11,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean setup
+.PHONY: run test faults check clean setup
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -18,6 +19,9 @@ run: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP)
+	@$(BIN)/python -m tests.faults.report $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,14 @@ OK, FAILED, USAGE, PRUNED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns the exit code. A user's mistake is one clear sentence, never a traceback."""
-    options = _parser().parse_args(arguments)
     try:
-        code: int = options.run_command(options)
+        from sweeper.views.unattended import unattended
+
+        options = _parser().parse_args(arguments)
+        with unattended() if options.unattended else nullcontext():
+            code: int = options.run_command(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it can be said that nobody reads it
     except SweeperError as error:
         print(error, file=sys.stderr)
         return USAGE
@@ -47,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sweeper", description="Sweeps that stop stalled runs early, and say why.")
+    parser.set_defaults(unattended=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run a sweep file, or go on with it")
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (runs)")
     run.add_argument("--workers", type=_positive, metavar="N", help="trials at a time (as many as fit)")
     run.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
-    run.set_defaults(run_command=_run)
+    run.set_defaults(run_command=_run, unattended=True)
 
     planned = commands.add_parser("plan", help="what a sweep file is going to do; starts nothing, writes nothing")
     planned.add_argument("file", type=Path, metavar="FILE")
@@ -76,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     single.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
     single.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
     single.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
-    single.set_defaults(run_command=_exec)
+    single.set_defaults(run_command=_exec, unattended=True)
 
     status = commands.add_parser("status", help="what became of each trial, from the record alone")
     status.add_argument("run", type=Path, metavar="RUN")
@@ -91,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     board = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
     board.add_argument("run", type=Path, metavar="RUN")
     board.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    board.add_argument("--port", type=int, default=6006, help="port (6006; 0 takes a free one)")
+    board.add_argument("--port", type=_port, help="port (from 6006 on the first that is free; 0 takes any free one)")
     board.set_defaults(run_command=_tensorboard)
     _add_commands_to_a_run(commands)
     _add_commands_on_verdicts(commands)
@@ -103,13 +110,13 @@ def _add_commands_to_a_run(commands: Commands) -> None:
     revive.add_argument("run", type=Path, metavar="RUN")
     revive.add_argument("number", type=int, metavar="NUMBER")
     revive.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
-    revive.set_defaults(run_command=_revive)
+    revive.set_defaults(run_command=_revive, unattended=True)
 
     add = commands.add_parser("add", help="add a configuration to a sweep, whether or not it runs")
     add.add_argument("run", type=Path, metavar="RUN")
     add.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
     add.add_argument("--workers", type=_positive, metavar="N", help="trials at a time, where nothing runs the sweep")
-    add.set_defaults(run_command=_add)
+    add.set_defaults(run_command=_add, unattended=True)
 
 
 def _add_commands_on_verdicts(commands: Commands) -> None:
@@ -422,15 +429,30 @@ def _tensorboard(options: argparse.Namespace) -> int:
     from sweeper.views.process import project
 
     run = _existing(options.run)
+    if options.port:
+        _expect_free(options.host, options.port)
     if not is_held(run.views_lease):
         figures = _figures_of(run)
         project(run, figures.every_steps, figures.max_layers)
     plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run.tensorboard)]
+    port = [] if options.port is None else ["--port", str(options.port)]  # unasked, TensorBoard takes the next free one
     os.execv(  # noqa: S606 - TensorBoard takes this process's place, so that Ctrl-C reaches it alone
         sys.executable,
-        [*command, "--host", options.host, "--port", str(options.port), "--samples_per_plugin", plugins],
+        [*command, "--host", options.host, *port, "--samples_per_plugin", plugins],
     )
+
+
+def _expect_free(host: str, port: int) -> None:
+    import socket
+
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address, family=family):
+            pass
+    except OSError as error:
+        advice = "take another with --port, or 0 for a free one"
+        raise UsageError(f"expected that port {port} of {host} is free, got: {error.strerror}; {advice}") from error
 
 
 def _figures_of(run: SweepDir) -> Figures:
@@ -493,6 +515,14 @@ def _part(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
         message = f"expected a part between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        message = f"expected a port from 0 to 65535, got {text}"
         raise argparse.ArgumentTypeError(message)
     return value
 

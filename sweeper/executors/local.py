@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from sweeper.record.lease import is_held
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
+ORPHAN_GRACE_S = 60.0
+"""How long a worker whose shim was killed may take to save a checkpoint and end."""
 
 WHOLE_MACHINE = Slot(name="the whole machine")
 """The slot of a trial that runs alone: every device and core that the caller has, with the caller's own settings."""
@@ -38,6 +41,7 @@ class LocalExecutor:
         self._preloaded: Preloaded | None = None
         self._health = health or health_of([device for slot in slots for device in _devices(slot)])
         self._shims: dict[Path, subprocess.Popen[bytes] | Forked] = {}
+        self._orphans: dict[Path, tuple[float, set[int]]] = {}
 
     def slots(self) -> Sequence[Slot]:
         """All slots."""
@@ -95,14 +99,19 @@ class LocalExecutor:
         """Whether the shim runs, or anybody holds the lease.
 
         An attempt that was launched and never claimed, by an orchestrator that is gone, is fenced off here: a shim
-        that comes late finds the claim made and ends.
+        that comes late finds the claim made and ends. What is left of an attempt without its shim is ended here, too:
+        nobody would hand it a stop, reap it, or write how it ended.
         """
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
             return True
         if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and stake(attempt, {}):
             return False
-        return is_held(attempt.lease)
+        if not is_held(attempt.lease):
+            return False
+        if (pid := self._gone_shim(attempt)) is not None:
+            self._end_orphans(attempt, pid)
+        return True
 
     def troubles(self) -> Sequence[str]:
         """Why attempts are not forked from a preloaded process, though they should be."""
@@ -120,6 +129,27 @@ class LocalExecutor:
 
     def fetch(self, trial: TrialDir) -> None:
         """The record is on this disk already."""
+
+    def _gone_shim(self, attempt: AttemptDir) -> int | None:
+        """The pid that the attempt's shim had, where it is known to be gone."""
+        owner = owner_of(attempt)
+        pid, here = owner.get("pid"), process_identity(os.getpid())
+        if not isinstance(pid, int) or any(owner.get(key) != here.get(key) for key in ("host", "boot")):
+            return None
+        return pid if process_identity(pid) != owner else None
+
+    def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
+        """SIGTERM to the worker, once; SIGKILL to all that is left when it has ended, or after the grace."""
+        left = {pid: _parent_and_session(pid) for pid in marked(attempt)}
+        if attempt.path not in self._orphans:
+            workers = {pid for pid, (parent, own) in left.items() if own == session and parent not in left}
+            self._orphans[attempt.path] = time.monotonic() + ORPHAN_GRACE_S, workers
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        until, workers = self._orphans[attempt.path]
+        if not workers & left.keys() or time.monotonic() > until:
+            kill_marked(attempt)
 
     def _signal_shim(self, attempt: AttemptDir, number: signal.Signals) -> bool:
         """A signal to the attempt's shim; False where it is gone. Nobody else's process is ever signalled."""
@@ -157,25 +187,49 @@ def local_slots(
     return [Slot(name=f"cpu {i}", environment=_threads(max(1, cores // count)) | hidden) for i in range(count)]
 
 
-def kill_marked(attempt: AttemptDir) -> None:
-    """SIGKILL every process that belongs to this attempt: its environment names it, or it holds the lease.
+def marked(attempt: AttemptDir) -> set[int]:
+    """Every process of the attempt: its environment names it (the mark that the shim sets), or it holds the lease.
 
     The environment of a forked worker is that of the process it was forked from; what it starts is marked again.
     """
     marks = {f"{TRIAL_DIR}={attempt.path.parent.parent.absolute()}".encode(), f"{ATTEMPT}={attempt.number}".encode()}
-    lease = str(attempt.lease.absolute().resolve())
+    lease = attempt.lease.absolute().resolve()
+    found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if marks <= set((process / "environ").read_bytes().split(b"\0")) or _holds(process, lease):
-                os.kill(int(process.name), signal.SIGKILL)
+                found.add(int(process.name))
+    return found
 
 
-def _holds(process: Path, file: str) -> bool:
+def _holds(process: Path, lease: Path) -> bool:
+    """Whether a process has the lease open to hold it: who only asks whether it is held opens it to read."""
     for fd in (process / "fd").iterdir():
-        with contextlib.suppress(OSError):
-            if fd.readlink() == Path(file):
-                return True
+        with contextlib.suppress(OSError, ValueError):
+            if fd.readlink() == lease:
+                flags = (process / "fdinfo" / fd.name).read_text().partition("flags:")[2].split()[0]
+                if int(flags, 8) & os.O_ACCMODE == os.O_RDWR:
+                    return True
     return False
+
+
+def kill_marked(attempt: AttemptDir) -> None:
+    """SIGKILL every process of the attempt, those too that are started meanwhile."""
+    killed: set[int] = set()
+    while new := marked(attempt) - killed:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= new
+
+
+def _parent_and_session(pid: int) -> tuple[int, int]:
+    """Of a process; -1 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1, -1
+    return int(fields[1]), int(fields[3])
 
 
 def _devices(slot: Slot) -> list[str]:

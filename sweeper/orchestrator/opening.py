@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sweeper.errors import DataUnavailable, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.command import command_of
+from sweeper.record.claim import process_identity
 from sweeper.record.events import FORMAT, SpecTaken
 from sweeper.record.fold import Retry
 from sweeper.record.journal import JournalWriter
@@ -27,6 +28,9 @@ from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
 from sweeper.trainers import TRAINERS
 
 Say = Callable[[str], None]
+
+HOLDER_S = 1.0
+"""How long to wait for a living holder's name; on another host it has none here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,22 @@ def _take(directory: SweepDir) -> Lease:
         raise UsageError(message) from error
     if lease is None:
         message = (
-            f"{directory.path}: is being run by {holder_of(directory.lease)}. "
+            f"{directory.path}: is being run by {_holder(directory)}. "
             f"Watch it with `sweeper status {directory.path}`, or stop that process first"
         )
         raise RunBusy(message)
     return lease
+
+
+def _holder(directory: SweepDir) -> str:
+    """Who holds the run. Who has just taken it says so a moment later, and until then the one before stands there."""
+    deadline = time.monotonic() + HOLDER_S
+    while True:
+        holder = holder_of(directory.lease)
+        pid = holder.removeprefix("pid ").split(" ")[0]
+        if (pid.isdecimal() and process_identity(int(pid))) or time.monotonic() > deadline:
+            return holder or "another process"
+        time.sleep(0.02)
 
 
 def _begin(
@@ -166,10 +181,14 @@ def _prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
     )
     with process:
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they were asked for above
-        process.stdin.write(json.dumps(asked))
-        process.stdin.close()
-        said = [line.rstrip() for line in process.stderr]
-        answer = process.stdout.read()
+        try:
+            process.stdin.write(json.dumps(asked))
+            process.stdin.close()
+            said = [line.rstrip() for line in process.stderr]
+            answer = process.stdout.read()
+        except BaseException:  # an interrupt that reached us alone
+            process.kill()
+            raise
     for line in said:
         say(line)
     if process.returncode:

@@ -123,6 +123,7 @@ class Orchestrator:
             self._grant_retries()
             self._follow(self._proposals.initial())
             while self._tick():
+                views.keep()
                 _sleep(wake, self._executor.ends())
             outcome = self._outcome()
             self._executor.close()
@@ -132,7 +133,10 @@ class Orchestrator:
                 self._update("drawing what is left")
                 _sleep(wake)
             if views.code:
-                self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
+                self._say(
+                    f"the TensorBoard files are not complete: see {self._run.directory.views_log}; "
+                    f"`sweeper tensorboard {self._run.directory.path}` draws what is missing"
+                )
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
         self._update(outcome)
         return outcome
@@ -311,6 +315,7 @@ class Orchestrator:
             case GiveUp():
                 self._give_up(trial)
             case DeclareLost():
+                self._executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
                 self._record(trial, Lost(attempt=attempt.number))
         follower.poll()
 

@@ -63,11 +63,14 @@ def catches(pid: int, number: int) -> bool:
 
 
 def process_identity(pid: int) -> dict[str, object]:
-    """What tells a process from a later one with its pid: host, boot, start in clock ticks; empty if it is gone."""
+    """What tells a process from a later one with its pid: host, boot, start in clock ticks; empty if it has ended."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # Field 22 of proc(5) stat; the command in field 2 may hold anything, hence the last parenthesis.
-        start = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        # Fields 3 and 22 of proc(5) stat; the command in field 2 may hold anything, hence the last parenthesis.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, start = fields[0], int(fields[19])
     except (OSError, ValueError, IndexError):
+        return {}
+    if state in "ZX":
         return {}
     return {"pid": pid, "start": start, "boot": boot, "host": socket.gethostname()}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 from sweeper.record.layout import AttemptDir
 from sweeper.record.trial import Trial
@@ -42,9 +39,8 @@ class Passthrough:
 
     def write(self, text: str) -> None:
         """Write lines of sweeper's own."""
-        with _read_or_not(self._words):
-            self._words.write("\n" * self._midline + folded(text, self._words) + "\n")
-            self._words.flush()
+        self._words.write("\n" * self._midline + folded(text, self._words) + "\n")
+        self._words.flush()
         self._midline = False
 
     def update(self, sweep: SweepView) -> None:
@@ -90,7 +86,7 @@ class Passthrough:
         """The bytes that the attempt wrote up to now; the end is fixed, or one that never pauses would hold us."""
         if self._log is None or not self._log.output.exists():
             return
-        with _read_or_not(self._output), self._log.output.open("rb") as log:
+        with self._log.output.open("rb") as log:
             end = os.fstat(log.fileno()).st_size
             log.seek(self._read)
             while chunk := log.read(min(CHUNK, end - self._read)):
@@ -98,13 +94,3 @@ class Passthrough:
                 self._read += len(chunk)
                 self._midline = not chunk.endswith(b"\n")
             self._output.flush()
-
-
-@contextlib.contextmanager
-def _read_or_not(stream: IO[bytes] | IO[str]) -> Iterator[None]:
-    """Once nobody reads the stream any more, as with `| head`, it leads nowhere: the run goes on, and is recorded."""
-    try:
-        yield
-    except BrokenPipeError:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())

@@ -249,6 +249,52 @@ def test_a_worker_whose_shim_was_killed_still_counts_as_alive_and_can_be_killed(
     assert read_exit(attempt) is None
 
 
+def test_a_worker_whose_shim_was_killed_is_asked_to_end_and_its_daemon_that_holds_the_lease_is_killed(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    code = (
+        "import os, signal, subprocess, sys, time\n"
+        "subprocess.Popen(['sleep', '60'])\n"
+        "def asked(*_):\n    print('asked', flush=True)\n    sys.exit()\n"
+        "if os.fork():\n"
+        "    signal.signal(signal.SIGTERM, asked)\n"
+        "    time.sleep(0.5)\n"
+        "else:\n"
+        "    os.setsid()\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "    print(os.getpid(), 'ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    daemon = Path(f"/proc/{attempt.output.read_text().split()[0]}")
+    time.sleep(0.2)  # for the handler of the worker
+    os.kill(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
+    executor._shims[attempt.path].wait()
+    until(lambda: not executor.is_alive(attempt))
+    assert "asked" in attempt.output.read_text()
+    until(lambda: not daemon.exists())
+
+
+def test_a_process_that_has_left_session_and_lease_is_killed_by_its_mark(
+    executor: LocalExecutor, trial: TrialDir
+) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "rank = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print(rank.pid, 'ready', flush=True)\ntime.sleep(60)"
+    )
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    rank = Path(f"/proc/{attempt.output.read_text().split()[0]}")
+    os.killpg(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
+    executor._shims[attempt.path].wait()
+    until(lambda: not executor.is_alive(attempt))
+    assert rank.exists()  # as a rank of torchrun: why what is lost is killed first
+    executor.kill(attempt)
+    until(lambda: not rank.exists())
+
+
 def test_another_orchestrator_takes_over(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
