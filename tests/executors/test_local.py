@@ -270,7 +270,7 @@ def test_a_worker_whose_shim_was_killed_is_asked_to_end_and_its_daemon_that_hold
     daemon = Path(f"/proc/{attempt.output.read_text().split()[0]}")
     time.sleep(0.2)  # for the handler of the worker
     os.kill(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
-    executor._shims[attempt.path].wait()
+    until(lambda: executor._shims[attempt.path].poll() is not None)
     until(lambda: not executor.is_alive(attempt))
     assert "asked" in attempt.output.read_text()
     until(lambda: not daemon.exists())
@@ -288,7 +288,7 @@ def test_a_process_that_has_left_session_and_lease_is_killed_by_its_mark(
     running(attempt)
     rank = Path(f"/proc/{attempt.output.read_text().split()[0]}")
     os.killpg(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
-    executor._shims[attempt.path].wait()
+    until(lambda: executor._shims[attempt.path].poll() is not None)
     until(lambda: not executor.is_alive(attempt))
     assert rank.exists()  # as a rank of torchrun: why what is lost is killed first
     executor.kill(attempt)
