@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:  # a disk says no where nobody expected it
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{where}{error.strerror or error}: make room, or mend it, then call again", file=sys.stderr)
+        return USAGE
     return code
 
 
@@ -341,12 +345,13 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
-    from sweeper.record.trial import read_trial
+    from sweeper.record.trial import read_trial, read_trials
     from sweeper.views.receipt import receipt
     from sweeper.views.wording import folded
 
     directory = _trial(_existing(options.run), options.number)
-    siblings = [read_trial(other) for other in _existing(options.run).trials() if other.number != options.number]
+    read, _ = read_trials(_existing(options.run))
+    siblings = [trial for trial, _ in read if trial.facts.number != options.number]
     print(folded(receipt(read_trial(directory), siblings), sys.stdout))
     return OK
 
@@ -446,7 +451,7 @@ def _existing(path: Path) -> SweepDir:
 
 def _trial(run: SweepDir, number: int) -> TrialDir:
     directory = run.trial(number)
-    if not directory.facts.exists():
+    if directory.is_unmade or not directory.path.exists():
         numbers = [trial.number for trial in run.trials()]
         known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
         raise UsageError(f"{run.path}: expected the number of a trial ({known}), got {number}")

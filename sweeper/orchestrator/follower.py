@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.errors import RecordError
 from sweeper.record.events import Event
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Trial, TrialReader
@@ -14,11 +15,15 @@ from sweeper.rules.decision import Decision, Rule
 
 @dataclass(slots=True)
 class Follower:
-    """A trial's reader, and the states of the rules over the same history."""
+    """A trial's reader, and the states of the rules over the same history.
+
+    `gone` says why the record can no longer be read; the trial is then as it was read last.
+    """
 
     reader: TrialReader
     rules: Sequence[Rule]
     decision: Decision | None = None
+    gone: str = ""
     _states: list[Any] = field(default_factory=list)
 
     @classmethod
@@ -33,7 +38,11 @@ class Follower:
 
     def poll(self) -> None:
         """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
-        entries = self.reader.poll()
+        try:
+            entries = self.reader.poll()
+        except RecordError as error:
+            self.gone = str(error)
+            return
         if self.reader.restarted or not self._states:
             self._states = [rule.start() for rule in self.rules]
             self.decision = None

@@ -19,7 +19,7 @@ from sweeper.record.events import FORMAT, SpecTaken
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
 from sweeper.record.lease import Lease, acquire, holder_of
-from sweeper.record.trial import Facts
+from sweeper.record.trial import Facts, open_trials
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
 from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
@@ -196,10 +196,14 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def add_trials(run: Run, proposed: Sequence[Configuration]) -> list[TrialDir]:
-    """Make the trials that the configurations and seeds of the sweep call for and that are not there; returns them."""
-    facts = [Facts.read(trial) for trial in run.directory.trials()]
+    """Make the trials that the configurations and seeds of the sweep call for and that are not there; returns them.
+
+    A trial that cannot be read, or was deleted, is not there: its configuration is run anew, under a new number.
+    """
+    facts = [reader.trial.facts for reader in open_trials(run.directory)[0]]
     present = {(fact.configuration, fact.seed) for fact in facts}
-    number = max((fact.number for fact in facts), default=-1) + 1
+    # What cannot be read keeps its number, and its bytes: only a person can say what they are worth.
+    number = max((entry.number for entry in run.directory.entries() if not entry.is_unmade), default=-1) + 1
     made = []
     for seed in run.spec.seeds:
         for configuration in proposed:
@@ -211,7 +215,7 @@ def add_trials(run: Run, proposed: Sequence[Configuration]) -> list[TrialDir]:
 
 def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialDir:
     spec, trial = run.spec, run.directory.trial(number)
-    shutil.rmtree(trial.path, ignore_errors=True)  # only ever a directory whose facts were never written
+    shutil.rmtree(trial.path, ignore_errors=True)  # only ever a directory of which nothing ran
     trial.path.mkdir()
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]

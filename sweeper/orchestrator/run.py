@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Protocol
 
+from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.follower import Follower
@@ -39,7 +40,7 @@ from sweeper.record.events import (
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import AttemptDir, TrialDir
-from sweeper.record.trial import Trial
+from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.snapshot import SweepView
@@ -65,7 +66,9 @@ class Orchestrator:
         self._slots = {slot.name: slot for slot in executor.slots()}
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
-        self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
+        readers, unreadable = open_trials(run.directory)
+        self._followers = {reader.trial.facts.number: Follower(reader, rules) for reader in readers}
+        self._given_up: dict[int, Trial] = {}
         self._stop_since: dict[int, float] = {}
         self._killed: set[int] = set()
         self._parked = 0
@@ -74,6 +77,8 @@ class Orchestrator:
         self._started = time.time()
         self._budget = Budget(**run.spec.budget.model_dump())
         self._log_events: Sequence[Event] = ()
+        for number, why in unreadable.items():
+            self._say(f"{number:04d} cannot be read and stays as it is; its configuration is run anew: {why}")
 
     def run(self) -> str:
         """Run to the end, `complete` or `failed`, until the budget is `spent`, or until `interrupted`.
@@ -128,7 +133,12 @@ class Orchestrator:
         if not (self._interrupts or self._spent()):
             self._follow(self._proposals.further(self.trials, len(self._slots)))
         for action in plan(self._situation()):
-            self._act(action)
+            try:
+                self._act(action)
+            except Unwritable:
+                if self._followers[action.number].trial.directory.path.is_dir():
+                    raise
+                # Somebody removed the trial's directory: the next look finds it gone.
         self._update("stopping" if self._interrupts else "running")
         states = {trial.state for trial in self.trials}
         return State.RUNNING in states or (self._launchable() and not self._interrupts)
@@ -138,12 +148,27 @@ class Orchestrator:
             if not follower.trial.state.ended:
                 self._executor.fetch(follower.trial.directory)
                 follower.poll()
+        for number in [number for number, follower in self._followers.items() if follower.gone]:
+            self._give_up(self._followers.pop(number))
+
+    def _give_up(self, follower: Follower) -> None:
+        """Go on without a trial whose record is gone: nothing can be said of it there, so nothing is left running."""
+        trial = follower.trial
+        self._given_up[trial.facts.number] = trial
+        self._say(f"{trial.facts.number:04d} is given up, and the next call runs it anew: {follower.gone}")
+        if trial.state is State.RUNNING:
+            self._executor.kill(trial.attempt)
 
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
         followers = {trial.facts.number: self._followers[trial.facts.number] for trial in running}
         decisions = {number: f.decision for number, f in followers.items() if f.decision is not None}
-        taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
+        dying = [trial for trial in self._given_up.values() if self._executor.is_alive(trial.attempt)]
+        taken = {
+            launched.slot
+            for trial in (*running, *dying)
+            if (launched := trial.control.launched.get(trial.control.attempt)) is not None
+        }
         return Situation(
             trials=self.trials,
             alive={trial.facts.number for trial in running if self._lives(trial)},
@@ -305,7 +330,7 @@ class Orchestrator:
         states = {trial.state for trial in self.trials}
         if State.WAITING in states and (self._interrupts or self._launchable()):
             return "interrupted"
-        if State.FAIL in states:
+        if State.FAIL in states or self._given_up:
             return "failed"
         return "spent" if self._spent() and State.WAITING in states else "complete"
 

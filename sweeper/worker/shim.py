@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sweeper.errors import AttemptClaimed
+from sweeper.errors import SweeperError, Unwritable
 from sweeper.record.claim import claim
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
@@ -76,7 +76,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         lease = claim(attempt)
-    except AttemptClaimed as error:
+    except SweeperError as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
     try:
@@ -86,7 +86,11 @@ def main() -> int:
         print(f"{command[0]}: cannot be started: {error.strerror}", file=sys.stderr)
         code = NOT_FOUND
     _reap_leftovers()
-    write_exit(attempt, code=code if code >= 0 else None, signal=-code if code < 0 else None)
+    try:
+        write_exit(attempt, code=code if code >= 0 else None, signal=-code if code < 0 else None)
+    except Unwritable as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     return 0
 
 
