@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.errors import SweeperError, UsageError
+from sweeper.errors import SweeperError, Unwritable, UsageError
 from sweeper.record.layout import SweepDir, TrialDir, new_name
 
 if TYPE_CHECKING:
@@ -186,9 +186,11 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
     """Run what is left of an opened run on this machine, and print the ranking."""
     from sweeper.executors.local import LocalExecutor, local_slots
     from sweeper.orchestrator.run import Orchestrator
+    from sweeper.record.fold import State
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.views.live import show
+    from sweeper.views.wording import counted
 
     resources = run.spec.resources
     slots = local_slots(devices=devices, cores=own_cores, workers=workers, gpus=resources.gpus, cpus=resources.cpus)
@@ -200,7 +202,12 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
             rules=rules_of(run.spec.early_stop),
             show=view,
         )
-        outcome = orchestrator.run()
+        try:
+            outcome = orchestrator.run()
+        except Unwritable as error:
+            running = sum(trial.state is State.RUNNING for trial in orchestrator.trials)
+            left = f"{counted(running, 'trial runs', 'trials run')} on, and the next call takes over"
+            raise Unwritable(f"{error}.\nThe sweep ends here; {left}") from error
     run.lease.release()
     _print_ranking(run.directory)
     for line in orchestrator.known_of_rules:
@@ -423,7 +430,10 @@ def _tensorboard(options: argparse.Namespace) -> int:
     run = _existing(options.run)
     if not is_held(run.views_lease):
         figures = _figures_of(run)
-        project(run, figures.every_steps, figures.max_layers)
+        try:
+            project(run, figures.every_steps, figures.max_layers)
+        except OSError as error:
+            _warn(f"{run.tensorboard}: cannot be drawn anew ({error.strerror}); what was drawn before is shown")
     plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run.tensorboard)]
     os.execv(  # noqa: S606 - TensorBoard takes this process's place, so that Ctrl-C reaches it alone

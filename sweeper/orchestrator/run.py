@@ -74,7 +74,7 @@ class Orchestrator:
         self._parked = 0
         self._interrupts = 0
         self._messages: list[str] = []
-        self._started = time.time()
+        self._started, self._began = time.time(), time.monotonic()
         self._budget = Budget(**run.spec.budget.model_dump())
         self._log_events: Sequence[Event] = ()
         for number, why in unreadable.items():
@@ -86,7 +86,6 @@ class Orchestrator:
         The record is complete when this returns.
         """
         spec = self._run.spec
-        began = time.monotonic()
         started = SweepStarted(
             pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots)
         )
@@ -107,7 +106,7 @@ class Orchestrator:
                 _sleep(wake)
             if views.code:
                 self._say(f"the TensorBoard files are not complete: see {self._run.directory.views_log}")
-        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
+        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - self._began))
         self._update(outcome)
         return outcome
 
@@ -184,10 +183,14 @@ class Orchestrator:
         )
 
     def _spent(self) -> list[str]:
-        return spent(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+        return spent(self._budget, self.trials, self._log_events, now=self._now(), running=True)
 
     def _barred(self) -> AbstractSet[int]:
-        return barred(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+        return barred(self._budget, self.trials, self._log_events, now=self._now(), running=True)
+
+    def _now(self) -> float:
+        """Seconds since the epoch as of the start of this call: nobody who sets the clock meanwhile spends a budget."""
+        return self._started + time.monotonic() - self._began
 
     def _launchable(self) -> bool:
         """Whether a trial waits that the budget allows."""
@@ -315,7 +318,7 @@ class Orchestrator:
             trials=self.trials,
             total=self._total(),
             slots=tuple(self._slots),
-            now=time.time(),
+            now=self._now(),
             started=self._started,
             messages=tuple(self._messages),
         )

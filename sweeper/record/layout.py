@@ -221,6 +221,7 @@ def read_json(path: Path) -> dict[str, object]:
 _REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room: the quota of its disk is spent",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EROFS: "its disk is read-only: make it writable, or keep runs elsewhere",
     errno.EACCES: "make it writable, or keep runs elsewhere",
     errno.EPERM: "make it writable, or keep runs elsewhere",
