@@ -80,7 +80,7 @@ def says(*arguments: str) -> tuple[int, str, str]:
 def test_every_complete_line_is_read_and_the_next_line_stands_by_itself(recorded: Patient, name: str) -> None:
     path = recorded.run_directory / JOURNALS[name]
     events = [repr(event) for event in read_journal(path)]
-    assert len(events) >= 2
+    assert events
     with cut(path) as cuts:
         for offset, whole in cuts:
             complete = sum(end <= offset for end in _ends(whole))
