@@ -43,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:  # a disk says no where nobody expected it
-        where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"{where}{error.strerror or error}: make room, or mend it, then call again", file=sys.stderr)
+        print(_in_words(error), file=sys.stderr)
         return USAGE
     return code
 
@@ -204,10 +203,12 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
         )
         try:
             outcome = orchestrator.run()
-        except Unwritable as error:
+        except BrokenPipeError:
+            raise
+        except OSError as error:
             running = sum(trial.state is State.RUNNING for trial in orchestrator.trials)
             left = f"{counted(running, 'trial runs', 'trials run')} on, and the next call takes over"
-            raise Unwritable(f"{error}.\nThe sweep ends here; {left}") from error
+            raise Unwritable(f"{_in_words(error)}.\nThe sweep ends here; {left}") from error
     run.lease.release()
     _print_ranking(run.directory)
     for line in orchestrator.known_of_rules:
@@ -477,6 +478,13 @@ def _print_ranking(run: SweepDir) -> None:
         console.print(ranking(sweep, width=console.width))
     else:
         print(ranking_text(sweep))
+
+
+def _in_words(error: OSError) -> str:
+    if isinstance(error, SweeperError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}; make room, or mend it, then call again"
 
 
 def _console(width: int | None = None) -> Console:

@@ -240,12 +240,25 @@ def open_trials(run: SweepDir) -> tuple[list[TrialReader], dict[int, str]]:
         if entry.is_unmade:
             continue
         try:
-            if not entry.path.is_dir():
-                raise RecordError(f"{entry.path}: expected the directory of a trial, got something else")  # noqa: TRY301
+            _check_files(entry)
             readers.append(TrialReader.open(entry))
         except RecordError as error:
             unreadable[entry.number] = str(error)
     return readers, unreadable
+
+
+def _check_files(entry: TrialDir) -> None:
+    """Look whether what stands in a trial's place can be read at all, without reading it."""
+    for folder in (entry.path, entry.path / "attempts"):
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"{folder}: expected a directory, got something else")
+    for journal in (entry.control, *(attempt.events for attempt in entry.attempts())):
+        try:
+            journal.open("rb").close()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise RecordError(f"{journal}: expected a readable file, got: {error.strerror}") from error
 
 
 def read_trials(run: SweepDir) -> tuple[list[tuple[Trial, list[Entry]]], dict[int, str]]:

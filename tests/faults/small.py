@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.cli import main
 from sweeper.record.claim import owner_of
 from sweeper.record.layout import SweepDir
 from tests.test_end_to_end import Sweep
@@ -42,19 +44,26 @@ class Patient(Sweep):
     def calls_of_all_kinds(self) -> dict[str, tuple[int, str, str]]:
         """What every command that reads the run says; none of them with a traceback."""
         run = str(self.run_directory)
-        commands: dict[str, list[str]] = {
-            "status": ["status", run],
-            "json": ["status", run, "--json"],
-            "why": ["why", run, "0"],
-            "why of the other": ["why", run, "1"],
-            "backtest": ["backtest", run],
-            "tensorboard": ["tensorboard", run, "--host", UNBINDABLE, "--port", "0"],
+        answers = {
+            "status": says("status", run),
+            "json": says("status", run, "--json"),
+            "why": says("why", run, "0"),
+            "why of the other": says("why", run, "1"),
+            "backtest": says("backtest", run),
+            # It ends as another program, so it cannot be asked in this process.
+            "tensorboard": self.call("tensorboard", run, "--host", UNBINDABLE, "--port", "0"),
         }
-        answers = {name: self.call(*arguments) for name, arguments in commands.items()}
         for name, (code, out, err) in answers.items():
             assert code in (0, 1, 2), (name, code, out, err)
             assert code == 0 or err.strip(), (name, code, out, err)
         return answers
+
+
+def says(*arguments: str) -> tuple[int, str, str]:
+    """What the command line answers, in this process: an exception would be the test's."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(arguments)
+    return code, out.getvalue(), err.getvalue()
 
 
 @contextlib.contextmanager

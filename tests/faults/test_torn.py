@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.cli import main
 from sweeper.record import inbox
 from sweeper.record.claim import owner_of
 from sweeper.record.events import Noted
 from sweeper.record.journal import JournalReader, JournalWriter, read_journal
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import read_exit, read_trials
-from tests.faults.small import Patient
+from tests.faults.small import Patient, says
 from tests.test_end_to_end import LEARNER, grid
 
 pytestmark = pytest.mark.timeout(900)
@@ -67,13 +65,6 @@ def cut(path: Path) -> Iterator[Iterator[tuple[int, bytes]]]:
         yield each()
     finally:
         path.write_bytes(whole)
-
-
-def says(*arguments: str) -> tuple[int, str, str]:
-    """What the command line answers, in this process: an exception would be the test's."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = main(arguments)
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.mark.parametrize("name", JOURNALS)
