@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -251,7 +251,8 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
         opened.finish(None)
     except BaseException as error:
         opened.finish(error)
-        ended(1)
+        with suppress(Unwritable):  # what the script left by says more
+            ended(1)
         raise
     else:
         ended(0)

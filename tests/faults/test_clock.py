@@ -60,7 +60,7 @@ def test_the_clock_of_processes_can_be_set(clock: Path) -> None:
 def test_a_clock_that_jumps_loses_and_kills_nobody(tmp_path: Path, clock: Path, offsets: tuple[int, int]) -> None:
     file = grid("jumps", pace=0.1) | {"budget": {"hours": 0.9}, "checkpoint": {"every_minutes": 30}}
     sweep = Patient(tmp_path, LEARNER, file)
-    process = sweep.start("run", "sweep.yaml", "--workers", "2")
+    process = sweep.start("run", "sweep.yaml", "--workers", "1")  # the second is launched after the first jump
     until(lambda: steps_seen(sweep, 5))
     _set(clock, offsets[0])
     until(lambda: steps_seen(sweep, 20))

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sweeper.errors import RunBusy
+from sweeper.errors import RunBusy, UsageError
+from sweeper.orchestrator import opening
 from sweeper.orchestrator.opening import open_run
 from sweeper.record.events import SweepEnded, SweepStarted
 from sweeper.record.filesystem import mountinfo, type_of
@@ -154,39 +155,46 @@ def test_a_run_on_a_shared_file_system_that_another_host_may_be_at_is_refused(
     open_run(**{**shared, "mounts": _mounts(("/", "ext4"))}, say=lambda _: None).lease.release()  # a lock would be seen
 
 
+def test_where_locks_do_not_hold_no_run_is_taken(shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a file system cannot be had here: what asks whether the lock that was just taken is held says no."""
+    monkeypatch.setattr(opening, "is_held", lambda _: False)
+    with pytest.raises(UsageError, match="expected a directory where locks hold"):
+        open_run(**shared, say=lambda _: None)
+
+
 # ---- taken away ---------------------------------------------------------------------------------------------------
 
 
-def _delete(sweep: Patient) -> None:
-    shutil.rmtree(sweep.run_dir.trial(0).path)
+def _delete(sweep: Patient, number: int = 0) -> None:
+    shutil.rmtree(sweep.run_dir.trial(number).path)
 
 
-def _garbage(sweep: Patient) -> None:
-    sweep.run_dir.trial(0).facts.write_bytes(b"\x00\xff garbage")
+def _garbage(sweep: Patient, number: int = 0) -> None:
+    sweep.run_dir.trial(number).facts.write_bytes(b"\x00\xff garbage")
 
 
-def _wrong_facts(sweep: Patient) -> None:
-    sweep.run_dir.trial(0).facts.write_text('{"number": "0"}')
+def _wrong_facts(sweep: Patient, number: int = 0) -> None:
+    sweep.run_dir.trial(number).facts.write_text('{"number": "0"}')
 
 
-def _no_facts(sweep: Patient) -> None:
-    sweep.run_dir.trial(0).facts.unlink()
+def _no_facts(sweep: Patient, number: int = 0) -> None:
+    sweep.run_dir.trial(number).facts.unlink()
 
 
-def _file_for_directory(sweep: Patient) -> None:
-    _delete(sweep)
-    sweep.run_dir.trial(0).path.write_text("not a directory")
+def _file_for_directory(sweep: Patient, number: int = 0) -> None:
+    _delete(sweep, number)
+    sweep.run_dir.trial(number).path.write_text("not a directory")
 
 
-def _directory_for_file(sweep: Patient) -> None:
-    control = sweep.run_dir.trial(0).control
+def _directory_for_file(sweep: Patient, number: int = 0) -> None:
+    control = sweep.run_dir.trial(number).control
     control.unlink()
     control.mkdir()
 
 
-def _copied_over(sweep: Patient) -> None:
-    shutil.rmtree(sweep.run_dir.trial(0).path)
-    shutil.copytree(sweep.run_dir.trial(1).path, sweep.run_dir.trial(0).path)
+def _copied_over(sweep: Patient, number: int = 0) -> None:
+    shutil.rmtree(sweep.run_dir.trial(number).path)
+    shutil.copytree(sweep.run_dir.trial(1 - number).path, sweep.run_dir.trial(number).path)
 
 
 DAMAGES = [_delete, _garbage, _wrong_facts, _no_facts, _file_for_directory, _directory_for_file, _copied_over]
@@ -216,6 +224,17 @@ def test_a_trial_that_was_damaged_while_nothing_ran_is_named_and_run_anew(tmp_pa
         assert _bytes_of(damaged) == left
     assert sweep.call("run", "sweep.yaml")[0] == 0
     assert sweep.values() == list(reversed(VALUES))
+
+
+@pytest.mark.parametrize("damage", [_no_facts, _file_for_directory])
+def test_the_number_of_the_last_trial_is_not_given_away_either(tmp_path: Path, damage: Any) -> None:
+    sweep = Patient(tmp_path, LEARNER, grid("last"))
+    assert sweep.call("run", "sweep.yaml")[0] == 0
+    damage(sweep, 1)
+    left = _bytes_of(sweep.run_dir.trial(1).path)
+    assert sweep.call("run", "sweep.yaml")[0] == 0
+    assert [(trial["number"], trial["value"]) for trial in sweep.status()["trials"]] == [(0, VALUES[0]), (2, VALUES[1])]
+    assert _bytes_of(sweep.run_dir.trial(1).path) == left
 
 
 def _bytes_of(path: Path) -> dict[str, bytes]:

@@ -125,6 +125,24 @@ def test_a_script_that_runs_alone_says_where_it_cannot_write(tmp_path: Path) -> 
     assert str(tmp_path / "runs") in done.stderr.splitlines()[-1]
 
 
+def test_an_error_of_the_script_is_not_hidden_by_a_record_that_cannot_be_written(tmp_path: Path) -> None:
+    script = """
+import resource, sweeper
+with sweeper.trial() as trial:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    raise ValueError("its own mistake")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ValueError: its own mistake"
+
+
 LONG = LEARNER.replace('"accuracy": total}', '"accuracy": total, **long}')
 GREEDY = LONG.replace(
     "        trial.report(",
