@@ -43,10 +43,6 @@ def main() -> int:
     except (SweeperError, ValueError) as error:
         _say(str(error))
         return 2
-    except OSError as error:
-        cache = f"{error.filename or inputs.cache_dir()}: cannot be used: {error.strerror or error}"
-        _say(f"{cache}; make room or mend it, or keep the encodings elsewhere (SWEEPER_CACHE)")
-        return 2
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

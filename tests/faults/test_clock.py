@@ -56,7 +56,7 @@ def test_the_clock_of_processes_can_be_set(clock: Path) -> None:
     assert _wall_clock() - before >= HOUR_S
 
 
-@pytest.mark.parametrize("offsets", [(HOUR_S, -HOUR_S), (-HOUR_S, 24 * HOUR_S)], ids=["forward", "back"])
+@pytest.mark.parametrize("offsets", [(HOUR_S, 2 * HOUR_S), (-HOUR_S, HOUR_S)], ids=["forward", "back and forth"])
 def test_a_clock_that_jumps_loses_and_kills_nobody(tmp_path: Path, clock: Path, offsets: tuple[int, int]) -> None:
     file = grid("jumps", pace=0.1) | {"budget": {"hours": 0.9}, "checkpoint": {"every_minutes": 30}}
     sweep = Patient(tmp_path, LEARNER, file)
