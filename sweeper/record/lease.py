@@ -41,9 +41,6 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
     except BlockingIOError:
         os.close(fd)
         return None
-    except OSError:
-        os.close(fd)
-        raise
     with contextlib.suppress(OSError):  # a full disk: the lease holds without the text
         os.ftruncate(fd, 0)
         os.pwrite(fd, holder.encode(), 0)
