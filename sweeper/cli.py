@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.errors import SweeperError, UsageError
+from sweeper.errors import SweeperError, Unwritable, UsageError
 from sweeper.record.layout import SweepDir, TrialDir, new_name
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:  # a disk says no where nobody expected it
+        print(_in_words(error), file=sys.stderr)
+        return USAGE
     return code
 
 
@@ -189,10 +192,12 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
     """Run what is left of an opened run on this machine, and print the ranking."""
     from sweeper.executors.local import LocalExecutor, local_slots
     from sweeper.orchestrator.run import Orchestrator
+    from sweeper.record.fold import State
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.spec import Launch
     from sweeper.views.live import show
+    from sweeper.views.wording import counted
 
     resources = run.spec.resources
     slots = local_slots(devices=devices, cores=own_cores, workers=workers, gpus=resources.gpus, cpus=resources.cpus)
@@ -204,7 +209,14 @@ def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: i
             rules=rules_of(run.spec.early_stop),
             show=view,
         )
-        outcome = orchestrator.run()
+        try:
+            outcome = orchestrator.run()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            running = sum(trial.state is State.RUNNING for trial in orchestrator.trials)
+            left = f"{counted(running, 'trial runs', 'trials run')} on, and the next call takes over"
+            raise Unwritable(f"{_in_words(error)}.\nThe sweep ends here; {left}") from error
     run.lease.release()
     _print_ranking(run.directory)
     for line in orchestrator.known_of_rules:
@@ -349,12 +361,13 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
-    from sweeper.record.trial import read_trial
+    from sweeper.record.trial import read_trial, read_trials
     from sweeper.views.receipt import receipt
     from sweeper.views.wording import folded
 
     directory = _trial(_existing(options.run), options.number)
-    siblings = [read_trial(other) for other in _existing(options.run).trials() if other.number != options.number]
+    read, _ = read_trials(_existing(options.run))
+    siblings = [trial for trial, _ in read if trial.facts.number != options.number]
     print(folded(receipt(read_trial(directory), siblings), sys.stdout))
     return OK
 
@@ -433,7 +446,10 @@ def _tensorboard(options: argparse.Namespace) -> int:
         _expect_free(options.host, options.port)
     if not is_held(run.views_lease):
         figures = _figures_of(run)
-        project(run, figures.every_steps, figures.max_layers)
+        try:
+            project(run, figures.every_steps, figures.max_layers)
+        except OSError as error:
+            _warn(f"{run.tensorboard}: cannot be drawn anew ({error.strerror}); what was drawn before is shown")
     plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run.tensorboard)]
     port = [] if options.port is None else ["--port", str(options.port)]  # unasked, TensorBoard takes the next free one
@@ -474,7 +490,7 @@ def _existing(path: Path) -> SweepDir:
 
 def _trial(run: SweepDir, number: int) -> TrialDir:
     directory = run.trial(number)
-    if not directory.facts.exists():
+    if directory.is_unmade or not directory.path.exists():
         numbers = [trial.number for trial in run.trials()]
         known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
         raise UsageError(f"{run.path}: expected the number of a trial ({known}), got {number}")
@@ -490,6 +506,13 @@ def _print_ranking(run: SweepDir) -> None:
         console.print(ranking(sweep, width=console.width))
     else:
         print(ranking_text(sweep))
+
+
+def _in_words(error: OSError) -> str:
+    if isinstance(error, SweeperError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}; make room, or mend it, then call again"
 
 
 def _console(width: int | None = None) -> Console:

@@ -6,6 +6,7 @@ SweeperError            anything sweeper says no to; the command line prints it 
     SpecChanged         the file no longer fits the run: rename, or undo     (exit 2)
   RunBusy               another orchestrator holds the run: wait, or stop it (exit 2)
   RecordError           a record cannot be read: look at the named file      (exit 2)
+  Unwritable            a record cannot be written: make room, call again    (exit 2)
   AttemptClaimed        this attempt was started before: do not run it again
   DataUnavailable       a data source cannot be had: use the next one
   CheckpointError       a checkpoint cannot be used: use the one before it
@@ -59,6 +60,10 @@ class RunBusy(SweeperError):
 
 class RecordError(SweeperError):
     """A record, or a file it needs, is missing or cannot be understood."""
+
+
+class Unwritable(SweeperError, OSError):
+    """A record cannot be written: its disk is full, read-only or gone. What was recorded before stands."""
 
 
 class AttemptClaimed(SweeperError):

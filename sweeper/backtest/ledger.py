@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sweeper.backtest.case import Recording
 from sweeper.backtest.reading import read_recording
-from sweeper.errors import RecordError, UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.errors import UsageError
+from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.rules.audit import Ledger, pooled
 
 MARK = b'"event":"Condemned"'
@@ -34,9 +34,16 @@ def runs_beside(run: SweepDir) -> list[SweepDir]:
 
 
 def _of_run(run: SweepDir) -> list[tuple[str, bool]]:
-    if not any(MARK in trial.control.read_bytes() for trial in run.trials() if trial.control.exists()):
+    if not any(_mentions(trial) for trial in run.trials()):
         return []
     try:
         return list(outcomes(read_recording(run.path, metric=None, goal=None)))
-    except (UsageError, RecordError):  # no siblings to judge by, or a record that cannot be read: nothing is known
+    except UsageError:  # no siblings to judge by: nothing is known
         return []
+
+
+def _mentions(trial: TrialDir) -> bool:
+    try:
+        return MARK in trial.control.read_bytes()
+    except OSError:
+        return False

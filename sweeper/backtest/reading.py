@@ -12,7 +12,7 @@ from sweeper.record.evaluation import evaluations
 from sweeper.record.events import REVIVED, Event, Metrics
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
-from sweeper.record.trial import Trial, TrialReader, spelled
+from sweeper.record.trial import Trial, read_trials, spelled
 
 FEWEST = 2
 """A trial is judged by its siblings."""
@@ -28,7 +28,7 @@ def read_recording(path: Path, *, metric: str | None, goal: str | None, start: f
     """The trials of a run that ended by themselves.
 
     What a pruned trial would have become is not known, nor what one that failed or still runs: they are left out, and
-    counted.
+    counted, as are those whose record cannot be read.
 
     Args:
         metric: the objective; by default the run's own. TensorBoard logs have none of their own.
@@ -37,7 +37,6 @@ def read_recording(path: Path, *, metric: str | None, goal: str | None, start: f
 
     Raises:
         UsageError: there is nothing to read, nobody reported the metric, or fewer than two trials are left.
-        RecordError: the facts of a trial cannot be read.
     """
     if SweepDir(path).spec.exists():
         return _of_run(SweepDir(path), metric, goal, start)
@@ -56,7 +55,6 @@ def read_recordings(
 
     Raises:
         UsageError: one is no run, or none of them can be judged.
-        RecordError: the facts of a trial cannot be read.
     """
     recordings, reasons = [], []
     for path in paths:
@@ -72,9 +70,9 @@ def read_recordings(
 
 
 def _of_run(run: SweepDir, metric: str | None, goal: str | None, start: float | None) -> Recording:
-    readers = [TrialReader.open(directory) for directory in run.trials()]
-    histories = [[entry.event for entry in reader.poll()] for reader in readers]
-    trials = [reader.trial for reader in readers]
+    read, unreadable = read_trials(run)
+    histories = [[entry.event for entry in entries] for _, entries in read]
+    trials = [trial for trial, _ in read]
     if not trials:
         raise UsageError(f"{run.path}: expected a run with trials, got one without any")
     own = trials[0].facts
@@ -86,6 +84,7 @@ def _of_run(run: SweepDir, metric: str | None, goal: str | None, start: float | 
     ended = [(trial, events) for trial, events in zip(trials, histories, strict=True) if trial.state is State.COMPLETE]
     cases = [case for trial, events in ended if (case := _case(trial, events, name)) is not None]
     left_out = Counter(trial.state.value for trial in trials if trial.state is not State.COMPLETE)
+    left_out.update({"unreadable": len(unreadable)} if unreadable else {})
     return _checked(
         Recording(
             name=run.path.resolve().name,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeper.errors import RecordError
 from sweeper.record.evaluation import Evaluation, evaluations
 from sweeper.record.events import Event
 from sweeper.record.layout import TrialDir
@@ -15,12 +16,16 @@ from sweeper.rules.decision import Decision, Rule
 
 @dataclass(slots=True)
 class Follower:
-    """A trial's reader, and the states of the rules over the same history; `evaluations` are of the objective."""
+    """A trial's reader, and the states of the rules over the same history; `evaluations` are of the objective.
+
+    `gone` says why the record can no longer be read; the trial is then as it was read last.
+    """
 
     reader: TrialReader
     rules: Sequence[Rule]
     decision: Decision | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
+    gone: str = ""
     _states: list[Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +43,11 @@ class Follower:
 
     def poll(self) -> None:
         """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
-        entries = self.reader.poll()
+        try:
+            entries = self.reader.poll()
+        except RecordError as error:
+            self.gone = str(error)
+            return
         if self.reader.restarted:
             self._begin()
         self.evaluations += evaluations((entry.event for entry in entries), self.trial.facts.metric)

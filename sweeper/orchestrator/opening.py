@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeper.errors import DataUnavailable, RunBusy, SpecChanged, UsageError
+from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.command import command_of
+from sweeper.record import filesystem
 from sweeper.record.claim import process_identity
-from sweeper.record.events import FORMAT, SpecTaken
+from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.fold import Retry
-from sweeper.record.journal import JournalWriter
+from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
-from sweeper.record.lease import Lease, acquire, holder_of
-from sweeper.record.trial import Facts
+from sweeper.record.lease import Lease, acquire, holder_of, is_held
+from sweeper.record.trial import Facts, open_trials
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
 from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
@@ -43,23 +44,30 @@ class Run:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-def open_run(
-    spec: SweepSpec, *, text: bytes, runs: Path, provenance: Callable[[], Mapping[str, object]], say: Say
+def open_run(  # noqa: PLR0913 - all by name
+    spec: SweepSpec,
+    *,
+    text: bytes,
+    runs: Path,
+    provenance: Callable[[], Mapping[str, object]],
+    say: Say,
+    mounts: str | None = None,
 ) -> Run:
     """Take `runs/<name>`: make it, or go on with it.
 
     Args:
         text: the sweep file, byte for byte.
         provenance: called for a new run only.
+        mounts: the text of a mountinfo file; by default this machine's.
 
     Raises:
-        RunBusy: another orchestrator holds it.
+        RunBusy: another orchestrator holds it, or may hold it on another host.
         SpecChanged: the file would change trials that already ran.
-        UsageError: the directory cannot be written.
+        UsageError: the directory cannot be written, or locks do not hold there.
         DataUnavailable: none of the data sources can be had.
     """
     directory = SweepDir(runs / spec.name)
-    lease = _take(directory)
+    lease = _take(directory, say, filesystem.mountinfo() if mounts is None else mounts)
     try:
         if directory.spec.exists():
             data = _go_on(directory, spec, text, say)
@@ -78,7 +86,7 @@ def reopen_run(directory: SweepDir) -> Run:
         RunBusy: another orchestrator holds it.
         RecordError: its resolved sweep cannot be read.
     """
-    lease = _take(directory)
+    lease = _take(directory, lambda _: None, filesystem.mountinfo())
     try:
         kept = read_json(directory.spec)
         spec = SweepSpec.from_json(_object(kept.get("spec")))
@@ -88,13 +96,21 @@ def reopen_run(directory: SweepDir) -> Run:
     return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")))
 
 
-def _take(directory: SweepDir) -> Lease:
+def _take(directory: SweepDir, say: Say, mounts: str) -> Lease:
     try:
         (directory.path / "trials").mkdir(parents=True, exist_ok=True)
+        _look_at_locks(directory, say, mounts)
         lease = acquire(directory.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
+        locks = lease is None or is_held(directory.lease)
     except OSError as error:
         message = f"{directory.path}: expected a directory that can be written, got: {error.strerror}; see --runs"
         raise UsageError(message) from error
+    if lease is not None and not locks:
+        lease.release()
+        message = (
+            f"{directory.path}: expected a directory where locks hold (flock), got one where they do not; see --runs"
+        )
+        raise UsageError(message)
     if lease is None:
         message = (
             f"{directory.path}: is being run by {_holder(directory)}. "
@@ -115,6 +131,27 @@ def _holder(directory: SweepDir) -> str:
         time.sleep(0.02)
 
 
+def _look_at_locks(directory: SweepDir, say: Say, mounts: str) -> None:
+    """Refuse a run on a shared file system that another host may still be at; else say what holds there.
+
+    flock(2) holds among the processes of one host on all of them, which is all that the attempts of a sweep need.
+    Whether another host sees it depends on the mount, so what it wrote into the record has to do.
+    """
+    kind = filesystem.type_of(directory.path, mounts)
+    if kind not in filesystem.SHARED:
+        return
+    calls = [event for event in read_journal(directory.log) if isinstance(event, SweepStarted | SweepEnded)]
+    last = calls[-1] if calls else None
+    if isinstance(last, SweepStarted) and last.host != socket.gethostname():
+        message = (
+            f"{directory.path}: may still be run by pid {last.pid} on {last.host}: it lies on {kind}, where the locks "
+            f"of another host may not be seen. Go on there; or, where that host is gone for good, move "
+            f"{directory.log.name} away"
+        )
+        raise RunBusy(message)
+    say(f"{directory.path} lies on {kind}: locks may not hold between hosts, so run this sweep from this one only")
+
+
 def _begin(
     directory: SweepDir, spec: SweepSpec, text: bytes, provenance: Mapping[str, object], say: Say
 ) -> Mapping[str, object]:
@@ -126,7 +163,11 @@ def _begin(
 
 
 def _go_on(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapping[str, object]:
-    kept = read_json(directory.spec)
+    try:
+        kept = read_json(directory.spec)
+    except RecordError as error:
+        remedy = "put a copy of it back, or move it away: then it is made anew from the sweep file"
+        raise RecordError(f"{error}. It was written whole, so something else damaged it; {remedy}") from error
     data, provenance = _object(kept.get("data")), _object(kept.get("provenance"))
     changes = compare(SweepSpec.from_json(_object(kept.get("spec"))), spec)
     if changes.conflicts:
@@ -216,10 +257,14 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def add_trials(run: Run, proposed: Sequence[Configuration]) -> list[TrialDir]:
-    """Make the trials that the configurations and seeds of the sweep call for and that are not there; returns them."""
-    facts = [Facts.read(trial) for trial in run.directory.trials()]
+    """Make the trials that the configurations and seeds of the sweep call for and that are not there; returns them.
+
+    A trial that cannot be read, or was deleted, is not there: its configuration is run anew, under a new number.
+    """
+    facts = [reader.trial.facts for reader in open_trials(run.directory)[0]]
     present = {(fact.configuration, fact.seed) for fact in facts}
-    number = max((fact.number for fact in facts), default=-1) + 1
+    # What cannot be read keeps its number, and its bytes: only a person can say what they are worth.
+    number = max((entry.number for entry in run.directory.entries() if not entry.is_unmade), default=-1) + 1
     made = []
     for seed in run.spec.seeds:
         for configuration in proposed:
@@ -231,7 +276,7 @@ def add_trials(run: Run, proposed: Sequence[Configuration]) -> list[TrialDir]:
 
 def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialDir:
     spec, trial = run.spec, run.directory.trial(number)
-    shutil.rmtree(trial.path, ignore_errors=True)  # only ever a directory whose facts were never written
+    shutil.rmtree(trial.path, ignore_errors=True)  # only ever a directory of which nothing ran
     trial.path.mkdir()
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]

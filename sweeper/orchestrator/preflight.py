@@ -9,7 +9,7 @@ from sweeper.backtest import read_recording
 from sweeper.errors import UsageError
 from sweeper.record.events import Condemned
 from sweeper.record.layout import SweepDir
-from sweeper.record.trial import Trial, read_trial, spelled
+from sweeper.record.trial import Trial, read_trials, spelled
 from sweeper.search.grid import Grid
 from sweeper.spec import Constant, Method, SweepSpec
 from sweeper.trainers import TRAINERS, Preflight, Schedule
@@ -29,10 +29,9 @@ def arms_of(spec: SweepSpec) -> list[dict[str, object]]:
 def recorded(run: SweepDir) -> list[Trial]:
     """The trials of a run, to be held against: a stall that no rule condemned, known by hindsight, counts as one too.
 
-    Raises:
-        RecordError: the facts of a trial cannot be read.
+    Trials that cannot be read are left out.
     """
-    trials = [read_trial(trial) for trial in run.trials()]
+    trials = [trial for trial, _ in read_trials(run)[0]]
     try:
         recording = read_recording(run.path, metric=None, goal=None)
     except UsageError:  # too few of them ended by themselves to judge each other by

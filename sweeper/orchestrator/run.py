@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Protocol
 
+from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor, HasFileno
 from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.clocks import Clocks
@@ -57,7 +58,7 @@ from sweeper.record.events import (
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import AttemptDir, TrialDir
-from sweeper.record.trial import Trial
+from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.receipt import cause_text
@@ -96,14 +97,18 @@ class Orchestrator:
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
         self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
-        self._followers = {trial.number: Follower.of(trial, rules) for trial in run.directory.trials()}
+        readers, unreadable = open_trials(run.directory)
+        self._followers = {reader.trial.facts.number: Follower(reader, rules) for reader in readers}
+        self._gone: dict[int, Trial] = {}
         self._clocks = Clocks()
         self._parked = 0
         self._interrupts = 0
         self._messages: list[str] = []
-        self._started = time.time()
+        self._started, self._began = time.time(), time.monotonic()
         self._budget = Budget(**run.spec.budget.model_dump())
         self._log_events: Sequence[Event] = ()
+        for number, why in unreadable.items():
+            self._say(f"{number:04d} cannot be read and stays as it is; its configuration is run anew: {why}")
 
     def run(self) -> str:
         """Run to the end, `complete` or `failed`, until the budget is `spent`, or until `interrupted`.
@@ -111,7 +116,6 @@ class Orchestrator:
         The record is complete when this returns.
         """
         spec = self._run.spec
-        began = time.monotonic()
         started = SweepStarted(
             pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=tuple(self._slots.all)
         )
@@ -137,7 +141,7 @@ class Orchestrator:
                     f"the TensorBoard files are not complete: see {self._run.directory.views_log}; "
                     f"`sweeper tensorboard {self._run.directory.path}` draws what is missing"
                 )
-        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - began))
+        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - self._began))
         self._update(outcome)
         return outcome
 
@@ -166,7 +170,12 @@ class Orchestrator:
         if not (self._interrupts or self._spent()):
             self._follow(self._proposals.further(self.trials, len(self._slots.usable)))
         for action in plan(self._situation()):
-            self._act(action)
+            try:
+                self._act(action)
+            except Unwritable:
+                if self._followers[action.number].trial.directory.path.is_dir():
+                    raise
+                # Somebody removed the trial's directory: the next look finds it gone.
         self._tell_troubles()
         self._update("stopping" if self._interrupts else "running")
         running = {trial.facts.number for trial in self.trials if trial.state is State.RUNNING}
@@ -209,6 +218,16 @@ class Orchestrator:
             if not follower.trial.state.ended:
                 self._executor.fetch(follower.trial.directory)
                 follower.poll()
+        for number in [number for number, follower in self._followers.items() if follower.gone]:
+            self._go_on_without(self._followers.pop(number))
+
+    def _go_on_without(self, follower: Follower) -> None:
+        """Go on without a trial whose record is gone: nothing can be said of it there, so nothing is left running."""
+        trial = follower.trial
+        self._gone[trial.facts.number] = trial
+        self._say(f"{trial.facts.number:04d} is given up, and the next call runs it anew: {follower.gone}")
+        if trial.state is State.RUNNING:
+            self._executor.kill(trial.attempt)
 
     def _situation(self) -> Situation:
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
@@ -216,7 +235,12 @@ class Orchestrator:
         compared = self._comparisons.decisions
         found = ((number, f.decision or compared.get(number)) for number, f in followers.items())
         decisions = {number: decision for number, decision in found if decision is not None}
-        taken = {trial.control.launched[trial.control.attempt].slot for trial in running}
+        dying = [trial for trial in self._gone.values() if self._executor.is_alive(trial.attempt)]
+        taken = {
+            launched.slot
+            for trial in (*running, *dying)
+            if (launched := trial.control.launched.get(trial.control.attempt)) is not None
+        }
         return Situation(
             trials=self.trials,
             alive={trial.facts.number for trial in running if self._lives(trial)},
@@ -238,10 +262,14 @@ class Orchestrator:
         )
 
     def _spent(self) -> list[str]:
-        return spent(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+        return spent(self._budget, self.trials, self._log_events, now=self._now(), running=True)
 
     def _barred(self) -> AbstractSet[int]:
-        return barred(self._budget, self.trials, self._log_events, now=time.time(), running=True)
+        return barred(self._budget, self.trials, self._log_events, now=self._now(), running=True)
+
+    def _now(self) -> float:
+        """Seconds since the epoch as of the start of this call: nobody who sets the clock meanwhile spends a budget."""
+        return self._started + time.monotonic() - self._began
 
     def _launchable(self) -> bool:
         """Whether a trial waits that the budget allows."""
@@ -388,7 +416,7 @@ class Orchestrator:
             trials=self.trials,
             total=self._total(),
             slots=tuple(self._slots.all),
-            now=time.time(),
+            now=self._now(),
             started=self._started,
             messages=tuple(self._messages),
         )
@@ -404,7 +432,7 @@ class Orchestrator:
         if self._interrupts and states & {State.WAITING, State.RUNNING}:
             return "interrupted"
         # Who runs still cannot be killed; who waits, though the budget allows it, has no slot left.
-        if states & {State.FAIL, State.RUNNING} or self._launchable():
+        if states & {State.FAIL, State.RUNNING} or self._launchable() or self._gone:
             return "failed"
         return "spent" if self._spent() and State.WAITING in states else "complete"
 

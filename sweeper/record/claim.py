@@ -10,8 +10,8 @@ import os
 import socket
 from pathlib import Path
 
-from sweeper.errors import AttemptClaimed
-from sweeper.record.layout import AttemptDir
+from sweeper.errors import AttemptClaimed, Unwritable
+from sweeper.record.layout import AttemptDir, unwritable
 from sweeper.record.lease import Lease, acquire
 
 
@@ -20,13 +20,22 @@ def claim(attempt: AttemptDir) -> Lease:
 
     Raises:
         AttemptClaimed: somebody runs it, or has run it.
+        Unwritable: its disk is full or gone.
     """
-    attempt.path.mkdir(parents=True, exist_ok=True)
-    lease = acquire(attempt.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
+    try:
+        attempt.path.mkdir(parents=True, exist_ok=True)
+        lease = acquire(attempt.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
+    except OSError as error:
+        raise unwritable(attempt.path, error) from error
     if lease is None:
         message = f"{attempt.path}: is running elsewhere; this start of it ends here"
         raise AttemptClaimed(message)
-    if not stake(attempt, process_identity(os.getpid())):
+    try:
+        staked = stake(attempt, process_identity(os.getpid()))
+    except Unwritable:
+        lease.release()
+        raise
+    if not staked:
         lease.release()
         message = f"{attempt.path}: was started before; an attempt runs once"
         raise AttemptClaimed(message)
@@ -34,12 +43,18 @@ def claim(attempt: AttemptDir) -> Lease:
 
 
 def stake(attempt: AttemptDir, owner: dict[str, object]) -> bool:
-    """Make the claim in somebody's name; False where it was made before. An empty owner fences the attempt off."""
+    """Make the claim in somebody's name; False where it was made before. An empty owner fences the attempt off.
+
+    Raises:
+        Unwritable: its disk is full or gone. A claim without a name may be left: nobody runs that attempt any more.
+    """
     try:
         with attempt.claim.open("x") as file:
             json.dump(owner, file)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise unwritable(attempt.claim, error) from error
     return True
 
 

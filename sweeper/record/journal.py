@@ -2,43 +2,58 @@
 
 Invariants:
 1. Appending is one `write` of whole lines to a descriptor opened with O_APPEND.
-2. A writer that finds, or left, a torn last line starts a new line first: the torn one is skipped, never joined.
+2. An append that fails is taken back. A writer that finds a torn last line all the same (the one before it was killed,
+   or the machine was) starts a new line first: the torn one is skipped, never joined.
 3. A complete record is never hidden: not by a torn neighbour, not by a missing final newline.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sweeper.errors import RecordError
 from sweeper.record.events import Event, decode, encode
+from sweeper.record.layout import unwritable
 
 
 class JournalWriter:
     """Appends events to one file, which it creates; the only writer of that file."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._torn = not _ends_with_newline(self._fd)
+        """Open the file.
+
+        Raises:
+            Unwritable: it cannot be opened for writing.
+        """
+        self._path = path
+        self._fd = -1
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._torn = not _ends_with_newline(self._fd)
+        except OSError as error:
+            self.close()
+            raise unwritable(path, error) from error
 
     def append(self, event: Event, *, sync: bool = False) -> None:
         """Append an event; with `sync` it is on the disk when this returns.
 
         Raises:
-            OSError: the disk is full or gone; the next append heals what this one left.
+            Unwritable: the disk is full or gone; the file is as it was.
         """
         line = encode(event)
-        data = b"\n" + line if self._torn else line
-        self._torn = True  # until proven otherwise: an interrupted or partial write leaves it so
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self._torn = False
-        if sync:
-            os.fsync(self._fd)
+        try:
+            append_whole(self._fd, b"\n" + line if self._torn else line)
+            self._torn = False
+            if sync:
+                os.fsync(self._fd)
+        except OSError as error:
+            self._torn = self._torn or not _ends_with_newline(self._fd)
+            raise unwritable(self._path, error) from error
 
     def close(self) -> None:
         """Close the file; appending afterwards is an error."""
@@ -55,6 +70,23 @@ class JournalWriter:
         self.close()
 
 
+def append_whole(fd: int, data: bytes) -> None:
+    """Append all of `data` to a file of ours, or nothing.
+
+    Raises:
+        OSError: the disk is full or gone. What was written of it is taken back, as far as the disk still lets us.
+    """
+    size = os.fstat(fd).st_size
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)
+        raise
+
+
 @dataclass(slots=True)
 class JournalReader:
     """Reads what was appended since the last `read`. A file that is not there yet is empty.
@@ -66,20 +98,23 @@ class JournalReader:
     offset: int = 0
     count: int = 0
     damaged: int = 0
-    _size_seen: int = field(default=-1, repr=False)
 
     def read(self) -> list[Event]:
-        """The events completed since the last call, in order."""
+        """The events completed since the last call, in order.
+
+        Raises:
+            RecordError: there is something else in the file's place, or it cannot be read.
+        """
         try:
             with self.path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size == self._size_seen:
+                if os.fstat(file.fileno()).st_size == self.offset:
                     return []
-                self._size_seen = size
                 file.seek(self.offset)
                 data = file.read()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise RecordError(f"{self.path}: expected a readable file, got: {error.strerror}") from error
         *lines, tail = data.split(b"\n")
         self.offset += len(data) - len(tail)
         events = [event for line in lines if line and (event := self._decoded(line)) is not None]
@@ -111,5 +146,9 @@ def _whole(tail: bytes) -> Event | None:
 
 
 def _ends_with_newline(fd: int) -> bool:
-    size = os.fstat(fd).st_size
-    return size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+    """Whether the next line may begin here; a file that cannot be read is taken to end in a torn line."""
+    try:
+        size = os.fstat(fd).st_size
+        return size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+    except OSError:
+        return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
@@ -10,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.errors import RecordError
+from sweeper.errors import RecordError, Unwritable
 
 TRIAL_DIR = "SWEEPER_TRIAL_DIR"
 ATTEMPT = "SWEEPER_ATTEMPT"
@@ -85,6 +87,12 @@ class TrialDir:
         """The newest two checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def is_unmade(self) -> bool:
+        """Whether the making of the trial was cut short: nothing of it ran."""
+        left = (self.facts, self.control, self.path / "attempts")
+        return self.path.is_dir() and not any(path.exists() for path in left)
+
     def attempt(self, number: int) -> AttemptDir:
         """The directory of an attempt, which may not exist yet."""
         return AttemptDir(self.path / "attempts" / str(number))
@@ -151,8 +159,11 @@ class SweepDir:
 
     def trials(self) -> list[TrialDir]:
         """The trials that exist, by number; a directory without facts is none: its making was cut short."""
-        trials = (TrialDir(path) for path in _numbered(self.path / "trials"))
-        return [trial for trial in trials if trial.facts.exists()]
+        return [trial for trial in self.entries() if trial.facts.exists()]
+
+    def entries(self) -> list[TrialDir]:
+        """Whatever stands where trials are kept, by number: trials, and what was made of them since."""
+        return [TrialDir(path) for path in _numbered(self.path / "trials")]
 
 
 def new_name(script: str) -> str:
@@ -163,14 +174,23 @@ def new_name(script: str) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a crash, sees all of it or none; on disk when this returns."""
+    """Put `data` at `path` so that a reader, or a crash, sees all of it or none; on disk when this returns.
+
+    Raises:
+        Unwritable: the disk is full or gone; what was at `path` is there still.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_directory(path.parent)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
@@ -198,6 +218,27 @@ def read_json(path: Path) -> dict[str, object]:
     return value
 
 
+_REMEDIES = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "make room: the quota of its disk is spent",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "its disk is read-only: make it writable, or keep runs elsewhere",
+    errno.EACCES: "make it writable, or keep runs elsewhere",
+    errno.EPERM: "make it writable, or keep runs elsewhere",
+    errno.ENOENT: "its directory is gone, or was never made",
+    errno.ENOTDIR: "something else stands where its directory was",
+    errno.EISDIR: "a directory stands in its place",
+}
+
+
+def unwritable(path: Path, error: OSError) -> Unwritable:
+    """What to raise where `path` cannot be written: where, what came, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "look at its disk")
+    return Unwritable(
+        f"{path}: cannot be written: {error.strerror or error}; {remedy}, then call again: what was recorded stands"
+    )
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable (fsync(2): a file's own fsync does not do it)."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -210,5 +251,5 @@ def sync_directory(path: Path) -> None:
 def _numbered(folder: Path) -> list[Path]:
     try:
         return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

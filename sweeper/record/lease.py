@@ -35,7 +35,11 @@ class Lease:
 
 
 def acquire(path: Path, *, holder: str) -> Lease | None:
-    """The lease, or None where somebody else holds it; `holder` is written into the file for people to read."""
+    """The lease, or None where somebody else holds it; `holder` is written into the file for people to read.
+
+    Raises:
+        OSError: the file cannot be made, or its file system knows no locks.
+    """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     for pause_s in LOOKS_S:
         time.sleep(pause_s)
@@ -45,18 +49,19 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
     else:
         os.close(fd)
         return None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, holder.encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: the lease holds without the text
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, holder.encode(), 0)
     return Lease(fd)
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody on this machine holds the lease; a file that is not there is not held."""
+    """Whether anybody on this machine holds the lease; a file that is not there, or no file, is not held."""
     if fcntl is None:
         return False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

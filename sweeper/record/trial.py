@@ -24,7 +24,7 @@ from sweeper.record.fold import (
     state_of,
 )
 from sweeper.record.journal import JournalReader
-from sweeper.record.layout import AttemptDir, TrialDir, read_json
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json
 from sweeper.record.lease import is_held
 
 
@@ -51,7 +51,7 @@ class Facts:
         """The facts of a trial.
 
         Raises:
-            RecordError: `trial.json` is missing, or is none.
+            RecordError: `trial.json` is missing, or is none, or that of another trial.
         """
         value = read_json(trial.facts)
         known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
@@ -62,6 +62,8 @@ class Facts:
         for name, kind in _FACT_TYPES.items():
             if not isinstance(getattr(facts, name), kind):
                 raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
+        if facts.number != trial.number:
+            raise RecordError(f"{trial.facts}: number: expected {trial.number}, as its directory, got {facts.number}")
         return facts
 
     @property
@@ -217,7 +219,13 @@ class TrialReader:
         return cls(Trial(directory=directory, facts=Facts.read(directory)))
 
     def poll(self) -> list[Entry]:
-        """Take in what was appended; returns what is new in the history, all of it where `restarted` is set."""
+        """Take in what was appended; returns what is new in the history, all of it where `restarted` is set.
+
+        Raises:
+            RecordError: the directory is gone, or a file of it cannot be read.
+        """
+        if not self.trial.directory.path.is_dir():
+            raise RecordError(f"{self.trial.directory.path}: expected the directory of a trial, but it is gone")
         control = control_of(self._control.read(), self.trial.control)
         # Exits are read before events: where there is an exit, this poll reads the last event there will be.
         exits = self._exits_of(control)
@@ -249,6 +257,48 @@ class TrialReader:
             if attempt not in exits and (ended := read_exit(self.trial.directory.attempt(attempt))) is not None:
                 exits[attempt] = ended
         return exits
+
+
+def open_trials(run: SweepDir) -> tuple[list[TrialReader], dict[int, str]]:
+    """A reader of each trial of a run, by number; and why the others cannot be read, by number too."""
+    readers, unreadable = [], {}
+    for entry in run.entries():
+        if entry.is_unmade:
+            continue
+        try:
+            _check_files(entry)
+            readers.append(TrialReader.open(entry))
+        except RecordError as error:
+            unreadable[entry.number] = str(error)
+    return readers, unreadable
+
+
+def _check_files(entry: TrialDir) -> None:
+    """Look whether what stands in a trial's place can be read at all, without reading it."""
+    for folder in (entry.path, entry.path / "attempts"):
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"{folder}: expected a directory, got something else")
+    for journal in (entry.control, *(attempt.events for attempt in entry.attempts())):
+        try:
+            journal.open("rb").close()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise RecordError(f"{journal}: expected a readable file, got: {error.strerror}") from error
+
+
+def read_trials(run: SweepDir) -> tuple[list[tuple[Trial, list[Entry]]], dict[int, str]]:
+    """Each trial of a run as its record has it now, with its history; and why the others cannot be read, by number."""
+    readers, unreadable = open_trials(run)
+    trials = []
+    for reader in readers:
+        try:
+            entries = reader.poll()
+        except RecordError as error:
+            unreadable[reader.trial.facts.number] = str(error)
+        else:
+            trials.append((reader.trial, entries))
+    return trials, unreadable
 
 
 def _appended(journal: JournalReader, attempt: int) -> list[Entry]:

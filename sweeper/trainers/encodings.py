@@ -89,7 +89,7 @@ def build(corpus: Corpus, tokenizer: Tokenizer, max_length: int, *, name: str, c
     if _is_whole(cache / key):
         return key
     with _aside(cache) as directory:
-        tokenizer.save(str(directory / TOKENIZER))
+        (directory / TOKENIZER).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         padding = tokenizers_.padding_id(tokenizer)
         tokenizer.enable_truncation(max_length)
         size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1

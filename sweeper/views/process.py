@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             with _stop_by_stdin_or_sigterm() as stop:
                 follow(run, given.figures_every, given.max_layers, stop=stop)
-    except (RunBusy, RecordError) as error:
+    except (RunBusy, RecordError, OSError) as error:
         _say(str(error))
         return 2
     return 0

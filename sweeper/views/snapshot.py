@@ -16,6 +16,7 @@ class SweepView:
 
     `total` is how many trials are planned, None where the search has no end of its own. `now` and `started` are
     seconds since the epoch. `messages` are the newest lines for a person, oldest first.
+    `unreadable` says of each trial whose record cannot be read why, and what stands in its place.
     `unstarted` says that the budget is spent and how many trials were not started, empty otherwise.
     """
 
@@ -27,6 +28,7 @@ class SweepView:
     now: float
     started: float
     messages: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
     unstarted: str = ""
 
     @property

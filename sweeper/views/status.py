@@ -12,7 +12,7 @@ from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
-from sweeper.record.trial import Trial, is_alive, read_trial
+from sweeper.record.trial import Trial, is_alive, read_trials
 from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
@@ -22,12 +22,14 @@ def read_sweep(run: SweepDir) -> SweepView:
     """The sweep as its record has it now.
 
     Its state is RUNNING while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where trials are left.
+    Trials that cannot be read are named in `unreadable`, and count for nothing.
 
     Raises:
-        RecordError: the spec or a trial's facts cannot be read.
+        RecordError: the spec cannot be read.
     """
     held = is_held(run.lease)
-    trials = [_as_it_stands(read_trial(trial), held=held) for trial in run.trials()]
+    read, unreadable = read_trials(run)
+    trials = [_as_it_stands(trial, held=held) for trial, _ in read]
     log = read_journal(run.log)
     starts = [event for event in log if isinstance(event, SweepStarted)]
     ends = [event for event in log if isinstance(event, SweepEnded)]
@@ -41,7 +43,8 @@ def read_sweep(run: SweepDir) -> SweepView:
         slots=starts[-1].slots if starts else (),
         now=ends[-1].time if ends and not held else time.time(),
         started=starts[0].time if starts else time.time(),
-        messages=(*_ends(trials), *_damage(trials)),
+        messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
+        unreadable=tuple(unreadable.values()),
         unstarted=_unstarted(budget, trials, log, running=held),
     )
 
@@ -52,6 +55,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
         "name": sweep.name,
         "state": sweep.state,
         "trials": [_trial_to_json(trial, sweep.now) for trial in sweep.trials],
+        "unreadable": list(sweep.unreadable),
     }
 
 

@@ -13,19 +13,25 @@ from sweeper.record.causes import cause_of_exit
 from sweeper.record.claim import claim
 from sweeper.record.events import Exit, Launched, encode
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, new_name, write_atomically, write_json
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, new_name, unwritable, write_atomically, write_json
 from sweeper.record.trial import Facts
 
 
 def place(
     runs: Path, *, script: Path, params: Mapping[str, object]
 ) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
-    """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end."""
+    """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end.
+
+    Raises:
+        Unwritable: `runs` cannot be written.
+    """
     sweep = SweepDir(runs / new_name(script.stem))
-    sweep.path.mkdir(parents=True)
     directory = sweep.trial(0)
     facts = _facts([sys.executable, *sys.argv], params)
-    directory.path.mkdir(parents=True)
+    try:
+        directory.path.mkdir(parents=True)
+    except OSError as error:
+        raise unwritable(directory.path.absolute(), error) from error
     write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
     write_json(directory.facts, {"format": 1, **asdict(facts)})
     with JournalWriter(directory.control) as control:
@@ -34,8 +40,10 @@ def place(
     lease = claim(attempt)
 
     def ended(code: int) -> None:
-        write_exit(attempt, code=code, signal=None, cause=cause_of_exit(code=code, signal=None))
-        lease.release()
+        try:
+            write_exit(attempt, code=code, signal=None, cause=cause_of_exit(code=code, signal=None))
+        finally:
+            lease.release()
 
     return directory, attempt, facts, ended
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sweeper.errors import AttemptClaimed
+from sweeper.errors import SweeperError, Unwritable
 from sweeper.record.causes import cause_of_exit
 from sweeper.record.claim import catches, claim
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
@@ -121,7 +121,7 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         lease = claim(attempt)
-    except AttemptClaimed as error:
+    except SweeperError as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
@@ -138,7 +138,11 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
     _reap_leftovers()
     how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
     oom = not shim.killed and oom_kills() > killed_before
-    write_exit(attempt, **how, cause=cause_of_exit(**how, oom=oom))
+    try:
+        write_exit(attempt, **how, cause=cause_of_exit(**how, oom=oom))
+    except Unwritable as error:
+        print(error, file=sys.stderr)
+        return os.EX_IOERR
     return 0
 
 

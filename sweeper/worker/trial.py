@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from sweeper.errors import CheckpointError, UsageError
+from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.causes import Cause
 from sweeper.record.claim import catches
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
@@ -176,13 +176,20 @@ class Trial:
         return self._stop_seen or due
 
     def save(self, state: Mapping[str, Any], *, step: int) -> None:
-        """Checkpoint the state after `step`: tensors, numbers, strings, lists and dicts, for `restore`."""
+        """Checkpoint the state after `step`: tensors, numbers, strings, lists and dicts, for `restore`.
+
+        Where it cannot be written the checkpoint before it stays, training goes on, and the record says so.
+        """
         self.outbox.flush()
         self._saved_at = time.monotonic()
         if self._journal is None:
             return
-        path = checkpoint.save(self._checkpoints, state, step=step)
-        self.append(Checkpointed(step=step, file=path.name), sync=True)
+        try:
+            path = checkpoint.save(self._checkpoints, state, step=step)
+        except Unwritable as error:
+            self.note(f"the state after step {step} was not saved, and the checkpoint before it stays: {error}")
+        else:
+            self.append(Checkpointed(step=step, file=path.name), sync=True)
         self._saved_at = time.monotonic()
 
     def note(self, text: str) -> None:
@@ -206,11 +213,19 @@ class Trial:
         self._stop.set()
 
     def finish(self, error: BaseException | None) -> None:
-        """Write how the script left, and close the record."""
-        if self._watch is not None:
-            self._watch.close()
-        self.outbox.flush()
-        self.append(self._ending(error), sync=True)
+        """Write how the script left, and close the record.
+
+        Raises:
+            Unwritable: the record cannot be written; not where the script leaves by an error, which says more.
+        """
+        try:
+            if self._watch is not None:
+                self._watch.close()
+            self.outbox.flush()
+            self.append(self._ending(error), sync=True)
+        except Unwritable:
+            if error is None:
+                raise
         if self._journal is not None:
             self._journal.close()
 
@@ -246,12 +261,13 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     previous = signal.signal(signal.SIGTERM, opened.ask_to_stop) if main else None
     try:
         yield opened
+        opened.finish(None)
     except BaseException as error:
         opened.finish(error)
-        ended(1)
+        with suppress(Unwritable):  # what the script left by says more
+            ended(1)
         raise
     else:
-        opened.finish(None)
         ended(0)
     finally:
         if main:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ import torch
 
 from sweeper.errors import UsageError
 from sweeper.record.events import Event, Noted, Observation, Watching
+from sweeper.record.journal import append_whole
+from sweeper.record.layout import unwritable
 from sweeper.record.profile import FEWEST_LAYERS, STATISTICS, depth_profile, median, reach, reaches
 from sweeper.worker.layers import ForwardOrder, choose, unwrapped
 from sweeper.worker.outbox import Outbox
@@ -290,19 +293,26 @@ class Rows:
     """The side file of per-tensor statistics: fixed-width rows of little-endian float32, appended by one writer."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("ab", buffering=0)
 
     def append(self, values: Sequence[float]) -> int:
-        """Append the statistics of all tensors, tensor by tensor; returns the number of the row."""
+        """Append the statistics of all tensors, tensor by tensor; returns the number of the row.
+
+        Raises:
+            Unwritable: the disk is full or gone; the file is as it was.
+        """
         row = array.array("f", values)
         if sys.byteorder == "big":
             row.byteswap()
         data = row.tobytes()
-        size = self._file.tell()
-        if torn := size % len(data):  # a full disk cut the last row: fill it up, so that rows stay aligned
-            size += self._file.write(bytes(len(data) - torn)) or 0
-        self._file.write(data)
-        return size // len(data)
+        size = os.fstat(self._file.fileno()).st_size
+        filler = bytes(-size % len(data))  # where the last row is torn all the same, so that rows stay aligned
+        try:
+            append_whole(self._file.fileno(), filler + data)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        return (size + len(filler)) // len(data)
 
     def close(self) -> None:
         """Close the file."""

@@ -106,7 +106,8 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         "seconds": 4.0,
     }
     expected |= {"skipped": 0, "damaged": 0}
-    assert json.loads(json.dumps(to_json(read_sweep(run)))) == {"name": "s", "state": "COMPLETE", "trials": [expected]}
+    status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": []}
+    assert json.loads(json.dumps(to_json(read_sweep(run)))) == status
 
 
 def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:

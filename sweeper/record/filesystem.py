@@ -1,0 +1,40 @@
+"""Which file system a path lies on: on those that several hosts share, a lock of one host may not hold on another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SHARED = frozenset(
+    "9p afs beegfs ceph cifs fuse.ceph fuse.ceph-fuse fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.mfs fuse.rclone "  # noqa: SIM905 - words read better
+    "fuse.s3fs fuse.sshfs gfs2 glusterfs gpfs lustre nfs nfs4 ocfs2 orangefs smb2 smb3 smbfs virtiofs".split()
+)
+"""Types in mountinfo of file systems that other hosts may see too."""
+
+
+def mountinfo() -> str:
+    """The mounts of this process as the kernel lists them (proc_pid_mountinfo(5)); empty where it does not."""
+    try:
+        return Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def type_of(path: Path, mounts: str) -> str:
+    """The type of the file system that `path` lies on, as `mounts` has it: ``ext4``, ``nfs4``; empty if unknown.
+
+    Args:
+        mounts: the text of a mountinfo file.
+    """
+    resolved = path.resolve()
+    found, deepest = "", -1
+    for line in mounts.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields = before.split()
+        if not dash or len(fields) < 5:  # noqa: PLR2004 - the mount point is the fifth
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        # Of two mounts on one point the later covers the earlier.
+        if resolved.is_relative_to(point) and len(point.parts) >= deepest:
+            found, deepest = after.split()[0] if after.split() else "", len(point.parts)
+    return found

@@ -1,0 +1,206 @@
+"""A record that was cut anywhere is read as far as it goes, and whoever writes next does not glue to what is torn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeper.record import inbox
+from sweeper.record.claim import owner_of
+from sweeper.record.events import Noted
+from sweeper.record.journal import JournalReader, JournalWriter, read_journal
+from sweeper.record.layout import SweepDir
+from sweeper.record.trial import read_exit, read_trials
+from tests.faults.small import Patient, says
+from tests.test_end_to_end import LEARNER, grid
+
+pytestmark = pytest.mark.timeout(900)
+JOURNALS = {
+    "events": "trials/0000/attempts/1/events.jsonl",
+    "control": "trials/0000/control.jsonl",
+    "log": "log.jsonl",
+    "search": "search.jsonl",
+}
+WHOLE = {
+    "exit": "trials/0000/attempts/1/exit.json",
+    "claim": "trials/0000/attempts/1/claim",
+    "facts": "trials/0000/trial.json",
+    "spec": "spec.json",
+    "command": "inbox/command.json",
+}
+FILES = JOURNALS | WHOLE
+SAMPLED = 23
+"""Of this many offsets one is shown to the slower commands."""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Patient:
+    """A small run that went through, and a command that nobody carried out."""
+    file = grid("small") | {"parameters": {"lr": {"values": [1, 2]}, "steps": {"value": 3}}}
+    sweep = Patient(tmp_path_factory.mktemp("recorded"), LEARNER, file)
+    code, out, err = sweep.call("run", "sweep.yaml")
+    assert code == 0, out + err
+    inbox.send(sweep.run_dir, {"do": "revive", "number": 0})
+    (command,) = sweep.run_dir.inbox.iterdir()
+    command.rename(sweep.run_directory / WHOLE["command"])
+    return sweep
+
+
+@contextlib.contextmanager
+def cut(path: Path) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """`path` cut at each of its offsets in turn, and whole again at the end; gives the offset and what was there."""
+    whole = path.read_bytes()
+
+    def each() -> Iterator[tuple[int, bytes]]:
+        for offset in range(len(whole)):
+            path.write_bytes(whole[:offset])
+            yield offset, whole
+
+    try:
+        yield each()
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", JOURNALS)
+def test_every_complete_line_is_read_and_the_next_line_stands_by_itself(recorded: Patient, name: str) -> None:
+    path = recorded.run_directory / JOURNALS[name]
+    events = [repr(event) for event in read_journal(path)]
+    assert events
+    with cut(path) as cuts:
+        for offset, whole in cuts:
+            complete = sum(end <= offset for end in _ends(whole))
+            assert [repr(event) for event in read_journal(path)] == events[:complete], offset
+            with JournalWriter(path) as journal:
+                journal.append(Noted(text="next"))
+            reader = JournalReader(path)
+            assert [repr(event) for event in reader.read()] == [*events[:complete], repr(Noted(text="next"))], offset
+            assert reader.damaged == (offset not in {0, *_ends(whole), *(end + 1 for end in _ends(whole))}), offset
+
+
+def _ends(whole: bytes) -> list[int]:
+    """Where the lines end, the newline left out: a record is complete with its last brace."""
+    return [i for i, byte in enumerate(whole) if byte == ord("\n")]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_status_reads_a_run_whose_files_were_cut_anywhere(recorded: Patient, name: str) -> None:
+    run = str(recorded.run_directory)
+    with cut(recorded.run_directory / FILES[name]) as cuts:
+        for offset, whole in cuts:
+            code, out, err = says("status", run, "--json")
+            if name == "spec" and offset < len(whole.rstrip()):
+                assert (code, out) == (2, ""), offset
+                assert "spec.json: expected JSON" in err
+                continue
+            assert code == 0, (offset, err)
+            status = json.loads(out)
+            cut_off = name == "facts" and offset < len(whole.rstrip())
+            assert len(status["trials"]) == 2 - cut_off
+            assert len(status["unreadable"]) == cut_off
+            if offset % SAMPLED == 0:
+                for command in (["status", run], ["why", run, "0"], ["why", run, "1"], ["backtest", run]):
+                    code, _, err = says(*command)
+                    assert code in (0, 2), (command, offset)
+                    assert code == 0 or err, (command, offset)
+
+
+def test_claims_exits_and_commands_that_were_cut_are_none(recorded: Patient) -> None:
+    attempt = recorded.run_dir.trial(0).attempt(1)
+    owner = owner_of(attempt)
+    with cut(attempt.claim) as cuts:
+        assert not any(owner_of(attempt) for _ in cuts)
+    with cut(attempt.exit) as cuts:
+        assert [offset for offset, whole in cuts if read_exit(attempt)] == [len(attempt.exit.read_bytes())]
+    with cut(recorded.run_directory / WHOLE["command"]) as cuts:
+        read = [dict(command) for _ in cuts for _, command in inbox.received(recorded.run_dir)]
+    assert read[:-1] == [{}] * (len(read) - 1)
+    assert owner == owner_of(attempt)
+
+
+def test_damage_in_the_middle_costs_its_own_lines_and_is_counted(recorded: Patient) -> None:
+    path = recorded.run_directory / JOURNALS["events"]
+    whole = path.read_bytes()
+    lines = whole.split(b"\n")
+    try:
+        path.write_bytes(b"\n".join([lines[0], b"\x00\xff garbage", *lines[2:]]))
+        (trial, entries), _ = read_trials(recorded.run_dir)[0]
+        assert trial.damaged == 1
+        assert len(entries) == len(lines) - 2
+        assert (
+            "1 line of the record could not be read: torn, or edited"
+            in says("why", str(recorded.run_directory), "0")[1]
+        )
+        assert "1 line of the record could not be read: trial 0000" in says("status", str(recorded.run_directory))[1]
+    finally:
+        path.write_bytes(whole)
+
+
+CUTS = [
+    ("events", 0.0),
+    ("events", 0.5),
+    ("events", 1.0),
+    ("control", 0.0),
+    ("control", 0.6),
+    ("log", 0.5),
+    ("search", 0.3),
+    ("exit", 0.5),
+    ("claim", 0.5),
+    ("facts", 0.5),
+    ("command", 0.5),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "part"), CUTS)
+def test_a_run_goes_on_after_a_file_of_it_was_cut(recorded: Patient, tmp_path: Path, name: str, part: float) -> None:
+    sweep = _copy(recorded, tmp_path)
+    path = sweep.run_directory / FILES[name]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * (len(whole) - 1))])
+    code, out, err = sweep.call("run", "sweep.yaml")
+    assert code == 0, out + err
+    status = sweep.status()
+    assert {trial["state"] for trial in status["trials"]} == {"COMPLETE"}
+    assert sorted(trial["params"]["lr"] for trial in status["trials"]) == [1, 2]
+    if name == "facts":
+        assert [trial["number"] for trial in status["trials"]] == [1, 2]  # 0 keeps its bytes, and is run anew as 2
+        assert "0000 cannot be read and stays as it is; its configuration is run anew" in out
+        assert path.read_bytes() == whole[: int(part * (len(whole) - 1))]
+    if name != "events":  # what the trial measured before it was cut off its record is gone
+        assert sorted(trial["value"] for trial in status["trials"]) == [6.0, 12.0]
+
+
+@pytest.mark.slow
+def test_a_resolved_sweep_that_was_cut_is_named_and_made_anew_once_it_is_moved_away(
+    recorded: Patient, tmp_path: Path
+) -> None:
+    sweep = _copy(recorded, tmp_path)
+    before = sweep.status()["trials"]
+    spec = sweep.run_dir.spec
+    spec.write_bytes(spec.read_bytes()[:100])
+    code, _, err = sweep.call("run", "sweep.yaml")
+    assert code == 2
+    assert f"{spec}: expected JSON" in err.replace("runs/", f"{sweep.folder}/runs/")
+    assert "move it away" in err
+    spec.rename(spec.with_name("spec.damaged"))
+    assert sweep.call("run", "sweep.yaml")[0] == 0
+    assert sweep.status()["trials"] == before
+
+
+def _copy(recorded: Patient, folder: Path) -> Patient:
+    file = json.loads((recorded.folder / "sweep.yaml").read_text())
+    sweep = Patient(folder, LEARNER, file)
+    shutil.copytree(recorded.run_directory, sweep.run_directory)
+    return sweep
+
+
+def test_a_directory_without_anything_is_no_trial(recorded: Patient, tmp_path: Path) -> None:
+    run = SweepDir(shutil.copytree(recorded.run_directory, tmp_path / "run"))
+    run.trial(2).path.mkdir()
+    assert [len(found) for found in read_trials(run)] == [2, 0]
