@@ -2,6 +2,7 @@
 #   make run      the sweep of experiments/warmup.yaml      (make run ARGS="--workers 1 epochs=1")
 #   make test     all tests                                 (make test ARGS="-k spec")
 #   make check    style, types and import directions
+#   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
 #   make clean    forget the environment and the caches; runs/ stays
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean setup
+.PHONY: run test check fuzz clean setup
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -24,6 +25,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.hostile.fuzz --files 100000 $(ARGS)
 
 setup: $(STAMP)
 
