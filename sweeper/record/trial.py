@@ -48,7 +48,7 @@ class Facts:
         except TypeError as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
         for name, kind in _FACT_TYPES.items():
-            if not isinstance(getattr(facts, name), kind):
+            if not _fits(getattr(facts, name), kind):
                 raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
         return facts
 
@@ -70,7 +70,19 @@ _FACT_TYPES: Mapping[str, type] = {
     "metric": str,
     "maximize": bool,
     "at": str,
+    "seeds": int,
+    "checkpoint_every_s": float,
+    "resources": dict,
 }
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a value of JSON is of a kind; numbers are those that 64 bits hold."""
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < math.inf  # type: ignore[arg-type]  # the type was looked at
+    return isinstance(value, kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

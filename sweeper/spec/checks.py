@@ -140,7 +140,7 @@ def _grid(root: Node) -> Iterator[Complaint]:
         if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
             continue
         distribution = parameter.get("distribution", default_distribution(parameter))
-        if distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
+        if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # a list, wrong as it is, has no hash
             hint = "a range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),

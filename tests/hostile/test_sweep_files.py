@@ -142,3 +142,27 @@ def test_the_real_command_says_the_same(folder: Path) -> None:
     assert (
         fuzz.by_command(f"{HEAD}parameters: {{lr: {{values: ['[red]x', '\u202e']}}}}\n".encode(), folder) == "planned"
     )
+
+
+UNHASHABLE = ("[]", "{}", "[[1]]", "{a: []}")
+KEYS_OF_A_SWEEP = (
+    "name: {}",
+    "method: {}",
+    "trainer: {}",
+    "metric: {{name: loss, goal: {0}, at: {0}}}",
+    "parameters: {{a: {{distribution: {}}}}}",
+    "parameters: {{a: {{min: 0, max: 1, distribution: {}}}}}",
+    "parameters: {{a: {{value: {0}}}, b: {{value: 1, when: {{a: [{0}]}}}}}}",
+    "early_stop: {{mode: {0}, rules: [{0}]}}",
+    "profiles: {{a: {{when: {0}, parameters: {0}}}}}",
+    "resources: {}",
+    "dataset: [{}]",
+)
+
+
+@pytest.mark.parametrize("line", KEYS_OF_A_SWEEP)
+def test_lists_and_mappings_where_a_word_is_expected_are_a_mistake_like_any_other(folder: Path, line: str) -> None:
+    key = line.partition(":")[0]
+    for value in UNHASHABLE:
+        text = "".join(f"{own}\n" for own in HEAD.splitlines() if not own.startswith(f"{key}:"))
+        assert loaded(f"{text}{line.format(value)}\n", folder)
