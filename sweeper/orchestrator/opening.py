@@ -19,6 +19,7 @@ from sweeper.record.events import FORMAT, SpecTaken
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
 from sweeper.record.lease import Lease, acquire, holder_of
+from sweeper.record.redaction import redacted_values
 from sweeper.record.trial import Facts
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
@@ -105,7 +106,8 @@ def _begin(
     prepared = _prepared(spec, say)
     data = {key: prepared[key] for key in ("dataset", "tokenizer") if key in prepared}
     write_atomically(directory.sweep_yaml, text)
-    _write_spec(directory, spec, data, {**provenance, "data": prepared.get("provenance", {})})
+    told = redacted_values({**provenance, "data": prepared.get("provenance", {})})
+    _write_spec(directory, spec, data, told)
     return data
 
 

@@ -15,6 +15,7 @@ from sweeper.record.fold import Control, Progress, Series, State, control_of, fo
 from sweeper.record.journal import JournalReader
 from sweeper.record.layout import AttemptDir, TrialDir, read_json
 from sweeper.record.lease import is_held
+from sweeper.record.redaction import redacted_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,14 @@ class Facts:
     def label(self) -> str:
         """Number and varied parameters, as a name for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``."""
         varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
-        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in varied.items())]
-        return "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))[:200]
+        told = redacted_values(varied).items()
+        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in told)]
+        name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
+        return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
 
+
+LONGEST_LABEL = 200
+"""Bytes; file systems take 255 for a path component."""
 
 _FACT_TYPES: Mapping[str, type] = {
     "number": int,

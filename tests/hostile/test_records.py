@@ -30,10 +30,11 @@ from sweeper.views.receipt import receipt
 from sweeper.views.status import read_sweep, to_json
 from sweeper.views.table import status_table
 from sweeper.views.tensorboard import SweepTexts, TrialRun
-from tests.hostile.fuzz import LIMIT_S, assert_plain, within
+from tests.hostile.fuzz import assert_plain, within
 from tests.views.synthetic import DECISION, START, Script, make_trial, play
 
 HUGE = 10**400
+PATIENCE_S = 60
 SCALARS = st.sampled_from(
     [
         *(None, True, False, 0, -1, 1, 3, 2**31, 2**63, -(2**63), 10**30, HUGE, 0.5, -0.0, 1e308, -1e308),
@@ -117,13 +118,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def read_everything(path: Path, figures: Figures, drawn: Iterable[int] = (0, 1)) -> list[str]:
-    """Let every reader read the run; what they say, or how they refuse. TensorBoard's views are of the trials `drawn`."""
+def read_everything(  # noqa: C901 - a reader after the other
+    path: Path, figures: Figures, drawn: Iterable[int] = (0, 1)
+) -> list[str]:
+    """Let every reader read the run; what they say, or how they refuse. TensorBoard gets the trials `drawn`."""
     run, said = SweepDir(path), []
 
     def tried(read: Callable[[], str]) -> None:
         try:
-            with within(LIMIT_S):
+            with within(PATIENCE_S):
                 said.append(read())
         except SweeperError as error:
             said.append(str(error))
