@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Budget:
         bounds = given if isinstance(given, Mapping) else {}
         for name in cls.__dataclass_fields__:
             bound = bounds.get(name)
-            if bound is not None and not (type(bound) in (int, float) and abs(bound) < math.inf):
+            if bound is not None and not (type(bound) in (int, float) and abs(bound) <= sys.float_info.max):
                 raise RecordError(f"spec.json: spec.budget.{name}: expected a number, got {bound!r}")
         return cls(**{name: bounds[name] for name in cls.__dataclass_fields__ if name in bounds})
 

@@ -29,7 +29,7 @@ _FORMS = (
     ),
     # --name value, as words of a command line, of a list, or of lines of a list
     re.compile(
-        rf"(?P<kept>(?<![\w.-])--{_OF_A_TOKENIZER}{_NAME}(?:[ \t]+|[\"']?\s*,\s*|[\"']?\s*\n\s*-\s+)){_VALUE}",
+        rf"(?P<kept>(?<![\w.-])--{_OF_A_TOKENIZER}{_NAME}(?:[ \t]+|[\"']?\s*,\s*|[\"']?\s*\n[+-]?\s*-\s+)){_VALUE}",
         re.IGNORECASE,
     ),
     # what is known by its looks: keys of AWS, GitHub, GitLab, Hugging Face, OpenAI, Slack; JSON web tokens; PEM keys

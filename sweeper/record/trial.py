@@ -87,7 +87,7 @@ def _fits(value: object, kind: type) -> bool:
     if kind is int:
         return type(value) is int and -(2**63) <= value < 2**63
     if kind is float:
-        return type(value) in (int, float) and abs(value) < math.inf  # type: ignore[arg-type]  # the type was looked at
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # the type was looked at
     return isinstance(value, kind)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from rich.console import Console
 from sweeper.backtest import arms, backtest, read_recording
 from sweeper.backtest.report import to_json as report_to_json
 from sweeper.backtest.table import report_table
-from sweeper.errors import SweeperError
+from sweeper.errors import RecordError, SweeperError
 from sweeper.orchestrator.preflight import recorded
-from sweeper.record.events import SweepEnded, SweepStarted, encode
+from sweeper.record.events import Checkpointed, SweepEnded, SweepStarted, encode
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.record.trial import read_trial
 from sweeper.views.figures import Figures
@@ -30,6 +31,7 @@ from sweeper.views.receipt import receipt
 from sweeper.views.status import read_sweep, to_json
 from sweeper.views.table import status_table
 from sweeper.views.tensorboard import SweepTexts, TrialRun
+from sweeper.worker import checkpoint
 from tests.hostile.fuzz import assert_plain, within
 from tests.views.synthetic import DECISION, START, Script, make_trial, play
 
@@ -86,7 +88,7 @@ FILES = [
     "log.jsonl",
 ]
 FEW = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "40")),
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -233,3 +235,102 @@ def test_an_edited_record_is_read_or_refused_in_words(
     # A picture takes longer than all the rest: only of a trial that was changed, and by the last change.
     last = changes[-1][0]
     read_everything(place, figures, [int(last.split("/")[1])] if last.startswith("trials/") else [])
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+WRONG_FACTS = [
+    {"seeds": "3"},
+    {"seeds": None},
+    {"number": True},
+    {"seed": HUGE},
+    {"params": []},
+    {"shown": "lr"},
+    {"command": "true"},
+    {"metric": 3},
+    {"checkpoint_every_s": "600"},
+    {"resources": None},
+]
+
+
+@pytest.mark.parametrize("change", WRONG_FACTS, ids=[next(iter(change)) for change in WRONG_FACTS])
+def test_facts_of_a_wrong_type_are_named(whole: Path, place: Path, change: dict[str, Any]) -> None:
+    shutil.copytree(whole, place)
+    edit(place / "trials/0001/trial.json", **change)
+    with pytest.raises(RecordError, match=rf"trials/0001/trial.json: {next(iter(change))}: expected "):
+        read_sweep(SweepDir(place))
+
+
+@pytest.mark.parametrize("bound", ["2", [2], True, HUGE])
+def test_a_budget_that_is_no_number_is_named(whole: Path, place: Path, bound: object) -> None:
+    shutil.copytree(whole, place)
+    edit(place / "spec.json", spec={"budget": {"hours": bound, "unknown": 1}})
+    with pytest.raises(RecordError, match=r"spec\.budget\.hours: expected a number, got "):
+        read_sweep(SweepDir(place))
+
+
+NO_EVENTS = [
+    b'{"event":"Metrics","step":99999999999999999999,"values":{"loss":1}}',
+    b'{"event":"Metrics","step":true,"values":{"loss":1}}',
+    b'{"event":"Metrics","step":1,"values":{"loss":%s}}' % str(HUGE).encode(),
+    b'{"event":"Observation","step":1}',
+    b'{"event":"Checkpointed","step":"1","file":"x"}',
+    b'{"event":["Metrics"]}',
+    b"[" * 100_000,
+    b"\xff\xfe\x00",
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS, ids=[ascii(line[:40]) for line in NO_EVENTS])
+def test_a_line_that_is_no_event_is_counted_and_hides_no_other(whole: Path, place: Path, line: bytes) -> None:
+    shutil.copytree(whole, place)
+    before = read_trial(SweepDir(place).trial(0))
+    journal = place / "trials/0000/attempts/1/events.jsonl"
+    first, *others = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([first, line, *others]) + b"\n")
+    after = read_trial(SweepDir(place).trial(0))
+    assert (after.damaged, after.state) == (1, before.state)
+    assert repr(after.progress) == repr(before.progress)  # NaN is in it, which equals nothing
+
+
+_opened: list[str] = []
+_listening: list[bool] = []
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _listening:
+        _opened.append(str(arguments[0]))
+
+
+@pytest.mark.parametrize("forged", ["../../../../outside.pt", "/{outside}", "step-000000128.0123456789abcdef.pt"])
+def test_a_forged_checkpoint_leads_nowhere(whole: Path, place: Path, figures: Figures, forged: str) -> None:
+    """The file that a `Checkpointed` names is told to people: it is never opened, wherever it points."""
+    shutil.copytree(whole, place)
+    outside = place.parent / "outside.pt"
+    outside.write_bytes(b"x")
+    file = forged.format(outside=str(outside).lstrip("/"))
+    with (place / "trials/0001/attempts/1/events.jsonl").open("ab") as journal:
+        journal.write(encode(Checkpointed(step=59, file=file)))
+    sys.addaudithook(_hear)
+    _listening.append(True)
+    try:
+        read_everything(place, figures, [1])
+        assert checkpoint.checkpoints(SweepDir(place).trial(1).checkpoints) == []
+    finally:
+        _listening.clear()
+    opened = {Path(path).resolve() for path in _opened}
+    assert opened
+    assert outside.resolve() not in opened
+    assert not [path for path in opened if path.suffix == ".pt"]
+
+
+def test_a_label_of_any_parameters_is_a_file_name(whole: Path, place: Path) -> None:
+    for text in ("é" * 10_000, "../" * 100, "\U0001f600" * 300, "\x1b[31m", "字" * 300, "a/b", "-x", "\udcff"):
+        label = replace(read_trial(SweepDir(whole).trial(0)).facts, shown={"text": text, "api_key": "c4n4ry"}).label
+        place.mkdir(exist_ok=True)
+        (place / label).mkdir()
+        assert [path.name for path in place.iterdir()] == [label]
+        assert "c4n4ry" not in label
+        (place / label).rmdir()
