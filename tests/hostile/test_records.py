@@ -98,7 +98,7 @@ FEW = settings(
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small record of a trial that learned and one that was pruned, as the record's own writers leave it."""
     run = SweepDir(tmp_path_factory.mktemp("record") / "run")
-    short = {"until": 60, "total": 60, "layers": 4}
+    short: dict[str, Any] = {"until": 60, "total": 60, "layers": 4}
     play(make_trial(run, 0), Script(**short))
     play(make_trial(run, 1), Script(**short, stalled=True, outcome="stopped", decision=DECISION))
     play(make_trial(run, 2), Script(**short, stalled=True, loss=1.3))
@@ -241,7 +241,7 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-WRONG_FACTS = [
+WRONG_FACTS: list[dict[str, Any]] = [
     {"seeds": "3"},
     {"seeds": None},
     {"number": True},
