@@ -3,6 +3,7 @@
 #   make test     all tests                                 (make test ARGS="-k spec")
 #   make faults   the fault matrix into docs/faults.md      (make faults ARGS="--moments 10 --rows 1,2")
 #   make check    style, types and import directions
+#   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
 #   make clean    forget the environment and the caches; runs/ stays
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: run test faults check clean setup
+.PHONY: run test faults fuzz check clean setup
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -28,6 +29,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.hostile.fuzz --files 100000 $(ARGS)
 
 setup: $(STAMP)
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where it can be said that nobody reads it
     except SweeperError as error:
-        print(error, file=sys.stderr)
+        _warn(str(error))
         return USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -521,12 +521,19 @@ def _console(width: int | None = None) -> Console:
     return Console(highlight=False, width=width)
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _say(text: str) -> None:
+    print(_plain(text), flush=True)
 
 
-def _warn(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _warn(text: str) -> None:
+    print(_plain(text), file=sys.stderr, flush=True)
+
+
+def _plain(text: str) -> str:
+    """Lines that may quote what others wrote, so that none of it acts on a terminal."""
+    from sweeper.views.wording import plain
+
+    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def _say_profile(name: str | None, description: str) -> None:

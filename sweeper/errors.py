@@ -42,12 +42,18 @@ class Mistake:
         return f"{self.where}: {key}expected {self.expected}, got {self.got}{hint}"
 
 
+MOST_SHOWN = 100
+"""Mistakes that the text of an error lists; a person mends the first ones and looks again."""
+
+
 class SpecError(UsageError):
     """A sweep file with mistakes, all of them in ``mistakes``."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+        lines = [str(mistake) for mistake in self.mistakes[:MOST_SHOWN]]
+        more = len(self.mistakes) - MOST_SHOWN
+        super().__init__("\n".join([*lines, f"and {more:,} more mistakes"] if more > 0 else lines))
 
 
 class SpecChanged(UsageError):

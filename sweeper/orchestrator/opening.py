@@ -22,6 +22,7 @@ from sweeper.record.fold import Retry
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
 from sweeper.record.lease import Lease, acquire, holder_of, is_held
+from sweeper.record.redaction import redacted_values
 from sweeper.record.trial import Facts, open_trials
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
@@ -158,7 +159,8 @@ def _begin(
     prepared = _prepared(spec, say)
     data = {key: prepared[key] for key in ("dataset", "tokenizer") if key in prepared}
     write_atomically(directory.sweep_yaml, text)
-    _write_spec(directory, spec, data, {**provenance, "data": prepared.get("provenance", {})})
+    told = redacted_values({**provenance, "data": prepared.get("provenance", {})})
+    _write_spec(directory, spec, data, told)
     return data
 
 

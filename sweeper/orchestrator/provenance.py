@@ -1,4 +1,7 @@
-"""Where a sweep comes from: code, packages, machine, and what of the environment may be told."""
+"""Where a sweep comes from: code, packages, machine, and what of the environment may be told.
+
+What is written of it goes through `record.redaction` first: a difference may hold a token, a cache's URL a password.
+"""
 
 from __future__ import annotations
 

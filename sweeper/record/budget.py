@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sweeper.errors import RecordError
 from sweeper.record.events import Event, SweepEnded, SweepStarted
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
@@ -24,9 +26,18 @@ class Budget:
 
     @classmethod
     def read(cls, spec: object) -> Budget:
-        """The budget in a resolved sweep, as `spec.json` has it; without bounds where there is none."""
+        """The budget in a resolved sweep, as `spec.json` has it; without bounds where there is none.
+
+        Raises:
+            RecordError: a bound is no number.
+        """
         given = spec.get("budget") if isinstance(spec, Mapping) else None
-        return cls(**given) if isinstance(given, Mapping) else cls()
+        bounds = given if isinstance(given, Mapping) else {}
+        for name in cls.__dataclass_fields__:
+            bound = bounds.get(name)
+            if bound is not None and not (type(bound) in (int, float) and abs(bound) <= sys.float_info.max):
+                raise RecordError(f"spec.json: spec.budget.{name}: expected a number, got {bound!r}")
+        return cls(**{name: bounds[name] for name in cls.__dataclass_fields__ if name in bounds})
 
 
 def wall_seconds(log: Sequence[Event], trials: Sequence[Trial], now: float | None) -> float:

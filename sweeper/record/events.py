@@ -366,12 +366,17 @@ def _number(value: object) -> float:
 
 def _exactly(kind: type) -> Callable[[object], object]:
     def read(value: object) -> object:
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        if not isinstance(value, kind) or (kind is int and not _is_whole(value)):
             message = f"expected {kind.__name__}, got {value!r}"
             raise TypeError(message)
         return value
 
     return read
+
+
+def _is_whole(value: object) -> bool:
+    """A whole number that 64 bits hold: no writer writes another, and no reader's arithmetic takes one."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _reader(hint: object) -> Callable[[object], object]:

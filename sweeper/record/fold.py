@@ -119,12 +119,10 @@ class Series:
 
     def followed_by(self, value: float, step: int) -> Series:
         """The series with one more value."""
-        series = replace(self, last=value, last_step=step)
-        if math.isfinite(value) and not value >= series.low:
-            series = replace(series, low=value, low_step=step)
-        if math.isfinite(value) and not value <= series.high:
-            series = replace(series, high=value, high_step=step)
-        return series
+        finite = math.isfinite(value)
+        low, low_step = (value, step) if finite and not value >= self.low else (self.low, self.low_step)
+        high, high_step = (value, step) if finite and not value <= self.high else (self.high, self.high_step)
+        return Series(last=value, last_step=step, low=low, low_step=low_step, high=high, high_step=high_step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,30 +155,34 @@ class Progress:
 
 def advance(progress: Progress, event: Event) -> Progress:
     """The progress after one more event of the history."""
-    progress = replace(progress, latest=event.time)
+    # One copy an event: a thousand trials have a hundred thousand of them to be read after a crash.
+    return replace(progress, latest=event.time, **_changes(progress, event))
+
+
+def _changes(progress: Progress, event: Event) -> dict[str, Any]:
+    """What an event changes, by field."""
     match event:
         case Started():
-            return replace(progress, attempt=event.attempt, outcome="", error="", started=event.time, first_step=-1)
+            own = {"attempt": event.attempt, "started": event.time, "first_step": -1}
+            return {**own, "outcome": "", "error": ""}
         case Resumed():
-            return replace(progress, step=max(progress.step, event.step))
+            return {"step": max(progress.step, event.step)}
         case Plan():
-            return replace(
-                progress, total_steps=event.total_steps, peak_lr=event.peak_lr, uncorrected=event.uncorrected
-            )
+            return {"total_steps": event.total_steps, "peak_lr": event.peak_lr, "uncorrected": event.uncorrected}
         case Watching():
-            return replace(progress, watching=event)
+            return {"watching": event}
         case Observation():
-            return _at_step(_observed(progress, event), event.step)
+            return {**_observed(progress, event), **_at_step(progress, event.step)}
         case Metrics():
-            return _at_step(replace(progress, metrics=_with_values(progress.metrics, event)), event.step)
+            return {"metrics": _with_values(progress.metrics, event), **_at_step(progress, event.step)}
         case Checkpointed():
-            return _at_step(replace(progress, checkpoint=event.step), event.step)
+            return {"checkpoint": event.step, **_at_step(progress, event.step)}
         case Noted():
-            return replace(progress, notes=(*progress.notes, event.text))
+            return {"notes": (*progress.notes, event.text)}
         case Finished():
             finished = {**progress.finished, progress.attempt: event}
-            return replace(progress, outcome=event.outcome, error=event.error, finished=finished)
-    return progress
+            return {"outcome": event.outcome, "error": event.error, "finished": finished}
+    return {}
 
 
 def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress:
@@ -308,17 +310,16 @@ def _said(control: Control, progress: Progress, attempt: int) -> str:
     return progress.outcome if attempt == control.attempt and progress.attempt == 0 else ""
 
 
-def _observed(progress: Progress, event: Observation) -> Progress:
+def _observed(progress: Progress, event: Observation) -> dict[str, Any]:
     rate = effective_lr(event.learning_rate, event.step, progress.uncorrected)
     # Not max(): either may be NaN, and then the other is to stay.
     highest = rate if math.isnan(progress.effective_lr) or rate > progress.effective_lr else progress.effective_lr
-    skipped = progress.skipped + event.skipped
-    return replace(progress, observation=event, skipped=skipped, effective_lr=highest)
+    return {"observation": event, "skipped": progress.skipped + event.skipped, "effective_lr": highest}
 
 
-def _at_step(progress: Progress, step: int) -> Progress:
+def _at_step(progress: Progress, step: int) -> dict[str, Any]:
     first = step if progress.first_step < 0 else progress.first_step
-    return replace(progress, step=max(progress.step, step), first_step=first)
+    return {"step": max(progress.step, step), "first_step": first}
 
 
 def _with_values(metrics: Mapping[str, Series], event: Metrics) -> Mapping[str, Series]:

@@ -26,6 +26,7 @@ from sweeper.record.fold import (
 from sweeper.record.journal import JournalReader
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json
 from sweeper.record.lease import is_held
+from sweeper.record.redaction import redacted_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Facts:
         except TypeError as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
         for name, kind in _FACT_TYPES.items():
-            if not isinstance(getattr(facts, name), kind):
+            if not _fits(getattr(facts, name), kind):
                 raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
         if facts.number != trial.number:
             raise RecordError(f"{trial.facts}: number: expected {trial.number}, as its directory, got {facts.number}")
@@ -70,9 +71,14 @@ class Facts:
     def label(self) -> str:
         """Number and varied parameters, as a name for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``."""
         varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
-        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in varied.items())]
-        return "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))[:200]
+        told = redacted_values(varied).items()
+        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in told)]
+        name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
+        return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
 
+
+LONGEST_LABEL = 200
+"""Bytes; file systems take 255 for a path component."""
 
 _FACT_TYPES: Mapping[str, type] = {
     "number": int,
@@ -84,7 +90,19 @@ _FACT_TYPES: Mapping[str, type] = {
     "metric": str,
     "maximize": bool,
     "at": str,
+    "seeds": int,
+    "checkpoint_every_s": float,
+    "resources": dict,
 }
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a value of JSON is of a kind; numbers are those that 64 bits hold."""
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # the type was looked at
+    return isinstance(value, kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

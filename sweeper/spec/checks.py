@@ -12,6 +12,8 @@ from sweeper.spec.wording import listed, printable, shown, suggested
 Trainers = Mapping[str, Mapping[str, object]]
 """Built-in trainers by name, each with its hyperparameters and their defaults."""
 
+MOST_PARAMETERS = 256
+
 PROGRAM = "${program}"
 SOURCES = ("dataset", "tokenizer")
 """Keys of the sweep that a trainer reads, and that are therefore no parameters of it."""
@@ -54,6 +56,9 @@ def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:
 def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     trainer = _data(root, "trainer")
     known = trainers.get(trainer) if isinstance(trainer, str) else None
+    count = len(_children(root))
+    if count > MOST_PARAMETERS:
+        yield Complaint(path=("parameters",), expected=f"at most {MOST_PARAMETERS} parameters", got=str(count))
     for name in _names(root):
         path = ("parameters", name)
         if name == "seed":
@@ -135,7 +140,7 @@ def _grid(root: Node) -> Iterator[Complaint]:
         if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
             continue
         distribution = parameter.get("distribution", default_distribution(parameter))
-        if distribution in {Distribution.UNIFORM, Distribution.LOG_UNIFORM}:
+        if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # a list, wrong as it is, has no hash
             hint = "a range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),
@@ -171,9 +176,9 @@ def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Co
         yield Complaint(path=path, expected="a parameter of this sweep", got=printable(path[-1]), hint=hint)
     elif isinstance(parent, dict) and ("value" in parent or isinstance(parent.get("values"), list)):
         possible = [parent["value"]] if "value" in parent else parent["values"]
+        expected = f"a value that {path[-1]} takes ({listed([shown(known) for known in possible] or ['none'])})"
         for value in values if isinstance(values, list) else [values]:
             if all(value != known or isinstance(value, bool) != isinstance(known, bool) for known in possible):
-                expected = f"a value that {path[-1]} takes ({listed([shown(known) for known in possible])})"
                 yield Complaint(path=path, expected=expected, got=shown(value))
     elif isinstance(parent, dict):
         yield Complaint(path=path, expected="a condition on a parameter with value or values", got="one on a range")
@@ -200,5 +205,10 @@ def _data(root: Node, *path: str) -> object:
 
 
 def _names(root: Node) -> list[str]:
+    """The parameters' names; past the most there may be, nobody looks at them."""
+    return list(_children(root))[:MOST_PARAMETERS]
+
+
+def _children(root: Node) -> Mapping[str, Node]:
     parameters = found(root, "parameters")
-    return list(parameters.children()) if parameters else []
+    return parameters.children() if parameters else {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-from sweeper.spec.parameters import Parameter, Value, identity
+from sweeper.spec.parameters import Choice, Parameter, Range, Value, identity
 
 
 def in_order(parameters: Mapping[str, Parameter]) -> list[str]:
@@ -29,6 +30,39 @@ def applies(parameter: Parameter, params: Mapping[str, object]) -> bool:
         name in params and identity(_value(params[name])) in map(identity, values)
         for name, values in parameter.when.items()
     )
+
+
+def grid_size(parameters: Mapping[str, Parameter], *, most: int) -> int:
+    """How many combinations a grid has; past `most`, only that they are more.
+
+    Counted without making them: the combinations of those values alone that others depend on are told apart.
+    """
+    parents = {name for parameter in parameters.values() for name in parameter.when}
+    counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
+    for name in in_order(parameters):
+        parameter, extended = parameters[name], Counter[tuple[tuple[str, object], ...]]()
+        for begun, count in counts.items():
+            if not applies(parameter, dict(begun)):
+                extended[begun] += count
+            elif name in parents and not isinstance(parameter, Range):
+                for value in parameter.values if isinstance(parameter, Choice) else (parameter.value,):
+                    extended[(*begun, (name, value))] += count
+            else:
+                extended[begun] += count * _count(parameter)
+        counts = extended
+        if counts.total() > most:
+            break
+    return counts.total()
+
+
+def _count(parameter: Parameter) -> int:
+    match parameter:
+        case Choice():
+            return len(parameter.values)
+        case Range():
+            return parameter.factors.stop - parameter.factors.start  # len() knows 64 bits only
+        case _:
+            return 1
 
 
 def _value(value: object) -> Value:

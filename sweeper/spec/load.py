@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sweeper.errors import Mistake, SpecError, UsageError
 from sweeper.spec.checks import Trainers, complaints
-from sweeper.spec.model import SweepSpec
+from sweeper.spec.conditions import grid_size
+from sweeper.spec.model import Method, SweepSpec
 from sweeper.spec.nested import without_groups
 from sweeper.spec.node import Complaint, Node, located, plain, without
 from sweeper.spec.overrides import Overriding, declared_parameters, hyperparameters, split
@@ -23,6 +24,7 @@ from sweeper.spec.wording import printable, shown
 from sweeper.spec.yaml_text import Source, parsed
 
 MOST_BYTES = 1_000_000
+MOST_TRIALS = 10_000
 
 
 def load(
@@ -59,7 +61,10 @@ def load(
     mistakes += draft.mistakes_of_profiles(choice)
     if mistakes:
         raise SpecError(ordered(mistakes, source))
-    return _spec(resolved, draft.profiles, choice)
+    spec = _spec(resolved, draft.profiles, choice)
+    if (too_many := _too_many(spec)) is not None:
+        raise SpecError([located(resolved, too_many)])
+    return spec
 
 
 def text_of(path: str | Path, what: str) -> str:
@@ -174,6 +179,16 @@ def ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
         # A mistake without a key is about the place as a whole: there may be several.
         first.setdefault((mistake.where, mistake.key, "" if mistake.key else str(mistake)), mistake)
     return sorted(first.values(), key=line)
+
+
+def _too_many(spec: SweepSpec) -> Complaint | None:
+    """What is wrong with a grid of more trials than anybody waits for: listing them would not end either."""
+    if spec.method is not Method.GRID:
+        return None
+    if grid_size(spec.parameters, most=MOST_TRIALS) * len(spec.seeds) <= MOST_TRIALS:
+        return None
+    expected, hint = f"a grid of at most {MOST_TRIALS:,} trials", "method: random with run_cap tries some of them"
+    return Complaint(path=("parameters",), expected=expected, got="a larger one", hint=hint)
 
 
 def _spec(resolved: Node, profiles: dict[str, Node], choice: str | None) -> SweepSpec:

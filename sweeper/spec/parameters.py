@@ -267,7 +267,7 @@ def _shaped(data: object) -> object:
         raise refused("only one of value, values, or min and max", got=listed(given).replace(" or ", " and "))
     if forms == ["range"] and "distribution" not in data:
         data = {**data, "distribution": default_distribution(data)}
-    if distribution in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM} and "q" not in data:
+    if distribution in (Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM) and "q" not in data:
         return {**data, "q": 1}
     return data
 

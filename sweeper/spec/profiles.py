@@ -15,7 +15,7 @@ from sweeper.spec.wording import listed, suggested
 CHOSEN_KEYS = ("profile", "profile_description")
 """Keys of the resolved spec that say what was chosen, and that no file may set."""
 
-MOST_PROFILES = 64
+MOST_PROFILES = 32
 """Each is checked as a whole sweep."""
 
 

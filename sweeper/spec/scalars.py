@@ -66,6 +66,8 @@ def _float(text: str) -> float:
 def _str(text: str) -> str:
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("text that can be written as UTF-8")
+    if "\0" in text:  # no command line, no file name and no environment can carry it
+        raise ValueError("text without the character NUL")
     return text
 
 

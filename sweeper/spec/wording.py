@@ -9,6 +9,12 @@ from decimal import Decimal
 LONGEST = 60
 """Characters of a value that a message shows."""
 
+LONGEST_PART = 2_000
+"""Characters of what a message quotes in all: several values, a path of keys."""
+
+MOST_LISTED = 40
+"""Names that a message lists."""
+
 FORMER_NAMES = {
     "early_terminate": "early_stop",
     "seed": "seeds",
@@ -52,8 +58,10 @@ def _number(value: float) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names as in a sentence: ``a``, ``a or b``, ``a, b or c``."""
+    """The names as in a sentence: ``a``, ``a or b``, ``a, b or c``; of very many the first ones and how many follow."""
     *others, last = names
+    if len(others) >= MOST_LISTED:
+        others, last = others[: MOST_LISTED - 1], f"{len(others) - MOST_LISTED + 2} more"
     return f"{', '.join(others)} or {last}" if others else last
 
 
@@ -64,6 +72,12 @@ def suggested(name: str, known: Iterable[str]) -> str:
         return f"did you mean {FORMER_NAMES[name]}?"
     close = difflib.get_close_matches(name[:LONGEST], names, n=1)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def told(text: str) -> str:
+    """A part of a message, made of what came: printable, and not longer than a screen."""
+    safe = printable(text[:LONGEST_PART])
+    return safe if len(text) <= LONGEST_PART else f"{safe}..."
 
 
 def printable(text: str) -> str:

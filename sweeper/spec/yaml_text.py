@@ -13,10 +13,11 @@ import yaml
 from sweeper.errors import Mistake, SpecError
 from sweeper.spec.node import Node, Path, Scalar
 from sweeper.spec.scalars import constructed, form
-from sweeper.spec.wording import printable, shown
+from sweeper.spec.wording import printable, shown, told
 
 DEEPEST = 32
-MOST_NODES = 20_000
+MOST_NODES = 5_000
+"""Keys and values. Ten times what a large sweep has, and few enough that what is asked of each of them ends soon."""
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -93,7 +94,7 @@ def _syntax_mistake(error: Exception, text: str, source: Source) -> Mistake:
         line = text.count("\n", 0, error.position)
         problem = f"the unprintable character {text[error.position : error.position + 1]!r}"
     expected = "a sweep of reasonable size" if isinstance(error, _TooMuchError) else "YAML"
-    return Mistake(where=source.where(line), key="", expected=expected, got=printable(problem))
+    return Mistake(where=source.where(line), key="", expected=expected, got=told(problem))
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ class _Builder:
         return self.source.where(node.start_mark.line)
 
     def _mistake(self, node: yaml.Node, key: Path, expected: str, got: str, hint: str = "") -> Mistake:
-        name = printable(".".join(map(str, key)))
+        name = told(".".join(map(str, key)))
         return Mistake(where=self._where(node), key=name, expected=expected, got=got, hint=hint)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from sweeper.record.fold import State
+from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Trial
 from sweeper.views.wording import brief, number, plain
 
@@ -42,12 +43,12 @@ def trial_text(trial: Trial, provenance: Mapping[str, object]) -> str:
         ("configuration", facts.configuration),
         ("seed", facts.seed),
     ]
-    rows += [(name, brief(value)) for name, value in facts.params.items()]
+    rows += [(name, brief(value)) for name, value in redacted_values(facts.params).items()]
     parts = [table(("parameter", "value"), rows)]
-    told = [(name, _told(name, value)) for name, value in provenance.items()]
+    told = [(name, _told(name, value)) for name, value in redacted_values(provenance).items()]
     if any(text for _, text in told):
         parts.append(table(("provenance", ""), [(name, text) for name, text in told if text]))
-    parts += ["command\n", code_block(" ".join(str(part) for part in facts.command))]
+    parts += ["command\n", code_block(redacted(" ".join(str(part) for part in facts.command)))]
     return "\n".join(parts)
 
 

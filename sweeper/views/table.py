@@ -84,7 +84,8 @@ def table_of(columns: Sequence[Column], styles: Sequence[str]) -> Table:
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
     """The columns that fit, in their order: heads are shortened first, then columns go, then text is shortened."""
-    kept = list(columns)
+    # What is longer than the terminal is cut at once: below, a column loses a cell at a time.
+    kept = [column if column.width <= width else column.shortened(width) for column in columns]
     if _total(kept) > width:
         kept = [column.with_head(LONGEST_HEAD) for column in kept]
     while _total(kept) > width and any(column.give for column in kept):

@@ -17,6 +17,7 @@ from tensorboard.compat.proto.event_pb2 import Event as Summary
 from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching, step_of
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.profile import FEWEST_LAYERS
+from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, TrialReader
 from sweeper.views import summaries
 from sweeper.views.depthmap import Verdict
@@ -145,13 +146,13 @@ class TrialRun:
         time = trial.control.launched[first].time
         # TensorBoard shows the first few columns unasked: what varies comes first.
         params = {**trial.facts.shown, "seed": trial.facts.seed, **trial.facts.params}
-        self._put(summaries.hparams_start(params, time))
+        self._put(summaries.hparams_start(redacted_values(params), time))
         self._put_texts(texts, time)
         self._position = replace(self._position, attempt=first)
 
     def _put_texts(self, texts: SweepTexts, time: float) -> None:
         if texts.sweep_yaml:
-            self._put(summaries.text("sweep", code_block(texts.sweep_yaml), step=0, time=time))
+            self._put(summaries.text("sweep", code_block(redacted(texts.sweep_yaml)), step=0, time=time))
         self._put(summaries.text("trial", trial_text(self._reader.trial, texts.provenance), step=0, time=time))
 
     def _project(self, entry: Entry, texts: SweepTexts) -> None:
@@ -185,7 +186,9 @@ class TrialRun:
                 if event.step >= self._position.next_figure:
                     self._draw()
             case Noted():
-                self._put(summaries.text("notes", escaped(event.text), step=self._reading.step, time=event.time))
+                self._put(
+                    summaries.text("notes", escaped(redacted(event.text)), step=self._reading.step, time=event.time)
+                )
 
     def _draw(self) -> None:
         """Put the pictures of the newest look; without its row (torn, or late), the next one has them."""
