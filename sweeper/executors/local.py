@@ -169,7 +169,7 @@ def local_slots(
         devices: CUDA devices; with any, a slot has `gpus` of them (1), unless `gpus` is 0.
         cores: processor cores, divided among the slots as threads.
         workers: how many slots at most; by default as many as fit.
-        cpus: cores a slot wants; by default 1 on the CPU.
+        cpus: cores a slot wants, and threads that it gets; by default the cores are shared out, to 1 and more on the CPU.
     """
     share = 1 if gpus is None else gpus
     if devices and share:
@@ -184,7 +184,8 @@ def local_slots(
         ]
     count = workers or max(1, cores // (cpus or 1))
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if devices else {}
-    return [Slot(name=f"cpu {i}", environment=_threads(max(1, cores // count)) | hidden) for i in range(count)]
+    threads = max(1, min(cpus or cores // count, cores))
+    return [Slot(name=f"cpu {i}", environment=_threads(threads) | hidden) for i in range(count)]
 
 
 def marked(attempt: AttemptDir) -> set[int]:

@@ -336,6 +336,7 @@ def test_no_stranger_is_signalled(trial: TrialDir) -> None:
         ({"devices": [], "cores": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "1"}),
         ({"devices": [], "cores": 8, "workers": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
         ({"devices": [], "cores": 8, "cpus": 4}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
+        ({"devices": [], "cores": 8, "workers": 1, "cpus": 1}, ["cpu 0"], {"OMP_NUM_THREADS": "1"}),
         ({"devices": [], "cores": 1, "cpus": 4}, ["cpu 0"], {"OMP_NUM_THREADS": "1"}),
         ({"devices": ["GPU-a", "GPU-b"], "cores": 8}, ["gpu 0", "gpu 1"], {"CUDA_VISIBLE_DEVICES": "GPU-a"}),
         ({"devices": ["GPU-a", "GPU-b"], "cores": 8, "workers": 1}, ["gpu 0"], {"OMP_NUM_THREADS": "8"}),
