@@ -169,7 +169,7 @@ def local_slots(
         devices: CUDA devices; with any, a slot has `gpus` of them (1), unless `gpus` is 0.
         cores: processor cores, divided among the slots as threads.
         workers: how many slots at most; by default as many as fit.
-        cpus: cores a slot wants, and threads that it gets; by default the cores are shared out, to 1 and more on the CPU.
+        cpus: cores a slot wants, and threads that it gets; by default the cores are shared out.
     """
     share = 1 if gpus is None else gpus
     if devices and share:

@@ -18,7 +18,7 @@ The table that `state_of` walks, first row that holds:
 
 The cause of an attempt's end (`cause_of_end`), first row that holds:
 
-    it runs                                             none
+    it runs, or its script said that it completed       none
     it was given up by the orchestrator                 what it was given up for: hung, or lost (its device is)
     it left no exit                                     lost
     its script said that it was stopped                 stopped  (by a stranger, where nobody here asked)
@@ -267,15 +267,16 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
 
 
 def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> str:
-    """Why an attempt ended, in one word (`record.causes`); empty while it runs, and after exit code 0."""
+    """Why an attempt ended, in one word (`record.causes`); empty while it runs, and where it ended well."""
     ended = exits.get(attempt)
-    if ended is None and attempt not in control.lost:
-        return ""
+    said = _said(control, progress, attempt)
+    if said == "completed" or (ended is None and attempt not in control.lost):
+        return ""  # whoever kills a script that has finished takes nothing from it
     if attempt in control.abandoned:
         return control.abandoned[attempt].cause
     if ended is None:
         return Cause.LOST
-    match _said(control, progress, attempt):
+    match said:
         case "stopped":
             return Cause.STOPPED
         case "failed":

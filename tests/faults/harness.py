@@ -50,6 +50,8 @@ ROOT = Path(sweeper.__file__).parents[1]
 PATIENCE_S = 90.0
 """For anything to happen that has to; generous, since nothing here measures speed."""
 MARK = "SWEEPER_FAULTS_FOLDER"
+LAUNCHES = ("spawn", "preload")
+"""How trials are launched, by turns: by the seed modulo 2."""
 CALLS = 4
 
 
@@ -163,7 +165,7 @@ class Kind:
     quiet: bool = True
     file: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, launch: str) -> None:
         """The script and the sweep file."""
         parameters = {"lr": {"values": [1, 2, 3]}, "steps": {"value": self.steps}, "pace": {"value": self.pace_s}}
         if self.diverges is not None:
@@ -174,6 +176,7 @@ class Kind:
             "metric": {"name": "accuracy", "goal": "maximize"},
             "parameters": parameters,
             "command": ["${interpreter}", *self.launcher, "train.py"],
+            "launch": launch,
             **self.file,
         }
         (folder / "train.py").write_text(self.script)
@@ -202,12 +205,12 @@ RANKS = Kind(
 class Site:
     """A folder with a small sweep, and the processes that were started for it."""
 
-    def __init__(self, kind: Kind, folder: Path) -> None:
+    def __init__(self, kind: Kind, folder: Path, launch: str = "spawn") -> None:
         self.kind = kind
         self.folder = folder.resolve()
         self.run = SweepDir(self.folder / "runs" / "small")
         self.outputs: list[Path] = []
-        kind.write(self.folder)
+        kind.write(self.folder, launch)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """`sweeper run`, or another command, with its output in a file unless told otherwise."""
@@ -391,7 +394,7 @@ def trial_of(fault: Fault, seed: int) -> Outcome:
     length = 0 if fault.at_once else chosen.randint(0, reference.lines)
     delay_s = 0.0 if fault.at_once else chosen.uniform(0, 0.8 if length in (0, reference.lines) else 0.06)
     folder = Path(tempfile.mkdtemp(prefix=f"fault-{fault.name}-{seed}-"))
-    site = Site(fault.kind, folder)
+    site = Site(fault.kind, folder, LAUNCHES[seed % 2])
     try:
         scene = _scene(fault, site, chosen)
         _wait_for(scene, length)
@@ -403,7 +406,7 @@ def trial_of(fault: Fault, seed: int) -> Outcome:
         shutil.rmtree(folder)
     else:
         problems.append(f"kept in {folder}")
-    moment = f"{delay_s:.3f} s after line {length} of {reference.lines}"
+    moment = f"{delay_s:.3f} s after line {length} of {reference.lines}, launch: {LAUNCHES[seed % 2]}"
     seconds = time.monotonic() - began
     return Outcome(fault=fault.name, seed=seed, moment=moment, problems=tuple(problems), seconds=seconds)
 

@@ -69,6 +69,7 @@ STARTED = Started(pid=1, host="h", attempt=1)
 FAILED = Finished(outcome="failed", error="ValueError: x")
 NO_MEMORY = Finished(outcome="failed", error="OutOfMemoryError: x", cause="cuda-oom")
 STOPPED = Finished(outcome="stopped")
+COMPLETED = Finished(outcome="completed")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,9 @@ STOPPED = Finished(outcome="stopped")
         ([LAUNCHED], [STARTED, FAILED], left(1, "", code=0), "error"),
         ([LAUNCHED], [STARTED, NO_MEMORY], left(1, "error"), "cuda-oom"),
         ([LAUNCHED], [STARTED], left(1, "oom", code=None), "oom"),
-        ([LAUNCHED], [STARTED, Finished(outcome="completed")], left(1, "", code=0), ""),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "", code=0), ""),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "killed", code=None), ""),
+        ([LAUNCHED, Lost(attempt=1)], [STARTED, COMPLETED], None, ""),
     ],
 )
 def test_cause_by_the_table(control: list[Event], history: list[Event], ended: Exit | None, cause: str) -> None:
@@ -183,7 +186,8 @@ def test_more_retries_never_fail_a_trial_that_fewer_let_go_on(ends: list[tuple[s
 
 
 def test_the_policy_is_in_the_facts_and_older_facts_have_the_defaults(tmp_path: Path) -> None:
-    trial = TrialDir(tmp_path)
+    trial = TrialDir(tmp_path / f"{FACTS.number:04d}")
+    trial.path.mkdir()
     retry = Retry(max=5, on=("error", "oom"), backoff_s=2.5)
     write_json(trial.facts, {**asdict(FACTS), "retry": asdict(retry)})
     assert Facts.read(trial).retry == retry
