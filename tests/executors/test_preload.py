@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -219,22 +220,20 @@ def test_the_end_of_the_orchestrator_leaves_the_worker(runs: Runs) -> None:
 # ---- where it cannot serve -------------------------------------------------------------------------------------------
 
 
-def test_a_package_that_starts_threads_is_a_reason_to_start_plainly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sweeper.worker import preload
-
-    monkeypatch.setattr(preload, "_is_installed", lambda _: True)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_a_package_that_starts_threads_is_a_reason_to_start_plainly(tmp_path: Path) -> None:
+    """In a process of its own: this one may have threads already."""
     (tmp_path / "with_threads.py").write_text(
-        "import threading\nstop = threading.Event()\nthreading.Thread(target=stop.wait).start()"
+        "import threading\nstop = threading.Event()\nthreading.Thread(target=stop.wait, daemon=True).start()"
     )
-    try:
-        assert preload.preload(["json", "with_threads"]) == (
-            "importing with_threads started 1 threads, which a fork would not have"
-        )
-    finally:
-        sys.modules["with_threads"].stop.set()
+    code = """
+import sys
+sys.path.insert(0, ".")
+from sweeper.worker import preload
+preload._is_installed = lambda _: True
+print(preload.preload(["json", "with_threads"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "importing with_threads started 1 threads, which a fork would not have\n"
 
 
 def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) -> None:
