@@ -328,7 +328,7 @@ def decode(line: bytes) -> Event | None:
         ValueError: the line is not an event: torn, edited, or not JSON.
     """
     try:
-        body = json.loads(line)
+        body = _JSON.decode(line.decode())
         kind = _EVENTS.get(body["event"])
         return None if kind is None else _build(kind, body)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
@@ -397,6 +397,8 @@ def _reader(hint: object) -> Callable[[object], object]:
         return lambda value: None if value is None else inner(value)
     return _exactly(typing.cast("type", hint))
 
+
+_JSON = json.JSONDecoder()
 
 # Event subclasses are looked up once here, so that a line costs two dictionary reads and no reflection.
 _EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}

@@ -249,16 +249,19 @@ class TrialReader:
         exits = self._exits_of(control)
         launched = sorted(control.launched)
         newest = max(self._journals, default=0)
-        entries = [entry for attempt in launched if attempt >= newest for entry in self._read(attempt)]
+        read = {attempt: self._read(attempt) for attempt in launched if attempt >= newest}
+        entries = [entry for attempt in read for entry in read[attempt]]
         taking_over = {entry.attempt for entry in entries if _takes_over(entry.event)}
         resumed = any(isinstance(entry.event, Resumed) for entry in entries)
         self.restarted = resumed or not taking_over <= self._took_over
         self._took_over |= taking_over
         if self.restarted:
-            self._journals.clear()
+            if newest:  # else all was just read from its beginning
+                self._journals.clear()
+                read = {attempt: self._read(attempt) for attempt in launched}
             entries = []
             for attempt in launched:
-                entries = supersede(entries, self._read(attempt))
+                entries = supersede(entries, read[attempt])
         progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
         damaged = self._control.damaged + sum(journal.damaged for journal in self._journals.values())
         self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
