@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import time
@@ -66,6 +67,8 @@ from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
 LONGEST_SLEEP_S = 0.25
+LEAST_FREE = 1 << 16
+"""Bytes; with less on the disk, it is full to whoever writes."""
 
 
 class Show(Protocol):
@@ -192,6 +195,9 @@ class Orchestrator:
                 pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
                 again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
                 self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
+            if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
+                # The worker, and who was to write how it ended, could not even say so.
+                self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
             if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
                 self._say_quarantined(slot)
 
