@@ -1,8 +1,8 @@
 """The default rule on runs that really happened: a change to a rule is judged against them.
 
 `verdicts.tar.xz` is `experiments/verdicts.yaml` and `verdicts-mild.yaml`, as far as they have been run, packed by
-`benchmarks/pack.py`: 12 layers of width 64 on four of the 20 newsgroups, eight arms, none stopped early. No threshold was
-set on these runs.
+`benchmarks/pack.py`: 12 layers of width 64 on four of the 20 newsgroups, eight arms, none stopped early. No threshold
+was set on these runs.
 """
 
 from __future__ import annotations

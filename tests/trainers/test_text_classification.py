@@ -124,7 +124,7 @@ def test_it_reports_what_it_promises(undisturbed: TrialDir) -> None:
 def test_a_seed_gives_the_same_run_and_another_seed_another(
     undisturbed: TrialDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again, other = _directory(tmp_path / "again"), _directory(tmp_path / "other", seed=1)
+    again, other = _directory(tmp_path / "again/0000"), _directory(tmp_path / "other/0000", seed=1)
     _run(again, monkeypatch)
     _run(other, monkeypatch)
     assert _metrics(again) == _metrics(undisturbed)
