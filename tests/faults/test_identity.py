@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -150,25 +149,21 @@ def _catches(pid: int, number: signal.Signals) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
-def test_an_interrupt_after_a_takeover_does_not_reach_a_stranger(
+def test_a_stranger_named_by_the_claims_of_living_workers_is_left_alone(
     tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
-    """The workers live, so their leases are held; but their claims were edited to name somebody else."""
+    """The workers live, so their leases are held; but their claims were edited to name somebody else.
+
+    To who takes over, their shims are gone: what bears the mark of the attempts is ended, and they are run again.
+    """
     sweep = Patient(tmp_path, LEARNER, grid("forged", pace=0.3))
     process = sweep.start("run", "sweep.yaml", "--workers", "2")
     until(lambda: steps_seen(sweep, 3))
     process.kill()
     process.communicate()
     assert _give_pid(sweep, stranger.pid) == 2
-    second = sweep.start("run", "sweep.yaml", "--workers", "2")
-    until(lambda: _catches(second.pid, signal.SIGTERM))
-    second.send_signal(signal.SIGINT)
-    until(lambda: all(b"StopRequested" in trial.control.read_bytes() for trial in sweep.run_dir.trials()))
-    second.send_signal(signal.SIGINT)  # and once more: kill. The claims name a stranger, so the marks are looked for
-    out, err = second.communicate(timeout=200)
-    assert second.returncode == 130, out + err
+    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "2")
+    assert code == 0, out + err
     assert lives(stranger)
-    exits = [json.loads(path.read_text()) for path in sweep.run_directory.glob("trials/*/attempts/1/exit.json")]
-    assert {exit_["signal"] for exit_ in exits} == {signal.SIGKILL}
-    assert sweep.call("run", "sweep.yaml", "parameters.pace.value=0.3")[0] == 0
+    assert [trial["attempts"] for trial in sweep.status()["trials"]] == [2, 2]
     assert sweep.values() == VALUES
