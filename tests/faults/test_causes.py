@@ -143,6 +143,7 @@ with sweeper.trial() as trial:
     if how == "segfault": ctypes.string_at(0)
     if how == "abort": os.abort()
     if how == "killed": me(signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may be run under nohup, which is inherited
     if how == "hangup": me(signal.SIGHUP)
     if how == "told":
         os.kill(os.getpid(), signal.SIGTERM)
