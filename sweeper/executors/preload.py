@@ -15,6 +15,8 @@ from pathlib import Path
 
 LARGEST = 1 << 16
 ENDS_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 10.0
+"""After that attempts are started plainly; a fork that comes later finds its attempt claimed, and ends."""
 
 
 class Forked:
@@ -53,6 +55,7 @@ class Preloaded:
         self.trouble = ""
         self._ready = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(ANSWERS_WITHIN_S)
         self._channel = ours
         with theirs:
             self._server = subprocess.Popen(
@@ -92,7 +95,7 @@ class Preloaded:
             socket.send_fds(self._channel, [json.dumps(request).encode()], [output])
             message, fds, _, _ = socket.recv_fds(self._channel, LARGEST, 1)
         except OSError as error:
-            self.trouble = f"the preloaded process cannot be reached: {error.strerror}"
+            self.trouble = f"the preloaded process cannot be reached: {error}"
             return None
         if not message:
             self.trouble = "the preloaded process has ended"

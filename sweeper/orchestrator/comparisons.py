@@ -56,6 +56,8 @@ class Comparisons:
         news: list[tuple[float, Event]] = []
         for follower in followers:
             news += self._news(follower)
+        if not news:  # as at nearly every look
+            return
         with JournalWriter(self.run.search) as journal:
             for _, event in sorted(news, key=lambda pair: pair[0]):
                 journal.append(event, sync=False)

@@ -262,6 +262,24 @@ def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path
     assert "preloaded process" in runs.executor.troubles()[0]
 
 
+def test_where_the_server_does_not_answer_attempts_are_started_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that wakes up again forks a shim for the attempt, which finds it claimed: it has run once."""
+    monkeypatch.setattr("sweeper.executors.preload.ANSWERS_WITHIN_S", 0.5)
+    runs = Runs(tmp_path, preload=True)
+    assert runs.executor._preloaded is not None
+    server = runs.executor._preloaded._server
+    server.send_signal(signal.SIGSTOP)
+    assert runs.run("print('hello')")[0] == "hello\n"
+    assert "timed out" in runs.executor.troubles()[0]
+    server.send_signal(signal.SIGCONT)
+    runs.close()
+    output = runs.sweep.trial(1).attempt(1).output
+    until(lambda: "an attempt runs once" in output.read_text())
+    assert output.read_text().count("hello") == 1
+
+
 def test_what_a_script_imports(tmp_path: Path) -> None:
     from sweeper.worker.preload import imported_by
 
