@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from sweeper import cli
 from sweeper.executors import devices, local
 from sweeper.executors.executor import Slot
 from sweeper.executors.health import NvmlHealth
 from sweeper.orchestrator import run
+from sweeper.orchestrator.plan import Patience
 from sweeper.record import filesystem
 from sweeper.record.layout import AttemptDir
 
@@ -30,9 +32,14 @@ SPEED = 50.0
 """How much faster time goes for who looks at devices now and then."""
 
 
+def _put(owner: object, name: str, fake: object) -> None:
+    """For as long as this process lives."""
+    mock.patch.object(owner, name, fake).start()
+
+
 def patience(**seconds: float) -> None:
     """Wait so long, and no longer."""
-    run.Patience = functools.partial(run.Patience, **seconds)  # type: ignore[misc, assignment]
+    _put(run, "Patience", functools.partial(Patience, **seconds))
 
 
 def unkillable() -> None:
@@ -43,7 +50,7 @@ def unkillable() -> None:
         if not UNKILLABLE.exists() or UNKILLABLE.read_text() not in attempt.path.parts:
             kill(executor, attempt)
 
-    local.LocalExecutor.kill = unless  # type: ignore[method-assign]
+    _put(local.LocalExecutor, "kill", unless)
 
 
 class FakeNvml:
@@ -79,13 +86,14 @@ class FakeNvml:
 
 def gpus() -> None:
     """Two CUDA devices."""
-    devices.cuda_devices = lambda _: list(DEVICES)
-    local.health_of = lambda named: NvmlHealth(named, FakeNvml(), clock=lambda: SPEED * time.monotonic())
+    _put(devices, "cuda_devices", lambda _: list(DEVICES))
+    fast = functools.partial(NvmlHealth, nvml=FakeNvml(), clock=lambda: SPEED * time.monotonic())
+    _put(local, "health_of", fast)
 
 
 def shared() -> None:
     """Everything lies on NFS."""
-    filesystem.mountinfo = lambda: "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2"
+    _put(filesystem, "mountinfo", lambda: "1 1 0:1 / / rw,relatime shared:1 - nfs4 server:/export rw,vers=4.2")
 
 
 def named_slots() -> None:
@@ -97,7 +105,7 @@ def named_slots() -> None:
             Slot(name=slot.name, environment={**slot.environment, "FAULTS_SLOT": slot.name}) for slot in slots(**given)
         ]
 
-    local.local_slots = named
+    _put(local, "local_slots", named)
 
 
 FAKES: Mapping[str, Callable[[], None]] = {

@@ -262,7 +262,7 @@ def _scene(fault: Fault, site: Site, chosen: random.Random) -> Scene:
     if fault.stdout == "pipe":
         read_end, write_end = os.pipe()
         errors = chosen.choice([write_end, None])  # `2>&1 | head`, or `| head`
-        streams = {"stdout": write_end} | ({"stderr": write_end} if errors is not None else {})
+        streams: dict[str, Any] = {"stdout": write_end, **({"stderr": write_end} if errors is not None else {})}
         if errors is None:
             with (site.folder / "errors.txt").open("wb") as kept:
                 process = site.start(**streams, stderr=kept)

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -87,10 +87,13 @@ def tear_everywhere(scene: Scene) -> None:
             torn = offset < len(whole.rstrip())
             _read_all(scene, path, offset, torn=torn)
             if torn:
-                left = [read_exit(site.run.trial(0).attempt(1))] if path.name == "exit.json" else []
-                left += [owner_of(site.run.trial(0).attempt(1))] if path.name == "claim" else []
-                left += [dict(told) for _, told in inbox.received(site.run)] if path.name == "command.json" else []
-                scene.expect(not any(left), f"{name} cut at {offset}: read as {left}")
+                readers: Mapping[str, Callable[[], object]] = {
+                    "exit.json": lambda: read_exit(site.run.trial(0).attempt(1)),
+                    "claim": lambda: owner_of(site.run.trial(0).attempt(1)),
+                    "command.json": lambda: any(told for _, told in inbox.received(site.run)),
+                }
+                left = readers.get(path.name, lambda: None)()
+                scene.expect(not left, f"{name} cut at {offset}: read as {left}")
     shutil.rmtree(site.run.inbox)
 
 

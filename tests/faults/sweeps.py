@@ -71,7 +71,7 @@ def obey(trial, step):
     # An order of the harness goes to the worker that is the first to take it.
     mine = Path(f"order-of-{here.name}")
     try:
-        os.rename("order", mine)
+        os.rename("order" if rank == "0" else f"order-to-rank-{rank}", mine)
     except FileNotFoundError:
         return
     match mine.read_text():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.record.events import Noted, Resumed
 from sweeper.record.journal import read_journal
@@ -66,6 +67,20 @@ def test_what_has_no_checkpoints_name_is_none(tmp_path: Path) -> None:
         (tmp_path / "checkpoints" / name).write_bytes(b"?")
     assert checkpoint.checkpoints(tmp_path / "checkpoints") == [path]
     assert checkpoint.checkpoints(tmp_path / "none") == []
+
+
+def test_what_sweeper_did_not_save_is_passed_over_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sweeper.trial() as trial:
+        trial.save({"step": 5}, step=5)
+        foreign = trial.dir / "checkpoints" / "step-000000009.pt"
+        torch.save({"step": 9}, foreign)
+        assert trial.restore() == {"step": 5}
+        (note,) = [event.text for event in read_journal(trial._attempt.events) if isinstance(event, Noted)]
+    assert note.startswith(f"{foreign}: expected a name with the checksum, as step-")
+    assert note.endswith("not saved by sweeper, passed over")
 
 
 def test_steps_of_ten_digits_are_newer_than_those_of_nine(tmp_path: Path) -> None:

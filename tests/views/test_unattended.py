@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,12 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(end)
         except OSError:
             continue
+
+
+def _raw(stream: Any) -> Unheard:
+    raw = stream.buffer.raw
+    assert isinstance(raw, Unheard)
+    return raw
 
 
 def read_all(fd: int, into: list[bytes]) -> threading.Thread:
@@ -89,10 +96,10 @@ def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goe
             os.write(keyboard, b"\x13")  # Ctrl-S
             while not is_behind(sys.stdout):  # the kernel takes it in by and by
                 table.update(view([]))
-            waiting = len(sys.stdout.buffer.raw._waiting)  # type: ignore[attr-defined]
+            waiting = len(_raw(sys.stdout)._waiting)
             for _ in range(10):
                 table.update(view([]))
-            assert len(sys.stdout.buffer.raw._waiting) == waiting  # type: ignore[attr-defined]
+            assert len(_raw(sys.stdout)._waiting) == waiting
             os.write(keyboard, b"\x11")  # Ctrl-Q
             while is_behind(sys.stdout):
                 time.sleep(0.01)

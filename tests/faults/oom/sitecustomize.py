@@ -19,4 +19,4 @@ def _faked(path: Path, *arguments: Any, **options: Any) -> str:
     return _read_text(path, *arguments, **options)
 
 
-Path.read_text = _faked  # type: ignore[method-assign]
+Path.read_text = _faked  # type: ignore[method-assign, assignment]
