@@ -8,13 +8,40 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from sweeper.cli import backtest, calibrate, check, doctor, export, logs, plan, requests, run, status, tensorboard
+from sweeper.cli import (
+    backtest,
+    calibrate,
+    check,
+    doctor,
+    export,
+    logs,
+    plan,
+    report,
+    requests,
+    run,
+    status,
+    tensorboard,
+)
 from sweeper.cli import exec as exec_command
 from sweeper.cli.codes import FAILED, INTERRUPTED, USAGE
 from sweeper.cli.speech import in_words, warn
 from sweeper.errors import SweeperError
 
-COMMANDS = (run, check, plan, exec_command, status, logs, tensorboard, requests, calibrate, backtest, export, doctor)
+COMMANDS = (
+    run,
+    check,
+    plan,
+    exec_command,
+    status,
+    logs,
+    tensorboard,
+    report,
+    export,
+    requests,
+    calibrate,
+    backtest,
+    doctor,
+)
 """In the order in which the help lists them."""
 
 

@@ -54,23 +54,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write_study(run: SweepDir, path: Path) -> int:
-    from sweeper.record.evaluation import evaluations
-    from sweeper.record.layout import read_json
+    from sweeper.orchestrator.studies import entries_of, spec_of
     from sweeper.record.trial import read_trials
-    from sweeper.search.study import Entry, write_study
-    from sweeper.spec import SweepSpec
+    from sweeper.search.study import write_study
 
-    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
-    entries = [
-        Entry(
-            params=trial.facts.params,
-            state=trial.state.value,
-            value=trial.value,
-            values={e.step: e.value for e in evaluations((entry.event for entry in history), trial.facts.metric)},
-            began=min((launched.time for launched in trial.control.launched.values()), default=0.0),
-            ended=trial.progress.latest,
-            attributes={"number": trial.facts.number, "seed": trial.facts.seed},
-        )
-        for trial, history in read_trials(run)[0]
-    ]
-    return write_study(path, spec, entries)
+    return write_study(path, spec_of(run), entries_of(read_trials(run)[0]))

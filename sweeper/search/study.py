@@ -55,16 +55,23 @@ def write_study(path: Path, spec: SweepSpec, entries: Sequence[Entry]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 3.2, in every release
             study.set_metric_names([spec.metric.name])
-        begun = [entry for entry in entries if entry.state in _STATES]
-        varied = {name: p for name, p in spec.parameters.items() if not isinstance(p, Constant)}
-        space = {
-            name: _distribution(p, [e.params[name] for e in begun if name in e.params]) for name, p in varied.items()
-        }
-        study.add_trials([_trial(entry, space) for entry in begun])
+        trials = study_trials(spec, entries)
+        study.add_trials(trials)
         temporary.replace(path)
-        return len(begun)
+        return len(trials)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def study_trials(spec: SweepSpec, entries: Sequence[Entry]) -> list[FrozenTrial]:
+    """The trials that began, as Optuna has them; a value from outside the space widens it."""
+    begun = [entry for entry in entries if entry.state in _STATES]
+    varied = {name: parameter for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)}
+    space = {
+        name: _distribution(parameter, [entry.params[name] for entry in begun if name in entry.params])
+        for name, parameter in varied.items()
+    }
+    return [_trial(entry, space) for entry in begun]
 
 
 def _trial(entry: Entry, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
