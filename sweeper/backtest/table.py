@@ -28,8 +28,8 @@ HEADS = (
     "regret",
 )
 LEGEND = (
-    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: looks from its onset to the verdict, in "
-    "which half of the caught stalls were condemned, and three quarters. After onset: the share of the steps of stalls after "
+    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: looks from its onset to the verdict, in which "
+    "half of the caught stalls were condemned, and three quarters. After onset: the share of the steps of stalls after "
     "their onset that was saved. Regret: how much worse the best trial that survives is than the best."
 )
 
