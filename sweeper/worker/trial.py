@@ -234,7 +234,8 @@ class Trial:
             self._journal.close()
         elif error is not None and TRIAL_DIR in os.environ:  # alone, only the first rank knows the directory
             with suppress(Unwritable):
-                write_atomically(self._attempt.last_word(place()), encode(self._ending(error)))
+                word = replace(self._ending(error), time=time.time())
+                write_atomically(self._attempt.last_word(place()), encode(word))
 
     def _ending(self, error: BaseException | None) -> Finished:
         if isinstance(error, KeyboardInterrupt):

@@ -150,7 +150,8 @@ class Fault:
 class Outcome:
     """What came of one fault at one moment; `problems` is empty where everything held.
 
-    `tries` is how often something was tried in it, and `forked` how many of its workers were forked.
+    `tries` is how often something was tried in it, `forked` how many of its workers were forked, and `kept` where all of
+    it still lies, if anything did not hold.
     """
 
     fault: str
@@ -162,6 +163,7 @@ class Outcome:
     tries: int = 1
     forked: int = 0
     commit: str = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +220,6 @@ def trial_of(fault: Fault, seed: int) -> Outcome:
             shutil.copytree(site.folder / "runs", site.folder / "kept", dirs_exist_ok=True)
     if not problems:
         shutil.rmtree(folder)
-    else:
-        problems.append(f"kept in {folder}")
     return Outcome(
         fault=fault.name,
         seed=seed,
@@ -229,6 +229,7 @@ def trial_of(fault: Fault, seed: int) -> Outcome:
         seconds=round(time.monotonic() - began, 1),
         tries=scene.tries,
         forked=forked,
+        kept=str(folder) if problems else "",
     )
 
 

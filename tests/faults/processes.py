@@ -214,6 +214,8 @@ def ordered(order: str, *causes: str, to: str = "order") -> Callable[[Scene], No
         scene.expect_end(0, 1)
         for trial, attempt in _obedient(scene):
             cause, number = trial.cause(attempt.number), f"{trial.facts.number:04d}"
+            if to != "order" and trial.progress.outcome == "completed":
+                continue  # the first rank was through already, and what it says counts
             scene.expect(cause in causes, f"{number}: expected one of {causes}, got {cause!r}")
             if trial.facts.retry.after(cause) or not cause:
                 scene.expect(trial.state is State.COMPLETE, f"{number}: expected COMPLETE, got {trial.state}")

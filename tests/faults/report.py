@@ -69,18 +69,16 @@ def main() -> int:
 def _missing(
     faults: Sequence[Fault], given: argparse.Namespace, known: Mapping[tuple[str, int], Outcome]
 ) -> list[Cell]:
-    """What is to be tried: a moment of each fault before the next of any; cut short, the matrix has no holes."""
+    """What is to be tried: two moments of each fault, one a launch, and then of each row the same part of what it wants.
+
+    So the matrix has no holes, wherever it is cut short.
+    """
     if given.seed is not None:
         return [(fault, given.seed) for fault in faults]
     seeds = {fault.name: seeds_of(fault, given.moments, given.slow_moments) for fault in faults}
     passed = {cell for cell, outcome in known.items() if not outcome.problems}
-    most = max((len(some) for some in seeds.values()), default=0)
-    return [
-        (fault, seed)
-        for seed in range(most)
-        for fault in faults
-        if seed in seeds[fault.name] and (fault.name, seed) not in passed
-    ]
+    wanted = [(fault, seed) for fault in faults for seed in seeds[fault.name] if (fault.name, seed) not in passed]
+    return sorted(wanted, key=lambda cell: (cell[1] // 2 and cell[1] / len(seeds[cell[0].name]), cell[1] % 2))
 
 
 def _tried(cell: Cell, until: float | None) -> Outcome | None:
@@ -165,7 +163,7 @@ def _rows(text: str) -> tuple[int, ...]:
 
 def _told(outcome: Outcome) -> dict[str, object]:
     """A line of the log, without what says nothing; the seed repeats a moment, so it is kept of a failure alone."""
-    dull = {"tries": 1, "forked": 0, "problems": ()} | ({} if outcome.problems else {"moment": outcome.moment})
+    dull = {"tries": 1, "forked": 0, "problems": (), "kept": outcome.kept} | ({} if outcome.problems else {"moment": outcome.moment})
     return {name: value for name, value in asdict(outcome).items() if name not in dull or value != dull[name]}
 
 
@@ -185,7 +183,7 @@ def _commit() -> str:
 
 
 def _say(outcome: Outcome) -> None:
-    word = "; ".join(outcome.problems) or "passed"
+    word = "; ".join([*outcome.problems, f"kept in {outcome.kept}"] if outcome.problems else ["passed"])
     print(  # noqa: T201 - progress, for whoever waits
         f"{outcome.fault} {outcome.seed} {outcome.launch} ({outcome.moment}, {outcome.seconds:.1f} s): {word}",
         flush=True,
