@@ -146,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     devices, own_cores = cuda_devices(os.environ), cores()
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
@@ -156,6 +156,7 @@ def _run(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(devices),
         trainers=trainers,
+        functions=signature_of,
     )
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(
@@ -172,7 +173,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     spec = load(
         options.file,
@@ -180,6 +181,7 @@ def _plan(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(cuda_devices(os.environ)),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+        functions=signature_of,
     )
     runs = {run.resolve(): _existing(run) for run in options.against}  # each counts once
     against = [trial for run in runs.values() for trial in recorded(run)]
