@@ -69,7 +69,7 @@ def main() -> int:
 def _missing(
     faults: Sequence[Fault], given: argparse.Namespace, known: Mapping[tuple[str, int], Outcome]
 ) -> list[Cell]:
-    """What is to be tried: two moments of each fault, one a launch, and then of each row the same part of what it wants.
+    """What is to be tried: of each fault a moment a launch, and then of each row the same part of what it wants.
 
     So the matrix has no holes, wherever it is cut short.
     """
@@ -163,7 +163,8 @@ def _rows(text: str) -> tuple[int, ...]:
 
 def _told(outcome: Outcome) -> dict[str, object]:
     """A line of the log, without what says nothing; the seed repeats a moment, so it is kept of a failure alone."""
-    dull = {"tries": 1, "forked": 0, "problems": (), "kept": outcome.kept} | ({} if outcome.problems else {"moment": outcome.moment})
+    dull: dict[str, object] = {"tries": 1, "forked": 0, "problems": (), "kept": outcome.kept}
+    dull |= {} if outcome.problems else {"moment": outcome.moment}
     return {name: value for name, value in asdict(outcome).items() if name not in dull or value != dull[name]}
 
 
