@@ -21,6 +21,7 @@ The cause of an attempt's end (`cause_of_end`), first row that holds:
     it runs, or its script said that it completed       none
     it was given up by the orchestrator                 what it was given up for: hung, or lost (its device is)
     it left no exit                                     lost
+    a device of any of its ranks had no memory left     cuda-oom
     its script said that it was stopped                 stopped  (by a stranger, where nobody here asked)
     its script said that it failed                      cuda-oom, or error
     anything else                                       what the shim saw: killed, oom, not-found, error, or code 0
@@ -276,6 +277,8 @@ def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit]
         return control.abandoned[attempt].cause
     if ended is None:
         return Cause.LOST
+    if ended.cause == Cause.CUDA_OOM:
+        return Cause.CUDA_OOM  # whatever the first rank made of the end of another
     match said:
         case "stopped":
             return Cause.STOPPED

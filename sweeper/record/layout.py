@@ -55,6 +55,15 @@ class AttemptDir:
         """Standard output and error of the worker."""
         return self.path / "output.log"
 
+    def last_word(self, rank: str) -> Path:
+        """How a rank other than the first failed, written by it alone; there is none where it did not."""
+        return self.path / f"rank-{rank}.json"
+
+    @property
+    def last_words(self) -> list[Path]:
+        """Those of all ranks that failed, but for the first, which says it in its events."""
+        return sorted(self.path.glob("rank-*.json"))
+
     @property
     def exit(self) -> Path:
         """How the process ended, written by the shim."""

@@ -15,6 +15,7 @@ from sweeper.record.trial import Trial
 from sweeper.views.receipt import end_line
 from sweeper.views.snapshot import SweepView
 from sweeper.views.table import params_of, status_table, step_text
+from sweeper.views.unattended import is_behind
 from sweeper.views.wording import duration, number, plain
 
 PROGRESS_EVERY_S = 30.0
@@ -35,7 +36,9 @@ class LiveTable:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def update(self, sweep: SweepView) -> None:
-        """Redraw."""
+        """Redraw, unless the terminal has not taken the last one yet."""
+        if is_behind(self._console.file):
+            return
         width, height = self._console.size
         self._live.update(status_table(sweep, width=width, height=height - 1), refresh=True)
 
@@ -60,6 +63,7 @@ class PlainLines:
 
     def update(self, sweep: SweepView) -> None:
         """Say what has changed."""
+        is_behind(self._stream)  # what waits is offered again, also where nothing is new
         for trial in sweep.trials:
             before = self._states.get(trial.facts.number, State.WAITING)
             self._states[trial.facts.number] = trial.state
