@@ -150,8 +150,8 @@ class Fault:
 class Outcome:
     """What came of one fault at one moment; `problems` is empty where everything held.
 
-    `tries` is how often something was tried in it, `forked` how many of its workers were forked, and `kept` where it all
-    still lies, if anything did not hold.
+    `tries` is how often something was tried in it, `forked` how many of its workers were forked, and `kept` where it
+    all still lies, if anything did not hold.
     """
 
     fault: str
