@@ -57,7 +57,10 @@ GOALS = {"overhead": 5.0, "cores": 1.0, "memory": 500.0, "status": 1.0, "resume"
 def spec_of(name: str, trials: int, *, method: str = "grid", **more: object) -> SweepSpec:
     """A sweep of so many trials over two parameters."""
     side = max(1, round(trials**0.5))
-    grid = {"lr": {"values": [1e-5 * (1 + i) for i in range(-(-trials // side))]}, "seed_of_data": {"values": [*range(side)]}}
+    grid = {
+        "lr": {"values": [1e-5 * (1 + i) for i in range(-(-trials // side))]},
+        "seed_of_data": {"values": [*range(side)]},
+    }
     continuous = {
         "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
         "warmup": {"distribution": "uniform", "min": 0.0, "max": 1.0},
@@ -77,7 +80,10 @@ def spec_of(name: str, trials: int, *, method: str = "grid", **more: object) -> 
 
 def appended(attempt: int, steps: Sequence[int], started: float, every_s: float) -> list[Event]:
     """What a worker appends that reports at these steps."""
-    events: list[Event] = [Started(time=started, pid=1, host="here", attempt=attempt), Plan(time=started, total_steps=100)]
+    events: list[Event] = [
+        Started(time=started, pid=1, host="here", attempt=attempt),
+        Plan(time=started, total_steps=100),
+    ]
     return events + [
         Metrics(time=started + every_s * step, step=step, values={METRIC: 1 - 1 / (2 + step), "loss/train": 1.0})
         for step in steps
@@ -216,7 +222,9 @@ def sweep_case(folder: Path, trials: int, method: str, seconds: float) -> dict[s
     executor.process.wait()
     if outcome != "complete":
         raise RuntimeError(outcome)
-    launched = [event.time for t in run.directory.trials() for event in read_journal(t.control) if isinstance(event, Launched)]
+    launched = [
+        event.time for t in run.directory.trials() for event in read_journal(t.control) if isinstance(event, Launched)
+    ]
     ended = [end.time for t in run.directory.trials() if (end := read_exit(t.attempt(1))) is not None]
     minimum = seconds * -(-trials // SLOTS)
     taken = max(ended) - min(launched)
@@ -260,7 +268,9 @@ def resume_case(folder: Path, began: float) -> dict[str, float]:
     show = Watch(enough=lambda _: True)
     executor = Simulated(SLOTS, 1e6, 1e6)
     with contextlib.suppress(Enough):
-        Orchestrator(run, executor=executor, search=search_for(run.spec), rules=rules_of(run.spec.early_stop), show=show).run()
+        Orchestrator(
+            run, executor=executor, search=search_for(run.spec), rules=rules_of(run.spec.early_stop), show=show
+        ).run()
     executor.process.kill()
     return {"resume": time.time() - began, "opening": time.monotonic() - begin, "processor": time.process_time()}
 
@@ -288,7 +298,16 @@ def configurations(method: str, count: int) -> list[Configuration]:
         for number in range(20):
             proposed = search.propose(few)
             assert proposed  # noqa: S101
-            few.append(Configuration(number=number, params=proposed.params, attributes=proposed.attributes, state="COMPLETE", value=0.1, step=1))
+            few.append(
+                Configuration(
+                    number=number,
+                    params=proposed.params,
+                    attributes=proposed.attributes,
+                    state="COMPLETE",
+                    value=0.1,
+                    step=1,
+                )
+            )
         attributes = few[-1].attributes
     points = iter(search.points()) if method == "grid" else None  # type: ignore[attr-defined]
     made = []
@@ -392,7 +411,9 @@ def place() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]) -> dict[str, dict[int, dict[str, float]]]:
+def measure(
+    sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]
+) -> dict[str, dict[int, dict[str, float]]]:
     """All figures, by kind and size."""
     found: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in kinds}
     for size in sizes:
@@ -403,7 +424,11 @@ def measure(sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]) 
             if "lying" in kinds:
                 found["lying"][size] = lying(folder, size)
         if "proposal" in kinds:
-            found["proposal"][size] = {method: case("proposal", method, size)["proposal"] for method in METHODS if method != "gp" or size <= 1_000 or "gp" in kinds}
+            found["proposal"][size] = {
+                method: case("proposal", method, size)["proposal"]
+                for method in METHODS
+                if method != "gp" or size <= 1_000 or "gp" in kinds
+            }
     for count in workers if "workers" in kinds else ():
         with place() as folder:
             found["workers"][count] = case("workers", folder, count)

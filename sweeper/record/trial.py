@@ -107,7 +107,10 @@ def _fits(value: object, kind: type) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited."""
+    """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited.
+
+    `state` follows from the rest, and is found once: many ask for it.
+    """
 
     directory: TrialDir
     facts: Facts
@@ -115,11 +118,11 @@ class Trial:
     progress: Progress = field(default_factory=Progress)
     exits: Mapping[int, Exit] = field(default_factory=dict)
     damaged: int = 0
+    state: State = field(init=False)
 
-    @property
-    def state(self) -> State:
-        """The state by the fold."""
-        return state_of(self.control, self.progress, self.exits, self.facts.retry)
+    def __post_init__(self) -> None:
+        state = state_of(self.control, self.progress, self.exits, self.facts.retry)
+        object.__setattr__(self, "state", state)
 
     @property
     def retry(self) -> int:
@@ -262,9 +265,11 @@ class TrialReader:
             entries = []
             for attempt in launched:
                 entries = supersede(entries, read[attempt])
-        progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
         damaged = self._control.damaged + sum(journal.damaged for journal in self._journals.values())
-        self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
+        known = (self.trial.control, self.trial.exits, self.trial.damaged)
+        if entries or self.restarted or (control, exits, damaged) != known:  # else the trial stays the same object
+            progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
+            self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
         return entries
 
     def _read(self, attempt: int) -> list[Entry]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sweeper.record.budget import Budget, barred, spent
+from sweeper.record.budget import Budget, Spending, barred, spent
 from sweeper.record.events import Event, Lost, SweepEnded, SweepStarted
 from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
@@ -81,9 +81,11 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
 
 
 def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, running: bool) -> str:
-    now = time.time()
-    over = spent(budget, trials, log, now=now, running=running)
-    left = len(barred(budget, trials, log, now=now, running=running))
+    if budget == Budget():
+        return ""
+    spending = Spending.of(trials, log, now=time.time(), running=running)
+    over = spent(budget, spending)
+    left = len(barred(budget, spending, (trial for trial in trials if trial.state is State.WAITING)))
     if not over or not left:
         return ""
     verb = "is" if len(over) == 1 else "are"
