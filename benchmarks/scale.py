@@ -110,7 +110,7 @@ class Simulated:
         """All slots."""
         return self._slots
 
-    def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
+    def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:  # noqa: ARG002 - an executor's
         """Have one more worker."""
         path = trial.attempt(attempt).path
         path.mkdir(parents=True)
@@ -205,7 +205,7 @@ class Watch:
             raise Enough
 
 
-class Enough(Exception):  # noqa: N818 - nothing is wrong
+class Enough(Exception):
     """What was to be measured was measured."""
 
 

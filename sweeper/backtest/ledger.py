@@ -10,7 +10,8 @@ from sweeper.record.evaluation import Evaluation
 from sweeper.record.events import REVIVED
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir, TrialDir
-from sweeper.record.trial import Trial, read_trials
+from sweeper.record.recall import read_states
+from sweeper.record.trial import Trial
 from sweeper.rules.audit import Ledger, pooled
 
 MARK = b'"event":"Condemned"'
@@ -34,7 +35,7 @@ def outcomes_of_runs(runs: Iterable[SweepDir]) -> Iterator[tuple[str, bool]]:
     """The outcomes of runs, one after the other."""
     for run in runs:
         if any(_mentions(trial) for trial in run.entries()):
-            yield from outcomes([trial for trial, _ in read_trials(run)[0]])
+            yield from outcomes(read_states(run)[0])
 
 
 def ledgers(runs: Iterable[SweepDir]) -> Mapping[str, Ledger]:

@@ -33,6 +33,7 @@ from sweeper.record.causes import Cause
 from sweeper.record.events import Event, SweepEnded, SweepStarted
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
+from sweeper.record.recall import Memory, recall
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
@@ -133,19 +134,28 @@ class Orchestrator:
     def _open(self) -> None:
         """Take in what is on the record, and make what is missing of it."""
         directory = self._run.directory
-        readers, unreadable = open_trials(directory)
+        known, stale = recall(directory)
+        known = {number: trial for number, trial in known.items() if self._comparisons.knows(number)}
+        if stale > len(known):
+            known = {}  # most of it is of no use any more: it is made anew
+        self._memory = Memory(directory, anew=not known)
+        readers, unreadable = open_trials(directory, known)
         for number, why in unreadable.items():
             self._say(f"{number:04d} cannot be read and stays as it is; its configuration is run anew: {why}")
-        self._trials.read(readers)
-        taken = [*unreadable, *(reader.trial.facts.number for reader in readers)]
+        followed = {reader.trial.facts.number: reader for reader in readers}
+        for number in sorted({*known, *followed}):
+            if number in known:
+                self._trials.add([known[number]])
+            else:
+                self._trials.read([followed[number]])
         log = read_journal(directory.log)  # nobody else appends while we hold the run
         self._purse.open(log, self.trials)
         self._purse.take(self.trials)
         if not self._spent() or self._purse.budget == Budget(trials=self._purse.budget.trials):
             for trial in self._trials.of(State.FAIL):
                 self._acts.grant_retry(trial)
-        known = [*self.trials, *self._trials.gone.values()]
-        self._trials.add(self._proposals.initial(known, taken))
+        there = [*self.trials, *self._trials.gone.values()]
+        self._trials.add(self._proposals.initial(there, {*known, *followed, *unreadable}))
 
     def _outcome(self) -> str:
         left = self._trials.count(State.WAITING, State.RUNNING)
@@ -173,6 +183,7 @@ class Orchestrator:
         self._look_at_audits(changed)
         self._look_at_parking()
         self._proposals.tell(changed)
+        self._memory.keep(self._trials.ended_readers())
         self._ask()
         for action in plan(self._situation()):
             self._acts.do(action)

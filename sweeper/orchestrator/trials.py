@@ -124,6 +124,10 @@ class Trials:
         self._ended = [trial.facts.number for trial in changed if trial.state.ended]
         return changed
 
+    def ended_readers(self) -> list[TrialReader]:
+        """The readers of those that had ended by the last call of `changes`, and were read since they ran."""
+        return [self.followers[number].reader for number in self._ended if number in self.followers]
+
     def losses(self) -> list[tuple[Trial, str]]:
         """Those whose record was found unreadable since the last call, and why; nothing more is known of them."""
         lost, self._lost = self._lost, []

@@ -138,6 +138,11 @@ class SweepDir:
         return self.path / "search.jsonl"
 
     @property
+    def ended(self) -> Path:
+        """What trials that have ended were folded to, a projection."""
+        return self.path / "ended.jsonl"
+
+    @property
     def inbox(self) -> Path:
         """Commands to the orchestrator."""
         return self.path / "inbox"
@@ -256,6 +261,7 @@ def sync_directory(path: Path) -> None:
 
 def _numbered(folder: Path) -> list[Path]:
     try:
-        return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+        names = [name for name in os.listdir(folder) if name.isdecimal()]  # noqa: PTH208 - names alone are compared
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return [folder / name for name in sorted(names, key=int)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import array
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeper.errors import RecordError
@@ -272,6 +273,10 @@ class TrialReader:
             self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
         return entries
 
+    def extent(self) -> dict[Path, int]:
+        """Up to how many bytes each growing file of the record was read."""
+        return {journal.path: journal.offset for journal in (self._control, *self._journals.values())}
+
     def _read(self, attempt: int) -> list[Entry]:
         if attempt not in self._journals:
             self._journals[attempt] = JournalReader(self.trial.directory.attempt(attempt).events)
@@ -285,11 +290,11 @@ class TrialReader:
         return exits
 
 
-def open_trials(run: SweepDir) -> tuple[list[TrialReader], dict[int, str]]:
-    """A reader of each trial of a run, by number; and why the others cannot be read, by number too."""
+def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialReader], dict[int, str]]:
+    """A reader of each trial of a run but those that are known; why the others cannot be read; both by number."""
     readers, unreadable = [], {}
     for entry in run.entries():
-        if entry.is_unmade:
+        if entry.number in known or entry.is_unmade:
             continue
         try:
             _check_files(entry)
