@@ -1,4 +1,4 @@
-"""What a large sweep costs: overhead, processor time, memory, a proposal, `status` and a resume, at 100 to 10,000 trials.
+"""What a large sweep costs: overhead, processor, memory, a proposal, `status` and a resume, at 100 to 10,000 trials.
 
     python benchmarks/scale.py --save scale-2-cores --plot docs/images/scale.png      (half an hour)
 
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import heapq
 import json
+import math
 import os
 import resource
 import select
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.orchestrator.opening import open_run, reopen_run
@@ -33,11 +34,15 @@ from sweeper.orchestrator.run import Orchestrator
 from sweeper.record.events import Asked, Event, Exit, Finished, Launched, Metrics, Plan, Started, Told, encode
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir
-from sweeper.record.trial import Facts, read_exit
+from sweeper.record.recall import Memory
+from sweeper.record.trial import Facts, open_trials, read_exit
 from sweeper.rules import rules_of
 from sweeper.search import Configuration, search_for
 from sweeper.spec import SweepSpec
 from sweeper.views.snapshot import SweepView
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SIZES = (100, 1_000, 10_000)
 WORKERS = (10, 100, 1_000)
@@ -47,8 +52,10 @@ WATCHED_S = 30.0
 SETTLED_S = 10.0
 METHODS = ("grid", "random", "qmc", "tpe", "cmaes", "gp")
 PROPOSALS = 5
+KILLED = 1_000
+KINDS = ("proposal", "lying", "workers", "killed", "sweep")
+PARTS = ("wall", "processor")
 METRIC = "accuracy"
-GOALS = {"overhead": 5.0, "cores": 1.0, "memory": 500.0, "status": 1.0, "resume": 5.0, "known": 2.0, "proposal": 20.0}
 
 
 # ---- the sweep ----------------------------------------------------------------------------------------------------
@@ -101,8 +108,7 @@ class Simulated:
         self._alive: set[Path] = set()
         command = [sys.executable, __file__, "--workers-of", json.dumps({"seconds": seconds, "every_s": every_s})]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.process.stdin
-        assert self.process.stdout  # noqa: S101
+        assert self.process.stdin and self.process.stdout  # noqa: S101, PT018 - they were asked for above
         self._told, self._ends = self.process.stdin, self.process.stdout
         os.set_blocking(self._ends.fileno(), False)
 
@@ -144,6 +150,17 @@ class Simulated:
     def close(self) -> None:
         """No more workers."""
         self._told.close()
+
+
+class Known(Simulated):
+    """An executor that ends the measurement when it is asked about its slots: by then all states are known."""
+
+    at = processor = 0.0
+
+    def faults(self) -> Mapping[str, str]:
+        """Take the time."""
+        self.at, self.processor = time.time(), time.process_time()
+        raise Enough
 
 
 def work(seconds: float, every_s: float) -> None:
@@ -262,23 +279,24 @@ def workers_case(folder: Path, workers: int) -> dict[str, float]:
 
 
 def resume_case(folder: Path, began: float) -> dict[str, float]:
-    """Seconds from nothing known to the first tick, and from the start of the process."""
-    begin = time.monotonic()
+    """Seconds from the start of the process until the state of every trial is known, and the loop asks for the rest."""
     run = reopen_run(SweepDir(folder))
-    show = Watch(enough=lambda _: True)
-    executor = Simulated(SLOTS, 1e6, 1e6)
+    executor = Known(SLOTS, 1e6, 1e6)
+    search, rules = search_for(run.spec), rules_of(run.spec.early_stop)
     with contextlib.suppress(Enough):
-        Orchestrator(
-            run, executor=executor, search=search_for(run.spec), rules=rules_of(run.spec.early_stop), show=show
-        ).run()
+        Orchestrator(run, executor=executor, search=search, rules=rules, show=Watch()).run()
     executor.process.kill()
-    return {"resume": time.time() - began, "opening": time.monotonic() - begin, "processor": time.process_time()}
+    return {"wall": executor.at - began, "processor": executor.processor, "memory": memory()}
 
 
 def proposal_case(method: str, seen: int) -> dict[str, float]:
     """Milliseconds of a proposal after so many configurations; median."""
     search = search_for(spec_of("proposals", seen + PROPOSALS + 10, method=method))
     made, times = configurations(method, seen), []
+    if method == "grid":
+        begin = time.perf_counter()
+        count = sum(1 for _ in search.proposals(made[: seen // 2]))
+        return {"proposal": 1000 * (time.perf_counter() - begin) / count}
     for _ in range(PROPOSALS + 1):
         begin = time.perf_counter()
         proposed = search.propose(made)
@@ -363,14 +381,18 @@ def forge(trial: TrialDir, params: Mapping[str, object], moment: float, *, ended
         attempt.exit.write_bytes(encode(end))
 
 
-def timed(*command: str) -> float:
-    """Seconds of a command, the least of three."""
+def timed(*command: str) -> tuple[float, float]:
+    """Seconds of a command, by the wall and of the processor, the least of three."""
     times = []
     for _ in range(3):
         begin = time.perf_counter()
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - begin)
-    return min(times)
+        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(command)
+        times.append((time.perf_counter() - begin, used.ru_utime + used.ru_stime))
+    return min(wall for wall, _ in times), min(processor for _, processor in times)
 
 
 def memory() -> float:
@@ -411,41 +433,143 @@ def place() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(
-    sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]
-) -> dict[str, dict[int, dict[str, float]]]:
+Found = dict[str, dict[int, dict[str, float]]]
+
+
+def measure(sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]) -> Found:
     """All figures, by kind and size."""
-    found: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in kinds}
+    from benchmarks.safety import killed  # it imports torch, which no case has to
+
+    found: Found = {kind: {} for kind in kinds}
     for size in sizes:
-        with place() as folder:
-            if "sweep" in kinds:
-                found["sweep"][size] = case("sweep", folder, size, "grid", TRIAL_S)
-        with place() as folder:
-            if "lying" in kinds:
-                found["lying"][size] = lying(folder, size)
         if "proposal" in kinds:
-            found["proposal"][size] = {
-                method: case("proposal", method, size)["proposal"]
-                for method in METHODS
-                if method != "gp" or size <= 1_000 or "gp" in kinds
-            }
+            found["proposal"][size] = {method: case("proposal", method, size)["proposal"] for method in METHODS}
+        if "lying" in kinds:
+            with place() as folder:
+                found["lying"][size] = lying(folder, size)
     for count in workers if "workers" in kinds else ():
         with place() as folder:
             found["workers"][count] = case("workers", folder, count)
+    if "killed" in kinds:
+        with place() as folder:
+            killed(SweepDir(folder / "killed"), KILLED, spec_of("killed", KILLED, early_stop={}).to_json())
+            found["killed"] = {KILLED: case("resume", folder / "killed", time.time())}
+    for size in sizes if "sweep" in kinds else ():
+        with place() as folder:
+            found["sweep"][size] = case("sweep", folder, size, "grid", TRIAL_S)
     return found
 
 
 def lying(folder: Path, size: int) -> dict[str, float]:
     """What it takes to know a run that lies there: by `status`, and by `sweeper run`."""
     run = forged(folder, size)
-    resumes = [case("resume", run.path, time.time()) for _ in range(2)]
+    unknown = case("resume", run.path, time.time())
+    resumed = case("resume", run.path, time.time()) if remembered(run) else unknown
+    status = timed("-m", "sweeper.cli", "status", str(run.path))
+    as_json = timed("-m", "sweeper.cli", "status", "--json", str(run.path))
+    figures = {"status": status, "json": as_json, "nothing": timed("-m", "sweeper.cli", "--help")}
     return {
-        "status": timed("-m", "sweeper.cli", "status", str(run.path)),
-        "json": timed("-m", "sweeper.cli", "status", "--json", str(run.path)),
-        "resume": min(one["resume"] for one in resumes),
-        "first resume": resumes[0]["resume"],
-        "python": timed("-c", "import sweeper.cli"),
+        **{f"{name} {part}": value for name, pair in figures.items() for part, value in zip(PARTS, pair, strict=True)},
+        **{f"resume {part}": resumed[part] for part in PARTS},
+        **{f"from nothing {part}": unknown[part] for part in PARTS},
     }
+
+
+def remembered(run: SweepDir) -> bool:
+    """Have it remembered what has ended, as an orchestrator would have done in passing."""
+    readers, _ = open_trials(run)
+    for reader in readers:
+        reader.poll()
+    Memory(run, anew=True).keep(reader for reader in readers if reader.trial.state.ended)
+    return run.ended.exists()
+
+
+# ---- tables and plot ----------------------------------------------------------------------------------------------
+
+Row = tuple[str, str, str, float | None]
+"""Kind, figure, what it is called, and its goal at the largest size."""
+ROWS: Mapping[str, Sequence[Row]] = {
+    f"Whole sweeps of one-second trials on {SLOTS} simulated slots, by trials": (
+        ("sweep", "overhead", "overhead over the minimum, %", 5),
+        ("sweep", "before", "before the first launch, s", None),
+        ("sweep", "processor_ms", "processor of the orchestrator, ms a trial", None),
+        ("sweep", "others_s", "processor of workers and views, s", None),
+        ("sweep", "memory", "memory of the orchestrator, MB", None),
+    ),
+    "Workers at once that report once a second, by workers": (
+        ("workers", "cores", "cores of the orchestrator", 1),
+        ("workers", "memory", "memory of the orchestrator, MB", 500),
+    ),
+    "Knowing a sweep that lies there, seconds, by trials": (
+        ("lying", "status wall", "status, wall", 1),
+        ("lying", "status processor", "status, processor", None),
+        ("lying", "json wall", "status --json, wall", None),
+        ("lying", "json processor", "status --json, processor", None),
+        ("lying", "resume wall", "run until all states are known, wall", 5),
+        ("lying", "resume processor", "run until all states are known, processor", None),
+        ("lying", "from nothing wall", "the same, nothing remembered, wall", None),
+        ("lying", "from nothing processor", "the same, nothing remembered, processor", None),
+        ("lying", "nothing wall", "for comparison: sweeper --help, wall", None),
+        ("lying", "nothing processor", "for comparison: sweeper --help, processor", None),
+    ),
+    "Killed with all their workers, 68 looks each: run until all states are known, seconds": (
+        ("killed", "wall", "wall", 2),
+        ("killed", "processor", "processor", None),
+    ),
+    "A proposal, milliseconds, by configurations seen (of a grid: all that are left, over their number)": tuple(
+        ("proposal", method, method, 20 if method in ("grid", "random", "qmc") else None) for method in METHODS
+    ),
+}
+
+
+def tables(found: Found) -> list[Table]:
+    """A table a question, a column a size."""
+    from rich.table import Table
+
+    made = []
+    for title, rows in ROWS.items():
+        sizes = list(found.get(rows[0][0], {}))
+        if not sizes:
+            continue
+        table = Table(title=title, title_justify="left")
+        for head in ("", *(f"{size:,}" for size in sizes), "goal"):
+            table.add_column(head, justify="right" if head else "left")
+        for kind, figure, name, goal in rows:
+            values = [found[kind][size].get(figure, math.nan) for size in sizes]
+            table.add_row(name, *(f"{value:.3g}" for value in values), "" if goal is None else f"{goal:g}")
+        made.append(table)
+    return made
+
+
+PLOTTED = (
+    ("sweep", "processor_ms", "processor of the orchestrator, a whole sweep", "s", 1e-3, True),
+    ("sweep", "memory", "memory, a whole sweep", "MB", 1.0, False),
+    ("workers", "cores", "processor, workers that report once a second", "cores", 1.0, False),
+    ("lying", "status processor", "sweeper status, processor", "s", 1.0, False),
+    ("lying", "resume processor", "resume, processor", "s", 1.0, False),
+    ("proposal", "", "a proposal", "ms", 1.0, False),
+)
+"""Kind, figure, title, unit, factor, and whether it is a trial's share."""
+
+
+def plot(found: Found, path: Path) -> None:
+    """The growth of each figure on two logarithms, with a dashed line of what is linear in the size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    for axes, (kind, name, title, unit, factor, share) in zip(figure.subplots(2, 3).flat, PLOTTED, strict=True):
+        sizes = list(found.get(kind, {}))
+        for one in [name] if name else METHODS:
+            values = [factor * found[kind][size][one] * (size if share else 1) for size in sizes]
+            axes.plot(sizes, values, "o-", label=one if not name else None)
+        if sizes and name:
+            axes.plot(sizes, [values[0] * size / sizes[0] for size in sizes], "--", color="grey", label="linear")
+        axes.set(title=title, xscale="log", yscale="log", ylabel=unit)
+        axes.set_xlabel("workers" if kind == "workers" else "configurations seen" if kind == "proposal" else "trials")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -453,22 +577,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
-    parser.add_argument("--kinds", nargs="+", default=["sweep", "lying", "proposal", "workers"])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--save", metavar="NAME", help="keep the tables as benchmarks/results/NAME.md")
     parser.add_argument("--plot", type=Path, metavar="PNG")
+    parser.add_argument("--figures", type=Path, metavar="JSON", help="kept there, and added to those that are there")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--workers-of", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.workers_of:
         work(**json.loads(given.workers_of))
-        return
-    if given.case:
+    elif given.case:
         name, *arguments = json.loads(given.case)
-        places = {"sweep", "workers", "resume"}
-        print(json.dumps(CASES[name](*([Path(arguments[0]), *arguments[1:]] if name in places else arguments))))
-        return
-    found = measure(given.sizes, given.workers, given.kinds)
-    print(json.dumps(found))
+        if name != "proposal":
+            arguments[0] = Path(arguments[0])
+        print(json.dumps(CASES[name](*arguments)))
+    else:
+        report(given)
+
+
+def report(given: argparse.Namespace) -> None:
+    """Measure what is asked for, beside the figures that are kept."""
+    from benchmarks.machine import description, present
+
+    machine, found = description(), {kind: {} for kind in KINDS}
+    kept = json.loads(given.figures.read_text()) if given.figures is not None and given.figures.exists() else {}
+    for source in (kept, measure(given.sizes, given.workers, given.kinds)):
+        for kind, by_size in source.items():
+            found[kind] |= {int(size): figures for size, figures in by_size.items()}
+    found = {kind: dict(sorted(by_size.items())) for kind, by_size in found.items()}
+    if given.figures is not None:
+        given.figures.write_text(json.dumps(found))
+    present("What a large sweep costs", "python benchmarks/scale.py", machine, tables(found), save=given.save)
+    if given.plot is not None:
+        plot(found, given.plot)
 
 
 if __name__ == "__main__":

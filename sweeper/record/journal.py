@@ -55,6 +55,8 @@ class JournalWriter:
             Unwritable: as `append`.
         """
         lines = b"".join(map(encode, events))
+        if not lines:
+            return
         try:
             append_whole(self._fd, b"\n" + lines if self._torn else lines)
             self._torn = False
