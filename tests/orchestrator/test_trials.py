@@ -19,7 +19,7 @@ from sweeper.record.events import Event, Exit, Finished, Launched, Lost, Metrics
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, write_atomically, write_json
-from sweeper.record.trial import open_trials, read_trial
+from sweeper.record.trial import Trial, open_trials, read_trial
 
 
 class Clock:
@@ -110,7 +110,8 @@ def test_kept_up_they_are_what_a_fresh_reading_finds(deeds: list[tuple[int, str]
         run, notices = SweepDir(Path(folder)), Notices.here()
         for number in range(3):
             make(run.trial(number))
-        trials, seen = opened(run, notices), {}
+        trials = opened(run, notices)
+        seen: dict[int, Trial] = {}
         for number, what in deeds:
             if what == "look":
                 trials.look()
