@@ -217,8 +217,8 @@ def knowing(folder: Path, trials: int) -> Table:
         followers = [Follower.of(trial, rules_of(EarlyStop())) for trial in run.trials()]
         for follower in followers:
             follower.poll()
-        known = {(follower.trial.state, follower.trial.progress.step) for follower in followers}
-        if known != {(State.RUNNING, STEPS - EVERY)}:
+        known = {(follower.trial.state, follower.trial.progress.step, follower.decision) for follower in followers}
+        if known != {(State.RUNNING, STEPS - EVERY, None)}:
             raise RuntimeError(f"read something else than what was written: {known}")
 
     def parsed() -> None:

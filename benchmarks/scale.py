@@ -516,7 +516,7 @@ ROWS: Mapping[str, Sequence[Row]] = {
         ("killed", "wall", "wall", 2),
         ("killed", "processor", "processor", None),
     ),
-    "A proposal, milliseconds of the processor, by configurations seen (of a grid: all that are left, over their number)": tuple(
+    "A proposal, ms of the processor, by configurations seen (of a grid: all that are left, over their number)": tuple(
         ("proposal", method, method, 20 if method in ("grid", "random", "qmc") else None) for method in METHODS
     ),
 }

@@ -197,11 +197,12 @@ class Orchestrator:
 
     def _situation(self) -> Situation:
         running, free = self._trials.of(State.RUNNING), self._free()
-        decisions = self._decisions(running)
+        alive = [trial for trial in running if _newest(trial) not in self._dead]
+        decisions = self._decisions(alive)
         waiting = list(self._trials.to_launch(len(free) + 1)) if free else []
         return Situation(
             trials=[*running, *waiting],
-            alive={number for number, attempt in map(_newest, running) if (number, attempt) not in self._dead},
+            alive={trial.facts.number for trial in alive},
             free_slots=free,
             decisions=decisions,
             spared=self._spared(decisions),
@@ -304,9 +305,9 @@ class Orchestrator:
         }
         return self._slots.free(taken)
 
-    def _decisions(self, running: Sequence[Trial]) -> dict[int, Decision]:
+    def _decisions(self, alive: Sequence[Trial]) -> dict[int, Decision]:
         compared, followers = self._comparisons.decisions, self._trials.followers
-        numbers = [trial.facts.number for trial in running]
+        numbers = [trial.facts.number for trial in alive]
         found = ((number, followers[number].decision or compared.get(number)) for number in numbers)
         return {number: decision for number, decision in found if decision is not None}
 
