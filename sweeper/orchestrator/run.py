@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from sweeper.executors.executor import Executor
@@ -84,6 +85,7 @@ class Orchestrator:
         self._dead: set[tuple[int, int]] = set()
         self._victims: list[int] = []
         self._unparked: list[int] = []
+        self._carried_out: list[Path] = []
         self._pruned = 0
         self._liveness, self._shown = Pace(every_s=LONGEST_SLEEP_S), Pace()
 
@@ -187,7 +189,9 @@ class Orchestrator:
         self._ask()
         for action in plan(self._situation()):
             self._acts.do(action)
-        self._victims, self._unparked = [], []
+        for path in self._carried_out:
+            path.unlink(missing_ok=True)
+        self._victims, self._unparked, self._carried_out = [], [], []
         self._tell_troubles()
         self._update("stopping" if self._waking.interrupts else "running")
         running = {trial.facts.number for trial in self._trials.of(State.RUNNING)}
@@ -288,7 +292,7 @@ class Orchestrator:
                     self._trials.add(self._proposals.add(params))
                 case _:
                     self._say(f"a command that is none was passed over: {path.name}")
-            path.unlink(missing_ok=True)
+            self._carried_out.append(path)
 
     def _ask(self) -> None:
         """Further configurations, for the slots that no trial waits for."""
