@@ -137,7 +137,10 @@ class Simulated:
     def stop(self, attempt: AttemptDir) -> None:
         """Nobody is stopped here."""
 
-    kill = dump = fetch = stop
+    kill = dump = stop
+
+    def fetch(self, trial: TrialDir) -> None:
+        """The disk is shared."""
 
     def faults(self) -> Mapping[str, str]:
         """Of nothing."""
@@ -562,8 +565,8 @@ def plot(found: Found, path: Path) -> None:
         for one in [name] if name else METHODS:
             values = [factor * found[kind][size][one] * (size if share else 1) for size in sizes]
             axes.plot(sizes, values, "o-", label=one if not name else None)
-        if sizes and name:
-            axes.plot(sizes, [values[0] * size / sizes[0] for size in sizes], "--", color="grey", label="linear")
+            if sizes and name:
+                axes.plot(sizes, [values[0] * size / sizes[0] for size in sizes], "--", color="grey", label="linear")
         axes.set(title=title, xscale="log", yscale="log", ylabel=unit)
         axes.set_xlabel("workers" if kind == "workers" else "configurations seen" if kind == "proposal" else "trials")
         axes.grid(alpha=0.3)
@@ -599,7 +602,8 @@ def report(given: argparse.Namespace) -> None:
     """Measure what is asked for, beside the figures that are kept."""
     from benchmarks.machine import description, present
 
-    machine, found = description(), {kind: {} for kind in KINDS}
+    machine = description()
+    found: Found = {kind: {} for kind in KINDS}
     kept = json.loads(given.figures.read_text()) if given.figures is not None and given.figures.exists() else {}
     for source in (kept, measure(given.sizes, given.workers, given.kinds)):
         for kind, by_size in source.items():
