@@ -139,7 +139,7 @@ def _made(path: Path, raw: bytes, runs: Path) -> tuple[str, str]:
     if spec.trainer is not None or not 0 < text.count("\n  ") <= MOST_MADE:
         return text, "planned"
     run = open_run(spec, text=raw, runs=runs, provenance=dict, say=lambda _: None)
-    Proposals(run, search_for(spec)).initial()
+    Proposals(run, search_for(spec)).initial([], [])
     run.lease.release()
     assert [path.name for path in runs.iterdir()] == [spec.name]
     return text, "made"
