@@ -4,7 +4,8 @@ Only a parent can wait for a process, and the orchestrator may die before its wo
 starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
 merged with the first), hands SIGUSR1 (dump your stacks) to those that listen, reaps them, and writes how the worker
 ended, and why as far as a parent can see. It is the leader of a session of its own, and a sub-reaper (prctl(2),
-PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
+PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child. Where it has a keeper
+(`record.layout.KEEPER`), nobody else could end it once that is gone: then it kills the worker as if told to.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sweeper.errors import SweeperError, Unwritable
+from sweeper.errors import AttemptClaimed, SweeperError, Unwritable
 from sweeper.record.causes import cause_of_exit
-from sweeper.record.claim import catches, claim
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
+from sweeper.record.claim import catches, claim, process_identity
+from sweeper.record.layout import ATTEMPT, KEEPER, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -35,10 +36,11 @@ LEFTOVERS_S = 10.0
 
 
 class Shim:
-    """One attempt's worker, from start to end."""
+    """One attempt's worker, from start to end; with the pidfd of its keeper, if it has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: int | None = None) -> None:
         self._worker = 0
+        self._keeper = keeper
         self._asked: set[int] = set()
         # A signal between a look and a blocking waitpid(2) would not be seen before the worker ends: so the wait is for
         # a descriptor that every signal makes readable, that of a child's end among them.
@@ -54,8 +56,8 @@ class Shim:
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        os.close(self._wake)
-        os.close(self._awake)
+        for fd in (self._wake, self._awake, *self._keepers()):
+            os.close(fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     @property
@@ -72,9 +74,14 @@ class Shim:
             if pid == worker:
                 return status
             if not pid:
-                select.select([self._wake], [], [])
+                if self._keeper in select.select([self._wake, *self._keepers()], [], [])[0]:
+                    self._keeper = None
+                    self._on_signal(KILL, None)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 1024)
+
+    def _keepers(self) -> list[int]:
+        return [] if self._keeper is None else [self._keeper]
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.add(number)
@@ -117,9 +124,9 @@ def main() -> int:
 def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: Start) -> int:
     """Run one attempt; the exit code is 0 once its end is on the record."""
     attempt = trial.attempt(number)
-    shim = Shim()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
+        shim = Shim(keeper_of(os.environ))
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         lease = claim(attempt)
     except SweeperError as error:
         print(error, file=sys.stderr)
@@ -144,6 +151,28 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         return os.EX_IOERR
     return 0
+
+
+def keeper_of(environment: Mapping[str, str]) -> int | None:
+    """A pidfd of the process that the attempt is not to outlive; None where there is no such process.
+
+    Raises:
+        AttemptClaimed: it is gone already.
+    """
+    if not environment.get(KEEPER):
+        return None
+    pid, start = map(int, environment[KEEPER].split())
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        if process_identity(pid).get("start") == start:
+            return fd
+        os.close(fd)
+    raise AttemptClaimed(f"the process {pid}, which started this attempt, is gone; it ends here")
+
+
+def keeper(pid: int) -> dict[str, str]:
+    """The environment of a shim that is not to outlive a process."""
+    return {KEEPER: f"{pid} {process_identity(pid)['start']}"}
 
 
 def ask_for_stacks() -> None:
