@@ -47,7 +47,11 @@ def executor_of(spec: SweepSpec, run: SweepDir, machine: Machine) -> Executor:
     """
     require_library(spec)
     match spec.executor:
-        case Ray() | Slurm():
+        case Ray() as settings:
+            from sweeper.executors.ray.executor import RayExecutor
+
+            return RayExecutor(spec, settings, run, machine, preload=spec.launch is Launch.PRELOAD)
+        case Slurm():
             raise UsageError(f"{run.path}: executor: {spec.executor.type} cannot be had yet")
         case _:
             resources = spec.resources

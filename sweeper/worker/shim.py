@@ -22,10 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sweeper.errors import AttemptClaimed, SweeperError, Unwritable
+from sweeper.errors import SweeperError, Unwritable
 from sweeper.record.causes import cause_of_exit
-from sweeper.record.claim import catches, claim, process_identity
-from sweeper.record.layout import ATTEMPT, KEEPER, TRIAL_DIR, TrialDir
+from sweeper.record.claim import catches, claim, keeper_of
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -151,28 +151,6 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         return os.EX_IOERR
     return 0
-
-
-def keeper_of(environment: Mapping[str, str]) -> int | None:
-    """A pidfd of the process that the attempt is not to outlive; None where there is no such process.
-
-    Raises:
-        AttemptClaimed: it is gone already.
-    """
-    if not environment.get(KEEPER):
-        return None
-    pid, start = map(int, environment[KEEPER].split())
-    with contextlib.suppress(ProcessLookupError):
-        fd = os.pidfd_open(pid)
-        if process_identity(pid).get("start") == start:
-            return fd
-        os.close(fd)
-    raise AttemptClaimed(f"the process {pid}, which started this attempt, is gone; it ends here")
-
-
-def keeper(pid: int) -> dict[str, str]:
-    """The environment of a shim that is not to outlive a process."""
-    return {KEEPER: f"{pid} {process_identity(pid)['start']}"}
 
 
 def ask_for_stacks() -> None:

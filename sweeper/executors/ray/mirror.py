@@ -61,7 +61,8 @@ def news_of(trial: TrialDir, attempt: AttemptDir, known: Known) -> News:
     """What of an attempt, and of the rest of its trial's directory, is not known yet."""
     ended = attempt.exit.exists()  # looked at first: whatever is written before an end is then found below
     growing = [path for path in _files(attempt.path) if path not in (attempt.lease, attempt.exit)]
-    room, pieces = MOST_BYTES, []
+    room = MOST_BYTES
+    pieces: list[Piece] = []
     whole = list(_whole_files(trial))
     for piece in _pieces(trial, growing, whole, known):
         if room <= 0:
@@ -109,12 +110,12 @@ def _replaced(trial: TrialDir, path: Path, known: Known) -> Iterator[Piece]:
 
 def stamp_of(file: int | Path) -> Stamp:
     """The version of a file."""
-    found = os.stat(file)
+    found = os.stat(file)  # noqa: PTH116 - a descriptor, too
     return found.st_size, found.st_mtime_ns
 
 
 def _whole_files(trial: TrialDir) -> Iterator[Path]:
-    """Files that are replaced as a whole; oldest first, so that of two checkpoints the newer one stays where one goes."""
+    """Files that are replaced as a whole."""
     ours = (trial.facts, trial.control)
     for path in _files(trial.path):
         if path not in ours and not path.is_relative_to(trial.path / "attempts"):
