@@ -98,8 +98,7 @@ class Courier:
             self.follow(remote)
             return
         remote.replica.sync()
-        remote.host.forget.remote(remote.key)
-        self._end(remote)
+        self.expect(remote.host.forget.remote(remote.key), lambda _: self._end(remote))
 
     def _answer(self, remote: Remote, ref: Foreign) -> Foreign:
         """What a host answers; where there is nothing in it, or it is gone, the attempt has ended."""

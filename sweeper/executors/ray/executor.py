@@ -48,10 +48,10 @@ class RayExecutor:
         Raises:
             UsageError: the cluster cannot be reached, or no node of it could ever run a trial.
         """
-        import ray
-
         self._namespace = _namespace(run)
         self._joined = join(settings, machine)
+        import ray
+
         self._run, self._workers = run, machine.workers
         self._needs = needs_of(settings, spec.resources, has_gpus="GPU" in ray.cluster_resources())
         self._driver = uuid.uuid4().hex
