@@ -192,7 +192,7 @@ AFTER_HEAD = [
     (
         "executor: {type: ray, adress: auto}",
         (
-            "executor.adress: expected one of type, address, resources, work_dir, storage or runtime_env, "
+            "executor.adress: expected one of type, address, resources, work_dir or runtime_env, "
             "got an unknown key; did you mean address?"
         ),
     ),

@@ -56,7 +56,7 @@ class RayExecutor:
         self._needs = needs_of(settings, spec.resources, has_gpus="GPU" in ray.cluster_resources())
         self._driver = uuid.uuid4().hex
         self._here = LocalExecutor([])
-        self._courier = Courier(self._without)
+        self._courier = Courier(self)
         self._hosts: dict[str, Foreign] = {}
         self._asked: list[Foreign] = []
         self._idle_since: dict[str, float] = {}
@@ -108,7 +108,8 @@ class RayExecutor:
             command=tuple(command),
             luggage=packed(trial),
         )
-        self._courier.start(Remote(key=key, host=self._host(slot.name), replica=Replica(trial, attempt)), order)
+        remote = Remote(key=key, slot=slot.name, host=self.host(slot.name), replica=Replica(trial, attempt))
+        self._courier.start(remote, order)
 
     def stop(self, attempt: AttemptDir) -> None:
         """SIGTERM to the shim, by its host."""
@@ -128,7 +129,6 @@ class RayExecutor:
 
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether a host holds the attempt, or may yet start it; or it runs here, launched before the sweep moved."""
-        self._courier.looked()
         if self._courier.failure is not None:
             raise self._courier.failure
         if _key(attempt) in self._courier.remotes or self._asked:  # who has not answered yet may hold it
@@ -137,7 +137,7 @@ class RayExecutor:
 
     def ends(self) -> Sequence[HasFileno]:
         """Readable once an attempt has ended, and is here as a whole."""
-        return [self._courier]
+        return [self._courier.show()]
 
     def troubles(self) -> Sequence[str]:
         """What hosts have to say, and which attempts wait for Ray to find them a place."""
@@ -167,24 +167,26 @@ class RayExecutor:
         for actor in ray.util.list_named_actors(all_namespaces=True):
             if actor["namespace"] == self._namespace:
                 with contextlib.suppress(ValueError):  # it is gone meanwhile
-                    host = ray.get_actor(actor["name"], self._namespace)
+                    host, slot = ray.get_actor(actor["name"], self._namespace), actor["name"].partition("/")[0]
                     self._asked.append(host)
-                    self._hosts[actor["name"].partition("/")[0]] = host
-                    self._courier.expect(host.serve.remote(self._driver), functools.partial(self._adopt, host))
+                    self._hosts[slot] = host
+                    self._courier.expect(host.serve.remote(self._driver), functools.partial(self._adopt, host, slot))
 
-    def _adopt(self, host: Foreign, ref: Foreign) -> None:
+    def _adopt(self, host: Foreign, slot: str, ref: Foreign) -> None:
         """Take in what a host holds; in the courier's thread."""
         import ray
 
         try:
             for number, attempt in ray.get(ref):
                 replica = Replica(self._run.trial(number), attempt)
-                self._courier.follow(Remote(key=(number, attempt), host=host, replica=replica, placed=True))
+                remote = Remote(key=(number, attempt), slot=slot, host=host, replica=replica, placed=True)
+                self._courier.follow(remote)
         except ray.exceptions.RayActorError:
-            self._without(host)
+            self.without(host)
         self._asked.remove(host)
 
-    def _host(self, slot: str) -> Foreign:
+    def host(self, slot: str) -> Foreign:
+        """The host of a slot, another one where it is gone."""
         import ray
 
         if slot not in self._hosts:
@@ -192,7 +194,7 @@ class RayExecutor:
             self._hosts[slot] = ray.remote(Host).options(name=name, **self._options).remote(self._place)
         return self._hosts[slot]
 
-    def _without(self, host: Foreign) -> None:
+    def without(self, host: Foreign) -> None:
         """Know that a host is gone."""
         for slot, known in list(self._hosts.items()):
             if known is host:
@@ -227,6 +229,7 @@ class RayExecutor:
         elif remote.placed:
             getattr(remote.host, method).remote(remote.key)
         elif method != "dump":  # it has not begun, and is not to
+            remote.cancelled = True
             ray.kill(remote.host)
 
     def _wanted(self) -> str:
