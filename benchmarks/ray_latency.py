@@ -4,8 +4,8 @@
 
 `event to verdict`: from the time that a worker wrote beside a loss that is not finite to the time that the orchestrator
 wrote beside its stop, median and worst over the trials. `a trial`: of trials that do nothing, preloaded, on two slots:
-the wall time from the launch of the first of the later half to the last end, over their number. `start`: from the call to
-the first launch, which has the start of Ray in it. The cluster is this machine.
+the wall time from the launch of the first of the later half to the last end, over their number. `start`: from the call
+to the first launch, which has the start of Ray in it. The cluster is this machine.
 """
 
 from __future__ import annotations

@@ -156,9 +156,6 @@ class RayExecutor:
         if self._joined:
             ray.shutdown()
 
-    def fetch(self, trial: TrialDir) -> None:
-        """What a trial appended is brought as it comes."""
-
     # ---- hosts ------------------------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.record.layout import AttemptDir, TrialDir, sync_directory, unwritable
+from sweeper.record.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
 
 MOST_BYTES = 1 << 23
 """In one answer: large enough for a network, small enough for memory."""
@@ -163,7 +163,13 @@ class Replica:
                 if ".." in path.parts or not path.is_relative_to(self._trial.path):
                     raise PermissionError(errno.EPERM, "it is not in the trial's directory", str(path))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._replace(path, piece) if piece.version else self._append(path, piece)
+                if path == self._attempt.exit:
+                    write_atomically(path, piece.data)
+                    self._lengths[piece.path] = len(piece.data)
+                elif piece.version:
+                    self._replace(path, piece)
+                else:
+                    self._append(path, piece)
             except OSError as error:
                 raise unwritable(path, error) from error
         if news.kept is not None:
