@@ -22,6 +22,8 @@ ONLY_IN = {
     "matplotlib": {"views"},
     "transformers": {"trainers", "worker"},
     "lightning": {"worker"},
+    "ray": {"executors"},
+    "submitit": {"executors"},
 }
 """Libraries, by the rooms that may know them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeper.cli.codes import FAILED, INTERRUPTED, OK
@@ -11,26 +10,25 @@ from sweeper.cli.speech import in_words, print_ranking, say
 from sweeper.errors import Unwritable
 
 if TYPE_CHECKING:
+    from sweeper.executors.choice import Machine
     from sweeper.orchestrator.opening import Run
 
 
-def orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None) -> int:
-    """Run what is left of an opened run on this machine, and print the ranking."""
-    from sweeper.executors.local import LocalExecutor, local_slots
+def orchestrate(run: Run, machine: Machine) -> int:
+    """Run what is left of an opened run, where its sweep says, and print the ranking."""
+    from sweeper.executors.choice import executor_of
     from sweeper.orchestrator.run import Orchestrator
     from sweeper.record.fold import State
     from sweeper.rules import rules_of
     from sweeper.search import search_for
-    from sweeper.spec import Launch
     from sweeper.views.live import show
     from sweeper.views.wording import counted
 
-    resources = run.spec.resources
-    slots = local_slots(devices=devices, cores=own_cores, workers=workers, gpus=resources.gpus, cpus=resources.cpus)
+    executor = executor_of(run.spec, run.directory, machine)
     with show(sys.stdout) as view:
         orchestrator = Orchestrator(
             run,
-            executor=LocalExecutor(slots, preload=run.spec.launch is Launch.PRELOAD),
+            executor=executor,
             search=search_for(run.spec),
             rules=rules_of(run.spec.early_stop),
             show=view,

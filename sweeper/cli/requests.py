@@ -56,6 +56,7 @@ def _add(options: argparse.Namespace) -> int:
 
 def send(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -> int:
     """Hand a command to the orchestrator of a run; where none is at work, become it."""
+    from sweeper.executors.choice import Machine
     from sweeper.executors.devices import cores, cuda_devices
     from sweeper.orchestrator.opening import reopen_run
     from sweeper.record import inbox
@@ -65,4 +66,5 @@ def send(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -
     if is_held(run.lease):
         say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
         return OK
-    return orchestrate(reopen_run(run), devices=cuda_devices(os.environ), own_cores=cores(), workers=workers)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
+    return orchestrate(reopen_run(run), machine)

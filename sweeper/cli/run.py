@@ -20,31 +20,35 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from sweeper.executors.choice import Machine, require_library
     from sweeper.executors.devices import cores, cuda_devices
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS, signature_of
 
-    devices, own_cores = cuda_devices(os.environ), cores()
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
     spec = load(
         options.file,
         overrides=options.overrides,
         profile=options.profile,
-        has_cuda=bool(devices),
+        has_cuda=bool(machine.devices),
         trainers=trainers,
         functions=signature_of,
     )
+    require_library(spec)
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(
         spec,
         text=options.file.read_bytes(),
         runs=options.runs,
-        provenance=lambda: provenance(folder=options.file.absolute().parent, devices=devices, cores=own_cores),
+        provenance=lambda: provenance(
+            folder=options.file.absolute().parent, devices=machine.devices, cores=machine.cores
+        ),
         say=say,
     )
-    return orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers)
+    return orchestrate(run, machine)
 
 
 def _say_profile(name: str | None, description: str) -> None:

@@ -25,7 +25,11 @@ class HasFileno(Protocol):
 
 
 class Executor(Protocol):
-    """Places attempts. It knows liveness only; how an attempt ended is read from its record."""
+    """Places attempts. It knows liveness only; how an attempt ended is read from its record.
+
+    Where attempts run elsewhere, it also brings what they append, by itself and as it comes: an attempt lives until all
+    of its record is here.
+    """
 
     def slots(self) -> Sequence[Slot]:
         """All slots, free or not."""
@@ -56,6 +60,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Start no more. What runs goes on."""
-
-    def fetch(self, trial: TrialDir) -> None:
-        """Bring what a remote trial appended; nothing to do where the disk is shared."""

@@ -127,9 +127,6 @@ class LocalExecutor:
         if self._preloaded is not None:
             self._preloaded.close()
 
-    def fetch(self, trial: TrialDir) -> None:
-        """The record is on this disk already."""
-
     def _gone_shim(self, attempt: AttemptDir) -> int | None:
         """The pid that the attempt's shim had, where it is known to be gone."""
         owner = owner_of(attempt)

@@ -3,6 +3,7 @@
 from sweeper.spec.addition import configuration
 from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
+from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
 from sweeper.spec.model import (
     At,
@@ -55,11 +56,13 @@ __all__ = [
     "Constant",
     "Distribution",
     "EarlyStop",
+    "ExecutorSettings",
     "ExplodingGradient",
     "Figures",
     "Goal",
     "Hyperband",
     "Launch",
+    "Local",
     "Median",
     "Method",
     "Metric",
@@ -72,8 +75,10 @@ __all__ = [
     "Plateau",
     "PrunerSettings",
     "Range",
+    "Ray",
     "Resources",
     "RuleSettings",
+    "Slurm",
     "Stalled",
     "StopSettings",
     "SuccessiveHalving",

@@ -13,8 +13,8 @@ from sweeper.spec.parameters import Choice, Constant, Parameter, Range, Value, i
 from sweeper.spec.wording import shown
 
 _ADDING = (
-    *("description", "run_cap", "budget", "resources", "launch", "checkpoint", "retry", "hang_after_s", "figures"),
-    "profile_description",
+    *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
+    *("retry", "hang_after_s", "figures"),
 )
 """Keys that decide how many trials there are and how they are run, but not what any of them computes."""
 

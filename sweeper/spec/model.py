@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from sweeper.errors import RecordError
+from sweeper.spec.executors import Executor, Local
 from sweeper.spec.parameters import STRICT, Parameter, refused, without_repetition
 from sweeper.spec.rules import Rule, Stalled
 
@@ -185,6 +186,7 @@ class SweepSpec(BaseModel):
     dataset: Sources = ()
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None
+    executor: Executor = Local()
     resources: Resources = Resources()
     launch: Annotated[Launch, Field(strict=False)] = Launch.SPAWN
     checkpoint: Checkpoint = Checkpoint()

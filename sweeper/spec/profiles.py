@@ -39,6 +39,7 @@ class Profile(BaseModel):
     dataset: object = None
     tokenizer: object = None
     early_stop: object = None
+    executor: object = None
     resources: object = None
     checkpoint: object = None
     retry: object = None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeper.errors import Mistake
+from sweeper.spec.executors import EXECUTORS
 from sweeper.spec.model import (
     Budget,
     Checkpoint,
@@ -32,6 +33,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "retry": Retry,
     "figures": Figures,
     **RULES,
+    **EXECUTORS,
 }
 
 _EXPECTED: Mapping[str, str] = {
@@ -80,7 +82,7 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
         case "missing":
             return Complaint(path=path, expected="a value, since the key is required", got="nothing")
         case "extra_forbidden":
-            return _unknown_key(path, _known_keys(path[:-1], model))
+            return _unknown_key(path, _known_keys(error["loc"][:-1], model))
         case "enum":
             expected = context["expected"].replace("'", "")
             names = expected.replace(" or ", ", ").split(", ")
@@ -95,10 +97,12 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
 
 
 def document_path(loc: Path) -> Path:
-    """Pydantic's location as a path in the file: a parameter's form is no key there."""
+    """Pydantic's location as a path in the file: a parameter's form, and an executor's type, are no keys there."""
     match loc:
         case ("parameters", name, str(form), *rest) if form in FORMS:
             return ("parameters", name, *rest)
+        case ("executor", str(type_), *rest) if type_ in EXECUTORS:
+            return ("executor", *rest)
         case _:
             return loc
 

@@ -4,7 +4,8 @@ Only a parent can wait for a process, and the orchestrator may die before its wo
 starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
 merged with the first), hands SIGUSR1 (dump your stacks) to those that listen, reaps them, and writes how the worker
 ended, and why as far as a parent can see. It is the leader of a session of its own, and a sub-reaper (prctl(2),
-PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
+PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child. Where it has a keeper
+(`record.layout.KEEPER`), nobody else could end it once that is gone: then it kills the worker as if told to.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from types import FrameType
 
 from sweeper.errors import SweeperError, Unwritable
 from sweeper.record.causes import Cause, cause_of_exit
-from sweeper.record.claim import catches, claim
+from sweeper.record.claim import catches, claim, keeper_of
 from sweeper.record.events import Finished, decode
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.alone import write_exit
@@ -36,10 +37,11 @@ LEFTOVERS_S = 10.0
 
 
 class Shim:
-    """One attempt's worker, from start to end."""
+    """One attempt's worker, from start to end; with the pidfd of its keeper, if it has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: int | None = None) -> None:
         self._worker = 0
+        self._keeper = keeper
         self._asked: set[int] = set()
         # A signal between a look and a blocking waitpid(2) would not be seen before the worker ends: so the wait is for
         # a descriptor that every signal makes readable, that of a child's end among them.
@@ -55,8 +57,8 @@ class Shim:
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        os.close(self._wake)
-        os.close(self._awake)
+        for fd in (self._wake, self._awake, *self._keepers()):
+            os.close(fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     @property
@@ -73,9 +75,14 @@ class Shim:
             if pid == worker:
                 return status
             if not pid:
-                select.select([self._wake], [], [])
+                if self._keeper in select.select([self._wake, *self._keepers()], [], [])[0]:
+                    self._keeper = None
+                    self._on_signal(KILL, None)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 1024)
+
+    def _keepers(self) -> list[int]:
+        return [] if self._keeper is None else [self._keeper]
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.add(number)
@@ -118,9 +125,9 @@ def main() -> int:
 def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: Start) -> int:
     """Run one attempt; the exit code is 0 once its end is on the record."""
     attempt = trial.attempt(number)
-    shim = Shim()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
+        shim = Shim(keeper_of(os.environ))
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         lease = claim(attempt)
     except SweeperError as error:
         print(error, file=sys.stderr)

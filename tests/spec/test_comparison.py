@@ -59,6 +59,16 @@ ADDITIONS = [
         ["resources: {gpus: nothing, cpus: 1} instead of {gpus: nothing, cpus: nothing}"],
     ),
     ({}, {"checkpoint": {"every_minutes": 1}}, ["checkpoint: {every_minutes: 1.0} instead of {every_minutes: 10.0}"]),
+    (
+        {},
+        {"executor": {"type": "slurm", "partition": "gpu"}},
+        [
+            (
+                "executor: {type: 'slurm', partition: 'gpu', account: nothing, qos: nothing, gres: nothing, "
+                "time: nothing, array_parallelism: nothing} instead of {type: 'local'}"
+            ),
+        ],
+    ),
     ({"profile": "a"}, {"profile": "b"}, ["profile: 'b' instead of 'a'"]),
 ]
 

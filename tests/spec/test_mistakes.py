@@ -183,6 +183,42 @@ AFTER_HEAD = [
     ("resources: {gpus: -1}", "resources.gpus: expected at least 0, got -1"),
     ("resources: {cpus: 0}", "resources.cpus: expected at least 1, got 0"),
     ("resources: {cpu: 1}", "resources.cpu: expected one of gpus or cpus, got an unknown key; did you mean cpus?"),
+    ("executor: rya", "executor: expected the type local, ray or slurm, got 'rya'; did you mean ray?"),
+    ("executor: {type: 3}", "executor: expected the type local, ray or slurm, got 3"),
+    (
+        "executor: {address: auto}",
+        "executor: expected local, ray or slurm, or a mapping whose type is one of these, got a mapping",
+    ),
+    (
+        "executor: {type: ray, adress: auto}",
+        (
+            "executor.adress: expected one of type, address, resources, work_dir or runtime_env, "
+            "got an unknown key; did you mean address?"
+        ),
+    ),
+    (
+        "executor: {type: ray, address: 'ray://head:10001'}",
+        (
+            "executor.address: expected auto, or HOST:PORT of the cluster's head, got 'ray://head:10001'; "
+            "run sweeper on a node of the cluster, or there by `ray job submit`"
+        ),
+    ),
+    ("executor: {type: ray, resources: {a: 0}}", "executor.resources.a: expected a number above 0.0, got 0"),
+    (
+        "executor: {type: ray, work_dir: w}",
+        "executor.work_dir: expected an absolute path, since it is that of every node, got 'w'",
+    ),
+    (
+        "executor: {type: slurm, time: soon}",
+        "executor.time: expected minutes, or a time as sbatch takes it: '90', '1:30:00' or '2-12', got 'soon'",
+    ),
+    (
+        "profiles: {a: {when: cuda, executor: {type: slurm, partiton: gpu}}}",
+        (
+            "profiles.a.executor.partiton: expected one of type, partition, account, qos, gres, time or "
+            "array_parallelism, got an unknown key; did you mean partition?"
+        ),
+    ),
     ("checkpoint: {every_minutes: 0}", "checkpoint.every_minutes: expected a number above 0.0, got 0"),
     ("checkpoint: {every_minutes: .inf}", "checkpoint.every_minutes: expected a finite number, got inf"),
     ("figures: {max_layers: 1}", "figures.max_layers: expected at least 2, got 1"),

@@ -1,0 +1,38 @@
+"""Which executor a sweep gets, and what is said where it cannot be had."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.errors import UsageError
+from sweeper.executors.choice import Machine, executor_of, require_library
+from sweeper.executors.local import LocalExecutor
+from sweeper.record.layout import SweepDir
+from sweeper.spec import SweepSpec
+
+MACHINE = Machine(devices=[], cores=4, workers=2)
+
+
+def spec(**keys: Any) -> SweepSpec:
+    metric = {"name": "loss", "goal": "minimize"}
+    return SweepSpec.from_json({"name": "a", "command": ["true"], "method": "grid", "metric": metric, **keys})
+
+
+def test_a_sweep_runs_on_this_machine_unless_it_says_otherwise(tmp_path: Path) -> None:
+    executor = executor_of(spec(), SweepDir(tmp_path), MACHINE)
+    assert isinstance(executor, LocalExecutor)
+    assert [slot.name for slot in executor.slots()] == ["cpu 0", "cpu 1"]
+
+
+@pytest.mark.parametrize(("name", "library"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, library: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked == library else object())
+    with pytest.raises(UsageError, match=rf'expected {library} to be installed, .* "sweeper\[{name}\]"'):
+        require_library(spec(executor=name))
+    require_library(spec())
