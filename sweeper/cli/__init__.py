@@ -8,13 +8,40 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from sweeper.cli import backtest, calibrate, plan, requests, run, status, tensorboard
+from sweeper.cli import (
+    backtest,
+    calibrate,
+    check,
+    doctor,
+    export,
+    logs,
+    plan,
+    report,
+    requests,
+    run,
+    status,
+    tensorboard,
+)
 from sweeper.cli import exec as exec_command
 from sweeper.cli.codes import FAILED, INTERRUPTED, USAGE
 from sweeper.cli.speech import in_words, warn
 from sweeper.errors import SweeperError
 
-COMMANDS = (run, plan, exec_command, status, tensorboard, requests, calibrate, backtest)
+COMMANDS = (
+    run,
+    check,
+    plan,
+    exec_command,
+    status,
+    logs,
+    tensorboard,
+    report,
+    export,
+    requests,
+    calibrate,
+    backtest,
+    doctor,
+)
 """In the order in which the help lists them."""
 
 
@@ -23,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from sweeper.views.unattended import unattended
 
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         with unattended() if options.unattended else nullcontext():
             code: int = options.run_command(options)
         if sys.stdout is not None:
@@ -41,6 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(in_words(error), file=sys.stderr)
         return USAGE
     return code
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line taken apart. Overrides may stand behind options, where argparse does not look for them."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

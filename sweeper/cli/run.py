@@ -25,7 +25,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
@@ -35,6 +35,7 @@ def _run(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(machine.devices),
         trainers=trainers,
+        functions=signature_of,
     )
     require_library(spec)
     _say_profile(spec.profile, spec.profile_description)

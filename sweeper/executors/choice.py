@@ -47,12 +47,14 @@ def executor_of(spec: SweepSpec, run: SweepDir, machine: Machine) -> Executor:
     """
     require_library(spec)
     match spec.executor:
+        case Ray() as settings:
+            from sweeper.executors.ray.executor import RayExecutor
+
+            return RayExecutor(spec, settings, run, machine, preload=spec.launch is Launch.PRELOAD)
         case Slurm() as settings:
             from sweeper.executors.slurm import slurm_executor
 
             return slurm_executor(settings, spec.resources, machine.workers)
-        case Ray():
-            raise UsageError(f"{run.path}: executor: {spec.executor.type} cannot be had yet")
         case _:
             resources = spec.resources
             slots = local_slots(

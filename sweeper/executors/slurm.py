@@ -109,8 +109,8 @@ class SlurmExecutor:
         self._ask(attempt, "QUIT")
 
     def dump(self, attempt: AttemptDir) -> None:
-        """SIGUSR1 to the shim, once the worker has opened its trial: until then nobody may be listening."""
-        if attempt.events.exists() and (job := self._job(job_name(attempt))) is not None:
+        """SIGUSR1 to the shim, which listens from before its claim on."""
+        if attempt.claim.exists() and (job := self._job(job_name(attempt))) is not None:
             self._signal(job.id, "USR1")
 
     def faults(self) -> Mapping[str, str]:
@@ -147,7 +147,8 @@ class SlurmExecutor:
         return [text for text in (self._queue.trouble, *refused) if text]
 
     def close(self) -> None:
-        """What runs goes on."""
+        """Wait for no more answers. What runs goes on."""
+        self._queue.close()
 
     def fetch(self, trial: TrialDir) -> None:
         """The record is on the shared disk already."""

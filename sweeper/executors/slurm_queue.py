@@ -94,6 +94,14 @@ class Queue:
         """
         _call(["scancel", job])
 
+    def close(self) -> None:
+        """Wait for no answer."""
+        if self._asked is not None and self._answer is not None:
+            self._asked.kill()
+            self._asked.wait()
+            self._answer.close()
+            self._asked = self._answer = None
+
     def _ask(self) -> None:
         self._asked_at = time.monotonic()
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - kept; a pipe would fill, and nobody waits to empty it
@@ -107,6 +115,7 @@ class Queue:
                 start_new_session=True,  # Ctrl-C is for us
             )
         except OSError as error:
+            self._answer.close()
             self.trouble = f"squeue cannot be started: {error.strerror}"
             self._next = self._asked_at + LOOK_EVERY_S
 

@@ -5,13 +5,15 @@ The lease is taken before the claim is made, so that a claim without a lease mea
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from sweeper.errors import AttemptClaimed, Unwritable
-from sweeper.record.layout import AttemptDir, unwritable
+from sweeper.record.layout import KEEPER, AttemptDir, unwritable
 from sweeper.record.lease import Lease, acquire
 
 
@@ -65,6 +67,28 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
+
+
+def keeper_of(environment: Mapping[str, str]) -> int | None:
+    """A pidfd of the process that the attempt is not to outlive; None where there is no such process.
+
+    Raises:
+        AttemptClaimed: it is gone already.
+    """
+    if not environment.get(KEEPER):
+        return None
+    pid, start = map(int, environment[KEEPER].split())
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        if process_identity(pid).get("start") == start:
+            return fd
+        os.close(fd)
+    raise AttemptClaimed(f"the process {pid}, which started this attempt, is gone; it ends here")
+
+
+def keeper(pid: int) -> dict[str, str]:
+    """The environment of a shim that is not to outlive a process."""
+    return {KEEPER: f"{pid} {process_identity(pid)['start']}"}
 
 
 def catches(pid: int, number: int) -> bool:

@@ -132,8 +132,8 @@ class Progress:
     """What the training script has done so far, as far as it is still valid.
 
     `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `saved` are the attempts
-    that saved a checkpoint. `outcome` and `error` are of the newest attempt that opened the trial, which is `attempt` (0:
-    not recorded); `finished` has those of all.
+    that saved a checkpoint. `outcome` and `error` are of the newest attempt that opened the trial, which is `attempt`
+    (0: not recorded); `finished` has those of all.
     """
 
     total_steps: int | None = None

@@ -18,6 +18,9 @@ TRIAL_DIR = "SWEEPER_TRIAL_DIR"
 ATTEMPT = "SWEEPER_ATTEMPT"
 """In the environment of every process of an attempt: the trial's directory, and the attempt's number."""
 
+KEEPER = "SWEEPER_KEEPER"
+"""In the environment of a shim: pid and start of the process that the attempt is not to outlive, if there is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptDir:
@@ -139,9 +142,19 @@ class SweepDir:
         return self.path / "inbox"
 
     @property
+    def ray(self) -> Path:
+        """By which name the sweep's actors are known to a Ray cluster."""
+        return self.path / "ray.json"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard runs, a projection of the record."""
         return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """The page on what was found, a projection of the record."""
+        return self.path / "report"
 
     @property
     def views_lease(self) -> Path:

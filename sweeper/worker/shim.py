@@ -4,7 +4,8 @@ Only a parent can wait for a process, and the orchestrator may die before its wo
 starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
 merged with the first), hands SIGUSR1 (dump your stacks) to those that listen, reaps them, and writes how the worker
 ended, and why as far as a parent can see. It is the leader of a session of its own, and a sub-reaper (prctl(2),
-PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child.
+PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child. Where it has a keeper
+(`record.layout.KEEPER`), nobody else could end it once that is gone: then it kills the worker as if told to.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from types import FrameType
 
 from sweeper.errors import SweeperError, Unwritable
 from sweeper.record.causes import cause_of_exit
-from sweeper.record.claim import catches, claim
+from sweeper.record.claim import catches, claim, keeper_of
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
 from sweeper.worker.alone import write_exit
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
 CGROUPS = Path("/sys/fs/cgroup")
@@ -35,10 +36,11 @@ LEFTOVERS_S = 10.0
 
 
 class Shim:
-    """One attempt's worker, from start to end."""
+    """One attempt's worker, from start to end; with the pidfd of its keeper, if it has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: int | None = None) -> None:
         self._worker = 0
+        self._keeper = keeper
         self._asked: set[int] = set()
         # A signal between a look and a blocking waitpid(2) would not be seen before the worker ends: so the wait is for
         # a descriptor that every signal makes readable, that of a child's end among them.
@@ -54,8 +56,8 @@ class Shim:
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        os.close(self._wake)
-        os.close(self._awake)
+        for fd in (self._wake, self._awake, *self._keepers()):
+            os.close(fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     @property
@@ -72,9 +74,14 @@ class Shim:
             if pid == worker:
                 return status
             if not pid:
-                select.select([self._wake], [], [])
+                if self._keeper in select.select([self._wake, *self._keepers()], [], [])[0]:
+                    self._keeper = None
+                    self._on_signal(KILL, None)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 1024)
+
+    def _keepers(self) -> list[int]:
+        return [] if self._keeper is None else [self._keeper]
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked.add(number)
@@ -96,7 +103,16 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
     Raises:
         OSError: it cannot be started.
     """
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[lease_fd])
+    # On a node of Slurm nobody is there who would look after a worker that has lost its shim: so it is asked to end by
+    # the kernel. Slurm itself may not know it any more (proctrack/linuxproc).
+    libc, placed = ctypes.CDLL(None), "SLURM_JOB_ID" in environment
+    worker = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[lease_fd],
+        preexec_fn=(lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)) if placed else None,  # noqa: PLW1509 - no threads
+    )
     worker.returncode = 0  # it is reaped by `Shim.wait`, and Popen must not try
     return worker.pid
 
@@ -117,9 +133,9 @@ def main() -> int:
 def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: Start) -> int:
     """Run one attempt; the exit code is 0 once its end is on the record."""
     attempt = trial.attempt(number)
-    shim = Shim()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
+        shim = Shim(keeper_of(os.environ))
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         lease = claim(attempt)
     except SweeperError as error:
         print(error, file=sys.stderr)

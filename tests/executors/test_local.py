@@ -88,59 +88,11 @@ def test_the_end_of_a_worker_is_on_the_record(
     assert exit_.peak_memory_mb > 1
 
 
-def test_a_command_that_does_not_exist_is_said_in_the_output(executor: LocalExecutor, trial: TrialDir) -> None:
-    executor.launch(trial, 1, ["/no/such/command"], SLOT)
-    exit_ = ended(executor, trial.attempt(1))
-    assert (exit_.code, exit_.cause) == (127, "not-found")
-    assert b"/no/such/command: cannot be started" in trial.attempt(1).output.read_bytes()
-
-
-def test_output_is_kept_from_the_first_byte_and_the_environment_names_the_trial(
-    executor: LocalExecutor, trial: TrialDir
-) -> None:
-    attempt = launch(
-        executor, trial, "import os; print(os.environ['SWEEPER_TRIAL_DIR'], os.environ['OMP_NUM_THREADS'])"
-    )
-    ended(executor, attempt)
-    assert attempt.output.read_text() == f"{trial.path} 1\n"
-
-
-def test_a_stop_is_handed_to_the_worker(executor: LocalExecutor, trial: TrialDir) -> None:
-    code = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
-        "print('ready', flush=True)\ntime.sleep(60)"
-    )
-    attempt = launch(executor, trial, code)
-    running(attempt)
-    executor.stop(attempt)
-    assert ended(executor, attempt).code == 5
-
-
 def test_a_stop_before_the_worker_listens_ends_it(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; time.sleep(60)")
     until(attempt.claim.exists)
     executor.stop(attempt)
     assert ended(executor, attempt).signal == signal.SIGTERM
-
-
-def test_a_kill_ends_a_worker_that_ignores_a_stop_and_all_its_children(
-    executor: LocalExecutor, trial: TrialDir, tmp_path: Path
-) -> None:
-    code = (
-        "import signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "sleep = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
-        "children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]\n"
-        "print(*[child.pid for child in children], 'ready', flush=True)\ntime.sleep(60)"
-    )
-    attempt = launch(executor, trial, code)
-    running(attempt)
-    pids = [int(word) for word in attempt.output.read_text().split()[:-1]]
-    executor.stop(attempt)
-    executor.kill(attempt)
-    assert ended(executor, attempt).signal == signal.SIGKILL
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def test_what_a_worker_leaves_behind_is_ended_with_it(executor: LocalExecutor, trial: TrialDir) -> None:
@@ -212,18 +164,6 @@ def test_a_command_that_does_not_listen_is_not_ended_by_asking_for_stacks(
     assert ended(executor, attempt).signal == signal.SIGTERM
 
 
-def test_an_attempt_runs_once(executor: LocalExecutor, trial: TrialDir) -> None:
-    attempt = launch(executor, trial, "print('once')")
-    ended(executor, attempt)
-    other = LocalExecutor([SLOT])
-    launch(other, trial, "print('twice')")
-    until(lambda: not other.is_alive(attempt))
-    text = attempt.output.read_text()
-    assert "once" in text
-    assert "twice" not in text
-    assert "an attempt runs once" in text
-
-
 def test_an_attempt_that_runs_is_not_started_again(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
@@ -293,15 +233,6 @@ def test_a_process_that_has_left_session_and_lease_is_killed_by_its_mark(
     assert rank.exists()  # as a rank of torchrun: why what is lost is killed first
     executor.kill(attempt)
     until(lambda: not rank.exists())
-
-
-def test_another_orchestrator_takes_over(executor: LocalExecutor, trial: TrialDir) -> None:
-    attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
-    running(attempt)
-    later = LocalExecutor([SLOT])
-    assert later.is_alive(attempt)
-    later.stop(attempt)
-    assert ended(executor, attempt).signal == signal.SIGTERM
 
 
 def test_an_attempt_that_was_never_claimed_is_fenced_off(trial: TrialDir) -> None:

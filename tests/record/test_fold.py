@@ -210,7 +210,7 @@ def test_progress_folded_in_two_parts_is_progress_folded_at_once() -> None:
 def saved_and_stopped(attempt: int, step: int) -> list[Event]:
     return [
         Started(pid=1, host="h", attempt=attempt),
-        *([Resumed(step=step - 10, checkpoint="a.pt")] if attempt > 1 else []),
+        *([Resumed(step=step - 10)] if attempt > 1 else []),
         Checkpointed(step=step, file="b.pt"),
         Finished(outcome="stopped"),
     ]

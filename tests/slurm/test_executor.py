@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,22 @@ def trial(tmp_path: Path) -> TrialDir:
     facts = {"number": 0, "configuration": 0, "seed": 0, "params": {}, "shown": {}, "command": [], "metric": "m"}
     write_json(directory.facts, {**facts, "maximize": True})
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody waits for an answer of squeue after a test."""
+    queues: list[Queue] = []
+    begin = Queue.__init__
+
+    def remembered(queue: Queue) -> None:
+        begin(queue)
+        queues.append(queue)
+
+    monkeypatch.setattr(Queue, "__init__", remembered)
+    yield
+    for queue in queues:
+        queue.close()
 
 
 @pytest.fixture
@@ -143,8 +159,10 @@ def test_a_job_that_is_submitted_twice_runs_once(slurm: Cluster, executor: Slurm
 def test_a_controller_that_is_killed_takes_nothing_with_it(
     slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
 ) -> None:
-    attempt = launch(executor, trial)
+    attempt, began = launch(executor, trial), time.time()
     running(attempt)
+    # A job that the controller did not write down yet when it is killed is one that it kills when it comes back.
+    until(lambda: (slurm.folder / "state" / "job_state").stat().st_mtime > began + 1)
     slurm.kill("slurmctld")
     until(lambda: any("squeue fails" in trouble for trouble in executor.troubles()))
     assert executor.is_alive(attempt)

@@ -1,0 +1,1 @@
+"""The Ray executor: Ray places and carries, the record comes back byte by byte."""

@@ -1,0 +1,251 @@
+"""The Ray executor: a host a slot, on the node that Ray chooses; liveness is Ray's word, outcomes are the record's.
+
+1. A host is a detached actor, named for its slot, in the namespace of the sweep: it outlives this process. Whoever
+   comes next asks all of them what they hold before anything is said of an attempt.
+2. From then on hosts take its orders only. An attempt that no host holds is held by nobody, and never will be.
+3. Ray restarts and retries nothing: a host that is gone is gone with its attempt, whose next one is another attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.errors import RecordError, UsageError
+from sweeper.executors.executor import HasFileno, Slot
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.ray.cluster import Foreign, capacity, join, needs_of, options_of
+from sweeper.executors.ray.courier import Courier, Remote
+from sweeper.executors.ray.host import Host, Key, Order, Place
+from sweeper.executors.ray.mirror import Replica, packed
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
+
+if TYPE_CHECKING:
+    from sweeper.executors.choice import Machine
+    from sweeper.spec import Ray, SweepSpec
+
+COUNT_EVERY_S = 5.0
+IDLE_S = 10.0
+"""A host that had nothing to do for so long is given back."""
+PLACED_WITHIN_S = 15.0
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class RayExecutor:
+    """Runs attempts on a Ray cluster."""
+
+    def __init__(self, spec: SweepSpec, settings: Ray, run: SweepDir, machine: Machine, *, preload: bool) -> None:
+        """Join the cluster, and take over what an earlier executor of the run left there.
+
+        Raises:
+            UsageError: the cluster cannot be reached, or no node of it could ever run a trial.
+        """
+        import ray
+
+        self._namespace = _namespace(run)
+        self._joined = join(settings, machine)
+        self._run, self._workers = run, machine.workers
+        self._needs = needs_of(settings, spec.resources, has_gpus="GPU" in ray.cluster_resources())
+        self._driver = uuid.uuid4().hex
+        self._here = LocalExecutor([])
+        self._courier = Courier(self._without)
+        self._hosts: dict[str, Foreign] = {}
+        self._asked: list[Foreign] = []
+        self._idle_since: dict[str, float] = {}
+        self._slots: list[Slot] = []
+        self._counted = -COUNT_EVERY_S
+        threads = dict.fromkeys(THREAD_VARIABLES, str(max(1, int(self._needs["CPU"]))))
+        hidden = {} if self._needs["GPU"] else {"CUDA_VISIBLE_DEVICES": ""}
+        self._place = Place(
+            driver=self._driver,
+            folder=str(Path(settings.work_dir or _work_dir()) / self._namespace),
+            python=sys.executable,
+            cwd="" if "working_dir" in settings.runtime_env else str(Path.cwd()),
+            environment={**threads, "TOKENIZERS_PARALLELISM": "false", **hidden},
+            preload=preload,
+        )
+        self._options = {**options_of(self._needs), "namespace": self._namespace}
+        if settings.runtime_env:
+            self._options["runtime_env"] = dict(settings.runtime_env)
+        self._take_over()
+        if not self.slots():
+            raise UsageError(
+                f"executor: ray: expected a node with {self._wanted()}, got none in the cluster; see resources, "
+                "or say --workers N to wait for nodes that the cluster may add"
+            )
+
+    # ---- the protocol -----------------------------------------------------------------------------------------------
+
+    def slots(self) -> Sequence[Slot]:
+        """As many as the nodes have room for now; or as many as were asked for: Ray may have to find nodes for them."""
+        import ray
+
+        if time.monotonic() - self._counted >= COUNT_EVERY_S:
+            self._counted = time.monotonic()
+            count = self._workers or capacity(ray.nodes(), self._needs)
+            self._slots = [Slot(name=f"ray {number}") for number in range(count)]
+            self._give_back_idle()
+        return self._slots
+
+    def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
+        """Order an attempt from the host of the slot; it starts once Ray has found a place for that."""
+        directory, key = trial.attempt(attempt), (trial.number, attempt)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        if key in self._courier.remotes or directory.claim.exists():
+            return  # an attempt runs once
+        order = Order(
+            driver=self._driver,
+            trial=trial.path.name,
+            attempt=attempt,
+            command=tuple(command),
+            luggage=packed(trial),
+        )
+        self._courier.start(Remote(key=key, host=self._host(slot.name), replica=Replica(trial, attempt)), order)
+
+    def stop(self, attempt: AttemptDir) -> None:
+        """SIGTERM to the shim, by its host."""
+        self._tell("stop", attempt)
+
+    def kill(self, attempt: AttemptDir) -> None:
+        """SIGQUIT to the shim, by its host; nothing to do where the host is gone, whom its attempts do not outlive."""
+        self._tell("kill", attempt)
+
+    def dump(self, attempt: AttemptDir) -> None:
+        """SIGUSR1 to the shim, by its host."""
+        self._tell("dump", attempt)
+
+    def faults(self) -> Mapping[str, str]:
+        """Nothing: a node that is lost loses its hosts, and a slot is no node."""
+        return {}
+
+    def is_alive(self, attempt: AttemptDir) -> bool:
+        """Whether a host holds the attempt, or may yet start it; or it runs here, launched before the sweep moved."""
+        self._courier.looked()
+        if self._courier.failure is not None:
+            raise self._courier.failure
+        if _key(attempt) in self._courier.remotes or self._asked:  # who has not answered yet may hold it
+            return True
+        return self._here.is_alive(attempt)
+
+    def ends(self) -> Sequence[HasFileno]:
+        """Readable once an attempt has ended, and is here as a whole."""
+        return [self._courier]
+
+    def troubles(self) -> Sequence[str]:
+        """What hosts have to say, and which attempts wait for Ray to find them a place."""
+        late = time.monotonic() - PLACED_WITHIN_S
+        waiting = [r for r in list(self._courier.remotes.values()) if not r.placed and r.since < late]
+        of = f"waits for a node of the Ray cluster that has {self._wanted()} free"
+        return [*self._courier.troubles, *(f"{remote.key[0]:04d} {of}" for remote in waiting)]
+
+    def close(self) -> None:
+        """Give back the hosts that have nothing to do. What runs goes on, unless the cluster is ours and ends now."""
+        import ray
+
+        self._courier.close()
+        for slot in self._idle():
+            self._give_back(slot)
+        if self._joined:
+            ray.shutdown()
+
+    def fetch(self, trial: TrialDir) -> None:
+        """What a trial appended is brought as it comes."""
+
+    # ---- hosts ------------------------------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        import ray
+
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            if actor["namespace"] == self._namespace:
+                with contextlib.suppress(ValueError):  # it is gone meanwhile
+                    host = ray.get_actor(actor["name"], self._namespace)
+                    self._asked.append(host)
+                    self._hosts[actor["name"].partition("/")[0]] = host
+                    self._courier.expect(host.serve.remote(self._driver), functools.partial(self._adopt, host))
+
+    def _adopt(self, host: Foreign, ref: Foreign) -> None:
+        """Take in what a host holds; in the courier's thread."""
+        import ray
+
+        try:
+            for number, attempt in ray.get(ref):
+                replica = Replica(self._run.trial(number), attempt)
+                self._courier.follow(Remote(key=(number, attempt), host=host, replica=replica, placed=True))
+        except ray.exceptions.RayActorError:
+            self._without(host)
+        self._asked.remove(host)
+
+    def _host(self, slot: str) -> Foreign:
+        import ray
+
+        if slot not in self._hosts:
+            name = f"{slot}/{uuid.uuid4().hex[:8]}"
+            self._hosts[slot] = ray.remote(Host).options(name=name, **self._options).remote(self._place)
+        return self._hosts[slot]
+
+    def _without(self, host: Foreign) -> None:
+        """Know that a host is gone."""
+        for slot, known in list(self._hosts.items()):
+            if known is host:
+                self._hosts.pop(slot, None)
+
+    def _give_back_idle(self) -> None:
+        """End hosts that had nothing to do for a while."""
+        now = time.monotonic()
+        idle = self._idle()
+        self._idle_since = {slot: self._idle_since.get(slot, now) for slot in idle}
+        for slot in idle:
+            if now - self._idle_since[slot] > IDLE_S:
+                self._give_back(slot)
+
+    def _idle(self) -> list[str]:
+        busy = [*(remote.host for remote in list(self._courier.remotes.values())), *self._asked]
+        return [slot for slot, host in list(self._hosts.items()) if not any(host is other for other in busy)]
+
+    def _give_back(self, slot: str) -> None:
+        import ray
+
+        host = self._hosts.pop(slot, None)
+        if host is not None:
+            ray.kill(host)
+
+    def _tell(self, method: str, attempt: AttemptDir) -> None:
+        import ray
+
+        remote = self._courier.remotes.get(_key(attempt))
+        if remote is None:
+            getattr(self._here, method)(attempt)
+        elif remote.placed:
+            getattr(remote.host, method).remote(remote.key)
+        elif method != "dump":  # it has not begun, and is not to
+            ray.kill(remote.host)
+
+    def _wanted(self) -> str:
+        return ", ".join(f"{name} {amount:g}" for name, amount in self._needs.items() if amount)
+
+
+def _key(attempt: AttemptDir) -> Key:
+    return int(attempt.path.parent.parent.name), attempt.number
+
+
+def _namespace(run: SweepDir) -> str:
+    """The sweep's identity in a cluster, made once, and kept with the record: whoever goes on finds its hosts."""
+    if not run.ray.exists():
+        write_json(run.ray, {"namespace": f"sweeper-{run.path.absolute().name}-{uuid.uuid4().hex[:12]}"})
+    namespace = read_json(run.ray).get("namespace")
+    if not isinstance(namespace, str):
+        raise RecordError(f"{run.ray}: expected a namespace, got {namespace!r}")
+    return namespace
+
+
+def _work_dir() -> Path:
+    return Path(tempfile.gettempdir()) / f"sweeper-{os.geteuid()}-ray"

@@ -1,0 +1,57 @@
+"""The local executor, put to what every executor is put to; with both kinds of launch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sweeper
+from sweeper.executors.executor import Executor, Slot
+from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.record.layout import AttemptDir, SweepDir
+from tests.executors.conformance import Conformance, Subject, launch, make_trial, over, shim_of, until
+
+SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
+
+
+class LocalSubject:
+    """Executors on this machine; where they preload, those that are ready to."""
+
+    def __init__(self, run: SweepDir, *, preload: bool) -> None:
+        self.run = run
+        self._preload = preload
+        self._made: list[LocalExecutor] = []
+
+    def executor(self) -> Executor:
+        made = LocalExecutor([SLOT], preload=self._preload)
+        self._made.append(made)
+        if self._preload:  # the first attempt is started plainly, and has the server started
+            first = make_trial(SweepDir(self.run.path / f"first {len(self._made)}"))
+            over(made, launch(made, first, "pass"))
+            until(lambda: made._preloaded is not None and made._preloaded.serves)
+        return made
+
+    def lose(self, attempt: AttemptDir) -> None:
+        os.killpg(shim_of(attempt), signal.SIGKILL)
+
+    def close(self) -> None:
+        for attempt in self.run.trial(0).attempts():
+            kill_marked(attempt)
+        for executor in self._made:
+            until(lambda shims=executor._shims: all(shim.poll() is not None for shim in shims.values()))
+            executor.close()
+
+
+class TestLocal(Conformance):
+    @pytest.fixture(params=["spawn", "preload"])
+    def subject(
+        self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Subject]:
+        monkeypatch.setenv("PYTHONPATH", str(Path(sweeper.__file__).parents[1]))
+        subject = LocalSubject(SweepDir(tmp_path / "a [run] with ünïcode"), preload=request.param == "preload")
+        yield subject
+        subject.close()
