@@ -1,4 +1,4 @@
-"""Which executor a sweep asks for; Ray and submitit are imported only where they are asked for."""
+"""Which executor a sweep asks for; Ray is imported only where it is asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.executors.local import LocalExecutor, local_slots
 from sweeper.record.layout import SweepDir
 from sweeper.spec import Launch, Ray, Slurm, SweepSpec
 
-LIBRARIES: Mapping[str, str] = {"ray": "ray", "slurm": "submitit"}
+LIBRARIES: Mapping[str, str] = {"ray": "ray"}
 """What an executor needs that is not installed with sweeper, but with its extra of the executor's name."""
 
 
@@ -51,8 +51,10 @@ def executor_of(spec: SweepSpec, run: SweepDir, machine: Machine) -> Executor:
             from sweeper.executors.ray.executor import RayExecutor
 
             return RayExecutor(spec, settings, run, machine, preload=spec.launch is Launch.PRELOAD)
-        case Slurm():
-            raise UsageError(f"{run.path}: executor: {spec.executor.type} cannot be had yet")
+        case Slurm() as settings:
+            from sweeper.executors.slurm import slurm_executor
+
+            return slurm_executor(settings, spec.resources, machine.workers)
         case _:
             resources = spec.resources
             slots = local_slots(

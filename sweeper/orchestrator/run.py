@@ -253,7 +253,8 @@ class Orchestrator:
             asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
             if trial.state is State.WAITING and not asked:
                 pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
-                again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
+                counted_as = f", retry {trial.retry} of {trial.facts.retry.max}" if trial.retry else ""
+                again = f"it is run again{pause}{counted_as}"
                 self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.

@@ -13,6 +13,7 @@ The table that `state_of` walks, first row that holds:
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
+    a stranger stopped it, and it saved a checkpoint    WAITING  (it resumes, as often as that happens)
     its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
 
@@ -134,8 +135,9 @@ class Series:
 class Progress:
     """What the training script has done so far, as far as it is still valid.
 
-    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `outcome` and `error` are
-    of the newest attempt that opened the trial, which is `attempt` (0: not recorded); `finished` has those of all.
+    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `saved` are the attempts
+    that saved a checkpoint. `outcome` and `error` are of the newest attempt that opened the trial, which is `attempt`
+    (0: not recorded); `finished` has those of all.
     """
 
     total_steps: int | None = None
@@ -147,6 +149,7 @@ class Progress:
     observation: Observation | None = None
     watching: Watching | None = None
     checkpoint: int | None = None
+    saved: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
     skipped: int = 0
     outcome: str = ""
@@ -175,7 +178,8 @@ def _changes(progress: Progress, event: Event) -> dict[str, Any]:
         case Metrics():
             return {"metrics": _with_values(progress.metrics, event), **_at_step(progress, event.step)}
         case Checkpointed():
-            return {"checkpoint": event.step, **_at_step(progress, event.step)}
+            saved = progress.saved | {progress.attempt}
+            return {"checkpoint": event.step, "saved": saved, **_at_step(progress, event.step)}
         case Noted():
             return {"notes": (*progress.notes, event.text)}
         case Finished():
@@ -267,6 +271,8 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
     if attempt in control.retries:
         return State.WAITING
     retry = retry or Retry()
+    if _yielded(control, progress, exits, attempt) and retry.after(Cause.STOPPED):
+        return State.WAITING
     return State.WAITING if 0 < retry_of(control, progress, exits, retry) <= retry.max else State.FAIL
 
 
@@ -294,7 +300,8 @@ def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit]
 def retry_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry) -> int:
     """Which retry would come next, from 1, counted since the last that was granted; it may be one too many.
 
-    0 where the newest attempt did not end by a cause that the trial is retried after, or was asked to end.
+    0 where the newest attempt did not end by a cause that the trial is retried after, or was asked to end; nor does one
+    count that only made room.
     """
     since = max(control.retries, default=0)
     ends = [
@@ -302,9 +309,18 @@ def retry_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
         for attempt in control.launched
         if attempt > since
         and attempt not in control.stops
+        and not _yielded(control, progress, exits, attempt)
         and retry.after(cause_of_end(control, progress, exits, attempt))
     ]
     return len(ends) if control.attempt in ends else 0
+
+
+def _yielded(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> bool:
+    """Whether an attempt made room for a stranger, such as a scheduler whose time was over, and lost nothing by it.
+
+    Each such attempt came further than the one before, so that there is no end to how many there may be.
+    """
+    return attempt in progress.saved and cause_of_end(control, progress, exits, attempt) == Cause.STOPPED
 
 
 def _said(control: Control, progress: Progress, attempt: int) -> str:

@@ -28,7 +28,7 @@ def test_a_sweep_runs_on_this_machine_unless_it_says_otherwise(tmp_path: Path) -
     assert [slot.name for slot in executor.slots()] == ["cpu 0", "cpu 1"]
 
 
-@pytest.mark.parametrize(("name", "library"), [("ray", "ray"), ("slurm", "submitit")])
+@pytest.mark.parametrize(("name", "library"), [("ray", "ray")])
 def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
     monkeypatch: pytest.MonkeyPatch, name: str, library: str
 ) -> None:
