@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -42,8 +43,12 @@ class LocalSubject:
         for attempt in self.run.trial(0).attempts():
             kill_marked(attempt)
         for executor in self._made:
-            until(lambda shims=executor._shims: all(shim.poll() is not None for shim in shims.values()))
+            until(functools.partial(_all_ended, executor))
             executor.close()
+
+
+def _all_ended(executor: LocalExecutor) -> bool:
+    return all(shim.poll() is not None for shim in executor._shims.values())
 
 
 class TestLocal(Conformance):
