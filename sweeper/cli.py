@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (runs)")
     run.add_argument("--workers", type=_positive, metavar="N", help="trials at a time (as many as fit)")
     run.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
+    run.add_argument(
+        "--share", action="store_true", help="use GPUs and cores that others use too (they are waited for)"
+    )
     run.set_defaults(run_command=_run, unattended=True)
 
     planned = commands.add_parser("plan", help="what a sweep file is going to do; starts nothing, writes nothing")
@@ -165,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
         provenance=lambda: provenance(folder=options.file.absolute().parent, devices=devices, cores=own_cores),
         say=_say,
     )
-    return _orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers)
+    return _orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers, share=options.share)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -188,23 +191,36 @@ def _plan(options: argparse.Namespace) -> int:
     return OK
 
 
-def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None) -> int:
+def _orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None, share: bool = False) -> int:
     """Run what is left of an opened run on this machine, and print the ranking."""
-    from sweeper.executors.local import LocalExecutor, local_slots
+    from sweeper.executors.machine import Machine, executor_of
     from sweeper.orchestrator.run import Orchestrator
+    from sweeper.orchestrator.slots import measured_peak_mb
     from sweeper.record.fold import State
+    from sweeper.record.trial import read_trials
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.spec import Launch
     from sweeper.views.live import show
     from sweeper.views.wording import counted
 
-    resources = run.spec.resources
-    slots = local_slots(devices=devices, cores=own_cores, workers=workers, gpus=resources.gpus, cpus=resources.cpus)
+    try:
+        executor = executor_of(
+            Machine(devices=devices, cores=own_cores, environment=os.environ),
+            run.directory.path,
+            run.spec.resources,
+            workers=workers,
+            share=share,
+            preload=run.spec.launch is Launch.PRELOAD,
+            peak_mb=measured_peak_mb(trial for trial, _ in read_trials(run.directory)[0]),
+        )
+    except UsageError:
+        run.lease.release()
+        raise
     with show(sys.stdout) as view:
         orchestrator = Orchestrator(
             run,
-            executor=LocalExecutor(slots, preload=run.spec.launch is Launch.PRELOAD),
+            executor=executor,
             search=search_for(run.spec),
             rules=rules_of(run.spec.early_stop),
             show=view,
@@ -264,7 +280,7 @@ def _command(run: SweepDir, command: Mapping[str, object], *, workers: int | Non
 
 def _exec(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cores, cuda_devices
-    from sweeper.executors.local import WHOLE_MACHINE, LocalExecutor
+    from sweeper.executors.machine import Machine, executor_of_one
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.orchestrator.run import Orchestrator
@@ -280,6 +296,7 @@ def _exec(options: argparse.Namespace) -> int:
     if not command:
         message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
         raise UsageError(message)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
     script = next((word for word in command if word.endswith(".py")), command[0])
     spec = single(
         command,
@@ -292,7 +309,7 @@ def _exec(options: argparse.Namespace) -> int:
         spec,
         text=as_file(spec).encode(),
         runs=options.runs,
-        provenance=lambda: provenance(folder=Path.cwd(), devices=cuda_devices(os.environ), cores=cores()),
+        provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=_say,
     )
     before = [read_trial(trial) for trial in run.directory.trials()]
@@ -305,7 +322,7 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(_rules_text(spec.early_stop))
         Orchestrator(
             run,
-            executor=LocalExecutor([WHOLE_MACHINE]),
+            executor=executor_of_one(machine, run.directory.path),
             search=search_for(spec),
             rules=rules_of(spec.early_stop),
             show=view,

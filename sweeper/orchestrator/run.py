@@ -50,6 +50,7 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Measured,
     RetryGranted,
     Revived,
     StopRequested,
@@ -62,7 +63,7 @@ from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
-from sweeper.views.receipt import cause_text
+from sweeper.views.receipt import again_text, cause_text
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
@@ -191,10 +192,10 @@ class Orchestrator:
         for trial in self._clocks.look(self.trials, time.monotonic()):
             attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
             asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
+            if (peak := self._executor.device_peak_mb(trial.attempt)) is not None:
+                self._record(trial, Measured(attempt=attempt, device_peak_mb=peak))
             if trial.state is State.WAITING and not asked:
-                pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
-                again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
-                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
+                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again_text(trial)}")
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
@@ -202,6 +203,7 @@ class Orchestrator:
                 self._say_quarantined(slot)
 
     def _look_at_slots(self) -> None:
+        self._slots.take_in(self._executor.slots())
         for slot, fault in self._executor.faults().items():
             if self._slots.quarantine(slot, fault):
                 self._say_quarantined(slot)
@@ -320,11 +322,7 @@ class Orchestrator:
         trial, attempt = follower.trial, follower.trial.attempt
         match action:
             case Launch(slot=slot):
-                number = trial.control.attempt + 1
-                self._record(trial, Launched(attempt=number, slot=slot))
-                self._executor.launch(trial.directory, number, trial.facts.command, self._slots.all[slot])
-                follower.poll()
-                self._clocks.launched(follower.trial, time.monotonic())
+                self._launch(follower, slot)
             case Stop(decision=decision):
                 cause = "pruned" if decision else "interrupted"
                 evidence = decision.to_json() if decision else None
@@ -352,6 +350,18 @@ class Orchestrator:
                 self._executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
                 self._record(trial, Lost(attempt=attempt.number))
         follower.poll()
+
+    def _launch(self, follower: Follower, slot: str) -> None:
+        """Start the trial's next attempt, if the slot is to be had; else the next tick asks again."""
+        trial, place = follower.trial, self._slots.all[slot]
+        number, place = trial.control.attempt + 1, place.alone if trial.wants_alone else place
+        reserved = self._executor.reserve(trial.directory, number, place)
+        if not self._slots.answered(slot, reserved=reserved):
+            return
+        self._record(trial, Launched(attempt=number, slot=slot, gpus=place.gpus))
+        self._executor.launch(trial.directory, number, trial.facts.command, place)
+        follower.poll()
+        self._clocks.launched(follower.trial, time.monotonic())
 
     def _stop(self, number: int, attempt: AttemptDir) -> None:
         self._executor.stop(attempt)

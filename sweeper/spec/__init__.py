@@ -5,6 +5,7 @@ from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.load import load
 from sweeper.spec.model import (
+    MEASURED,
     At,
     Budget,
     Checkpoint,
@@ -45,6 +46,7 @@ from sweeper.spec.rules import (
 from sweeper.spec.single import as_file, as_rules, rules_of_file, single
 
 __all__ = [
+    "MEASURED",
     "AllOf",
     "AnyOf",
     "At",

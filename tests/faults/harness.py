@@ -219,7 +219,13 @@ class Site:
             return subprocess.Popen(
                 [sys.executable, "-m", "sweeper.cli", *(arguments or ("run", "sweep.yaml", "--workers", "2"))],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", MARK: str(self.folder)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "COLUMNS": "100",
+                    "SWEEPER_SLOTS": str(self.folder / "slots"),
+                    MARK: str(self.folder),
+                },
                 **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT, **options},
             )
 

@@ -18,7 +18,8 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.plan import Patience
 from sweeper.orchestrator.run import Orchestrator
@@ -126,8 +127,12 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
             time.sleep(0.01)
 
 
-def slots(*names: str, **environment: str) -> list[Slot]:
-    return [Slot(name=name, environment={"OMP_NUM_THREADS": "1", **environment}) for name in names]
+def slots(*names: str, device: str = "", **environment: str) -> list[Slot]:
+    """Slots that are shared with nobody, or one with a device."""
+    if device:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    needs = {device: 1.0} if device else {}
+    return [Slot(name=name, environment={"OMP_NUM_THREADS": "1", **environment}, needs=needs) for name in names]
 
 
 def causes(trial: Trial) -> list[str]:
@@ -339,7 +344,7 @@ def test_a_trial_whose_device_is_lost_goes_on_elsewhere(sweep: Sweep) -> None:
         if view.trials[0].progress.step >= 0:
             health.lost["GPU-fake-a"] = "Xid 79: fallen off the bus"
 
-    places = [*slots("gpu 0", CUDA_VISIBLE_DEVICES="GPU-fake-a"), *slots("gpu 1", CUDA_VISIBLE_DEVICES="GPU-fake-b")]
+    places = [*slots("gpu 0", device="GPU-fake-a"), *slots("gpu 1", device="GPU-fake-b")]
     ended = sweep(SLOW, [0], executor=LocalExecutor(places, health), then=lose)
     assert ended.outcome == "complete"
     (trial,) = ended.trials
