@@ -7,14 +7,18 @@ import os
 import signal
 from pathlib import Path
 
+from sweeper.record.claim import owner_of
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir
 
 PROC = Path("/proc")
 
 
 def is_of(pid: int, attempt: AttemptDir) -> bool:
-    """Whether a process belongs to the attempt."""
-    return _belongs(PROC / str(pid), *_signs(attempt))
+    """Whether a process belongs to the attempt, or is below its shim.
+
+    One that is about to end has neither environment nor descriptors any more, but a parent.
+    """
+    return _belongs(PROC / str(pid), *_signs(attempt)) or owner_of(attempt).get("pid") in _ancestors(pid)
 
 
 def marked(attempt: AttemptDir) -> set[int]:
@@ -40,6 +44,13 @@ def parent_and_session(pid: int) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return int(fields[1]), int(fields[3])
+
+
+def _ancestors(pid: int) -> list[int]:
+    found = [pid]
+    while found[-1] > 1:
+        found.append(parent_and_session(found[-1])[0])
+    return found
 
 
 def _signs(attempt: AttemptDir) -> tuple[set[bytes], Path]:

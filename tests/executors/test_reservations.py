@@ -16,6 +16,7 @@ from sweeper.executors.claims import Ledger
 from sweeper.executors.executor import Slot
 from sweeper.executors.nvml import Nvml
 from sweeper.executors.reservations import DRAIN_S, LOOK_AGAIN_S, SAID_AFTER_S, Reservations
+from sweeper.record.claim import claim
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from tests.fakes import pynvml as library
 from tests.fakes.pynvml import Fake, gpu
@@ -245,3 +246,15 @@ def test_a_ledger_that_cannot_be_written_keeps_nobody_from_work(runs: Runs, tmp_
     assert mine.notes == [
         f"slots are not shared with other sweeps on this machine: {tmp_path}/slots/lock: No such file or directory"
     ]
+
+
+def test_a_neighbour_that_is_about_to_end_is_known_by_its_shim(
+    runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    """It has no environment any more, and has closed what it held."""
+    mine = runs("a")
+    assert mine.reserve(attempt("a", 0), slot(part=0.5, name="gpu 0 #1"))
+    lease = claim(attempt("a", 0))  # by this process, whose children are then the attempt's
+    fake.occupy("GPU-a", process())
+    assert mine.reserve(attempt("a", 1), slot(part=0.5, name="gpu 0 #2"))
+    lease.release()
