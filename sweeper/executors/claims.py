@@ -15,7 +15,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,9 @@ class Ledger:
                 return Answer(granted=False)
             book = self._read()
             if wait and not self._may(book, claim, now):
+                # Who has ended by the record is found by a look at its directory, and nearly always that is enough.
+                book = replace(book, claims=tuple(other for other in book.claims if not other.directory.exit.exists()))
+            if wait and not self._may(book, claim, now):
                 book = replace(book, claims=tuple(other for other in book.claims if is_live(other)))
                 if not self._may(book, claim, now):
                     self._write(_with_wish(book, self._wish(book, now)))
@@ -215,7 +218,8 @@ class Ledger:
     def _write(self, book: Book) -> None:
         # Not synced to the disk: what it says does not outlive the machine's processes anyway.
         temporary = self._directory / ".ledger.json.tmp"
-        temporary.write_text(json.dumps(asdict(book)))
+        entries = {name: [_told(entry) for entry in getattr(book, name)] for name in ("claims", "wishes")}
+        temporary.write_text(json.dumps(entries))
         temporary.replace(self._directory / "ledger.json")
 
 
@@ -229,6 +233,10 @@ def _wishes_of_others(book: Book, run: str) -> tuple[Wish, ...]:
 
 def _with_wish(book: Book, wish: Wish) -> Book:
     return replace(book, wishes=(*_wishes_of_others(book, wish.run), wish))
+
+
+def _told(entry: Claim | Wish) -> dict[str, object]:
+    return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
 
 
 def _book_of(told: object) -> Book:
