@@ -55,6 +55,12 @@ class Tally:
         )
 
     @property
+    def most_looks(self) -> float:
+        """Looks from the onset within which three quarters of the caught stalls were condemned; NaN without any."""
+        ordered = sorted(looks for looks, _ in self.delays)
+        return ordered[math.ceil(0.75 * len(ordered)) - 1] if ordered else math.nan
+
+    @property
     def after_onset(self) -> float:
         """The share of the steps of stalls after their onsets that was saved, 0..1; NaN where there were none."""
         return self.spared / self.wasted if self.wasted else math.nan
@@ -211,6 +217,7 @@ def _row(name: str, tally: Tally) -> dict[str, object]:
         "learners_killed_interval": list(clopper_pearson(tally.killed, tally.learners, CONFIDENCE)),
         "learners_killed_numbers": [{"run": run, "number": number} for run, number in tally.learners_killed],
         "delay_looks": _finite(looks),
+        "delay_looks_most": _finite(tally.most_looks),
         "delay_steps": _finite(steps),
         "after_onset_saved": _finite(tally.after_onset),
         "regret": _finite(tally.regret),

@@ -23,14 +23,14 @@ HEADS = (
     "time\nsaved",
     "stalls\ncaught",
     "learners\nkilled",
-    "delay\nlooks/\nsteps",
+    "delay\nhalf,\nmost",
     "after\nonset",
     "regret",
 )
 LEGEND = (
-    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: the median from the onset of a caught stall to "
-    "the verdict. After onset: the share of the steps of stalls after their onset that was saved. Regret: how much "
-    "worse the best trial that survives is than the best."
+    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: looks from its onset to the verdict, in which "
+    "half of the caught stalls were condemned, and three quarters. After onset: the share of the steps of stalls after "
+    "their onset that was saved. Regret: how much worse the best trial that survives is than the best."
 )
 
 
@@ -88,14 +88,14 @@ def _tally_table(tallies: Mapping[str, Tally]) -> Table:
 
 
 def _cells(name: str, tally: Tally) -> list[str]:
-    looks, steps = tally.delay
+    looks, _ = tally.delay
     return [
         plain(name),
         f"{tally.steps_saved} {_share(tally.steps_saved, tally.steps)}",
         f"{_span(tally.seconds_saved)} {_share(tally.seconds_saved, tally.seconds)}",
         _counted(tally.caught, tally.stalls),
         _counted(tally.killed, tally.learners),
-        f"{looks:g}/{steps:g}" if tally.delays else "-",
+        f"{looks:g}, {tally.most_looks:g}" if tally.delays else "-",
         "-" if math.isnan(tally.after_onset) else f"{tally.after_onset:.0%}",
         number(tally.regret) if math.isfinite(tally.regret) else "all lost",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +39,14 @@ def executor_of(  # noqa: PLR0913 - all by name
     workers: int | None = None,
     share: bool = False,
     preload: bool = False,
-    peak_mb: float = 0.0,
+    peak_mb: Callable[[], float] = lambda: 0.0,
 ) -> LocalExecutor:
     """The executor of a run's trials.
 
     Args:
         workers: how many trials at a time, at most.
         share: use slots whoever else is there.
-        peak_mb: what earlier calls measured a trial to take of its device.
+        peak_mb: tells what earlier calls measured a trial to take of its device; asked where trials are packed by it.
 
     Raises:
         UsageError: no slot can be made of what there is.
@@ -70,7 +70,7 @@ def executor_of(  # noqa: PLR0913 - all by name
         raise UsageError(_no_slot(resources, machine.devices, division))
     packing = None
     if measured and asked is not None and division.on_devices:
-        packing = Packing(division, asked, time.monotonic, peak=peak_mb * MIB)
+        packing = Packing(division, asked, time.monotonic, peak=peak_mb() * MIB)
     reservations = _reservations(machine, run, slots, share=share)
     if memory is not None and division.on_devices and len(division.totals) < len(machine.devices):
         reservations.notes.append("how much memory a GPU has cannot be known here: gpu_memory_gb packs no trials")

@@ -57,13 +57,9 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
         UsageError: an arm has a parameter that the trainer refuses.
     """
     arms = arms_of(spec)
+    head = f"{spec.name}: {size_text(spec)}"
     if not arms:
-        most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
-        return f"{spec.name}: {most}its arms are proposed by {spec.method.value} as it runs.\n"
-    count = len(arms) * len(spec.seeds)
-    capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
-    times = f"{counted(len(arms), 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
-    head = f"{spec.name}: {counted(count, 'trial', 'trials')} ({times}){capped}"
+        return f"{head}\n"
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
     names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied if name in arm)) or "-" for arm in arms]
     known = _known(spec)
@@ -80,6 +76,18 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
         rows.append(f"{shown}  {number(schedule.peak):>17}  {schedule.peak_step:>7}{' *' if mark else ''}")
     notes = [f"{examples[1]:,} training examples of {examples[0]}.", *(_notes(marks, alike) if against else [])]
     return "\n".join([head, "", *rows, "", *notes]) + "\n"
+
+
+def size_text(spec: SweepSpec) -> str:
+    """How many trials a sweep has, as far as that is known before it runs."""
+    if spec.method is not Method.GRID:
+        most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
+        return f"{most}its arms are proposed by {spec.method.value} as it runs."
+    arms = len(arms_of(spec))
+    count = arms * len(spec.seeds)
+    capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
+    times = f"{counted(arms, 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
+    return f"{counted(count, 'trial', 'trials')} ({times}){capped}"
 
 
 _NOT_BUILT_IN = "Its schedule is the script's own: only the built-in trainer's is known before it runs."

@@ -144,6 +144,11 @@ class SweepDir:
         return self.path / "tensorboard"
 
     @property
+    def report(self) -> Path:
+        """The page on what was found, a projection of the record."""
+        return self.path / "report"
+
+    @property
     def views_lease(self) -> Path:
         """Held by the one views process."""
         return self.path / "views.lease"

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -111,6 +111,10 @@ def _gigabytes(value: object) -> float | str:
     return cast("float", value)
 
 
+Gpus = Annotated[float, Field(ge=0)]
+Gigabytes = Annotated[float, Field(gt=0)] | Literal["measured"]
+
+
 class Resources(BaseModel):
     """What one trial takes; None leaves it to the executor.
 
@@ -119,9 +123,9 @@ class Resources(BaseModel):
     """
 
     model_config = STRICT
-    gpus: Annotated[float, PlainValidator(_gpus)] | None = None
+    gpus: Annotated[float, PlainValidator(_gpus, json_schema_input_type=Gpus)] | None = None
     cpus: Annotated[int, Field(ge=1)] | None = None
-    gpu_memory_gb: Annotated[float | str, PlainValidator(_gigabytes)] | None = None
+    gpu_memory_gb: Annotated[float | str, PlainValidator(_gigabytes, json_schema_input_type=Gigabytes)] | None = None
 
 
 class Checkpoint(BaseModel):

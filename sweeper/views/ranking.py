@@ -112,11 +112,12 @@ def _afterwords(sweep: SweepView) -> list[str]:
         lines += ["", f"{spared}, about {duration(savings.seconds)} of one slot."]
     if sweep.unstarted:
         lines += ["", sweep.unstarted]
-    said = _who_is_best(sweep)
+    said = who_is_best(sweep)
     return [*lines, "", said] if said else lines
 
 
-def _who_is_best(sweep: SweepView) -> str:
+def who_is_best(sweep: SweepView) -> str:
+    """One sentence on whether anybody is best; empty where there are not two to compare."""
     if repeated(sweep.trials):
         return verdict(standings(sweep.trials))
     if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:

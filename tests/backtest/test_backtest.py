@@ -196,6 +196,7 @@ def test_the_counts_of_a_rule_whose_verdicts_are_known(run: Path) -> None:
     assert (tally.seconds, tally.seconds_saved) == pytest.approx((4 * 640, 539))
     assert (tally.caught, tally.stalls, tally.killed, tally.learners) == (1, 2, 0, 2)
     assert tally.delay == (10, 100)
+    assert tally.most_looks == 10
     assert tally.after_onset == 539 / (639 + 639)
     assert tally.regret == 0
 

@@ -51,6 +51,7 @@ def test_the_default_rule_condemns_stalls_and_no_learner(tallies: dict[str, Tall
     assert stalled.regret == 0
     assert stalled.after_onset >= 0.7
     assert stalled.delay[0] <= 8
+    assert stalled.most_looks <= 15
 
 
 def test_pruners_that_look_at_the_objective_alone_kill_learners(tallies: dict[str, Tally]) -> None:

@@ -1,0 +1,90 @@
+"""The command line: a module a command, which adds its own arguments and imports what it needs once it is called."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from sweeper.cli import (
+    backtest,
+    calibrate,
+    check,
+    doctor,
+    export,
+    logs,
+    plan,
+    report,
+    requests,
+    run,
+    status,
+    tensorboard,
+)
+from sweeper.cli import exec as exec_command
+from sweeper.cli.codes import FAILED, INTERRUPTED, USAGE
+from sweeper.cli.speech import in_words, warn
+from sweeper.errors import SweeperError
+
+COMMANDS = (
+    run,
+    check,
+    plan,
+    exec_command,
+    status,
+    logs,
+    tensorboard,
+    report,
+    export,
+    requests,
+    calibrate,
+    backtest,
+    doctor,
+)
+"""In the order in which the help lists them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line; returns the exit code. A user's mistake is one clear sentence, never a traceback."""
+    try:
+        from sweeper.views.unattended import unattended
+
+        options = _parsed(arguments)
+        with unattended() if options.unattended else nullcontext():
+            code: int = options.run_command(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it can be said that nobody reads it
+    except SweeperError as error:
+        warn(str(error))
+        return USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:  # a disk says no where nobody expected it
+        print(in_words(error), file=sys.stderr)
+        return USAGE
+    return code
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line taken apart. Overrides may stand behind options, where argparse does not look for them."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sweeper", description="Sweeps that stop stalled runs early, and say why.")
+    parser.set_defaults(unattended=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return parser

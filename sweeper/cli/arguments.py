@@ -1,0 +1,90 @@
+"""What the arguments of commands have to be, and those that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+from sweeper.errors import UsageError
+from sweeper.record.layout import SweepDir, TrialDir
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """A sweep file, what replaces parts of it, and its profile."""
+    parser.add_argument("file", type=Path, metavar="FILE")
+    overrides = "lr=1e-4, parameters.lr.values=[1e-5,3e-5], ..."
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
+    parser.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Where runs are kept."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (runs)")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """A run."""
+    parser.add_argument("run", type=Path, metavar="RUN")
+
+
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """A run, and the number of a trial of it."""
+    add_run(parser)
+    parser.add_argument("number", type=int, metavar="NUMBER")
+
+
+def existing(path: Path) -> SweepDir:
+    """The run at a path.
+
+    Raises:
+        UsageError: there is none.
+    """
+    run = SweepDir(path)
+    if not run.spec.exists():
+        message = f"{path}: expected the directory of a run (it has a spec.json), as in runs/warmup"
+        raise UsageError(message)
+    return run
+
+
+def existing_trial(run: SweepDir, number: int) -> TrialDir:
+    """A trial of a run.
+
+    Raises:
+        UsageError: the run has no such trial.
+    """
+    directory = run.trial(number)
+    if directory.is_unmade or not directory.path.exists():
+        numbers = [trial.number for trial in run.trials()]
+        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
+        raise UsageError(f"{run.path}: expected the number of a trial ({known}), got {number}")
+    return directory
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    value = int(text)
+    if value < 1:
+        message = f"expected a number above 0, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def part(text: str) -> float:
+    """A number between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        message = f"expected a part between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def port(text: str) -> int:
+    """A port, 0 for any."""
+    value = int(text)
+    if not 0 <= value < 1 << 16:
+        message = f"expected a port from 0 to 65535, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value

@@ -1,0 +1,43 @@
+"""`sweeper backtest RUN ...`: what rules and pruners would have done to recorded runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sweeper.cli.arguments import Commands
+from sweeper.cli.codes import OK
+from sweeper.cli.speech import console, warn
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directories of runs, or of TensorBoard logs")
+    parser.add_argument("--rules", metavar="FILE", help="its rules, or none (every built-in rule with its defaults)")
+    parser.add_argument("--metric", metavar="NAME", help="the objective (the run's own)")
+    parser.add_argument("--goal", choices=["minimize", "maximize"], help="(that of the run's own metric)")
+    parser.add_argument("--start", type=float, metavar="VALUE", help="the objective before training (from the record)")
+    parser.add_argument("--each", action="store_true", help="each run, before all of them together")
+    parser.add_argument("--trials", action="store_true", help="each trial, and where it would have been stopped")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run_command=_backtest)
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    from sweeper.backtest import arms, backtest, read_recordings, to_json
+    from sweeper.backtest.table import WIDTH, report_table
+    from sweeper.spec import rules_of_file
+
+    rules = None if options.rules is None else rules_of_file(options.rules)
+    recordings = read_recordings(options.runs, metric=options.metric, goal=options.goal, start=options.start, say=warn)
+    report = backtest(recordings, arms(rules))
+    if options.json:
+        print(json.dumps(to_json(report), indent=1))
+    else:
+        # As wide as the table needs, also where the output goes into a file, for which rich takes 80 columns.
+        terminal = console() if sys.stdout.isatty() else console(width=WIDTH)
+        terminal.print(report_table(report, each=options.each, trials=options.trials))
+    return OK

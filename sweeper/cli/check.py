@@ -1,0 +1,46 @@
+"""`sweeper check FILE` and `sweeper schema`: whether a sweep file is right, for people and for editors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from sweeper.cli.arguments import Commands, add_file
+from sweeper.cli.codes import OK
+from sweeper.cli.speech import say
+
+
+def add(commands: Commands) -> None:
+    """Their arguments."""
+    check = commands.add_parser("check", help="whether a sweep file is right; every mistake at once, nothing started")
+    add_file(check)
+    check.set_defaults(run_command=_check)
+
+    schema = commands.add_parser("schema", help="the JSON Schema of sweep files, for editors")
+    schema.set_defaults(run_command=_schema)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from sweeper.executors.devices import cuda_devices
+    from sweeper.orchestrator.preflight import size_text
+    from sweeper.spec import load
+    from sweeper.trainers import TRAINERS
+
+    spec = load(
+        options.file,
+        overrides=options.overrides,
+        profile=options.profile,
+        has_cuda=bool(cuda_devices(os.environ)),
+        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+    )
+    profile = f", profile {spec.profile}" if spec.profile is not None else ""
+    say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
+    return OK
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from sweeper.spec.schema import schema
+
+    print(json.dumps(schema(), indent=1))
+    return OK

@@ -1,0 +1,29 @@
+"""`sweeper doctor`: what of this machine a sweep will meet, what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sweeper.cli.arguments import Commands, add_runs
+from sweeper.cli.codes import FAILED, OK
+from sweeper.cli.speech import say
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = commands.add_parser("doctor", help="what is wrong with this machine for a sweep, and what to do")
+    add_runs(parser)
+    parser.set_defaults(run_command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from sweeper.orchestrator.doctor import Level, examine
+
+    worst = OK
+    for finding in examine(options.runs, os.environ):
+        say(f"{finding.level.value:<8} {finding.subject}: {finding.text}")
+        if finding.advice:
+            say(f"{'':<8} {finding.advice}")
+        worst = FAILED if finding.level is Level.TROUBLE else worst
+    return worst

@@ -1,0 +1,119 @@
+"""`sweeper exec -- COMMAND`: one run without a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.cli.arguments import Commands, add_runs
+from sweeper.cli.codes import FAILED, INTERRUPTED, OK, PRUNED
+from sweeper.cli.speech import say
+from sweeper.errors import UsageError
+from sweeper.record.layout import new_name
+
+if TYPE_CHECKING:
+    from sweeper.record.trial import Trial
+    from sweeper.spec import EarlyStop
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = commands.add_parser(
+        "exec", help="run one command, watched as a sweep's trial is", usage="%(prog)s [OPTION ...] -- COMMAND ..."
+    )
+    parser.add_argument("--early-stop", metavar="FILE", help="its rules, or none (the rule stalled)")
+    parser.add_argument("--name", metavar="NAME", help="of the run, to go on with it (made of script and time)")
+    add_runs(parser)
+    parser.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
+    parser.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
+    parser.set_defaults(run_command=_exec, unattended=True)
+
+
+def _exec(options: argparse.Namespace) -> int:
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine, executor_of_one
+    from sweeper.orchestrator.opening import open_run
+    from sweeper.orchestrator.provenance import provenance
+    from sweeper.orchestrator.run import Orchestrator
+    from sweeper.record.fold import State
+    from sweeper.record.trial import read_trial
+    from sweeper.rules import rules_of
+    from sweeper.search import search_for
+    from sweeper.spec import as_file, single
+    from sweeper.views.passthrough import Passthrough
+    from sweeper.views.receipt import receipt
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
+        raise UsageError(message)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    spec = single(
+        command,
+        name=options.name if options.name is not None else new_name(Path(script).stem),
+        metric=options.metric,
+        goal=options.goal,
+        early_stop=options.early_stop,
+    )
+    run = open_run(
+        spec,
+        text=as_file(spec).encode(),
+        runs=options.runs,
+        provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
+        say=say,
+    )
+    before = [read_trial(trial) for trial in run.directory.trials()]
+    seen = max((trial.control.attempt for trial in before if trial.state is not State.RUNNING), default=0)
+    view = Passthrough(sys.stdout.buffer, sys.stderr, seen=seen)
+    if any(trial.state in (State.COMPLETE, State.PRUNED) for trial in before):
+        view.say(f"{run.directory.path} has ended already; give another --name to run it anew")
+    else:
+        view.say(f"the record is {run.directory.path}")
+        view.say(_rules_text(spec.early_stop))
+        Orchestrator(
+            run,
+            executor=executor_of_one(machine, run.directory.path),
+            search=search_for(spec),
+            rules=rules_of(spec.early_stop),
+            show=view,
+        ).run()
+    run.lease.release()
+    trial = read_trial(run.directory.trial(0))
+    view.write(f"\n{receipt(trial)}")
+    if not trial.state.ended:
+        view.say(f"interrupted; with --name {spec.name} the same command goes on")
+    view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
+    return _exit_code(trial)
+
+
+def _rules_text(early_stop: EarlyStop | None) -> str:
+    from sweeper.spec import Mode, rule_name
+
+    if early_stop is None or not early_stop.rules:
+        return "no rule may stop it"
+    texts = []
+    for rule in early_stop.rules:
+        changed = ", ".join(f"{key} {value}" for key, value in rule.model_dump(exclude_defaults=True).items())
+        texts.append(f"{rule_name(rule)} ({changed})" if changed else rule_name(rule))
+    verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
+    return f"{verb} {' or '.join(texts)}; --early-stop none switches that off"
+
+
+def _exit_code(trial: Trial) -> int:
+    """Of the only trial of a run, as a shell sees it: the command's own code, unless a rule or a person ended it."""
+    from sweeper.record.fold import State
+
+    match trial.state:
+        case State.PRUNED:
+            return PRUNED
+        case State.COMPLETE | State.FAIL:
+            ended = trial.exits.get(trial.control.attempt)
+            code = None if ended is None else ended.code
+            return FAILED if code is None or (code == OK and trial.state is State.FAIL) else code
+        case _:
+            return INTERRUPTED

@@ -1,0 +1,66 @@
+"""Running what is left of an opened run, for every command that does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweeper.cli.codes import FAILED, INTERRUPTED, OK
+from sweeper.cli.speech import in_words, print_ranking, say
+from sweeper.errors import Unwritable, UsageError
+
+if TYPE_CHECKING:
+    from sweeper.orchestrator.opening import Run
+
+
+def orchestrate(run: Run, *, devices: Sequence[str], own_cores: int, workers: int | None, share: bool = False) -> int:
+    """Run what is left of an opened run on this machine, and print the ranking."""
+    from sweeper.executors.machine import Machine, executor_of
+    from sweeper.orchestrator.run import Orchestrator
+    from sweeper.orchestrator.slots import measured_peak_mb
+    from sweeper.record.fold import State
+    from sweeper.record.trial import read_trials
+    from sweeper.rules import rules_of
+    from sweeper.search import search_for
+    from sweeper.spec import Launch
+    from sweeper.views.live import show
+    from sweeper.views.wording import counted
+
+    try:
+        executor = executor_of(
+            Machine(devices=devices, cores=own_cores, environment=os.environ),
+            run.directory.path,
+            run.spec.resources,
+            workers=workers,
+            share=share,
+            preload=run.spec.launch is Launch.PRELOAD,
+            peak_mb=lambda: measured_peak_mb(trial for trial, _ in read_trials(run.directory)[0]),
+        )
+    except UsageError:
+        run.lease.release()
+        raise
+    with show(sys.stdout) as view:
+        orchestrator = Orchestrator(
+            run,
+            executor=executor,
+            search=search_for(run.spec),
+            rules=rules_of(run.spec.early_stop),
+            show=view,
+        )
+        try:
+            outcome = orchestrator.run()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            running = sum(trial.state is State.RUNNING for trial in orchestrator.trials)
+            left = f"{counted(running, 'trial runs', 'trials run')} on, and the next call takes over"
+            raise Unwritable(f"{in_words(error)}.\nThe sweep ends here; {left}") from error
+    run.lease.release()
+    print_ranking(run.directory)
+    for line in orchestrator.known_of_rules:
+        say(f"\n{line}")
+    if outcome == "interrupted":
+        say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
+    return {"complete": OK, "spent": OK, "failed": FAILED}.get(outcome, INTERRUPTED)

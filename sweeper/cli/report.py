@@ -1,0 +1,51 @@
+"""`sweeper report RUN`: one page on what a sweep found."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sweeper.cli.arguments import Commands, add_run, existing
+from sweeper.cli.codes import OK
+from sweeper.cli.speech import say
+from sweeper.record.layout import write_atomically
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = commands.add_parser("report", help="one page on what a sweep found, that opens without a network")
+    add_run(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write report.html and summary.json (RUN/report)"
+    )
+    parser.set_defaults(run_command=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from sweeper.orchestrator.audits import Audits
+    from sweeper.orchestrator.studies import entries_of, spec_of
+    from sweeper.record.layout import read_json
+    from sweeper.record.trial import read_trials
+    from sweeper.search.importance import importance
+    from sweeper.views.report import Known, report
+    from sweeper.views.status import read_sweep
+
+    run = existing(options.run)
+    spec, sweep, read = spec_of(run), read_sweep(run), read_trials(run)[0]
+    audits = Audits(run, spec.name, spec.early_stop)
+    audits.look(sweep.trials)
+    origin = read_json(run.spec).get("provenance")
+    known = Known(
+        description=spec.description,
+        sweep_yaml=run.sweep_yaml.read_text(errors="replace") if run.sweep_yaml.exists() else "",
+        importance=importance(spec, entries_of(read)),
+        rules=audits.texts(sweep.trials),
+        origin=origin if isinstance(origin, dict) else {},
+    )
+    page, summary = report(sweep, {trial.facts.number: history for trial, history in read}, known)
+    folder = options.out or run.report
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "report.html", page.encode())
+    write_atomically(folder / "summary.json", summary.encode())
+    say(f"{folder / 'report.html'}: open it in a browser")
+    return OK

@@ -1,0 +1,68 @@
+"""`sweeper revive` and `sweeper add`: what is asked of a run, whether or not it is at work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+
+from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial, positive
+from sweeper.cli.codes import OK
+from sweeper.cli.orchestrate import orchestrate
+from sweeper.cli.speech import say
+from sweeper.errors import UsageError
+from sweeper.record.layout import SweepDir
+
+
+def add(commands: Commands) -> None:
+    """Their arguments."""
+    revive = commands.add_parser("revive", help="let a pruned trial go on from its checkpoint; no rule stops it again")
+    add_trial(revive)
+    revive.set_defaults(run_command=_revive)
+
+    more = commands.add_parser("add", help="add a configuration to a sweep, whether or not it runs")
+    add_run(more)
+    more.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
+    more.set_defaults(run_command=_add)
+
+    for parser in (revive, more):
+        parser.add_argument(
+            "--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep"
+        )
+        parser.set_defaults(unattended=True)
+
+
+def _revive(options: argparse.Namespace) -> int:
+    from sweeper.record.fold import State
+    from sweeper.record.trial import read_trial
+
+    run = existing(options.run)
+    trial = read_trial(existing_trial(run, options.number))
+    if trial.state is not State.PRUNED:
+        message = f"{options.run}: expected the number of a pruned trial, got {options.number}, which is "
+        raise UsageError(message + trial.state.value)
+    return send(run, {"do": "revive", "number": options.number}, workers=options.workers)
+
+
+def _add(options: argparse.Namespace) -> int:
+    from sweeper.record.layout import read_json
+    from sweeper.spec import SweepSpec, configuration
+
+    run = existing(options.run)
+    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
+    params = configuration(spec, options.parameters)
+    return send(run, {"do": "add", "params": params}, workers=options.workers)
+
+
+def send(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -> int:
+    """Hand a command to the orchestrator of a run; where none is at work, become it."""
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.orchestrator.opening import reopen_run
+    from sweeper.record import inbox
+    from sweeper.record.lease import is_held
+
+    inbox.send(run, command)
+    if is_held(run.lease):
+        say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
+        return OK
+    return orchestrate(reopen_run(run), devices=cuda_devices(os.environ), own_cores=cores(), workers=workers)

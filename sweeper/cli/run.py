@@ -1,0 +1,52 @@
+"""`sweeper run FILE`: run a sweep, or go on with it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sweeper.cli.arguments import Commands, add_file, add_runs, positive
+from sweeper.cli.orchestrate import orchestrate
+from sweeper.cli.speech import say
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = commands.add_parser("run", help="run a sweep file, or go on with it")
+    add_file(parser)
+    add_runs(parser)
+    parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
+    parser.add_argument("--share", action="store_true", help="use cores and GPUs that others use (they are waited for)")
+    parser.set_defaults(run_command=_run, unattended=True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.orchestrator.opening import open_run
+    from sweeper.orchestrator.provenance import provenance
+    from sweeper.spec import load
+    from sweeper.trainers import TRAINERS
+
+    devices, own_cores = cuda_devices(os.environ), cores()
+    trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
+    spec = load(
+        options.file,
+        overrides=options.overrides,
+        profile=options.profile,
+        has_cuda=bool(devices),
+        trainers=trainers,
+    )
+    _say_profile(spec.profile, spec.profile_description)
+    run = open_run(
+        spec,
+        text=options.file.read_bytes(),
+        runs=options.runs,
+        provenance=lambda: provenance(folder=options.file.absolute().parent, devices=devices, cores=own_cores),
+        say=say,
+    )
+    return orchestrate(run, devices=devices, own_cores=own_cores, workers=options.workers, share=options.share)
+
+
+def _say_profile(name: str | None, description: str) -> None:
+    if name is not None:
+        say(f"profile {name}: {description}" if description else f"profile {name}")

@@ -1,0 +1,56 @@
+"""What the command line says; nothing that others wrote acts on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from sweeper.errors import SweeperError
+from sweeper.record.layout import SweepDir
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def say(text: str) -> None:
+    """Print a text."""
+    print(_plain(text), flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a text where errors go."""
+    print(_plain(text), file=sys.stderr, flush=True)
+
+
+def console(width: int | None = None) -> Console:
+    """The console that tables are printed on; `width` in columns, by default the terminal's."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=width)
+
+
+def print_ranking(run: SweepDir) -> None:
+    """Print how the trials of a run rank."""
+    from sweeper.views.ranking import ranking, ranking_text
+    from sweeper.views.status import read_sweep
+
+    terminal, sweep = console(), read_sweep(run)
+    if terminal.is_terminal:
+        terminal.print(ranking(sweep, width=terminal.width))
+    else:
+        print(ranking_text(sweep))
+
+
+def in_words(error: OSError) -> str:
+    """An error of the operating system as a sentence."""
+    if isinstance(error, SweeperError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}; make room, or mend it, then call again"
+
+
+def _plain(text: str) -> str:
+    """Lines that may quote what others wrote, so that none of it acts on a terminal."""
+    from sweeper.views.wording import plain
+
+    return "\n".join(plain(line) for line in text.split("\n"))

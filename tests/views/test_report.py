@@ -1,0 +1,130 @@
+"""`sweeper report`: one page that needs nothing else, and shows text as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli import main
+from sweeper.record.layout import SweepDir, write_json
+from sweeper.spec import SweepSpec
+from tests.views.synthetic import DECISION, Script, make_trial, play
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
+
+
+def spec(**changes: object) -> SweepSpec:
+    return SweepSpec.from_json(
+        {
+            "name": "s",
+            "method": "grid",
+            "program": "train.py",
+            "metric": {"name": "accuracy/test", "goal": "maximize"},
+            "parameters": {"lr": {"values": [3e-4, 6e-4]}, "warmup_fraction": {"values": [0.1, 0.7]}},
+            "early_stop": {},
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> SweepDir:
+    directory = SweepDir(tmp_path / "runs" / "s")
+    directory.path.mkdir(parents=True)
+    origin = {"commit": "abc123", "difference": "+token=hunter2hunter2", "packages": {"torch": "2.13"}}
+    write_json(directory.spec, {"format": 1, "name": "s", "spec": spec().to_json(), "provenance": origin})
+    directory.sweep_yaml.write_text(f"name: s  # {HOSTILE}\n")
+    for number, (lr, warmup) in enumerate((lr, w) for lr in (3e-4, 6e-4) for w in (0.1, 0.7)):
+        params = {"lr": lr, "warmup_fraction": warmup}
+        trial = make_trial(directory, number, params=params, shown=params)
+        stalled = number == 2
+        script = Script(until=131, stalled=True, outcome="stopped", decision=DECISION) if stalled else Script()
+        play(trial, script)
+    make_trial(directory, 4)
+    return directory
+
+
+def page_of(run: SweepDir) -> str:
+    assert main(["report", str(run.path)]) == 0
+    return (run.report / "report.html").read_text()
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_the_page_says_who_is_best_and_why_a_trial_was_ended(run: SweepDir) -> None:
+    text = " ".join(read(page_of(run)).text.split())
+    assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
+    assert f"pruned by stalled at step 130: {DECISION['reason']}" in text
+    assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
+    assert "pruning saved 509 steps" in text
+    assert "commit abc123" in text
+
+
+def test_the_page_needs_nothing_but_itself(run: SweepDir) -> None:
+    page = page_of(run)
+    tags = read(page).tags
+    assert not [attrs for tag, attrs in tags if tag in ("script", "link", "iframe", "object")]
+    links = [value for _, attrs in tags for key, value in attrs.items() if key in ("src", "href", "xlink:href")]
+    assert all(link is not None and link.startswith(("data:image/png", "#")) for link in links)
+    assert not re.search(r"url\((?!#)", page)
+    assert sum(tag == "svg" for tag, _ in tags) == 6
+    assert sum(tag == "img" for tag, _ in tags) == 4
+
+
+def test_the_same_record_makes_the_same_page(run: SweepDir) -> None:
+    assert page_of(run) == page_of(run)
+
+
+def test_what_others_wrote_is_text(run: SweepDir) -> None:
+    params = {"lr": HOSTILE, "warmup_fraction": 0.1}
+    play(make_trial(run, 5, params=params, shown=params), Script(until=200))
+    page = page_of(run)
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "alert(1)" in read(page).text
+    assert "hunter2" not in page
+
+
+def test_the_summary_has_the_verdict_beside_the_trials(run: SweepDir) -> None:
+    page_of(run)
+    summary = json.loads((run.report / "summary.json").read_bytes())
+    assert summary["verdict"].startswith("The best accuracy/test is 0.7992")
+    assert [trial["state"] for trial in summary["trials"]] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "WAITING"]
+
+
+def test_nothing_recorded_yet_is_a_page_too(tmp_path: Path) -> None:
+    run = SweepDir(tmp_path / "runs" / "s")
+    run.path.mkdir(parents=True)
+    write_json(run.spec, {"format": 1, "name": "s", "spec": spec().to_json()})
+    assert "No trial has a value yet." in page_of(run)
+
+
+def test_repeats_are_shown_by_configuration_with_intervals(run: SweepDir) -> None:
+    for number, seed in ((5, 1), (6, 2)):
+        params = {"lr": 3e-4, "warmup_fraction": 0.1}
+        make = make_trial(run, number, configuration=0, seed=seed, params=params, shown=params)
+        play(make, Script(until=640 - 128 * seed, total=640))
+    page = page_of(run)
+    assert "95% interval" in page
+    assert "Configurations" in page
