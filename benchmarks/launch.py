@@ -5,7 +5,7 @@
 `first line`: from the record's word that an attempt is launched to the script's first line, the median. `a trial`: the
 slope of the wall time of a whole sweep over its number of trials, on two slots, so that what a tool does once is not
 counted. `--torch`: the script imports torch and transformers first, as one that trains would. The peers (Ray Tune, Syne
-Tune, Optuna with n_jobs) run where they are installed, by default in this Python (`pip install "ray[tune]" syne-tune`).
+Tune, Optuna with n_jobs) run where they are installed, by default in this Python (`pip install "sweeper[bench]"`).
 Ray Tune's and Optuna's trials are a function, in a worker process that is reused where the tool does that, and in a
 thread; Syne Tune's and ours are a process each. Optuna's writes nothing.
 """

@@ -25,7 +25,7 @@ def _check(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import size_text
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     spec = load(
         options.file,
@@ -33,6 +33,7 @@ def _check(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(cuda_devices(os.environ)),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+        functions=signature_of,
     )
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")

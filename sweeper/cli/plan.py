@@ -25,7 +25,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     spec = load(
         options.file,
@@ -33,6 +33,7 @@ def _plan(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(cuda_devices(os.environ)),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+        functions=signature_of,
     )
     runs = {run.resolve(): existing(run) for run in options.against}  # each counts once
     against = [trial for run in runs.values() for trial in recorded(run)]

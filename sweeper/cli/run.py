@@ -25,7 +25,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.spec import load
-    from sweeper.trainers import TRAINERS
+    from sweeper.trainers import TRAINERS, signature_of
 
     devices, own_cores = cuda_devices(os.environ), cores()
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
@@ -35,6 +35,7 @@ def _run(options: argparse.Namespace) -> int:
         profile=options.profile,
         has_cuda=bool(devices),
         trainers=trainers,
+        functions=signature_of,
     )
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(

@@ -52,6 +52,11 @@ class Preloaded:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command = json.dumps(list(command))
+        self._environment = dict(environment)
+        self._start()
+
+    def _start(self) -> None:
         self.trouble = ""
         self._ready = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -59,11 +64,11 @@ class Preloaded:
         self._channel = ours
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "sweeper.worker.preload", str(theirs.fileno()), json.dumps(list(command))],
+                [sys.executable, "-m", "sweeper.worker.preload", str(theirs.fileno()), self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=dict(environment),
+                env=self._environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -80,15 +85,16 @@ class Preloaded:
     def fork(
         self, trial: Path, attempt: int, command: Sequence[str], environment: Mapping[str, str], output: int
     ) -> Forked | None:
-        """The shim of an attempt, which writes to the descriptor `output`.
+        """The shim of an attempt, in this process's environment and `environment`, which writes to `output`.
 
-        None where the command is no Python program, or the server is gone.
+        None where the command is no Python program, where the server is gone, and where what it imported has changed
+        since: then another one is started, for the attempts to come.
         """
         request = {
             "trial": str(trial),
             "attempt": attempt,
             "command": list(command),
-            "environment": dict(environment),
+            "environment": {**os.environ, **environment},
             "folder": str(Path.cwd()),
         }
         try:
@@ -99,7 +105,12 @@ class Preloaded:
             return None
         if not message:
             self.trouble = "the preloaded process has ended"
-        return Forked(int(message), fds[0]) if fds else None
+            return None
+        answer = json.loads(message)
+        if answer.get("changed"):
+            self.close()
+            self._start()
+        return Forked(answer["pid"], fds[0]) if fds else None
 
     def close(self) -> None:
         """Let the server end; the shims that it forked go on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.spec.calls import function_of
 from sweeper.spec.model import MEASURED, Method
 from sweeper.spec.node import Complaint, Node, found, plain
 from sweeper.spec.parameters import Distribution, default_distribution
@@ -49,8 +50,9 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
 
 def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     name = _data(root, "trainer")
-    if isinstance(name, str) and name not in trainers:
+    if isinstance(name, str) and name not in trainers and function_of(root) is None:
         expected = f"a built-in trainer ({listed(trainers)})" if trainers else "no trainer: none is built in"
+        expected += ", or a function as package.module:function"
         yield Complaint(path=("trainer",), expected=expected, got=shown(name), hint=suggested(name, trainers))
 
 
@@ -68,7 +70,7 @@ def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
         elif not _is_name(name):
             expected = "a name of letters, digits and . _ -, beginning with a letter"
             yield Complaint(path=path, expected=expected, got=shown(name))
-        elif trainer is not None and name in SOURCES:
+        elif trainer is not None and function_of(root) is None and name in SOURCES:
             hint = f"write {name}: [...] beside parameters"
             yield Complaint(path=path, expected=f"a {name} under the key {name}", got=f"a parameter {name}", hint=hint)
         elif known is not None and name not in known:
@@ -120,9 +122,10 @@ def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]
 
 def _sources(root: Node) -> Iterator[Complaint]:
     for key in SOURCES:
-        if found(root, key) is not None and found(root, "trainer") is None:
+        if found(root, key) is not None and (found(root, "trainer") is None or function_of(root) is not None):
             hint = f"name it in parameters.{key}, or in the command"
-            yield Complaint(path=(key,), expected="the key only beside trainer", got="no trainer", hint=hint)
+            got = "no trainer" if found(root, "trainer") is None else "a function"
+            yield Complaint(path=(key,), expected="the key only beside a built-in trainer", got=got, hint=hint)
 
 
 def _budget(root: Node) -> Iterator[Complaint]:

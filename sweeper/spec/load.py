@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import Mistake, SpecError, UsageError
+from sweeper.spec.calls import Functions, complaints_about_call
 from sweeper.spec.checks import Trainers, complaints
 from sweeper.spec.conditions import grid_size
 from sweeper.spec.model import Method, SweepSpec
@@ -27,13 +28,14 @@ MOST_BYTES = 1_000_000
 MOST_TRIALS = 10_000
 
 
-def load(
+def load(  # noqa: PLR0913 - all by name
     path: str | Path,
     *,
     overrides: Sequence[str] = (),
     profile: str | None = None,
     has_cuda: bool,
     trainers: Trainers,
+    functions: Functions | None = None,
 ) -> SweepSpec:
     """The sweep that the file, the profile and the overrides make together.
 
@@ -43,6 +45,7 @@ def load(
         profile: the profile to take; without it, the first one whose ``when`` fits the machine.
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
+        functions: what a function takes that is named as the trainer; without it, that is not looked at.
 
     Raises:
         SpecError: the sweep has mistakes; all of them are in it, in the order of their lines.
@@ -58,6 +61,8 @@ def load(
     mistakes += override_mistakes
     mistakes += _choice_mistakes(draft, profile)
     mistakes += mistakes_of(resolved, trainers)
+    if functions is not None:
+        mistakes += (located(resolved, complaint) for complaint in complaints_about_call(resolved, functions))
     mistakes += draft.mistakes_of_profiles(choice)
     if mistakes:
         raise SpecError(ordered(mistakes, source))

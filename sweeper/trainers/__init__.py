@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sweeper.trainers.functions import RUNNER, is_function, signature_of
 from sweeper.trainers.preflight import PREFLIGHT, Preflight, Schedule
 from sweeper.trainers.settings import DEFAULTS
 
-__all__ = ["TRAINERS", "Preflight", "Schedule", "Trainer"]
+__all__ = ["TRAINERS", "Preflight", "Schedule", "Trainer", "program_of", "signature_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +43,8 @@ TRAINERS: Mapping[str, Trainer] = MappingProxyType(
         ),
     }
 )
+
+
+def program_of(trainer: str) -> list[str]:
+    """What `python -m` runs for a trial of a trainer: a module and its arguments."""
+    return [RUNNER, trainer] if is_function(trainer) else [TRAINERS[trainer].module]

@@ -7,145 +7,51 @@ it imports under one thread, and serves only if it still has one, and no CUDA co
 fork. It ends when the orchestrator closes the socket.
 
 What is imported is what the script itself imports, of installed packages alone: the script and the modules beside it
-are read anew by each worker, so that an edit counts from the next trial on.
+are read anew by each worker, so that an edit counts from the next trial on. Where the file of an installed module was
+changed meanwhile, it forks no more and says so: the orchestrator starts another server.
 """
 
 from __future__ import annotations
 
-import ast
 import atexit
-import builtins
 import contextlib
 import ctypes
 import gc
 import importlib
-import importlib.util
 import io
 import json
 import os
 import random
 import select
 import signal
-import site
 import socket
 import sys
-import sysconfig
 import threading
-import types
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.abc import InspectLoader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from sweeper.record.layout import TrialDir
 from sweeper.worker import shim
+from sweeper.worker.program import HERE, Program
+from sweeper.worker.sources import all_imports, is_installed
 
 PR_SET_NAME = 15
 LARGEST = 1 << 20
 REAP_EVERY_S = 1.0
+LOOK_EVERY_S = 5.0
+"""How long an edit of an installed module may go unseen; a look at 3,000 files takes some milliseconds."""
 THREADS = "OMP_NUM_THREADS"
-OWN, TRAINERS = "sweeper", "sweeper.trainers"
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A Python program as a command names it: a script's path, or a module, and its arguments."""
-
-    target: str
-    arguments: tuple[str, ...]
-    is_module: bool = False
-
-    @classmethod
-    def of(cls, command: Sequence[str]) -> Program | None:
-        """The program that this interpreter would run; None for any other command."""
-        if not command or not _is_this_python(command[0]):
-            return None
-        rest = list(command[1:])
-        while rest and rest[0] == "-u":  # output is unbuffered anyway
-            rest.pop(0)
-        if len(rest) > 1 and rest[0] == "-m":
-            return cls(rest[1], tuple(rest[2:]), is_module=True)
-        if rest and not rest[0].startswith("-") and rest[0].endswith(".py"):
-            return cls(rest[0], tuple(rest[1:]))
-        return None
-
-    @property
-    def source(self) -> Path | None:
-        """The file of the program, where there is one."""
-        if not self.is_module:
-            return Path(self.target)
-        try:
-            spec = importlib.util.find_spec(self.target)
-        except (ImportError, ValueError):
-            return None
-        return Path(spec.origin) if spec is not None and spec.origin is not None else None
-
-    def run(self) -> None:
-        """Run it in this process as the main program, as Python itself would."""
-        # Not by runpy, whose __main__ is gone before threads and exit handlers of the script are done with it.
-        main = types.ModuleType("__main__")
-        sys.modules["__main__"] = main
-        if self.is_module:
-            sys.path.insert(0, str(Path.cwd()))
-            spec = importlib.util.find_spec(self.target)
-            if spec is not None and spec.submodule_search_locations is not None:
-                spec = importlib.util.find_spec(f"{self.target}.__main__")
-            code = None if spec is None else cast("InspectLoader", spec.loader).get_code(spec.name)
-            if spec is None or code is None:
-                raise ImportError(f"No module named {self.target}")
-            main.__dict__.update(__spec__=spec, __package__=spec.parent, __loader__=spec.loader, __cached__=spec.cached)
-            file = str(spec.origin)
-        else:
-            sys.path.insert(0, str(Path(self.target).absolute().parent))
-            code = compile(Path(self.target).read_bytes(), self.target, "exec", dont_inherit=True)
-            file = self.target
-        sys.argv = [file, *self.arguments]
-        main.__dict__.update(__file__=file, __builtins__=builtins)
-        exec(code, main.__dict__)  # noqa: S102 - it is what was asked for
-
-
-def imported_by(source: Path) -> list[str]:
-    """The modules that a Python file imports, anywhere in it; none where it cannot be read."""
-    try:
-        tree = ast.parse(source.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    found: dict[str, None] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found[node.module] = None
-            found |= dict.fromkeys(f"{node.module}:{alias.name}" for alias in node.names)
-    return list(found)
-
-
-def _all_imports(sources: Sequence[Path]) -> list[str]:
-    """What files import, what the built-in trainers among that import in their turn, and what `Trial.watch` does."""
-    names: dict[str, None] = {}
-    waiting = list(sources)
-    while waiting:
-        for name in imported_by(waiting.pop()):
-            if name in names:
-                continue
-            names[name] = None
-            module = name.replace(":", ".")
-            if module.startswith(f"{TRAINERS}."):
-                with contextlib.suppress(ImportError):
-                    spec = importlib.util.find_spec(module)
-                    waiting += [] if spec is None or spec.origin is None else [Path(spec.origin)]
-    if {OWN, "torch"} <= names.keys():
-        names["sweeper.worker.watch"] = None
-    return list(names)
 
 
 def preload(names: Sequence[str]) -> str:
     """Import installed modules; returns why nobody may fork from this process now, empty where one may."""
     for name in names:
         module, _, attribute = name.partition(":")
-        if not _is_installed(module):
+        if not is_installed(module):
             continue
         try:
             loaded = importlib.import_module(module)
@@ -159,31 +65,62 @@ def preload(names: Sequence[str]) -> str:
                 importlib.import_module(f"{module}.{attribute}")
         except Exception:  # noqa: BLE001, S112 - the script may well do without; if not, it will say so itself
             continue
-        threads = len(list(Path("/proc/self/task").iterdir()))
-        if threads > 1:
-            return f"importing {module} started {threads - 1} threads, which a fork would not have"
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            return f"importing {module} initialized CUDA, which a fork could not use"
+        if reason := unfit():
+            return f"importing {module} {reason}"
     return ""
 
 
-def _is_installed(module: str) -> bool:
-    """Whether a module comes with Python, with this package, or from where packages are installed."""
-    root = module.partition(".")[0]
-    if root == OWN or root in sys.stdlib_module_names:
-        return True
+def unfit() -> str:
+    """What this process has that a fork would not have or could not use; empty where there is nothing."""
+    if (threads := threads_of_this_process()) > 1:
+        started = "a thread" if threads == 2 else f"{threads - 1} threads"  # noqa: PLR2004 - one beside this
+        return f"started {started}, which a fork would not have"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "initialized CUDA, which a fork could not use"
+    # Counting devices is enough for that, long before torch calls CUDA initialized.
+    if devices := sorted({name for name in open_files() if name.startswith("/dev/nvidia")}):
+        return f"opened {devices[0]}, and CUDA could not be used in a fork"
+    return ""
+
+
+def threads_of_this_process() -> int:
+    """Those of libraries too, which `threading` does not know."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def open_files() -> list[str]:
+    """The names of what this process has open."""
+    names = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself
+            names.append(str(fd.readlink()))
+    return names
+
+
+class Files:
+    """The files of all modules that are imported, as they are now."""
+
+    def __init__(self) -> None:
+        named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        self._seen = {file: _stamp(file) for file in named if isinstance(file, str) and file.startswith(os.sep)}
+        self._looked = time.monotonic()
+
+    def changed(self) -> str:
+        """One that is no longer as it was, looked for every few seconds; empty where there is none."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return ""
+        found = next((file for file, stamp in self._seen.items() if _stamp(file) != stamp), "")
+        self._looked = time.monotonic()
+        return found
+
+
+def _stamp(file: str) -> tuple[int, int, int]:
     try:
-        spec = importlib.util.find_spec(root)
-    except (ImportError, ValueError):
-        return False
-    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    where = "" if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), "")
-    return any(where.startswith(f"{place}{os.sep}") for place in places)
-
-
-def _is_this_python(word: str) -> bool:
-    return word == sys.executable or (os.sep in word and os.path.realpath(word) == os.path.realpath(sys.executable))
+        stat = os.stat(file)  # noqa: PTH116 - of thousands of files, in the way of a start
+    except OSError:
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 # ---- the server ------------------------------------------------------------------------------------------------------
@@ -193,25 +130,23 @@ def main() -> int:
     """Serve until the orchestrator closes the socket; in a forked child, be what it was forked for."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     del sys.path[0]  # the folder that this server was started in says nothing about a script
-    sources = [source for command in sys.argv[2:] if (source := _source(json.loads(command))) is not None]
-    reason = preload(_all_imports(sources)) if sources else "its command runs no Python program by this interpreter"
+    before = dict(os.environ)
+    program = Program.of(json.loads(sys.argv[2]))
+    sources = [] if program is None else program.sources
+    reason = preload(all_imports(sources)) if sources else "its command runs no Python program by this interpreter"
     channel.send(json.dumps({"reason": reason}).encode())
     if reason:
         return 1
+    prepared = Prepared(_thread_pools(), before, dict(os.environ))
     gc.collect()
     gc.freeze()  # the collector is not to write to, and so copy, what all children share
-    request = serve(channel)
+    request = serve(channel, Files())
     if request is not None:
-        attempt(*request)
-    return 0
+        attempt(*request, prepared)
+    os._exit(0)  # nothing to tidy up, and the orchestrator waits
 
 
-def _source(command: Sequence[str]) -> Path | None:
-    program = Program.of(command)
-    return None if program is None else program.source
-
-
-def serve(channel: socket.socket) -> tuple[Mapping[str, Any], int] | None:
+def serve(channel: socket.socket, files: Files) -> tuple[Mapping[str, Any], int] | None:
     """Answer each request with a pidfd of the shim forked for it; None once the other side is gone.
 
     In the child it returns what was asked for, and the descriptor of the output.
@@ -226,9 +161,10 @@ def serve(channel: socket.socket) -> tuple[Mapping[str, Any], int] | None:
         if not message:
             return None
         request = json.loads(message)
-        if Program.of(request["command"]) is None:
+        changed = files.changed()
+        if changed or Program.of(request["command"]) is None:
             os.close(fds[0])
-            channel.send(b"no")
+            channel.send(json.dumps({"changed": changed}).encode())
             continue
         pid = os.fork()
         if pid == 0:
@@ -236,14 +172,44 @@ def serve(channel: socket.socket) -> tuple[Mapping[str, Any], int] | None:
             return request, fds[0]
         os.close(fds[0])
         pidfd = os.pidfd_open(pid)  # reaped only above, so the pid is its own
-        socket.send_fds(channel, [str(pid).encode()], [pidfd])
+        socket.send_fds(channel, [json.dumps({"pid": pid}).encode()], [pidfd])
         os.close(pidfd)
 
 
 # ---- the children ----------------------------------------------------------------------------------------------------
 
 
-def attempt(request: Mapping[str, Any], output: int) -> NoReturn:
+class ThreadPools(Protocol):
+    """A `threadpoolctl.ThreadpoolController`."""
+
+    def limit(self, *, limits: int) -> object:
+        """Give every BLAS and OpenMP that is loaded so many threads."""
+
+
+def _thread_pools() -> ThreadPools | None:
+    """Those of the BLAS and OpenMP libraries that are loaded, which have read their environment already."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return cast("ThreadPools", ThreadpoolController())
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the server knows of its imports: pools of threads, and its environment before and after them."""
+
+    pools: ThreadPools | None
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What a worker has that imports the same in an environment: what imports set in it is set."""
+        set_ = {name: value for name, value in self.after.items() if self.before.get(name) != value}
+        return {**given, **{name: value for name, value in set_.items() if given.get(name) == self.before.get(name)}}
+
+
+def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoReturn:
     """Be the shim of an attempt, whose worker is a fork of this process; in that fork, be the worker."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
@@ -252,12 +218,13 @@ def attempt(request: Mapping[str, Any], output: int) -> NoReturn:
     os.close(output)
     os.close(null)
     os.chdir(request["folder"])
-    os.environ.update(request["environment"])
+    os.environ.clear()
+    os.environ.update(prepared.environment(request["environment"]))
     _open_streams()
     with contextlib.suppress(shim.InWorker):
         code = shim.run_attempt(TrialDir(Path(request["trial"])), request["attempt"], request["command"], start=fork)
         os._exit(code)  # what the imported packages do at exit is the worker's affair
-    be_worker(request["command"])
+    be_worker(request["command"], prepared.pools)
 
 
 def fork(_command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
@@ -273,13 +240,13 @@ def fork(_command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
     return pid
 
 
-def be_worker(command: Sequence[str]) -> NoReturn:
+def be_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn:
     """Run the command's program, and end this process as it would have ended."""
     program = Program.of(command)
     if program is None:  # the server asked this already
         raise ValueError(command)
     ctypes.CDLL(None).prctl(PR_SET_NAME, Path(program.target).name.encode()[:15], 0, 0, 0)
-    _start_over()
+    _start_over(pools)
     try:
         program.run()
     except SystemExit as asked:
@@ -324,20 +291,29 @@ def _open_streams() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-def _start_over() -> None:
-    """What a new process has to itself: its threads, and random numbers where a new process draws its own."""
+def _start_over(pools: ThreadPools | None) -> None:
+    """What a new process has to itself: its threads, and random numbers where a new process draws its own.
+
+    torch's are those of the CPU; CUDA's generators start alike in every process.
+    """
     random.seed()
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
+    if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed()
     torch = sys.modules.get("torch")
-    if torch is not None and os.environ.get(THREADS, "").isdecimal():
-        torch.set_num_threads(int(os.environ[THREADS]))
+    if torch is not None:
+        torch.default_generator.seed()
+    asked = os.environ.get(THREADS, "")
+    threads = int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
+    if threads > 1:  # what the server has
+        if torch is not None:
+            torch.set_num_threads(threads)
+        if pools is not None:
+            pools.limit(limits=threads)
 
 
 def _below_here(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this file."""
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    """The traceback without the frames that run a program."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in {__file__, HERE}:
         trace = trace.tb_next
     return trace
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -208,6 +209,16 @@ class Trial:
         self.next_step += 1
         self._last_step = max(self._last_step, self.next_step - 1)
 
+    def conclude(self, returned: object) -> None:
+        """Report what a trainer's function returned, after the last step: a number is the sweep's metric."""
+        alone = {self._facts.metric or "value": returned}
+        values: Mapping[str, Any] = returned if isinstance(returned, Mapping) else alone
+        known: dict[str, Any] = {str(name): value for name, value in values.items() if hasattr(value, "__float__")}
+        if known:
+            self.report(known, step=max(self._last_step, 0))
+        for name in values.keys() - known.keys() if returned is not None else ():  # who returns nothing has reported
+            self.note(f"{name}: expected a number to be returned, got a {type(values[name]).__name__}")
+
     def ask_to_stop(self, *_: int | FrameType | None) -> None:
         """Ask the loop to end after the step at hand; a signal handler."""
         self._stop.set()
@@ -241,9 +252,14 @@ class Trial:
         return Finished(outcome=outcome, peak_device_mb=_peak_device_mb())
 
 
+_OPEN: ContextVar[Trial | None] = ContextVar("open", default=None)
+
+
 @contextmanager
 def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     """Open this process's trial: under `sweeper run` the one it was started for, alone a new one under `runs/`.
+
+    Within a trial that is open it is that trial, as in a function that `sweeper.worker.function` calls.
 
     Args:
         defaults: parameters for what the sweep does not set.
@@ -251,6 +267,10 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     Within it SIGTERM asks the loop to stop (`should_stop`), and SIGUSR1 writes the stacks of all threads to standard
     error; the previous handlers are put back afterwards.
     """
+    if (outer := _OPEN.get()) is not None:
+        outer.params = {**(defaults or {}), **outer.params}
+        yield outer
+        return
     directory, attempt, facts, ended = _place(defaults or {})
     opened = Trial(facts, directory, attempt, defaults or {})
     opened.append(Started(pid=os.getpid(), host=socket.gethostname(), attempt=attempt.number), sync=True)
@@ -259,6 +279,7 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
         faulthandler.register(signal.SIGUSR1, file=STDERR, all_threads=True)
     main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, opened.ask_to_stop) if main else None
+    _OPEN.set(opened)
     try:
         yield opened
         opened.finish(None)
@@ -270,6 +291,7 @@ def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
     else:
         ended(0)
     finally:
+        _OPEN.set(None)
         if main:
             signal.signal(signal.SIGTERM, previous)
         if dumps:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor
+from sweeper.executors.local import THREAD_VARIABLES, LocalExecutor
 from sweeper.executors.preload import Forked
-from sweeper.record.events import Exit
-from sweeper.record.layout import AttemptDir, SweepDir
-from sweeper.record.trial import read_exit
+from sweeper.record.events import Exit, Metrics
+from sweeper.record.journal import read_journal
+from sweeper.record.layout import AttemptDir, SweepDir, write_json
+from sweeper.record.trial import Facts, read_exit
+from sweeper.worker import preload
+from sweeper.worker.program import Program
 
 PATIENCE_S = 60.0
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1", "MARK": "of the slot"})
@@ -35,31 +38,38 @@ def until(condition: Callable[[], object]) -> None:
 class Runs:
     """Attempts of a script, plainly started or forked."""
 
-    def __init__(self, folder: Path, *, preload: bool) -> None:
+    def __init__(self, folder: Path, *, preload: bool, first: str = "print('first')", slot: Slot = SLOT) -> None:
         self.folder = folder
+        self.slot = slot
         self.sweep = SweepDir(folder / "run")
-        self.executor = LocalExecutor([SLOT], preload=preload)
+        self.executor = LocalExecutor([slot], preload=preload)
         self.preload = preload
         self.count = 0
         self.forked: list[bool] = []
         if preload:  # the first attempt is started plainly, and has the server started
-            self.run("print('first')")
-            assert self.executor._preloaded is not None
-            until(lambda: self.executor._preloaded and (self.executor._preloaded.serves or self.executor.troubles()))
+            self.first = self.run(first)[0]
+            self.wait_for_server()
 
     def start(self, script: str, *arguments: str, module: bool = False) -> AttemptDir:
         (self.folder / "train.py").write_text(script)
+        return self.launch(*(["-m", "train"] if module else ["train.py"]), *arguments)
+
+    def launch(self, *program: str) -> AttemptDir:
         trial = self.sweep.trial(self.count)
         self.count += 1
-        trial.path.mkdir(parents=True)
-        program = ["-m", "train"] if module else ["train.py"]
-        self.executor.launch(trial, 1, [sys.executable, *program, *arguments], SLOT)
+        trial.path.mkdir(parents=True, exist_ok=True)
+        self.executor.launch(trial, 1, [sys.executable, *program], self.slot)
         self.forked.append(isinstance(self.executor._shims[trial.attempt(1).path], Forked))
         return trial.attempt(1)
 
     def run(self, script: str, *arguments: str, module: bool = False) -> tuple[str, Exit]:
         attempt = self.start(script, *arguments, module=module)
         return self.ended(attempt)
+
+    def wait_for_server(self) -> None:
+        server = self.executor._preloaded
+        assert server is not None
+        until(lambda: server.serves or server.trouble)
 
     def ended(self, attempt: AttemptDir) -> tuple[str, Exit]:
         until(lambda: attempt.exit.exists() and not self.executor.is_alive(attempt))
@@ -191,6 +201,44 @@ def test_a_stop_before_the_first_line_ends_it(runs: Runs) -> None:
         assert runs.ended(attempt)[1].signal == signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("crash", "number"),
+    [
+        ("import ctypes; ctypes.string_at(0)", signal.SIGSEGV),
+        ("import os; os.abort()", signal.SIGABRT),
+        ("import os; os.kill(os.getpid(), 9)", signal.SIGKILL),
+    ],
+)
+def test_a_crash_is_one_trials_own(runs: Runs, crash: str, number: signal.Signals) -> None:
+    """The fixture sees to it that the last one is forked, too: the server lives."""
+    beside = runs.start("import time; print('up'); time.sleep(99)")
+    until(lambda: beside.output.exists() and beside.output.read_text() == "up\n")
+    assert runs.ended(runs.start(crash))[1].signal == number
+    assert runs.run("print('after')")[0] == "after\n"
+    assert runs.executor.is_alive(beside)
+    runs.executor.kill(beside)
+    runs.ended(beside)
+
+
+def test_a_function_is_called_with_its_parameters(runs: Runs) -> None:
+    (runs.folder / "job").mkdir()
+    (runs.folder / "job/__init__.py").write_text("from .train import train")
+    (runs.folder / "job/train.py").write_text(
+        "def train(lr, trial, seed, width=8):\n    print(lr, seed, width, trial.dir.name)\n    return lr * width\n"
+    )
+    trial = runs.sweep.trial(runs.count)
+    facts = Facts(
+        number=runs.count, configuration=0, seed=7, params={"lr": 0.5}, shown={}, command=[], metric="x", maximize=True
+    )
+    trial.path.mkdir(parents=True)
+    write_json(trial.facts, {"format": 1, **asdict(facts)})
+    attempt = runs.launch("-m", "sweeper.worker.function", "job:train")
+    output, exit_ = runs.ended(attempt)
+    assert (output, exit_.code) == (f"0.5 7 8 {trial.path.name}\n", 0)
+    values = [event.values for event in read_journal(attempt.events) if isinstance(event, Metrics)]
+    assert values == [{"x": 4.0}]
+
+
 def test_a_worker_whose_shim_was_killed_is_found(runs: Runs) -> None:
     attempt = runs.start("import time; print('up'); time.sleep(99)")
     until(lambda: attempt.output.exists() and attempt.output.read_text() == "up\n")
@@ -220,20 +268,83 @@ def test_the_end_of_the_orchestrator_leaves_the_worker(runs: Runs) -> None:
 # ---- where it cannot serve -------------------------------------------------------------------------------------------
 
 
-def test_a_package_that_starts_threads_is_a_reason_to_start_plainly(tmp_path: Path) -> None:
-    """In a process of its own: this one may have threads already."""
-    (tmp_path / "with_threads.py").write_text(
-        "import threading\nstop = threading.Event()\nthreading.Thread(target=stop.wait, daemon=True).start()"
-    )
-    code = """
-import sys
-sys.path.insert(0, ".")
-from sweeper.worker import preload
-preload._is_installed = lambda _: True
-print(preload.preload(["json", "with_threads"]))
+THREADS = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+TOUCHED = "class cuda:\n    is_initialized = staticmethod(lambda: True)"
+COMPUTED = "import torch\ntorch.set_num_threads(2)\ntorch.rand(1_000_000).exp()"
+
+
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> Path:
+    """The file of a module in a folder of installed packages, which Python looks into before any other."""
+    place = folder / "site-packages"
+    place.mkdir(exist_ok=True)
+    monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{Path(sweeper.__file__).parents[1]}")
+    (place / f"{name}.py").write_text(text)
+    return place / f"{name}.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "trouble"),
+    [
+        ("some", THREADS, "importing some started a thread, which a fork would not have"),
+        ("torch", TOUCHED, "importing torch initialized CUDA, which a fork could not use"),
+        ("some", COMPUTED, "importing some started 2 threads, which a fork would not have"),
+    ],
+    ids=["threads", "cuda", "computed"],
+)
+def test_what_a_fork_would_break_is_a_reason_to_start_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, trouble: str
+) -> None:
+    installed(tmp_path, monkeypatch, name, text)
+    runs = Runs(tmp_path, preload=True, first=f"import {name}, os; print('hello'); os._exit(0)")
+    assert runs.executor.troubles() == [f"trials are started plainly, not preloaded: {trouble}"]
+    assert (runs.run("print('hello')")[0], runs.forked) == ("hello\n", [False, False])
+    runs.close()
+
+
+def test_an_open_device_is_a_reason_to_start_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting devices opens them, and torch does not call CUDA initialized then."""
+    monkeypatch.setattr(preload, "open_files", lambda: ["/dev/null", "/dev/nvidiactl", "/dev/nvidia0"])
+    monkeypatch.setattr(preload, "threads_of_this_process", lambda: 1)
+    assert preload.unfit() == "opened /dev/nvidia0, and CUDA could not be used in a fork"
+
+
+def test_an_installed_module_that_was_edited_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started plainly once, and from then on forked from a process that has imported it as it is now."""
+    module = installed(tmp_path, monkeypatch, "some", "VALUE = 1")
+    script = "import some; print(some.VALUE)"
+    runs = Runs(tmp_path, preload=True, first=script)
+    assert (runs.run(script)[0], runs.forked[-1]) == ("1\n", True)
+    module.write_text("VALUE = 'two'")
+    until(lambda: runs.run(script)[0] == "two\n")
+    assert not runs.forked[-1]
+    runs.wait_for_server()
+    assert (runs.run(script)[0], runs.forked[-1]) == ("two\n", True)
+    assert runs.executor.troubles() == []
+    runs.close()
+
+
+COMPUTE = """
+import json, os, random, numpy, threadpoolctl, torch
+random_numbers = [random.random(), float(numpy.random.rand()), float(torch.rand(()))]
+pools = sorted((pool["user_api"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info())
+w = torch.rand(300, 300, requires_grad=True)
+(w @ w).exp().sum().backward()
+told = {name: value for name, value in os.environ.items() if not name.startswith("SWEEPER_")}
+print(json.dumps([sorted(told.items()), torch.get_num_threads(), pools, random_numbers]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "importing with_threads started 1 threads, which a fork would not have\n"
+
+
+def test_threads_and_environment_are_those_of_a_plain_start_and_random_numbers_are_new(tmp_path: Path) -> None:
+    slot = Slot(name="cpu 0", environment=dict.fromkeys(THREAD_VARIABLES, "2"))
+    runs = Runs(tmp_path, preload=True, first=COMPUTE, slot=slot)
+    plain, *forked = (json.loads(text) for text in (runs.first, runs.run(COMPUTE)[0], runs.run(COMPUTE)[0]))
+    assert runs.forked == [False, True, True]
+    assert (plain[1], {threads for _, threads in plain[2]}) == (2, {2})
+    for one in forked:
+        assert set(map(tuple, one[0])) ^ set(map(tuple, plain[0])) == set()
+        assert one[1:3] == plain[1:3]
+    assert all(len(set(drawn)) == 3 for drawn in zip(*(one[3] for one in (plain, *forked)), strict=True))
+    runs.close()
 
 
 def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) -> None:
@@ -280,11 +391,9 @@ def test_where_the_server_does_not_answer_attempts_are_started_plainly(
     assert output.read_text().count("hello") == 1
 
 
-def test_what_a_script_imports(tmp_path: Path) -> None:
-    from sweeper.worker.preload import imported_by
-
-    script = "import a.b, c as d\nfrom e import f\nfrom . import g\ndef h():\n    import i\n"
-    (tmp_path / "script.py").write_text(script)
-    assert imported_by(tmp_path / "script.py") == ["a.b", "c", "e", "e:f", "i"]
-    (tmp_path / "script.py").write_text("import (")
-    assert imported_by(tmp_path / "script.py") == []
+def test_only_this_environments_interpreter_is_preloaded_for(tmp_path: Path) -> None:
+    """Interpreters of several environments are links to one file; their packages differ."""
+    (tmp_path / "python").symlink_to(os.path.realpath(sys.executable))
+    assert Program.of([str(tmp_path / "python"), "train.py"]) is None
+    assert Program.of([sys.executable, "-u", "train.py", "x"]) == Program("train.py", ("x",))
+    assert Program.of([sys.executable, "-O", "train.py"]) is None

@@ -361,7 +361,8 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
         "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
         (
-            "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), got 'text-clasification'; "
+            "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), or a function as "
+            "package.module:function, got 'text-clasification'; "
             "did you mean text-classification?"
         ),
         "sweep.yaml:6: parameters.lr.min: expected a number above 0 for log_uniform_values, got 0.0",
@@ -403,7 +404,10 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
         ),
         ({"command": ["x", 3]}, 'command.1: expected text, got 3; quote it: "3"'),
         ({"command": []}, "command: expected at least one entry"),
-        ({"command": ["x"], "dataset": "a"}, "dataset: expected the key only beside trainer, got no trainer"),
+        (
+            {"command": ["x"], "dataset": "a"},
+            "dataset: expected the key only beside a built-in trainer, got no trainer",
+        ),
         ({"program": "x", "parameters": {"a b": {"value": 1}}}, "parameters.a b: expected a name of letters"),
     ],
 )
