@@ -29,6 +29,9 @@ def add(commands: Commands) -> None:
     add_runs(parser)
     parser.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
     parser.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
+    parser.add_argument("--retry", type=int, metavar="N", help="run it again so often, after such an end (2)")
+    parser.add_argument("--retry-on", metavar="CAUSE,...", help="after which ends (killed,lost,hung)")
+    parser.add_argument("--hang-after-s", type=float, metavar="S", help="without a step it is killed as hung (never)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
     parser.set_defaults(run_command=_exec, unattended=True)
 
@@ -59,6 +62,7 @@ def _exec(options: argparse.Namespace) -> int:
         metric=options.metric,
         goal=options.goal,
         early_stop=options.early_stop,
+        more=_care(options),
     )
     run = open_run(
         spec,
@@ -89,6 +93,14 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(f"interrupted; with --name {spec.name} the same command goes on")
     view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
     return _exit_code(trial)
+
+
+def _care(options: argparse.Namespace) -> dict[str, object]:
+    """How the command is watched over, as far as that is said."""
+    on = None if options.retry_on is None else [word.strip() for word in options.retry_on.split(",")]
+    retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
+    hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
+    return {**({"retry": retry} if retry else {}), **hang}
 
 
 def _rules_text(early_stop: EarlyStop | None) -> str:

@@ -313,7 +313,8 @@ class Closed(Event):
 class Exit(Event):
     """How the attempt's process ended: exit `code`, or the `signal` that ended it; peak resident memory in MiB.
 
-    `cause` is what a parent can see of it (`record.causes`); empty after code 0.
+    `cause` is what a parent can see of it (`record.causes`); empty after code 0. It is `cuda-oom` where a rank other
+    than the first said so, and `peak_device_mb` is then of that rank.
     """
 
     attempt: int
@@ -321,6 +322,7 @@ class Exit(Event):
     signal: int | None
     cause: str
     peak_memory_mb: float
+    peak_device_mb: float | None = None
 
 
 # ---- the JSON form ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ The cause of an attempt's end (`cause_of_end`), first row that holds:
     it runs, or its script said that it completed       none
     it was given up by the orchestrator                 what it was given up for: hung, or lost (its device is)
     it left no exit                                     lost
+    a device of any of its ranks had no memory left     cuda-oom
     its script said that it was stopped                 stopped  (by a stranger, where nobody here asked)
     its script said that it failed                      cuda-oom, or error
     anything else                                       what the shim saw: killed, oom, not-found, error, or code 0
@@ -111,10 +112,11 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What is kept of one metric: its last value and its extremes, each with its step. NaN is never an extreme."""
+    """What is kept of one metric: its first value, its last, and its extremes. NaN is never an extreme."""
 
     last: float
     last_step: int
+    first: float = math.nan
     low: float = math.nan
     low_step: int = -1
     high: float = math.nan
@@ -125,7 +127,9 @@ class Series:
         finite = math.isfinite(value)
         low, low_step = (value, step) if finite and not value >= self.low else (self.low, self.low_step)
         high, high_step = (value, step) if finite and not value <= self.high else (self.high, self.high_step)
-        return Series(last=value, last_step=step, low=low, low_step=low_step, high=high, high_step=high_step)
+        return Series(
+            last=value, last_step=step, first=self.first, low=low, low_step=low_step, high=high, high_step=high_step
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +286,8 @@ def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit]
         return control.abandoned[attempt].cause
     if ended is None:
         return Cause.LOST
+    if ended.cause == Cause.CUDA_OOM:
+        return Cause.CUDA_OOM  # whatever the first rank made of the end of another
     match said:
         case "stopped":
             return Cause.STOPPED
@@ -339,6 +345,6 @@ def _at_step(progress: Progress, step: int) -> dict[str, Any]:
 def _with_values(metrics: Mapping[str, Series], event: Metrics) -> Mapping[str, Series]:
     updated = dict(metrics)
     for name, value in event.values.items():
-        series = updated.get(name) or Series(last=value, last_step=event.step)
+        series = updated.get(name) or Series(last=value, last_step=event.step, first=value)
         updated[name] = series.followed_by(value, event.step)
     return updated

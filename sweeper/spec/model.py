@@ -179,11 +179,15 @@ class Retry(BaseModel):
 
 
 class Figures(BaseModel):
-    """How often the views draw a trial's figures, and how many layers they show; the first and the last always."""
+    """How often the views draw a trial's figures, and how many layers they show; the first and the last always.
+
+    TensorBoard has at most ``most_runs`` trials.
+    """
 
     model_config = STRICT
     every_steps: Annotated[int, Field(ge=1)] = 30
     max_layers: Annotated[int, Field(ge=2)] = 75
+    most_runs: Annotated[int, Field(ge=1)] = 500
 
 
 def _listed(sources: object) -> object:

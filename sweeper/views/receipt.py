@@ -218,8 +218,9 @@ def _attempt_lines(trial: Trial) -> list[str]:
         ended = trial.exits.get(attempt)
         memory = f", peak memory {ended.peak_memory_mb:.0f} MiB" if ended else ""
         finished = trial.progress.finished.get(attempt)
-        if finished is not None and finished.peak_device_mb is not None:
-            memory += f", {finished.peak_device_mb:.0f} MiB on the device"
+        peaks = [one.peak_device_mb for one in (finished, ended) if one is not None and one.peak_device_mb is not None]
+        if peaks:
+            memory += f", {max(peaks):.0f} MiB on the device"
         if attempt in trial.control.measured:
             memory += f", {trial.control.measured[attempt].device_peak_mb:.0f} MiB of the device in all"
         stop = trial.control.stops.get(attempt)

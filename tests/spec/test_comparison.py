@@ -46,7 +46,12 @@ ADDITIONS = [
     (
         {},
         {"figures": {"every_steps": 5}},
-        ["figures: {every_steps: 5, max_layers: 75} instead of {every_steps: 30, max_layers: 75}"],
+        [
+            (
+                "figures: {every_steps: 5, max_layers: 75, most_runs: 500} instead of "
+                "{every_steps: 30, max_layers: 75, most_runs: 500}"
+            )
+        ],
     ),
     (
         {},
