@@ -12,7 +12,8 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Executor, Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.record.layout import AttemptDir, SweepDir
 from tests.executors.conformance import Conformance, Subject, launch, make_trial, over, shim_of, until
 
