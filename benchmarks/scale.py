@@ -116,6 +116,13 @@ class Simulated:
         """All slots."""
         return self._slots
 
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - an executor's
+        """Slots are made up, and shared with nobody."""
+        return True
+
+    def device_peak_mb(self, attempt: AttemptDir) -> None:
+        """There are no devices."""
+
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:  # noqa: ARG002 - an executor's
         """Have one more worker."""
         path = trial.attempt(attempt).path
@@ -138,9 +145,6 @@ class Simulated:
         """Nobody is stopped here."""
 
     kill = dump = stop
-
-    def fetch(self, trial: TrialDir) -> None:
-        """The disk is shared."""
 
     def faults(self) -> Mapping[str, str]:
         """Of nothing."""

@@ -146,10 +146,23 @@ class Finished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched(Event):
-    """Attempt `attempt` is about to be started on `slot`; on disk before it is."""
+    """Attempt `attempt` is about to be started on `slot`; on disk before it is.
+
+    `gpus` is how many devices it is given, below 1 a part of one that others may share; None in records of before it
+    was written.
+    """
 
     attempt: int
     slot: str
+    gpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(Event):
+    """The attempt had a device to itself, and took at most so much of its memory, in MiB."""
+
+    attempt: int
+    device_peak_mb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ The table that `state_of` walks, first row that holds:
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
+    a device that it shared had no memory left for it   WAITING  (it is run again with its devices to itself)
     a stranger stopped it, and it saved a checkpoint    WAITING  (it resumes, as often as that happens)
     its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
@@ -48,6 +49,7 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Measured,
     Metrics,
     Noted,
     Observation,
@@ -213,6 +215,7 @@ class Control:
     abandoned: Mapping[int, Abandoned] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
     revived: Mapping[int, Revived] = field(default_factory=dict)
+    measured: Mapping[int, Measured] = field(default_factory=dict)
 
     @property
     def attempt(self) -> int:
@@ -239,6 +242,7 @@ _KEPT: Mapping[type[Event], str] = {
     Abandoned: "abandoned",
     RetryGranted: "retries",
     Revived: "revived",
+    Measured: "measured",
 }
 """Where `Control` keeps the events of a kind, by attempt."""
 
@@ -269,6 +273,8 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
     if ended is not None and ended.code == 0 and not _said(control, progress, attempt):
         return State.COMPLETE
     if attempt in control.retries:
+        return State.WAITING
+    if crowded_out(control, progress, exits, attempt):
         return State.WAITING
     retry = retry or Retry()
     if _yielded(control, progress, exits, attempt) and retry.after(Cause.STOPPED):
@@ -321,6 +327,13 @@ def _yielded(control: Control, progress: Progress, exits: Mapping[int, Exit], at
     Each such attempt came further than the one before, so that there is no end to how many there may be.
     """
     return attempt in progress.saved and cause_of_end(control, progress, exits, attempt) == Cause.STOPPED
+
+
+def crowded_out(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> bool:
+    """Whether a device that the attempt shared had no memory left for it."""
+    gpus = control.launched[attempt].gpus
+    shared = gpus is not None and 0 < gpus < 1
+    return shared and cause_of_end(control, progress, exits, attempt) == Cause.CUDA_OOM
 
 
 def _said(control: Control, progress: Progress, attempt: int) -> str:

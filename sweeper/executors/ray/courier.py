@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sweeper.errors import Unwritable
 from sweeper.executors.ray.mirror import Replica
@@ -126,7 +126,7 @@ class Courier:
         import ray
 
         try:
-            begun: bool = ray.get(ref)
+            begun = bool(ray.get(ref))
         except ray.exceptions.RayError as error:
             self._end(remote, f"its host could not start it: {_in_short(error)}")
             return
@@ -140,7 +140,7 @@ class Courier:
         import ray
 
         try:
-            report: Report = ray.get(ref)
+            report = cast("Report", ray.get(ref))
         except ray.exceptions.RayActorError:
             self._hosts.without(remote.host)
             self._end(remote, "its host is gone")
