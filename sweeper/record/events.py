@@ -412,7 +412,7 @@ def _reader(hint: object) -> Callable[[object], object]:
         return lambda value: tuple(item(entry) for entry in typing.cast("list[object]", _exactly(list)(value)))
     if origin is Mapping:
         item, plain = _reader(arguments[1]), _PLAIN.get(arguments[1])
-"""Types of which a value needs no reading: most are, of the hundred thousand events of a thousand trials."""
+        return lambda value: {
             k: v if type(v) is plain else item(v)
             for k, v in typing.cast("dict[str, object]", _exactly(dict)(value)).items()
         }
