@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from sweeper.errors import Unwritable
 from sweeper.executors.ray.mirror import Replica
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from sweeper.executors.ray.host import Key, Order, Report
 
 TRIES = 3
+ENDS_WITHIN_S = 5.0
 PAUSE_S = 0.02
 """While nothing is awaited; and the longest that a new question waits to be looked at."""
 
@@ -68,7 +68,7 @@ class Courier:
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._shown = 0
         self.troubles: dict[str, None] = {}
-        self.failure: Unwritable | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._thread.start()
 
@@ -101,7 +101,10 @@ class Courier:
         self.expect(remote.host.news.remote(remote.key, remote.replica.known), lambda ref: self._take(remote, ref))
 
     def close(self) -> None:
-        """Bring nothing more."""
+        """Bring nothing more; of those whose end is here already, hosts are told first that they may forget them."""
+        deadline = time.monotonic() + ENDS_WITHIN_S
+        while time.monotonic() < deadline and any(r.replica.has_ended for r in list(self.remotes.values())):
+            time.sleep(PAUSE_S)
         self._closed.set()
         self._thread.join()
 
@@ -175,7 +178,7 @@ class Courier:
                 take = self._awaited.pop(ref)
                 try:
                     take(ref)
-                except Unwritable as error:  # said by the orchestrator, which ends; the attempts go on
+                except Exception as error:  # noqa: BLE001 - raised where the orchestrator asks; the attempts go on
                     self.failure = error
                     return
 

@@ -151,6 +151,11 @@ class Replica:
         """What is here."""
         return Known(lengths=dict(self._lengths), versions=dict(self._versions), parts=dict(self._parts))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is here how the attempt ended, and so all of it."""
+        return self._attempt.exit.exists()
+
     def take(self, news: News) -> None:
         """Write down what came.
 
