@@ -425,7 +425,7 @@ def _reader(hint: object) -> Callable[[object], object]:
 _JSON = json.JSONDecoder()
 
 _PLAIN: Mapping[object, type] = {float: float, str: str}
-"""Types of which a value that is one needs no reading: most are, of the hundred thousand events of a thousand trials."""
+"""Types of which a value needs no reading: a thousand trials have a hundred thousand events."""
 
 # Event subclasses are looked up once here, so that a line costs two dictionary reads and no reflection.
 _EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
