@@ -233,7 +233,7 @@ waits_for_ever()
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
-        pids = [*running(attempt), shim_of(attempt)]
+        pids = [*running(attempt), str(shim_of(attempt))]
         subject.lose(attempt)
         over(executor, attempt)
         executor.kill(attempt)  # as the orchestrator does with what is lost

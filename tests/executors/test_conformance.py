@@ -42,7 +42,8 @@ class LocalSubject:
         for attempt in self.run.trial(0).attempts():
             kill_marked(attempt)
         for executor in self._made:
-            until(lambda shims=executor._shims: all(shim.poll() is not None for shim in shims.values()))
+            for shim in executor._shims.values():
+                until(lambda: shim.poll() is not None)  # noqa: B023 - called at once
             executor.close()
 
 
