@@ -23,7 +23,6 @@ ONLY_IN = {
     "transformers": {"trainers", "worker"},
     "lightning": {"worker"},
     "ray": {"executors"},
-    "submitit": {"executors"},
 }
 """Libraries, by the rooms that may know them."""
 

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def _exec(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cores, cuda_devices
-    from sweeper.executors.local import WHOLE_MACHINE, LocalExecutor
+    from sweeper.executors.machine import Machine, executor_of_one
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.orchestrator.run import Orchestrator
@@ -54,6 +54,7 @@ def _exec(options: argparse.Namespace) -> int:
     if not command:
         message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
         raise UsageError(message)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
     script = next((word for word in command if word.endswith(".py")), command[0])
     spec = single(
         command,
@@ -67,7 +68,7 @@ def _exec(options: argparse.Namespace) -> int:
         spec,
         text=as_file(spec).encode(),
         runs=options.runs,
-        provenance=lambda: provenance(folder=Path.cwd(), devices=cuda_devices(os.environ), cores=cores()),
+        provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=say,
     )
     before = [read_trial(trial) for trial in run.directory.trials()]
@@ -80,7 +81,7 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(_rules_text(spec.early_stop))
         Orchestrator(
             run,
-            executor=LocalExecutor([WHOLE_MACHINE]),
+            executor=executor_of_one(machine, run.directory.path),
             search=search_for(spec),
             rules=rules_of(spec.early_stop),
             show=view,

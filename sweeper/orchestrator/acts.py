@@ -33,6 +33,7 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Measured,
     RetryGranted,
     Revived,
     StopRequested,
@@ -63,8 +64,6 @@ class Acts:
             if self.trials[action.number].directory.path.is_dir():
                 raise
         self.trials.poll(action.number)
-        if isinstance(action, Launch) and action.number in self.trials:
-            self.clocks.launched(self.trials[action.number], time.monotonic())
 
     def grant_retry(self, trial: Trial) -> None:
         """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
@@ -72,13 +71,16 @@ class Acts:
         self._record(trial, RetryGranted(attempt=trial.control.attempt))
         self.trials.poll(trial.facts.number)
 
+    def keep_measure(self, trial: Trial, peak_mb: float) -> None:
+        """Write down how much memory of its device the trial's newest attempt took."""
+        self._record(trial, Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb))
+        self.trials.poll(trial.facts.number)
+
     def _do(self, action: Action, trial: Trial) -> None:  # noqa: C901 - a table of what each action is
         attempt, name = trial.attempt, f"{action.number:04d}"
         match action:
             case Launch(slot=slot):
-                number = trial.control.attempt + 1
-                self._record(trial, Launched(attempt=number, slot=slot))
-                self.executor.launch(trial.directory, number, trial.facts.command, self.slots.all[slot])
+                self._launch(trial, slot)
             case Stop(decision=decision):
                 cause = "pruned" if decision else "interrupted"
                 evidence = decision.to_json() if decision else None
@@ -111,6 +113,19 @@ class Acts:
             case Unpark():
                 unpark(trial.directory)
                 self.say(f"the checkpoints of {name} are given up, for keep_parked_gb: revived, it begins anew")
+
+    def _launch(self, trial: Trial, name: str) -> None:
+        """Start the trial's next attempt, if the slot is to be had; else the next tick asks again."""
+        number, slot = trial.control.attempt + 1, self.slots.all[name]
+        slot = slot.alone if trial.wants_alone else slot
+        reserved = self.executor.reserve(trial.directory, number, slot)
+        if not self.slots.answered(name, reserved=reserved):
+            return
+        self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
+        self.executor.launch(trial.directory, number, trial.facts.command, slot)
+        self.trials.poll(trial.facts.number)
+        if trial.facts.number in self.trials:
+            self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
 
     def _stop(self, trial: Trial) -> None:
         self.executor.stop(trial.attempt)

@@ -38,7 +38,7 @@ from sweeper.record.recall import Memory, recall
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
-from sweeper.views.receipt import cause_text
+from sweeper.views.receipt import again_text, cause_text
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
@@ -251,10 +251,10 @@ class Orchestrator:
         for trial in self._clocks.look(changed, time.monotonic()):
             attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
             asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
+            if (peak := self._executor.device_peak_mb(trial.attempt)) is not None:
+                self._acts.keep_measure(trial, peak)
             if trial.state is State.WAITING and not asked:
-                pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
-                again = f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
-                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again}")
+                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again_text(trial)}")
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
@@ -262,6 +262,7 @@ class Orchestrator:
                 self._say_quarantined(slot)
 
     def _look_at_slots(self) -> None:
+        self._slots.take_in(self._executor.slots())
         for slot, fault in self._executor.faults().items():
             self._quarantine(slot, fault)
 

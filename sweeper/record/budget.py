@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, SweepEnded, SweepStarted
+from sweeper.record.events import Event, Launched, SweepEnded, SweepStarted
 from sweeper.record.trial import Trial
 
 HOUR_S = 3600.0
@@ -65,7 +65,7 @@ def wall_seconds(log: Sequence[Event], trials: Sequence[Trial], now: float | Non
 def gpu_seconds(trials: Sequence[Trial], now: float) -> float:
     """The trials' seconds times the GPUs of the slots that they ran on."""
     return sum(
-        trial.seconds_of(attempt, now) * _gpus(launched.slot)
+        trial.seconds_of(attempt, now) * _gpus(launched)
         for trial in trials
         for attempt, launched in trial.control.launched.items()
     )
@@ -122,9 +122,11 @@ def barred(budget: Budget, spending: Spending, waiting: Iterable[Trial]) -> Abst
     return set(new[max(0, budget.trials - spending.trials) :])
 
 
-def _gpus(slot: str) -> int:
-    """How many GPUs a slot has, by its name: ``gpu 0+1``, ``cpu 3``."""
-    return slot.count("+") + 1 if slot.startswith("gpu ") else 0
+def _gpus(launched: Launched) -> float:
+    """How many GPUs an attempt has; in older records by the name of its slot: ``gpu 0+1``, ``cpu 3``."""
+    if launched.gpus is not None:
+        return launched.gpus
+    return launched.slot.count("+") + 1 if launched.slot.startswith("gpu ") else 0
 
 
 def _times(trial: Trial) -> Iterator[float]:

@@ -13,6 +13,8 @@ The table that `state_of` walks, first row that holds:
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
+    a device that it shared had no memory left for it   WAITING  (it is run again with its devices to itself)
+    a stranger stopped it, and it saved a checkpoint    WAITING  (it resumes, as often as that happens)
     its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
 
@@ -47,6 +49,7 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Measured,
     Metrics,
     Noted,
     Observation,
@@ -134,8 +137,9 @@ class Series:
 class Progress:
     """What the training script has done so far, as far as it is still valid.
 
-    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `outcome` and `error` are
-    of the newest attempt that opened the trial, which is `attempt` (0: not recorded); `finished` has those of all.
+    `effective_lr` is the highest learning rate observed, as it acted (see `record.schedule`). `saved` are the attempts
+    that saved a checkpoint. `outcome` and `error` are of the newest attempt that opened the trial, which is `attempt`
+    (0: not recorded); `finished` has those of all.
     """
 
     total_steps: int | None = None
@@ -147,6 +151,7 @@ class Progress:
     observation: Observation | None = None
     watching: Watching | None = None
     checkpoint: int | None = None
+    saved: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
     skipped: int = 0
     outcome: str = ""
@@ -175,7 +180,8 @@ def _changes(progress: Progress, event: Event) -> dict[str, Any]:
         case Metrics():
             return {"metrics": _with_values(progress.metrics, event), **_at_step(progress, event.step)}
         case Checkpointed():
-            return {"checkpoint": event.step, **_at_step(progress, event.step)}
+            saved = progress.saved | {progress.attempt}
+            return {"checkpoint": event.step, "saved": saved, **_at_step(progress, event.step)}
         case Noted():
             return {"notes": (*progress.notes, event.text)}
         case Finished():
@@ -209,6 +215,7 @@ class Control:
     abandoned: Mapping[int, Abandoned] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
     revived: Mapping[int, Revived] = field(default_factory=dict)
+    measured: Mapping[int, Measured] = field(default_factory=dict)
 
     @property
     def attempt(self) -> int:
@@ -235,6 +242,7 @@ _KEPT: Mapping[type[Event], str] = {
     Abandoned: "abandoned",
     RetryGranted: "retries",
     Revived: "revived",
+    Measured: "measured",
 }
 """Where `Control` keeps the events of a kind, by attempt."""
 
@@ -266,7 +274,11 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
         return State.COMPLETE
     if attempt in control.retries:
         return State.WAITING
+    if crowded_out(control, progress, exits, attempt):
+        return State.WAITING
     retry = retry or Retry()
+    if _yielded(control, progress, exits, attempt) and retry.after(Cause.STOPPED):
+        return State.WAITING
     return State.WAITING if 0 < retry_of(control, progress, exits, retry) <= retry.max else State.FAIL
 
 
@@ -294,7 +306,8 @@ def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit]
 def retry_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry) -> int:
     """Which retry would come next, from 1, counted since the last that was granted; it may be one too many.
 
-    0 where the newest attempt did not end by a cause that the trial is retried after, or was asked to end.
+    0 where the newest attempt did not end by a cause that the trial is retried after, or was asked to end; nor does one
+    count that only made room.
     """
     since = max(control.retries, default=0)
     ends = [
@@ -302,9 +315,25 @@ def retry_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
         for attempt in control.launched
         if attempt > since
         and attempt not in control.stops
+        and not _yielded(control, progress, exits, attempt)
         and retry.after(cause_of_end(control, progress, exits, attempt))
     ]
     return len(ends) if control.attempt in ends else 0
+
+
+def _yielded(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> bool:
+    """Whether an attempt made room for a stranger, such as a scheduler whose time was over, and lost nothing by it.
+
+    Each such attempt came further than the one before, so that there is no end to how many there may be.
+    """
+    return attempt in progress.saved and cause_of_end(control, progress, exits, attempt) == Cause.STOPPED
+
+
+def crowded_out(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> bool:
+    """Whether a device that the attempt shared had no memory left for it."""
+    gpus = control.launched[attempt].gpus
+    shared = gpus is not None and 0 < gpus < 1
+    return shared and cause_of_end(control, progress, exits, attempt) == Cause.CUDA_OOM
 
 
 def _said(control: Control, progress: Progress, attempt: int) -> str:

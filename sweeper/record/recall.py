@@ -129,7 +129,7 @@ def _uncollected() -> Iterator[None]:
 _KIND, _ITEMS = "_", "items"
 _SAVED = (Facts, Retry, Control, Progress, Series, *(kind for kind in Event.__subclasses__() if kind is not Watching))
 _KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in _SAVED}
-_GATHERED: Mapping[str, Any] = {"tuple": tuple, "pairs": dict}
+_GATHERED: Mapping[str, Any] = {"tuple": tuple, "frozenset": frozenset, "pairs": dict}
 _DEFAULTS: Mapping[type, Mapping[str, Any]] = {
     kind: {
         item.name: item.default_factory() if item.default_factory is not MISSING else item.default
@@ -202,8 +202,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a trial holds
         if all(isinstance(key, str) for key in value) and _KIND not in value:
             return {key: _plain(one) for key, one in value.items()}
         return {_KIND: "pairs", _ITEMS: [[key, _plain(one)] for key, one in value.items()]}
-    if isinstance(value, tuple):
-        return {_KIND: "tuple", _ITEMS: [_plain(one) for one in value]}
+    if isinstance(value, tuple | frozenset):
+        return {_KIND: type(value).__name__, _ITEMS: [_plain(one) for one in value]}
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 

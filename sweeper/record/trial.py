@@ -20,6 +20,7 @@ from sweeper.record.fold import (
     State,
     cause_of_end,
     control_of,
+    crowded_out,
     fold,
     retry_of,
     state_of,
@@ -134,6 +135,11 @@ class Trial:
     def pause_s(self) -> float:
         """Seconds that the next attempt waits after the end of the newest: before the n-th retry 2**(n-1) backoffs."""
         return self.facts.retry.backoff_s * 2.0 ** (self.retry - 1) if self.retry else 0.0
+
+    @property
+    def wants_alone(self) -> bool:
+        """Whether it is to have its devices to itself: once, beside others, there was no memory left for it."""
+        return any(crowded_out(self.control, self.progress, self.exits, attempt) for attempt in self.control.launched)
 
     def cause(self, attempt: int) -> str:
         """Why an attempt ended, in one word (`record.causes`); empty while it runs, and after exit code 0."""

@@ -29,7 +29,7 @@ from sweeper.record.events import Finished, decode
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.alone import write_exit
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
 CGROUPS = Path("/sys/fs/cgroup")
@@ -104,7 +104,16 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
     Raises:
         OSError: it cannot be started.
     """
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[lease_fd])
+    # On a node of Slurm nobody is there who would look after a worker that has lost its shim: so it is asked to end by
+    # the kernel. Slurm itself may not know it any more (proctrack/linuxproc).
+    libc, placed = ctypes.CDLL(None), "SLURM_JOB_ID" in environment
+    worker = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[lease_fd],
+        preexec_fn=(lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)) if placed else None,  # noqa: PLW1509 - no threads
+    )
     worker.returncode = 0  # it is reaped by `Shim.wait`, and Popen must not try
     return worker.pid
 

@@ -98,7 +98,7 @@ def shim_of(attempt: AttemptDir) -> int:
     return int(str(owner_of(attempt)["pid"]))
 
 
-def is_gone(pid: int | str) -> bool:
+def is_gone(pid: object) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

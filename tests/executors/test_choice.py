@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sweeper.errors import UsageError
-from sweeper.executors.choice import Machine, executor_of, require_library
+from sweeper.executors.choice import executor_of, require_library
 from sweeper.executors.local import LocalExecutor
+from sweeper.executors.machine import Machine
 from sweeper.record.layout import SweepDir
 from sweeper.spec import SweepSpec
 
@@ -28,7 +29,7 @@ def test_a_sweep_runs_on_this_machine_unless_it_says_otherwise(tmp_path: Path) -
     assert [slot.name for slot in executor.slots()] == ["cpu 0", "cpu 1"]
 
 
-@pytest.mark.parametrize(("name", "library"), [("ray", "ray"), ("slurm", "submitit")])
+@pytest.mark.parametrize(("name", "library"), [("ray", "ray")])
 def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
     monkeypatch: pytest.MonkeyPatch, name: str, library: str
 ) -> None:

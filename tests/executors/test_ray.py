@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sweeper.executors.choice import Machine
 from sweeper.executors.executor import Executor
+from sweeper.executors.machine import Machine
 from sweeper.record.layout import KEEPER, AttemptDir, SweepDir
 from sweeper.spec import SweepSpec
 from tests.executors.conformance import Conformance, Subject, shim_of

@@ -11,13 +11,14 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 from sweeper import cli
-from sweeper.executors import devices, local
+from sweeper.executors import devices, local, machine
+from sweeper.executors.division import Division, slots_of
 from sweeper.executors.executor import Slot
 from sweeper.executors.health import NvmlHealth
 from sweeper.orchestrator import run
@@ -68,6 +69,9 @@ class FakeNvml:
     def nvmlDeviceGetHandleByUUID(self, device: str) -> str:  # noqa: N802 - the library's own name
         return device
 
+    def nvmlDeviceIsMigDeviceHandle(self, _handle: str) -> int:  # noqa: N802 - the library's own name
+        return 0
+
     def nvmlEventSetCreate(self) -> list[str]:  # noqa: N802 - the library's own name
         return []
 
@@ -98,14 +102,12 @@ def shared() -> None:
 
 def named_slots() -> None:
     """Workers know the slot that they are on."""
-    slots = local.local_slots
 
-    def named(**given: Any) -> list[Slot]:
-        return [
-            Slot(name=slot.name, environment={**slot.environment, "FAULTS_SLOT": slot.name}) for slot in slots(**given)
-        ]
+    def named(division: Division) -> list[Slot]:
+        slots = slots_of(division)
+        return [replace(slot, environment={**slot.environment, "FAULTS_SLOT": slot.name}) for slot in slots]
 
-    _put(local, "local_slots", named)
+    _put(machine, "slots_of", named)
 
 
 FAKES: Mapping[str, Callable[[], None]] = {

@@ -92,10 +92,9 @@ def _tried(cell: Cell, until: float | None) -> Outcome | None:
     except pytest.skip.Exception as reason:
         print(f"{fault.name} {seed}: skipped: {reason}", flush=True)  # noqa: T201 - progress, for whoever waits
         return None
-    except Exception:  # noqa: BLE001 - a flaw of the harness is an outcome too
-        problems = (f"the harness: {traceback.format_exc()}",)
-        launch = LAUNCHES[seed % 2]
-        outcome = Outcome(fault=fault.name, seed=seed, launch=launch, moment="", problems=problems, seconds=0.0)
+    except Exception:  # noqa: BLE001 - a flaw of the harness, or of the machine, is no outcome; it is tried again
+        print(f"{fault.name} {seed}: the harness: {traceback.format_exc()}", flush=True)  # noqa: T201 - as above
+        return None
     return replace(outcome, commit=commit)
 
 

@@ -233,6 +233,7 @@ class Site:
         """`sweeper run`, or another command, with its output in a file unless told otherwise."""
         self.outputs.append(self.folder / f"output-{len(self.outputs)}.txt")
         own = {"PYTHONPATH": str(ROOT), "COLUMNS": "100", MARK: str(self.folder)}
+        own["SWEEPER_SLOTS"] = str(self.folder / "slots")  # shared with nobody
         with self.outputs[-1].open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", program, *(arguments or ("run", "sweep.yaml", "--workers", "2"))],

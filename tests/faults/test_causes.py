@@ -15,7 +15,8 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.plan import Patience
 from sweeper.orchestrator.run import Orchestrator

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.record.claim import process_identity, stake
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir
 from tests.test_end_to_end import until

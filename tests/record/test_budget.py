@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_hours_count_all_calls_and_a_killed_one_until_its_last_word() -> None:
 def test_gpu_hours_are_seconds_times_gpus() -> None:
     trials = [trial(0, slot="gpu 0+1", end=100), trial(1, slot="gpu 2"), trial(2, slot="cpu 0", end=999), trial(3)]
     assert gpu_seconds(trials, 50) == 2 * 100 + 50
+
+
+def test_a_part_of_a_gpu_is_paid_for_in_part() -> None:
+    quarter = control_of([Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)])
+    assert gpu_seconds([replace(trial(0, slot="gpu 0 #1", end=100), control=quarter)], 50) == 25
 
 
 @pytest.mark.parametrize(

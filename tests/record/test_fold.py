@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from sweeper.record.events import (
     StopRequested,
     encode,
 )
-from sweeper.record.fold import Progress, State, control_of, fold, state_of
+from sweeper.record.fold import Progress, Retry, State, control_of, fold, retry_of, state_of
 from sweeper.record.layout import TrialDir, write_json
 from sweeper.record.trial import TrialReader, history, read_trial
 
@@ -37,6 +38,11 @@ INTERRUPTED = StopRequested(attempt=1, cause="interrupted")
 COMPLETED = [Started(pid=1, host="h"), Finished(outcome="completed")]
 STOPPED = [Started(pid=1, host="h"), Finished(outcome="stopped")]
 FAILED = [Started(pid=1, host="h"), Finished(outcome="failed", error="ValueError: x")]
+QUARTER = Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)
+NO_MEMORY = [
+    Started(pid=1, host="h", attempt=1),
+    Finished(outcome="failed", error="OutOfMemoryError: x", cause="cuda-oom"),
+]
 
 
 def ended(code: int | None = 0, *, signal: int | None = None, attempt: int = 1) -> dict[int, Exit]:
@@ -78,6 +84,10 @@ def killed(count: int) -> dict[int, Exit]:
         (launches(2), [], killed(2), State.WAITING),
         (launches(3), [], killed(3), State.FAIL),
         ([*launches(3), RetryGranted(attempt=3)], [], killed(3), State.WAITING),
+        ([QUARTER], NO_MEMORY, ended(1), State.WAITING),  # it is run again alone
+        ([replace(QUARTER, gpus=1.0)], NO_MEMORY, ended(1), State.FAIL),
+        ([QUARTER], FAILED, ended(1), State.FAIL),
+        ([LAUNCHED], NO_MEMORY, ended(1), State.FAIL),
         ([*launches(4), RetryGranted(attempt=3)], [], killed(4), State.WAITING),
     ],
 )
@@ -205,3 +215,29 @@ def test_progress_folded_in_two_parts_is_progress_folded_at_once() -> None:
     events: list[Event] = [*STOPPED, Resumed(step=4), Metrics(step=5, values={"loss": 1.0}), Plan(total_steps=9)]
     for cut in range(len(events) + 1):
         assert fold(events[cut:], fold(events[:cut], Progress())) == fold(events)
+
+
+def saved_and_stopped(attempt: int, step: int) -> list[Event]:
+    return [
+        Started(pid=1, host="h", attempt=attempt),
+        *([Resumed(step=step - 10)] if attempt > 1 else []),
+        Checkpointed(step=step, file="b.pt"),
+        Finished(outcome="stopped"),
+    ]
+
+
+def test_who_is_stopped_by_a_scheduler_and_saves_goes_on_as_often_as_that_happens() -> None:
+    """A time limit is no failure: ten of them use up no retry."""
+    control = control_of(launches(10))
+    exits = {n: ended(0, attempt=n)[n] for n in range(1, 11)}
+    history = [event for n in range(1, 11) for event in saved_and_stopped(n, 10 * n)]
+    assert state_of(control, fold(history), exits) is State.WAITING
+    assert retry_of(control, fold(history), exits, Retry()) == 0
+    assert state_of(control, fold(history), exits, Retry(on=["oom"])) is State.FAIL
+
+
+def test_who_is_stopped_by_a_scheduler_before_anything_is_saved_uses_up_a_retry() -> None:
+    control = control_of(launches(3))
+    exits = {n: ended(0, attempt=n)[n] for n in range(1, 4)}
+    history = [event for n in range(1, 4) for event in (Started(pid=1, host="h", attempt=n), STOPPED[1])]
+    assert state_of(control, fold(history), exits) is State.FAIL

@@ -56,7 +56,12 @@ ADDITIONS = [
     (
         {},
         {"resources": {"cpus": 1}},
-        ["resources: {gpus: nothing, cpus: 1} instead of {gpus: nothing, cpus: nothing}"],
+        [
+            (
+                "resources: {gpus: nothing, cpus: 1, gpu_memory_gb: nothing} "
+                "instead of {gpus: nothing, cpus: nothing, gpu_memory_gb: nothing}"
+            )
+        ],
     ),
     ({}, {"checkpoint": {"every_minutes": 1}}, ["checkpoint: {every_minutes: 1.0} instead of {every_minutes: 10.0}"]),
     (

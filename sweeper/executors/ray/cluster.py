@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sweeper.errors import UsageError
 
 if TYPE_CHECKING:
-    from sweeper.executors.choice import Machine
+    from sweeper.executors.machine import Machine
     from sweeper.spec import Ray, Resources
 
 Foreign: TypeAlias = Any

@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sweeper.executors.ray.mirror import Replica
 
@@ -129,7 +129,7 @@ class Courier:
         import ray
 
         try:
-            begun: bool = _answer(ref)
+            begun = bool(ray.get(ref))
         except ray.exceptions.RayError as error:
             self._end(remote, f"its host could not start it: {_in_short(error)}")
             return
@@ -143,7 +143,7 @@ class Courier:
         import ray
 
         try:
-            report: Report = _answer(ref)
+            report = cast("Report", ray.get(ref))
         except ray.exceptions.RayActorError:
             self._hosts.without(remote.host)
             self._end(remote, "its host is gone")
@@ -181,14 +181,6 @@ class Courier:
                 except Exception as error:  # noqa: BLE001 - raised where the orchestrator asks; the attempts go on
                     self.failure = error
                     return
-
-
-def _answer(ref: Foreign) -> Foreign:
-    """What was answered; the types of `ray.get` know references by what made them only."""
-    import ray
-
-    answer: Foreign = ray.get(ref)
-    return answer
 
 
 def _in_short(error: Exception) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RecordError, UsageError
+from sweeper.executors.division import threads_of
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.cluster import Foreign, capacity, join, needs_of, options_of
@@ -29,14 +30,13 @@ from sweeper.executors.ray.mirror import Replica, packed
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
 
 if TYPE_CHECKING:
-    from sweeper.executors.choice import Machine
+    from sweeper.executors.machine import Machine
     from sweeper.spec import Ray, SweepSpec
 
 COUNT_EVERY_S = 5.0
 IDLE_S = 10.0
 """A host that had nothing to do for so long is given back."""
 PLACED_WITHIN_S = 15.0
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class RayExecutor:
@@ -62,7 +62,7 @@ class RayExecutor:
         self._idle_since: dict[str, float] = {}
         self._slots: list[Slot] = []
         self._counted = -COUNT_EVERY_S
-        threads = dict.fromkeys(THREAD_VARIABLES, str(max(1, int(self._needs["CPU"]))))
+        threads = threads_of(max(1, int(self._needs["CPU"])))
         hidden = {} if self._needs["GPU"] else {"CUDA_VISIBLE_DEVICES": ""}
         self._place = Place(
             driver=self._driver,
@@ -94,6 +94,10 @@ class RayExecutor:
             self._slots = [Slot(name=f"ray {number}") for number in range(count)]
             self._give_back_idle()
         return self._slots
+
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - nobody else has it
+        """Ours it is: Ray knows who else has what lies below it."""
+        return True
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Order an attempt from the host of the slot; it starts once Ray has found a place for that."""
@@ -134,6 +138,10 @@ class RayExecutor:
         if _key(attempt) in self._courier.remotes or self._asked:  # who has not answered yet may hold it
             return True
         return self._here.is_alive(attempt)
+
+    def device_peak_mb(self, attempt: AttemptDir) -> float | None:  # noqa: ARG002 - it is of none
+        """Not measured."""
+        return None
 
     def ends(self) -> Sequence[HasFileno]:
         """Readable once an attempt has ended, and is here as a whole."""

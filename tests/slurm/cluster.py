@@ -1,0 +1,225 @@
+"""A real Slurm on this machine, for as long as it is wanted: munged, slurmctld, one slurmd, faked GPUs.
+
+All of it lives in one folder: configuration, key, socket, state, logs. Nothing outside is touched, so it runs beside a
+Slurm that is there already. It needs root (slurmd starts jobs as other users) and the binaries of Debian's slurm-wlm
+and munge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BINARIES = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
+STARTS_WITHIN_S = 60.0
+NVIDIA_MAJOR = 195
+
+# Cgroups are left alone, and accounting is off: it has to do without either.
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SlurmdParameters=config_overrides
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+ReturnToService=2
+KillWait=5
+SlurmdTimeout=10
+MinJobAge=10
+InactiveLimit=0
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+SlurmctldParameters=preempt_send_user_signal
+NodeName=node0 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 Gres=gpu:{gpus} State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+"""
+
+
+def missing() -> str:
+    """Why a cluster cannot be had here; empty where it can."""
+    absent = [name for name in BINARIES if shutil.which(name, path=_path()) is None]
+    if absent:
+        return f"no Slurm here: {', '.join(absent)} not found (on Debian: apt-get install slurm-wlm munge)"
+    return "" if os.geteuid() == 0 else "a Slurm of its own is started by root only"
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A running Slurm; `environment` is what its commands need to find it."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one of the daemons, and wait until the cluster answers."""
+        configuration = self.folder / "slurm.conf"
+        commands: dict[str, Sequence[str]] = {
+            "munged": (
+                *("munged", "--foreground", "--force", f"--socket={self.folder}/munge.socket"),
+                *(f"--key-file={self.folder}/munge.key", f"--pid-file={self.folder}/munged.pid"),
+                *(f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munged.seed"),
+            ),
+            "slurmctld": ("slurmctld", "-D", "-f", str(configuration)),
+            "slurmd": ("slurmd", "-D", "-N", "node0", "-f", str(configuration)),
+        }
+        with (self.folder / f"{name}.out").open("ab") as out:
+            self.processes[name] = subprocess.Popen(
+                commands[name], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a daemon."""
+        self.processes[name].kill()
+        self.processes.pop(name).wait()
+
+    def ask(self, *command: str) -> str:
+        """What a command of Slurm prints."""
+        run = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        if run.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {run.stderr.strip()}")
+        return run.stdout
+
+    def jobs(self) -> dict[str, str]:
+        """The names of the jobs that have not ended, and their states."""
+        lines = self.ask("squeue", "--noheader", "--format=%j %T").splitlines()
+        return dict(line.split() for line in lines)
+
+    def idle(self) -> bool:
+        """Whether the node takes jobs and has none."""
+        try:
+            return self.ask("sinfo", "--noheader", "--partition=main", "--format=%T").strip() == "idle"
+        except RuntimeError:
+            return False
+
+    def wait_until_idle(self) -> None:
+        """Until the node takes jobs and has none.
+
+        Raises:
+            RuntimeError: it does not come to that; with the ends of the logs.
+        """
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while not self.idle():
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in self.folder.glob("*.log"))
+                raise RuntimeError(f"Slurm did not become idle:\n{logs}")
+            time.sleep(0.05)
+
+    def clear(self) -> None:
+        """Cancel what is in the queue, and wait until nothing of it runs."""
+        if self.jobs():
+            self.ask("scancel", "--signal=KILL", "--full", "--user=root", "--state=RUNNING")
+            self.ask("scancel", "--user=root")
+        self.wait_until_idle()
+
+    def end(self) -> None:
+        """Cancel what runs, and end the daemons."""
+        with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
+            if self.idle() or self.jobs():
+                self.clear()
+        for name in ("slurmd", "slurmctld", "munged"):
+            if (process := self.processes.pop(name, None)) is not None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4) -> Iterator[Cluster]:
+    """A Slurm with one node, in a folder that is its own."""
+    folder.mkdir(parents=True)
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    (folder / "munge.key").write_bytes(secrets.token_bytes(128))
+    (folder / "munge.key").chmod(0o400)
+    controller_port, node_port = _free_ports(2)
+    text = CONFIGURATION.format(
+        host=socket.gethostname(),
+        folder=folder,
+        controller_port=controller_port,
+        node_port=node_port,
+        gpus=gpus,
+        cpus=cpus,
+    )
+    (folder / "slurm.conf").write_text(text)
+    for number in range(gpus):
+        os.mknod(folder / f"nv{number}", stat.S_IFCHR | 0o666, os.makedev(NVIDIA_MAJOR, number))
+    (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName=node0 Name=gpu File={folder}/nv[0-{gpus - 1}]\n")
+    # Of the environment, only what a login has: jobs inherit that of who submits them, not this one.
+    environment = {**os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")}
+    slurm = Cluster(folder, environment)
+    try:
+        slurm.start("munged")
+        _wait_for(folder / "munge.socket")
+        slurm.start("slurmctld")
+        slurm.start("slurmd")
+        slurm.wait_until_idle()
+        yield slurm
+    finally:
+        slurm.end()
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path} did not appear")
+        time.sleep(0.02)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+if __name__ == "__main__":  # to look around by hand: python tests/slurm/cluster.py FOLDER
+    import sys
+
+    with cluster(Path(sys.argv[1])) as slurm:
+        print(f"export SLURM_CONF={slurm.folder / 'slurm.conf'}", flush=True)  # noqa: T201
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()

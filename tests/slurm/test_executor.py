@@ -1,0 +1,260 @@
+"""The Slurm executor on a real Slurm: one node, two faked GPUs, no accounting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UsageError
+from sweeper.executors.executor import Slot
+from sweeper.executors.slurm import SlurmExecutor, job_name, options_of, slurm_executor
+from sweeper.executors.slurm_queue import Job, Queue, jobs_of
+from sweeper.record.claim import stake
+from sweeper.record.layout import AttemptDir, TrialDir, write_json
+from sweeper.record.trial import read_exit
+from sweeper.spec import Resources, Slurm
+from tests.slurm.cluster import Cluster
+
+SLOT = Slot(name="job 0", environment={"OMP_NUM_THREADS": "1"})
+WAITS = "import time; print('ready', flush=True); time.sleep(120)"
+PATIENCE_S = 90.0
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> TrialDir:
+    directory = TrialDir(tmp_path / "a [run] with ünïcode, 100%" / "trials" / "0000")
+    directory.path.mkdir(parents=True)
+    facts = {"number": 0, "configuration": 0, "seed": 0, "params": {}, "shown": {}, "command": [], "metric": "m"}
+    write_json(directory.facts, {**facts, "maximize": True})
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody waits for an answer of squeue after a test."""
+    queues: list[Queue] = []
+    begin = Queue.__init__
+
+    def remembered(queue: Queue) -> None:
+        begin(queue)
+        queues.append(queue)
+
+    monkeypatch.setattr(Queue, "__init__", remembered)
+    yield
+    for queue in queues:
+        queue.close()
+
+
+@pytest.fixture
+def executor(slurm: Cluster) -> SlurmExecutor:
+    return SlurmExecutor([SLOT], [])
+
+
+def launch(executor: SlurmExecutor, trial: TrialDir, code: str = WAITS, attempt: int = 1) -> AttemptDir:
+    executor.launch(trial, attempt, [sys.executable, "-c", code], SLOT)
+    return trial.attempt(attempt)
+
+
+def running(attempt: AttemptDir, word: bytes = b"ready") -> None:
+    until(lambda: attempt.output.exists() and word in attempt.output.read_bytes())
+
+
+def over(executor: SlurmExecutor, attempt: AttemptDir) -> None:
+    until(lambda: not executor.is_alive(attempt))
+
+
+def test_a_job_gets_the_devices_that_it_asks_for_and_keeps_within_its_threads(
+    slurm: Cluster, trial: TrialDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "77")  # as in a job that sweeper itself may run in
+    executor = slurm_executor(Slurm(partition="main", time="5"), Resources(gpus=2, cpus=2), 1)
+    code = "import os; print(*[os.environ.get(n) for n in ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'SLURM_NTASKS')])"
+    executor.launch(trial, 1, [sys.executable, "-c", code], executor.slots()[0])
+    over(executor, trial.attempt(1))
+    assert trial.attempt(1).output.read_text() == "0,1 2 None\n"
+
+
+def test_a_stop_before_the_job_begins_takes_it_from_the_queue(slurm: Cluster, trial: TrialDir) -> None:
+    executor = SlurmExecutor([SLOT], ["--begin=now+1hour"])
+    attempt = launch(executor, trial)
+    assert executor.is_alive(attempt)
+    executor.stop(attempt)
+    assert not executor.is_alive(attempt)
+    until(lambda: job_name(attempt) not in slurm.jobs())
+    assert read_exit(attempt) is None
+
+
+def test_scancel_from_outside_is_an_end_like_any_other(
+    slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
+) -> None:
+    attempt = launch(executor, trial)
+    running(attempt)
+    slurm.ask("scancel", f"--name={job_name(attempt)}")
+    over(executor, attempt)
+    exit_ = read_exit(attempt)
+    assert exit_ is not None
+    assert exit_.signal == signal.SIGTERM
+
+
+def test_a_job_that_slurm_kills_leaves_nobody_and_no_exit(
+    slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
+) -> None:
+    deaf = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"{deaf}; print(subprocess.Popen(['sleep', '120'], start_new_session=True).pid); {WAITS}"
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    child = Path(f"/proc/{attempt.output.read_text().split()[0]}")
+    slurm.ask("scancel", f"--name={job_name(attempt)}")
+    over(executor, attempt)
+    assert read_exit(attempt) is None
+    until(lambda: not child.exists())
+
+
+def test_a_job_that_is_requeued_runs_no_second_time(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial)
+    running(attempt)
+    job = slurm.ask("squeue", "--noheader", "--format=%i", f"--name={job_name(attempt)}").strip()
+    slurm.ask("scontrol", "update", f"JobId={job}", "Requeue=1")  # as only an operator would, for we say --no-requeue
+    slurm.ask("scontrol", "requeue", job)
+    over(executor, attempt)
+    until(lambda: slurm.jobs().get(job_name(attempt)) == "PENDING")
+    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    running(attempt, b"an attempt runs once")
+    assert attempt.output.read_bytes().count(b"ready") == 1
+
+
+def test_a_requeued_job_whose_first_run_left_no_exit_is_given_up(slurm: Cluster, trial: TrialDir) -> None:
+    executor = SlurmExecutor([SLOT], ["--begin=now+1hour"])  # waits, as a requeued job does
+    attempt = launch(executor, trial)
+    stake(attempt, {"pid": 1})
+    over(executor, attempt)
+    until(lambda: job_name(attempt) not in slurm.jobs())
+
+
+def test_a_job_that_is_submitted_twice_runs_once(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
+    attempt = launch(executor, trial)
+    running(attempt)
+    launch(SlurmExecutor([SLOT], []), trial)
+    running(attempt, b"this start of it ends here")
+    assert executor.is_alive(attempt)
+    executor.kill(attempt)
+    over(executor, attempt)
+    assert attempt.output.read_bytes().count(b"ready") == 1
+
+
+def test_a_controller_that_is_killed_takes_nothing_with_it(
+    slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
+) -> None:
+    attempt, began = launch(executor, trial), time.time()
+    running(attempt)
+    # A job that the controller did not write down yet when it is killed is one that it kills when it comes back.
+    until(lambda: (slurm.folder / "state" / "job_state").stat().st_mtime > began + 1)
+    slurm.kill("slurmctld")
+    until(lambda: any("squeue fails" in trouble for trouble in executor.troubles()))
+    assert executor.is_alive(attempt)
+    executor.stop(attempt)  # reaches nobody now, and is not forgotten
+    waiting = launch(executor, trial, "print('late')", attempt=2)
+    assert any("takes no job" in trouble for trouble in executor.troubles())
+    assert executor.is_alive(waiting)
+    slurm.start("slurmctld")
+    over(executor, attempt)
+    exit_ = read_exit(attempt)
+    assert exit_ is not None
+    assert exit_.signal == signal.SIGTERM
+    over(executor, waiting)
+    assert waiting.output.read_text() == "late\n"
+    assert not executor.troubles()
+
+
+def test_a_time_limit_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
+    executor = SlurmExecutor([SLOT], ["--time=1"])  # less than the grace, so that Slurm asks at once
+    code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {WAITS}"
+    attempt = launch(executor, trial, code)
+    over(executor, attempt)
+    exit_ = read_exit(attempt)
+    assert exit_ is not None
+    assert exit_.code == 5 or exit_.signal == signal.SIGTERM  # the signal may come before the handler
+
+
+def test_a_preemption_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
+    executor = SlurmExecutor([SLOT], ["--gres=gpu:2", "--time=60"])
+    code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {WAITS}"
+    attempt = launch(executor, trial, code)
+    running(attempt)
+    slurm.ask("sbatch", "--partition=urgent", "--gres=gpu:2", "--output=/dev/null", "--wrap=true")
+    over(executor, attempt)
+    exit_ = read_exit(attempt)
+    assert exit_ is not None
+    assert exit_.code == 5
+
+
+def test_settings_that_slurm_does_not_take_are_said_before_anything_runs(slurm: Cluster) -> None:
+    with pytest.raises(UsageError, match=r"executor: slurm: .* invalid partition specified: nowhere"):
+        slurm_executor(Slurm(partition="nowhere"), Resources(), None)
+
+
+def test_squeue_is_asked_once_for_all_jobs_and_not_at_every_look(
+    slurm: Cluster, tmp_path: Path, trial: TrialDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, wrapper = tmp_path / "calls", tmp_path / "bin" / "squeue"
+    wrapper.parent.mkdir()
+    real = subprocess.run(["which", "squeue"], capture_output=True, text=True, check=True).stdout.strip()
+    wrapper.write_text(f'#!/bin/sh\necho call >> {log}\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    executor = SlurmExecutor([SLOT], [])
+    attempts = [launch(executor, trial, attempt=number) for number in (1, 2)]
+    until(lambda: all(executor.is_alive(attempt) for attempt in attempts) and executor._queue.jobs)
+    for _ in range(200):
+        assert all(executor.is_alive(attempt) for attempt in attempts)
+    assert len(log.read_text().splitlines()) <= 3
+
+
+def test_a_queue_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: Cluster
+) -> None:
+    stuck = tmp_path / "squeue"
+    stuck.write_text("#!/bin/sh\nexec sleep 120\n")
+    stuck.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    queue = Queue()
+    assert [queue.look() for _ in range(100)] == [False] * 100
+    assert queue._asked is not None
+    queue._asked.kill()
+    until(lambda: queue.look() or queue.trouble)
+    assert "squeue fails" in queue.trouble
+
+
+def test_of_jobs_with_one_name_the_one_that_has_begun_is_known() -> None:
+    text = "7|PENDING|a\n8|RUNNING|a\n9|PENDING|a\n10|COMPLETED|b\n11|COMPLETING|c|d\nslurm: a message\n"
+    assert jobs_of(text) == {"a": Job("8", "RUNNING"), "c|d": Job("11", "COMPLETING")}
+
+
+def test_the_name_of_a_job_says_what_it_is_and_no_other_attempt_has_it(tmp_path: Path) -> None:
+    attempt = TrialDir(tmp_path / "warmup" / "trials" / "0007").attempt(2)
+    other = TrialDir(tmp_path / "elsewhere" / "warmup" / "trials" / "0007").attempt(2)
+    assert job_name(attempt).startswith("sweeper-warmup-0007.2-")
+    assert job_name(attempt) != job_name(other)
+
+
+def test_what_is_asked_of_slurm_is_what_the_sweep_says() -> None:
+    settings = Slurm(partition="p", account="a", qos="q", time="1:00:00")
+    assert options_of(settings, Resources(gpus=2, cpus=4)) == [
+        "--nodes=1",
+        *("--partition=p", "--account=a", "--qos=q", "--gres=gpu:2", "--time=1:00:00", "--cpus-per-task=4"),
+    ]
+    assert options_of(Slurm(gres="gpu:a100:1"), Resources()) == ["--nodes=1", "--gres=gpu:a100:1"]

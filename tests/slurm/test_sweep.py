@@ -1,0 +1,107 @@
+"""Whole sweeps on a real Slurm, through the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.executors.slurm import job_name
+from sweeper.record.events import Resumed
+from sweeper.record.fold import State
+from sweeper.record.layout import SweepDir
+from sweeper.record.trial import Trial, history, read_trial
+from tests.slurm.cluster import Cluster
+from tests.test_end_to_end import LEARNER, Sweep
+
+PATIENCE_S = 150.0
+ON_SLURM = {"type": "slurm", "partition": "main", "time": 30, "gres": "gpu:1"}
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.1)
+
+
+def sweep(folder: Path, values: list[float], pace: float = 0.0, **keys: Any) -> Sweep:
+    folder.mkdir()
+    file = {
+        "name": "small",
+        "method": "grid",
+        "metric": {"name": "accuracy", "goal": "maximize"},
+        "parameters": {"lr": {"values": values}, "pace": {"value": pace}},
+        "resources": {"cpus": 1},
+    }
+    return Sweep(folder, LEARNER, file | keys)
+
+
+def trial_of(sweep: Sweep, number: int) -> Trial:
+    return read_trial(SweepDir(sweep.run_directory).trial(number))
+
+
+def seen(sweep: Sweep, number: int) -> bool:
+    """Whether the trial has made a step."""
+    directory = SweepDir(sweep.run_directory).trial(number)
+    return directory.facts.exists() and trial_of(sweep, number).progress.step >= 0
+
+
+@pytest.mark.usefixtures("slurm")
+def test_six_trials_end_in_the_table_that_they_end_in_on_this_machine(tmp_path: Path) -> None:
+    values = [1.0, 3.0, 2.0, 6.0, 5.0, 4.0]
+    tables: list[list[tuple[State, float | None, object, int]]] = []
+    for executor in ("local", ON_SLURM):
+        one = sweep(tmp_path / f"on {len(tables)}", values, executor=executor)
+        code, _, err = one.call("run", "sweep.yaml")
+        assert code == 0, err
+        trials = [trial_of(one, number) for number in range(len(values))]
+        tables.append([(trial.state, trial.value, trial.facts.params, trial.progress.step) for trial in trials])
+    assert tables[0] == tables[1]
+    assert [value for _, value, _, _ in tables[1]] == [820.0 * lr for lr in values]
+
+
+def test_an_orchestrator_that_is_killed_leaves_its_jobs_to_the_next(slurm: Cluster, tmp_path: Path) -> None:
+    one = sweep(tmp_path / "a", [1.0, 2.0], pace=0.5, executor=ON_SLURM)
+    first = one.start("run", "sweep.yaml")
+    until(lambda: all(seen(one, number) for number in (0, 1)))
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert len(slurm.jobs()) == 2
+    code, _, err = one.call("run", "sweep.yaml")
+    assert code == 0, err
+    for number in (0, 1):
+        trial = trial_of(one, number)
+        assert list(trial.control.launched) == [1]
+        assert trial.value == 820.0 * (number + 1)
+
+
+def test_a_job_whose_time_is_over_goes_on_in_another_from_its_checkpoint(slurm: Cluster, tmp_path: Path) -> None:
+    """What Slurm sends before a time limit, sent here by hand; it uses up no retry, of which there are none."""
+    one = sweep(tmp_path / "a", [1.0], pace=0.2, executor=ON_SLURM, retry={"max": 0})
+    process = one.start("run", "sweep.yaml")
+    until(lambda: seen(one, 0))
+    name = job_name(SweepDir(one.run_directory).trial(0).attempt(1))
+    slurm.ask("scancel", "--batch", "--signal=TERM", f"--name={name}")
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    trial = trial_of(one, 0)
+    assert sorted(trial.control.launched) == [1, 2]
+    assert trial.value == 820.0
+    assert any(isinstance(event, Resumed) for event in history(trial.directory.attempts()))
+
+
+def test_a_sweep_that_is_interrupted_takes_its_waiting_jobs_from_the_queue(slurm: Cluster, tmp_path: Path) -> None:
+    one = sweep(tmp_path / "a", [1.0, 2.0, 3.0], pace=0.5, executor={**ON_SLURM, "array_parallelism": 3})
+    process = one.start("run", "sweep.yaml")  # three jobs, and two GPUs
+    until(lambda: seen(one, 0) and seen(one, 1) and len(slurm.jobs()) == 3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    until(lambda: not slurm.jobs())
+    assert [trial_of(one, number).state.value for number in range(3)] == ["WAITING"] * 3
