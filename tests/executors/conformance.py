@@ -35,10 +35,10 @@ SLEEPS = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
 DEAF_WITH_CHILDREN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sleep = [sys.executable, '-c', 'import time; time.sleep(60)']
+sleep = [sys.executable, '-c', 'import time; time.sleep(300)']
 children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
 print(*[child.pid for child in children], 'ready', flush=True)
-time.sleep(60)
+time.sleep(300)
 """
 
 
@@ -233,7 +233,7 @@ waits_for_ever()
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
-        pids = [*running(attempt), shim_of(attempt)]
+        pids = [*running(attempt), str(shim_of(attempt))]
         subject.lose(attempt)
         over(executor, attempt)
         executor.kill(attempt)  # as the orchestrator does with what is lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -10,11 +11,21 @@ from typing import Any
 
 import pytest
 
-from sweeper.executors.executor import Executor
+from sweeper.executors.executor import Executor, Slot
 from sweeper.executors.machine import Machine
-from sweeper.record.layout import KEEPER, AttemptDir, SweepDir
+from sweeper.record.layout import KEEPER, AttemptDir, SweepDir, TrialDir
 from sweeper.spec import SweepSpec
-from tests.executors.conformance import Conformance, Subject, shim_of
+from tests.executors.conformance import (
+    DEAF_WITH_CHILDREN,
+    Conformance,
+    Subject,
+    is_gone,
+    launch,
+    make_trial,
+    running,
+    shim_of,
+    until,
+)
 from tests.executors.rays import started
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "sweeper[ray]"')
@@ -72,3 +83,24 @@ class TestRay(Conformance):
         subject = RaySubject(tmp_path, address, "spawn")
         yield subject
         subject.close()
+
+    def test_nobody_outlives_a_host(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
+        """Nobody here asks or kills: on another machine nobody here could."""
+        attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
+        pids = [*running(attempt), str(shim_of(attempt))]
+        subject.lose(attempt)
+        until(lambda: all(is_gone(pid) for pid in pids))
+
+    def test_a_slot_is_had_once_ray_has_a_place_for_it(
+        self, subject: Subject, executor: Executor, trial: TrialDir
+    ) -> None:
+        first, second = executor.slots()
+        other = make_trial(subject.run, 1)
+        for directory, slot in ((trial, first), (other, second)):
+            until(functools.partial(executor.reserve, directory, 1, slot))
+        late = subject.executor()
+        third = make_trial(subject.run, 2)
+        assert not late.reserve(third, 1, Slot(name="ray 2"))
+        executor.close()  # gives back what it had
+        until(lambda: late.reserve(third, 1, Slot(name="ray 2")))
+        late.close()

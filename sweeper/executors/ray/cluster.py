@@ -59,7 +59,7 @@ def join(settings: Ray, machine: Machine) -> bool:
     except Exception as error:  # whatever it is, Ray cannot be had; its own words say why
         came = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         what = "a cluster that can be reached" if settings.address else "a cluster that starts on this machine"
-        hint = "start one with `ray start --head`, or leave the address out" if settings.address else "see /tmp/ray"
+        hint = "is it up, and is the token that of its nodes (RAY_AUTH_MODE)?" if settings.address else "see /tmp/ray"
         address = f" at {settings.address}" if settings.address else ""
         raise UsageError(f"executor: ray: expected {what}{address}, got {came}; {hint}") from error
     return True

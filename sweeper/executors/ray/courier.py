@@ -13,7 +13,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sweeper.executors.ray.mirror import Replica
@@ -42,7 +42,6 @@ class Remote:
     placed: bool = False
     cancelled: bool = False
     tries: int = 0
-    since: float = field(default_factory=time.monotonic)
 
 
 class Hosts(Protocol):

@@ -59,7 +59,9 @@ class RayExecutor:
         self._courier = Courier(self)
         self._hosts: dict[str, Foreign] = {}
         self._asked: list[Foreign] = []
+        self._placed: set[Foreign] = set()
         self._idle_since: dict[str, float] = {}
+        self._wanted_since: dict[str, float] = {}
         self._slots: list[Slot] = []
         self._counted = -COUNT_EVERY_S
         threads = threads_of(max(1, int(self._needs["CPU"])))
@@ -90,13 +92,21 @@ class RayExecutor:
 
         if time.monotonic() - self._counted >= COUNT_EVERY_S:
             self._counted = time.monotonic()
-            count = self._workers or capacity(ray.nodes(), self._needs)
+            room = capacity(ray.nodes(), self._needs)
+            # Where there was room once, there will be again: whoever has lost all nodes waits for others.
+            count = self._workers or max(room, min(1, len(self._slots)))
             self._slots = [Slot(name=f"ray {number}") for number in range(count)]
             self._give_back_idle()
         return self._slots
 
-    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - nobody else has it
-        """Ours it is: Ray knows who else has what lies below it."""
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - any trial's will do
+        """Whether Ray has found a place for the host of the slot; until then the trial waits, and others may start."""
+        host, now = self.host(slot.name), time.monotonic()
+        self._idle_since[slot.name] = now
+        self._wanted_since.setdefault(slot.name, now)
+        if host not in self._placed:
+            return False
+        self._wanted_since.pop(slot.name)
         return True
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
@@ -148,11 +158,11 @@ class RayExecutor:
         return [self._courier.show()]
 
     def troubles(self) -> Sequence[str]:
-        """What hosts have to say, and which attempts wait for Ray to find them a place."""
+        """What hosts have to say, and which slots wait for Ray to find them a place."""
         late = time.monotonic() - PLACED_WITHIN_S
-        waiting = [r for r in list(self._courier.remotes.values()) if not r.placed and r.since < late]
+        waiting = [slot for slot, since in self._wanted_since.items() if since < late and slot in self._hosts]
         of = f"waits for a node of the Ray cluster that has {self._wanted()} free"
-        return [*self._courier.troubles, *(f"{remote.key[0]:04d} {of}" for remote in waiting)]
+        return [*self._courier.troubles, *(f"the slot {slot} {of}" for slot in waiting)]
 
     def close(self) -> None:
         """Give back the hosts that have nothing to do. What runs goes on, unless the cluster is ours and ends now."""
@@ -186,6 +196,7 @@ class RayExecutor:
                 replica = Replica(self._run.trial(number), attempt)
                 remote = Remote(key=(number, attempt), slot=slot, host=host, replica=replica, placed=True)
                 self._courier.follow(remote)
+            self._placed.add(host)
         except ray.exceptions.RayActorError:
             self.without(host)
         self._asked.remove(host)
@@ -196,11 +207,24 @@ class RayExecutor:
 
         if slot not in self._hosts:
             name = f"{slot}/{uuid.uuid4().hex[:8]}"
-            self._hosts[slot] = ray.remote(Host).options(name=name, **self._options).remote(self._place)
+            host = ray.remote(Host).options(name=name, **self._options).remote(self._place)
+            self._hosts[slot] = host
+            self._courier.expect(host.serve.remote(self._driver), functools.partial(self._take_in, host))
         return self._hosts[slot]
+
+    def _take_in(self, host: Foreign, ref: Foreign) -> None:
+        """Know that a host has its place, or will have none; in the courier's thread."""
+        import ray
+
+        try:
+            ray.get(ref)
+            self._placed.add(host)
+        except ray.exceptions.RayActorError:
+            self.without(host)
 
     def without(self, host: Foreign) -> None:
         """Know that a host is gone."""
+        self._placed.discard(host)
         for slot, known in list(self._hosts.items()):
             if known is host:
                 self._hosts.pop(slot, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,17 +76,17 @@ class Host:
         self._held: dict[Key, TrialDir] = {}
         self._driver = place.driver
         self._called = time.monotonic()
-        self._watch: asyncio.Task[None] | None = None
+        threading.Thread(target=self._leave_when_deserted, daemon=True).start()
 
     async def serve(self, driver: str) -> list[Key]:
         """Take orders from this driver from now on; returns the attempts that are held for whoever comes."""
         self._driver = driver
-        self._be_called()
+        self._called = time.monotonic()
         return list(self._held)
 
     async def start(self, order: Order) -> bool:
         """Start an attempt; False where it was held already, or its driver is no longer the one."""
-        self._be_called()
+        self._called = time.monotonic()
         trial = TrialDir(Path(self._place.folder) / "trials" / order.trial)
         key = (trial.number, order.attempt)
         if order.driver != self._driver or key in self._held:
@@ -134,10 +135,6 @@ class Host:
         if trial is not None and not any(number == key[0] for number, _ in self._held):
             forget(trial)
 
-    def _be_called(self) -> None:
-        self._called = time.monotonic()
-        self._watch = self._watch or asyncio.create_task(self._leave_when_deserted())
-
     def _attempt(self, key: Key) -> AttemptDir:
         return self._held[key].attempt(key[1])
 
@@ -152,7 +149,7 @@ class Host:
             while self._local.is_alive(attempt) and time.monotonic() < deadline:
                 time.sleep(0.01)
 
-    async def _leave_when_deserted(self) -> None:
-        while self._held or time.monotonic() - self._called < DESERTED_S:  # noqa: ASYNC110 - it waits for time to pass
-            await asyncio.sleep(1.0)
+    def _leave_when_deserted(self) -> None:
+        while self._held or time.monotonic() - self._called < DESERTED_S:
+            time.sleep(1.0)
         os._exit(0)
