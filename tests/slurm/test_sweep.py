@@ -54,7 +54,7 @@ def seen(sweep: Sweep, number: int) -> bool:
 @pytest.mark.usefixtures("slurm")
 def test_six_trials_end_in_the_table_that_they_end_in_on_this_machine(tmp_path: Path) -> None:
     values = [1.0, 3.0, 2.0, 6.0, 5.0, 4.0]
-    tables = []
+    tables: list[list[tuple[Any, ...]]] = []
     for executor in ("local", ON_SLURM):
         one = sweep(tmp_path / f"on {len(tables)}", values, executor=executor)
         code, _, err = one.call("run", "sweep.yaml")
