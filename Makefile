@@ -1,7 +1,7 @@
 # One command each, on a machine with Python 3.11 or newer, make and a package index:
 #   make run      the sweep of experiments/warmup.yaml      (make run ARGS="--workers 1 epochs=1")
 #   make test     all tests                                 (make test ARGS="-k spec")
-#   make faults   the fault matrix into docs/faults.md      (make faults ARGS="--moments 10 --rows 1,2")
+#   make faults   the fault matrix, on from docs/faults.jsonl (make faults ARGS="--jobs 2 --minutes 60 --rows 1,2")
 #   make check    style, types and import directions
 #   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
 #   make clean    forget the environment and the caches; runs/ stays

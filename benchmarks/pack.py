@@ -44,7 +44,9 @@ def main() -> None:
 def files_of(run: SweepDir, trials: list[Trial]) -> Iterator[tuple[str, bytes]]:
     """The files of the archive, by their paths in the run."""
     kept = read_json(run.spec)
-    yield "spec.json", _json({"format": kept["format"], "name": kept["name"], "spec": kept["spec"], "provenance": {}})
+    # With its data, so that `sweeper run` can go on with what was unpacked.
+    told = {key: kept[key] for key in ("format", "name", "spec", "data")}
+    yield "spec.json", _json({**told, "provenance": {}})
     for trial in trials:
         folder = trial.directory.path.relative_to(run.path)
         yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})

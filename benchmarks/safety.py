@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -195,12 +195,12 @@ def history() -> list[Event]:
     return events
 
 
-def killed(run: SweepDir, trials: int) -> int:
+def killed(run: SweepDir, trials: int, spec: Mapping[str, object] | None = None) -> int:
     """A run of so many trials, none of which left an exit; returns the bytes of their journals."""
     lines = b"".join(encode(event) for event in history())
     for number in range(trials):
         made(run, number).attempt(1).events.write_bytes(lines)
-    write_json(run.spec, {"format": 1, "name": run.path.name, "spec": {}})
+    write_json(run.spec, {"format": 1, "name": run.path.name, "spec": spec or {}})
     return len(lines) * trials
 
 
@@ -217,8 +217,8 @@ def knowing(folder: Path, trials: int) -> Table:
         followers = [Follower.of(trial, rules_of(EarlyStop())) for trial in run.trials()]
         for follower in followers:
             follower.poll()
-        known = {(follower.trial.state, follower.trial.progress.step) for follower in followers}
-        if known != {(State.RUNNING, STEPS - EVERY)}:
+        known = {(follower.trial.state, follower.trial.progress.step, follower.decision) for follower in followers}
+        if known != {(State.RUNNING, STEPS - EVERY, None)}:
             raise RuntimeError(f"read something else than what was written: {known}")
 
     def parsed() -> None:

@@ -224,6 +224,23 @@ def test_two_interrupts_kill_the_command(tmp_path: Path) -> None:
     assert process.returncode == 130, err
 
 
+def test_a_command_is_run_again_after_the_ends_that_were_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "import os, sys\nprint(os.environ['SWEEPER_ATTEMPT'])\nsys.exit(3)\n")
+    again = ("--retry", "1", "--retry-on", "error,killed")
+    code, out, err = folder.call("exec", "--name", "again", *again, sys.executable, "train.py")
+    assert (code, out) == (3, "1\n2\n"), err
+    code, out, err = folder.call("exec", "--name", "once", "--retry-on", "hung", sys.executable, "train.py")
+    assert (code, out) == (3, "1\n"), err
+
+
+def test_a_command_without_a_step_is_killed_as_hung(tmp_path: Path) -> None:
+    hangs = "import time, sweeper\nwith sweeper.trial() as trial:\n    time.sleep(600)\n"
+    watched = ("--hang-after-s", "0.5", "--retry", "0")
+    code, _, err = Folder(tmp_path, hangs).call("exec", "--name", "x", *watched, sys.executable, "train.py")
+    assert code == 1, err
+    assert "hung (no step for " in err
+
+
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
     folder = Folder(tmp_path, COUNTER)
     process = folder.start("exec", "--name", "piped", "--", sys.executable, "train.py", "20", "0.05")
@@ -245,6 +262,8 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
         (["exec", "--early-stop", "none.yaml", "true"], "none.yaml: expected a file of rules"),
         (["exec", "--runs", "/proc/none", "true"], "/proc/none"),
         (["exec", "--goal", "up", "true"], "--goal"),
+        (["exec", "--retry-on", "death", "true"], "retry.on.0: expected"),
+        (["exec", "--hang-after-s", "0", "true"], "hang_after_s: expected"),
     ],
 )
 def test_wrong_calls_are_answered_with_code_2(tmp_path: Path, arguments: list[str], word: str) -> None:

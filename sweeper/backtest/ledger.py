@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from sweeper.backtest.case import Recording
-from sweeper.backtest.reading import read_recording
-from sweeper.errors import UsageError
+from sweeper.backtest.case import Case, Recording
+from sweeper.backtest.reading import FEWEST
+from sweeper.record.evaluation import Evaluation
+from sweeper.record.events import REVIVED
+from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.recall import read_states
+from sweeper.record.trial import Trial
 from sweeper.rules.audit import Ledger, pooled
 
 MARK = b'"event":"Condemned"'
 
 
-def outcomes(recording: Recording) -> Iterator[tuple[str, bool]]:
-    """Of the condemned trials that ran to their ends, in that order: the rule's version, and whether it learned."""
-    for case in sorted(recording.cases, key=lambda case: case.ended):
-        if case.condemned_by:
-            yield case.condemned_by, recording.is_learner(case)
+def outcomes(trials: Iterable[Trial]) -> list[tuple[str, bool]]:
+    """Of the condemned trials of a run that ran to their ends, in that order: the rule's version, and who learned.
+
+    Who is a learner is judged among the siblings that have ended; with fewer than two there is nothing to say.
+    """
+    trials = list(trials)
+    cases = [case for trial in trials if (case := _case(trial)) is not None]
+    condemned = sorted((case for case in cases if case.condemned_by), key=lambda case: case.ended)
+    if not condemned or len(cases) < FEWEST:
+        return []
+    recording = Recording(name="", metric="", maximize=trials[0].facts.maximize, cases=cases)
+    return [(case.condemned_by, recording.is_learner(case)) for case in condemned]
+
+
+def outcomes_of_runs(runs: Iterable[SweepDir]) -> Iterator[tuple[str, bool]]:
+    """The outcomes of runs, one after the other."""
+    for run in runs:
+        if any(_mentions(trial) for trial in run.entries()):
+            yield from outcomes(read_states(run)[0])
 
 
 def ledgers(runs: Iterable[SweepDir]) -> Mapping[str, Ledger]:
-    """By version of a rule, what became of the trials that it condemned and that were let run on, in all the runs.
-
-    Who is a learner is judged among the siblings that have ended; of a run with fewer than two there is nothing to say.
-    """
-    return pooled(outcome for run in runs for outcome in _of_run(run))
+    """By version of a rule, what became of the trials that it condemned and that were let run on, in all the runs."""
+    return pooled(outcomes_of_runs(runs))
 
 
 def runs_beside(run: SweepDir) -> list[SweepDir]:
@@ -33,13 +48,23 @@ def runs_beside(run: SweepDir) -> list[SweepDir]:
     return [SweepDir(path) for path in sorted(run.path.parent.iterdir()) if SweepDir(path).spec.exists()]
 
 
-def _of_run(run: SweepDir) -> list[tuple[str, bool]]:
-    if not any(_mentions(trial) for trial in run.trials()):
-        return []
-    try:
-        return list(outcomes(read_recording(run.path, metric=None, goal=None)))
-    except UsageError:  # no siblings to judge by: nothing is known
-        return []
+def _case(trial: Trial) -> Case | None:
+    """What a complete trial is judged by: its first value and its last."""
+    series = trial.series
+    if trial.state is not State.COMPLETE or series is None:
+        return None
+    spared, ended = trial.control.spared, trial.exits.get(trial.control.attempt)
+    latest = trial.progress.latest
+    return Case(
+        number=trial.facts.number,
+        label="",
+        events=(),
+        evaluations=[Evaluation(0.0, 0, series.first), Evaluation(latest, series.last_step, series.last)],
+        steps=trial.progress.step + 1,
+        seconds=0.0,
+        ended=latest if ended is None else ended.time,
+        condemned_by="" if spared is None or spared.spared == REVIVED else str(spared.decision.get("version", "")),
+    )
 
 
 def _mentions(trial: TrialDir) -> bool:

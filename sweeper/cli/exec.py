@@ -29,13 +29,16 @@ def add(commands: Commands) -> None:
     add_runs(parser)
     parser.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
     parser.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
+    parser.add_argument("--retry", type=int, metavar="N", help="run it again so often, after such an end (2)")
+    parser.add_argument("--retry-on", metavar="CAUSE,...", help="after which ends (killed,lost,hung)")
+    parser.add_argument("--hang-after-s", type=float, metavar="S", help="without a step it is killed as hung (never)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
     parser.set_defaults(run_command=_exec, unattended=True)
 
 
 def _exec(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cores, cuda_devices
-    from sweeper.executors.local import WHOLE_MACHINE, LocalExecutor
+    from sweeper.executors.machine import Machine, executor_of_one
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.orchestrator.run import Orchestrator
@@ -51,6 +54,7 @@ def _exec(options: argparse.Namespace) -> int:
     if not command:
         message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
         raise UsageError(message)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
     script = next((word for word in command if word.endswith(".py")), command[0])
     spec = single(
         command,
@@ -58,12 +62,13 @@ def _exec(options: argparse.Namespace) -> int:
         metric=options.metric,
         goal=options.goal,
         early_stop=options.early_stop,
+        more=_care(options),
     )
     run = open_run(
         spec,
         text=as_file(spec).encode(),
         runs=options.runs,
-        provenance=lambda: provenance(folder=Path.cwd(), devices=cuda_devices(os.environ), cores=cores()),
+        provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=say,
     )
     before = [read_trial(trial) for trial in run.directory.trials()]
@@ -76,7 +81,7 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(_rules_text(spec.early_stop))
         Orchestrator(
             run,
-            executor=LocalExecutor([WHOLE_MACHINE]),
+            executor=executor_of_one(machine, run.directory.path),
             search=search_for(spec),
             rules=rules_of(spec.early_stop),
             show=view,
@@ -88,6 +93,14 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(f"interrupted; with --name {spec.name} the same command goes on")
     view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
     return _exit_code(trial)
+
+
+def _care(options: argparse.Namespace) -> dict[str, object]:
+    """How the command is watched over, as far as that is said."""
+    on = None if options.retry_on is None else [word.strip() for word in options.retry_on.split(",")]
+    retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
+    hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
+    return {**({"retry": retry} if retry else {}), **hang}
 
 
 def _rules_text(early_stop: EarlyStop | None) -> str:

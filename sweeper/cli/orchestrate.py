@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sweeper.cli.codes import FAILED, INTERRUPTED, OK
 from sweeper.cli.speech import in_words, print_ranking, say
-from sweeper.errors import Unwritable
+from sweeper.errors import Unwritable, UsageError
 
 if TYPE_CHECKING:
-    from sweeper.executors.choice import Machine
+    from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import Run
 
 
@@ -18,13 +18,24 @@ def orchestrate(run: Run, machine: Machine) -> int:
     """Run what is left of an opened run, where its sweep says, and print the ranking."""
     from sweeper.executors.choice import executor_of
     from sweeper.orchestrator.run import Orchestrator
+    from sweeper.orchestrator.slots import measured_peak_mb
     from sweeper.record.fold import State
+    from sweeper.record.trial import read_trials
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.views.live import show
     from sweeper.views.wording import counted
 
-    executor = executor_of(run.spec, run.directory, machine)
+    try:
+        executor = executor_of(
+            run.spec,
+            run.directory,
+            machine,
+            peak_mb=lambda: measured_peak_mb(trial for trial, _ in read_trials(run.directory)[0]),
+        )
+    except UsageError:
+        run.lease.release()
+        raise
     with show(sys.stdout) as view:
         orchestrator = Orchestrator(
             run,

@@ -56,8 +56,8 @@ def _add(options: argparse.Namespace) -> int:
 
 def send(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -> int:
     """Hand a command to the orchestrator of a run; where none is at work, become it."""
-    from sweeper.executors.choice import Machine
     from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import reopen_run
     from sweeper.record import inbox
     from sweeper.record.lease import is_held

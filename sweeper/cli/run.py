@@ -16,18 +16,20 @@ def add(commands: Commands) -> None:
     add_file(parser)
     add_runs(parser)
     parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
+    parser.add_argument("--share", action="store_true", help="use cores and GPUs that others use (they are waited for)")
     parser.set_defaults(run_command=_run, unattended=True)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sweeper.executors.choice import Machine, require_library
+    from sweeper.executors.choice import require_library
     from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS, signature_of
 
-    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
     trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
     spec = load(
         options.file,

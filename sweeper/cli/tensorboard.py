@@ -35,7 +35,7 @@ def _tensorboard(options: argparse.Namespace) -> int:
     if not is_held(run.views_lease):
         figures = _figures_of(run)
         try:
-            project(run, figures.every_steps, figures.max_layers)
+            project(run, figures.every_steps, figures.max_layers, most_runs=figures.most_runs)
         except OSError as error:
             warn(f"{run.tensorboard}: cannot be drawn anew ({error.strerror}); what was drawn before is shown")
     plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Executor
-from sweeper.executors.local import LocalExecutor, local_slots
+from sweeper.executors.machine import Machine, executor_of_trials
 from sweeper.record.layout import SweepDir
 from sweeper.spec import Launch, Ray, Slurm, SweepSpec
 
 LIBRARIES: Mapping[str, str] = {"ray": "ray"}
 """What an executor needs that is not installed with sweeper, but with its extra of the executor's name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What this machine has for trials, and how many may run at a time, there or elsewhere; None: as many as fit."""
-
-    devices: Sequence[str]
-    cores: int
-    workers: int | None = None
 
 
 def require_library(spec: SweepSpec) -> None:
@@ -39,8 +29,13 @@ def require_library(spec: SweepSpec) -> None:
         )
 
 
-def executor_of(spec: SweepSpec, run: SweepDir, machine: Machine) -> Executor:
+def executor_of(
+    spec: SweepSpec, run: SweepDir, machine: Machine, *, peak_mb: Callable[[], float] = lambda: 0.0
+) -> Executor:
     """The executor that a sweep asks for, ready to launch trials of the run.
+
+    Args:
+        peak_mb: tells what earlier calls measured a trial to take of its device; asked where trials are packed by it.
 
     Raises:
         UsageError: it cannot be had: its library is not installed, or its cluster cannot be reached.
@@ -56,12 +51,5 @@ def executor_of(spec: SweepSpec, run: SweepDir, machine: Machine) -> Executor:
 
             return slurm_executor(settings, spec.resources, machine.workers)
         case _:
-            resources = spec.resources
-            slots = local_slots(
-                devices=machine.devices,
-                cores=machine.cores,
-                workers=machine.workers,
-                gpus=resources.gpus,
-                cpus=resources.cpus,
-            )
-            return LocalExecutor(slots, preload=spec.launch is Launch.PRELOAD)
+            preload = spec.launch is Launch.PRELOAD
+            return executor_of_trials(machine, run.path, spec.resources, preload=preload, peak_mb=peak_mb)

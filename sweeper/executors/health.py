@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
+
+from sweeper.executors.nvml import Foreign, management_library
 
 LOOK_EVERY_S = 5.0
-
-Foreign: TypeAlias = Any
-"""The management library, and what it hands out: it ships no types."""
 
 FATAL_XIDS: Mapping[int, str] = {
     48: "double-bit memory error",
@@ -74,8 +73,16 @@ class NvmlHealth:
         return dict(self._faults)
 
     def _events_of(self, handle: Foreign) -> Foreign:
-        """A set of its own for the device's events, so that the set tells which device; None where it has none."""
+        """A set of its own for the device's events, so that the set tells which device; None where it has none.
+
+        A slice has no events: those of its GPU are its own.
+        """
         nvml = self._nvml
+        try:
+            if nvml.nvmlDeviceIsMigDeviceHandle(handle):
+                handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+        except nvml.NVMLError:  # the driver knows of no slices
+            pass
         try:
             events = nvml.nvmlEventSetCreate()
             nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, events)
@@ -110,12 +117,5 @@ def health_of(devices: Sequence[str]) -> Health:
     """The health of these devices, as far as it can be known."""
     if not devices:
         return NothingKnown()
-    try:
-        import pynvml
-    except ImportError:
-        return NothingKnown()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return NothingKnown()
-    return NvmlHealth(devices, pynvml)
+    library = management_library()
+    return NothingKnown() if library is None else NvmlHealth(devices, library)

@@ -11,41 +11,65 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sweeper.executors.division import threads_of
 from sweeper.executors.executor import Slot
 from sweeper.executors.health import Health, health_of
+from sweeper.executors.packing import Packing
 from sweeper.executors.preload import Forked, Preloaded
+from sweeper.executors.processes import kill_marked, marked, parent_and_session
+from sweeper.executors.reservations import Reservations
 from sweeper.record.claim import catches, owner_of, process_identity, stake
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.lease import is_held
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 ORPHAN_GRACE_S = 60.0
 """How long a worker whose shim was killed may take to save a checkpoint and end."""
-
-WHOLE_MACHINE = Slot(name="the whole machine")
-"""The slot of a trial that runs alone: every device and core that the caller has, with the caller's own settings."""
 
 
 class LocalExecutor:
     """Runs attempts on this machine."""
 
-    def __init__(self, slots: Sequence[Slot], health: Health | None = None, *, preload: bool = False) -> None:
-        """By default the health of the slots' devices is the management library's word.
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        health: Health | None = None,
+        *,
+        preload: bool = False,
+        reservations: Reservations | None = None,
+        packing: Packing | None = None,
+    ) -> None:
+        """By default the library says which of the slots' devices are lost, and slots are shared with nobody.
 
         Args:
             preload: fork attempts from a process that has imported what they import, as soon as there is one.
+            packing: how the slots become others once it is measured what a trial takes.
         """
         self._slots = tuple(slots)
         self._preload = preload
         self._preloaded: Preloaded | None = None
-        self._health = health or health_of([device for slot in slots for device in _devices(slot)])
+        self._reservations = reservations or Reservations(None, None, time.monotonic)
+        self._packing = packing
+        self._health = health or health_of(sorted({device for slot in slots for device in slot.devices}))
         self._shims: dict[Path, subprocess.Popen[bytes] | Forked] = {}
         self._orphans: dict[Path, tuple[float, set[int]]] = {}
 
     def slots(self) -> Sequence[Slot]:
-        """All slots."""
+        """All slots; others than before, where it was measured meanwhile how much a trial takes."""
+        if self._packing is not None:
+            self._slots = tuple(self._packing.slots())
         return self._slots
+
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:
+        """Whether nobody else has the slot, by the machine's ledger and the devices' own word."""
+        directory = trial.attempt(attempt)
+        reserved = self._reservations.reserve(directory, slot)
+        if reserved and self._packing is not None:
+            self._packing.watch(directory, slot)
+        return reserved
+
+    def device_peak_mb(self, attempt: AttemptDir) -> float | None:
+        """What was measured of the attempt, where it had a device to itself and trials are packed by that."""
+        return None if self._packing is None else self._packing.peak_mb(attempt)
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Start the shim of an attempt."""
@@ -68,7 +92,7 @@ class LocalExecutor:
             )
         if self._preload and self._preloaded is None:
             # After the first trials, which would only wait for it: they import for themselves meanwhile.
-            self._preloaded = Preloaded(command, {**os.environ, **_threads(1)})
+            self._preloaded = Preloaded(command, {**os.environ, **threads_of(1)})
 
     def stop(self, attempt: AttemptDir) -> None:
         """SIGTERM to the shim, which hands it to the worker."""
@@ -90,7 +114,7 @@ class LocalExecutor:
         """Slots of which a device is lost."""
         lost = self._health.faults()
         told = {
-            slot.name: [f"the device {device} is lost ({lost[device]})" for device in _devices(slot) if device in lost]
+            slot.name: [f"the device {device} is lost ({lost[device]})" for device in slot.devices if device in lost]
             for slot in self._slots
         }
         return {name: ", ".join(texts) for name, texts in told.items() if texts}
@@ -114,21 +138,21 @@ class LocalExecutor:
         return True
 
     def troubles(self) -> Sequence[str]:
-        """Why attempts are not forked from a preloaded process, though they should be."""
+        """Why attempts are not forked from a preloaded process, though they should be; and who else has the slots."""
         trouble = "" if self._preloaded is None else self._preloaded.trouble
-        return [f"trials are started plainly, not preloaded: {trouble}"] if trouble else []
+        plainly = [f"trials are started plainly, not preloaded: {trouble}"] if trouble else []
+        packed = [] if self._packing is None else self._packing.notes
+        return [*plainly, *packed, *self._reservations.notes]
 
     def ends(self) -> Sequence[Forked]:
         """Shims that are no children of ours, so that no signal tells of their end: readable once one has ended."""
         return [shim for shim in self._shims.values() if isinstance(shim, Forked) and shim.poll() is None]
 
     def close(self) -> None:
-        """Fork no more. What runs goes on."""
+        """Fork no more. What runs goes on, and keeps what it has of the machine."""
+        self._reservations.close()
         if self._preloaded is not None:
             self._preloaded.close()
-
-    def fetch(self, trial: TrialDir) -> None:
-        """The record is on this disk already."""
 
     def _gone_shim(self, attempt: AttemptDir) -> int | None:
         """The pid that the attempt's shim had, where it is known to be gone."""
@@ -140,7 +164,7 @@ class LocalExecutor:
 
     def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
         """SIGTERM to the worker, once; SIGKILL to all that is left when it has ended, or after the grace."""
-        left = {pid: _parent_and_session(pid) for pid in marked(attempt)}
+        left = {pid: parent_and_session(pid) for pid in marked(attempt)}
         if attempt.path not in self._orphans:
             workers = {pid for pid, (parent, own) in left.items() if own == session and parent not in left}
             self._orphans[attempt.path] = time.monotonic() + ORPHAN_GRACE_S, workers
@@ -158,87 +182,6 @@ class LocalExecutor:
             shim.send_signal(number)  # ours to reap, so the pid is still its own
             return shim.poll() is None
         return _signal_owner(owner_of(attempt), number)
-
-
-def local_slots(
-    *, devices: Sequence[str], cores: int, workers: int | None, gpus: int | None, cpus: int | None
-) -> list[Slot]:
-    """The slots of this machine.
-
-    Args:
-        devices: CUDA devices; with any, a slot has `gpus` of them (1), unless `gpus` is 0.
-        cores: processor cores, divided among the slots as threads.
-        workers: how many slots at most; by default as many as fit.
-        cpus: cores a slot wants, and threads that it gets; by default the cores are shared out.
-    """
-    share = 1 if gpus is None else gpus
-    if devices and share:
-        groups = [devices[i : i + share] for i in range(0, len(devices) - share + 1, share)][:workers]
-        threads = cpus or max(1, cores // max(1, len(groups)))
-        return [
-            Slot(
-                name="gpu " + "+".join(str(devices.index(device)) for device in group),
-                environment=_threads(threads) | {"CUDA_VISIBLE_DEVICES": ",".join(group)},
-            )
-            for group in groups
-        ]
-    count = workers or max(1, cores // (cpus or 1))
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if devices else {}
-    threads = max(1, min(cpus or cores // count, cores))
-    return [Slot(name=f"cpu {i}", environment=_threads(threads) | hidden) for i in range(count)]
-
-
-def marked(attempt: AttemptDir) -> set[int]:
-    """Every process of the attempt: its environment names it (the mark that the shim sets), or it holds the lease.
-
-    The environment of a forked worker is that of the process it was forked from; what it starts is marked again.
-    """
-    marks = {f"{TRIAL_DIR}={attempt.path.parent.parent.absolute()}".encode(), f"{ATTEMPT}={attempt.number}".encode()}
-    lease = attempt.lease.absolute().resolve()
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if marks <= set((process / "environ").read_bytes().split(b"\0")) or _holds(process, lease):
-                found.add(int(process.name))
-    return found
-
-
-def _holds(process: Path, lease: Path) -> bool:
-    """Whether a process has the lease open to hold it: who only asks whether it is held opens it to read."""
-    for fd in (process / "fd").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if fd.readlink() == lease:
-                flags = (process / "fdinfo" / fd.name).read_text().partition("flags:")[2].split()[0]
-                if int(flags, 8) & os.O_ACCMODE == os.O_RDWR:
-                    return True
-    return False
-
-
-def kill_marked(attempt: AttemptDir) -> None:
-    """SIGKILL every process of the attempt, those too that are started meanwhile."""
-    killed: set[int] = set()
-    while new := marked(attempt) - killed:
-        for pid in new:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        killed |= new
-
-
-def _parent_and_session(pid: int) -> tuple[int, int]:
-    """Of a process; -1 where it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return -1, -1
-    return int(fields[1]), int(fields[3])
-
-
-def _devices(slot: Slot) -> list[str]:
-    return [device for device in slot.environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
-
-
-def _threads(count: int) -> dict[str, str]:
-    return dict.fromkeys(THREAD_VARIABLES, str(count)) | {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def _signal_owner(owner: Mapping[str, object], number: signal.Signals) -> bool:

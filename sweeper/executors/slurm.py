@@ -23,8 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.errors import UsageError
+from sweeper.executors.division import threads_of
 from sweeper.executors.executor import HasFileno, Slot
-from sweeper.executors.local import THREAD_VARIABLES
 from sweeper.executors.slurm_queue import (
     PENDING,
     Job,
@@ -93,6 +93,10 @@ class SlurmExecutor:
         """Room for jobs: how many are in the queue at a time."""
         return self._slots
 
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - nobody else has it
+        """Ours it is: Slurm knows who else has what lies below it."""
+        return True
+
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Submit the job of an attempt; where Slurm does not take it now, it is submitted again until it does."""
         directory = trial.attempt(attempt)
@@ -136,6 +140,10 @@ class SlurmExecutor:
             return False
         return self._settles(attempt, name)
 
+    def device_peak_mb(self, attempt: AttemptDir) -> float | None:  # noqa: ARG002 - it is of none
+        """Not measured."""
+        return None
+
     def ends(self) -> Sequence[HasFileno]:
         """Nothing: squeue and the record tell."""
         return ()
@@ -149,9 +157,6 @@ class SlurmExecutor:
     def close(self) -> None:
         """Wait for no more answers. What runs goes on."""
         self._queue.close()
-
-    def fetch(self, trial: TrialDir) -> None:
-        """The record is on the shared disk already."""
 
     # ---- jobs -----------------------------------------------------------------------------------------------------
 
@@ -266,7 +271,7 @@ def slurm_executor(settings: Slurm, resources: Resources, workers: int | None) -
     except Refused as refused:
         raise UsageError(f"executor: slurm: expected settings that Slurm takes a job with, got: {refused}") from refused
     count = workers or settings.array_parallelism or PARALLELISM
-    environment = {name: str(resources.cpus or 1) for name in THREAD_VARIABLES} | {"TOKENIZERS_PARALLELISM": "false"}
+    environment = threads_of(resources.cpus or 1)
     return SlurmExecutor([Slot(name=f"job {i}", environment=environment) for i in range(count)], options)
 
 

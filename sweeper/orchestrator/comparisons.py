@@ -49,6 +49,10 @@ class Comparisons:
                 comparisons._take(event)
         return comparisons
 
+    def knows(self, number: int) -> bool:
+        """Whether nothing more is to be told of a trial."""
+        return not self.pruners or number in self._closed
+
     def look(self, followers: Iterable[Follower]) -> None:
         """Tell what is new, in the order in which it was measured as far as that is known."""
         if not self.pruners:

@@ -18,15 +18,19 @@ from sweeper.rules.decision import Decision, Rule
 class Follower:
     """A trial's reader, and the states of the rules over the same history; `evaluations` are of the objective.
 
+    The rules see what was read when somebody asks for their `decision`: of a thousand trials that were killed, none is
+    judged before it runs again.
+
     `gone` says why the record can no longer be read; the trial is then as it was read last.
     """
 
     reader: TrialReader
     rules: Sequence[Rule]
-    decision: Decision | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     gone: str = ""
     _states: list[Any] = field(init=False)
+    _unjudged: list[Event] = field(init=False)
+    _decision: Decision | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._begin()
@@ -41,8 +45,18 @@ class Follower:
         """The trial as last read."""
         return self.reader.trial
 
+    @property
+    def decision(self) -> Decision | None:
+        """The rules' first decision over what was read; it stands until the history restarts."""
+        unjudged, self._unjudged = self._unjudged, []
+        for event in unjudged:
+            for index, rule in enumerate(self.rules):
+                self._states[index], decision = rule.step(self._states[index], event)
+                self._decision = self._decision or decision
+        return self._decision
+
     def poll(self) -> None:
-        """Read what was appended, and let the rules see it; the first decision stands until the history restarts."""
+        """Read what was appended."""
         try:
             entries = self.reader.poll()
         except RecordError as error:
@@ -50,16 +64,12 @@ class Follower:
             return
         if self.reader.restarted:
             self._begin()
-        self.evaluations += evaluations((entry.event for entry in entries), self.trial.facts.metric)
-        for entry in entries:
-            self._judge(entry.event)
+        events = [entry.event for entry in entries]
+        self.evaluations += evaluations(events, self.trial.facts.metric)
+        if self.rules:
+            self._unjudged += events
 
     def _begin(self) -> None:
         self._states = [rule.start() for rule in self.rules]
-        self.decision = None
+        self._unjudged, self._decision = [], None
         self.evaluations = []
-
-    def _judge(self, event: Event) -> None:
-        for index, rule in enumerate(self.rules):
-            self._states[index], decision = rule.step(self._states[index], event)
-            self.decision = self.decision or decision

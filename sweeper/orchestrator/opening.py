@@ -20,10 +20,10 @@ from sweeper.record.claim import process_identity
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.fold import Retry
 from sweeper.record.journal import JournalWriter, read_journal
-from sweeper.record.layout import SweepDir, TrialDir, read_json, write_atomically, write_json
+from sweeper.record.layout import SweepDir, read_json, write_atomically, write_json
 from sweeper.record.lease import Lease, acquire, holder_of, is_held
 from sweeper.record.redaction import redacted_values
-from sweeper.record.trial import Facts, open_trials
+from sweeper.record.trial import Facts, Trial
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
 from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
@@ -258,28 +258,26 @@ def _object(value: object) -> Mapping[str, object]:
 # ---- trials -------------------------------------------------------------------------------------------------------
 
 
-def add_trials(run: Run, proposed: Sequence[Configuration]) -> list[TrialDir]:
-    """Make the trials that the configurations and seeds of the sweep call for and that are not there; returns them.
+def make_trials(run: Run, called_for: Sequence[tuple[Configuration, int]], first: int) -> list[Trial]:
+    """Make a trial for each configuration and seed, numbered from `first`; they are on the disk when this returns.
 
-    A trial that cannot be read, or was deleted, is not there: its configuration is run anew, under a new number.
+    Many share one sync: a thousand trials would wait a thousand times for the disk.
     """
-    facts = [reader.trial.facts for reader in open_trials(run.directory)[0]]
-    present = {(fact.configuration, fact.seed) for fact in facts}
-    # What cannot be read keeps its number, and its bytes: only a person can say what they are worth.
-    number = max((entry.number for entry in run.directory.entries() if not entry.is_unmade), default=-1) + 1
-    made = []
-    for seed in run.spec.seeds:
-        for configuration in proposed:
-            if (configuration.number, seed) not in present:
-                made.append(_make_trial(run, configuration, seed, number))
-                number += 1
+    made = [_make_trial(run, one, seed, number) for number, (one, seed) in enumerate(called_for, first)]
+    if len(made) == 1:
+        write_json(made[0].directory.facts, _written(made[0].facts))
+        return made
+    for trial in made:
+        write_json(trial.directory.facts, _written(trial.facts), sync=False)
+    if made:
+        os.sync()
     return made
 
 
-def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialDir:
-    spec, trial = run.spec, run.directory.trial(number)
-    shutil.rmtree(trial.path, ignore_errors=True)  # only ever a directory of which nothing ran
-    trial.path.mkdir()
+def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> Trial:
+    spec, directory = run.spec, run.directory.trial(number)
+    shutil.rmtree(directory.path, ignore_errors=True)  # only ever a directory of which nothing ran
+    directory.path.mkdir()
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
     shown = {name: configuration.params[name] for name in varied if name in configuration.params}
@@ -298,5 +296,8 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         resources=spec.resources.model_dump(),
         retry=Retry.read(spec.retry.model_dump(mode="json")),
     )
-    write_json(trial.facts, {"format": FORMAT, **asdict(facts)})
-    return trial
+    return Trial(directory=directory, facts=facts)
+
+
+def _written(facts: Facts) -> dict[str, object]:
+    return {"format": FORMAT, **asdict(facts)}

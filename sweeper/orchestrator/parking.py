@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sweeper.record.fold import State
+from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Trial
 
 GB = 1e9
@@ -31,15 +31,16 @@ def to_give_up(parked: Sequence[tuple[int, float, float]], budget: float) -> lis
     return given_up
 
 
-def trim(trials: Sequence[Trial], budget_gb: float) -> list[int]:
-    """Remove checkpoints of pruned trials until the rest fits; returns the numbers of those that lost theirs."""
-    pruned = {trial.facts.number: trial for trial in trials if trial.state is State.PRUNED}
-    parked = [(number, worth(trial), _size(trial)) for number, trial in pruned.items()]
-    given_up = to_give_up(parked, budget_gb * GB)
-    for number in given_up:
-        for path in pruned[number].directory.checkpoints.glob("*.pt"):
-            path.unlink(missing_ok=True)
-    return given_up
+def crowded(pruned: Sequence[Trial], budget_gb: float) -> list[int]:
+    """The numbers of those whose checkpoints have to go, so that those of the others fit."""
+    parked = [(trial.facts.number, worth(trial), _size(trial)) for trial in pruned]
+    return to_give_up(parked, budget_gb * GB)
+
+
+def unpark(trial: TrialDir) -> None:
+    """Remove the checkpoints of a trial."""
+    for path in trial.checkpoints.glob("*.pt"):
+        path.unlink(missing_ok=True)
 
 
 def worth(trial: Trial) -> float:

@@ -7,7 +7,8 @@
 4. Who made no step for `hang_after_s`, or whose slot has a fault, is given up: that is written down with its cause,
    who hangs is asked for its stacks, and it is killed.
 5. Who does not end within the grace is killed. Who lives on after that is waited for no more.
-6. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
+6. A pruned trial that is to go on after all is revived; one whose checkpoints there is no room for gives them up.
+7. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
    for those that the budget bars, and those whose pause before a retry is not over. A retry leaves the slot where
    the trial ended to another one, if there is any.
 """
@@ -39,10 +40,11 @@ class Patience:
 class Situation:
     """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
-    `barred` are the waiting trials that the budget does not allow. `spared` says as what a trial is let run on though
-    it is condemned. `faults` says what is wrong with a slot, by its name. `stop_since`, `stacks_since`, `kill_since`
-    and `given_up` are what this orchestrator did with the attempts that run; `step_since` is when it saw them launched,
-    or make their newest step; `end_since` when it saw the newest attempt of a trial end.
+    `trials` are those that run, and as many of those that wait as there is room for. `barred` are the waiting trials
+    that the budget does not allow. `spared` says as what a trial is let run on though it is condemned. `faults` says
+    what is wrong with a slot, by its name. `stop_since`, `stacks_since`, `kill_since` and `given_up` are what this
+    orchestrator did with the attempts that run; `step_since` is when it saw them launched, or make their newest step;
+    `end_since` when it saw the newest attempt of a trial end.
     """
 
     trials: Sequence[Trial]
@@ -58,6 +60,8 @@ class Situation:
     end_since: Mapping[int, float] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     barred: AbstractSet[int] = frozenset()
+    victims: Sequence[int] = ()
+    unparked: Sequence[int] = ()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
@@ -126,7 +130,21 @@ class DeclareLost:
     number: int
 
 
-Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revive:
+    """Let the pruned trial go on from its checkpoint."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpark:
+    """Remove the checkpoints of the pruned trial."""
+
+    number: int
+
+
+Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost | Revive | Unpark
 
 
 def plan(situation: Situation) -> list[Action]:
@@ -135,6 +153,8 @@ def plan(situation: Situation) -> list[Action]:
     actions: list[Action] = []
     for trial in running:
         actions += _for_running(trial, situation)
+    actions += [Revive(number=number) for number in situation.victims]
+    actions += [Unpark(number=number) for number in situation.unparked]
     if situation.free_slots and not (situation.stopping or situation.killing):
         actions += _launches(situation)
     return actions

@@ -9,7 +9,8 @@ from sweeper.backtest import read_recording
 from sweeper.errors import UsageError
 from sweeper.record.events import Condemned
 from sweeper.record.layout import SweepDir
-from sweeper.record.trial import Trial, read_trials, spelled
+from sweeper.record.recall import read_states
+from sweeper.record.trial import Trial, spelled
 from sweeper.search.grid import Grid
 from sweeper.spec import Constant, Method, SweepSpec
 from sweeper.trainers import TRAINERS, Preflight, Schedule
@@ -31,7 +32,7 @@ def recorded(run: SweepDir) -> list[Trial]:
 
     Trials that cannot be read are left out.
     """
-    trials = [trial for trial, _ in read_trials(run)[0]]
+    trials, _ = read_states(run)
     try:
         recording = read_recording(run.path, metric=None, goal=None)
     except UsageError:  # too few of them ended by themselves to judge each other by

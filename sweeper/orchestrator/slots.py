@@ -8,12 +8,26 @@ from dataclasses import dataclass, field
 
 from sweeper.executors.executor import Slot
 from sweeper.record.causes import Cause
+from sweeper.record.trial import Trial
 
 ENDS_IN_A_ROW = 3
 OF_TRIALS = 2
 """So many ends in a row, of at least so many trials, and the slot is what they have in common."""
 
 _SPEAKS_AGAINST_SLOT = frozenset({Cause.KILLED, Cause.LOST, Cause.HUNG, Cause.NOT_FOUND})
+
+
+def measured_peak_mb(trials: Iterable[Trial]) -> float:
+    """The most device memory that a trial took which had its device to itself and ended well; 0 where none did."""
+    return max(
+        (
+            measured.device_peak_mb
+            for trial in trials
+            for attempt, measured in trial.control.measured.items()
+            if attempt in trial.exits and trial.exits[attempt].code == 0
+        ),
+        default=0.0,
+    )
 
 
 @dataclass(slots=True)
@@ -23,6 +37,7 @@ class Slots:
     all: dict[str, Slot]
     quarantined: dict[str, str] = field(default_factory=dict)
     _ends: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    _refused: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, slots: Iterable[Slot]) -> Slots:
@@ -35,8 +50,17 @@ class Slots:
         return [name for name in self.all if name not in self.quarantined]
 
     def free(self, taken: AbstractSet[str]) -> Sequence[str]:
-        """The names of the usable slots that no trial has."""
-        return [name for name in self.usable if name not in taken]
+        """The names of the usable slots that no trial has; last those that were not to be had when asked for last."""
+        return sorted((name for name in self.usable if name not in taken), key=self._refused.__contains__)
+
+    def take_in(self, slots: Iterable[Slot]) -> None:
+        """Let these be the slots from now on."""
+        self.all = {slot.name: slot for slot in slots}
+
+    def answered(self, name: str, *, reserved: bool) -> bool:
+        """Take in whether a slot was to be had, and return it."""
+        (self._refused.discard if reserved else self._refused.add)(name)
+        return reserved
 
     def quarantine(self, name: str, why: str) -> bool:
         """Use a slot no more; False where it is none of these, or is quarantined already."""

@@ -23,6 +23,7 @@ class ViewsProcess:
         self._run = run
         self._command = [sys.executable, "-m", "sweeper.views", str(run.path)]
         self._command += ["--figures-every", str(figures.every_steps), "--max-layers", str(figures.max_layers)]
+        self._command += ["--most-runs", str(figures.most_runs)]
         self._restarts = 0
         self._finishing = False
         self._process = self._started()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, SweepEnded, SweepStarted
-from sweeper.record.fold import State
+from sweeper.record.events import Event, Launched, SweepEnded, SweepStarted
 from sweeper.record.trial import Trial
 
 HOUR_S = 3600.0
@@ -66,24 +65,42 @@ def wall_seconds(log: Sequence[Event], trials: Sequence[Trial], now: float | Non
 def gpu_seconds(trials: Sequence[Trial], now: float) -> float:
     """The trials' seconds times the GPUs of the slots that they ran on."""
     return sum(
-        trial.seconds_of(attempt, now) * _gpus(launched.slot)
+        trial.seconds_of(attempt, now) * _gpus(launched)
         for trial in trials
         for attempt, launched in trial.control.launched.items()
     )
 
 
-def spent(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, now: float, running: bool) -> list[str]:
-    """Which bounds are reached, each in words: ``the budget of 2 hours``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What was spent: trials that were ever started, and hours."""
 
-    Args:
-        now: seconds since the epoch.
-        running: whether an orchestrator is at work.
-    """
-    started = sum(bool(trial.control.launched) for trial in trials)
+    trials: int = 0
+    hours: float = 0.0
+    gpu_hours: float = 0.0
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], log: Sequence[Event], *, now: float, running: bool) -> Spending:
+        """By the record.
+
+        Args:
+            log: the events of `log.jsonl`.
+            now: seconds since the epoch.
+            running: whether an orchestrator is at work.
+        """
+        return cls(
+            trials=sum(bool(trial.control.launched) for trial in trials),
+            hours=wall_seconds(log, trials, now if running else None) / HOUR_S,
+            gpu_hours=gpu_seconds(trials, now) / HOUR_S,
+        )
+
+
+def spent(budget: Budget, spending: Spending) -> list[str]:
+    """Which bounds are reached, each in words: ``the budget of 2 hours``."""
     reached = [
-        (budget.trials, started, "trial"),
-        (budget.hours, wall_seconds(log, trials, now if running else None) / HOUR_S, "hour"),
-        (budget.gpu_hours, gpu_seconds(trials, now) / HOUR_S, "GPU hour"),
+        (budget.trials, spending.trials, "trial"),
+        (budget.hours, spending.hours, "hour"),
+        (budget.gpu_hours, spending.gpu_hours, "GPU hour"),
     ]
     return [
         f"the budget of {bound:g} {unit if bound == 1 else unit + 's'}"
@@ -92,27 +109,24 @@ def spent(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, now:
     ]
 
 
-def barred(
-    budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, now: float, running: bool
-) -> AbstractSet[int]:
-    """The waiting trials that the budget does not allow to start, by number.
+def barred(budget: Budget, spending: Spending, waiting: Iterable[Trial]) -> AbstractSet[int]:
+    """Those of the waiting trials that the budget does not allow to start, by number.
 
     Of trials, those that were started once are paid for; of time nothing is left for anybody once it is spent.
     """
-    waiting = [trial for trial in trials if trial.state is State.WAITING]
-    time_alone = Budget(hours=budget.hours, gpu_hours=budget.gpu_hours)
-    if spent(time_alone, trials, log, now=now, running=running):
+    if spent(Budget(hours=budget.hours, gpu_hours=budget.gpu_hours), spending):
         return {trial.facts.number for trial in waiting}
     if budget.trials is None:
         return frozenset()
-    left = budget.trials - sum(bool(trial.control.launched) for trial in trials)
     new = sorted(trial.facts.number for trial in waiting if not trial.control.launched)
-    return set(new[max(0, left) :])
+    return set(new[max(0, budget.trials - spending.trials) :])
 
 
-def _gpus(slot: str) -> int:
-    """How many GPUs a slot has, by its name: ``gpu 0+1``, ``cpu 3``."""
-    return slot.count("+") + 1 if slot.startswith("gpu ") else 0
+def _gpus(launched: Launched) -> float:
+    """How many GPUs an attempt has; in older records by the name of its slot: ``gpu 0+1``, ``cpu 3``."""
+    if launched.gpus is not None:
+        return launched.gpus
+    return launched.slot.count("+") + 1 if launched.slot.startswith("gpu ") else 0
 
 
 def _times(trial: Trial) -> Iterator[float]:

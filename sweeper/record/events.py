@@ -14,7 +14,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,10 +146,23 @@ class Finished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched(Event):
-    """Attempt `attempt` is about to be started on `slot`; on disk before it is."""
+    """Attempt `attempt` is about to be started on `slot`; on disk before it is.
+
+    `gpus` is how many devices it is given, below 1 a part of one that others may share; None in records of before it
+    was written.
+    """
 
     attempt: int
     slot: str
+    gpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(Event):
+    """The attempt had a device to itself, and took at most so much of its memory, in MiB."""
+
+    attempt: int
+    device_peak_mb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +313,8 @@ class Closed(Event):
 class Exit(Event):
     """How the attempt's process ended: exit `code`, or the `signal` that ended it; peak resident memory in MiB.
 
-    `cause` is what a parent can see of it (`record.causes`); empty after code 0.
+    `cause` is what a parent can see of it (`record.causes`); empty after code 0. It is `cuda-oom` where a rank other
+    than the first said so, and `peak_device_mb` is then of that rank.
     """
 
     attempt: int
@@ -308,6 +322,7 @@ class Exit(Event):
     signal: int | None
     cause: str
     peak_memory_mb: float
+    peak_device_mb: float | None = None
 
 
 # ---- the JSON form ------------------------------------------------------------------------------------------------
@@ -328,7 +343,10 @@ def decode(line: bytes) -> Event | None:
         ValueError: the line is not an event: torn, edited, or not JSON.
     """
     try:
-        body = _JSON.decode(line.decode())
+        text = line.decode()
+        body, end = _JSON.raw_decode(text)
+        if end != len(text) and not text[end:].isspace():
+            raise ValueError(f"not an event: {line[:80]!r} (something behind it)")
         kind = _EVENTS.get(body["event"])
         return None if kind is None else _build(kind, body)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
@@ -352,8 +370,11 @@ def _explicit(value: object) -> object:
 
 
 def _build(kind: type[Event], body: Mapping[str, object]) -> Event:
-    readers = _READERS[kind]
-    values: dict[str, Any] = {name: readers[name](body[name]) for name in readers if name in body}
+    values: dict[str, Any] = {
+        name: value if type(value := body[name]) is plain else read(value)
+        for name, plain, read in _READERS[kind]
+        if name in body
+    }
     return kind(**values)
 
 
@@ -390,8 +411,11 @@ def _reader(hint: object) -> Callable[[object], object]:
         item = _reader(arguments[0])
         return lambda value: tuple(item(entry) for entry in typing.cast("list[object]", _exactly(list)(value)))
     if origin is Mapping:
-        item = _reader(arguments[1])
-        return lambda value: {k: item(v) for k, v in typing.cast("dict[str, object]", _exactly(dict)(value)).items()}
+        item, plain = _reader(arguments[1]), _PLAIN.get(arguments[1])
+        return lambda value: {
+            k: v if type(v) is plain else item(v)
+            for k, v in typing.cast("dict[str, object]", _exactly(dict)(value)).items()
+        }
     if origin is types.UnionType:
         inner = _reader(next(argument for argument in arguments if argument is not type(None)))
         return lambda value: None if value is None else inner(value)
@@ -400,12 +424,15 @@ def _reader(hint: object) -> Callable[[object], object]:
 
 _JSON = json.JSONDecoder()
 
+_PLAIN: Mapping[object, type] = {float: float, str: str}
+"""Types of which a value that is one needs no reading: most are, of the many events of many trials."""
+
 # Event subclasses are looked up once here, so that a line costs two dictionary reads and no reflection.
 _EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
-_READERS: Mapping[type[Event], Mapping[str, Callable[[object], object]]] = {
-    kind: {
-        item.name: _reader(typing.get_type_hints(kind, {**globals(), "Mapping": Mapping})[item.name])
-        for item in dataclasses.fields(kind)
-    }
-    for kind in _EVENTS.values()
+_HINTS: Mapping[type[Event], Mapping[str, object]] = {
+    kind: typing.get_type_hints(kind, {**globals(), "Mapping": Mapping}) for kind in _EVENTS.values()
+}
+_READERS: Mapping[type[Event], Sequence[tuple[str, type | None, Callable[[object], object]]]] = {
+    kind: [(item.name, _PLAIN.get(hints[item.name]), _reader(hints[item.name])) for item in dataclasses.fields(kind)]
+    for kind, hints in _HINTS.items()
 }

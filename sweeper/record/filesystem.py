@@ -38,3 +38,8 @@ def type_of(path: Path, mounts: str) -> str:
         if resolved.is_relative_to(point) and len(point.parts) >= deepest:
             found, deepest = after.split()[0] if after.split() else "", len(point.parts)
     return found
+
+
+def is_shared(path: Path) -> bool:
+    """Whether other hosts may write there, of which this one's kernel says nothing."""
+    return type_of(path, mountinfo()) in SHARED

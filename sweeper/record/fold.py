@@ -13,6 +13,7 @@ The table that `state_of` walks, first row that holds:
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
+    a device that it shared had no memory left for it   WAITING  (it is run again with its devices to itself)
     a stranger stopped it, and it saved a checkpoint    WAITING  (it resumes, as often as that happens)
     its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
@@ -22,6 +23,7 @@ The cause of an attempt's end (`cause_of_end`), first row that holds:
     it runs, or its script said that it completed       none
     it was given up by the orchestrator                 what it was given up for: hung, or lost (its device is)
     it left no exit                                     lost
+    a device of any of its ranks had no memory left     cuda-oom
     its script said that it was stopped                 stopped  (by a stranger, where nobody here asked)
     its script said that it failed                      cuda-oom, or error
     anything else                                       what the shim saw: killed, oom, not-found, error, or code 0
@@ -47,6 +49,7 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Measured,
     Metrics,
     Noted,
     Observation,
@@ -110,10 +113,11 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What is kept of one metric: its last value and its extremes, each with its step. NaN is never an extreme."""
+    """What is kept of one metric: its first value, its last, and its extremes. NaN is never an extreme."""
 
     last: float
     last_step: int
+    first: float = math.nan
     low: float = math.nan
     low_step: int = -1
     high: float = math.nan
@@ -124,7 +128,9 @@ class Series:
         finite = math.isfinite(value)
         low, low_step = (value, step) if finite and not value >= self.low else (self.low, self.low_step)
         high, high_step = (value, step) if finite and not value <= self.high else (self.high, self.high_step)
-        return Series(last=value, last_step=step, low=low, low_step=low_step, high=high, high_step=high_step)
+        return Series(
+            last=value, last_step=step, first=self.first, low=low, low_step=low_step, high=high, high_step=high_step
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +215,7 @@ class Control:
     abandoned: Mapping[int, Abandoned] = field(default_factory=dict)
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
     revived: Mapping[int, Revived] = field(default_factory=dict)
+    measured: Mapping[int, Measured] = field(default_factory=dict)
 
     @property
     def attempt(self) -> int:
@@ -235,6 +242,7 @@ _KEPT: Mapping[type[Event], str] = {
     Abandoned: "abandoned",
     RetryGranted: "retries",
     Revived: "revived",
+    Measured: "measured",
 }
 """Where `Control` keeps the events of a kind, by attempt."""
 
@@ -266,6 +274,8 @@ def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], re
         return State.COMPLETE
     if attempt in control.retries:
         return State.WAITING
+    if crowded_out(control, progress, exits, attempt):
+        return State.WAITING
     retry = retry or Retry()
     if _yielded(control, progress, exits, attempt) and retry.after(Cause.STOPPED):
         return State.WAITING
@@ -282,6 +292,8 @@ def cause_of_end(control: Control, progress: Progress, exits: Mapping[int, Exit]
         return control.abandoned[attempt].cause
     if ended is None:
         return Cause.LOST
+    if ended.cause == Cause.CUDA_OOM:
+        return Cause.CUDA_OOM  # whatever the first rank made of the end of another
     match said:
         case "stopped":
             return Cause.STOPPED
@@ -317,6 +329,13 @@ def _yielded(control: Control, progress: Progress, exits: Mapping[int, Exit], at
     return attempt in progress.saved and cause_of_end(control, progress, exits, attempt) == Cause.STOPPED
 
 
+def crowded_out(control: Control, progress: Progress, exits: Mapping[int, Exit], attempt: int) -> bool:
+    """Whether a device that the attempt shared had no memory left for it."""
+    gpus = control.launched[attempt].gpus
+    shared = gpus is not None and 0 < gpus < 1
+    return shared and cause_of_end(control, progress, exits, attempt) == Cause.CUDA_OOM
+
+
 def _said(control: Control, progress: Progress, attempt: int) -> str:
     """The outcome that an attempt's own script gave; empty where it gave none.
 
@@ -342,6 +361,6 @@ def _at_step(progress: Progress, step: int) -> dict[str, Any]:
 def _with_values(metrics: Mapping[str, Series], event: Metrics) -> Mapping[str, Series]:
     updated = dict(metrics)
     for name, value in event.values.items():
-        series = updated.get(name) or Series(last=value, last_step=event.step)
+        series = updated.get(name) or Series(last=value, last_step=event.step, first=value)
         updated[name] = series.followed_by(value, event.step)
     return updated

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,9 +46,19 @@ class JournalWriter:
         Raises:
             Unwritable: the disk is full or gone; the file is as it was.
         """
-        line = encode(event)
+        self.extend([event], sync=sync)
+
+    def extend(self, events: Iterable[Event], *, sync: bool = False) -> None:
+        """Append several events at once: all of them, or none.
+
+        Raises:
+            Unwritable: as `append`.
+        """
+        lines = b"".join(map(encode, events))
+        if not lines:
+            return
         try:
-            append_whole(self._fd, b"\n" + line if self._torn else line)
+            append_whole(self._fd, b"\n" + lines if self._torn else lines)
             self._torn = False
             if sync:
                 os.fsync(self._fd)

@@ -58,6 +58,15 @@ class AttemptDir:
         """Standard output and error of the worker."""
         return self.path / "output.log"
 
+    def last_word(self, rank: str) -> Path:
+        """How a rank other than the first failed, written by it alone; there is none where it did not."""
+        return self.path / f"rank-{rank}.json"
+
+    @property
+    def last_words(self) -> list[Path]:
+        """Those of all ranks that failed, but for the first, which says it in its events."""
+        return sorted(self.path.glob("rank-*.json"))
+
     @property
     def exit(self) -> Path:
         """How the process ended, written by the shim."""
@@ -92,9 +101,13 @@ class TrialDir:
 
     @property
     def is_unmade(self) -> bool:
-        """Whether the making of the trial was cut short: nothing of it ran."""
-        left = (self.facts, self.control, self.path / "attempts")
-        return self.path.is_dir() and not any(path.exists() for path in left)
+        """Whether the making of the trial was cut short: nothing of it ran, and of its facts a crash left nothing."""
+        if not self.path.is_dir() or self.control.exists() or (self.path / "attempts").exists():
+            return False
+        try:
+            return self.facts.stat().st_size == 0
+        except FileNotFoundError:
+            return True
 
     def attempt(self, number: int) -> AttemptDir:
         """The directory of an attempt, which may not exist yet."""
@@ -135,6 +148,11 @@ class SweepDir:
     def search(self) -> Path:
         """Every ask and tell."""
         return self.path / "search.jsonl"
+
+    @property
+    def ended(self) -> Path:
+        """What trials that have ended were folded to, a projection."""
+        return self.path / "ended.jsonl"
 
     @property
     def inbox(self) -> Path:
@@ -186,8 +204,8 @@ def new_name(script: str) -> str:
     return f"{stem[:40] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}-{host[:20]}-{os.getpid()}"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a crash, sees all of it or none; on disk when this returns.
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Put `data` at `path` so that a reader sees all of it or none; with `sync` also a crash, and it is on the disk.
 
     Raises:
         Unwritable: the disk is full or gone; what was at `path` is there still.
@@ -197,18 +215,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
+        if sync:
+            sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
-def write_json(path: Path, value: Mapping[str, object]) -> None:
+def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True) -> None:
     """Write a JSON object atomically."""
-    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), sync=sync)
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -263,6 +283,7 @@ def sync_directory(path: Path) -> None:
 
 def _numbered(folder: Path) -> list[Path]:
     try:
-        return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+        names = [name for name in os.listdir(folder) if name.isdecimal()]  # noqa: PTH208 - names alone are compared
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return [folder / name for name in sorted(names, key=int)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import array
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeper.errors import RecordError
@@ -19,6 +20,7 @@ from sweeper.record.fold import (
     State,
     cause_of_end,
     control_of,
+    crowded_out,
     fold,
     retry_of,
     state_of,
@@ -107,7 +109,10 @@ def _fits(value: object, kind: type) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited."""
+    """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited.
+
+    `state` follows from the rest, and is found once: many ask for it.
+    """
 
     directory: TrialDir
     facts: Facts
@@ -115,11 +120,11 @@ class Trial:
     progress: Progress = field(default_factory=Progress)
     exits: Mapping[int, Exit] = field(default_factory=dict)
     damaged: int = 0
+    state: State = field(init=False)
 
-    @property
-    def state(self) -> State:
-        """The state by the fold."""
-        return state_of(self.control, self.progress, self.exits, self.facts.retry)
+    def __post_init__(self) -> None:
+        state = state_of(self.control, self.progress, self.exits, self.facts.retry)
+        object.__setattr__(self, "state", state)
 
     @property
     def retry(self) -> int:
@@ -130,6 +135,11 @@ class Trial:
     def pause_s(self) -> float:
         """Seconds that the next attempt waits after the end of the newest: before the n-th retry 2**(n-1) backoffs."""
         return self.facts.retry.backoff_s * 2.0 ** (self.retry - 1) if self.retry else 0.0
+
+    @property
+    def wants_alone(self) -> bool:
+        """Whether it is to have its devices to itself: once, beside others, there was no memory left for it."""
+        return any(crowded_out(self.control, self.progress, self.exits, attempt) for attempt in self.control.launched)
 
     def cause(self, attempt: int) -> str:
         """Why an attempt ended, in one word (`record.causes`); empty while it runs, and after exit code 0."""
@@ -262,10 +272,16 @@ class TrialReader:
             entries = []
             for attempt in launched:
                 entries = supersede(entries, read[attempt])
-        progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
         damaged = self._control.damaged + sum(journal.damaged for journal in self._journals.values())
-        self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
+        known = (self.trial.control, self.trial.exits, self.trial.damaged)
+        if entries or self.restarted or (control, exits, damaged) != known:  # else the trial stays the same object
+            progress = fold((entry.event for entry in entries), None if self.restarted else self.trial.progress)
+            self.trial = replace(self.trial, control=control, progress=progress, exits=exits, damaged=damaged)
         return entries
+
+    def extent(self) -> dict[Path, int]:
+        """Up to how many bytes each growing file of the record was read."""
+        return {journal.path: journal.offset for journal in (self._control, *self._journals.values())}
 
     def _read(self, attempt: int) -> list[Entry]:
         if attempt not in self._journals:
@@ -280,11 +296,11 @@ class TrialReader:
         return exits
 
 
-def open_trials(run: SweepDir) -> tuple[list[TrialReader], dict[int, str]]:
-    """A reader of each trial of a run, by number; and why the others cannot be read, by number too."""
+def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialReader], dict[int, str]]:
+    """A reader of each trial of a run but those that are known; why the others cannot be read; both by number."""
     readers, unreadable = [], {}
     for entry in run.entries():
-        if entry.is_unmade:
+        if entry.number in known or entry.is_unmade:
             continue
         try:
             _check_files(entry)

@@ -23,9 +23,14 @@ class Grid:
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """The first combination that was not seen; None when all were."""
+        return next(self.proposals(seen), None)
+
+    def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
+        """The combinations that were not seen."""
         known = {_identity(configuration.params) for configuration in seen}
         points = (point for point in self.points() if _identity(point) not in known)
-        return next((Configuration(number=len(seen), params=point) for point in points), None)
+        for number, point in enumerate(points, len(seen)):
+            yield Configuration(number=number, params=point)
 
     def points(self) -> Iterator[Mapping[str, object]]:
         """Every combination, in the order of the file."""

@@ -12,14 +12,18 @@ Pruned configurations are told as pruned, with the objective's value where they 
 ranks them behind all that are complete, by how far they came and then by value; CMA-ES takes that value for theirs. The
 Gaussian process has no such notion: it would leave them aside and propose again where trials were stopped. So it alone
 is told the value where a configuration was stopped as that of a complete one.
+
+What a proposal costs is bounded: random search and QMC are told only what they look at, and of the others' history so
+many configurations are kept as `MOST` says (`kept`).
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -40,6 +44,28 @@ _OF_TRIAL = "cma:"
 
 All other attributes are the study's: QMC's place in the sequence, the name of which depends on Optuna's version.
 """
+
+
+MOST: Mapping[Method, int] = {Method.BAYES: 1_000, Method.TPE: 1_000, Method.CMAES: 1_000, Method.GP: 250}
+"""How many configurations a sampler is told of at most: TPE takes 0.1 s for 10,000, the Gaussian process grows with the
+cube of their number."""
+
+
+def kept(seen: Sequence[Configuration], most: int, *, maximize: bool) -> Sequence[Configuration]:
+    """Those that a sampler is told of, at most `most`, in their order: a quarter the best, a quarter those that run.
+
+    The rest are the newest of the others. CMA-ES finds its state and the generation at hand among these.
+    """
+    if len(seen) <= most:
+        return seen
+    running = [one for one in seen if one.state in _RUN]
+    ended = [one for one in seen if one.state not in _RUN]
+    valued = (one for one in ended if one.value is not None and math.isfinite(one.value))
+    best = heapq.nsmallest(most // 4, valued, key=lambda one: (-one.value if maximize else one.value) or 0.0)  # type: ignore[operator]  # those with values
+    chosen = {one.number for one in [*best, *running[-(most // 4) :]]}
+    others = [one.number for one in ended if one.number not in chosen]
+    chosen |= set(others[len(others) - min(len(others), most - len(chosen)) :])
+    return [one for one in seen if one.number in chosen]
 
 
 class OptunaSearch:
@@ -69,12 +95,11 @@ class OptunaSearch:
             sampler=sampler,
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
-        study.add_trials([self._known(configuration) for configuration in seen])
+        study.add_trials(self._told(seen))
         study_id = storage.get_study_id_from_name(self._spec.name)
-        for configuration in seen:  # the last one's place in the sequence stands
-            for key, value in configuration.attributes.items():
-                if not key.startswith(_OF_TRIAL):
-                    storage.set_study_system_attr(study_id, key, value)
+        places = {k: v for one in seen for k, v in one.attributes.items() if not k.startswith(_OF_TRIAL)}
+        for key, value in places.items():  # the last one's place in the sequence stands
+            storage.set_study_system_attr(study_id, key, value)
         trial = study.ask()
         params: dict[str, object] = {}
         for name in self._names:
@@ -86,6 +111,30 @@ class OptunaSearch:
             params=params,
             attributes=_of_trial(attached) | storage.get_study_system_attrs(study_id),
         )
+
+    def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
+        """The next ones, without an end."""
+        all_of_them = list(seen)
+        while True:
+            all_of_them.append(self.propose(all_of_them))
+            yield all_of_them[-1]
+
+    def _told(self, seen: Sequence[Configuration]) -> list[FrozenTrial]:
+        """What the sampler looks at of what was seen."""
+        match self._spec.method:
+            case Method.RANDOM:
+                return []
+            case Method.QMC:  # the space of the first that is complete; before that, of those that run
+                states = ((known, known.state) for known in map(self._known, seen))
+                running = []
+                for known, state in states:
+                    if state is TrialState.COMPLETE:
+                        return [known]
+                    if state is TrialState.RUNNING:
+                        running.append(known)
+                return running
+        maximize = self._spec.metric.goal is Goal.MAXIMIZE
+        return [self._known(one) for one in kept(seen, MOST[self._spec.method], maximize=maximize)]
 
     def _sampler(self, proposal: int) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
@@ -158,6 +207,7 @@ class OptunaSearch:
         return value
 
 
+_RUN = ("RUNNING", "WAITING")
 _KNOW_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
 _WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,

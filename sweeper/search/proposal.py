@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,3 +32,6 @@ class Search(Protocol):
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """The next configuration, numbered after those seen; None where there is none left."""
+
+    def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
+        """The next ones, each as if nothing had become of those before it yet; they end where there is none left."""

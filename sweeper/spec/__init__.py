@@ -6,6 +6,7 @@ from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
 from sweeper.spec.model import (
+    MEASURED,
     At,
     Budget,
     Checkpoint,
@@ -46,6 +47,7 @@ from sweeper.spec.rules import (
 from sweeper.spec.single import as_file, as_rules, rules_of_file, single
 
 __all__ = [
+    "MEASURED",
     "AllOf",
     "AnyOf",
     "At",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.spec.calls import function_of
-from sweeper.spec.model import Method
+from sweeper.spec.model import MEASURED, Method
 from sweeper.spec.node import Complaint, Node, found, plain
 from sweeper.spec.parameters import Distribution, default_distribution
 from sweeper.spec.wording import listed, printable, shown, suggested
@@ -27,6 +27,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _parameters(root, trainers)
     yield from _sources(root)
     yield from _budget(root)
+    yield from _resources(root)
     yield from _grid(root)
     yield from _conditions(root)
 
@@ -132,6 +133,13 @@ def _budget(root: Node) -> Iterator[Complaint]:
     if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
         hint = "for example run_cap: 20"
         yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
+
+
+def _resources(root: Node) -> Iterator[Complaint]:
+    gpus, memory = _data(root, "resources", "gpus"), _data(root, "resources", "gpu_memory_gb")
+    if memory == MEASURED and isinstance(gpus, int | float) and gpus > 1:
+        path, hint = ("resources", "gpu_memory_gb"), "several whole GPUs are shared with nobody"
+        yield Complaint(path=path, expected=f"gpus of 1 or less beside {MEASURED}", got=f"gpus: {gpus}", hint=hint)
 
 
 def _grid(root: Node) -> Iterator[Complaint]:

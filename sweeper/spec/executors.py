@@ -38,15 +38,13 @@ class Ray(ExecutorSettings):
     """Ray places trials on the nodes of a cluster: the one at ``address``, or one that is started on this machine.
 
     ``resources`` are custom ones that a trial takes beside ``resources`` of the sweep. A node keeps trials below
-    ``work_dir`` while they run. With ``storage``, an fsspec URL, checkpoints lie there instead of in the run's
-    directory. ``runtime_env`` is handed to Ray as it is.
+    ``work_dir`` while they run. ``runtime_env`` is handed to Ray as it is.
     """
 
     type: Literal["ray"] = "ray"
     address: Text | None = None
     resources: Mapping[Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     work_dir: Text | None = None
-    storage: Text | None = None
     runtime_env: Mapping[Text, object] = {}
 
     @field_validator("address")

@@ -6,15 +6,17 @@ Field order is the order in which a person reads a sweep file. What several keys
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PlainValidator,
     ValidationError,
     field_validator,
 )
@@ -87,12 +89,44 @@ class EarlyStop(BaseModel):
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = (Stalled(),)
 
 
+MEASURED = "measured"
+"""Instead of an amount of memory: what a trial was seen to take."""
+
+
+LEAST_SHARE, MOST_GPUS = 0.001, 10_000
+
+
+def _gpus(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= (number := cast("float", value)) < MOST_GPUS:
+        raise refused("a number of GPUs, or a part of one")
+    if number != int(number) and not LEAST_SHARE <= number < 1:
+        raise refused(f"a whole number of GPUs, or a part of one of {LEAST_SHARE} or more")
+    return int(number) if number == int(number) else number
+
+
+def _gigabytes(value: object) -> float | str:
+    if value == MEASURED:
+        return MEASURED
+    if type(value) not in (int, float) or not 0 < cast("float", value) < math.inf:
+        raise refused(f"a number of gigabytes above 0, or {MEASURED}")
+    return cast("float", value)
+
+
+Gpus = Annotated[float, Field(ge=0)]
+Gigabytes = Annotated[float, Field(gt=0)] | Literal["measured"]
+
+
 class Resources(BaseModel):
-    """What one trial takes; None leaves it to the executor."""
+    """What one trial takes; None leaves it to the executor.
+
+    `gpus` is a number of whole GPUs, or a part of one, so that several trials share it; `gpu_memory_gb` are the 10^9
+    bytes of its GPU that a trial takes, or `measured`: then trials share a GPU by what the first of them took.
+    """
 
     model_config = STRICT
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpus: Annotated[float, PlainValidator(_gpus, json_schema_input_type=Gpus)] | None = None
     cpus: Annotated[int, Field(ge=1)] | None = None
+    gpu_memory_gb: Annotated[float | str, PlainValidator(_gigabytes, json_schema_input_type=Gigabytes)] | None = None
 
 
 class Checkpoint(BaseModel):
@@ -146,11 +180,15 @@ class Retry(BaseModel):
 
 
 class Figures(BaseModel):
-    """How often the views draw a trial's figures, and how many layers they show; the first and the last always."""
+    """How often the views draw a trial's figures, and how many layers they show; the first and the last always.
+
+    TensorBoard has at most ``most_runs`` trials.
+    """
 
     model_config = STRICT
     every_steps: Annotated[int, Field(ge=1)] = 30
     max_layers: Annotated[int, Field(ge=2)] = 75
+    most_runs: Annotated[int, Field(ge=1)] = 500
 
 
 def _listed(sources: object) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from sweeper.spec.executors import EXECUTORS
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.parameters import FORM_NAMES, FORMS
 from sweeper.spec.profiles import CHOSEN_KEYS, Profile, When
@@ -28,6 +29,7 @@ def schema() -> Json:
     definitions |= {"Value": _VALUE, "Rule": _rule(), "Parameter": _parameter(definitions)}
     for source in ("dataset", "tokenizer"):
         keys[source] = {"anyOf": [{"type": "string", "minLength": 1}, keys[source]]}
+    keys["executor"] = _executor(definitions)
     keys["parameters"] = _mapping_of("Parameter")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)
@@ -74,6 +76,14 @@ def _parameter(definitions: Json) -> Json:
         "additionalProperties": False,
     }
     return {"anyOf": [*({"$ref": f"#/$defs/{model}"} for model in _FORM_MODELS.values()), group]}
+
+
+def _executor(definitions: Json) -> Json:
+    """A name, or a mapping whose type says which one is meant."""
+    kinds = [kind.__name__ for kind in EXECUTORS.values()]
+    for kind in kinds:
+        definitions[kind]["required"] = ["type"]
+    return {"anyOf": [{"enum": list(EXECUTORS)}, *({"$ref": f"#/$defs/{kind}"} for kind in kinds)]}
 
 
 def _rule() -> Json:

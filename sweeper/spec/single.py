@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import yaml
 from pydantic import TypeAdapter
@@ -24,11 +25,20 @@ _HEAD = "# Written by `sweeper exec`: one run, as a sweep of one trial. `sweeper
 _COMMAND_LINE = Source("command line", numbered=False)
 
 
-def single(command: Sequence[str], *, name: str, metric: str, goal: str, early_stop: str | None) -> SweepSpec:
+def single(  # noqa: PLR0913 - all by name
+    command: Sequence[str],
+    *,
+    name: str,
+    metric: str,
+    goal: str,
+    early_stop: str | None,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> SweepSpec:
     """The sweep whose only trial is the command.
 
     Args:
         early_stop: the path of a file of rules, ``none``, or None for the default rules.
+        more: other keys of a sweep file: ``retry``, ``hang_after_s``.
 
     Raises:
         SpecError: the name, the metric, the command or the rules have mistakes; all of them are in it.
@@ -39,6 +49,7 @@ def single(command: Sequence[str], *, name: str, metric: str, goal: str, early_s
         "method": Method.GRID.value,
         "metric": {"name": metric, "goal": goal},
         "command": list(command),
+        **more,
     }
     root, mistakes = parsed(_yaml(given), _COMMAND_LINE)
     rules, mistakes_there = _rules(early_stop)
@@ -64,8 +75,13 @@ def rules_of_file(path: str) -> EarlyStop:
 def as_file(spec: SweepSpec) -> str:
     """A sweep made by `single`, as the file that `load` reads it from."""
     resolved = spec.to_json()
-    keys = ("name", "method", "metric", "command", "early_stop")
+    given = [key for key in _MORE if key in spec.model_fields_set]
+    keys = ("name", "method", "metric", "command", "early_stop", *given)
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
+
+
+_MORE = ("retry", "hang_after_s")
+"""What `single` may be given beside what it has to be given."""
 
 
 def as_rules(rules: Sequence[StopSettings]) -> str:

@@ -15,6 +15,7 @@ from sweeper.record.trial import Trial
 from sweeper.views.receipt import end_line
 from sweeper.views.snapshot import SweepView
 from sweeper.views.table import params_of, status_table, step_text
+from sweeper.views.unattended import is_behind
 from sweeper.views.wording import duration, number, plain
 
 PROGRESS_EVERY_S = 30.0
@@ -35,7 +36,9 @@ class LiveTable:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def update(self, sweep: SweepView) -> None:
-        """Redraw."""
+        """Redraw, unless the terminal has not taken the last one yet."""
+        if is_behind(self._console.file):
+            return
         width, height = self._console.size
         self._live.update(status_table(sweep, width=width, height=height - 1), refresh=True)
 
@@ -54,18 +57,22 @@ class PlainLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._states: dict[int, State] = {}
+        self._seen: dict[int, Trial] = {}
         self._messages: tuple[str, ...] = ()
         self._progress_at: float | None = None
 
     def update(self, sweep: SweepView) -> None:
         """Say what has changed."""
+        is_behind(self._stream)  # what waits is offered again, also where nothing is new
+        news = _newer(self._messages, tuple(sweep.messages))
         for trial in sweep.trials:
-            before = self._states.get(trial.facts.number, State.WAITING)
-            self._states[trial.facts.number] = trial.state
-            if trial.state is not before and not _is_told(trial, sweep.messages):
+            before = self._seen.get(trial.facts.number)
+            if trial is before:  # as nearly all of them, at nearly every look
+                continue
+            self._seen[trial.facts.number] = trial
+            if trial.state is not (State.WAITING if before is None else before.state) and not _is_told(trial, news):
                 self._say(_change_line(trial, sweep.now))
-        for line in _newer(self._messages, tuple(sweep.messages)):
+        for line in news:
             self._say(line)
         self._messages = tuple(sweep.messages)
         if self._progress_at is None or sweep.now - self._progress_at >= PROGRESS_EVERY_S:

@@ -8,6 +8,7 @@ from typing import BinaryIO, TextIO
 from sweeper.record.layout import AttemptDir
 from sweeper.record.trial import Trial
 from sweeper.views.snapshot import SweepView
+from sweeper.views.unattended import is_behind
 from sweeper.views.wording import folded, plain
 
 CHUNK = 65_536
@@ -44,7 +45,9 @@ class Passthrough:
         self._midline = False
 
     def update(self, sweep: SweepView) -> None:
-        """Hand on what is new."""
+        """Hand on what is new; while it runs, only to who has taken what was before: it is on the disk."""
+        if is_behind(self._output) and sweep.state in ("running", "stopping"):
+            return
         for trial in sweep.trials:
             self._hand_on()
             if trial.control.attempt > self._attempt:

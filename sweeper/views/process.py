@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -20,7 +21,10 @@ from pathlib import Path
 from sweeper.errors import RecordError, RunBusy
 from sweeper.record.layout import SweepDir, TrialDir, read_json
 from sweeper.record.lease import acquire, holder_of
+from sweeper.record.recall import read_states
+from sweeper.record.trial import Trial
 from sweeper.views.figures import MOST_LAYERS, Figures
+from sweeper.views.selection import MOST_RUNS, left_out
 from sweeper.views.tensorboard import SweepTexts, TrialRun
 from sweeper.views.wording import plain
 
@@ -39,41 +43,76 @@ class Projector:
     figures_every: int
     figures: Figures
     say: Callable[[str], None]
-    _runs: dict[Path, TrialRun] = field(default_factory=dict)
-    _asleep: dict[Path, int] = field(default_factory=dict)
+    most_runs: int = MOST_RUNS
+    _runs: dict[int, TrialRun] = field(default_factory=dict)
+    _asleep: dict[int, tuple[str, int]] = field(default_factory=dict)
+    _known: dict[int, Trial] | None = None
+    _dropped: set[int] = field(default_factory=set)
     _said: set[str] = field(default_factory=set)
 
     def project(self) -> None:
-        """One pass over all trials."""
-        texts = _texts_of(self.run)
-        for trial in self.run.trials():
-            if not self._sleeps(trial):
+        """One pass over all trials; those that sleep cost a look at the length of a file."""
+        texts, entries = _texts_of(self.run), self.run.entries()
+        if not self.run.tensorboard.exists():
+            self._asleep.clear()
+        if len(entries) > self.most_runs:
+            self._leave_out(len(entries))
+        for trial in entries:
+            if not self._sleeps(trial.number) and (trial.number in self._runs or trial.control.exists()):
                 self._project(trial, texts)
 
     def _project(self, trial: TrialDir, texts: SweepTexts) -> None:
+        number = trial.number
         try:
-            projected = self._runs.get(trial.path) or self._opened(trial)
+            projected = self._runs.get(number) or self._opened(trial)
             projected.project(texts)
         except Exception as error:  # noqa: BLE001 - one broken trial must not cost the others their pictures
-            self._runs.pop(trial.path, None)  # what it holds may be half done; the position on disk is not
+            self._runs.pop(number, None)  # what it holds may be half done; the position on disk is not
             self._say_once(f"trial {trial.path.name} is not shown: {plain(error) or type(error).__name__}")
             return
+        if self._known is not None:
+            self._known[number] = projected.trial
         if projected.done:
-            del self._runs[trial.path]
-            self._asleep[trial.path] = _size(trial.control)
+            self._put_to_sleep(trial)
 
     def _opened(self, trial: TrialDir) -> TrialRun:
         run = TrialRun(self.run, trial, figures=self.figures, every_steps=self.figures_every)
-        self._runs[trial.path] = run
+        self._runs[trial.number] = run
         return run
 
-    def _sleeps(self, trial: TrialDir) -> bool:
-        """Whether the trial has ended; it wakes when its control file grows, or its pictures are taken away."""
-        asleep = trial.path in self._asleep
-        if asleep and (self._asleep[trial.path] != _size(trial.control) or not self.run.tensorboard.exists()):
-            del self._asleep[trial.path]
+    def _leave_out(self, count: int) -> None:
+        """Of a sweep with more trials than are shown: take away the runs of those that are not."""
+        if self._known is None:
+            self._known = {trial.facts.number: trial for trial in read_states(self.run)[0]}
+        hidden = left_out(self._known.values(), self.most_runs)
+        for number in hidden - self._dropped:
+            trial = self._known[number]
+            self._put_to_sleep(trial.directory)
+            shutil.rmtree(self.run.tensorboard / trial.facts.label, ignore_errors=True)
+        for number in self._dropped - hidden:
+            self._asleep.pop(number, None)
+        self._dropped = hidden
+        if hidden:
+            self._say_once(
+                f"of {count} trials at most {self.most_runs} are shown: those that run, the best, and those that ended "
+                "last; figures.most_runs says how many"
+            )
+
+    def _put_to_sleep(self, trial: TrialDir) -> None:
+        self._runs.pop(trial.number, None)
+        control = str(trial.control)
+        self._asleep[trial.number] = control, _size(control)
+
+    def _sleeps(self, number: int) -> bool:
+        """Whether the trial has ended, or is left out; it wakes when its control file grows."""
+        if number not in self._asleep:
             return False
-        return asleep
+        control, size = self._asleep[number]
+        if _size(control) != size:
+            del self._asleep[number]
+            self._dropped.discard(number)
+            return False
+        return True
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -86,22 +125,24 @@ def project(
     figures_every: int = FIGURES_EVERY,
     max_layers: int = MOST_LAYERS,
     *,
+    most_runs: int = MOST_RUNS,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Project what the record holds now; the pictures every so many steps, of so many layers.
+    """Project what the record holds now; the pictures every so many steps, of so many layers, and so many runs.
 
     Raises:
         RunBusy: another views process held the sweep for longer than `patience_s`.
     """
     with _held(run, patience_s):
-        _projector(run, figures_every, max_layers).project()
+        _projector(run, figures_every, max_layers, most_runs).project()
 
 
-def follow(
+def follow(  # noqa: PLR0913 - what is drawn, and until when
     run: SweepDir,
     figures_every: int,
     max_layers: int,
     *,
+    most_runs: int = MOST_RUNS,
     stop: Callable[[float], bool],
     patience_s: float = PATIENCE_S,
 ) -> None:
@@ -111,7 +152,7 @@ def follow(
         RunBusy: another views process held the sweep for longer than `patience_s`.
     """
     with _held(run, patience_s):
-        projector = _projector(run, figures_every, max_layers)
+        projector = _projector(run, figures_every, max_layers, most_runs)
         while True:
             begin = time.monotonic()
             projector.project()
@@ -131,29 +172,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--max-layers", type=int, default=MOST_LAYERS, metavar="COUNT", help="in a picture; default: %(default)s"
     )
+    parser.add_argument("--most-runs", type=int, default=MOST_RUNS, metavar="COUNT", help="default: %(default)s")
     parser.add_argument("--once", action="store_true", help="project what is there, then exit")
     given = parser.parse_args(arguments)
     if given.figures_every < 1:
         parser.error("--figures-every: expected at least 1")
     if given.max_layers < FEWEST_LAYERS:
         parser.error(f"--max-layers: expected at least {FEWEST_LAYERS}")
+    if given.most_runs < 1:
+        parser.error("--most-runs: expected at least 1")
     run = SweepDir(given.run)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
     try:
         if given.once:
-            project(run, given.figures_every, given.max_layers)
+            project(run, given.figures_every, given.max_layers, most_runs=given.most_runs)
         else:
             with _stop_by_stdin_or_sigterm() as stop:
-                follow(run, given.figures_every, given.max_layers, stop=stop)
+                follow(run, given.figures_every, given.max_layers, most_runs=given.most_runs, stop=stop)
     except (RunBusy, RecordError, OSError) as error:
         _say(str(error))
         return 2
     return 0
 
 
-def _projector(run: SweepDir, figures_every: int, max_layers: int) -> Projector:
-    return Projector(run=run, figures_every=figures_every, figures=Figures(max_layers), say=_say)
+def _projector(run: SweepDir, figures_every: int, max_layers: int, most_runs: int) -> Projector:
+    figures = Figures(max_layers)
+    return Projector(run=run, figures_every=figures_every, figures=figures, most_runs=most_runs, say=_say)
 
 
 def _say(text: str) -> None:
@@ -217,8 +262,8 @@ def _texts_of(run: SweepDir) -> SweepTexts:
     return SweepTexts(sweep_yaml=yaml, provenance=provenance if isinstance(provenance, dict) else {})
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - thousands of them; a Path takes longer than the call
     except OSError:
         return 0

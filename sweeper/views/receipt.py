@@ -89,6 +89,14 @@ def cause_text(trial: Trial, attempt: int) -> str:
     return plain(f"{cause} ({detail})" if detail else cause)
 
 
+def again_text(trial: Trial) -> str:
+    """How a trial is run again whose attempt has ended."""
+    if not trial.retry:
+        return "it is run again, with its devices to itself" if trial.wants_alone else "it is run again"
+    pause = f" in {trial.pause_s:g} s" if trial.pause_s else ""
+    return f"it is run again{pause}, retry {trial.retry} of {trial.facts.retry.max}"
+
+
 _DETAILS: Mapping[str, str] = {
     Cause.LOST: "its processes are gone and nobody saw them end",
     Cause.OOM: "the system ran out of memory and killed it",
@@ -210,8 +218,11 @@ def _attempt_lines(trial: Trial) -> list[str]:
         ended = trial.exits.get(attempt)
         memory = f", peak memory {ended.peak_memory_mb:.0f} MiB" if ended else ""
         finished = trial.progress.finished.get(attempt)
-        if finished is not None and finished.peak_device_mb is not None:
-            memory += f", {finished.peak_device_mb:.0f} MiB on the device"
+        peaks = [one.peak_device_mb for one in (finished, ended) if one is not None and one.peak_device_mb is not None]
+        if peaks:
+            memory += f", {max(peaks):.0f} MiB on the device"
+        if attempt in trial.control.measured:
+            memory += f", {trial.control.measured[attempt].device_peak_mb:.0f} MiB of the device in all"
         stop = trial.control.stops.get(attempt)
         asked = f", asked to stop ({stop.cause})" if stop else ""
         lines.append(plain(f"attempt {attempt} on {launched.slot}: {cause}{span}{asked}{memory}"))

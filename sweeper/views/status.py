@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sweeper.record.budget import Budget, barred, spent
+from sweeper.record.budget import Budget, Spending, barred, spent
 from sweeper.record.events import Event, Lost, SweepEnded, SweepStarted
 from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
-from sweeper.record.trial import Trial, is_alive, read_trials
+from sweeper.record.recall import read_states
+from sweeper.record.trial import Trial, is_alive
 from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
@@ -28,8 +29,8 @@ def read_sweep(run: SweepDir) -> SweepView:
         RecordError: the spec cannot be read.
     """
     held = is_held(run.lease)
-    read, unreadable = read_trials(run)
-    trials = [_as_it_stands(trial, held=held) for trial, _ in read]
+    known, unreadable = read_states(run)
+    trials = [_as_it_stands(trial, held=held) for trial in known]
     log = read_journal(run.log)
     starts = [event for event in log if isinstance(event, SweepStarted)]
     ends = [event for event in log if isinstance(event, SweepEnded)]
@@ -81,9 +82,11 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
 
 
 def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, running: bool) -> str:
-    now = time.time()
-    over = spent(budget, trials, log, now=now, running=running)
-    left = len(barred(budget, trials, log, now=now, running=running))
+    if budget == Budget():
+        return ""
+    spending = Spending.of(trials, log, now=time.time(), running=running)
+    over = spent(budget, spending)
+    left = len(barred(budget, spending, (trial for trial in trials if trial.state is State.WAITING)))
     if not over or not left:
         return ""
     verb = "is" if len(over) == 1 else "are"

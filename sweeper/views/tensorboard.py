@@ -18,7 +18,7 @@ from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, S
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.redaction import redacted, redacted_values
-from sweeper.record.trial import Entry, TrialReader
+from sweeper.record.trial import Entry, Trial, TrialReader
 from sweeper.views import summaries
 from sweeper.views.depthmap import Verdict
 from sweeper.views.figures import Figures
@@ -97,6 +97,11 @@ class TrialRun:
         self._position = self._folder.position
         self._pending: list[Summary] = []
         self._pending_bytes = 0
+
+    @property
+    def trial(self) -> Trial:
+        """The trial as last read."""
+        return self._reader.trial
 
     @property
     def done(self) -> bool:

@@ -62,7 +62,14 @@ def _facts(command: list[str], params: Mapping[str, object]) -> Facts:
     )
 
 
-def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None, cause: str) -> None:
+def write_exit(
+    attempt: AttemptDir,
+    *,
+    code: int | None,
+    signal: int | None,
+    cause: str,
+    peak_device_mb: float | None = None,
+) -> None:
     """Write how an attempt ended, with the peak memory of this process's children, or its own where it has none."""
     who = resource.RUSAGE_CHILDREN if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss else resource.RUSAGE_SELF
     exit_ = Exit(
@@ -71,6 +78,7 @@ def write_exit(attempt: AttemptDir, *, code: int | None, signal: int | None, cau
         code=code,
         signal=signal,
         cause=cause,
+        peak_device_mb=peak_device_mb,
         peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
     )
     write_atomically(attempt.exit, encode(exit_))

@@ -19,6 +19,7 @@ from sweeper.errors import CheckpointError
 from sweeper.record.layout import sync_directory, unwritable
 
 KEPT = 2
+EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"
 _NAME = re.compile(r"step-(\d{9,})\.([0-9a-f]{16})\.pt")
 
 
@@ -53,6 +54,11 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, newest step first; what has no checkpoint's name is none."""
     return sorted((path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), key=step_of, reverse=True)
+
+
+def strangers(folder: Path) -> list[Path]:
+    """What is named as a checkpoint might be, and was not written by `save`: there is no checksum in its name."""
+    return sorted(path for path in folder.glob("step-*.pt") if not _NAME.fullmatch(path.name))
 
 
 def step_of(path: Path) -> int:

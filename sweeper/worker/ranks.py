@@ -19,6 +19,13 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     return all(environment.get(place, "0") == "0" for place in places)
 
 
+def place(environment: Mapping[str, str] = os.environ) -> str:
+    """The name of this process among the ranks; that of the first is of no use to anybody."""
+    if "RANK" in environment:
+        return environment["RANK"]
+    return f"{environment.get('NODE_RANK', '0')}.{environment.get('LOCAL_RANK', '0')}"
+
+
 class Ranks:
     """The ranks of this process's trial."""
 

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import FrameType
 
 from sweeper.errors import SweeperError, Unwritable
-from sweeper.record.causes import cause_of_exit
+from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.claim import catches, claim, keeper_of
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, TrialDir
+from sweeper.record.events import Finished, decode
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.alone import write_exit
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -154,12 +155,24 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
     _reap_leftovers()
     how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
     oom = not shim.killed and oom_kills() > killed_before
+    ranks = None if shim.killed or code == 0 else _out_of_device_memory(attempt)
+    cause, peak = (ranks.cause, ranks.peak_device_mb) if ranks else (cause_of_exit(**how, oom=oom), None)
     try:
-        write_exit(attempt, **how, cause=cause_of_exit(**how, oom=oom))
+        write_exit(attempt, **how, cause=cause, peak_device_mb=peak)
     except Unwritable as error:
         print(error, file=sys.stderr)
         return os.EX_IOERR
     return 0
+
+
+def _out_of_device_memory(attempt: AttemptDir) -> Finished | None:
+    """The last word of a rank, other than the first, whose device had no memory left."""
+    for path in attempt.last_words:
+        with contextlib.suppress(OSError, ValueError):
+            said = decode(path.read_bytes())
+            if isinstance(said, Finished) and said.cause == Cause.CUDA_OOM:
+                return said
+    return None
 
 
 def ask_for_stacks() -> None:

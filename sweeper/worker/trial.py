@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.causes import Cause
 from sweeper.record.claim import catches
-from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
+from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started, encode
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir, write_atomically
 from sweeper.record.trial import Facts
 from sweeper.worker import checkpoint
 from sweeper.worker.outbox import Outbox
-from sweeper.worker.ranks import Ranks, is_first
+from sweeper.worker.ranks import Ranks, is_first, place
 
 if TYPE_CHECKING:
     import torch
@@ -125,8 +125,12 @@ class Trial:
     def restore(self) -> dict[str, Any] | None:
         """What `save` was given last, tensors on the CPU; None at a first start.
 
-        A damaged checkpoint is passed over for the one before it, and the record says so.
+        A damaged checkpoint is passed over for the one before it, and one that `save` has not written for any other;
+        the record says so.
         """
+        for path in checkpoint.strangers(self._checkpoints):
+            expected = f"expected a name with the checksum, as {checkpoint.EXAMPLE}: not saved by sweeper, passed over"
+            self.append(Noted(text=f"{path}: {expected}"))
         for path in checkpoint.checkpoints(self._checkpoints):
             try:
                 state = checkpoint.load(path)
@@ -239,6 +243,10 @@ class Trial:
                 raise
         if self._journal is not None:
             self._journal.close()
+        elif error is not None and TRIAL_DIR in os.environ:  # alone, only the first rank knows the directory
+            with suppress(Unwritable):
+                word = replace(self._ending(error), time=time.time())
+                write_atomically(self._attempt.last_word(place()), encode(word))
 
     def _ending(self, error: BaseException | None) -> Finished:
         if isinstance(error, KeyboardInterrupt):
@@ -304,8 +312,8 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
         return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
     from sweeper.worker import alone
 
-    place = alone.place if is_first() else alone.beside
-    return place(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+    made = alone.place if is_first() else alone.beside
+    return made(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 
 def _is_out_of_device_memory(error: BaseException) -> bool:

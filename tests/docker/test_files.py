@@ -81,8 +81,8 @@ def test_ray_lets_in_only_who_has_the_token() -> None:
 
 @pytest.mark.parametrize("name", COMPOSED)
 def test_compose_understands_its_file(name: str, tmp_path: Path) -> None:
-    docker = shutil.which("docker") or ""
-    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode != 0:
         pytest.skip("docker compose is not installed")
     checked = subprocess.run(
         [docker, "compose", "-f", str(FOLDER / name), "config", "-q"], capture_output=True, text=True

@@ -77,13 +77,7 @@ def launch(executor: Executor, trial: TrialDir, code: str, attempt: int = 1) -> 
 
 
 def over(executor: Executor, attempt: AttemptDir) -> None:
-    """Wait for the attempt, as the orchestrator does."""
-
-    def gone() -> bool:
-        executor.fetch(TrialDir(attempt.path.parent.parent))
-        return not executor.is_alive(attempt)
-
-    until(gone)
+    until(lambda: not executor.is_alive(attempt))
 
 
 def ended(executor: Executor, attempt: AttemptDir) -> Exit:
@@ -93,14 +87,9 @@ def ended(executor: Executor, attempt: AttemptDir) -> Exit:
     return exit_
 
 
-def running(executor: Executor, attempt: AttemptDir, word: bytes = b"ready") -> list[str]:
+def running(attempt: AttemptDir, word: bytes = b"ready") -> list[str]:
     """Wait for a word in the output; returns those before it."""
-
-    def said() -> bool:
-        executor.fetch(TrialDir(attempt.path.parent.parent))
-        return attempt.output.exists() and word in attempt.output.read_bytes()
-
-    until(said)
+    until(lambda: attempt.output.exists() and word in attempt.output.read_bytes())
     return attempt.output.read_text().split(word.decode())[0].split()
 
 
@@ -109,7 +98,7 @@ def shim_of(attempt: AttemptDir) -> int:
     return int(str(owner_of(attempt)["pid"]))
 
 
-def is_gone(pid: int | str) -> bool:
+def is_gone(pid: object) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -170,7 +159,7 @@ os.write(1, bytes(range(256)))
 
     def test_a_stop_is_handed_to_the_worker(self, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, LISTENS)
-        running(executor, attempt)
+        running(attempt)
         assert executor.is_alive(attempt)
         executor.stop(attempt)
         assert ended(executor, attempt).code == 5
@@ -179,7 +168,7 @@ os.write(1, bytes(range(256)))
         self, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
-        pids = running(executor, attempt)
+        pids = running(attempt)
         executor.stop(attempt)
         executor.kill(attempt)
         assert ended(executor, attempt).signal == signal.SIGKILL
@@ -195,9 +184,9 @@ def waits_for_ever():
 waits_for_ever()
 """
         attempt = launch(executor, trial, code)
-        running(executor, attempt)
+        running(attempt)
         executor.dump(attempt)
-        running(executor, attempt, b"waits_for_ever")
+        running(attempt, b"waits_for_ever")
         assert executor.is_alive(attempt)
         executor.stop(attempt)
         assert ended(executor, attempt).signal == signal.SIGTERM
@@ -206,7 +195,7 @@ waits_for_ever()
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, f"print('THE FIRST')\n{SLEEPS}")
-        running(executor, attempt)
+        running(attempt)
         other = subject.executor()
         launch(other, trial, "print('ANOTHER')")
         executor.stop(attempt)
@@ -218,7 +207,7 @@ waits_for_ever()
 
     def test_another_orchestrator_takes_over(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, LISTENS)
-        running(executor, attempt)
+        running(attempt)
         later = subject.executor()
         assert later.is_alive(attempt)
         later.stop(attempt)
@@ -234,7 +223,7 @@ waits_for_ever()
 
     def test_a_worker_whose_shim_was_killed_is_ended_and_has_no_exit(self, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, f"import os\nprint(os.getpid())\n{SLEEPS}")
-        [worker] = running(executor, attempt)
+        [worker] = running(attempt)
         os.kill(shim_of(attempt), signal.SIGKILL)
         over(executor, attempt)
         assert is_gone(worker)
@@ -244,7 +233,7 @@ waits_for_ever()
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
-        pids = [*running(executor, attempt), shim_of(attempt)]
+        pids = [*running(attempt), shim_of(attempt)]
         subject.lose(attempt)
         over(executor, attempt)
         executor.kill(attempt)  # as the orchestrator does with what is lost

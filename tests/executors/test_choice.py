@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sweeper.errors import UsageError
-from sweeper.executors.choice import Machine, executor_of, require_library
+from sweeper.executors.choice import executor_of, require_library
 from sweeper.executors.local import LocalExecutor
+from sweeper.executors.machine import Machine
 from sweeper.record.layout import SweepDir
 from sweeper.spec import SweepSpec
 

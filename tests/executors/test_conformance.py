@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Executor, Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.record.layout import AttemptDir, SweepDir
 from tests.executors.conformance import Conformance, Subject, launch, make_trial, over, shim_of, until
 
@@ -42,8 +44,12 @@ class LocalSubject:
         for attempt in self.run.trial(0).attempts():
             kill_marked(attempt)
         for executor in self._made:
-            until(lambda shims=executor._shims: all(shim.poll() is not None for shim in shims.values()))
+            until(functools.partial(_all_ended, executor))
             executor.close()
+
+
+def _all_ended(executor: LocalExecutor) -> bool:
+    return all(shim.poll() is not None for shim in executor._shims.values())
 
 
 class TestLocal(Conformance):

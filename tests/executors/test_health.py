@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from sweeper.executors.executor import Slot
 from sweeper.executors.health import LOOK_EVERY_S, NvmlHealth, health_of
 from sweeper.executors.local import LocalExecutor
+from tests.fakes import pynvml as library
+from tests.fakes.pynvml import Fake, gpu
 
-TIMEOUT, IS_LOST, RESET_REQUIRED, NOT_SUPPORTED, NOT_FOUND = 10, 15, 16, 3, 6
-
-
-class FakeError(Exception):
-    def __init__(self, value: int) -> None:
-        self.value = value
-        super().__init__({IS_LOST: "GPU is lost", RESET_REQUIRED: "GPU requires restart"}.get(value, "other"))
-
-
-@dataclass
-class FakeEvent:
-    eventData: int  # noqa: N815 - the library's name
-
-
-@dataclass
-class FakeNvml:
-    """`xids` are the events that wait, `answers` the error that a device's handle answers with, by UUID."""
-
-    xids: dict[str, list[int]] = field(default_factory=dict)
-    answers: dict[str, int] = field(default_factory=dict)
-    without_events: bool = False
-    sets: list[list[str]] = field(default_factory=list)
-
-    NVMLError = FakeError
-    NVML_ERROR_GPU_IS_LOST = IS_LOST
-    NVML_ERROR_RESET_REQUIRED = RESET_REQUIRED
-    nvmlEventTypeXidCriticalError = 8  # noqa: N815 - the library's name
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802 - the library's names, here and below
-        if not uuid.startswith("GPU-"):
-            raise FakeError(NOT_FOUND)
-        return uuid
-
-    def nvmlEventSetCreate(self) -> list[str]:  # noqa: N802
-        return []
-
-    def nvmlDeviceRegisterEvents(self, handle: str, kinds: int, events: list[str]) -> None:  # noqa: N802
-        if self.without_events:
-            raise FakeError(NOT_SUPPORTED)
-        events.append(handle)
-
-    def nvmlEventSetWait_v2(self, events: list[str], timeout_ms: int) -> FakeEvent:  # noqa: N802
-        waiting = self.xids.get(events[0], [])
-        if not waiting:
-            raise FakeError(TIMEOUT)
-        return FakeEvent(waiting.pop(0))
-
-    def nvmlDeviceGetMemoryInfo(self, handle: str) -> object:  # noqa: N802
-        if handle in self.answers:
-            raise FakeError(self.answers[handle])
-        return object()
+IS_LOST, RESET_REQUIRED = library.NVML_ERROR_GPU_IS_LOST, library.NVML_ERROR_RESET_REQUIRED
 
 
 class Clock:
@@ -70,29 +23,42 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    monkeypatch.setenv("FAKE_NVML", str(tmp_path / "nvml"))
+    return Fake(tmp_path / "nvml", gpu("GPU-a"), gpu("GPU-b"), gpu("GPU-c", slices=2))
+
+
 @pytest.mark.parametrize(
-    ("nvml", "faults"),
+    ("xids", "lost", "faults"),
     [
-        (FakeNvml(), {}),
-        (FakeNvml(xids={"GPU-b": [79]}), {"GPU-b": "Xid 79: fallen off the bus"}),
-        (FakeNvml(xids={"GPU-a": [13, 31, 48]}), {"GPU-a": "Xid 48: double-bit memory error"}),
-        (FakeNvml(xids={"GPU-a": [13, 31, 43]}), {}),  # a program's own errors
-        (FakeNvml(answers={"GPU-a": IS_LOST}), {"GPU-a": "GPU is lost"}),
-        (FakeNvml(answers={"GPU-b": RESET_REQUIRED}, without_events=True), {"GPU-b": "GPU requires restart"}),
-        (FakeNvml(answers={"GPU-a": NOT_SUPPORTED}), {}),
+        ({}, {}, {}),
+        ({"GPU-b": "79"}, {}, {"GPU-b": "Xid 79: fallen off the bus"}),
+        ({"GPU-a": "13 31 48"}, {}, {"GPU-a": "Xid 48: double-bit memory error"}),
+        ({"GPU-a": "13 31 43"}, {}, {}),  # a program's own errors
+        ({}, {"GPU-a": IS_LOST}, {"GPU-a": "GPU is lost"}),
+        ({}, {"GPU-b": RESET_REQUIRED}, {"GPU-b": "GPU requires restart"}),
+        ({}, {"GPU-a": library.NVML_ERROR_NOT_SUPPORTED}, {}),
+        ({"GPU-c": "79"}, {}, {"MIG-GPU-c-1": "Xid 79: fallen off the bus"}),  # a slice goes with its GPU
     ],
 )
-def test_which_devices_are_lost(nvml: FakeNvml, faults: dict[str, str]) -> None:
+def test_which_devices_are_lost(
+    xids: Mapping[str, str], lost: Mapping[str, int], faults: dict[str, str], fake: Fake
+) -> None:
     clock = Clock()
-    health = NvmlHealth(["GPU-a", "GPU-b", "0"], nvml, clock=clock)
+    health = NvmlHealth(["GPU-a", "GPU-b", "MIG-GPU-c-1", "0"], library, clock=clock)
+    for what, told in (("xids", xids), ("lost", lost)):
+        for uuid, number in told.items():
+            fake.say(what, uuid, number)
     assert health.faults() == {}
     clock.now += LOOK_EVERY_S
     assert health.faults() == faults
 
 
-def test_a_lost_device_stays_lost() -> None:
-    clock, nvml = Clock(), FakeNvml(xids={"GPU-a": [79]})
-    health = NvmlHealth(["GPU-a"], nvml, clock=clock)
+def test_a_lost_device_stays_lost(fake: Fake) -> None:
+    clock = Clock()
+    fake.say("xids", "GPU-a", 79)
+    health = NvmlHealth(["GPU-a"], library, clock=clock)
     for _ in range(3):
         clock.now += LOOK_EVERY_S
         assert health.faults() == {"GPU-a": "Xid 79: fallen off the bus"}
@@ -103,13 +69,14 @@ def test_without_the_library_or_devices_nothing_is_known() -> None:
     assert health_of(["GPU-of-nobody"]).faults() == {}
 
 
-def test_a_slot_has_the_faults_of_its_devices() -> None:
+def test_a_slot_has_the_faults_of_its_devices(fake: Fake) -> None:
     clock = Clock()
-    health = NvmlHealth(["GPU-a", "GPU-b", "GPU-c"], FakeNvml(answers={"GPU-b": IS_LOST}), clock=clock)
+    fake.say("lost", "GPU-b", IS_LOST)
+    health = NvmlHealth(["GPU-a", "GPU-b", "GPU-c"], library, clock=clock)
     slots = [
-        Slot(name="gpu 0+1", environment={"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}),
-        Slot(name="gpu 2", environment={"CUDA_VISIBLE_DEVICES": "GPU-c"}),
-        Slot(name="cpu 0", environment={}),
+        Slot(name="gpu 0+1", needs={"GPU-a": 1.0, "GPU-b": 1.0}),
+        Slot(name="gpu 2", needs={"GPU-c": 0.5}),
+        Slot(name="cpu 0", needs={"cores": 1.0}),
     ]
     executor = LocalExecutor(slots, health)
     clock.now += LOOK_EVERY_S

@@ -14,7 +14,8 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked, local_slots
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.record.claim import owner_of, stake
 from sweeper.record.events import Exit
 from sweeper.record.layout import AttemptDir, TrialDir, write_json
@@ -259,24 +260,3 @@ def test_no_stranger_is_signalled(trial: TrialDir) -> None:
     finally:
         stranger.kill()
         stranger.wait()
-
-
-@pytest.mark.parametrize(
-    ("given", "names", "environment"),
-    [
-        ({"devices": [], "cores": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "1"}),
-        ({"devices": [], "cores": 8, "workers": 2}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
-        ({"devices": [], "cores": 8, "cpus": 4}, ["cpu 0", "cpu 1"], {"OMP_NUM_THREADS": "4"}),
-        ({"devices": [], "cores": 8, "workers": 1, "cpus": 1}, ["cpu 0"], {"OMP_NUM_THREADS": "1"}),
-        ({"devices": [], "cores": 1, "cpus": 4}, ["cpu 0"], {"OMP_NUM_THREADS": "1"}),
-        ({"devices": ["GPU-a", "GPU-b"], "cores": 8}, ["gpu 0", "gpu 1"], {"CUDA_VISIBLE_DEVICES": "GPU-a"}),
-        ({"devices": ["GPU-a", "GPU-b"], "cores": 8, "workers": 1}, ["gpu 0"], {"OMP_NUM_THREADS": "8"}),
-        ({"devices": ["a", "b", "c"], "cores": 8, "gpus": 2}, ["gpu 0+1"], {"CUDA_VISIBLE_DEVICES": "a,b"}),
-        ({"devices": ["a"], "cores": 2, "gpus": 0}, ["cpu 0", "cpu 1"], {"CUDA_VISIBLE_DEVICES": ""}),
-    ],
-)
-def test_slots_follow_the_machine(given: dict[str, object], names: list[str], environment: dict[str, str]) -> None:
-    arguments = {"workers": None, "gpus": None, "cpus": None} | given
-    slots = local_slots(**arguments)  # type: ignore[arg-type]  # a table of cases
-    assert [slot.name for slot in slots] == names
-    assert environment.items() <= slots[0].environment.items()

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import sweeper
+from sweeper.executors.division import THREAD_VARIABLES
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import THREAD_VARIABLES, LocalExecutor
+from sweeper.executors.local import LocalExecutor
 from sweeper.executors.preload import Forked
 from sweeper.record.events import Exit, Metrics
 from sweeper.record.journal import read_journal

@@ -10,19 +10,18 @@ from typing import Any
 
 import pytest
 
-import sweeper
-from sweeper.executors.choice import Machine
 from sweeper.executors.executor import Executor
+from sweeper.executors.machine import Machine
 from sweeper.record.layout import KEEPER, AttemptDir, SweepDir
 from sweeper.spec import SweepSpec
 from tests.executors.conformance import Conformance, Subject, shim_of
+from tests.executors.rays import started
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "sweeper[ray]"')
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 MACHINE = Machine(devices=[], cores=2, workers=2)
-ROOT = Path(sweeper.__file__).parents[1]
 
 
 class RaySubject:
@@ -56,21 +55,8 @@ class RaySubject:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    patch = pytest.MonkeyPatch()
-    for name, value in {
-        "PYTHONPATH": str(ROOT),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_raylet_start_wait_time_s": "120",
-        "RAY_AUTH_MODE": "disabled",
-    }.items():
-        patch.setenv(name, value)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield made
-    ray.shutdown()
-    made.shutdown()
-    patch.undo()
+    with started(num_cpus=2) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -1,81 +1,155 @@
-"""The fault matrix: `python -m tests.faults.report --moments 20 --rows 1,2`; writes docs/faults.md."""
+"""The fault matrix, `python -m tests.faults.report`: outcomes go into docs/faults.jsonl, a table into docs/faults.md.
+
+What the log holds already is not tried again, unless it failed: so the matrix may be run in pieces, on one machine and
+then on another, and goes on where it was ended.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.faults.harness import ROOT, Fault, Outcome, trial_of
-from tests.faults.matrix import FAULTS
+import pytest
 
-DOCUMENT = ROOT / "docs" / "faults.md"
-HEAD = """# Faults
+from tests.faults.harness import Fault, Outcome, trial_of
+from tests.faults.matrix import FAULTS, MOMENTS_OF_A_ROW, SLOW_MOMENTS_OF_A_ROW, seeds_of
+from tests.faults.sweeps import LAUNCHES, ROOT
 
-What was done to small sweeps in real processes, at random moments, and whether everything held afterwards: the table
-and the TensorBoard points are those of an undisturbed sweep, no complete line of the record is lost, no trial had two
-workers at once, no process and no lease is left, one more `sweeper run` launches nothing, nobody printed a traceback.
-`tests/faults/harness.py` says how. A moment is a length of the record and a short delay, chosen by a seed, from 0 on.
+DOCUMENT, LOG = ROOT / "docs" / "faults.md", ROOT / "docs" / "faults.jsonl"
+BEGIN, END = "<!-- written by make faults, from here -->", "<!-- to here -->"
 
-Written by `make faults`; a moment that failed stands below the table with its seed (`--seed S --moments 1` repeats it).
-
-| row | fault | moments | outcome | command |
-|---|---|---|---|---|
-"""
+Cell = tuple[Fault, int]
 
 
 def main() -> int:
     """Run the matrix; returns 1 where something did not hold."""
     parser = argparse.ArgumentParser(prog="make faults ARGS=...", description=__doc__)
-    parser.add_argument("--moments", type=int, default=100, metavar="N", help="of each fault (100)")
-    parser.add_argument("--slow-moments", type=int, default=20, metavar="N", help="at most, of those with torch (20)")
+    parser.add_argument("--moments", type=int, default=MOMENTS_OF_A_ROW, metavar="N", help="of each row (%(default)s)")
+    parser.add_argument(
+        "--slow-moments",
+        type=int,
+        default=SLOW_MOMENTS_OF_A_ROW,
+        metavar="N",
+        help="of each row's faults that take long (%(default)s)",
+    )
     parser.add_argument("--rows", type=_rows, default=(), metavar="R,...", help="of the matrix (all)")
     parser.add_argument("--only", nargs="+", default=(), metavar="FAULT", help="by name")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first one (0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="this one alone, whatever the log says")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="sweeps at a time (cores)")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="outcomes are appended here, and all in it reported")
-    parser.add_argument("--dry", action="store_true", help="write no document")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin nothing more after so long")
+    parser.add_argument("--log", type=Path, default=LOG, metavar="FILE", help="of all outcomes (docs/faults.jsonl)")
+    parser.add_argument("--write", action="store_true", help="try nothing, write the document anew")
     given = parser.parse_args()
     faults = [fault for fault in FAULTS if _wanted(fault, given.rows, given.only)]
-    outcomes = _read(given.log)
-    done = {(outcome.fault, outcome.seed) for outcome in outcomes}
-    # A moment of each fault before the next of any: cut short, the matrix is thinner, and has no holes.
-    seeds = range(given.seed, given.seed + given.moments)
-    cells = [(f, s) for s in seeds for f in faults if not f.slow or s < given.seed + given.slow_moments]
+    cells = [] if given.write else _missing(faults, given, latest(_read(given.log)))
+    until = None if given.minutes is None else time.monotonic() + 60 * given.minutes
+    failed = False
     with ThreadPoolExecutor(given.jobs) as pool:
-        for outcome in pool.map(lambda cell: trial_of(*cell), [c for c in cells if (c[0].name, c[1]) not in done]):
-            outcomes.append(outcome)
-            _say(outcome)
-            if given.log:
+        for outcome in pool.map(lambda cell: _tried(cell, until), cells):
+            if outcome is not None:
+                failed |= bool(outcome.problems)
+                _say(outcome)
                 with given.log.open("a") as log:
-                    log.write(json.dumps(asdict(outcome)) + "\n")
-            if not given.dry:
-                DOCUMENT.write_text(document(outcomes))
-    if not given.dry:
-        DOCUMENT.write_text(document(outcomes))
-    return int(any(outcome.problems for outcome in outcomes))
+                    log.write(json.dumps(_told(outcome)) + "\n")
+    if given.log == LOG:
+        write(_read(given.log))
+    return int(failed)
+
+
+def _missing(
+    faults: Sequence[Fault], given: argparse.Namespace, known: Mapping[tuple[str, int], Outcome]
+) -> list[Cell]:
+    """What is to be tried: of each fault a moment a launch, and then of each row the same part of what it wants.
+
+    So the matrix has no holes, wherever it is cut short.
+    """
+    if given.seed is not None:
+        return [(fault, given.seed) for fault in faults]
+    seeds = {fault.name: seeds_of(fault, given.moments, given.slow_moments) for fault in faults}
+    passed = {cell for cell, outcome in known.items() if not outcome.problems}
+    wanted = [(fault, seed) for fault in faults for seed in seeds[fault.name] if (fault.name, seed) not in passed]
+    return sorted(wanted, key=lambda cell: (cell[1] // 2 and cell[1] / len(seeds[cell[0].name]), cell[1] % 2))
+
+
+def _tried(cell: Cell, until: float | None) -> Outcome | None:
+    """The outcome; None where it is too late for one, or this machine does not allow it."""
+    if until is not None and time.monotonic() > until:
+        return None
+    fault, seed = cell
+    commit = _commit()  # what is edited meanwhile is not what was tried
+    try:
+        outcome = trial_of(fault, seed)
+    except pytest.skip.Exception as reason:
+        print(f"{fault.name} {seed}: skipped: {reason}", flush=True)  # noqa: T201 - progress, for whoever waits
+        return None
+    except Exception:  # noqa: BLE001 - a flaw of the harness, or of the machine, is no outcome; it is tried again
+        print(f"{fault.name} {seed}: the harness: {traceback.format_exc()}", flush=True)  # noqa: T201 - as above
+        return None
+    return replace(outcome, commit=commit)
+
+
+def write(outcomes: Sequence[Outcome]) -> None:
+    """The generated part of the document, anew."""
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{document(outcomes)}{END}{after}")
 
 
 def document(outcomes: Sequence[Outcome]) -> str:
-    """The table, and what failed."""
-    rows = "".join(_row(fault, [o for o in outcomes if o.fault == fault.name]) for fault in FAULTS)
-    failed = [f"- `{o.fault}`, seed {o.seed}, {o.moment}: {'; '.join(o.problems)}\n" for o in outcomes if o.problems]
-    return HEAD + rows + ("\n## What failed\n\n" + "".join(failed) if failed else "")
+    """The table, what failed, and at which commits all this was tried."""
+    last = latest(outcomes)
+    lines = ["| row | fault | `spawn` | `preload` | outcome | `make faults ARGS=` |", "|---|---|---|---|---|---|"]
+    told: set[int] = set()
+    for fault in FAULTS:
+        own = [outcome for outcome in last.values() if outcome.fault == fault.name]
+        lines.append(_line(fault, own, last.values(), first=fault.row not in told))
+        told.add(fault.row)
+    commits = Counter(outcome.commit for outcome in last.values())
+    tried = ", ".join(f"{commit} ({count})" for commit, count in sorted(commits.items(), key=lambda one: -one[1]))
+    forked = sum(outcome.forked for outcome in last.values())
+    text = "\n".join(lines) + f"\n\nMoments by the commit at which they were tried: {tried}. Under `preload`, "
+    text += (
+        f"{forked:,} workers were forked; the others of those sweeps began before there was anything to fork from.\n"
+    )
+    failing = [outcome for outcome in last.values() if outcome.problems]
+    mended = [outcome for outcome in outcomes if outcome.problems and not last[outcome.fault, outcome.seed].problems]
+    text += _list("Failed when last tried", failing)
+    return text + _list("Failed, and passed when tried again", mended)
 
 
-def _row(fault: Fault, outcomes: Sequence[Outcome]) -> str:
-    passed = sum(not outcome.problems for outcome in outcomes)
-    word = "not run" if not outcomes else "passed" if passed == len(outcomes) else f"{passed} of {len(outcomes)} passed"
-    seeds = sorted(outcome.seed for outcome in outcomes)
-    first = f" --seed {seeds[0]}" if seeds and seeds[0] else ""
-    option = "--slow-moments" if fault.slow else "--moments"
-    command = f'`make faults ARGS="--only {fault.name} {option} {len(outcomes)}{first}"`' if outcomes else ""
-    return f"| {fault.row} | {fault.title} | {len(outcomes)} | {word} | {command} |\n"
+def latest(outcomes: Iterable[Outcome]) -> dict[tuple[str, int], Outcome]:
+    """The last outcome of each fault and seed."""
+    return {(outcome.fault, outcome.seed): outcome for outcome in outcomes}
+
+
+def _line(fault: Fault, own: Sequence[Outcome], everything: Iterable[Outcome], *, first: bool) -> str:
+    of_row = {other.name for other in FAULTS if other.row == fault.row and not other.exhaustive}
+    row = f"**{fault.row}**: {sum(outcome.fault in of_row for outcome in everything)}" if first else ""
+    passed = sum(not outcome.problems for outcome in own)
+    word = "not run" if not own else "passed" if passed == len(own) else f"{passed} of {len(own)} passed"
+    tries = [sum(outcome.tries for outcome in own if outcome.launch == launch) for launch in LAUNCHES]
+    counts = [f"{tries[0]:,} (all)", ""] if fault.exhaustive and own else [f"{count:,}" for count in tries]
+    return f"| {row} | {fault.title} | {' | '.join(counts)} | {word} | `--only {fault.name}` |"
+
+
+def _list(title: str, outcomes: Sequence[Outcome]) -> str:
+    if not outcomes:
+        return ""
+    lines = [
+        f"- `{o.fault}`, seed {o.seed}, {o.launch}, at {o.commit}: {' '.join('; '.join(o.problems).split())[:300]}"
+        for o in outcomes
+    ]
+    return f"\n{title}:\n\n" + "\n".join(lines) + "\n"
 
 
 def _wanted(fault: Fault, rows: Iterable[int], names: Iterable[str]) -> bool:
@@ -86,17 +160,32 @@ def _rows(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(","))
 
 
-def _read(log: Path | None) -> list[Outcome]:
-    if log is None or not log.exists():
+def _told(outcome: Outcome) -> dict[str, object]:
+    """A line of the log, without what says nothing; the seed repeats a moment, so it is kept of a failure alone."""
+    dull: dict[str, object] = {"tries": 1, "forked": 0, "problems": (), "kept": outcome.kept}
+    dull |= {} if outcome.problems else {"moment": outcome.moment}
+    return {name: value for name, value in asdict(outcome).items() if name not in dull or value != dull[name]}
+
+
+def _read(log: Path) -> list[Outcome]:
+    if not log.exists():
         return []
     kept = [json.loads(line) for line in log.read_text().splitlines()]
-    return [Outcome(**{**outcome, "problems": tuple(outcome["problems"])}) for outcome in kept]
+    return [Outcome(**{"moment": "", **told, "problems": tuple(told.get("problems", ()))}) for told in kept]
+
+
+def _commit() -> str:
+    """The commit of this tree, with a plus where its package was edited since."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip()
+    edited = subprocess.run([*git, "status", "--porcelain", "sweeper"], capture_output=True, text=True).stdout.strip()
+    return f"{head}{'+' if edited else ''}"
 
 
 def _say(outcome: Outcome) -> None:
-    word = "; ".join(outcome.problems) or "passed"
+    word = "; ".join([*outcome.problems, f"kept in {outcome.kept}"] if outcome.problems else ["passed"])
     print(  # noqa: T201 - progress, for whoever waits
-        f"{outcome.fault} {outcome.seed} ({outcome.moment}, {outcome.seconds:.1f} s): {word}",
+        f"{outcome.fault} {outcome.seed} {outcome.launch} ({outcome.moment}, {outcome.seconds:.1f} s): {word}",
         flush=True,
     )
 

@@ -1,7 +1,4 @@
-"""Why attempts end and what follows, in real sweeps of real processes.
-
-Faked, because it cannot be had here: a process that no signal ends, and a CUDA device that is lost.
-"""
+"""Why attempts end and what follows, in real sweeps of real processes; what happens at any moment is in the matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,15 @@ import pytest
 
 import sweeper
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.plan import Patience
 from sweeper.orchestrator.run import Orchestrator
-from sweeper.record.events import Abandoned, KillSent, Told
+from sweeper.record.events import Told
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir, SweepDir
+from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial
 from sweeper.search import search_for
 from sweeper.spec import SweepSpec
@@ -189,32 +187,6 @@ def test_an_error_is_retried_where_the_file_says_so(sweep: Sweep) -> None:
     assert "error (exit code 3); it is run again in 0.5 s, retry 1 of 2" in ended.said
 
 
-HANGS = """
-def stuck_collective():
-    while True: time.sleep(1)
-with sweeper.trial() as trial:
-    for step in range(3):
-        trial.report({"m": step}, step=step)
-    if FIRST and trial.params["x"] == "sleeping": stuck_collective()
-    if FIRST and trial.params["x"] == "halted": me(signal.SIGSTOP)
-"""
-
-
-def test_a_worker_without_a_step_shows_its_stacks_is_killed_as_hung_and_run_again(sweep: Sweep) -> None:
-    ended = sweep(HANGS, ["sleeping", "halted"], hang_after_s=10)
-    assert ended.outcome == "complete"
-    for trial in ended.trials:
-        assert causes(trial) == ["hung", ""]
-        control = [type(event) for event in read_journal(trial.directory.control)]
-        assert control.index(Abandoned) < control.index(KillSent)
-        assert "attempt 1 on " in receipt(trial)
-        assert "hung (no step for 1" in receipt(trial)
-    stacks = ended.trials[0].directory.attempt(1).output.read_text()
-    assert "most recent call first" in stacks
-    assert "stuck_collective" in stacks
-    assert "0000 is to be killed: hung (no step for " in ended.said
-
-
 def test_a_command_that_reports_no_steps_is_never_hung(sweep: Sweep) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(3)", "${args}"]
     ended = sweep("", [1], command=command, patience=Patience(hang_after_s=0.5))
@@ -253,34 +225,6 @@ def test_a_worker_that_ignores_a_stop_is_killed_after_its_grace(sweep: Sweep) ->
     assert "killed (SIGKILL, which was sent here)" in receipt(trial)
 
 
-class NoKill(LocalExecutor):
-    """Fakes an uninterruptible sleep: whatever is done to the first trial, it is alive."""
-
-    def kill(self, attempt: AttemptDir) -> None:
-        pass
-
-    def is_alive(self, attempt: AttemptDir) -> bool:
-        return True if "0000" in attempt.path.parts else super().is_alive(attempt)
-
-
-def test_who_cannot_be_killed_keeps_its_slot_and_nobody_waits_for_it(sweep: Sweep) -> None:
-    patience = Patience(hang_after_s=10, stacks_s=0.1, kill_s=0.1)
-    ended = sweep(DEAF, [0, 1, 2], executor=NoKill(slots("a", "b")), patience=patience)
-    assert ended.outcome == "failed"
-    assert [trial.state for trial in ended.trials] == [State.RUNNING, State.COMPLETE, State.COMPLETE]
-    assert "0000 was killed and lives on: it is waited for no more" in ended.said
-    stuck = ended.slots_of(0)[0]
-    assert f"nothing more is launched on the slot {stuck}" in ended.said
-
-
-def test_who_cannot_be_killed_does_not_keep_an_interrupted_sweep(sweep: Sweep) -> None:
-    patience = Patience(grace_s=0.5, kill_s=0.5)
-    ended = sweep(DEAF, [0], executor=NoKill(slots("a")), patience=patience, then=interrupt_once())
-    assert ended.outcome == "interrupted"
-    assert "0000 was killed and lives on" in ended.said
-    assert "no slot is left" in ended.said
-
-
 BAD_PLACE = """
 if "BAD" in os.environ: me(signal.SIGKILL)
 with sweeper.trial() as trial:
@@ -313,57 +257,6 @@ def test_commands_that_cannot_be_started_are_not_retried_and_end_the_sweep(sweep
     states = [trial.state for trial in ended.trials]
     assert (states.count(State.FAIL), states.count(State.WAITING)) == (3, 3)
     assert "not-found (the command cannot be started, exit code 127)" in receipt(ended.trials[0])
-
-
-class FakeHealth:
-    """Fakes NVIDIA's management library: a device is lost once a trial has made a step on it."""
-
-    def __init__(self) -> None:
-        self.lost: dict[str, str] = {}
-
-    def faults(self) -> Mapping[str, str]:
-        return self.lost
-
-
-SLOW = """
-with sweeper.trial() as trial:
-    trial.report({"m": 1.0}, step=0)
-    if os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-fake-a": time.sleep(120)
-"""
-
-
-def test_a_trial_whose_device_is_lost_goes_on_elsewhere(sweep: Sweep) -> None:
-    health = FakeHealth()
-
-    def lose(view: SweepView) -> None:
-        if view.trials[0].progress.step >= 0:
-            health.lost["GPU-fake-a"] = "Xid 79: fallen off the bus"
-
-    places = [*slots("gpu 0", CUDA_VISIBLE_DEVICES="GPU-fake-a"), *slots("gpu 1", CUDA_VISIBLE_DEVICES="GPU-fake-b")]
-    ended = sweep(SLOW, [0], executor=LocalExecutor(places, health), then=lose)
-    assert ended.outcome == "complete"
-    (trial,) = ended.trials
-    assert causes(trial) == ["lost", ""]
-    assert ended.slots_of(0) == ["gpu 0", "gpu 1"]
-    reason = "the device GPU-fake-a is lost (Xid 79: fallen off the bus)"
-    assert f"nothing more is launched on the slot gpu 0, until `sweeper run` is called again: {reason}" in ended.said
-    assert f"lost ({reason})" in receipt(trial)
-
-
-NO_MEMORY = """
-import torch
-with sweeper.trial() as trial:
-    trial.report({"m": 1.0}, step=0)
-    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-"""
-
-
-def test_a_device_without_memory_is_a_cause_of_its_own_and_not_retried(sweep: Sweep) -> None:
-    ended = sweep(NO_MEMORY, [0])
-    assert ended.outcome == "failed"
-    (trial,) = ended.trials
-    assert causes(trial) == ["cuda-oom"]
-    assert "CUDA out of memory. Tried to allocate 20.00 GiB (cuda-oom, exit code 1)" in receipt(trial)
 
 
 NOT_FINITE = """

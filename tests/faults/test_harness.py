@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import CHECKS, PLAIN, PRELUDE, Kind, Site, Undisturbed
+from tests.faults.harness import CHECKS, Undisturbed
+from tests.faults.sweeps import PLAIN, PRELUDE, Kind, Site
 
 NOTHING = Undisturbed(table=[], points={}, lines=0)
 
@@ -53,9 +54,9 @@ def test_two_workers_of_one_trial_are_seen(tmp_path: Path) -> None:
     command = [sys.executable, "train.py"]
     environment = {**os.environ, "SWEEPER_TRIAL_DIR": str(trial.path), "PYTHONPATH": str(Path(__file__).parents[2])}
     first = subprocess.Popen([*command, "60"], cwd=site.folder, env=environment)
-    while not (trial.path / "trace-0").exists() or "begin" not in (trial.path / "trace-0").read_text():
+    while not (tmp_path / "traces" / "0000-0").exists() or "begin" not in (tmp_path / "traces" / "0000-0").read_text():
         time.sleep(0.02)
     subprocess.run([*command, "0"], cwd=site.folder, env=environment, check=True)
     site.clear()
     first.wait(10)
-    assert problems(site) == ["0000: a worker found another one at work"]
+    assert problems(site) == ["0000-0: a worker found another one at work"]

@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from sweeper.executors.executor import Slot
-from sweeper.executors.local import LocalExecutor, kill_marked
-from sweeper.record.claim import owner_of, process_identity, stake
-from sweeper.record.events import Lost
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir, write_json
-from tests.faults.small import VALUES, Patient, kill_attempts
-from tests.test_end_to_end import LEARNER, grid, steps_seen, until
+from sweeper.executors.local import LocalExecutor
+from sweeper.executors.processes import kill_marked
+from sweeper.record.claim import process_identity, stake
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir
+from tests.test_end_to_end import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -108,62 +106,3 @@ def test_only_processes_whose_environment_names_the_attempt_are_killed(
         for process in processes.values():
             process.kill()
             process.wait()
-
-
-def _give_pid(sweep: Patient, pid: int, **forged: object) -> int:
-    """Let every claim of attempts that did not end name `pid`; how many there are."""
-    count = 0
-    for trial in sweep.run_dir.trials():
-        for attempt in trial.attempts():
-            if not attempt.exit.exists():
-                write_json(attempt.claim, {**owner_of(attempt), "pid": pid, **forged})
-                count += 1
-    return count
-
-
-def test_a_takeover_after_a_reboot_resumes_what_ran_and_signals_nobody(
-    tmp_path: Path, stranger: subprocess.Popen[bytes]
-) -> None:
-    sweep = Patient(tmp_path, LEARNER, grid("rebooted", pace=0.1))
-    process = sweep.start("run", "sweep.yaml", "--workers", "2")
-    until(lambda: steps_seen(sweep, 5))
-    process.kill()
-    process.communicate()
-    kill_attempts(sweep.run_dir)
-    boot = "00000000-0000-0000-0000-000000000000"
-    start = process_identity(stranger.pid)["start"]  # pids begin anew after a boot, and so do their start times
-    assert _give_pid(sweep, stranger.pid, boot=boot, start=start) == 2
-    code, out, err = sweep.call("run", "sweep.yaml")
-    assert code == 0, out + err
-    assert lives(stranger)
-    assert sweep.values() == VALUES
-    assert [trial["attempts"] for trial in sweep.status()["trials"]] == [2, 2]
-    for trial in sweep.run_dir.trials():
-        assert [event.attempt for event in read_journal(trial.control) if isinstance(event, Lost)] == [1]
-
-
-def _catches(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal (proc_pid_status(5))."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
-    return bool(caught >> (number - 1) & 1)
-
-
-def test_a_stranger_named_by_the_claims_of_living_workers_is_left_alone(
-    tmp_path: Path, stranger: subprocess.Popen[bytes]
-) -> None:
-    """The workers live, so their leases are held; but their claims were edited to name somebody else.
-
-    To who takes over, their shims are gone: what bears the mark of the attempts is ended, and they are run again.
-    """
-    sweep = Patient(tmp_path, LEARNER, grid("forged", pace=0.3))
-    process = sweep.start("run", "sweep.yaml", "--workers", "2")
-    until(lambda: steps_seen(sweep, 3))
-    process.kill()
-    process.communicate()
-    assert _give_pid(sweep, stranger.pid) == 2
-    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "2")
-    assert code == 0, out + err
-    assert lives(stranger)
-    assert [trial["attempts"] for trial in sweep.status()["trials"]] == [2, 2]
-    assert sweep.values() == VALUES

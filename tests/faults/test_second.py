@@ -15,16 +15,8 @@ from sweeper.errors import RunBusy
 from sweeper.orchestrator.opening import reopen_run
 from sweeper.record.layout import SweepDir
 from sweeper.record.lease import acquire, is_held
-from tests.faults.harness import Fault, trial_of
-from tests.faults.matrix import moments, name_of
 
 AT_ONCE = 6
-
-
-@pytest.mark.parametrize(("fault", "seed"), moments(13), ids=name_of)
-def test_one_orchestrator_holds_a_run(fault: Fault, seed: int) -> None:
-    outcome = trial_of(fault, seed)
-    assert not outcome.problems, outcome.moment
 
 
 def test_of_many_who_take_a_lease_at_once_one_gets_it(tmp_path: Path) -> None:

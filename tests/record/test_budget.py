@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeper.record.budget import Budget, barred, gpu_seconds, spent, wall_seconds
+from sweeper.record.budget import Budget, Spending, barred, gpu_seconds, spent, wall_seconds
 from sweeper.record.events import Event, Exit, Launched, SweepEnded, SweepStarted
 from sweeper.record.fold import Progress, control_of
 from sweeper.record.layout import TrialDir
@@ -48,6 +49,11 @@ def test_gpu_hours_are_seconds_times_gpus() -> None:
     assert gpu_seconds(trials, 50) == 2 * 100 + 50
 
 
+def test_a_part_of_a_gpu_is_paid_for_in_part() -> None:
+    quarter = control_of([Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)])
+    assert gpu_seconds([replace(trial(0, slot="gpu 0 #1", end=100), control=quarter)], 50) == 25
+
+
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
@@ -60,7 +66,7 @@ def test_gpu_hours_are_seconds_times_gpus() -> None:
 )
 def test_what_is_spent_is_said_in_words(budget: Budget, words: list[str]) -> None:
     trials = [trial(0, slot="gpu 0", end=3600), trial(1, slot="gpu 1", end=10), trial(2)]
-    assert spent(budget, trials, [started(0)], now=3600, running=True) == words
+    assert spent(budget, Spending.of(trials, [started(0)], now=3600, running=True)) == words
 
 
 def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None:
@@ -68,8 +74,10 @@ def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None
     assert killed.state.value == "WAITING"
     trials = [trial(0, slot="cpu 0"), killed, trial(2), trial(3)]
 
+    spending = Spending.of(trials, [started(0)], now=3600, running=True)
+
     def numbers(budget: Budget) -> set[int]:
-        return set(barred(budget, trials, [started(0)], now=3600, running=True))
+        return set(barred(budget, spending, trials[1:]))
 
     assert numbers(Budget(hours=1)) == {1, 2, 3}
     assert numbers(Budget(hours=1.1)) == set()

@@ -85,6 +85,9 @@ COMPLETED = Finished(outcome="completed")
         ([LAUNCHED], [STARTED, FAILED], left(1, "error"), "error"),
         ([LAUNCHED], [STARTED, FAILED], left(1, "", code=0), "error"),
         ([LAUNCHED], [STARTED, NO_MEMORY], left(1, "error"), "cuda-oom"),
+        ([LAUNCHED], [STARTED, STOPPED], left(1, "cuda-oom"), "cuda-oom"),  # another rank's, and this one was stopped
+        ([LAUNCHED], [STARTED, FAILED], left(1, "cuda-oom"), "cuda-oom"),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "cuda-oom"), ""),
         ([LAUNCHED], [STARTED], left(1, "oom", code=None), "oom"),
         ([LAUNCHED], [STARTED, COMPLETED], left(1, "", code=0), ""),
         ([LAUNCHED], [STARTED, COMPLETED], left(1, "killed", code=None), ""),

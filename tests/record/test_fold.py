@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ INTERRUPTED = StopRequested(attempt=1, cause="interrupted")
 COMPLETED = [Started(pid=1, host="h"), Finished(outcome="completed")]
 STOPPED = [Started(pid=1, host="h"), Finished(outcome="stopped")]
 FAILED = [Started(pid=1, host="h"), Finished(outcome="failed", error="ValueError: x")]
+QUARTER = Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)
+NO_MEMORY = [
+    Started(pid=1, host="h", attempt=1),
+    Finished(outcome="failed", error="OutOfMemoryError: x", cause="cuda-oom"),
+]
 
 
 def ended(code: int | None = 0, *, signal: int | None = None, attempt: int = 1) -> dict[int, Exit]:
@@ -78,6 +84,10 @@ def killed(count: int) -> dict[int, Exit]:
         (launches(2), [], killed(2), State.WAITING),
         (launches(3), [], killed(3), State.FAIL),
         ([*launches(3), RetryGranted(attempt=3)], [], killed(3), State.WAITING),
+        ([QUARTER], NO_MEMORY, ended(1), State.WAITING),  # it is run again alone
+        ([replace(QUARTER, gpus=1.0)], NO_MEMORY, ended(1), State.FAIL),
+        ([QUARTER], FAILED, ended(1), State.FAIL),
+        ([LAUNCHED], NO_MEMORY, ended(1), State.FAIL),
         ([*launches(4), RetryGranted(attempt=3)], [], killed(4), State.WAITING),
     ],
 )

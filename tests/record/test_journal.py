@@ -168,3 +168,13 @@ def test_watching_keeps_its_tuples() -> None:
         layers=("a",), tensors=("a.weight",), sizes=(4,), layer_of=(0,), statistics=("grad_mean",), every=10
     )
     assert decode(encode(event)) == event
+
+
+def test_several_events_are_appended_as_one_by_one(tmp_path: Path) -> None:
+    several: list[Event] = [Noted(text="a"), Noted(text="b")]
+    (tmp_path / "torn").write_bytes(b'{"event":')
+    with JournalWriter(tmp_path / "torn") as journal:
+        journal.extend(several)
+        journal.extend([])
+        journal.append(Noted(text="c"))
+    assert read_journal(tmp_path / "torn") == [*several, Noted(text="c")]

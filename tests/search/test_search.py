@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sweeper.errors import RecordError
 from sweeper.record.events import Asked, decode, encode
 from sweeper.search import Configuration, search_for
+from sweeper.search.optuna_search import kept
 from sweeper.spec import SweepSpec
 
 
@@ -188,6 +189,7 @@ def test_a_sweep_interrupted_after_each_ask_is_the_uninterrupted_one(method: str
 FRESH = """
 import json, sys
 from sweeper.search import Configuration, search_for
+from sweeper.search.optuna_search import kept
 from sweeper.spec import SweepSpec
 for sweep, seen in json.load(sys.stdin):
     proposed = search_for(SweepSpec.from_json(sweep)).propose([Configuration(**one) for one in seen])
@@ -355,3 +357,43 @@ def test_values_steer_a_bayesian_search() -> None:
         seen.append(replace(proposed, state="COMPLETE", value=value))
     late = [float(str(c.params["lr"])) for c in seen[20:]]
     assert sum(abs(lr - 0.8) < 0.2 for lr in late) >= 7
+
+
+def seen_of(count: int, *, running: int) -> list[Configuration]:
+    """Configurations of which the newest run; the values of the others go up and down."""
+    return [
+        Configuration(
+            number=number,
+            params={"x": (number * 0.618) % 1},
+            state="RUNNING" if number >= count - running else "COMPLETE",
+            value=None if number >= count - running else (number * 0.754) % 1,
+        )
+        for number in range(count)
+    ]
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(4, 40), st.booleans())
+def test_of_a_long_history_the_best_the_running_and_the_newest_are_kept(
+    count: int, running: int, most: int, maximize: bool
+) -> None:
+    seen = seen_of(count, running=min(count, running))
+    told = kept(seen, most, maximize=maximize)
+    assert len(told) <= most
+    assert [one.number for one in told] == sorted({one.number for one in told})
+    if count <= most:
+        assert list(told) == seen
+        return
+    ended = [one for one in seen if one.value is not None]
+    if ended:
+        best = (max if maximize else min)(ended, key=lambda one: one.value or 0.0)
+        assert best in told
+        assert ended[-1] in told or len(ended) < 2
+    assert seen[-1] in told
+
+
+@pytest.mark.parametrize("method", ["random", "qmc"])
+def test_what_a_sampler_does_not_look_at_changes_nothing(method: str) -> None:
+    sweep = spec(method, {"x": {"distribution": "uniform", "min": 0.0, "max": 1.0}})
+    seen = proposals(sweep, 6)
+    one, other = ([replace(c, value=value, state="COMPLETE") for c in seen] for value in (1.0, 9.0))
+    assert search_for(sweep).propose(one) == search_for(sweep).propose(other)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.executors.executor import Executor, Slot
-from sweeper.executors.local import kill_marked
+from sweeper.executors.processes import kill_marked
 from sweeper.executors.slurm import SlurmExecutor
 from sweeper.record.claim import owner_of
 from sweeper.record.layout import AttemptDir, SweepDir

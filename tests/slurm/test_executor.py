@@ -138,7 +138,8 @@ def test_a_job_that_is_requeued_runs_no_second_time(slurm: Cluster, executor: Sl
     # It waits for two minutes, which stands once the first run is cleared away; or was taken from the queue already.
     until(lambda: in_the_queue() in ("BeginTime", ""))
     if in_the_queue():
-        slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+        later = "StartTime=now+3"  # a node starts no job in the second in which it ended it
+        slurm.ask("scontrol", "update", f"JobId={job}", later)
         running(attempt, b"an attempt runs once")
     assert attempt.output.read_bytes().count(b"ready") == 1
 

@@ -13,6 +13,7 @@ import pytest
 
 from sweeper.executors.slurm import job_name
 from sweeper.record.events import Resumed
+from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, history, read_trial
 from tests.slurm.cluster import Cluster
@@ -54,7 +55,7 @@ def seen(sweep: Sweep, number: int) -> bool:
 @pytest.mark.usefixtures("slurm")
 def test_six_trials_end_in_the_table_that_they_end_in_on_this_machine(tmp_path: Path) -> None:
     values = [1.0, 3.0, 2.0, 6.0, 5.0, 4.0]
-    tables: list[list[tuple[Any, ...]]] = []
+    tables: list[list[tuple[State, float | None, object, int]]] = []
     for executor in ("local", ON_SLURM):
         one = sweep(tmp_path / f"on {len(tables)}", values, executor=executor)
         code, _, err = one.call("run", "sweep.yaml")

@@ -46,12 +46,22 @@ ADDITIONS = [
     (
         {},
         {"figures": {"every_steps": 5}},
-        ["figures: {every_steps: 5, max_layers: 75} instead of {every_steps: 30, max_layers: 75}"],
+        [
+            (
+                "figures: {every_steps: 5, max_layers: 75, most_runs: 500} instead of "
+                "{every_steps: 30, max_layers: 75, most_runs: 500}"
+            )
+        ],
     ),
     (
         {},
         {"resources": {"cpus": 1}},
-        ["resources: {gpus: nothing, cpus: 1} instead of {gpus: nothing, cpus: nothing}"],
+        [
+            (
+                "resources: {gpus: nothing, cpus: 1, gpu_memory_gb: nothing} "
+                "instead of {gpus: nothing, cpus: nothing, gpu_memory_gb: nothing}"
+            )
+        ],
     ),
     ({}, {"checkpoint": {"every_minutes": 1}}, ["checkpoint: {every_minutes: 1.0} instead of {every_minutes: 10.0}"]),
     (

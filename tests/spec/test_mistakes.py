@@ -180,9 +180,33 @@ AFTER_HEAD = [
         "retry.tries: expected one of max, on or backoff_s, got an unknown key",
     ),
     ("hang_after_s: 0", "hang_after_s: expected a number above 0.0, got 0"),
-    ("resources: {gpus: -1}", "resources.gpus: expected at least 0, got -1"),
+    ("resources: {gpus: -1}", "resources.gpus: expected a number of GPUs, or a part of one, got -1"),
+    ("resources: {gpus: true}", "resources.gpus: expected a number of GPUs, or a part of one, got true"),
+    ("resources: {gpus: .nan}", "resources.gpus: expected a number of GPUs, or a part of one, got nan"),
+    (
+        "resources: {gpus: 1.5}",
+        "resources.gpus: expected a whole number of GPUs, or a part of one of 0.001 or more, got 1.5",
+    ),
+    (
+        "resources: {gpus: 1e-9}",
+        "resources.gpus: expected a whole number of GPUs, or a part of one of 0.001 or more, got 1e-9",
+    ),
+    (
+        "resources: {gpu_memory_gb: 0}",
+        "resources.gpu_memory_gb: expected a number of gigabytes above 0, or measured, got 0",
+    ),
+    (
+        "resources: {gpu_memory_gb: all}",
+        "resources.gpu_memory_gb: expected a number of gigabytes above 0, or measured, got 'all'",
+    ),
+    (
+        "resources: {gpus: 2, gpu_memory_gb: measured}",
+        (
+            "resources.gpu_memory_gb: expected gpus of 1 or less beside measured, got gpus: 2; "
+            "several whole GPUs are shared with nobody"
+        ),
+    ),
     ("resources: {cpus: 0}", "resources.cpus: expected at least 1, got 0"),
-    ("resources: {cpu: 1}", "resources.cpu: expected one of gpus or cpus, got an unknown key; did you mean cpus?"),
     ("executor: rya", "executor: expected the type local, ray or slurm, got 'rya'; did you mean ray?"),
     ("executor: {type: 3}", "executor: expected the type local, ray or slurm, got 3"),
     (
@@ -192,7 +216,7 @@ AFTER_HEAD = [
     (
         "executor: {type: ray, adress: auto}",
         (
-            "executor.adress: expected one of type, address, resources, work_dir, storage or runtime_env, "
+            "executor.adress: expected one of type, address, resources, work_dir or runtime_env, "
             "got an unknown key; did you mean address?"
         ),
     ),
@@ -218,6 +242,10 @@ AFTER_HEAD = [
             "profiles.a.executor.partiton: expected one of type, partition, account, qos, gres, time or "
             "array_parallelism, got an unknown key; did you mean partition?"
         ),
+    ),
+    (
+        "resources: {cpu: 1}",
+        "resources.cpu: expected one of gpus, cpus or gpu_memory_gb, got an unknown key; did you mean cpus?",
     ),
     ("checkpoint: {every_minutes: 0}", "checkpoint.every_minutes: expected a number above 0.0, got 0"),
     ("checkpoint: {every_minutes: .inf}", "checkpoint.every_minutes: expected a finite number, got inf"),

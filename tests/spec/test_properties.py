@@ -120,7 +120,13 @@ SPECS = st.fixed_dictionaries(
         "seeds": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True),
         "dataset": NAMES | st.lists(NAMES, max_size=3, unique=True),
         "early_stop": st.none() | st.fixed_dictionaries({"rules": st.lists(RULES, max_size=2)}),
-        "resources": st.fixed_dictionaries({}, optional={"gpus": st.none() | st.integers(0, 8)}),
+        "resources": st.fixed_dictionaries(
+            {},
+            optional={
+                "gpus": st.none() | st.integers(0, 8) | st.floats(0.001, 1),
+                "gpu_memory_gb": st.none() | st.floats(0.1, 100) | st.just("measured"),
+            },
+        ),
         "retry": st.fixed_dictionaries(
             {},
             optional={"max": st.integers(0, 100), "on": st.lists(st.sampled_from(["lost", "cuda-oom"]), unique=True)},

@@ -68,6 +68,9 @@ def test_shipped_files_are_valid_and_name_the_schema(path: Path) -> None:
         "parameters: {a: {values: [x, y]}, b: {value: 1, when: {a: x}}, c: {value: 1, when: {a: [x, y]}}}",
         "early_stop: {rules: [{any: {of: [{stalled: {}}, {all: {of: [{non_finite: {}}]}}]}}, {median: {}}]}",
         "early_stop: {rules: [{patient: {wrapped: {percentile: {percentile: 10}}}}]}",
+        "executor: ray",
+        "executor: {type: slurm, partition: gpu, time: 90}",
+        "resources: {gpus: 0.25, gpu_memory_gb: measured}",
         "profiles: {a: {when: cuda, parameters: {lr: {value: 1}}, resources: {gpus: 1}}, b: {}}",
     ],
 )

@@ -37,6 +37,16 @@ def test_words_that_look_like_something_else_stay_text(word: str, load_text: Loa
     assert load_text(as_file(one("echo", word))).command == ("echo", word)
 
 
+def test_how_it_is_watched_over_stands_in_the_file_where_it_was_said(load_text: Load) -> None:
+    more = {"retry": {"max": 5, "on": ["error", "killed"]}, "hang_after_s": 30.0}
+    spec = single(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more=more)
+    assert (spec.retry.max, spec.retry.on, spec.hang_after_s) == (5, ("error", "killed"), 30)
+    assert load_text(as_file(spec)) == spec
+    assert "retry" not in as_file(one())
+    with pytest.raises(SpecError, match=r"command line: retry.on.0: expected .*, got 'death'"):
+        single(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more={"retry": {"on": ["death"]}})
+
+
 def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sweeper.errors import UsageError
 
 if TYPE_CHECKING:
-    from sweeper.executors.choice import Machine
+    from sweeper.executors.machine import Machine
     from sweeper.spec import Ray, Resources
 
 Foreign: TypeAlias = Any
@@ -34,13 +35,14 @@ def join(settings: Ray, machine: Machine) -> bool:
     Raises:
         UsageError: the cluster cannot be reached, or does not start.
     """
+    if settings.address is None and "ray" not in sys.modules:  # it reads them when it is imported
+        for name, value in OWN_CLUSTER.items():
+            os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         return False
     if settings.address is None:
-        for name, value in OWN_CLUSTER.items():
-            os.environ.setdefault(name, value)
         where: dict[str, Foreign] = {
             "address": "local",
             "num_cpus": machine.cores,

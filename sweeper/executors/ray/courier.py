@@ -6,62 +6,84 @@ The record here is written as it arrives; the orchestrator is woken when an atte
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import termios
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
-from sweeper.errors import Unwritable
 from sweeper.executors.ray.mirror import Replica
 
 if TYPE_CHECKING:
     from sweeper.executors.ray.cluster import Foreign
     from sweeper.executors.ray.host import Key, Order, Report
 
+TRIES = 3
+ENDS_WITHIN_S = 5.0
 PAUSE_S = 0.02
 """While nothing is awaited; and the longest that a new question waits to be looked at."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Remote:
-    """An attempt that a host was ordered to run, or holds; `placed` once that is known to have begun."""
+    """An attempt that a host was ordered to run, or holds; `placed` once that is known to have begun.
+
+    Of one that was `cancelled` before, nothing is to begin.
+    """
 
     key: Key
+    slot: str
     host: Foreign
     replica: Replica
     placed: bool = False
+    cancelled: bool = False
+    tries: int = 0
     since: float = field(default_factory=time.monotonic)
 
 
+class Hosts(Protocol):
+    """Whoever has the hosts."""
+
+    def host(self, slot: str) -> Foreign:
+        """The host of a slot, which may still have to be placed."""
+
+    def without(self, host: Foreign) -> None:
+        """Know that a host is gone."""
+
+
 class Courier:
-    """Keeps the replicas of attempts up to date until they have ended; `gone` is told of hosts that are no more.
+    """Keeps the replicas of attempts up to date until they have ended; `remotes` are those that may live."""
 
-    `remotes` are the attempts that may live.
-    """
-
-    def __init__(self, gone: Callable[[Foreign], None]) -> None:
+    def __init__(self, hosts: Hosts) -> None:
         self.remotes: dict[Key, Remote] = {}
-        self._gone = gone
+        self._hosts = hosts
         self._awaited: dict[Foreign, Callable[[Foreign], None]] = {}
         self._new: list[tuple[Foreign, Callable[[Foreign], None]]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._shown = 0
         self.troubles: dict[str, None] = {}
-        self.failure: Unwritable | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
-        """Readable once an attempt has ended since the last `looked`."""
+        """Readable once an attempt has ended."""
         return self._awake
 
-    def looked(self) -> None:
-        """Be readable no longer."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._awake, 1024)
+    def show(self) -> Courier:
+        """This, readable for the ends that were not yet there when it was shown before the last time."""
+        if self._shown:
+            os.read(self._awake, self._shown)
+        waiting = array("i", [0])
+        fcntl.ioctl(self._awake, termios.FIONREAD, waiting)
+        self._shown = waiting[0]
+        return self
 
     def expect(self, answer: Foreign, take: Callable[[Foreign], None]) -> None:
         """Have `take` called, in this thread, with the answer's reference once it is there or cannot come."""
@@ -71,7 +93,7 @@ class Courier:
     def start(self, remote: Remote, order: Order) -> None:
         """Have an attempt run, and bring what it writes until it has ended."""
         self.remotes[remote.key] = remote
-        self.expect(remote.host.start.remote(order), lambda ref: self._started(remote, ref))
+        self.expect(remote.host.serve.remote(order.driver), lambda ref: self._found(remote, order, ref))
 
     def follow(self, remote: Remote) -> None:
         """Bring what an attempt writes until it has ended."""
@@ -79,18 +101,52 @@ class Courier:
         self.expect(remote.host.news.remote(remote.key, remote.replica.known), lambda ref: self._take(remote, ref))
 
     def close(self) -> None:
-        """Bring nothing more."""
+        """Bring nothing more; of those whose end is here already, hosts are told first that they may forget them."""
+        deadline = time.monotonic() + ENDS_WITHIN_S
+        while time.monotonic() < deadline and any(r.replica.has_ended for r in list(self.remotes.values())):
+            time.sleep(PAUSE_S)
         self._closed.set()
         self._thread.join()
 
+    def _found(self, remote: Remote, order: Order, ref: Foreign) -> None:
+        """Order the attempt from a host that answers. One that never did has begun nothing: then from another one."""
+        import ray
+
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._hosts.without(remote.host)
+            remote.tries += 1
+            if remote.cancelled or remote.tries == TRIES:
+                self._end(remote, "" if remote.cancelled else f"no host for it came up: {_in_short(error)}")
+                return
+            remote.host = self._hosts.host(remote.slot)
+            self.start(remote, order)
+            return
+        self.expect(remote.host.start.remote(order), lambda ref: self._started(remote, ref))
+
     def _started(self, remote: Remote, ref: Foreign) -> None:
-        remote.placed = True
-        if self._answer(remote, ref):
+        import ray
+
+        try:
+            begun = bool(ray.get(ref))
+        except ray.exceptions.RayError as error:
+            self._end(remote, f"its host could not start it: {_in_short(error)}")
+            return
+        if begun:
+            remote.placed = True
             self.follow(remote)
+        else:
+            self._end(remote)
 
     def _take(self, remote: Remote, ref: Foreign) -> None:
-        report: Report | None = self._answer(remote, ref)
-        if report is None:
+        import ray
+
+        try:
+            report = cast("Report", ray.get(ref))
+        except ray.exceptions.RayActorError:
+            self._hosts.without(remote.host)
+            self._end(remote, "its host is gone")
             return
         self.troubles |= dict.fromkeys(report.troubles)
         remote.replica.take(report.news)
@@ -98,24 +154,12 @@ class Courier:
             self.follow(remote)
             return
         remote.replica.sync()
-        remote.host.forget.remote(remote.key)
-        self._end(remote)
+        self.expect(remote.host.forget.remote(remote.key), lambda _: self._end(remote))
 
-    def _answer(self, remote: Remote, ref: Foreign) -> Foreign:
-        """What a host answers; where there is nothing in it, or it is gone, the attempt has ended."""
-        import ray
-
-        try:
-            answer = ray.get(ref)
-        except ray.exceptions.RayActorError:
-            self._gone(remote.host)
-            answer = None
-        if not answer:
-            self._end(remote)
-        return answer
-
-    def _end(self, remote: Remote) -> None:
+    def _end(self, remote: Remote, why: str = "") -> None:
         self.remotes.pop(remote.key, None)
+        if why:
+            self.troubles[f"{remote.key[0]:04d}: {why}"] = None
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"\0")
 
@@ -134,6 +178,10 @@ class Courier:
                 take = self._awaited.pop(ref)
                 try:
                     take(ref)
-                except Unwritable as error:  # said by the orchestrator, which ends; the attempts go on
+                except Exception as error:  # noqa: BLE001 - raised where the orchestrator asks; the attempts go on
                     self.failure = error
                     return
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).split())[-400:]

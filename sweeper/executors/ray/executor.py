@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RecordError, UsageError
+from sweeper.executors.division import threads_of
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.cluster import Foreign, capacity, join, needs_of, options_of
@@ -29,14 +30,13 @@ from sweeper.executors.ray.mirror import Replica, packed
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
 
 if TYPE_CHECKING:
-    from sweeper.executors.choice import Machine
+    from sweeper.executors.machine import Machine
     from sweeper.spec import Ray, SweepSpec
 
 COUNT_EVERY_S = 5.0
 IDLE_S = 10.0
 """A host that had nothing to do for so long is given back."""
 PLACED_WITHIN_S = 15.0
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class RayExecutor:
@@ -48,21 +48,21 @@ class RayExecutor:
         Raises:
             UsageError: the cluster cannot be reached, or no node of it could ever run a trial.
         """
-        import ray
-
         self._namespace = _namespace(run)
         self._joined = join(settings, machine)
+        import ray
+
         self._run, self._workers = run, machine.workers
         self._needs = needs_of(settings, spec.resources, has_gpus="GPU" in ray.cluster_resources())
         self._driver = uuid.uuid4().hex
         self._here = LocalExecutor([])
-        self._courier = Courier(self._without)
+        self._courier = Courier(self)
         self._hosts: dict[str, Foreign] = {}
         self._asked: list[Foreign] = []
         self._idle_since: dict[str, float] = {}
         self._slots: list[Slot] = []
         self._counted = -COUNT_EVERY_S
-        threads = dict.fromkeys(THREAD_VARIABLES, str(max(1, int(self._needs["CPU"]))))
+        threads = threads_of(max(1, int(self._needs["CPU"])))
         hidden = {} if self._needs["GPU"] else {"CUDA_VISIBLE_DEVICES": ""}
         self._place = Place(
             driver=self._driver,
@@ -95,6 +95,10 @@ class RayExecutor:
             self._give_back_idle()
         return self._slots
 
+    def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - nobody else has it
+        """Ours it is: Ray knows who else has what lies below it."""
+        return True
+
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Order an attempt from the host of the slot; it starts once Ray has found a place for that."""
         directory, key = trial.attempt(attempt), (trial.number, attempt)
@@ -108,7 +112,8 @@ class RayExecutor:
             command=tuple(command),
             luggage=packed(trial),
         )
-        self._courier.start(Remote(key=key, host=self._host(slot.name), replica=Replica(trial, attempt)), order)
+        remote = Remote(key=key, slot=slot.name, host=self.host(slot.name), replica=Replica(trial, attempt))
+        self._courier.start(remote, order)
 
     def stop(self, attempt: AttemptDir) -> None:
         """SIGTERM to the shim, by its host."""
@@ -128,16 +133,19 @@ class RayExecutor:
 
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether a host holds the attempt, or may yet start it; or it runs here, launched before the sweep moved."""
-        self._courier.looked()
         if self._courier.failure is not None:
             raise self._courier.failure
         if _key(attempt) in self._courier.remotes or self._asked:  # who has not answered yet may hold it
             return True
         return self._here.is_alive(attempt)
 
+    def device_peak_mb(self, attempt: AttemptDir) -> float | None:  # noqa: ARG002 - it is of none
+        """Not measured."""
+        return None
+
     def ends(self) -> Sequence[HasFileno]:
         """Readable once an attempt has ended, and is here as a whole."""
-        return [self._courier]
+        return [self._courier.show()]
 
     def troubles(self) -> Sequence[str]:
         """What hosts have to say, and which attempts wait for Ray to find them a place."""
@@ -156,9 +164,6 @@ class RayExecutor:
         if self._joined:
             ray.shutdown()
 
-    def fetch(self, trial: TrialDir) -> None:
-        """What a trial appended is brought as it comes."""
-
     # ---- hosts ------------------------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:
@@ -167,24 +172,26 @@ class RayExecutor:
         for actor in ray.util.list_named_actors(all_namespaces=True):
             if actor["namespace"] == self._namespace:
                 with contextlib.suppress(ValueError):  # it is gone meanwhile
-                    host = ray.get_actor(actor["name"], self._namespace)
+                    host, slot = ray.get_actor(actor["name"], self._namespace), actor["name"].partition("/")[0]
                     self._asked.append(host)
-                    self._hosts[actor["name"].partition("/")[0]] = host
-                    self._courier.expect(host.serve.remote(self._driver), functools.partial(self._adopt, host))
+                    self._hosts[slot] = host
+                    self._courier.expect(host.serve.remote(self._driver), functools.partial(self._adopt, host, slot))
 
-    def _adopt(self, host: Foreign, ref: Foreign) -> None:
+    def _adopt(self, host: Foreign, slot: str, ref: Foreign) -> None:
         """Take in what a host holds; in the courier's thread."""
         import ray
 
         try:
             for number, attempt in ray.get(ref):
                 replica = Replica(self._run.trial(number), attempt)
-                self._courier.follow(Remote(key=(number, attempt), host=host, replica=replica, placed=True))
+                remote = Remote(key=(number, attempt), slot=slot, host=host, replica=replica, placed=True)
+                self._courier.follow(remote)
         except ray.exceptions.RayActorError:
-            self._without(host)
+            self.without(host)
         self._asked.remove(host)
 
-    def _host(self, slot: str) -> Foreign:
+    def host(self, slot: str) -> Foreign:
+        """The host of a slot, another one where it is gone."""
         import ray
 
         if slot not in self._hosts:
@@ -192,7 +199,7 @@ class RayExecutor:
             self._hosts[slot] = ray.remote(Host).options(name=name, **self._options).remote(self._place)
         return self._hosts[slot]
 
-    def _without(self, host: Foreign) -> None:
+    def without(self, host: Foreign) -> None:
         """Know that a host is gone."""
         for slot, known in list(self._hosts.items()):
             if known is host:
@@ -227,6 +234,7 @@ class RayExecutor:
         elif remote.placed:
             getattr(remote.host, method).remote(remote.key)
         elif method != "dump":  # it has not begun, and is not to
+            remote.cancelled = True
             ray.kill(remote.host)
 
     def _wanted(self) -> str:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.record.layout import AttemptDir, TrialDir, sync_directory, unwritable
+from sweeper.record.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
 
 MOST_BYTES = 1 << 23
 """In one answer: large enough for a network, small enough for memory."""
+
+PART = ".part"
 
 Stamp: TypeAlias = tuple[int, int]
 """Length, and time of change in nanoseconds: what tells a version of a file from another."""
@@ -139,6 +142,7 @@ class Replica:
         self._trial = trial
         self._attempt = trial.attempt(attempt)
         self._parts: dict[str, tuple[Stamp, int]] = {}
+        self._drop_parts()
         self._lengths = {str(path.relative_to(trial.path)): path.stat().st_size for path in _files(self._attempt.path)}
         self._versions = {str(path.relative_to(trial.path)): stamp_of(path) for path in _whole_files(trial)}
 
@@ -146,6 +150,11 @@ class Replica:
     def known(self) -> Known:
         """What is here."""
         return Known(lengths=dict(self._lengths), versions=dict(self._versions), parts=dict(self._parts))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is here how the attempt ended, and so all of it."""
+        return self._attempt.exit.exists()
 
     def take(self, news: News) -> None:
         """Write down what came.
@@ -156,11 +165,20 @@ class Replica:
         for piece in news.pieces:
             path = self._trial.path / piece.path
             try:
+                if ".." in path.parts or not path.is_relative_to(self._trial.path):
+                    raise PermissionError(errno.EPERM, "it is not in the trial's directory", str(path))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._replace(path, piece) if piece.version else self._append(path, piece)
+                if path == self._attempt.exit:
+                    write_atomically(path, piece.data)
+                    self._lengths[piece.path] = len(piece.data)
+                elif piece.version:
+                    self._replace(path, piece)
+                else:
+                    self._append(path, piece)
             except OSError as error:
                 raise unwritable(path, error) from error
         if news.kept is not None:
+            self._drop_parts()
             for path in _files(self._trial.checkpoints):
                 if (name := str(path.relative_to(self._trial.path))) not in news.kept:
                     path.unlink(missing_ok=True)
@@ -172,6 +190,12 @@ class Replica:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_directory(self._attempt.path)
+
+    def _drop_parts(self) -> None:
+        """Begin anew with what is incomplete, or was replaced before it was complete."""
+        self._parts.clear()
+        for part in self._trial.path.rglob(f".*{PART}"):
+            part.unlink()
 
     def _append(self, path: Path, piece: Piece) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -186,7 +210,7 @@ class Replica:
 
     def _replace(self, path: Path, piece: Piece) -> None:
         assert piece.version is not None  # noqa: S101 - of these only
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{path.name}{PART}")
         with part.open("r+b" if piece.offset else "wb") as file:
             file.seek(piece.offset)
             file.write(piece.data)

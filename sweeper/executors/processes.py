@@ -1,0 +1,80 @@
+"""Which processes belong to an attempt: its mark is in their environment, or they hold its lease."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from sweeper.record.claim import owner_of
+from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir
+
+PROC = Path("/proc")
+
+
+def is_of(pid: int, attempt: AttemptDir) -> bool:
+    """Whether a process belongs to the attempt, or is below its shim.
+
+    One that is about to end has neither environment nor descriptors any more, but a parent.
+    """
+    return _belongs(PROC / str(pid), *_signs(attempt)) or owner_of(attempt).get("pid") in _ancestors(pid)
+
+
+def marked(attempt: AttemptDir) -> set[int]:
+    """Every process of the attempt."""
+    marks, lease = _signs(attempt)
+    return {int(process.name) for process in PROC.glob("[0-9]*") if _belongs(process, marks, lease)}
+
+
+def kill_marked(attempt: AttemptDir) -> None:
+    """SIGKILL every process of the attempt, those too that are started meanwhile."""
+    killed: set[int] = set()
+    while new := marked(attempt) - killed:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= new
+
+
+def parent_and_session(pid: int) -> tuple[int, int]:
+    """Of a process; -1 where it is gone."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1, -1
+    return int(fields[1]), int(fields[3])
+
+
+def _ancestors(pid: int) -> list[int]:
+    found = [pid]
+    while found[-1] > 1:
+        found.append(parent_and_session(found[-1])[0])
+    return found
+
+
+def _signs(attempt: AttemptDir) -> tuple[set[bytes], Path]:
+    """What stands in the environment of the attempt's processes, and the lease that they hold.
+
+    The environment of a forked worker is that of the process it was forked from; what it starts is marked again.
+    """
+    trial = attempt.path.parent.parent.absolute()
+    return {f"{TRIAL_DIR}={trial}".encode(), f"{ATTEMPT}={attempt.number}".encode()}, attempt.lease.absolute().resolve()
+
+
+def _belongs(process: Path, marks: set[bytes], lease: Path) -> bool:
+    try:
+        return marks <= set((process / "environ").read_bytes().split(b"\0")) or _holds(process, lease)
+    except OSError:
+        return False
+
+
+def _holds(process: Path, lease: Path) -> bool:
+    """Whether a process has the lease open to hold it: who only asks whether it is held opens it to read."""
+    for fd in (process / "fd").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if fd.readlink() == lease:
+                flags = (process / "fdinfo" / fd.name).read_text().partition("flags:")[2].split()[0]
+                if int(flags, 8) & os.O_ACCMODE == os.O_RDWR:
+                    return True
+    return False

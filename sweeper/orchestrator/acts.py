@@ -1,0 +1,152 @@
+"""Doing what was planned: the record says it first, then it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sweeper.errors import Unwritable
+from sweeper.executors.executor import Executor
+from sweeper.orchestrator.clocks import Clocks
+from sweeper.orchestrator.parking import unpark
+from sweeper.orchestrator.plan import (
+    Abandon,
+    Action,
+    DeclareLost,
+    GiveUp,
+    Kill,
+    Launch,
+    Revive,
+    Spare,
+    Stop,
+    StopAgain,
+    Unpark,
+)
+from sweeper.orchestrator.slots import Slots
+from sweeper.orchestrator.trials import Trials
+from sweeper.record.causes import Cause
+from sweeper.record.events import (
+    Abandoned,
+    Condemned,
+    Event,
+    KillSent,
+    Launched,
+    Lost,
+    Measured,
+    RetryGranted,
+    Revived,
+    StopRequested,
+)
+from sweeper.record.fold import State
+from sweeper.record.journal import JournalWriter
+from sweeper.record.trial import Trial
+
+
+@dataclass(slots=True)
+class Acts:
+    """Does actions, one at a time; `quarantine` is called with a slot that is given up, and why."""
+
+    trials: Trials
+    executor: Executor
+    slots: Slots
+    clocks: Clocks
+    say: Callable[[str], None]
+    quarantine: Callable[[str, str], None]
+
+    def do(self, action: Action) -> None:
+        """Do an action, and read what it left; a trial whose directory somebody removed is read to be gone."""
+        if action.number not in self.trials:
+            return
+        try:
+            self._do(action, self.trials[action.number])
+        except Unwritable:
+            if self.trials[action.number].directory.path.is_dir():
+                raise
+        self.trials.poll(action.number)
+
+    def grant_retry(self, trial: Trial) -> None:
+        """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
+        self.say(f"{trial.facts.number:04d} failed before; it is run again")
+        self._record(trial, RetryGranted(attempt=trial.control.attempt))
+        self.trials.poll(trial.facts.number)
+
+    def keep_measure(self, trial: Trial, peak_mb: float) -> None:
+        """Write down how much memory of its device the trial's newest attempt took."""
+        self._record(trial, Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb))
+        self.trials.poll(trial.facts.number)
+
+    def _do(self, action: Action, trial: Trial) -> None:  # noqa: C901 - a table of what each action is
+        attempt, name = trial.attempt, f"{action.number:04d}"
+        match action:
+            case Launch(slot=slot):
+                self._launch(trial, slot)
+            case Stop(decision=decision):
+                cause = "pruned" if decision else "interrupted"
+                evidence = decision.to_json() if decision else None
+                self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
+                self._stop(trial)
+            case Spare(decision=decision, spared=spared):
+                event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json(), value=trial.value)
+                self._record(trial, event)
+                condemned = f"{name} is condemned by {decision.rule} at step {decision.step}"
+                self.say(f"{condemned}; it runs on ({spared})")
+            case StopAgain():
+                self._stop(trial)
+            case Abandon(cause=cause, reason=reason):
+                self._record(trial, Abandoned(attempt=attempt.number, cause=cause, reason=reason))
+                self.say(f"{name} is to be killed: {cause} ({reason})")
+                if cause is Cause.HUNG:
+                    self.executor.dump(attempt)
+                    self.clocks.stacks[action.number] = time.monotonic()
+            case Kill():
+                self._record(trial, KillSent(attempt=attempt.number))
+                self.executor.kill(attempt)
+                self.clocks.killed[action.number] = time.monotonic()
+            case GiveUp():
+                self._give_up(trial)
+            case DeclareLost():
+                self.executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
+                self._record(trial, Lost(attempt=attempt.number))
+            case Revive():
+                self._revive(trial)
+            case Unpark():
+                unpark(trial.directory)
+                self.say(f"the checkpoints of {name} are given up, for keep_parked_gb: revived, it begins anew")
+
+    def _launch(self, trial: Trial, name: str) -> None:
+        """Start the trial's next attempt, if the slot is to be had; else the next tick asks again."""
+        number, slot = trial.control.attempt + 1, self.slots.all[name]
+        slot = slot.alone if trial.wants_alone else slot
+        reserved = self.executor.reserve(trial.directory, number, slot)
+        if not self.slots.answered(name, reserved=reserved):
+            return
+        self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
+        self.executor.launch(trial.directory, number, trial.facts.command, slot)
+        self.trials.poll(trial.facts.number)
+        if trial.facts.number in self.trials:
+            self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
+
+    def _stop(self, trial: Trial) -> None:
+        self.executor.stop(trial.attempt)
+        self.clocks.stopped[trial.facts.number] = time.monotonic()
+
+    def _give_up(self, trial: Trial) -> None:
+        """Wait no more for who cannot be killed; its slot stays its own."""
+        name, slot = f"{trial.facts.number:04d}", trial.control.launched[trial.control.attempt].slot
+        self.clocks.given_up.add(trial.facts.number)
+        self.say(f"{name} was killed and lives on: it is waited for no more; see {trial.attempt.path}")
+        self.quarantine(slot, f"{name} cannot be killed")
+
+    def _revive(self, trial: Trial) -> None:
+        name = f"{trial.facts.number:04d}"
+        if trial.state is not State.PRUNED:
+            self.say(f"{name} is not pruned, but {trial.state.value}: there is nothing to revive")
+            return
+        self._record(trial, Revived(attempt=trial.control.attempt))
+        self.say(f"{name} is revived: it goes on from its checkpoint, and no rule stops it")
+
+    @staticmethod
+    def _record(trial: Trial, event: Event) -> None:
+        with JournalWriter(trial.directory.control) as control:
+            control.append(replace(event, time=time.time()), sync=True)

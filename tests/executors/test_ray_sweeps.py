@@ -1,0 +1,151 @@
+"""Sweeps on a real Ray cluster of several nodes on this machine, by the command line: nodes and drivers are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.record.claim import owner_of
+from sweeper.record.layout import TrialDir
+from tests.executors.conformance import is_gone, until
+from tests.executors.rays import add_node, started
+from tests.test_end_to_end import LEARNER, Sweep, grid, steps_seen
+
+pytest.importorskip("ray", reason='Ray is not installed: pip install "sweeper[ray]"')
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+NEEDS = {"away": 1}
+"""A custom resource that the first node does not have, so that it is known where trials go."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with started(num_cpus=2) as cluster:
+        yield cluster
+
+
+def on(cluster: Any, folder: Path, **settings: Any) -> dict[str, Any]:
+    node = {"type": "ray", "address": cluster.address, "work_dir": str(folder / "node")}
+    return {"executor": {**node, **settings}}
+
+
+def sweep_in(folder: Path, file: dict[str, Any]) -> Sweep:
+    folder.mkdir()
+    return Sweep(folder, LEARNER, file)
+
+
+def records(directory: Path, attempt: int = 1) -> dict[str, bytes]:
+    """The files of the attempts of a run, by trial and name."""
+    return {
+        f"{path.parents[2].name}/{path.name}": path.read_bytes()
+        for path in directory.glob(f"trials/*/attempts/{attempt}/*")
+        if path.name != "lease"
+    }
+
+
+def node_of(folder: Path) -> Path:
+    """Where nodes keep the only sweep that ran."""
+    [place] = (folder / "node").iterdir()
+    return place
+
+
+def without_times(data: bytes) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in data.splitlines()]
+    return [{key: value for key, value in line.items() if key not in ("time", "pid", "host")} for line in lines]
+
+
+def test_the_table_is_that_of_the_local_executor(cluster: Any, tmp_path: Path) -> None:
+    file = grid("table", seeds=[0, 1, 2])
+    here = sweep_in(tmp_path / "here", file)
+    there = sweep_in(tmp_path / "there", file | on(cluster, tmp_path))
+    for sweep in (here, there):
+        code, out, err = sweep.call("run", "sweep.yaml", "--workers", "2")
+        assert code == 0, out + err
+    fields = ("number", "params", "seed", "state", "value", "step", "attempts", "cause")
+    tables = [[[trial[field] for field in fields] for trial in sweep.status()["trials"]] for sweep in (here, there)]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 6
+    of_here, of_there = records(here.run_directory), records(there.run_directory)
+    assert of_here.keys() == of_there.keys()
+    events = [name for name in of_here if name.endswith("events.jsonl")]
+    assert [without_times(of_here[name]) for name in events] == [without_times(of_there[name]) for name in events]
+    assert not list(node_of(tmp_path).glob("trials/*"))  # nodes keep nothing that is here
+
+
+def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_its_checkpoint(cluster: Any, tmp_path: Path) -> None:
+    file = grid("lost") | {"checkpoint": {"every_minutes": 0.005}}
+    file["parameters"] = {"lr": {"value": 2}, "pace": {"value": 0.1}, "steps": {"value": 80}}
+    undisturbed = 2 * sum(range(1, 81))
+    sweep = sweep_in(tmp_path / "sweep", file | on(cluster, tmp_path, resources=NEEDS))
+    node = add_node(cluster, num_cpus=1, resources=NEEDS)
+    process = sweep.start("run", "sweep.yaml")
+    trial = TrialDir(sweep.run_directory / "trials" / "0000")
+    until(lambda: len(list(trial.checkpoints.glob("step-*.pt"))) == 2)
+    shim = int(str(owner_of(trial.attempt(1))["pid"]))
+    cluster.remove_node(node, allow_graceful=False)
+    until(lambda: is_gone(shim))
+    lost = records(node_of(tmp_path))
+    after = add_node(cluster, num_cpus=1, resources=NEEDS)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    [row] = sweep.status()["trials"]
+    assert (row["state"], row["value"], row["attempts"]) == ("COMPLETE", undisturbed, 2)
+    assert b'"Resumed"' in trial.attempt(2).events.read_bytes()
+    for name, data in records(sweep.run_directory).items():
+        assert lost[name].startswith(data)
+    cluster.remove_node(after, allow_graceful=False)
+
+
+def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: Any, tmp_path: Path) -> None:
+    file = grid("driver", pace=0.05) | on(cluster, tmp_path)
+    file["parameters"]["steps"] = {"value": 400}
+    sweep = sweep_in(tmp_path / "sweep", file)
+    first = sweep.start("run", "sweep.yaml", "--workers", "2")
+    until(lambda: steps_seen(sweep, 3))
+    until(lambda: len(list(sweep.run_directory.glob("trials/*/attempts/1/claim"))) == 2)
+    attempts = [trial.attempt(1) for trial in map(TrialDir, sorted((sweep.run_directory / "trials").iterdir()))]
+    shims = [int(str(owner_of(attempt)["pid"])) for attempt in attempts]
+    first.kill()
+    first.communicate()
+    time.sleep(1.0)  # so that something is written that nobody brings
+    workers = [int(word) for pid in shims for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    there = records(node_of(tmp_path))
+    here = records(sweep.run_directory)
+    assert all(there[name].startswith(data) for name, data in here.items())
+    assert there != here
+    second = sweep.start("run", "sweep.yaml", "--workers", "2")
+    until(lambda: records(sweep.run_directory) == there)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, out + err
+    rows = sweep.status()["trials"]
+    assert [(row["state"], row["value"], row["attempts"]) for row in rows] == [
+        ("COMPLETE", lr * sum(range(1, 401)), 1) for lr in (1, 2)
+    ]
+
+
+def test_without_an_address_a_cluster_is_started_and_ended(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, LEARNER, grid("own") | {"executor": "ray"})
+    code, out, err = sweep.call("run", "sweep.yaml")
+    assert code == 0, out + err
+    assert sweep.values() == [820, 1640]
+    mark = str(tmp_path).encode()
+    until(lambda: not [pid for pid in Path("/proc").glob("[0-9]*") if _works_in(pid, mark)])
+
+
+def _works_in(process: Path, folder: bytes) -> bool:
+    try:
+        return os.fsencode((process / "cwd").readlink()).startswith(folder)
+    except OSError:
+        return False
