@@ -266,4 +266,5 @@ def test_what_is_asked_of_slurm_is_what_the_sweep_says() -> None:
         "--nodes=1",
         *("--partition=p", "--account=a", "--qos=q", "--gres=gpu:2", "--time=1:00:00", "--cpus-per-task=4"),
     ]
+    assert options_of(Slurm(), Resources(gpus=0.5)) == ["--nodes=1", "--gres=gpu:1"]  # Slurm has no parts of that name
     assert options_of(Slurm(gres="gpu:a100:1"), Resources()) == ["--nodes=1", "--gres=gpu:a100:1"]
