@@ -207,7 +207,7 @@ class RayExecutor:
 
         if slot not in self._hosts:
             name = f"{slot}/{uuid.uuid4().hex[:8]}"
-            host = ray.remote(Host).options(name=name, **self._options).remote(self._place)
+            host: Foreign = ray.remote(Host).options(name=name, **self._options).remote(self._place)
             self._hosts[slot] = host
             self._courier.expect(host.serve.remote(self._driver), functools.partial(self._take_in, host))
         return self._hosts[slot]
