@@ -110,6 +110,7 @@ class Simulated:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdin and self.process.stdout  # noqa: S101, PT018 - they were asked for above
         self._told, self._ends = self.process.stdin, self.process.stdout
+        self._ends.readline()  # they are ready: what they import first is not the orchestrator's cost
         os.set_blocking(self._ends.fileno(), False)
 
     def slots(self) -> Sequence[Slot]:
@@ -177,6 +178,7 @@ def work(seconds: float, every_s: float) -> None:
     steps = max(1, round(seconds / every_s))
     begun, rest, open_ended = 0, b"", True
     os.set_blocking(0, False)
+    os.write(1, b"\n")
     while open_ended or due:
         wait = max(0.0, due[0][0] - time.monotonic()) if due else None
         if open_ended and select.select([0], [], [], wait)[0]:

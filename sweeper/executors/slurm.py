@@ -277,7 +277,7 @@ def slurm_executor(settings: Slurm, resources: Resources, workers: int | None) -
 
 def options_of(settings: Slurm, resources: Resources) -> list[str]:
     """What sbatch is told of every job: the settings as they are, and the sweep's resources."""
-    gres = settings.gres or (f"gpu:{resources.gpus}" if resources.gpus else None)
+    gres = settings.gres or (f"gpu:{math.ceil(resources.gpus)}" if resources.gpus else None)
     given = {
         "partition": settings.partition,
         "account": settings.account,

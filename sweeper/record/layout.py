@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,15 +186,15 @@ class SweepDir:
 
     def trial(self, number: int) -> TrialDir:
         """The directory of a trial, which may not exist yet."""
-        return TrialDir(self.path / "trials" / f"{number:04d}")
+        return TrialDir(self.path / f"trials/{number:04d}")
 
     def trials(self) -> list[TrialDir]:
         """The trials that exist, by number; a directory without facts is none: its making was cut short."""
         return [trial for trial in self.entries() if trial.facts.exists()]
 
-    def entries(self) -> list[TrialDir]:
-        """Whatever stands where trials are kept, by number: trials, and what was made of them since."""
-        return [TrialDir(path) for path in _numbered(self.path / "trials")]
+    def entries(self, but: Container[int] = ()) -> list[TrialDir]:
+        """Whatever stands where trials are kept, by number: trials, and what was made of them since; but for some."""
+        return [TrialDir(path) for path in _numbered(self.path / "trials", but)]
 
 
 def new_name(script: str) -> str:
@@ -281,9 +281,9 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _numbered(folder: Path, but: Container[int] = ()) -> list[Path]:
     try:
         names = [name for name in os.listdir(folder) if name.isdecimal()]  # noqa: PTH208 - names alone are compared
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / name for name in sorted(names, key=int)]
+    return [folder / name for name in sorted(names, key=int) if int(name) not in but]

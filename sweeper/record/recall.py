@@ -43,11 +43,11 @@ def recall(run: SweepDir) -> tuple[dict[int, Trial], int]:
                 body = form.read(line)
                 if body is not None:
                     found[body["number"]] = body
-        trials = {
-            number: Trial(directory=run.trial(number), **body["trial"])
-            for number, body in sorted(found.items())
-            if _holds(f"{run.trial(number).path}{os.sep}", body["marks"])
-        }
+        trials = {}
+        for number, body in sorted(found.items()):
+            directory = run.trial(number)
+            if _holds(f"{directory.path}{os.sep}", body["marks"]):
+                trials[number] = Trial(directory=directory, **body["trial"])
     return trials, len(lines) - len(trials)
 
 
@@ -114,12 +114,13 @@ def _mark(path: str) -> Mark:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which looks through a hundred thousand new objects again and again for nothing."""
+    """Without the garbage collector: nothing that is made here is garbage, nor is it looked through again later."""
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was:
             gc.enable()
 

@@ -299,8 +299,8 @@ class TrialReader:
 def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialReader], dict[int, str]]:
     """A reader of each trial of a run but those that are known; why the others cannot be read; both by number."""
     readers, unreadable = [], {}
-    for entry in run.entries():
-        if entry.number in known or entry.is_unmade:
+    for entry in run.entries(known):
+        if entry.is_unmade:
             continue
         try:
             _check_files(entry)

@@ -68,9 +68,10 @@ def test_process_follows_new_trials_and_drains_at_its_end(
 
 def test_once_says_a_broken_trial_and_shows_the_others(run: SweepDir, capfd: pytest.CaptureFixture[str]) -> None:
     broken, alien, whole = make_trial(run, 0), make_trial(run, 1), make_trial(run, 2)
+    for trial in (broken, alien, whole):
+        play(trial, Script(until=10))
     broken.facts.write_text("{")
     alien.facts.write_text('{"number": "x"}')
-    play(whole, Script(until=10))
     project(run, 30)
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 2
