@@ -106,7 +106,7 @@ def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_its_checkpoint(clus
 
 def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: Any, tmp_path: Path) -> None:
     file = grid("driver", pace=0.05) | on(cluster, tmp_path)
-    file["parameters"]["steps"] = {"value": 400}
+    file["parameters"]["steps"] = {"value": 250}
     sweep = sweep_in(tmp_path / "sweep", file)
     first = sweep.start("run", "sweep.yaml", "--workers", "2")
     until(lambda: steps_seen(sweep, 3))
@@ -131,7 +131,7 @@ def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: 
     assert second.returncode == 0, out + err
     rows = sweep.status()["trials"]
     assert [(row["state"], row["value"], row["attempts"]) for row in rows] == [
-        ("COMPLETE", lr * sum(range(1, 401)), 1) for lr in (1, 2)
+        ("COMPLETE", lr * sum(range(1, 251)), 1) for lr in (1, 2)
     ]
 
 

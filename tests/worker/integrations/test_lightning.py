@@ -24,6 +24,7 @@ from tests.worker.integrations.record import Record, Tiny, examples, norms_of
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),
+    pytest.mark.filterwarnings("ignore:The .srun. command is available"),  # as on a node of a Slurm cluster
 ]
 
 ROWS: Any = examples()
