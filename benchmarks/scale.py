@@ -569,6 +569,9 @@ def plot(found: Found, path: Path) -> None:
     figure = Figure(figsize=(13, 7), layout="constrained")
     for axes, (kind, name, title, unit, factor, share) in zip(figure.subplots(2, 3).flat, PLOTTED, strict=True):
         sizes = list(found.get(kind, {}))
+        if not sizes:
+            axes.set_axis_off()
+            continue
         for one in [name] if name else METHODS:
             values = [factor * found[kind][size][one] * (size if share else 1) for size in sizes]
             axes.plot(sizes, values, "o-", label=one if not name else None)
@@ -577,8 +580,7 @@ def plot(found: Found, path: Path) -> None:
         axes.set(title=title, xscale="log", yscale="log", ylabel=unit)
         axes.set_xlabel("workers" if kind == "workers" else "configurations seen" if kind == "proposal" else "trials")
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize=8)
+        axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -587,7 +589,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--save", metavar="NAME", help="keep the tables as benchmarks/results/NAME.md")
     parser.add_argument("--plot", type=Path, metavar="PNG")
     parser.add_argument("--figures", type=Path, metavar="JSON", help="kept there, and added to those that are there")
