@@ -65,9 +65,10 @@ with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, 
             with torch.no_grad():
                 values["accuracy/test"] = (model.module(test_x).argmax(dim=1) == test_y).float().mean()
         trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
-        if trial.should_save:
+        stop = trial.should_stop  # sweeper: on every rank, which agree on it; asked once, so that a stop is saved too
+        if stop or trial.should_save:
             trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
-        if trial.should_stop:  # sweeper: on every rank, which agree on it
+        if stop:
             print(f"rank {rank} stops after step {step}")
             break
 
