@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sweeper.errors import UsageError
 from sweeper.record.layout import SweepDir, TrialDir
+
+if TYPE_CHECKING:
+    from sweeper.spec import SweepSpec
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -18,6 +22,25 @@ def add_file(parser: argparse.ArgumentParser) -> None:
     overrides = "lr=1e-4, parameters.lr.values=[1e-5,3e-5], ..."
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
     parser.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
+
+
+def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
+    """The sweep that the arguments of `add_file` name, on a machine with these CUDA devices.
+
+    Raises:
+        UsageError: the file, its profile or its overrides are wrong.
+    """
+    from sweeper.spec import load
+    from sweeper.trainers import TRAINERS, signature_of
+
+    return load(
+        options.file,
+        overrides=options.overrides,
+        profile=options.profile,
+        has_cuda=bool(devices),
+        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
+        functions=signature_of,
+    )
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

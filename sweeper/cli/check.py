@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from sweeper.cli.arguments import Commands, add_file
+from sweeper.cli.arguments import Commands, add_file, spec_of
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
 
@@ -24,17 +24,8 @@ def add(commands: Commands) -> None:
 def _check(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import size_text
-    from sweeper.spec import load
-    from sweeper.trainers import TRAINERS, signature_of
 
-    spec = load(
-        options.file,
-        overrides=options.overrides,
-        profile=options.profile,
-        has_cuda=bool(cuda_devices(os.environ)),
-        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
-        functions=signature_of,
-    )
+    spec = spec_of(options, cuda_devices(os.environ))
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
     return OK

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, add_file, existing, positive
+from sweeper.cli.arguments import Commands, add_file, existing, positive, spec_of
 from sweeper.cli.codes import OK
 
 
@@ -24,17 +24,8 @@ def add(commands: Commands) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
-    from sweeper.spec import load
-    from sweeper.trainers import TRAINERS, signature_of
 
-    spec = load(
-        options.file,
-        overrides=options.overrides,
-        profile=options.profile,
-        has_cuda=bool(cuda_devices(os.environ)),
-        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
-        functions=signature_of,
-    )
+    spec = spec_of(options, cuda_devices(os.environ))
     runs = {run.resolve(): existing(run) for run in options.against}  # each counts once
     against = [trial for run in runs.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)

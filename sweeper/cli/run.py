@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from sweeper.cli.arguments import Commands, add_file, add_runs, positive
+from sweeper.cli.arguments import Commands, add_file, add_runs, positive, spec_of
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
 
@@ -26,19 +26,9 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
-    from sweeper.spec import load
-    from sweeper.trainers import TRAINERS, signature_of
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
-    trainers = {name: trainer.defaults for name, trainer in TRAINERS.items()}
-    spec = load(
-        options.file,
-        overrides=options.overrides,
-        profile=options.profile,
-        has_cuda=bool(machine.devices),
-        trainers=trainers,
-        functions=signature_of,
-    )
+    spec = spec_of(options, machine.devices)
     require_library(spec)
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(
