@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from sweeper.record.claim import owner_of
 from sweeper.record.layout import TrialDir
 from tests.executors.conformance import is_gone, until
 from tests.executors.rays import add_node, started
-from tests.test_end_to_end import LEARNER, Sweep, grid, steps_seen
+from tests.test_end_to_end import LEARNER, Sweep, grid
 
 pytest.importorskip("ray", reason='Ray is not installed: pip install "sweeper[ray]"')
 
@@ -105,34 +103,39 @@ def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_its_checkpoint(clus
 
 
 def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: Any, tmp_path: Path) -> None:
-    file = grid("driver", pace=0.05) | on(cluster, tmp_path)
-    file["parameters"]["steps"] = {"value": 250}
-    sweep = sweep_in(tmp_path / "sweep", file)
+    # The trials wait at two steps, so that a slow start of one does not let the other end before the driver is killed.
+    wait = f"while step in (10, 20) and not Path(f'{tmp_path}/go-{{step}}').exists(): time.sleep(0.05)"
+    script = LEARNER.replace('time.sleep(trial.params.get("pace", 0.0))', wait).replace(
+        "import time", "from pathlib import Path; import time"
+    )
+    (tmp_path / "sweep").mkdir()
+    sweep = Sweep(tmp_path / "sweep", script, grid("driver") | on(cluster, tmp_path))
     first = sweep.start("run", "sweep.yaml", "--workers", "2")
-    until(lambda: steps_seen(sweep, 3))
-    until(lambda: len(list(sweep.run_directory.glob("trials/*/attempts/1/claim"))) == 2)
-    attempts = [trial.attempt(1) for trial in map(TrialDir, sorted((sweep.run_directory / "trials").iterdir()))]
-    shims = [int(str(owner_of(attempt)["pid"])) for attempt in attempts]
+    until(lambda: all_at(sweep.run_directory, 9))
     first.kill()
     first.communicate()
-    time.sleep(1.0)  # so that something is written that nobody brings
-    workers = [int(word) for pid in shims for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
+    (tmp_path / "go-10").touch()  # so that something is written that nobody brings
+    until(lambda: all_at(node_of(tmp_path), 19))
     there = records(node_of(tmp_path))
     here = records(sweep.run_directory)
     assert all(there[name].startswith(data) for name, data in here.items())
     assert there != here
     second = sweep.start("run", "sweep.yaml", "--workers", "2")
     until(lambda: records(sweep.run_directory) == there)
-    for pid in workers:
-        os.kill(pid, signal.SIGCONT)
+    (tmp_path / "go-20").touch()
     out, err = second.communicate(timeout=300)
     assert second.returncode == 0, out + err
     rows = sweep.status()["trials"]
     assert [(row["state"], row["value"], row["attempts"]) for row in rows] == [
-        ("COMPLETE", lr * sum(range(1, 251)), 1) for lr in (1, 2)
+        ("COMPLETE", 820, 1),
+        ("COMPLETE", 1640, 1),
     ]
+
+
+def all_at(directory: Path, step: int) -> bool:
+    """Whether both trials of a run have reported a step."""
+    of_trials = [data for name, data in records(directory).items() if name.endswith("/events.jsonl")]
+    return len(of_trials) == 2 and all(f'"step":{step},'.encode() in data for data in of_trials)
 
 
 def test_without_an_address_a_cluster_is_started_and_ended(tmp_path: Path) -> None:
