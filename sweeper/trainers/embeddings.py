@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
     parser.add_argument("--most", type=int, default=MOST_DOCUMENTS, metavar="DOCUMENTS", help="default: %(default)s")
     given = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # trials may run beside it
     try:
         embed(TrialDir(given.trial), given.folder, most=given.most)
     except SweeperError as error:

@@ -38,10 +38,9 @@ def _plugins() -> list[object]:
 
 @contextlib.contextmanager
 def _embeddings_of(run: SweepDir) -> Iterator[None]:
-    """A process that draws them; it does not outlive this one."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper.views.embeddings", str(run.path)], stdin=subprocess.DEVNULL
-    )
+    """A process that draws them; it does not outlive this one. A terminal's Ctrl-C is none of its business."""
+    command = [sys.executable, "-m", "sweeper.views.embeddings", str(run.path)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     try:
         yield
     finally:
