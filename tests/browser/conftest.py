@@ -82,7 +82,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def tensorboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """TensorBoard on the made-up sweep, once it has read all of it."""
-    run = SweepDir(tmp_path_factory.mktemp("story"))
+    run = SweepDir(tmp_path_factory.mktemp("story") / "runs" / "warmup")
+    run.path.mkdir(parents=True)
     tell(run)
     kept = os.environ.get("SWEEPER_PICTURES")
     pictures = Path(kept) if kept else tmp_path_factory.mktemp("pictures")

@@ -19,9 +19,10 @@ PATIENCE_S = 100.0
 
 @contextlib.contextmanager
 def board(run: SweepDir) -> Iterator[str]:
-    """Its address, as it says it; the process is ended afterwards."""
-    command = [sys.executable, "-m", "sweeper.cli", "tensorboard", str(run.path), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    """Its address, as it says it; the process is ended afterwards. It is started from where `runs/` is."""
+    home = run.path.parents[1]
+    command = [sys.executable, "-m", "sweeper.cli", "tensorboard", str(run.path.relative_to(home)), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=home)
     assert process.stderr is not None
     try:
         url = ""

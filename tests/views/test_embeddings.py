@@ -190,8 +190,8 @@ def test_nothing_goes_on_without_tensorboard(run: SweepDir) -> None:
 
 def working_on(trial: TrialDir) -> list[str]:
     """The processes that name the trial on their command line."""
-    found = []
+    named, found = os.fsencode(Path(*trial.path.parts[-3:])), []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found += [path.parent.name] if os.fsencode(trial.path) in path.read_bytes() else []
+            found += [path.parent.name] if named in path.read_bytes() else []
     return found
