@@ -30,6 +30,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
     Raises:
         UsageError: the file, its profile or its overrides are wrong.
     """
+    from sweeper.cli.speech import warn
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS, signature_of
 
@@ -40,6 +41,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         has_cuda=bool(devices),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
         functions=signature_of,
+        say=warn,
     )
 
 

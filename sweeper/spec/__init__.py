@@ -5,6 +5,7 @@ from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
+from sweeper.spec.macros import has_macro, variables
 from sweeper.spec.model import (
     MEASURED,
     At,
@@ -96,9 +97,11 @@ __all__ = [
     "as_rules",
     "compare",
     "configuration",
+    "has_macro",
     "in_order",
     "load",
     "rule_name",
     "rules_of_file",
     "single",
+    "variables",
 ]
