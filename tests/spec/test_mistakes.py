@@ -412,7 +412,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         "sweep.yaml:7: seeds: expected every value only once, got 0 twice",
         "sweep.yaml:9: profiles.gpu.seeds: expected a list, got 'x'",
         "command line: =: expected KEY=VALUE, got '='",
-        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'",
+        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'; +epoch=... adds it",
         "command line: --profile cpu: expected one of gpu, got 'cpu'; did you mean gpu?",
     ]
 
