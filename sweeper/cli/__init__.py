@@ -14,6 +14,7 @@ from sweeper.cli import (
     check,
     doctor,
     export,
+    init,
     logs,
     plan,
     report,
@@ -28,9 +29,10 @@ from sweeper.cli.speech import in_words, warn
 from sweeper.errors import SweeperError
 
 COMMANDS = (
-    run,
+    init,
     check,
     plan,
+    run,
     exec_command,
     status,
     logs,
