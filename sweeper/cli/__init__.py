@@ -12,6 +12,7 @@ from sweeper.cli import (
     backtest,
     calibrate,
     check,
+    completion,
     doctor,
     export,
     init,
@@ -43,6 +44,7 @@ COMMANDS = (
     calibrate,
     backtest,
     doctor,
+    completion,
 )
 """In the order in which the help lists them."""
 
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line taken apart. Overrides may stand behind options, where argparse does not look for them."""
     parser = _parser()
+    completion.complete(parser)
     options, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(options, "overrides") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sweeper.cli.arguments import Commands, add_file, add_runs, existing, positive, spec_of
 from sweeper.cli.codes import OK
+from sweeper.cli.completers import completed_by, runs
 
 WIDTH = 80
 
@@ -20,9 +21,10 @@ def add(commands: Commands) -> None:
     add_file(parser)
     add_runs(parser)
     parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
-    parser.add_argument(
+    against = parser.add_argument(
         "--against", type=Path, nargs="+", default=[], metavar="RUN", help="recorded runs to learn from"
     )
+    completed_by(against, runs)
     parser.add_argument("--examples", type=positive, metavar="N", help="training examples (of the prepared data)")
     parser.set_defaults(run_command=_plan)
 
@@ -36,11 +38,11 @@ def _plan(options: argparse.Namespace) -> int:
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
     spec = spec_of(options, machine.devices)
-    runs = {run.resolve(): existing(run) for run in options.against}  # each counts once
-    against = [trial for run in runs.values() for trial in recorded(run)]
+    known = {run.resolve(): existing(run) for run in options.against}  # each counts once
+    against = [trial for run in known.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)
     print(preflight_text(spec, examples=examples, against=against))
-    found, where = precedents(spec, runs.values()), places(spec, machine)
+    found, where = precedents(spec, known.values()), places(spec, machine)
     place = next(path for path in (options.runs, *options.runs.absolute().parents) if path.is_dir())
     said = {
         "where": where.text,
