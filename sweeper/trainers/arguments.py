@@ -200,12 +200,12 @@ class _File:
             return _UNREAD
 
 
-def _is_needed(keywords: Mapping[str | None, object]) -> bool:
+def _is_needed(keywords: Mapping[str, object]) -> bool:
     """Whether a positional argument has to be there."""
     return keywords.get("nargs") not in ("?", "*")
 
 
-def _why_left_out(read: Argument, action: str, keywords: Mapping[str | None, object], *, has_long: bool) -> str:
+def _why_left_out(read: Argument, action: str, keywords: Mapping[str, object], *, has_long: bool) -> str:
     """Why an argument cannot be a parameter of a sweep; empty where it can."""
     if action in ("help", "version"):
         return "says something, and trains nothing"
