@@ -21,15 +21,15 @@ def add(commands: Commands) -> None:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["sweeper"], shell=options.shell))
+    print(shellcode(["sweeper"], shell=options.shell))
     return OK
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell and end, where it is a shell that asks."""
     if ASKED in os.environ:
-        import argcomplete
+        from argcomplete import autocomplete
 
-        argcomplete.autocomplete(parser, always_complete_options=False, default_completer=argcomplete.FilesCompleter())
+        autocomplete(parser, always_complete_options=False)

@@ -34,8 +34,8 @@ def schema() -> Json:
     keys["parameters"] = _mapping_of("Parameter")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)
-    definitions["Metric"]["properties"] |= {path[1]: _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
-    keys |= {path[0]: _wandb(why) for path, why in UNUSED.items() if len(path) == 1}
+    definitions["Metric"]["properties"] |= {str(path[1]): _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
+    keys |= {str(path[0]): _wandb(why) for path, why in UNUSED.items() if len(path) == 1}
     keys["early_terminate"] = _early_terminate()
     required = [key for key in made["required"] if key not in ("name", "metric")]
     made |= {"$schema": DIALECT, "title": "A sweep", "properties": keys, "required": required}
