@@ -1,6 +1,7 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
 from sweeper.spec.addition import configuration
+from sweeper.spec.again import again_as_file, named, of_trial
 from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
@@ -91,6 +92,7 @@ __all__ = [
     "VanishingGradient",
     "Wilcoxon",
     "ZeroGradient",
+    "again_as_file",
     "applies",
     "as_file",
     "as_rules",
@@ -98,6 +100,8 @@ __all__ = [
     "configuration",
     "in_order",
     "load",
+    "named",
+    "of_trial",
     "rule_name",
     "rules_of_file",
     "single",
