@@ -40,6 +40,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     from sweeper.record.layout import read_json
     from sweeper.record.trial import read_trial
     from sweeper.views.reproduction import differences_text, patch_of, reproduction_text
+    from sweeper.views.wording import folded
 
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
@@ -60,9 +61,9 @@ def _reproduce(options: argparse.Namespace) -> int:
     again = _again(spec, trial, _object(kept.get("data")))
     one = _compared(again, trial, origin, options.run)
     if not options.again:
-        say(reproduction_text(one).rstrip("\n"))
+        say(folded(reproduction_text(one).rstrip("\n"), sys.stdout))
         return OK
-    say(differences_text(one))
+    say(folded(differences_text(one), sys.stdout))
     return _run(again, one, options)
 
 

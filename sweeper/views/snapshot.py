@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sweeper.record.events import AUDITED
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
+from sweeper.views.wording import counted, duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +91,29 @@ def seconds_left(trial: Trial) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """What pruning spared: steps of the plan that were not taken, and the seconds they would have cost."""
+    """What pruning spared: steps of the plan that were not taken, and the seconds they would have cost.
+
+    Without what audits took of it: `audited` trials were condemned and let run on, for `audit_steps` after the verdict.
+    """
 
     trials: int
+    of: int
     steps: int
     seconds: float
+    audited: int = 0
+    audit_steps: int = 0
+
+    def text(self) -> str:
+        """In one sentence without its full stop; empty where nobody was condemned."""
+        parts = []
+        if self.trials:
+            pruned = f"pruning {self.trials} of {self.of} trials"
+            parts.append(f"{pruned} saved {self.steps} steps, about {duration(self.seconds)} of one slot")
+        if self.audited:
+            which = counted(self.audited, "condemned trial was", "condemned trials were")
+            net = ", which is counted as not saved" if self.trials else ""
+            parts.append(f"{which} let run on by the audit for {self.audit_steps} steps{net}")
+        return "; ".join(parts)
 
 
 def savings_of(sweep: SweepView) -> Savings:
@@ -105,7 +125,22 @@ def savings_of(sweep: SweepView) -> Savings:
         for trial, saved in zip(known, steps, strict=True)
         if steps_done(trial) > 0
     )
-    return Savings(trials=len(known), steps=sum(steps), seconds=sum(seconds))
+    audited = [(t, t.control.spared) for t in sweep.trials]
+    after = [_steps_after(t, spared.decision) for t, spared in audited if spared and spared.spared == AUDITED]
+    return Savings(
+        trials=len(known),
+        of=len(sweep.trials),
+        steps=sum(steps),
+        seconds=sum(seconds),
+        audited=len(after),
+        audit_steps=sum(after),
+    )
+
+
+def _steps_after(trial: Trial, decision: Mapping[str, object]) -> int:
+    """Steps that were taken since the verdict."""
+    step = decision.get("step")
+    return max(0, trial.progress.step - step) if isinstance(step, int) else 0
 
 
 def _expected_steps(trials: Sequence[Trial]) -> float:

@@ -77,7 +77,7 @@ def test_the_page_says_who_is_best_and_why_a_trial_was_ended(run: SweepDir) -> N
     assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
     assert f"pruned by stalled at step 130: {DECISION['reason']}" in text
     assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
-    assert "pruning saved 509 steps" in text
+    assert "pruning 1 of 5 trials saved 509 steps" in text
     assert "commit abc123" in text
 
 

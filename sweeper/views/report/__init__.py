@@ -106,13 +106,9 @@ def _facts(sweep: SweepView) -> list[str]:
     words = Counter(map(_word, sweep.trials))
     counts = [f"{words[word]} {word}" for word in (*charts.WORDS.values(), "waiting") if words[word]]
     took = sum(trial.seconds(sweep.now) for trial in sweep.trials)
-    savings = savings_of(sweep)
     lines = [f"{counted(len(sweep.trials), 'trial', 'trials')}: {', '.join(counts)}", f"{duration(took)} of slots"]
-    if savings.trials:
-        audited = [t for t in sweep.trials if t.control.spared is not None]
-        net = f"; {counted(len(audited), 'condemned trial was', 'condemned trials were')} let run on" if audited else ""
-        lines.append(f"pruning saved {savings.steps:,} steps, about {duration(savings.seconds)} of one slot{net}")
-    return lines
+    saved = savings_of(sweep).text()
+    return [*lines, saved] if saved else lines
 
 
 def _word(trial: Trial) -> str:
