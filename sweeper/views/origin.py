@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sweeper.record.redaction import REDACTED
 from sweeper.record.trial import spelled
 from sweeper.views.wording import counted, plain
 
@@ -13,6 +14,8 @@ Origin = Mapping[str, object]
 
 _FIRST = ("torch", "numpy", "sweeper", "transformers", "tokenizers", "lightning", "accelerate")
 """Packages that the values of a trial depend on most often: named before the others."""
+MOST_SHOWN = 12
+"""Names that are listed."""
 _SHOWN_OF_A_COMMIT = 12
 _OWN = ("commit", "difference", "untracked", "packages", "environment")
 """Keys that are not compared value by value."""
@@ -54,6 +57,42 @@ def commit_of(origin: Origin) -> str:
     commit = plain(origin.get("commit", ""))[:_SHOWN_OF_A_COMMIT]
     lines = changed_lines(origin)
     return f"{commit}, {counted(lines, 'line', 'lines')} changed" if lines else commit
+
+
+def described(origin: Origin) -> Iterator[tuple[str, str]]:
+    """What is known of where a sweep comes from, a name and a line each."""
+    yield "commit", commit_of(origin) or "none: it was no git repository"
+    if REDACTED in str(origin.get("difference", "")):
+        yield "", "secrets were taken out of what changed: it may not apply"
+    untracked = origin.get("untracked")
+    if isinstance(untracked, list) and untracked:
+        names = ", ".join(map(plain, untracked[:MOST_SHOWN]))
+        more = f" and {len(untracked) - MOST_SHOWN} more" if len(untracked) > MOST_SHOWN else ""
+        yield "untracked", f"{names}{more}: files of which only the names are known"
+    for key in ("directory", "host", "platform"):
+        if origin.get(key):
+            yield key, plain(origin[key])
+    environment = _mapping(origin.get("environment"))
+    yield "environment", plain(" ".join(f"{key}={item}" for key, item in environment.items())) or "nothing that is kept"
+    packages = _mapping(origin.get("packages"))
+    torch = f" (torch {plain(packages['torch'])})" if "torch" in packages else ""
+    yield "python", f"{plain(origin.get('python', '-'))}, {counted(len(packages), 'package', 'packages')}{torch}"
+    devices, cores = origin.get("devices"), origin.get("cores")
+    named = plain(", ".join(map(str, devices))) if isinstance(devices, list) and devices else "no device"
+    yield "machine", f"{named}, {counted(cores if isinstance(cores, int) else 0, 'core', 'cores')}"
+    yield from _of_data(origin)
+
+
+def _of_data(origin: Origin) -> Iterator[tuple[str, str]]:
+    """A line for each thing that was trained on: its name, how much of it, where it is from, its checksum."""
+    for kind, value in _mapping(origin.get("data")).items():
+        parts = []
+        for key, item in _mapping(value).items():
+            if key in ("name", "source"):
+                parts.append(str(item))
+            elif isinstance(item, str | int | float):
+                parts.append(f"{key} {item}")
+        yield plain(kind), plain(", ".join(parts))
 
 
 def _of_code(there: Origin, here: Origin) -> Iterator[Difference]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.record.redaction import REDACTED, redacted, redacted_values
+from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Trial
-from sweeper.views.origin import Difference, Kind, Origin, commit_of
+from sweeper.views.origin import Difference, Kind, Origin, described
 from sweeper.views.receipt import end_line
 from sweeper.views.table import params_of
-from sweeper.views.wording import counted, plain
+from sweeper.views.wording import plain
 
 MOST_SHOWN = 12
-"""Differences of one kind that are listed; a command to undo them has them all."""
+"""Differences that are listed; the commands that undo them have them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,53 +79,11 @@ def patch_of(origin: Origin) -> str:
 
 
 def _recorded(one: Reproduction) -> Iterator[tuple[str, str]]:
-    origin, facts = one.origin, one.trial.facts
-    yield "commit", commit_of(origin) or "none: it was no git repository"
-    difference = str(origin.get("difference", ""))
-    if REDACTED in difference:
-        yield "", "secrets were taken out of what changed: it may not apply"
-    untracked = origin.get("untracked")
-    if isinstance(untracked, list) and untracked:
-        names = ", ".join(map(plain, untracked[:MOST_SHOWN]))
-        more = f" and {len(untracked) - MOST_SHOWN} more" if len(untracked) > MOST_SHOWN else ""
-        yield "untracked", f"{names}{more}: files of which only the names are known"
-    for key in ("directory", "host", "platform"):
-        if origin.get(key):
-            yield key, plain(origin[key])
+    facts = one.trial.facts
     yield "command", plain(redacted(shlex.join(map(str, facts.command))))
     yield "parameters", plain(json.dumps(redacted_values(facts.params)))
-    yield "environment", _pairs(origin.get("environment")) or "nothing that is recorded"
-    yield "python", f"{plain(origin.get('python', '-'))}, {_packages(origin)}"
-    devices = origin.get("devices")
-    named = plain(", ".join(map(str, devices))) if isinstance(devices, list) and devices else "no device"
-    slots = counted(len(one.slots), "slot", "slots")
-    yield "machine", f"{named}, {counted(_whole(origin.get('cores')), 'core', 'cores')}, {slots}"
-    yield from _data(origin)
-
-
-def _packages(origin: Origin) -> str:
-    packages = origin.get("packages")
-    known = packages if isinstance(packages, Mapping) else {}
-    torch = f" (torch {plain(known['torch'])})" if "torch" in known else ""
-    return f"{counted(len(known), 'package', 'packages')}{torch}"
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _pairs(value: object) -> str:
-    return plain(" ".join(f"{key}={item}" for key, item in value.items())) if isinstance(value, Mapping) else ""
-
-
-def _data(origin: Origin) -> Iterator[tuple[str, str]]:
-    """A line for each thing that was trained on: its name, where it is from, its checksum."""
-    data = origin.get("data")
-    for kind, value in data.items() if isinstance(data, Mapping) else ():
-        if isinstance(value, Mapping):
-            told = [str(value[key]) for key in ("name", "source") if key in value]
-            told += [f"sha256 {item}" for key, item in value.items() if "sha256" in key and isinstance(item, str)]
-            yield plain(kind), plain(", ".join(told))
+    yield "slots", plain(", ".join(one.slots)) or "not known"
+    yield from described(one.origin)
 
 
 def _different(one: Reproduction) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.record.events import AUDITED
@@ -119,14 +119,13 @@ class Savings:
 def savings_of(sweep: SweepView) -> Savings:
     """Summed over the pruned trials whose plan is known, each at its own seconds per step."""
     known = [t for t in sweep.trials if t.state is State.PRUNED and t.progress.total_steps is not None]
-    steps = [max(0, (trial.progress.total_steps or 0) - steps_done(trial)) for trial in known]
+    steps = [steps_spared(trial) for trial in known]
     seconds = (
         saved * trial.seconds(sweep.now) / steps_done(trial)
         for trial, saved in zip(known, steps, strict=True)
         if steps_done(trial) > 0
     )
-    audited = [(t, t.control.spared) for t in sweep.trials]
-    after = [_steps_after(t, spared.decision) for t, spared in audited if spared and spared.spared == AUDITED]
+    after = [steps_after(t) for t in sweep.trials if t.control.spared and t.control.spared.spared == AUDITED]
     return Savings(
         trials=len(known),
         of=len(sweep.trials),
@@ -137,9 +136,17 @@ def savings_of(sweep: SweepView) -> Savings:
     )
 
 
-def _steps_after(trial: Trial, decision: Mapping[str, object]) -> int:
-    """Steps that were taken since the verdict."""
-    step = decision.get("step")
+def steps_spared(trial: Trial) -> int:
+    """Steps of its plan that a pruned trial did not take; 0 where that is not known."""
+    if trial.state is not State.PRUNED or trial.progress.total_steps is None:
+        return 0
+    return max(0, trial.progress.total_steps - steps_done(trial))
+
+
+def steps_after(trial: Trial) -> int:
+    """Steps that a trial took after it was condemned and let run on; 0 where it was not."""
+    spared = trial.control.spared
+    step = spared.decision.get("step") if spared is not None else None
     return max(0, trial.progress.step - step) if isinstance(step, int) else 0
 
 

@@ -89,7 +89,7 @@ def test_all_that_was_recorded_is_said_and_nothing_differs_here_and_now(folder: 
     assert f"directory    {folder}" in said
     assert '{"lr": 0.1, "optimizer.names": ["a", 1]}' in said
     assert "environment  OMP_NUM_THREADS=1" in said
-    assert "2 slots" in said
+    assert "slots        cpu 0, cpu 1" in said
     assert "Nothing that was recorded is otherwise here and now." in said
     assert said.rstrip().endswith(f"sweeper reproduce {folder}/runs/s 2 --run")
 
@@ -211,6 +211,6 @@ def test_the_slots_are_those_of_the_call_that_launched_the_trial(folder: Path) -
         with JournalWriter(log) as journal:
             later = json.loads(kept.splitlines()[-1])["time"] + 100
             journal.append(SweepStarted(time=later, pid=1, host="h", profile="", slots=("cpu:0",) * 7))
-        assert "2 slots" in call(folder, "reproduce", "runs/s", "0")[1]
+        assert "slots        cpu 0, cpu 1" in call(folder, "reproduce", "runs/s", "0")[1]
     finally:
         log.write_bytes(kept)

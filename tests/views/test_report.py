@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
+from sweeper.record.events import AUDITED, Condemned
+from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.spec import SweepSpec
+from sweeper.views.report import charts, picked
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
@@ -128,3 +131,68 @@ def test_repeats_are_shown_by_configuration_with_intervals(run: SweepDir) -> Non
     page = page_of(run)
     assert "95% interval" in page
     assert "Configurations" in page
+
+
+def test_it_says_how_the_best_trial_is_run_again(run: SweepDir) -> None:
+    assert f"sweeper reproduce {run.path} 0 --run" in read(page_of(run)).text
+
+
+def many(run: SweepDir, *, pruned: int, audited: int = 0) -> None:
+    """More trials than are read one by one, of which so many are pruned, and so many condemned and let run on."""
+    for number in range(5, 5 + pruned + audited):
+        params = {"lr": 3e-4, "warmup_fraction": number / 100}
+        trial = make_trial(run, number, params=params, shown=params)
+        if number < 5 + pruned:
+            play(trial, Script(until=131 + number, stalled=True, outcome="stopped", decision=DECISION))
+        else:
+            play(trial, Script(stalled=True))
+            with JournalWriter(trial.control) as control:
+                control.append(Condemned(attempt=1, spared=AUDITED, decision=DECISION))
+
+
+def test_who_was_condemned_and_let_run_on_is_among_the_ended_and_counts_as_not_saved(run: SweepDir) -> None:
+    many(run, pruned=0, audited=2)
+    text = " ".join(read(page_of(run)).text.split())
+    assert "pruning 1 of 7 trials saved 509 steps" in text
+    assert "2 condemned trials were let run on by the audit for 1018 steps, which is counted as not saved" in text
+    assert "condemned by stalled at step 130 and let run on (audited), 509 steps more" in text
+    assert "complete after 640 steps: best accuracy/test 0.291" in text
+
+
+def test_many_endings_are_summed_up_by_rule_and_each_is_there_on_request(run: SweepDir) -> None:
+    many(run, pruned=20, audited=1)
+    play(make_trial(run, 40), Script(until=20, outcome="failed", exit_code=1))
+    reader = read(page_of(run))
+    text = " ".join(reader.text.split())
+    assert "stalled ended 21 trials at steps 130 to 150, half of them by 140: 10,471 steps saved" in text
+    assert "1 condemned trial ran on, 1 of them as an audit" in text
+    assert "1 trial failed: 1 of error" in text
+    assert "Each of the 23" in text
+    assert "All 27 trials" in text
+    assert "The best trials" in text
+
+
+def test_curves_of_many_are_the_best_and_an_even_share_of_the_others() -> None:
+    courses = list(range(100))
+    assert picked(courses, 100) == courses
+    chosen = picked(courses, 10)
+    assert chosen == [0, 1, 2, 3, 4, 5, 28, 52, 75, 99]
+
+
+def test_depth_profiles_show_who_was_pruned_beside_who_was_not(run: SweepDir) -> None:
+    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, (\w+)</figcaption>", page_of(run))
+    assert titles == [("0002", "pruned"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [
+        ([1e-5, 3e-5, 1e-4, 1e-3], True),
+        ([0.002, 0.2, 0.4, 0.6, 0.8, 1.0], False),  # drawn evenly, and one by chance near 0
+        ([0.1, 0.7], False),
+        ([1, 2, 4], False),
+        ([0.0, 1e-5, 1.0], False),
+    ],
+)
+def test_an_axis_is_logarithmic_where_values_are_spread_so(values: list[float], log: bool) -> None:
+    assert charts._is_logarithmic(values) is log

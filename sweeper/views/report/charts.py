@@ -12,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -23,12 +25,21 @@ from sweeper.views.table import shorten
 from sweeper.views.wording import plain
 
 INK = "#808080"
+GROUND = "#010203"
+"""Stands for the colour of the page, which is not the same by day and by night."""
 WIDTH = 9.0  # inches
 LONGEST = 24
 """Characters of a label."""
 MOST_TICKS = 6
 FEW_POINTS = 12
 """Each of so few points is marked: one alone is no line."""
+MANY = 300
+"""Of so many marks, a picture is smaller than their outlines."""
+LEAST_LABELLED = 0.025
+"""The part of the width of a timeline below which a bar has no room for its number."""
+UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+FEWEST_UNITS = 3
+"""Of a unit of time, for an axis in it."""
 LOG_FROM = 5.0
 """Values that span at least this factor stand on a logarithmic axis."""
 COLOURS: Mapping[State, str] = {
@@ -58,6 +69,13 @@ STYLE: Any = {  # matplotlib's stubs know its keys one by one
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+}
+
+_LABEL: Any = {
+    "fontsize": 7,
+    "va": "center",
+    "zorder": 5,
+    "bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.85},
 }
 
 Points = Sequence[tuple[int, float]]
@@ -104,8 +122,9 @@ def slices(courses: Sequence[Course], metric: str) -> str:
                 panel.set_visible(False)
                 continue
             axis = _Axis.of([course.trial.facts.params.get(name) for course in valued])
-            for course, place in zip(valued, axis.places, strict=True):
-                panel.plot(place, course.trial.value, "o", color=COLOURS[course.trial.state], ms=5, alpha=0.7)
+            colours = [COLOURS[course.trial.state] for course in valued]
+            values = [course.trial.value for course in valued]
+            panel.scatter(axis.places, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
             axis.scale(panel)
             panel.set_xlabel(_plain(name))
         for row in panels:
@@ -129,20 +148,29 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
             heights.append(height)
             at = sorted(set(zip(height, axis.labels(), strict=True)))
             for y, text in at if len(at) <= MOST_TICKS else (at[0], at[-1]):
-                axes.text(position + 0.03, y, _plain(text), fontsize=7, va="center")
+                axes.text(position + 0.04, y, _plain(text), **_LABEL)
         values = [course.trial.value or 0.0 for course in valued]
         heights.append(_normal(values, log=False))
-        colours = mpl.colormaps["viridis"]
+        colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are seen by day and by night
         maximize = valued[0].trial.facts.maximize
-        for row, value in sorted(zip(zip(*heights, strict=True), heights[-1], strict=True), key=lambda pair: pair[1]):
-            axes.plot(range(len(row)), row, color=colours(value if maximize else 1 - value), lw=1.4, alpha=0.8)
+        goodness = [value if maximize else 1 - value for value in heights[-1]]
+        rows = sorted(zip(goodness, zip(*heights, strict=True), strict=True))  # the best are drawn last
+        axes.add_collection(
+            LineCollection(
+                [list(enumerate(row)) for _, row in rows],
+                colors=[(*colours(value)[:3], _alpha(valued) * (0.3 + 0.7 * value)) for value, _ in rows],
+                linewidths=1.4,
+                rasterized=_many(valued),
+            )
+        )
+        axes.set(xlim=(-0.1, len(names) + 0.4), ylim=(-0.05, 1.05))
         axes.set_xticks(range(len(names) + 1), [_plain(name) for name in (*names, metric)])
         axes.set_yticks([])
         for position in range(len(names) + 1):
             axes.axvline(position, color=INK, lw=0.8)
         low, high = min(values), max(values)
-        axes.text(len(names) + 0.03, 0, f"{low:.4g}", fontsize=7, va="center")
-        axes.text(len(names) + 0.03, 1, f"{high:.4g}", fontsize=7, va="center")
+        for y, value in ((0, low), (1, high)):
+            axes.text(len(names) + 0.04, y, f"{value:.4g}", **_LABEL)
         axes.spines[:].set_visible(b=False)
 
     return _svg(draw, 3.2)
@@ -168,15 +196,23 @@ def timeline(courses: Sequence[Course], now: float) -> str:
         return ""
     slots = sorted({slot for _, slot, _, _ in spans})
     start = min(begin for _, _, begin, _ in spans)
+    span = max(end for *_, end in spans) - start
+    unit, name = next((unit, name) for unit, name in UNITS if span >= FEWEST_UNITS * unit or unit == 1)
 
     def draw(axes: Axes) -> None:
-        for course, slot, begin, end in spans:
-            at = (begin - start) / 60
-            width = max(end - begin, 0.0) / 60
-            axes.barh(slots.index(slot), width, left=at, height=0.7, color=COLOURS[course.trial.state], alpha=0.75)
-            axes.text(at, slots.index(slot), f" {course.number}", fontsize=6, va="center", clip_on=True)
+        rows = [slots.index(slot) for _, slot, _, _ in spans]
+        lefts = [(begin - start) / unit for *_, begin, _ in spans]
+        widths = [max(end - begin, 0.0) / unit for *_, begin, end in spans]
+        colours = [COLOURS[course.trial.state] for course, *_ in spans]
+        edge = {"edgecolor": "none"} if _many(spans) else {"edgecolor": INK, "linewidth": 0.4}
+        axes.barh(rows, widths, left=lefts, height=0.7, color=colours, alpha=0.75, rasterized=_many(spans), **edge)
+        room = max(left + width for left, width in zip(lefts, widths, strict=True)) * LEAST_LABELLED
+        for (course, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
+            if width >= room:  # a number that has no room covers its neighbour's
+                axes.text(left, row, f" {course.number}", fontsize=7, va="center", color="white", clip_on=True)
         axes.set_yticks(range(len(slots)), [_plain(slot) for slot in slots])
-        axes.set_xlabel("minutes since the first trial began")
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{name} since the first trial began")
         _legend(axes, (course.trial.state for course, *_ in spans))
 
     return _svg(draw, 0.9 + 0.35 * len(slots))
@@ -199,7 +235,7 @@ def _drawn(draw: Callable[[Figure], None], height: float) -> str:
         text = io.StringIO()
         canvas: Any = FigureCanvasSVG(figure)  # untyped in matplotlib's own stubs
         canvas.print_svg(text, metadata={"Date": None})
-    svg = text.getvalue()
+    svg = text.getvalue().replace(GROUND, "var(--ground)")
     return svg[svg.index("<svg") :]
 
 
@@ -207,6 +243,15 @@ def _legend(axes: Axes, states: Iterable[State]) -> None:
     shown = set(states)
     handles = [Line2D([], [], color=COLOURS[state], label=WORDS[state]) for state in COLOURS if state in shown]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+
+
+def _many(marks: Sequence[object]) -> bool:
+    return len(marks) > MANY
+
+
+def _alpha(marks: Sequence[object]) -> float:
+    """Fainter where there are many, so that where they lie close is seen."""
+    return max(0.25, min(0.8, 80 / max(1, len(marks))))
 
 
 def _varied(courses: Sequence[Course]) -> list[str]:
@@ -225,8 +270,7 @@ class _Axis:
     def of(cls, values: Sequence[object]) -> Self:
         numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
-            log = min(numbers) > 0 and max(numbers) >= LOG_FROM * min(numbers)
-            return cls(values=values, places=numbers, log=log)
+            return cls(values=values, places=numbers, log=_is_logarithmic(numbers))
         names = sorted({str(value) for value in values})
         return cls(values=values, places=[float(names.index(str(value))) for value in values], log=False)
 
@@ -242,6 +286,14 @@ class _Axis:
             axes.minorticks_off()
             axes.set_xticks(list(ticks), [_plain(label) for label in ticks.values()])
             axes.margins(x=0.15)
+
+
+def _is_logarithmic(numbers: Sequence[float]) -> bool:
+    """Whether numbers are spread more evenly by their logarithms, and wide enough for that to matter."""
+    if min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
+        return False
+    evenness = [abs(float(np.median(_normal(numbers, log=log))) - 0.5) for log in (False, True)]
+    return evenness[1] < evenness[0]
 
 
 def _normal(places: Sequence[float], *, log: bool) -> list[float]:
