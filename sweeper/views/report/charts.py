@@ -31,6 +31,8 @@ WIDTH = 9.0  # inches
 LONGEST = 24
 """Characters of a label."""
 MOST_TICKS = 6
+MOST_NAMED = 8
+"""Curves at whose ends there is room for the numbers of their trials."""
 FEW_POINTS = 12
 """Each of so few points is marked: one alone is no line."""
 MANY = 300
@@ -97,6 +99,9 @@ def curves(courses: Sequence[Course], points: Callable[[Course], Points], label:
             axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.8)
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
+            if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
+                at = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+                axes.annotate(course.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
