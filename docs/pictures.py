@@ -1,5 +1,4 @@
-"""Take the pictures of the documentation from a run: the table as a terminal shows it, the report, and
-TensorBoard's pages.
+"""Take the pictures of the documentation from a run: terminal, report and TensorBoard.
 
     python docs/pictures.py runs/warmup docs/images
 
