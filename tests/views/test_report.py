@@ -131,6 +131,30 @@ def test_repeats_are_shown_by_configuration_with_intervals(run: SweepDir) -> Non
     page = page_of(run)
     assert "95% interval" in page
     assert "Configurations" in page
+    # Of the configurations with one seed each, nobody knows; the one with three is below them.
+    assert "The best mean accuracy/test is 0.7992 over 1 seed, of lr=3e-4, warmup_fraction=0.7." in page
+    assert "they share 1 seed, and an interval takes 2" in page
+    for number, seed in ((7, 1), (8, 2)):
+        params = {"lr": 3e-4, "warmup_fraction": 0.7}
+        play(make_trial(run, number, configuration=1, seed=seed, params=params, shown=params), Script())
+    assert "The best mean accuracy/test is 0.7992 [0.7992, 0.7992] over 3 seeds, of lr=3e-4" in page_of(run)
+
+
+def test_where_only_reach_was_kept_there_is_no_heat_map(run: SweepDir) -> None:
+    for trial in run.trials():
+        for attempt in trial.attempts():
+            attempt.layers.unlink()
+    assert "layer by layer" not in page_of(run)
+
+
+def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
+    clock = charts._Clock.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
+    busy = 100 + 150 + 95 + 100
+    cut = 0.1 * busy * 0.2
+    assert [clock.at(time) for time in (100.0, 150.0, 305.0)] == [0.0, 50.0, 205.0]
+    assert clock.cuts == pytest.approx([300.0 + cut])
+    assert clock.at(10_050.0) == pytest.approx(350.0 + cut)
+    assert clock.total == pytest.approx(400.0 + cut)
 
 
 def test_it_says_how_the_best_trial_is_run_again(run: SweepDir) -> None:

@@ -26,7 +26,7 @@ from sweeper.views.report import charts
 from sweeper.views.report.course import Course, course_of
 from sweeper.views.report.endings import endings_of
 from sweeper.views.snapshot import SweepView, savings_of, steps_done
-from sweeper.views.standing import interval_text, repeated, standings
+from sweeper.views.standing import interval_text, name_of, repeated, standings
 from sweeper.views.status import to_json
 from sweeper.views.table import params_of
 from sweeper.views.wording import counted, duration, number, plain
@@ -133,12 +133,23 @@ def _verdict(sweep: SweepView, order: Sequence[Trial]) -> str:
     best = order[0] if order and order[0].value is not None else None
     if best is None:
         return "No trial has a value yet."
-    text = who_is_best(sweep)
+    return f"{_best_configuration(sweep) or _best_trial(best, sweep.metric)} {who_is_best(sweep)}".strip()
+
+
+def _best_configuration(sweep: SweepView) -> str:
+    """The best mean, where there are several seeds to take it over: the best of all trials is the luckiest as well."""
+    best = next((one for one in standings(sweep.trials) if one.values), None)
+    if best is None or not repeated(sweep.trials):
+        return ""
+    interval = f" {interval_text(*best.interval)}" if len(best.values) > 1 else ""
+    over = counted(len(best.values), "seed", "seeds")
+    return f"The best mean {plain(sweep.metric)} is {number(best.mean)}{interval} over {over}, of {name_of(best)}."
+
+
+def _best_trial(best: Trial, metric: str) -> str:
+    which, where = "best" if best.facts.at == "best" else "best last", params_of(best)
     value = f"{number(best.value)} at step {value_step(best)}"
-    which = "best" if best.facts.at == "best" else "best last"
-    first = f"The {which} {plain(sweep.metric)} is {value}, of trial {best.facts.number:04d}"
-    where = params_of(best)
-    return f"{first}{f' ({where})' if where else ''}. {text}".strip()
+    return f"The {which} {plain(metric)} is {value}, of trial {best.facts.number:04d}{f' ({where})' if where else ''}."
 
 
 def _rows(sweep: SweepView, order: Sequence[Trial]) -> list[dict[str, str]]:
@@ -169,7 +180,7 @@ def _standings(sweep: SweepView) -> list[dict[str, str]]:
             "mean": number(standing.mean),
             "interval": interval_text(*standing.interval),
             "seeds": str(len(standing.values)),
-            "fate": standing.fate,
+            "fate": standing.fate.lower(),
         }
         for standing in standings(sweep.trials)
     ]
@@ -191,11 +202,12 @@ _WHAT_IMPORTANCE_IS = (
 def _charts(courses: Sequence[Course], sweep: SweepView, known: Known) -> list[tuple[str, str, str]]:
     """Title, what to look for, and the drawing, of each chart that there is something for."""
     metric, shown = sweep.metric, picked(courses, MOST_CURVES)
+    cross = "; one that was pruned ends in a cross" if any(c.trial.state is State.PRUNED for c in shown) else ""
     some = f" Shown are the best {MOST_CURVES // 2}, and as many of the others, evenly." if shown != courses else ""
     drawn = [
         (
             plain(metric),
-            f"A line a trial; one that was pruned ends in a cross.{some}",
+            f"A line a trial{cross}.{some}",
             charts.curves(shown, _values, metric),
         ),
         ("Training loss", some.strip(), charts.curves(shown, _losses, "loss")),
@@ -203,7 +215,11 @@ def _charts(courses: Sequence[Course], sweep: SweepView, known: Known) -> list[t
         ("Each parameter", "A point a trial, by its value.", charts.slices(courses, metric)),
         ("Parameters together", _WHAT_A_LINE_IS, charts.parallel(courses, metric)),
         ("What mattered", _WHAT_IMPORTANCE_IS, charts.bars(known.importance, "importance")),
-        ("Slots", "What ran where, and when: a bar an attempt.", charts.timeline(courses, sweep.now)),
+        (
+            "Slots",
+            "What ran where, and when: a bar an attempt. Where nothing ran for long, time is cut (dashed).",
+            charts.timeline(courses, sweep.now),
+        ),
     ]
     return [entry for entry in drawn if entry[2]]
 
@@ -231,7 +247,7 @@ def _reach(course: Course) -> charts.Points:
 
 def _maps(courses: Sequence[Course]) -> list[dict[str, str]]:
     """The depth profile of watched trials: one that was pruned, one that was not, by turns, each kind in its order."""
-    watched = [course for course in courses if course.layers and course.depth.looks()]
+    watched = [course for course in courses if course.layers and course.depth.has_profile]
     pruned = [course for course in watched if course.trial.state is State.PRUNED]
     others = [course for course in watched if course.trial.state is not State.PRUNED]
     turns = itertools.chain.from_iterable(itertools.zip_longest(pruned, others))

@@ -37,9 +37,13 @@ FEW_POINTS = 12
 """Each of so few points is marked: one alone is no line."""
 MANY = 300
 """Of so many marks, a picture is smaller than their outlines."""
-LEAST_LABELLED = 0.025
+LEAST_LABELLED = 0.035
 """The part of the width of a timeline below which a bar has no room for its number."""
 UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+LONGEST_IDLE = 0.1
+"""The part of the time of all attempts in which nothing may run before that is cut out of a timeline."""
+CUT = 0.2
+"""What is left of it."""
 FEWEST_UNITS = 3
 """Of a unit of time, for an axis in it."""
 LOG_FROM = 5.0
@@ -91,12 +95,14 @@ def curves(courses: Sequence[Course], points: Callable[[Course], Points], label:
         return ""
 
     def draw(axes: Axes) -> None:
-        for course, line in drawn:
+        # The best are drawn last, and where they are many the others are fainter.
+        for place, (course, line) in reversed(list(enumerate(drawn))):
             steps, values = zip(*line, strict=True)
             shown = [value if math.isfinite(value) and (value > 0 or not log) else math.nan for value in values]
             state = course.trial.state
+            faint = 0.6 * place / len(drawn) if len(drawn) > MOST_NAMED and state is State.COMPLETE else 0.0
             marker = "." if len(line) <= FEW_POINTS else ""
-            axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.8)
+            axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.85 - faint)
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
             if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
@@ -200,27 +206,60 @@ def timeline(courses: Sequence[Course], now: float) -> str:
     if not spans:
         return ""
     slots = sorted({slot for _, slot, _, _ in spans})
-    start = min(begin for _, _, begin, _ in spans)
-    span = max(end for *_, end in spans) - start
-    unit, name = next((unit, name) for unit, name in UNITS if span >= FEWEST_UNITS * unit or unit == 1)
+    clock = _Clock.of([(begin, end) for *_, begin, end in spans])
+    unit, name = next((unit, name) for unit, name in UNITS if clock.total >= FEWEST_UNITS * unit or unit == 1)
 
     def draw(axes: Axes) -> None:
         rows = [slots.index(slot) for _, slot, _, _ in spans]
-        lefts = [(begin - start) / unit for *_, begin, _ in spans]
+        lefts = [clock.at(begin) / unit for *_, begin, _ in spans]
         widths = [max(end - begin, 0.0) / unit for *_, begin, end in spans]
         colours = [COLOURS[course.trial.state] for course, *_ in spans]
-        edge = {"edgecolor": "none"} if _many(spans) else {"edgecolor": INK, "linewidth": 0.4}
-        axes.barh(rows, widths, left=lefts, height=0.7, color=colours, alpha=0.75, rasterized=_many(spans), **edge)
-        room = max(left + width for left, width in zip(lefts, widths, strict=True)) * LEAST_LABELLED
+        edge = {"edgecolor": GROUND, "linewidth": 0.0 if _many(spans) else 0.5}
+        axes.barh(rows, widths, left=lefts, height=0.7, color=colours, rasterized=_many(spans), **edge)
+        for cut in clock.cuts:
+            axes.axvline(cut / unit, color=INK, lw=0.8, ls="--")
         for (course, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
-            if width >= room:  # a number that has no room covers its neighbour's
+            if width >= clock.total / unit * LEAST_LABELLED:  # a number without room covers its neighbour's
                 axes.text(left, row, f" {course.number}", fontsize=7, va="center", color="white", clip_on=True)
         axes.set_yticks(range(len(slots)), [_plain(slot) for slot in slots])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{name} since the first trial began")
+        axes.set_xlabel(f"{name} since the first trial began{', without those cut' if clock.cuts else ''}")
         _legend(axes, (course.trial.state for course, *_ in spans))
 
     return _svg(draw, 0.9 + 0.35 * len(slots))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clock:
+    """Seconds since the first beginning, without the times in which nothing ran for long.
+
+    `stretches` are the times between cuts: where each begins in seconds since the epoch, and where it stands.
+    """
+
+    stretches: Sequence[tuple[float, float]]
+    total: float
+
+    @classmethod
+    def of(cls, spans: Sequence[tuple[float, float]]) -> Self:
+        longest = sum(max(0.0, end - begin) for begin, end in spans) * LONGEST_IDLE
+        stretches: list[tuple[float, float]] = []
+        busy_until, place = -math.inf, 0.0
+        for begin, end in sorted(spans):
+            if begin - busy_until > longest:
+                place = place + busy_until - stretches[-1][0] + longest * CUT if stretches else 0.0
+                stretches.append((begin, place))
+            busy_until = max(busy_until, end)
+        return cls(stretches=stretches, total=stretches[-1][1] + busy_until - stretches[-1][0])
+
+    def at(self, time: float) -> float:
+        """Where a moment stands."""
+        begin, place = next(stretch for stretch in reversed(self.stretches) if stretch[0] <= time)
+        return place + time - begin
+
+    @property
+    def cuts(self) -> list[float]:
+        """Where time was left out."""
+        return [place for _, place in self.stretches[1:]]
 
 
 # ---- drawing ------------------------------------------------------------------------------------------------------
