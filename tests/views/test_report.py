@@ -8,13 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from sweeper.cli import main
 from sweeper.record.events import AUDITED, Condemned
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.spec import SweepSpec
-from sweeper.views.report import charts, picked
+from sweeper.views.report import picked
+from sweeper.views.report.axis import ParameterAxis, is_logarithmic
+from sweeper.views.report.clock import Clock
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
@@ -148,7 +151,7 @@ def test_where_only_reach_was_kept_there_is_no_heat_map(run: SweepDir) -> None:
 
 
 def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
-    clock = charts._Clock.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
+    clock = Clock.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
     busy = 100 + 150 + 95 + 100
     cut = 0.1 * busy * 0.2
     assert [clock.at(time) for time in (100.0, 150.0, 305.0)] == [0.0, 50.0, 205.0]
@@ -219,4 +222,10 @@ def test_depth_profiles_show_who_was_pruned_beside_who_was_not(run: SweepDir) ->
     ],
 )
 def test_an_axis_is_logarithmic_where_values_are_spread_so(values: list[float], log: bool) -> None:
-    assert charts._is_logarithmic(values) is log
+    assert is_logarithmic(values) is log
+
+
+def test_of_many_names_some_stand_on_the_axis_and_no_number() -> None:
+    axes = Figure().subplots()
+    ParameterAxis.of([f"name {number}" for number in range(20)]).scale(axes)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["name 0", "name 12", "name 16", "name 2", "name 6"]

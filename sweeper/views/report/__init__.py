@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import TypeVar
 
 import jinja2
 from markupsafe import Markup, escape
@@ -18,7 +19,7 @@ from markupsafe import Markup, escape
 from sweeper.record.fold import State
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial
-from sweeper.views.depthmap import DepthMap, Verdict
+from sweeper.views.depthmap import DepthMap
 from sweeper.views.origin import described
 from sweeper.views.ranking import ranked, who_is_best
 from sweeper.views.receipt import value_step
@@ -29,7 +30,10 @@ from sweeper.views.snapshot import SweepView, savings_of, steps_done
 from sweeper.views.standing import interval_text, name_of, repeated, standings
 from sweeper.views.status import to_json
 from sweeper.views.table import params_of
+from sweeper.views.verdict import Verdict
 from sweeper.views.wording import counted, duration, number, plain
+
+Picked = TypeVar("Picked")
 
 MOST_ROWS = 24
 MOST_CURVES = 60
@@ -224,7 +228,7 @@ def _charts(courses: Sequence[Course], sweep: SweepView, known: Known) -> list[t
     return [entry for entry in drawn if entry[2]]
 
 
-def picked(courses: Sequence[Course], most: int) -> Sequence[Course]:
+def picked(courses: Sequence[Picked], most: int) -> Sequence[Picked]:
     """At most so many of the courses, which stand in order: half of them the best, half of the others, evenly."""
     if len(courses) <= most:
         return courses

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
@@ -18,19 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeper.record.fold import State
-from sweeper.record.trial import spelled
+from sweeper.views.report.axis import MOST_TICKS, ParameterAxis, label, normal
+from sweeper.views.report.clock import Clock
 from sweeper.views.report.course import Course
 from sweeper.views.sheet import BLUE, GREEN, GREY, PURPLE, VERMILION
-from sweeper.views.table import shorten
-from sweeper.views.wording import plain
 
 INK = "#808080"
 GROUND = "#010203"
 """Stands for the colour of the page, which is not the same by day and by night."""
 WIDTH = 9.0  # inches
-LONGEST = 24
-"""Characters of a label."""
-MOST_TICKS = 6
 MOST_NAMED = 8
 """Curves at whose ends there is room for the numbers of their trials."""
 FEW_POINTS = 12
@@ -40,14 +34,8 @@ MANY = 300
 LEAST_LABELLED = 0.035
 """The part of the width of a timeline below which a bar has no room for its number."""
 UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
-LONGEST_IDLE = 0.1
-"""The part of the time of all attempts in which nothing may run before that is cut out of a timeline."""
-CUT = 0.2
-"""What is left of it."""
 FEWEST_UNITS = 3
 """Of a unit of time, for an axis in it."""
-LOG_FROM = 5.0
-"""Values that span at least this factor stand on a logarithmic axis."""
 COLOURS: Mapping[State, str] = {
     State.COMPLETE: BLUE,
     State.PRUNED: VERMILION,
@@ -87,7 +75,7 @@ _LABEL: Any = {
 Points = Sequence[tuple[int, float]]
 
 
-def curves(courses: Sequence[Course], points: Callable[[Course], Points], label: str, *, log: bool = False) -> str:
+def curves(courses: Sequence[Course], points: Callable[[Course], Points], name: str, *, log: bool = False) -> str:
     """One line a trial, by step, in the colour of its state; a pruned one ends in a cross. Empty without points."""
     drawn = [(course, points(course)) for course in courses]
     drawn = [(course, line) for course, line in drawn if line]
@@ -106,12 +94,12 @@ def curves(courses: Sequence[Course], points: Callable[[Course], Points], label:
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
             if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
-                at = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+                at: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
                 axes.annotate(course.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
-        axes.set_ylabel(_plain(label))
+        axes.set_ylabel(label(name))
         _legend(axes, (course.trial.state for course, _ in drawn))
 
     return _svg(draw, 3.2)
@@ -132,14 +120,14 @@ def slices(courses: Sequence[Course], metric: str) -> str:
             if not name:
                 panel.set_visible(False)
                 continue
-            axis = _Axis.of([course.trial.facts.params.get(name) for course in valued])
+            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
             colours = [COLOURS[course.trial.state] for course in valued]
             values = [course.trial.value for course in valued]
             panel.scatter(axis.places, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
             axis.scale(panel)
-            panel.set_xlabel(_plain(name))
+            panel.set_xlabel(label(name))
         for row in panels:
-            row[0].set_ylabel(_plain(metric))
+            row[0].set_ylabel(label(metric))
 
     return _drawn(draw, 2.4 * rows)
 
@@ -154,14 +142,14 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
     def draw(axes: Axes) -> None:
         heights = []
         for position, name in enumerate(names):
-            axis = _Axis.of([course.trial.facts.params.get(name) for course in valued])
-            height = _normal(axis.places, log=axis.log)
+            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
+            height = normal(axis.places, log=axis.log)
             heights.append(height)
             at = sorted(set(zip(height, axis.labels(), strict=True)))
             for y, text in at if len(at) <= MOST_TICKS else (at[0], at[-1]):
-                axes.text(position + 0.04, y, _plain(text), **_LABEL)
+                axes.text(position + 0.04, y, label(text), **_LABEL)
         values = [course.trial.value or 0.0 for course in valued]
-        heights.append(_normal(values, log=False))
+        heights.append(normal(values, log=False))
         colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are seen by day and by night
         maximize = valued[0].trial.facts.maximize
         goodness = [value if maximize else 1 - value for value in heights[-1]]
@@ -175,7 +163,7 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
             )
         )
         axes.set(xlim=(-0.1, len(names) + 0.4), ylim=(-0.05, 1.05))
-        axes.set_xticks(range(len(names) + 1), [_plain(name) for name in (*names, metric)])
+        axes.set_xticks(range(len(names) + 1), [label(name) for name in (*names, metric)])
         axes.set_yticks([])
         for position in range(len(names) + 1):
             axes.axvline(position, color=INK, lw=0.8)
@@ -187,15 +175,15 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
     return _svg(draw, 3.2)
 
 
-def bars(shares: Mapping[str, float], label: str) -> str:
+def bars(shares: Mapping[str, float], name: str) -> str:
     """Horizontal bars, the largest above. Empty where there are none."""
     if not shares:
         return ""
     names = sorted(shares, key=lambda name: shares[name])
 
     def draw(axes: Axes) -> None:
-        axes.barh([_plain(name) for name in names], [shares[name] for name in names], color=BLUE, height=0.6)
-        axes.set_xlabel(label)
+        axes.barh([label(name) for name in names], [shares[name] for name in names], color=BLUE, height=0.6)
+        axes.set_xlabel(name)
 
     return _svg(draw, 0.6 + 0.3 * len(names))
 
@@ -206,7 +194,7 @@ def timeline(courses: Sequence[Course], now: float) -> str:
     if not spans:
         return ""
     slots = sorted({slot for _, slot, _, _ in spans})
-    clock = _Clock.of([(begin, end) for *_, begin, end in spans])
+    clock = Clock.of([(begin, end) for *_, begin, end in spans])
     unit, name = next((unit, name) for unit, name in UNITS if clock.total >= FEWEST_UNITS * unit or unit == 1)
 
     def draw(axes: Axes) -> None:
@@ -214,52 +202,19 @@ def timeline(courses: Sequence[Course], now: float) -> str:
         lefts = [clock.at(begin) / unit for *_, begin, _ in spans]
         widths = [max(end - begin, 0.0) / unit for *_, begin, end in spans]
         colours = [COLOURS[course.trial.state] for course, *_ in spans]
-        edge = {"edgecolor": GROUND, "linewidth": 0.0 if _many(spans) else 0.5}
+        edge: Any = {"edgecolor": GROUND, "linewidth": 0.0 if _many(spans) else 0.5}
         axes.barh(rows, widths, left=lefts, height=0.7, color=colours, rasterized=_many(spans), **edge)
         for cut in clock.cuts:
             axes.axvline(cut / unit, color=INK, lw=0.8, ls="--")
         for (course, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
             if width >= clock.total / unit * LEAST_LABELLED:  # a number without room covers its neighbour's
                 axes.text(left, row, f" {course.number}", fontsize=7, va="center", color="white", clip_on=True)
-        axes.set_yticks(range(len(slots)), [_plain(slot) for slot in slots])
+        axes.set_yticks(range(len(slots)), [label(slot) for slot in slots])
         axes.invert_yaxis()
         axes.set_xlabel(f"{name} since the first trial began{', without those cut' if clock.cuts else ''}")
         _legend(axes, (course.trial.state for course, *_ in spans))
 
     return _svg(draw, 0.9 + 0.35 * len(slots))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Clock:
-    """Seconds since the first beginning, without the times in which nothing ran for long.
-
-    `stretches` are the times between cuts: where each begins in seconds since the epoch, and where it stands.
-    """
-
-    stretches: Sequence[tuple[float, float]]
-    total: float
-
-    @classmethod
-    def of(cls, spans: Sequence[tuple[float, float]]) -> Self:
-        longest = sum(max(0.0, end - begin) for begin, end in spans) * LONGEST_IDLE
-        stretches: list[tuple[float, float]] = []
-        busy_until, place = -math.inf, 0.0
-        for begin, end in sorted(spans):
-            if begin - busy_until > longest:
-                place = place + busy_until - stretches[-1][0] + longest * CUT if stretches else 0.0
-                stretches.append((begin, place))
-            busy_until = max(busy_until, end)
-        return cls(stretches=stretches, total=stretches[-1][1] + busy_until - stretches[-1][0])
-
-    def at(self, time: float) -> float:
-        """Where a moment stands."""
-        begin, place = next(stretch for stretch in reversed(self.stretches) if stretch[0] <= time)
-        return place + time - begin
-
-    @property
-    def cuts(self) -> list[float]:
-        """Where time was left out."""
-        return [place for _, place in self.stretches[1:]]
 
 
 # ---- drawing ------------------------------------------------------------------------------------------------------
@@ -300,53 +255,3 @@ def _alpha(marks: Sequence[object]) -> float:
 
 def _varied(courses: Sequence[Course]) -> list[str]:
     return list(dict.fromkeys(name for course in courses for name in course.trial.facts.shown))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Axis:
-    """Where the values of a parameter stand: numbers where they are, everything else by name, evenly."""
-
-    values: Sequence[object]
-    places: Sequence[float]
-    log: bool
-
-    @classmethod
-    def of(cls, values: Sequence[object]) -> Self:
-        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-        if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
-            return cls(values=values, places=numbers, log=_is_logarithmic(numbers))
-        names = sorted({str(value) for value in values})
-        return cls(values=values, places=[float(names.index(str(value))) for value in values], log=False)
-
-    def labels(self) -> list[str]:
-        return [spelled(value) for value in self.values]
-
-    def scale(self, axes: Axes) -> None:
-        """A tick at each value where they are few, else wherever matplotlib puts them."""
-        if self.log:
-            axes.set_xscale("log")
-        ticks = dict(zip(self.places, self.labels(), strict=True))
-        if len(ticks) <= MOST_TICKS:
-            axes.minorticks_off()
-            axes.set_xticks(list(ticks), [_plain(label) for label in ticks.values()])
-            axes.margins(x=0.15)
-
-
-def _is_logarithmic(numbers: Sequence[float]) -> bool:
-    """Whether numbers are spread more evenly by their logarithms, and wide enough for that to matter."""
-    if min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
-        return False
-    evenness = [abs(float(np.median(_normal(numbers, log=log))) - 0.5) for log in (False, True)]
-    return evenness[1] < evenness[0]
-
-
-def _normal(places: Sequence[float], *, log: bool) -> list[float]:
-    """From 0 to 1; a half where all are alike."""
-    values = np.log(places) if log else np.asarray(places, float)
-    low, span = values.min(), np.ptp(values)
-    return [0.5] * len(values) if not span else [float(value) for value in (values - low) / span]
-
-
-def _plain(text: object) -> str:
-    """Short, no formula, and nothing that a font has no sign for, whatever it holds."""
-    return shorten(plain(text), LONGEST).replace("$", r"\$")
