@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sweeper.cli import main
 from sweeper.record.layout import SweepDir, write_json
-from tests.browser import CHROMIUM, WHY_NOT, opened
 from tests.views.synthetic import DECISION, Script, make_trial, play
 from tests.views.test_report import spec
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, ViewportSize
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script></svg></style>`\x1b[31m$x_1^2$&amp;"
 SECTIONS = (
     *("Trials", "What was ended, and why", "accuracy/test", "Training loss", "Reach", "Each parameter"),
     *("Parameters together", "What mattered", "Slots", "The gradient, layer by layer", "Where it comes from"),
 )
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """An open page; `complaints` are warnings and errors of its console, exceptions, and what could not be loaded."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        take = self.complaints.append
+        self.page.on("console", lambda said: take(said.text) if said.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: take(str(error)))
+        self.page.on("requestfailed", lambda request: take(f"{request.url}: {request.failure}"))
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, path: Path, *, width: int = 1280, dark: bool = False) -> Iterator[Opened]:
+    """A file in a window of so many pixels, without a network."""
+    window: ViewportSize = {"width": width, "height": 900}
+    context = browser.new_context(viewport=window, color_scheme="dark" if dark else "light", offline=True)
+    try:
+        one = Opened(page=context.new_page())
+        one.page.goto(path.absolute().as_uri())
+        yield one
+    finally:
+        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +82,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280, 1900])
-def test_every_section_is_drawn_without_a_complaint_and_fits_its_window(page: Path, width: int, dark: bool) -> None:
-    with opened(page, width=width, dark=dark) as one:
+def test_every_section_is_drawn_without_a_complaint_and_fits_its_window(
+    browser: Browser, page: Path, width: int, dark: bool
+) -> None:
+    with opened(browser, page, width=width, dark=dark) as one:
         heads = one.page.locator("h2")
         assert heads.all_text_contents() == list(SECTIONS)
         drawings = one.page.locator("figure svg, figure img")
@@ -61,17 +100,17 @@ def test_every_section_is_drawn_without_a_complaint_and_fits_its_window(page: Pa
         assert one.complaints == []
 
 
-def test_ink_and_ground_change_by_night(page: Path) -> None:
+def test_ink_and_ground_change_by_night(browser: Browser, page: Path) -> None:
     colours = []
     for dark in (False, True):
-        with opened(page, dark=dark) as one:
+        with opened(browser, page, dark=dark) as one:
             style = "getComputedStyle(document.body)"
             colours.append(one.page.evaluate(f"[{style}.color, {style}.backgroundColor]"))
     assert colours == [["rgb(28, 28, 28)", "rgb(255, 255, 255)"], ["rgb(230, 230, 230)", "rgb(22, 24, 28)"]]
 
 
-def test_hostile_names_are_text(page: Path) -> None:
-    with opened(page) as one:
+def test_hostile_names_are_text(browser: Browser, page: Path) -> None:
+    with opened(browser, page) as one:
         one.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         shown = one.page.locator("body").inner_text()
         assert shown.count("<script>alert(2)</script>") > 10
@@ -81,8 +120,8 @@ def test_hostile_names_are_text(page: Path) -> None:
         assert "<img src=x" in " ".join(one.page.locator("svg text").all_text_contents())
 
 
-def test_a_click_enlarges_a_depth_profile_and_another_one_shrinks_it(page: Path) -> None:
-    with opened(page) as one:
+def test_a_click_enlarges_a_depth_profile_and_another_one_shrinks_it(browser: Browser, page: Path) -> None:
+    with opened(browser, page) as one:
         image = one.page.locator("img").first
         before = image.bounding_box()
         image.click()
