@@ -1,4 +1,4 @@
-"""Take the picture of the live table for the documentation from a run.
+"""Take the pictures of the live table and of the report for the documentation from a run.
 
     python docs/pictures.py runs/warmup docs/images
 
@@ -45,6 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     options.images.mkdir(parents=True, exist_ok=True)
     table(SweepDir(options.run), options.images / "live.png")
+    report(options.run, options.images / "report.png")
 
 
 def table(run: SweepDir, path: Path) -> None:
@@ -60,6 +61,13 @@ def table(run: SweepDir, path: Path) -> None:
         width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
         page.write_text(f"<body style='margin:0'>{svg.replace('<svg ', f'<svg width={width!r} ')}</body>")
         screenshot(page.as_uri(), path, width=int(float(width)), height=int(float(height)))
+
+
+def report(run: Path, path: Path) -> None:
+    """The first screen of the report."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "sweeper.cli", "report", str(run), "--out", folder], check=True)
+        screenshot((Path(folder) / "report.html").as_uri(), path, width=1100, height=1290)
 
 
 def screenshot(url: str, path: Path, *, width: int, height: int) -> None:

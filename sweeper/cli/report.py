@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Commands, add_run, existing
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
-from sweeper.record.layout import write_atomically
+from sweeper.record.layout import SweepDir, write_atomically
+
+if TYPE_CHECKING:
+    from sweeper.record.trial import Trial
 
 
 def add(commands: Commands) -> None:
@@ -41,6 +47,7 @@ def _report(options: argparse.Namespace) -> int:
         importance=importance(spec, entries_of(read)),
         rules=audits.texts(sweep.trials),
         origin=origin if isinstance(origin, dict) else {},
+        reproduce=_again(run, sweep.trials),
     )
     page, summary = report(sweep, {trial.facts.number: history for trial, history in read}, known)
     folder = options.out or run.report
@@ -49,3 +56,13 @@ def _report(options: argparse.Namespace) -> int:
     write_atomically(folder / "summary.json", summary.encode())
     say(f"{folder / 'report.html'}: open it in a browser")
     return OK
+
+
+def _again(run: SweepDir, trials: Sequence[Trial]) -> str:
+    """What runs the best trial again; empty where there is none, or not by what command it ran."""
+    from sweeper.views.ranking import ranked
+
+    best = next(iter(ranked(trials)), None)
+    if best is None or best.value is None or not best.facts.command:
+        return ""
+    return f"sweeper reproduce {shlex.quote(str(run.path))} {best.facts.number} --run"

@@ -156,10 +156,10 @@ def _look_at_locks(directory: SweepDir, say: Say, mounts: str) -> None:
 def _begin(
     directory: SweepDir, spec: SweepSpec, text: bytes, provenance: Mapping[str, object], say: Say
 ) -> Mapping[str, object]:
-    prepared = _prepared(spec, say)
-    data = {key: prepared[key] for key in ("dataset", "tokenizer") if key in prepared}
+    found = prepared(spec, say)
+    data = {key: found[key] for key in ("dataset", "tokenizer") if key in found}
     write_atomically(directory.sweep_yaml, text)
-    told = redacted_values({**provenance, "data": prepared.get("provenance", {})})
+    told = redacted_values({**provenance, "data": found.get("provenance", {})})
     _write_spec(directory, spec, data, told)
     return data
 
@@ -204,8 +204,12 @@ def _write_spec(
     write_json(directory.spec, resolved)
 
 
-def _prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
-    """Let the trainer choose its data and encode it, once for all trials, in a process of its own."""
+def prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
+    """The data that the trainer chose and encoded, once for all trials, in a process of its own; with its provenance.
+
+    Raises:
+        DataUnavailable: it cannot be had.
+    """
     trainer = TRAINERS.get(spec.trainer or "")
     if trainer is None or trainer.prepare is None:
         return {}

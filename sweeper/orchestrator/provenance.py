@@ -27,13 +27,16 @@ ENVIRONMENT = (
 )
 """An allowlist: anything else may be a secret."""
 LONGEST_DIFF = 1_000_000
+MOST_UNTRACKED = 100
 
 
 def provenance(*, folder: Path, devices: Sequence[str], cores: int) -> dict[str, object]:
     """What `spec.json` keeps of the code in `folder`, the packages and the machine."""
     return {
-        "commit": _git(folder, "rev-parse", "HEAD"),
+        "commit": _git(folder, "rev-parse", "HEAD").strip(),
         "difference": _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-color")[:LONGEST_DIFF],
+        "untracked": _untracked(folder),
+        "directory": str(Path.cwd()),
         "python": sys.version.split()[0],
         "packages": dict(sorted(_packages().items())),
         "host": socket.gethostname(),
@@ -48,6 +51,12 @@ def _packages() -> dict[str, str]:
     return {dist.metadata["Name"]: dist.version for dist in metadata.distributions() if dist.metadata["Name"]}
 
 
+def _untracked(folder: Path) -> list[str]:
+    """Files that git was not told of, which neither the commit nor the difference has; by folder where all of it is."""
+    said = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--directory", "--full-name", ":/")
+    return [name for name in said.split("\0") if name][:MOST_UNTRACKED]
+
+
 def _git(folder: Path, *arguments: str) -> str:
     """What git says, empty where there is no git or no repository. Binary files appear by name only."""
     git = shutil.which("git")
@@ -58,10 +67,9 @@ def _git(folder: Path, *arguments: str) -> str:
             [git, "-C", str(folder), *arguments],
             check=False,
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=20,
         )
     except subprocess.TimeoutExpired:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    # Not as text, whose line ends would become those of this system: a difference is there to be applied again.
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

@@ -1,6 +1,7 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
 from sweeper.spec.addition import configuration
+from sweeper.spec.again import again_as_file, named, of_trial
 from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
@@ -93,6 +94,7 @@ __all__ = [
     "VanishingGradient",
     "Wilcoxon",
     "ZeroGradient",
+    "again_as_file",
     "applies",
     "as_file",
     "as_name",
@@ -103,6 +105,8 @@ __all__ = [
     "has_macro",
     "in_order",
     "load",
+    "named",
+    "of_trial",
     "rule_name",
     "rules_of_file",
     "single",

@@ -74,6 +74,11 @@ class DepthHistory:
         looks = {id(look): look for look in (*self._bins.values(), self._newest) if look is not None}
         return sorted(looks.values(), key=lambda look: look.observation.step)
 
+    @property
+    def has_profile(self) -> bool:
+        """Whether there is a profile of any look that stands; none where only reach was kept."""
+        return any(look.profile is not None for look in self.looks())
+
     def _put(self, look: Look) -> None:
         first = self._bins.setdefault(look.observation.step // self.width, look)
         self.thinned = self.thinned or first is not look

@@ -15,7 +15,7 @@ from sweeper.record.trial import Trial
 from sweeper.views.receipt import end_line, value_step
 from sweeper.views.snapshot import SweepView, savings_of
 from sweeper.views.standing import Standing, interval_text, repeated, standings, verdict
-from sweeper.views.table import STYLES, Column, fitted, params_of, shorten, table_of
+from sweeper.views.table import STYLES, Column, fitted, lines_of, params_of, shorten, table_of
 from sweeper.views.wording import duration, number, plain
 
 
@@ -40,9 +40,7 @@ def ranking(sweep: SweepView, *, width: int = 80) -> RenderableType:
 def ranking_text(sweep: SweepView) -> str:
     """The ranking as plain text, as wide as it needs to be."""
     columns, _ = _rows(sweep, 1000)
-    rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    lines = ["  ".join(_placed(cell, c) for cell, c in zip(row, columns, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *_afterwords(sweep)]) + "\n"
+    return "\n".join([*lines_of(columns), *_afterwords(sweep)]) + "\n"
 
 
 def _rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State]]:
@@ -106,10 +104,8 @@ def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequ
 def _afterwords(sweep: SweepView) -> list[str]:
     told = [trial for trial in sweep.trials if trial.state in (State.PRUNED, State.FAIL)]
     lines = ["", *(f"{trial.facts.number:04d} {end_line(trial)}" for trial in told)] if told else []
-    savings = savings_of(sweep)
-    if savings.trials:
-        spared = f"Pruning {savings.trials} of {len(sweep.trials)} trials saved {savings.steps} steps"
-        lines += ["", f"{spared}, about {duration(savings.seconds)} of one slot."]
+    if saved := savings_of(sweep).text():
+        lines += ["", f"{saved[:1].upper()}{saved[1:]}."]
     if sweep.unstarted:
         lines += ["", sweep.unstarted]
     said = who_is_best(sweep)
@@ -123,7 +119,3 @@ def who_is_best(sweep: SweepView) -> str:
     if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
         return ""
     return "One seed tells no interval: who is best may be chance (`seeds: [0, 1, 2]`)."
-
-
-def _placed(cell: str, column: Column) -> str:
-    return cell.rjust(column.width) if column.right else cell.ljust(column.width)

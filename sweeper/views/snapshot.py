@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.record.events import AUDITED
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
+from sweeper.views.wording import counted, duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +91,63 @@ def seconds_left(trial: Trial) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """What pruning spared: steps of the plan that were not taken, and the seconds they would have cost."""
+    """What pruning spared: steps of the plan that were not taken, and the seconds they would have cost.
+
+    Without what audits took of it: `audited` trials were condemned and let run on, for `audit_steps` after the verdict.
+    """
 
     trials: int
+    of: int
     steps: int
     seconds: float
+    audited: int = 0
+    audit_steps: int = 0
+
+    def text(self) -> str:
+        """In one sentence without its full stop; empty where nobody was condemned."""
+        parts = []
+        if self.trials:
+            pruned = f"pruning {self.trials} of {self.of} trials"
+            parts.append(f"{pruned} saved {self.steps} steps, about {duration(self.seconds)} of one slot")
+        if self.audited:
+            which = counted(self.audited, "condemned trial was", "condemned trials were")
+            net = ", which is counted as not saved" if self.trials else ""
+            parts.append(f"{which} let run on by the audit for {self.audit_steps} steps{net}")
+        return "; ".join(parts)
 
 
 def savings_of(sweep: SweepView) -> Savings:
     """Summed over the pruned trials whose plan is known, each at its own seconds per step."""
     known = [t for t in sweep.trials if t.state is State.PRUNED and t.progress.total_steps is not None]
-    steps = [max(0, (trial.progress.total_steps or 0) - steps_done(trial)) for trial in known]
+    steps = [steps_spared(trial) for trial in known]
     seconds = (
         saved * trial.seconds(sweep.now) / steps_done(trial)
         for trial, saved in zip(known, steps, strict=True)
         if steps_done(trial) > 0
     )
-    return Savings(trials=len(known), steps=sum(steps), seconds=sum(seconds))
+    after = [steps_after(t) for t in sweep.trials if t.control.spared and t.control.spared.spared == AUDITED]
+    return Savings(
+        trials=len(known),
+        of=len(sweep.trials),
+        steps=sum(steps),
+        seconds=sum(seconds),
+        audited=len(after),
+        audit_steps=sum(after),
+    )
+
+
+def steps_spared(trial: Trial) -> int:
+    """Steps of its plan that a pruned trial did not take; 0 where that is not known."""
+    if trial.state is not State.PRUNED or trial.progress.total_steps is None:
+        return 0
+    return max(0, trial.progress.total_steps - steps_done(trial))
+
+
+def steps_after(trial: Trial) -> int:
+    """Steps that a trial took after it was condemned and let run on; 0 where it was not."""
+    spared = trial.control.spared
+    step = spared.decision.get("step") if spared is not None else None
+    return max(0, trial.progress.step - step) if isinstance(step, int) else 0
 
 
 def _expected_steps(trials: Sequence[Trial]) -> float:

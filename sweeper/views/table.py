@@ -45,6 +45,10 @@ class Column:
         """Cells of the terminal it takes."""
         return max(cell_len(text) for text in (self.head, *self.cells))
 
+    def placed(self, cell: str) -> str:
+        """A cell in the width of the column."""
+        return cell.rjust(self.width) if self.right else cell.ljust(self.width)
+
     def with_head(self, width: int) -> Column:
         """The same column with a head of at most `width` cells, or as wide as the widest cell."""
         room = max(width, *(cell_len(text) for text in self.cells), 0)
@@ -80,6 +84,12 @@ def table_of(columns: Sequence[Column], styles: Sequence[str]) -> Table:
     for row, style in enumerate(styles):
         table.add_row(*(Text(c.cells[row], style=style if c.head == "state" else "") for c in columns))
     return table
+
+
+def lines_of(columns: Sequence[Column]) -> list[str]:
+    """The columns as lines of plain text, their heads first."""
+    rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
+    return [(" " * GAP).join(c.placed(cell) for cell, c in zip(row, columns, strict=True)).rstrip() for row in rows]
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:

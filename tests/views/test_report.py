@@ -8,10 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from sweeper.cli import main
+from sweeper.record.events import AUDITED, Condemned
+from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.spec import SweepSpec
+from sweeper.views.report import picked
+from sweeper.views.report.axis import ParameterAxis, is_logarithmic
+from sweeper.views.report.clock import Clock
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
@@ -77,7 +83,7 @@ def test_the_page_says_who_is_best_and_why_a_trial_was_ended(run: SweepDir) -> N
     assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
     assert f"pruned by stalled at step 130: {DECISION['reason']}" in text
     assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
-    assert "pruning saved 509 steps" in text
+    assert "pruning 1 of 5 trials saved 509 steps" in text
     assert "commit abc123" in text
 
 
@@ -128,3 +134,98 @@ def test_repeats_are_shown_by_configuration_with_intervals(run: SweepDir) -> Non
     page = page_of(run)
     assert "95% interval" in page
     assert "Configurations" in page
+    # Of the configurations with one seed each, nobody knows; the one with three is below them.
+    assert "The best mean accuracy/test is 0.7992 over 1 seed, of lr=3e-4, warmup_fraction=0.7." in page
+    assert "they share 1 seed, and an interval takes 2" in page
+    for number, seed in ((7, 1), (8, 2)):
+        params = {"lr": 3e-4, "warmup_fraction": 0.7}
+        play(make_trial(run, number, configuration=1, seed=seed, params=params, shown=params), Script())
+    assert "The best mean accuracy/test is 0.7992 [0.7992, 0.7992] over 3 seeds, of lr=3e-4" in page_of(run)
+
+
+def test_where_only_reach_was_kept_there_is_no_heat_map(run: SweepDir) -> None:
+    for trial in run.trials():
+        for attempt in trial.attempts():
+            attempt.layers.unlink()
+    assert "layer by layer" not in page_of(run)
+
+
+def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
+    clock = Clock.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
+    busy = 100 + 150 + 95 + 100
+    cut = 0.1 * busy * 0.2
+    assert [clock.at(time) for time in (100.0, 150.0, 305.0)] == [0.0, 50.0, 205.0]
+    assert clock.cuts == pytest.approx([300.0 + cut])
+    assert clock.at(10_050.0) == pytest.approx(350.0 + cut)
+    assert clock.total == pytest.approx(400.0 + cut)
+
+
+def test_it_says_how_the_best_trial_is_run_again(run: SweepDir) -> None:
+    assert f"sweeper reproduce {run.path} 0 --run" in read(page_of(run)).text
+
+
+def many(run: SweepDir, *, pruned: int, audited: int = 0) -> None:
+    """More trials than are read one by one, of which so many are pruned, and so many condemned and let run on."""
+    for number in range(5, 5 + pruned + audited):
+        params = {"lr": 3e-4, "warmup_fraction": number / 100}
+        trial = make_trial(run, number, params=params, shown=params)
+        if number < 5 + pruned:
+            play(trial, Script(until=131 + number, stalled=True, outcome="stopped", decision=DECISION))
+        else:
+            play(trial, Script(stalled=True))
+            with JournalWriter(trial.control) as control:
+                control.append(Condemned(attempt=1, spared=AUDITED, decision=DECISION))
+
+
+def test_who_was_condemned_and_let_run_on_is_among_the_ended_and_counts_as_not_saved(run: SweepDir) -> None:
+    many(run, pruned=0, audited=2)
+    text = " ".join(read(page_of(run)).text.split())
+    assert "pruning 1 of 7 trials saved 509 steps" in text
+    assert "2 condemned trials were let run on by the audit for 1018 steps, which is counted as not saved" in text
+    assert "condemned by stalled at step 130 and let run on (audited), 509 steps more" in text
+    assert "complete after 640 steps: best accuracy/test 0.291" in text
+
+
+def test_many_endings_are_summed_up_by_rule_and_each_is_there_on_request(run: SweepDir) -> None:
+    many(run, pruned=20, audited=1)
+    play(make_trial(run, 40), Script(until=20, outcome="failed", exit_code=1))
+    reader = read(page_of(run))
+    text = " ".join(reader.text.split())
+    assert "stalled ended 21 trials at steps 130 to 150, half of them by 140: 10,471 steps saved" in text
+    assert "1 condemned trial ran on, 1 of them as an audit" in text
+    assert "1 trial failed: 1 of error" in text
+    assert "Each of the 23" in text
+    assert "All 27 trials" in text
+    assert "The best trials" in text
+
+
+def test_curves_of_many_are_the_best_and_an_even_share_of_the_others() -> None:
+    courses = list(range(100))
+    assert picked(courses, 100) == courses
+    chosen = picked(courses, 10)
+    assert chosen == [0, 1, 2, 3, 4, 5, 28, 52, 75, 99]
+
+
+def test_depth_profiles_show_who_was_pruned_beside_who_was_not(run: SweepDir) -> None:
+    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, (\w+)</figcaption>", page_of(run))
+    assert titles == [("0002", "pruned"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [
+        ([1e-5, 3e-5, 1e-4, 1e-3], True),
+        ([0.002, 0.2, 0.4, 0.6, 0.8, 1.0], False),  # drawn evenly, and one by chance near 0
+        ([0.1, 0.7], False),
+        ([1, 2, 4], False),
+        ([0.0, 1e-5, 1.0], False),
+    ],
+)
+def test_an_axis_is_logarithmic_where_values_are_spread_so(values: list[float], log: bool) -> None:
+    assert is_logarithmic(values) is log
+
+
+def test_of_many_names_some_stand_on_the_axis_and_no_number() -> None:
+    axes = Figure().subplots()
+    ParameterAxis.of([f"name {number}" for number in range(20)]).scale(axes)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["name 0", "name 12", "name 16", "name 2", "name 6"]

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import TypeVar
 
 import jinja2
+from markupsafe import Markup, escape
 
 from sweeper.record.fold import State
 from sweeper.record.redaction import redacted, redacted_values
-from sweeper.record.trial import Entry, Trial, spelled
-from sweeper.views.advice import advice
+from sweeper.record.trial import Entry, Trial
 from sweeper.views.depthmap import DepthMap
+from sweeper.views.origin import described
 from sweeper.views.ranking import ranked, who_is_best
-from sweeper.views.receipt import end_line, value_step
+from sweeper.views.receipt import value_step
 from sweeper.views.report import charts
 from sweeper.views.report.course import Course, course_of
+from sweeper.views.report.endings import endings_of
 from sweeper.views.snapshot import SweepView, savings_of, steps_done
-from sweeper.views.standing import interval_text, repeated, standings
+from sweeper.views.standing import interval_text, name_of, repeated, standings
 from sweeper.views.status import to_json
 from sweeper.views.table import params_of
 from sweeper.views.verdict import Verdict
 from sweeper.views.wording import counted, duration, number, plain
 
+Picked = TypeVar("Picked")
+
+MOST_ROWS = 24
 MOST_CURVES = 60
 MOST_MAPS = 24
+MOST_MAPS_AT_ONCE = 4
 MOST_LAYERS = 75
 """What a person can look at; the page says how many were left out."""
 
@@ -65,21 +73,22 @@ def report(sweep: SweepView, histories: Mapping[int, Sequence[Entry]], known: Kn
         .render(
             name=plain(sweep.name),
             description=plain(known.description),
-            state=sweep.state.lower(),
+            state=_STATES.get(sweep.state, plain(sweep.state.lower())),
             facts=_facts(sweep),
             verdict=_verdict(sweep, order),
             metric=plain(sweep.metric),
             rows=_rows(sweep, order),
             standings=_standings(sweep),
-            ended=[_ended(trial, sweep.trials) for trial in order if trial.state in (State.PRUNED, State.FAIL)],
+            most_rows=MOST_ROWS,
+            endings=endings_of(sweep, order),
             rules=[plain(line) for line in known.rules],
             charts=_charts(courses, sweep, known),
             maps=_maps(courses),
+            most_maps=MOST_MAPS_AT_ONCE,
             maps_left_out=max(0, sum(bool(course.layers) for course in courses) - MOST_MAPS),
-            curves_left_out=max(0, len(courses) - MOST_CURVES),
             messages=[plain(message) for message in sweep.messages],
             unreadable=[plain(line) for line in sweep.unreadable],
-            origin=_origin(known.origin),
+            origin=list(described(redacted_values(known.origin))) if known.origin else [],
             difference=_lines(redacted(str(known.origin.get("difference", "")))),
             packages=_packages(known.origin),
             sweep_yaml=_lines(redacted(known.sweep_yaml)),
@@ -98,22 +107,25 @@ def report(sweep: SweepView, histories: Mapping[int, Sequence[Entry]], known: Kn
 def _environment() -> jinja2.Environment:
     """Everything that is shown is escaped, but for what was drawn here."""
     text = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.DictLoader({"page.html": text}), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["code"] = _with_code
+    return environment
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence in which what stands in backticks is set as code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped first
 
 
 def _facts(sweep: SweepView) -> list[str]:
     words = Counter(map(_word, sweep.trials))
     counts = [f"{words[word]} {word}" for word in (*charts.WORDS.values(), "waiting") if words[word]]
     took = sum(trial.seconds(sweep.now) for trial in sweep.trials)
-    savings = savings_of(sweep)
+    saved = savings_of(sweep).text()
     lines = [f"{counted(len(sweep.trials), 'trial', 'trials')}: {', '.join(counts)}", f"{duration(took)} of slots"]
-    if savings.trials:
-        audited = [t for t in sweep.trials if t.control.spared is not None]
-        net = f"; {counted(len(audited), 'condemned trial was', 'condemned trials were')} let run on" if audited else ""
-        lines.append(f"pruning saved {savings.steps:,} steps, about {duration(savings.seconds)} of one slot{net}")
-    return lines
+    return [*lines, saved] if saved else lines
 
 
 def _word(trial: Trial) -> str:
@@ -125,12 +137,23 @@ def _verdict(sweep: SweepView, order: Sequence[Trial]) -> str:
     best = order[0] if order and order[0].value is not None else None
     if best is None:
         return "No trial has a value yet."
-    text = who_is_best(sweep)
+    return f"{_best_configuration(sweep) or _best_trial(best, sweep.metric)} {who_is_best(sweep)}".strip()
+
+
+def _best_configuration(sweep: SweepView) -> str:
+    """The best mean, where there are several seeds to take it over: the best of all trials is the luckiest as well."""
+    best = next((one for one in standings(sweep.trials) if one.values), None)
+    if best is None or not repeated(sweep.trials):
+        return ""
+    interval = f" {interval_text(*best.interval)}" if len(best.values) > 1 else ""
+    over = counted(len(best.values), "seed", "seeds")
+    return f"The best mean {plain(sweep.metric)} is {number(best.mean)}{interval} over {over}, of {name_of(best)}."
+
+
+def _best_trial(best: Trial, metric: str) -> str:
+    which, where = "best" if best.facts.at == "best" else "best last", params_of(best)
     value = f"{number(best.value)} at step {value_step(best)}"
-    which = "best" if best.facts.at == "best" else "best last"
-    first = f"The {which} {plain(sweep.metric)} is {value}, of trial {best.facts.number:04d}"
-    where = params_of(best)
-    return f"{first}{f' ({where})' if where else ''}. {text}".strip()
+    return f"The {which} {plain(metric)} is {value}, of trial {best.facts.number:04d}{f' ({where})' if where else ''}."
 
 
 def _rows(sweep: SweepView, order: Sequence[Trial]) -> list[dict[str, str]]:
@@ -161,50 +184,57 @@ def _standings(sweep: SweepView) -> list[dict[str, str]]:
             "mean": number(standing.mean),
             "interval": interval_text(*standing.interval),
             "seeds": str(len(standing.values)),
-            "fate": standing.fate,
+            "fate": standing.fate.lower(),
         }
         for standing in standings(sweep.trials)
     ]
 
 
-def _ended(trial: Trial, siblings: Sequence[Trial]) -> dict[str, Any]:
-    return {
-        "number": f"{trial.facts.number:04d}",
-        "class": trial.state.value.lower(),
-        "params": params_of(trial),
-        "line": end_line(trial),
-        "advice": advice(trial, siblings),
-    }
-
-
+_STATES = {"FAIL": "ended, with failures", "COMPLETE": "complete", "STOPPED": "not finished", "RUNNING": "running"}
 _WHAT_REACH_IS = (
     "The gradient of the first quarter of the layers over that of the last. Where it falls, the first layers no longer "
     "learn, whatever the loss says."
 )
 
+_WHAT_A_LINE_IS = "A line a trial through its parameters to its value, at the right; the bluer the better."
+_WHAT_IMPORTANCE_IS = (
+    "The share of the variation of the values that a parameter explains (Optuna's fANOVA), of complete trials alone; a "
+    "parameter that is not varied explains nothing."
+)
+
 
 def _charts(courses: Sequence[Course], sweep: SweepView, known: Known) -> list[tuple[str, str, str]]:
     """Title, what to look for, and the drawing, of each chart that there is something for."""
-    shown = courses[:MOST_CURVES]
-    metric = sweep.metric
+    metric, shown = sweep.metric, picked(courses, MOST_CURVES)
+    cross = "; one that was pruned ends in a cross" if any(c.trial.state is State.PRUNED for c in shown) else ""
+    some = f" Shown are the best {MOST_CURVES // 2}, and as many of the others, evenly." if shown != courses else ""
     drawn = [
-        (plain(metric), "A line a trial; one that was pruned ends in a cross.", charts.curves(shown, _values, metric)),
-        ("Training loss", "", charts.curves(shown, _losses, "loss")),
         (
-            "Reach",
-            _WHAT_REACH_IS,
-            charts.curves(shown, _reach, "reach", log=True),
+            plain(metric),
+            f"A line a trial{cross}.{some}",
+            charts.curves(shown, _values, metric),
         ),
-        ("Each parameter", "A point a trial.", charts.slices(courses, metric)),
-        ("Parameters together", "A line a trial, bright where its value is good.", charts.parallel(courses, metric)),
+        ("Training loss", some.strip(), charts.curves(shown, _losses, "loss")),
+        ("Reach", f"{_WHAT_REACH_IS}{some}", charts.curves(shown, _reach, "reach", log=True)),
+        ("Each parameter", "A point a trial, by its value.", charts.slices(courses, metric)),
+        ("Parameters together", _WHAT_A_LINE_IS, charts.parallel(courses, metric)),
+        ("What mattered", _WHAT_IMPORTANCE_IS, charts.bars(known.importance, "importance")),
         (
-            "What mattered",
-            "The share of the variation of the values that a parameter explains (Optuna's fANOVA).",
-            charts.bars(known.importance, "importance"),
+            "Slots",
+            "What ran where, and when: a bar an attempt. Where nothing ran for long, time is cut (dashed).",
+            charts.timeline(courses, sweep.now),
         ),
-        ("Slots", "What ran where, and when.", charts.timeline(courses, sweep.now)),
     ]
     return [entry for entry in drawn if entry[2]]
+
+
+def picked(courses: Sequence[Picked], most: int) -> Sequence[Picked]:
+    """At most so many of the courses, which stand in order: half of them the best, half of the others, evenly."""
+    if len(courses) <= most:
+        return courses
+    best, others = courses[: most // 2], courses[most // 2 :]
+    count = most - len(best)
+    return [*best, *(others[place * (len(others) - 1) // max(1, count - 1)] for place in range(count))]
 
 
 def _values(course: Course) -> charts.Points:
@@ -220,23 +250,22 @@ def _reach(course: Course) -> charts.Points:
 
 
 def _maps(courses: Sequence[Course]) -> list[dict[str, str]]:
-    """The depth profile of each watched trial; those that were pruned first, since they are why one looks."""
-    watched = [course for course in courses if course.layers and course.depth.looks()]
-    order = sorted(watched, key=lambda course: course.trial.state is not State.PRUNED)[:MOST_MAPS]
+    """The depth profile of watched trials: one that was pruned, one that was not, by turns, each kind in its order."""
+    watched = [course for course in courses if course.layers and course.depth.has_profile]
+    pruned = [course for course in watched if course.trial.state is State.PRUNED]
+    others = [course for course in watched if course.trial.state is not State.PRUNED]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(pruned, others))
+    order = list(itertools.islice(filter(None, turns), MOST_MAPS))
     sheets: dict[tuple[str, ...], DepthMap] = {}
     maps = []
     for course in order:
         layers = tuple(course.layers)
-        sheet = sheets.setdefault(layers, DepthMap(layers, MOST_LAYERS))
-        png = sheet.draw(course.depth, Verdict.of(course.trial))
+        if layers not in sheets:  # its still parts take longer to draw than what moves
+            sheets[layers] = DepthMap(layers, MOST_LAYERS)
+        png = sheets[layers].draw(course.depth, Verdict.of(course.trial))
         title = f"{course.number} {params_of(course.trial)}, {charts.WORDS[course.trial.state]}"
         maps.append({"title": title, "png": base64.b64encode(png).decode()})
     return maps
-
-
-def _origin(origin: Mapping[str, object]) -> list[tuple[str, str]]:
-    told = redacted_values({key: value for key, value in origin.items() if key not in ("difference", "packages")})
-    return [(plain(key), plain(_text(value))) for key, value in told.items() if value not in ("", None, [], {})]
 
 
 def _packages(origin: Mapping[str, object]) -> str:
@@ -251,11 +280,3 @@ def _packages(origin: Mapping[str, object]) -> str:
 def _lines(text: str) -> str:
     """Several lines, each of which does nothing but show."""
     return "\n".join(plain(line.expandtabs(4)) for line in text.split("\n"))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return spelled(value)

@@ -5,32 +5,37 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeper.record.fold import State
-from sweeper.record.trial import spelled
+from sweeper.views.report.axis import MOST_TICKS, ParameterAxis, label, normal
+from sweeper.views.report.clock import Clock
 from sweeper.views.report.course import Course
 from sweeper.views.sheet import BLUE, GREEN, GREY, PURPLE, VERMILION
-from sweeper.views.table import shorten
-from sweeper.views.wording import plain
 
 INK = "#808080"
+GROUND = "#010203"
+"""Stands for the colour of the page, which is not the same by day and by night."""
 WIDTH = 9.0  # inches
-LONGEST = 24
-"""Characters of a label."""
-MOST_TICKS = 6
+MOST_NAMED = 8
+"""Curves at whose ends there is room for the numbers of their trials."""
 FEW_POINTS = 12
 """Each of so few points is marked: one alone is no line."""
-LOG_FROM = 5.0
-"""Values that span at least this factor stand on a logarithmic axis."""
+MANY = 300
+"""Of so many marks, a picture is smaller than their outlines."""
+LEAST_LABELLED = 0.035
+"""The part of the width of a timeline below which a bar has no room for its number."""
+UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+FEWEST_UNITS = 3
+"""Of a unit of time, for an axis in it."""
 COLOURS: Mapping[State, str] = {
     State.COMPLETE: BLUE,
     State.PRUNED: VERMILION,
@@ -60,10 +65,17 @@ STYLE: Any = {  # matplotlib's stubs know its keys one by one
     "legend.frameon": False,
 }
 
+_LABEL: Any = {
+    "fontsize": 7,
+    "va": "center",
+    "zorder": 5,
+    "bbox": {"facecolor": GROUND, "edgecolor": "none", "pad": 1, "alpha": 0.85},
+}
+
 Points = Sequence[tuple[int, float]]
 
 
-def curves(courses: Sequence[Course], points: Callable[[Course], Points], label: str, *, log: bool = False) -> str:
+def curves(courses: Sequence[Course], points: Callable[[Course], Points], name: str, *, log: bool = False) -> str:
     """One line a trial, by step, in the colour of its state; a pruned one ends in a cross. Empty without points."""
     drawn = [(course, points(course)) for course in courses]
     drawn = [(course, line) for course, line in drawn if line]
@@ -71,18 +83,23 @@ def curves(courses: Sequence[Course], points: Callable[[Course], Points], label:
         return ""
 
     def draw(axes: Axes) -> None:
-        for course, line in drawn:
+        # The best are drawn last, and where they are many the others are fainter.
+        for place, (course, line) in reversed(list(enumerate(drawn))):
             steps, values = zip(*line, strict=True)
             shown = [value if math.isfinite(value) and (value > 0 or not log) else math.nan for value in values]
             state = course.trial.state
+            faint = 0.6 * place / len(drawn) if len(drawn) > MOST_NAMED and state is State.COMPLETE else 0.0
             marker = "." if len(line) <= FEW_POINTS else ""
-            axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.8)
+            axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.85 - faint)
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
+            if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
+                at: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+                axes.annotate(course.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
-        axes.set_ylabel(_plain(label))
+        axes.set_ylabel(label(name))
         _legend(axes, (course.trial.state for course, _ in drawn))
 
     return _svg(draw, 3.2)
@@ -103,13 +120,14 @@ def slices(courses: Sequence[Course], metric: str) -> str:
             if not name:
                 panel.set_visible(False)
                 continue
-            axis = _Axis.of([course.trial.facts.params.get(name) for course in valued])
-            for course, place in zip(valued, axis.places, strict=True):
-                panel.plot(place, course.trial.value, "o", color=COLOURS[course.trial.state], ms=5, alpha=0.7)
+            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
+            colours = [COLOURS[course.trial.state] for course in valued]
+            values = [course.trial.value for course in valued]
+            panel.scatter(axis.places, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
             axis.scale(panel)
-            panel.set_xlabel(_plain(name))
+            panel.set_xlabel(label(name))
         for row in panels:
-            row[0].set_ylabel(_plain(metric))
+            row[0].set_ylabel(label(metric))
 
     return _drawn(draw, 2.4 * rows)
 
@@ -124,39 +142,48 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
     def draw(axes: Axes) -> None:
         heights = []
         for position, name in enumerate(names):
-            axis = _Axis.of([course.trial.facts.params.get(name) for course in valued])
-            height = _normal(axis.places, log=axis.log)
+            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
+            height = normal(axis.places, log=axis.log)
             heights.append(height)
             at = sorted(set(zip(height, axis.labels(), strict=True)))
             for y, text in at if len(at) <= MOST_TICKS else (at[0], at[-1]):
-                axes.text(position + 0.03, y, _plain(text), fontsize=7, va="center")
+                axes.text(position + 0.04, y, label(text), **_LABEL)
         values = [course.trial.value or 0.0 for course in valued]
-        heights.append(_normal(values, log=False))
-        colours = mpl.colormaps["viridis"]
+        heights.append(normal(values, log=False))
+        colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are seen by day and by night
         maximize = valued[0].trial.facts.maximize
-        for row, value in sorted(zip(zip(*heights, strict=True), heights[-1], strict=True), key=lambda pair: pair[1]):
-            axes.plot(range(len(row)), row, color=colours(value if maximize else 1 - value), lw=1.4, alpha=0.8)
-        axes.set_xticks(range(len(names) + 1), [_plain(name) for name in (*names, metric)])
+        goodness = [value if maximize else 1 - value for value in heights[-1]]
+        rows = sorted(zip(goodness, zip(*heights, strict=True), strict=True))  # the best are drawn last
+        axes.add_collection(
+            LineCollection(
+                [list(enumerate(row)) for _, row in rows],
+                colors=[(*colours(value)[:3], _alpha(valued) * (0.3 + 0.7 * value)) for value, _ in rows],
+                linewidths=1.4,
+                rasterized=_many(valued),
+            )
+        )
+        axes.set(xlim=(-0.1, len(names) + 0.4), ylim=(-0.05, 1.05))
+        axes.set_xticks(range(len(names) + 1), [label(name) for name in (*names, metric)])
         axes.set_yticks([])
         for position in range(len(names) + 1):
             axes.axvline(position, color=INK, lw=0.8)
         low, high = min(values), max(values)
-        axes.text(len(names) + 0.03, 0, f"{low:.4g}", fontsize=7, va="center")
-        axes.text(len(names) + 0.03, 1, f"{high:.4g}", fontsize=7, va="center")
+        for y, value in ((0, low), (1, high)):
+            axes.text(len(names) + 0.04, y, f"{value:.4g}", **_LABEL)
         axes.spines[:].set_visible(b=False)
 
     return _svg(draw, 3.2)
 
 
-def bars(shares: Mapping[str, float], label: str) -> str:
+def bars(shares: Mapping[str, float], name: str) -> str:
     """Horizontal bars, the largest above. Empty where there are none."""
     if not shares:
         return ""
     names = sorted(shares, key=lambda name: shares[name])
 
     def draw(axes: Axes) -> None:
-        axes.barh([_plain(name) for name in names], [shares[name] for name in names], color=BLUE, height=0.6)
-        axes.set_xlabel(label)
+        axes.barh([label(name) for name in names], [shares[name] for name in names], color=BLUE, height=0.6)
+        axes.set_xlabel(name)
 
     return _svg(draw, 0.6 + 0.3 * len(names))
 
@@ -167,16 +194,24 @@ def timeline(courses: Sequence[Course], now: float) -> str:
     if not spans:
         return ""
     slots = sorted({slot for _, slot, _, _ in spans})
-    start = min(begin for _, _, begin, _ in spans)
+    clock = Clock.of([(begin, end) for *_, begin, end in spans])
+    unit, name = next((unit, name) for unit, name in UNITS if clock.total >= FEWEST_UNITS * unit or unit == 1)
 
     def draw(axes: Axes) -> None:
-        for course, slot, begin, end in spans:
-            at = (begin - start) / 60
-            width = max(end - begin, 0.0) / 60
-            axes.barh(slots.index(slot), width, left=at, height=0.7, color=COLOURS[course.trial.state], alpha=0.75)
-            axes.text(at, slots.index(slot), f" {course.number}", fontsize=6, va="center", clip_on=True)
-        axes.set_yticks(range(len(slots)), [_plain(slot) for slot in slots])
-        axes.set_xlabel("minutes since the first trial began")
+        rows = [slots.index(slot) for _, slot, _, _ in spans]
+        lefts = [clock.at(begin) / unit for *_, begin, _ in spans]
+        widths = [max(end - begin, 0.0) / unit for *_, begin, end in spans]
+        colours = [COLOURS[course.trial.state] for course, *_ in spans]
+        edge: Any = {"edgecolor": GROUND, "linewidth": 0.0 if _many(spans) else 0.5}
+        axes.barh(rows, widths, left=lefts, height=0.7, color=colours, rasterized=_many(spans), **edge)
+        for cut in clock.cuts:
+            axes.axvline(cut / unit, color=INK, lw=0.8, ls="--")
+        for (course, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
+            if width >= clock.total / unit * LEAST_LABELLED:  # a number without room covers its neighbour's
+                axes.text(left, row, f" {course.number}", fontsize=7, va="center", color="white", clip_on=True)
+        axes.set_yticks(range(len(slots)), [label(slot) for slot in slots])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{name} since the first trial began{', without those cut' if clock.cuts else ''}")
         _legend(axes, (course.trial.state for course, *_ in spans))
 
     return _svg(draw, 0.9 + 0.35 * len(slots))
@@ -199,7 +234,7 @@ def _drawn(draw: Callable[[Figure], None], height: float) -> str:
         text = io.StringIO()
         canvas: Any = FigureCanvasSVG(figure)  # untyped in matplotlib's own stubs
         canvas.print_svg(text, metadata={"Date": None})
-    svg = text.getvalue()
+    svg = text.getvalue().replace(GROUND, "var(--ground)")
     return svg[svg.index("<svg") :]
 
 
@@ -209,48 +244,14 @@ def _legend(axes: Axes, states: Iterable[State]) -> None:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
 
+def _many(marks: Sequence[object]) -> bool:
+    return len(marks) > MANY
+
+
+def _alpha(marks: Sequence[object]) -> float:
+    """Fainter where there are many, so that where they lie close is seen."""
+    return max(0.25, min(0.8, 80 / max(1, len(marks))))
+
+
 def _varied(courses: Sequence[Course]) -> list[str]:
     return list(dict.fromkeys(name for course in courses for name in course.trial.facts.shown))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Axis:
-    """Where the values of a parameter stand: numbers where they are, everything else by name, evenly."""
-
-    values: Sequence[object]
-    places: Sequence[float]
-    log: bool
-
-    @classmethod
-    def of(cls, values: Sequence[object]) -> Self:
-        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-        if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
-            log = min(numbers) > 0 and max(numbers) >= LOG_FROM * min(numbers)
-            return cls(values=values, places=numbers, log=log)
-        names = sorted({str(value) for value in values})
-        return cls(values=values, places=[float(names.index(str(value))) for value in values], log=False)
-
-    def labels(self) -> list[str]:
-        return [spelled(value) for value in self.values]
-
-    def scale(self, axes: Axes) -> None:
-        """A tick at each value where they are few, else wherever matplotlib puts them."""
-        if self.log:
-            axes.set_xscale("log")
-        ticks = dict(zip(self.places, self.labels(), strict=True))
-        if len(ticks) <= MOST_TICKS:
-            axes.minorticks_off()
-            axes.set_xticks(list(ticks), [_plain(label) for label in ticks.values()])
-            axes.margins(x=0.15)
-
-
-def _normal(places: Sequence[float], *, log: bool) -> list[float]:
-    """From 0 to 1; a half where all are alike."""
-    values = np.log(places) if log else np.asarray(places, float)
-    low, span = values.min(), np.ptp(values)
-    return [0.5] * len(values) if not span else [float(value) for value in (values - low) / span]
-
-
-def _plain(text: object) -> str:
-    """Short, no formula, and nothing that a font has no sign for, whatever it holds."""
-    return shorten(plain(text), LONGEST).replace("$", r"\$")
