@@ -20,6 +20,7 @@ from sweeper.cli import (
     requests,
     run,
     status,
+    steer,
     tensorboard,
 )
 from sweeper.cli import exec as exec_command
@@ -37,6 +38,7 @@ COMMANDS = (
     tensorboard,
     report,
     export,
+    steer,
     requests,
     calibrate,
     backtest,

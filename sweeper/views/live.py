@@ -111,6 +111,8 @@ def _change_line(trial: Trial, now: float) -> str:
     if trial.state is State.RUNNING:
         seed = f", seed {trial.facts.seed}" if trial.facts.seeds > 1 else ""
         return f"{name} running{slot}{attempt}: {params_of(trial)}{seed}"
+    if trial.state is State.PAUSED:
+        return f"{name} paused at step {step_text(trial)} after {duration(trial.seconds(now))}"
     return f"{name} waiting at step {step_text(trial)} after {duration(trial.seconds(now))}"
 
 

@@ -15,7 +15,7 @@ from sweeper.record.trial import Trial
 from sweeper.views.advice import advice
 from sweeper.views.markdown import split_evidence
 from sweeper.views.snapshot import steps_done
-from sweeper.views.wording import brief, counted, duration, number, plain
+from sweeper.views.wording import brief, counted, decided, duration, number, plain
 
 OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
@@ -48,10 +48,7 @@ def end_line(trial: Trial) -> str:
     match trial.state:
         case State.PRUNED:
             decision = _decision(trial)
-            rule = f" by {decision['rule']}" if "rule" in decision else ""
-            return plain(
-                f"pruned{rule} at step {decision.get('step', trial.progress.step)}: {decision.get('reason', '')}"
-            )
+            return plain(f"pruned by {decided(decision)}: {decision.get('reason', '')}")
         case State.COMPLETE:
             return f"complete after {steps_done(trial)} steps: {_value_text(trial)}"
         case State.FAIL:
@@ -133,7 +130,7 @@ def value_step(trial: Trial) -> int | None:
 def _pruned(trial: Trial) -> list[str]:
     decision = _decision(trial)
     lines = [
-        f"pruned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"pruned by {decided(decision, 'the rule {}')}",
         f"  {plain(decision.get('reason', ''))}",
         f"  until then: {_value_text(trial)}",
     ]
@@ -154,7 +151,7 @@ def _spared(trial: Trial) -> list[str]:
     decision, evidence = spared.decision, spared.decision.get("evidence")
     lines = [
         "",
-        f"condemned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"condemned by {decided(decision, 'the rule {}')}",
         f"  and let run on ({plain(spared.spared)})",
         f"  {plain(decision.get('reason', ''))}",
     ]

@@ -57,7 +57,7 @@ class SweepView:
         expected = _expected_steps(self.trials)
         if not rates or not math.isfinite(expected):
             return math.nan
-        waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(*_ENDED)
+        waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(State.PAUSED, *_ENDED)
         left = waiting * expected + sum(_steps_left(trial, expected) for trial in running)
         rate = sum(rates) / len(rates) * max(1, min(len(self.slots) or 1, len(running) + waiting))
         return left / rate
@@ -97,8 +97,9 @@ class Savings:
 
 
 def savings_of(sweep: SweepView) -> Savings:
-    """Summed over the pruned trials whose plan is known, each at its own seconds per step."""
-    known = [t for t in sweep.trials if t.state is State.PRUNED and t.progress.total_steps is not None]
+    """Summed over the trials that a rule pruned and whose plan is known, each at its own seconds per step."""
+    pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.control.ended_by_person]
+    known = [trial for trial in pruned if trial.progress.total_steps is not None]
     steps = [max(0, (trial.progress.total_steps or 0) - steps_done(trial)) for trial in known]
     seconds = (
         saved * trial.seconds(sweep.now) / steps_done(trial)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sweeper.record.budget import Budget, Spending, barred, spent
-from sweeper.record.events import Event, Lost, SweepEnded, SweepStarted
+from sweeper.record.events import Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
 from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
@@ -22,7 +22,8 @@ from sweeper.views.wording import counted
 def read_sweep(run: SweepDir) -> SweepView:
     """The sweep as its record has it now.
 
-    Its state is RUNNING while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where trials are left.
+    Its state is RUNNING or PAUSED while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where trials
+    are left.
     Trials that cannot be read are named in `unreadable`, and count for nothing.
 
     Raises:
@@ -38,7 +39,7 @@ def read_sweep(run: SweepDir) -> SweepView:
     budget = Budget.read(resolved.get("spec"))
     return SweepView(
         name=str(resolved.get("name", run.path.name)),
-        state=_state(trials, held=held),
+        state=_state(trials, log, held=held),
         trials=trials,
         total=len(trials),
         slots=starts[-1].slots if starts else (),
@@ -123,10 +124,11 @@ def _as_it_stands(trial: Trial, *, held: bool) -> Trial:
     return replace(trial, control=control_of([lost], trial.control))
 
 
-def _state(trials: list[Trial], *, held: bool) -> str:
+def _state(trials: Sequence[Trial], log: Sequence[Event], *, held: bool) -> str:
     states = {trial.state for trial in trials}
     if held:
-        return "RUNNING"
-    if not trials or states & {State.WAITING, State.RUNNING}:
+        words = [event for event in log if isinstance(event, SweepStarted | SweepPaused | SweepResumed)]
+        return "PAUSED" if words and isinstance(words[-1], SweepPaused) else "RUNNING"
+    if not trials or states & {State.WAITING, State.RUNNING, State.PAUSED}:
         return "STOPPED"
     return "FAIL" if State.FAIL in states else "COMPLETE"

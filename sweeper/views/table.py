@@ -19,6 +19,7 @@ from sweeper.views.wording import duration, number, plain
 STYLES: Mapping[State, str] = {
     State.WAITING: "dim",
     State.RUNNING: "cyan",
+    State.PAUSED: "magenta",
     State.COMPLETE: "green",
     State.PRUNED: "yellow",
     State.FAIL: "bold red",
@@ -100,11 +101,11 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def visible(trials: Sequence[Trial], rows: int) -> list[Trial]:
-    """At most `rows` trials: those that run, then the latest to end, then the next to start; by number."""
+    """At most `rows` trials: those that run or are paused, then the latest to end, then those that wait; by number."""
     if len(trials) <= rows:
         return list(trials)
-    rank = {State.RUNNING: 0, State.WAITING: 2}
-    order = sorted(trials, key=lambda t: (rank.get(t.state, 1), _lateness(t), t.facts.number))
+    rank = {State.RUNNING: 0, State.PAUSED: 1, State.WAITING: 3}
+    order = sorted(trials, key=lambda t: (rank.get(t.state, 2), _lateness(t), t.facts.number))
     return sorted(order[:rows], key=lambda trial: trial.facts.number)
 
 

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from sweeper.record.events import PERSON
 from sweeper.record.trial import spelled
 
 SHORT_SPAN_S = 100.0
@@ -62,6 +63,17 @@ def duration(seconds: float) -> str:
 def counted(count: int, one: str, many: str) -> str:
     """A count with its noun: ``1 line``, ``2 lines``."""
     return f"{count} {one if count == 1 else many}"
+
+
+def decided(decision: Mapping[str, object], rule: str = "{}") -> str:
+    """By whom a trial was condemned, and when: ``stalled at step 130``, ``a person before its first step``.
+
+    Args:
+        rule: how a rule is called, its name standing for ``{}``.
+    """
+    name, step = plain(decision.get("rule", "?")), decision.get("step", "?")
+    who = PERSON if name == PERSON else rule.format(name)
+    return f"{who} before its first step" if step == -1 else f"{who} at step {plain(step)}"
 
 
 def brief(value: object, limit: int = 300) -> str:
