@@ -38,13 +38,15 @@ def add(commands: Commands) -> None:
 
 
 def _stop(options: argparse.Namespace) -> int:
+    from sweeper.record.inbox import person
+
     run = existing(options.run)
     if not options.numbers:
         if options.because is not None:
             raise UsageError("--because: expected the numbers of trials to end; a whole sweep is only interrupted")
         return _to_all(run, "stop")
     because = {"because": options.because} if options.because else {}
-    return _to_each(run, options.numbers, {"do": "stop", "by": _person(), **because})
+    return _to_each(run, options.numbers, {"do": "stop", "by": person(), **because})
 
 
 def _pause(options: argparse.Namespace) -> int:
@@ -128,16 +130,3 @@ def _trials(run: SweepDir, numbers: Sequence[int]) -> list[Trial]:
     from sweeper.record.trial import read_trial
 
     return [read_trial(existing_trial(run, number)) for number in numbers]
-
-
-def _person() -> str:
-    """Who calls this, for the record."""
-    import getpass
-    import os
-    import socket
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = f"user {os.getuid()}"
-    return f"{name} on {socket.gethostname()}"

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Protocol
 
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.acts import Acts
@@ -48,18 +47,11 @@ from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.receipt import again_text, cause_text
-from sweeper.views.snapshot import SweepView
+from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.wording import counted
 
 LEAST_FREE = 1 << 16
 """Bytes; with less on the disk, it is full to whoever writes."""
-
-
-class Show(Protocol):
-    """Whoever shows the sweep to a person."""
-
-    def update(self, sweep: SweepView) -> None:
-        """The sweep as it is now."""
 
 
 class Orchestrator:
@@ -112,7 +104,7 @@ class Orchestrator:
             self._open()
             while self._tick():
                 views.keep()
-                if self._waking.sleep((*self._executor.ends(), *self._notices.filenos())):
+                if self._waking.sleep((*self._executor.ends(), *self._notices.filenos(), *self._show.filenos())):
                     self._liveness.hasten()  # somebody ended, perhaps without a word
             outcome = self._outcome()
             self._executor.close()
@@ -121,7 +113,7 @@ class Orchestrator:
             seen = self._waking.interrupts
             while not views.ended() and self._waking.interrupts == seen:
                 self._update("drawing what is left")
-                self._waking.sleep()
+                self._waking.sleep(self._show.filenos())
             if views.code:
                 self._say(
                     f"the TensorBoard files are not complete: see {directory.views_log}; "
@@ -387,7 +379,7 @@ class Orchestrator:
 
     def _update(self, state: str, *, now: bool = False) -> None:
         """Show the sweep: a table of many trials takes its time, of which it gets a part."""
-        if not (now or self._shown.is_due()):
+        if not (self._show.pressed() or now or self._shown.is_due()):
             return
         known = len(self._trials)
         cap = max(self._run.spec.run_cap or 0, known) or None  # None where the search has no end of its own

@@ -7,14 +7,14 @@ from typing import BinaryIO, TextIO
 
 from sweeper.record.layout import AttemptDir
 from sweeper.record.trial import Trial
-from sweeper.views.snapshot import SweepView
+from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.unattended import is_behind
 from sweeper.views.wording import decided, folded, plain
 
 CHUNK = 65_536
 
 
-class Passthrough:
+class Passthrough(Show):
     """Hands on the output of a sweep's only trial; sweeper's own lines go to another stream, as those of `time` do.
 
     Args:

@@ -163,7 +163,7 @@ def _failed(trial: Trial) -> list[str]:
     error = _error_of(trial).strip().splitlines()
     if len(error) > 1:
         lines += [f"  {_kept(line)}" for line in error[-OUTPUT_LINES:]]
-    tail = _last_lines(trial.attempt.output)
+    tail = last_lines(trial.attempt.output)
     return lines + (["", f"the last lines of {trial.attempt.output}:", *(f"  {line}" for line in tail)] if tail else [])
 
 
@@ -256,8 +256,8 @@ def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in full]
 
 
-def _last_lines(path: Path) -> list[str]:
-    """The end of a log, its escapes made visible."""
+def last_lines(path: Path, most: int = OUTPUT_LINES) -> list[str]:
+    """At most so many lines from the end of a log, its escapes made visible."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
@@ -266,7 +266,7 @@ def _last_lines(path: Path) -> list[str]:
         return []
     # A progress bar overwrites its line: what counts is what stood there last.
     shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return [_kept(line) for line in shown if line.strip()][-OUTPUT_LINES:]
+    return [_kept(line) for line in shown if line.strip()][-most:]
 
 
 def _kept(line: str) -> str:

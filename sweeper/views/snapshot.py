@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
@@ -61,6 +62,21 @@ class SweepView:
         left = waiting * expected + sum(_steps_left(trial, expected) for trial in running)
         rate = sum(rates) / len(rates) * max(1, min(len(self.slots) or 1, len(running) + waiting))
         return left / rate
+
+
+class Show(Protocol):
+    """Whoever shows a sweep to a person; what it may be told to do is no business of most."""
+
+    def update(self, sweep: SweepView) -> None:
+        """The sweep as it is now."""
+
+    def filenos(self) -> Sequence[int]:
+        """What can be slept on until the person does something."""
+        return ()
+
+    def pressed(self) -> bool:
+        """Take in what the person did; whether it is to be answered at once."""
+        return False
 
 
 _ENDED = tuple(state for state in State if state.ended)

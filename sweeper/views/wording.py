@@ -26,10 +26,11 @@ def folded(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
     width = max(20, os.get_terminal_size(stream.fileno()).columns or 80)
-    return "\n".join(_fold(line, width) for line in text.split("\n"))
+    return "\n".join(fold_line(line, width) for line in text.split("\n"))
 
 
-def _fold(line: str, width: int) -> str:
+def fold_line(line: str, width: int) -> str:
+    """The line, folded between words to so many characters, at its own indentation."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
