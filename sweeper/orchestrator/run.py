@@ -16,6 +16,7 @@ from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.comparisons import Comparisons
 from sweeper.orchestrator.notices import Notices
+from sweeper.orchestrator.notify import Notifier
 from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.orders import PAUSE, RESUME, REVIVE, STOP, Orders
 from sweeper.orchestrator.pace import Pace
@@ -46,10 +47,13 @@ from sweeper.record.recall import Memory, recall
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
-from sweeper.views.receipt import again_text, cause_text
+from sweeper.spec import Happening
+from sweeper.views.ranking import end_text
+from sweeper.views.receipt import again_text, cause_text, end_line
 from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.wording import counted
 
+_TOLD = {State.FAIL: Happening.FAILURE, State.PRUNED: Happening.PRUNE}
 LEAST_FREE = 1 << 16
 """Bytes; with less on the disk, it is full to whoever writes."""
 
@@ -80,6 +84,7 @@ class Orchestrator:
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
         self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
         self._purse = Purse(Budget(**run.spec.budget.model_dump()), self._started)
+        self._notifier = Notifier(run.directory, run.spec.name, run.spec.notify)
         self._notices = Notices.here(trusted=not filesystem.is_shared(run.directory.path))
         self._trials = Trials(rules, self._notices)
         self._acts = Acts(self._trials, executor, self._slots, self._clocks, self._say, self._quarantine)
@@ -110,10 +115,13 @@ class Orchestrator:
             self._executor.close()
             self._notices.close()
             views.finish()
+            self._notifier.tell(Happening.END, end_text(outcome, self.trials), outcome=outcome)
+            self._notifier.finish()
             seen = self._waking.interrupts
-            while not views.ended() and self._waking.interrupts == seen:
+            while not (views.ended() and self._notifier.is_idle()) and self._waking.interrupts == seen:
                 self._update("drawing what is left")
                 self._waking.sleep(self._show.filenos())
+            self._tell_troubles()
             if views.code:
                 self._say(
                     f"the TensorBoard files are not complete: see {directory.views_log}; "
@@ -264,6 +272,8 @@ class Orchestrator:
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
+            if trial.state in _TOLD:
+                self._notifier.tell(_TOLD[trial.state], f"{name} {end_line(trial)}", trial=trial.facts.number)
             if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
                 self._say_quarantined(slot)
 
@@ -275,9 +285,9 @@ class Orchestrator:
     def _look_at_audits(self, changed: Sequence[Trial]) -> None:
         """Where a rule turns out to be wrong too often, say so, and let its victims go on, the best first."""
         for version in self._audits.look(changed):
-            self._say(
-                f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
-            )
+            broken = f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
+            self._say(broken)
+            self._notifier.tell(Happening.BREAKER, broken, rule=version)
             victims = [trial for trial in self._trials.of(State.PRUNED) if version_of(trial) == version]
             self._victims += [trial.facts.number for trial in sorted(victims, key=worth, reverse=True)]
 
@@ -366,7 +376,7 @@ class Orchestrator:
             self._say(f"no slot is left, and the sweep ends with what runs{left}")
 
     def _tell_troubles(self) -> None:
-        for trouble in self._executor.troubles():
+        for trouble in (*self._executor.troubles(), *self._notifier.troubles()):
             if trouble not in self._messages:
                 self._say(trouble)
 

@@ -6,6 +6,7 @@ from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
 from sweeper.spec.model import (
+    ENVIRONMENT,
     MEASURED,
     At,
     Budget,
@@ -13,10 +14,12 @@ from sweeper.spec.model import (
     EarlyStop,
     Figures,
     Goal,
+    Happening,
     Launch,
     Method,
     Metric,
     Mode,
+    Notify,
     Resources,
     SweepSpec,
 )
@@ -47,6 +50,7 @@ from sweeper.spec.rules import (
 from sweeper.spec.single import as_file, as_rules, rules_of_file, single
 
 __all__ = [
+    "ENVIRONMENT",
     "MEASURED",
     "AllOf",
     "AnyOf",
@@ -62,6 +66,7 @@ __all__ = [
     "ExplodingGradient",
     "Figures",
     "Goal",
+    "Happening",
     "Hyperband",
     "Launch",
     "Local",
@@ -70,6 +75,7 @@ __all__ = [
     "Metric",
     "Mode",
     "NonFinite",
+    "Notify",
     "OneEpoch",
     "Parameter",
     "Patient",
