@@ -44,7 +44,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def sweep_of(folder: Path, notify: dict[str, Any], *, script: str = LEARNER, lrs: tuple[int, ...] = (1,)) -> Sweep:
+def sweep_of(folder: Path, notify: dict[str, Any], *, script: str = LEARNER, lrs: tuple[float, ...] = (1,)) -> Sweep:
     parameters = {"lr": {"values": list(lrs)}}
     return Sweep(folder, script, grid("told") | {"parameters": parameters, "retry": {"max": 0}, "notify": notify})
 

@@ -51,7 +51,8 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def seen(sweep: Sweep) -> dict[str, Any]:
     """What `status --json` says, without a process for it."""
-    return json.loads(json.dumps(to_json(read_sweep(SweepDir(sweep.run_directory)))))
+    status: dict[str, Any] = json.loads(json.dumps(to_json(read_sweep(SweepDir(sweep.run_directory)))))
+    return status
 
 
 def states(sweep: Sweep) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeper.orchestrator.trials import Trials
 from sweeper.record import inbox
 from sweeper.record.events import PERSON
 from sweeper.record.layout import SweepDir
@@ -34,7 +35,7 @@ class Orders:
     files: list[Path] = field(default_factory=list)
 
     @classmethod
-    def waiting(cls, run: SweepDir, trials: Container[int], say: Callable[[str], None]) -> Orders:
+    def waiting(cls, run: SweepDir, trials: Trials, say: Callable[[str], None]) -> Orders:
         """The commands that were left for the orchestrator of a run, who calls this."""
         orders = cls()
         for path, command in inbox.received(run):
@@ -46,7 +47,7 @@ class Orders:
                 case {"do": "stop" | "pause" | "resume" | "revive" as word, "number": int(number)} if number in trials:
                     orders.words[number] = word
                     orders.reasons[number] = command
-                case {"do": "first", "numbers": [*numbers]} if all(number in trials for number in numbers):
+                case {"do": "first", "numbers": list(numbers)} if _are_all(numbers, trials):
                     orders.preferred.append(numbers)
                 case {"do": "add", "params": dict(params)}:
                     orders.added.append(params)
@@ -69,3 +70,7 @@ class Orders:
         """Remove the commands, which are carried out."""
         for path in self.files:
             path.unlink(missing_ok=True)
+
+
+def _are_all(numbers: Sequence[object], trials: Trials) -> bool:
+    return all(isinstance(number, int) and number in trials for number in numbers)

@@ -283,8 +283,8 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
                 control = replace(control, stops={**control.stops, attempt: event}, revived=others)
             case _ if (name := _KEPT.get(type(event))) is not None:
                 attempt = cast("Launched", event).attempt  # each of these kinds has one
-                control = replace(control, **{name: {attempt: event, **getattr(control, name)}})
-                control = replace(control, held=False) if isinstance(event, Revived) else control
+                kept: Any = {name: {attempt: event, **getattr(control, name)}}
+                control = replace(control, **kept, held=control.held and not isinstance(event, Revived))
     return control
 
 

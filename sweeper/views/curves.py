@@ -135,25 +135,29 @@ def _samples(path: Path, loss: str | None) -> Iterator[Event]:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
+            lines: Sequence[bytes] = ()
             for place in sorted({*(size * i // SAMPLES for i in range(SAMPLES)), max(0, size - CHUNK)}):
                 file.seek(place)
                 lines = file.read(CHUNK).split(b"\n")[bool(place) : -1]
                 yield from _firsts(lines, loss)
-            yield from _firsts(reversed(lines), loss) if size else ()
+            yield from _firsts(reversed(lines), loss)
     except OSError:
         return
 
 
 def _firsts(lines: Iterable[bytes], loss: str | None) -> Iterator[Event]:
-    wanted = {Metrics: loss is not None, Observation: True}
+    wanted: dict[type[Event], bool] = {Metrics: loss is not None, Observation: True}
     for line in lines:
         if not any(wanted.values()):
             return
         event = _event(line)
-        kind = type(event)
-        if wanted.get(kind) and (not isinstance(event, Metrics) or loss in event.values):
-            wanted[kind] = False
+        if event is not None and wanted.get(type(event)) and (isinstance(event, Observation) or _has(event, loss)):
+            wanted[type(event)] = False
             yield event
+
+
+def _has(event: Event, loss: str | None) -> bool:
+    return isinstance(event, Metrics) and loss in event.values
 
 
 def _event(line: bytes) -> Event | None:

@@ -118,7 +118,8 @@ class Keyboard:
 
 def _keys(text: str) -> list[str]:
     """What was pressed: sequences that begin with an escape, and single characters."""
-    found, sequences = [], sorted((key for key in KEYS if len(key) > 1), key=len, reverse=True)
+    found: list[str] = []
+    sequences = sorted((key for key in KEYS if len(key) > 1), key=len, reverse=True)
     while text:
         known = next((key for key in sequences if text.startswith(key)), text[0])
         if known == "\x1b" and len(text) > 1:  # one that is not known here is no key

@@ -79,7 +79,9 @@ class LiveTable(Show):
         if self._keyboard is None:
             return False
         keys = self._keyboard.pressed()
-        for key in keys if self._sweep is not None else ():
+        for key in keys:
+            if self._sweep is None:
+                break
             self._screen, command = self._screen.pressed(key, self._sweep, self._console.height - 2)
             if command is not None:
                 self._send(command)

@@ -60,7 +60,12 @@ def test_a_later_attempt_stands_from_where_it_went_on(tmp_path: Path) -> None:
 def test_a_record_is_read_again_once_it_has_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = played(tmp_path, Script(until=320, outcome="", exit_code=None))
     read: list[int] = []
-    monkeypatch.setattr(curves, "sampled", lambda trial: read.append(trial.facts.number) or Curve())
+
+    def sampled(trial: Trial) -> Curve:
+        read.append(trial.facts.number)
+        return Curve()
+
+    monkeypatch.setattr(curves, "sampled", sampled)
     known = Curves()
     known.of([trial])
     known.of([trial])
