@@ -29,7 +29,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """None while it runs. How it ended is not known here, and not needed: that is on the record."""
-        if not self._ended and select.select([self._fd], [], [], 0)[0]:
+        if not self._ended and _is_readable(self._fd):
             os.close(self._fd)
             self._ended = True
         return 0 if self._ended else None
@@ -76,7 +76,7 @@ class Preloaded:
     @property
     def serves(self) -> bool:
         """Whether attempts can be forked now."""
-        if not self._ready and not self.trouble and select.select([self._channel], [], [], 0)[0]:
+        if not self._ready and not self.trouble and _is_readable(self._channel.fileno()):
             message = self._channel.recv(LARGEST)
             self.trouble = json.loads(message)["reason"] if message else "the preloaded process ended while it imported"
             self._ready = not self.trouble
@@ -117,3 +117,9 @@ class Preloaded:
         self._channel.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._server.wait(ENDS_WITHIN_S)
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()  # select(2) takes no descriptor above 1023, and a thousand shims have one each
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

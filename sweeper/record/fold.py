@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -173,43 +173,20 @@ class Progress:
     first_step: int = -1
 
 
-def _changes(progress: Progress, event: Event) -> dict[str, Any]:
-    """What an event changes, by field."""
-    match event:
-        case Started():
-            own = {"attempt": event.attempt, "started": event.time, "first_step": -1}
-            return {**own, "outcome": "", "error": ""}
-        case Resumed():
-            return {"step": max(progress.step, event.step)}
-        case Plan():
-            return {"total_steps": event.total_steps, "peak_lr": event.peak_lr, "uncorrected": event.uncorrected}
-        case Watching():
-            return {"watching": event}
-        case Observation():
-            return {**_observed(progress, event), **_at_step(progress, event.step)}
-        case Metrics():
-            return {"metrics": _with_values(progress.metrics, event), **_at_step(progress, event.step)}
-        case Checkpointed():
-            saved = progress.saved | {progress.attempt}
-            return {"checkpoint": event.step, "saved": saved, **_at_step(progress, event.step)}
-        case Noted():
-            return {"notes": (*progress.notes, event.text)}
-        case Finished():
-            finished = {**progress.finished, progress.attempt: event}
-            return {"outcome": event.outcome, "error": event.error, "finished": finished}
-    return {}
-
-
 def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress:
     """The progress after all events of a history, or after these where it had come so far already."""
     # Changed in place within, and copied once: a thousand trials have a hundred thousand events.
-    draft = SimpleNamespace(**{name: getattr(progress or _NOTHING, name) for name in Progress.__dataclass_fields__})
+    draft = SimpleNamespace(**{name: getattr(progress or _NOTHING, name) for name in _FIELDS})
+    draft.metrics = dict(draft.metrics)
     for event in history:
-        draft.__dict__.update(_changes(cast("Progress", draft), event))
+        take = _TAKEN.get(type(event))
+        if take is not None:
+            take(draft, event)
         draft.latest = event.time
     return Progress(**draft.__dict__)
 
 
+_FIELDS = tuple(Progress.__dataclass_fields__)
 _NOTHING = Progress()
 
 
@@ -385,21 +362,72 @@ def _said(control: Control, progress: Progress, attempt: int) -> str:
     return progress.outcome if attempt == control.attempt and progress.attempt == 0 else ""
 
 
-def _observed(progress: Progress, event: Observation) -> dict[str, Any]:
-    rate = effective_lr(event.learning_rate, event.step, progress.uncorrected)
+# ---- what an event changes of a draft of `Progress` -----------------------------------------------------------------
+
+
+def _started(draft: SimpleNamespace, event: Started) -> None:
+    draft.attempt, draft.started, draft.first_step = event.attempt, event.time, -1
+    draft.outcome = draft.error = ""
+
+
+def _resumed(draft: SimpleNamespace, event: Resumed) -> None:
+    draft.step = max(draft.step, event.step)
+
+
+def _planned(draft: SimpleNamespace, event: Plan) -> None:
+    draft.total_steps, draft.peak_lr, draft.uncorrected = event.total_steps, event.peak_lr, event.uncorrected
+
+
+def _watching(draft: SimpleNamespace, event: Watching) -> None:
+    draft.watching = event
+
+
+def _observed(draft: SimpleNamespace, event: Observation) -> None:
+    draft.observation = event
+    draft.skipped += event.skipped
+    rate = effective_lr(event.learning_rate, event.step, draft.uncorrected)
     # Not max(): either may be NaN, and then the other is to stay.
-    highest = rate if math.isnan(progress.effective_lr) or rate > progress.effective_lr else progress.effective_lr
-    return {"observation": event, "skipped": progress.skipped + event.skipped, "effective_lr": highest}
+    if rate > draft.effective_lr or math.isnan(draft.effective_lr):
+        draft.effective_lr = rate
+    _at_step(draft, event.step)
 
 
-def _at_step(progress: Progress, step: int) -> dict[str, Any]:
-    first = step if progress.first_step < 0 else progress.first_step
-    return {"step": max(progress.step, step), "first_step": first}
-
-
-def _with_values(metrics: Mapping[str, Series], event: Metrics) -> Mapping[str, Series]:
-    updated = dict(metrics)
+def _measured(draft: SimpleNamespace, event: Metrics) -> None:
     for name, value in event.values.items():
-        series = updated.get(name) or Series(last=value, last_step=event.step, first=value)
-        updated[name] = series.followed_by(value, event.step)
-    return updated
+        series = draft.metrics.get(name) or Series(last=value, last_step=event.step, first=value)
+        draft.metrics[name] = series.followed_by(value, event.step)
+    _at_step(draft, event.step)
+
+
+def _checkpointed(draft: SimpleNamespace, event: Checkpointed) -> None:
+    draft.checkpoint = event.step
+    draft.saved |= {draft.attempt}
+    _at_step(draft, event.step)
+
+
+def _noted(draft: SimpleNamespace, event: Noted) -> None:
+    draft.notes = (*draft.notes, event.text)
+
+
+def _finished(draft: SimpleNamespace, event: Finished) -> None:
+    draft.outcome, draft.error = event.outcome, event.error
+    draft.finished = {**draft.finished, draft.attempt: event}
+
+
+def _at_step(draft: SimpleNamespace, step: int) -> None:
+    draft.step = max(draft.step, step)
+    if draft.first_step < 0:
+        draft.first_step = step
+
+
+_TAKEN: Mapping[type[Event], Callable[[SimpleNamespace, Any], None]] = {
+    Started: _started,
+    Resumed: _resumed,
+    Plan: _planned,
+    Watching: _watching,
+    Observation: _observed,
+    Metrics: _measured,
+    Checkpointed: _checkpointed,
+    Noted: _noted,
+    Finished: _finished,
+}

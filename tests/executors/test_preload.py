@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -398,3 +401,19 @@ def test_only_this_environments_interpreter_is_preloaded_for(tmp_path: Path) -> 
     assert Program.of([str(tmp_path / "python"), "train.py"]) is None
     assert Program.of([sys.executable, "-u", "train.py", "x"]) == Program("train.py", ("x",))
     assert Program.of([sys.executable, "-O", "train.py"]) is None
+
+
+def test_the_end_of_a_shim_is_seen_by_any_descriptor() -> None:
+    """A thousand shims have one each; select(2) takes none above 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2048, hard)), hard))
+    try:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            low = os.pidfd_open(process.pid)
+            forked = Forked(process.pid, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1030))
+            os.close(low)
+            assert forked.poll() is None
+            forked.send_signal(signal.SIGTERM)
+            until(lambda: forked.poll() == 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ import pytest
 
 from sweeper.executors.executor import Executor, Slot
 from sweeper.executors.machine import Machine
-from sweeper.record.layout import KEEPER, AttemptDir, SweepDir, TrialDir
-from sweeper.spec import SweepSpec
+from sweeper.record.layout import AttemptDir, SweepDir, TrialDir
+from sweeper.spec import Launch, SweepSpec
 from tests.executors.conformance import (
     DEAF_WITH_CHILDREN,
     Conformance,
@@ -22,6 +23,7 @@ from tests.executors.conformance import (
     is_gone,
     launch,
     make_trial,
+    over,
     running,
     shim_of,
     until,
@@ -35,8 +37,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 MACHINE = Machine(devices=[], cores=2, workers=2)
 
 
+WHO = "print(*open('/proc/self/cmdline').read().split(chr(0)))"
+
+
 class RaySubject:
-    """The executor on the cluster; a place is lost when the actor there is."""
+    """The executor on the cluster, which forks where it preloads; a place is lost when the actor there is."""
 
     def __init__(self, folder: Path, address: str, launch: str) -> None:
         self.run = SweepDir(folder / "a [run] with ünïcode")
@@ -46,18 +51,27 @@ class RaySubject:
         keys = {"name": "a", "command": ["true"], "method": "grid", "metric": metric, "launch": launch}
         self._spec = SweepSpec.from_json({**keys, "executor": settings})
         self._made: list[Executor] = []
+        self._firsts = itertools.count(900)
 
     def executor(self) -> Executor:
         from sweeper.executors.choice import executor_of
 
-        self._made.append(executor_of(self._spec, self.run, MACHINE))
-        return self._made[-1]
+        made = executor_of(self._spec, self.run, MACHINE)
+        self._made.append(made)
+        if self._spec.launch is Launch.PRELOAD:  # the first attempt is started plainly, and has the server started
+            until(functools.partial(self._forks, made))
+        return made
+
+    def _forks(self, executor: Executor) -> bool:
+        attempt = launch(executor, make_trial(self.run, next(self._firsts)), WHO)
+        over(executor, attempt)
+        return b"sweeper.worker.preload" in attempt.output.read_bytes()
 
     def lose(self, attempt: AttemptDir) -> None:
-        keeper = dict(
-            pair.split("=", 1) for pair in Path(f"/proc/{shim_of(attempt)}/environ").read_text().split("\0") if pair
-        )[KEEPER]
-        os.kill(int(keeper.split()[0]), signal.SIGKILL)
+        pid = shim_of(attempt)
+        while not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         for executor in self._made:
@@ -78,9 +92,9 @@ def address(cluster: Any) -> str:
 
 
 class TestRay(Conformance):
-    @pytest.fixture
-    def subject(self, tmp_path: Path, address: str) -> Iterator[Subject]:
-        subject = RaySubject(tmp_path, address, "spawn")
+    @pytest.fixture(params=["spawn", "preload"])
+    def subject(self, request: pytest.FixtureRequest, tmp_path: Path, address: str) -> Iterator[Subject]:
+        subject = RaySubject(tmp_path, address, request.param)
         yield subject
         subject.close()
 
