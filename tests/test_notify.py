@@ -37,7 +37,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
     path = folder / "told"
     lines = path.read_text().splitlines() if path.exists() else []
     found = []
-    for line in lines:
+    for line in filter(None, lines):
         text, _, body = line.partition("|")
         found.append(json.loads(body))
         assert found[-1]["text"] == text

@@ -102,7 +102,7 @@ class Notifier:
                 words, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            process.communicate(json.dumps(body).encode(), timeout=notify.timeout_s)
+            process.communicate(json.dumps(body).encode() + b"\n", timeout=notify.timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
