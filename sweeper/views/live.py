@@ -45,7 +45,8 @@ def show(
     """
     stream = sys.stdout if stream is None else stream
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal or console.is_dumb_terminal:
+    # Not console.is_terminal: that believes FORCE_COLOR, which CI sets where there is none.
+    if not stream.isatty() or console.is_dumb_terminal:
         return PlainLines(stream)
     table = LiveTable(console)
     if keys is not None and send is not None and keys.isatty():
