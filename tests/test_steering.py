@@ -118,6 +118,7 @@ def test_a_paused_trial_waits_until_it_is_resumed(tmp_path: Path) -> None:
     until(lambda: states(sweep) == ["PAUSED", "COMPLETE"])
     assert process.poll() is None  # the sweep waits for it
     assert "0000: PAUSED" in say(sweep, "why", RUN, "0")
+    assert "1 of 2 ended, 0 running, 1 paused" in say(sweep, "status", RUN)
     say(sweep, "resume", RUN, "0")
     out = ended(process)
     assert "0000 is paused: it saves a checkpoint and ends, until `sweeper resume`" in out

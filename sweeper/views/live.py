@@ -227,6 +227,8 @@ def _progress_line(sweep: SweepView) -> str:
     running = [f"{t.facts.number:04d} {step_text(t)}" for t in sweep.trials if t.state is State.RUNNING]
     best = _best(sweep)
     parts = [f"{ended}{of} ended", f"running {', '.join(running)}" if running else "none running"]
+    paused = [f"{trial.facts.number:04d}" for trial in sweep.trials if trial.state is State.PAUSED]
+    parts += [f"paused {', '.join(paused)}"] if paused else []
     parts += [f"best {sweep.metric} {number(best)}"] if best is not None else []
     return f"{plain(sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} gone"
 

@@ -227,6 +227,8 @@ def _summary(sweep: SweepView, width: int) -> Text:
     ended = sum(trial.state.ended for trial in sweep.trials)
     of = f" of {sweep.total}" if sweep.total is not None else ""
     parts = [f"{ended}{of} ended", f"{sweep.count(State.RUNNING)} running"]
+    if paused := sweep.count(State.PAUSED):
+        parts.append(f"{paused} paused")
     if sweep.slots:
         parts.append(f"{sweep.slots_in_use}/{len(sweep.slots)} slots")
     parts.append(duration(sweep.now - sweep.started))
