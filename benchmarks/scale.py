@@ -39,7 +39,7 @@ from sweeper.record.trial import Facts, open_trials, read_exit
 from sweeper.rules import rules_of
 from sweeper.search import Configuration, search_for
 from sweeper.spec import SweepSpec
-from sweeper.views.snapshot import SweepView
+from sweeper.views.snapshot import Show, SweepView
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -214,7 +214,7 @@ def work(seconds: float, every_s: float) -> None:
             os.write(1, ended)
 
 
-class Watch:
+class Watch(Show):
     """A display that keeps when it was updated first, and what the process had cost at a moment or two."""
 
     def __init__(self, at_s: Sequence[float] = (), enough: Callable[[SweepView], bool] = lambda _: False) -> None:

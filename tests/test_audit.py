@@ -50,6 +50,7 @@ def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tupl
         "parameters": {"slope": {"values": slopes}},
         "early_stop": {"audit": audit, "rules": [{"vanishing_gradient": {"below": 0.999, "grace_steps": 30}}]},
         "resources": {"cpus": 1},
+        "notify": {"on": "breaker", "command": ["sh", "-c", f"cat >> {name}.told"]},
     }
     (folder / f"{name}.yaml").write_text(json.dumps(spec))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -82,6 +83,9 @@ def test_a_breaker_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     out, trials = sweep(tmp_path, "after", slopes=[1.0, 1.1], audit=0.0)
     assert [(t["state"], t["spared"]["as"]) for t in trials] == [("COMPLETE", "breaker")] * 2
     assert "is broken, and it stops nobody: 3 of 3 audited were learners" in out
+    (told,) = (tmp_path / "after.told").read_text().splitlines()
+    assert json.loads(told)["event"] == "breaker"
+    assert "is broken, and it stops nobody" in json.loads(told)["text"]
 
 
 def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> None:

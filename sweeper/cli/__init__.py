@@ -24,6 +24,7 @@ from sweeper.cli import (
     requests,
     run,
     status,
+    steer,
     tensorboard,
 )
 from sweeper.cli import exec as exec_command
@@ -44,6 +45,7 @@ COMMANDS = (
     compare,
     reproduce,
     export,
+    steer,
     requests,
     calibrate,
     backtest,

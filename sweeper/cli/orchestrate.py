@@ -20,6 +20,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
     from sweeper.orchestrator.run import Orchestrator
     from sweeper.orchestrator.slots import measured_peak_mb
     from sweeper.record.fold import State
+    from sweeper.record.inbox import person, send
     from sweeper.record.trial import read_trials
     from sweeper.rules import rules_of
     from sweeper.search import search_for
@@ -36,7 +37,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
     except UsageError:
         run.lease.release()
         raise
-    with show(sys.stdout) as view:
+    with show(sys.stdout, keys=sys.stdin, send=lambda word: send(run.directory, {"by": person(), **word})) as view:
         orchestrator = Orchestrator(
             run,
             executor=executor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import OK
@@ -16,7 +16,8 @@ from sweeper.record.layout import SweepDir
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    revive = commands.add_parser("revive", help="let a pruned trial go on from its checkpoint; no rule stops it again")
+    goes = "let a pruned trial go on from its checkpoint, or spare one that runs: no rule stops it again"
+    revive = commands.add_parser("revive", aliases=["spare"], help=goes)
     add_trial(revive)
     revive.set_defaults(run_command=_revive)
 
@@ -38,10 +39,10 @@ def _revive(options: argparse.Namespace) -> int:
 
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
-    if trial.state is not State.PRUNED:
-        message = f"{options.run}: expected the number of a pruned trial, got {options.number}, which is "
-        raise UsageError(message + trial.state.value)
-    return send(run, {"do": "revive", "number": options.number}, workers=options.workers)
+    if trial.state in (State.COMPLETE, State.FAIL):
+        expected = "the number of a pruned trial, or of one that has not ended"
+        raise UsageError(f"{options.run}: expected {expected}, got {options.number}, which is {trial.state.value}")
+    return send(run, [{"do": "revive", "number": options.number}], workers=options.workers)
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -51,18 +52,25 @@ def _add(options: argparse.Namespace) -> int:
     run = existing(options.run)
     spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
     params = configuration(spec, options.parameters)
-    return send(run, {"do": "add", "params": params}, workers=options.workers)
+    return send(run, [{"do": "add", "params": params}], workers=options.workers)
 
 
-def send(run: SweepDir, command: Mapping[str, object], *, workers: int | None) -> int:
-    """Hand a command to the orchestrator of a run; where none is at work, become it."""
+def hand_over(run: SweepDir, *commands: Mapping[str, object]) -> None:
+    """Leave commands for the orchestrator of a run, this one or the next."""
+    from sweeper.record import inbox
+
+    for command in commands:
+        inbox.send(run, command)
+
+
+def send(run: SweepDir, commands: Sequence[Mapping[str, object]], *, workers: int | None) -> int:
+    """Hand commands to the orchestrator of a run; where none is at work, become it."""
     from sweeper.executors.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import reopen_run
-    from sweeper.record import inbox
     from sweeper.record.lease import is_held
 
-    inbox.send(run, command)
+    hand_over(run, *commands)
     if is_held(run.lease):
         say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
         return OK

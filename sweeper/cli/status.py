@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
+import time
 
 from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import console
+from sweeper.record.layout import SweepDir
 
+WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
+"""How often a sweep that is watched is looked at, and the most of the time that this may take."""
 LINES = 50
 """What is shown of a large sweep: who runs, who ended last, who starts next."""
 
@@ -18,7 +24,9 @@ def add(commands: Commands) -> None:
     """Their arguments."""
     status = commands.add_parser("status", help="what became of each trial, from the record alone")
     add_run(status)
-    status.add_argument("--json", action="store_true", help="for programs")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="for programs")
+    how.add_argument("--watch", action="store_true", help="go on until the sweep ends; Ctrl-C leaves it alone")
     status.add_argument("--all", action="store_true", help=f"every trial, not {LINES} lines of them at most")
     status.set_defaults(run_command=_status)
 
@@ -28,16 +36,39 @@ def add(commands: Commands) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from sweeper.views.curves import Curves, can_draw
     from sweeper.views.status import read_sweep, to_json
-    from sweeper.views.table import status_table
+    from sweeper.views.table import rows_of, status_table
 
+    if options.watch:
+        return _watch(existing(options.run))
     sweep = read_sweep(existing(options.run))
     if options.json:
         print(json.dumps(to_json(sweep), indent=1))
-    else:
-        terminal = console()
-        height = None if options.all else LINES
-        terminal.print(status_table(sweep, width=terminal.width, height=height))
+        return OK
+    terminal = console()
+    height = None if options.all else LINES
+    drawn = terminal.is_terminal and not options.all and can_draw(terminal.encoding)
+    curves = Curves().of(rows_of(sweep, height)) if drawn else {}
+    terminal.print(status_table(sweep, width=terminal.width, height=height, curves=curves))
+    return OK
+
+
+def _watch(run: SweepDir) -> int:
+    """The live table of a sweep that another process runs, from the record alone."""
+    from sweeper.views.live import show
+    from sweeper.views.status import SweepReader
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put back for that too
+    reader = SweepReader(run)
+    with contextlib.suppress(KeyboardInterrupt), show(sys.stdout) as view:
+        while True:
+            begun = time.monotonic()
+            sweep = reader.read()
+            view.update(sweep)
+            if sweep.state not in ("RUNNING", "PAUSED"):
+                break
+            time.sleep(max(WATCH_EVERY_S, (time.monotonic() - begun) / WATCH_PART))
     return OK
 
 

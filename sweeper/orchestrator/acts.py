@@ -15,8 +15,10 @@ from sweeper.orchestrator.plan import (
     Action,
     DeclareLost,
     GiveUp,
+    Hold,
     Kill,
     Launch,
+    Release,
     Revive,
     Spare,
     Stop,
@@ -30,10 +32,12 @@ from sweeper.record.events import (
     Abandoned,
     Condemned,
     Event,
+    Held,
     KillSent,
     Launched,
     Lost,
     Measured,
+    Released,
     RetryGranted,
     Revived,
     StopRequested,
@@ -41,6 +45,7 @@ from sweeper.record.events import (
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter
 from sweeper.record.trial import Trial
+from sweeper.rules.decision import Decision
 
 
 @dataclass(slots=True)
@@ -82,10 +87,7 @@ class Acts:
             case Launch(slot=slot):
                 self._launch(trial, slot)
             case Stop(decision=decision):
-                cause = "pruned" if decision else "interrupted"
-                evidence = decision.to_json() if decision else None
-                self._record(trial, StopRequested(attempt=attempt.number, cause=cause, decision=evidence))
-                self._stop(trial)
+                self._end(trial, decision)
             case Spare(decision=decision, spared=spared):
                 event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json(), value=trial.value)
                 self._record(trial, event)
@@ -108,8 +110,8 @@ class Acts:
             case DeclareLost():
                 self.executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
                 self._record(trial, Lost(attempt=attempt.number))
-            case Revive():
-                self._revive(trial)
+            case Revive() | Hold() | Release():
+                {Revive: self._revive, Hold: self._hold, Release: self._release}[type(action)](trial)
             case Unpark():
                 unpark(trial.directory)
                 self.say(f"the checkpoints of {name} are given up, for keep_parked_gb: revived, it begins anew")
@@ -127,6 +129,16 @@ class Acts:
         if trial.facts.number in self.trials:
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
 
+    def _end(self, trial: Trial, decision: Decision | None) -> None:
+        if trial.state.ended:
+            self.say(f"{trial.facts.number:04d} has ended: it is {trial.state.value}, and there is nothing to stop")
+            return
+        cause = "pruned" if decision else "interrupted"
+        evidence = decision.to_json() if decision else None
+        self._record(trial, StopRequested(attempt=trial.control.attempt, cause=cause, decision=evidence))
+        if trial.state is State.RUNNING:
+            self._stop(trial)
+
     def _stop(self, trial: Trial) -> None:
         self.executor.stop(trial.attempt)
         self.clocks.stopped[trial.facts.number] = time.monotonic()
@@ -140,11 +152,31 @@ class Acts:
 
     def _revive(self, trial: Trial) -> None:
         name = f"{trial.facts.number:04d}"
-        if trial.state is not State.PRUNED:
+        if trial.state in (State.COMPLETE, State.FAIL):
             self.say(f"{name} is not pruned, but {trial.state.value}: there is nothing to revive")
             return
         self._record(trial, Revived(attempt=trial.control.attempt))
-        self.say(f"{name} is revived: it goes on from its checkpoint, and no rule stops it")
+        if trial.state is State.PRUNED:
+            self.say(f"{name} is revived: it goes on from its checkpoint, and no rule stops it")
+        else:
+            self.say(f"{name} is spared: no rule stops it")
+
+    def _hold(self, trial: Trial) -> None:
+        name = f"{trial.facts.number:04d}"
+        if trial.state.ended:
+            self.say(f"{name} has ended: it is {trial.state.value}, and there is nothing to pause")
+        elif not trial.control.held:
+            self._record(trial, Held(attempt=trial.control.attempt))
+            what = "it saves a checkpoint and ends" if trial.state is State.RUNNING else "it is not started"
+            self.say(f"{name} is paused: {what}, until `sweeper resume`")
+
+    def _release(self, trial: Trial) -> None:
+        name = f"{trial.facts.number:04d}"
+        if not trial.control.held:
+            self.say(f"{name} is not paused, but {trial.state.value}")
+            return
+        self._record(trial, Released(attempt=trial.control.attempt))
+        self.say(f"{name} goes on")
 
     @staticmethod
     def _record(trial: Trial, event: Event) -> None:

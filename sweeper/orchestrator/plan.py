@@ -7,8 +7,10 @@
 4. Who made no step for `hang_after_s`, or whose slot has a fault, is given up: that is written down with its cause,
    who hangs is asked for its stacks, and it is killed.
 5. Who does not end within the grace is killed. Who lives on after that is waited for no more.
-6. A pruned trial that is to go on after all is revived; one whose checkpoints there is no room for gives them up.
-7. While nobody asked the sweep to stop, waiting trials take free slots in the order of their numbers, but
+6. A person's word comes before a rule's: who is to end is ended whatever he does, who is paused is asked to stop as by
+   an interrupt and launched no more until released, who is to go on after all is revived, or spared while he runs.
+7. A pruned trial whose checkpoints there is no room for gives them up.
+8. While nobody asked the sweep to stop, waiting trials take free slots in the order in which they are given, but
    for those that the budget bars, and those whose pause before a retry is not over. A retry leaves the slot where
    the trial ended to another one, if there is any.
 """
@@ -41,7 +43,9 @@ class Situation:
     """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
     `trials` are those that run, and as many of those that wait as there is room for. `barred` are the waiting trials
-    that the budget does not allow. `spared` says as what a trial is let run on though it is condemned. `faults` says
+    that the budget does not allow. `ending`, `holding`, `releasing` and `victims` are what persons want: who is ended,
+    by which decision, who is paused, who goes on, and who goes on whatever rules say. `spared` says as what a trial is
+    let run on though it is condemned. `faults` says
     what is wrong with a slot, by its name. `stop_since`, `stacks_since`, `kill_since` and `given_up` are what this
     orchestrator did with the attempts that run; `step_since` is when it saw them launched, or make their newest step;
     `end_since` when it saw the newest attempt of a trial end.
@@ -60,6 +64,9 @@ class Situation:
     end_since: Mapping[int, float] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     barred: AbstractSet[int] = frozenset()
+    ending: Mapping[int, Decision] = field(default_factory=dict)
+    holding: Sequence[int] = ()
+    releasing: Sequence[int] = ()
     victims: Sequence[int] = ()
     unparked: Sequence[int] = ()
     stopping: bool = False
@@ -78,7 +85,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Ask the trial's attempt to end: because of a decision, or of an interrupt where there is none."""
+    """End the trial, or ask its attempt to end: because of a decision, or of an interrupt where there is none."""
 
     number: int
     decision: Decision | None
@@ -132,7 +139,21 @@ class DeclareLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revive:
-    """Let the pruned trial go on from its checkpoint."""
+    """Let the trial go on whatever rules say: a pruned one from its checkpoint."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Write down that the trial is paused."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Let the paused trial go on."""
 
     number: int
 
@@ -144,15 +165,18 @@ class Unpark:
     number: int
 
 
-Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost | Revive | Unpark
+Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost | Revive | Hold | Release | Unpark
 
 
 def plan(situation: Situation) -> list[Action]:
     """The actions of this moment, in the order in which they are to be recorded and done."""
     running = [trial for trial in situation.trials if trial.state is State.RUNNING]
-    actions: list[Action] = []
+    actions: list[Action] = [Hold(number=number) for number in situation.holding]
     for trial in running:
         actions += _for_running(trial, situation)
+    ending = situation.ending.items()
+    actions += [Stop(number=n, decision=decision) for n, decision in ending if n not in situation.alive]
+    actions += [Release(number=number) for number in situation.releasing]
     actions += [Revive(number=number) for number in situation.victims]
     actions += [Unpark(number=number) for number in situation.unparked]
     if situation.free_slots and not (situation.stopping or situation.killing):
@@ -174,7 +198,8 @@ def _launches(situation: Situation) -> list[Launch]:
 def _may_start(trial: Trial, situation: Situation) -> bool:
     number = trial.facts.number
     since = situation.now - situation.end_since.get(number, -math.inf)
-    return number not in situation.barred and since >= trial.pause_s
+    unwanted = number in situation.barred or number in situation.ending or number in situation.holding
+    return not unwanted and since >= trial.pause_s
 
 
 def _ended_on(trial: Trial, slot: str) -> bool:
@@ -192,7 +217,11 @@ def _for_running(trial: Trial, situation: Situation) -> list[Action]:
         if trial.control.spared is None:
             actions.append(Spare(number=number, decision=decision, spared=spared))
         decision = None
-    if trial.control.stop is None and (decision or situation.stopping):
+    ending = situation.ending.get(number)
+    stopping = situation.stopping or number in situation.holding
+    if ending and not trial.control.is_condemned(trial.control.attempt):
+        actions.append(Stop(number=number, decision=ending))
+    elif trial.control.stop is None and (decision or stopping):
         actions.append(Stop(number=number, decision=decision))
     elif trial.control.stop is not None and number not in situation.stop_since:
         actions.append(StopAgain(number=number))

@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
 
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.acts import Acts
@@ -18,7 +16,9 @@ from sweeper.orchestrator.audits import Audits, version_of
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.comparisons import Comparisons
 from sweeper.orchestrator.notices import Notices
+from sweeper.orchestrator.notify import Notifier
 from sweeper.orchestrator.opening import Run
+from sweeper.orchestrator.orders import PAUSE, RESUME, REVIVE, STOP, Orders
 from sweeper.orchestrator.pace import Pace
 from sweeper.orchestrator.parking import crowded, worth
 from sweeper.orchestrator.plan import Patience, Situation, plan
@@ -28,30 +28,35 @@ from sweeper.orchestrator.spending import Purse
 from sweeper.orchestrator.trials import Trials
 from sweeper.orchestrator.views import ViewsProcess
 from sweeper.orchestrator.waking import LONGEST_SLEEP_S, Waking
-from sweeper.record import filesystem, inbox
+from sweeper.record import filesystem
 from sweeper.record.budget import Budget, barred, spent
 from sweeper.record.causes import Cause
 from sweeper.record.claim import node_of
-from sweeper.record.events import Event, SweepEnded, SweepStarted
+from sweeper.record.events import (
+    REVIVED,
+    Event,
+    Preferred,
+    SweepEnded,
+    SweepPaused,
+    SweepResumed,
+    SweepStarted,
+)
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
+from sweeper.record.queue import preferred
 from sweeper.record.recall import Memory, recall
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
-from sweeper.views.receipt import again_text, cause_text
-from sweeper.views.snapshot import SweepView
+from sweeper.spec import Happening
+from sweeper.views.ranking import end_text
+from sweeper.views.receipt import again_text, cause_text, end_line
+from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.wording import counted, plain
 
+_TOLD = {State.FAIL: Happening.FAILURE, State.PRUNED: Happening.PRUNE}
 LEAST_FREE = 1 << 16
 """Bytes; with less on the disk, it is full to whoever writes."""
-
-
-class Show(Protocol):
-    """Whoever shows the sweep to a person."""
-
-    def update(self, sweep: SweepView) -> None:
-        """The sweep as it is now."""
 
 
 class Orchestrator:
@@ -82,13 +87,15 @@ class Orchestrator:
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
         self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
         self._purse = Purse(Budget(**run.spec.budget.model_dump()), self._started)
+        self._notifier = Notifier(run.directory, run.spec.name, run.spec.notify)
         self._notices = Notices.here(trusted=not filesystem.is_shared(run.directory.path))
         self._trials = Trials(rules, self._notices)
         self._acts = Acts(self._trials, executor, self._slots, self._clocks, self._say, self._quarantine)
         self._dead: set[tuple[int, int]] = set()
         self._victims: list[int] = []
         self._unparked: list[int] = []
-        self._carried_out: list[Path] = []
+        self._orders = Orders()
+        self._paused = False
         self._pruned = 0
         self._liveness, self._shown = Pace(every_s=LONGEST_SLEEP_S), Pace()
 
@@ -105,16 +112,19 @@ class Orchestrator:
             self._open()
             while self._tick():
                 views.keep()
-                if self._waking.sleep((*self._executor.ends(), *self._notices.filenos())):
+                if self._waking.sleep((*self._executor.ends(), *self._notices.filenos(), *self._show.filenos())):
                     self._liveness.hasten()  # somebody ended, perhaps without a word
             outcome = self._outcome()
             self._executor.close()
             self._notices.close()
             views.finish()
+            self._notifier.tell(Happening.END, end_text(outcome, self.trials), outcome=outcome)
+            self._notifier.finish()
             seen = self._waking.interrupts
-            while not views.ended() and self._waking.interrupts == seen:
+            while not (views.ended() and self._notifier.is_idle()) and self._waking.interrupts == seen:
                 self._update("drawing what is left")
-                self._waking.sleep()
+                self._waking.sleep(self._show.filenos())
+            self._tell_troubles()
             if views.code:
                 self._say(
                     f"the TensorBoard files are not complete: see {directory.views_log}; "
@@ -154,6 +164,7 @@ class Orchestrator:
             else:
                 self._trials.read([followed[number]])
         log = read_journal(directory.log)  # nobody else appends while we hold the run
+        self._trials.preferred = preferred(log)
         self._purse.open(log, self.trials)
         self._purse.take(self.trials)
         if not self._spent() or self._purse.budget == Budget(trials=self._purse.budget.trials):
@@ -163,13 +174,13 @@ class Orchestrator:
         self._trials.add(self._proposals.initial(there, {*known, *followed, *unreadable}))
 
     def _outcome(self) -> str:
-        left = self._trials.count(State.WAITING, State.RUNNING)
+        left = self._trials.count(State.WAITING, State.RUNNING, State.PAUSED)
         if self._waking.interrupts and left:
             return "interrupted"
         # Who runs still cannot be killed; who waits, though the budget allows it, has no slot left.
         if self._trials.count(State.FAIL, State.RUNNING) or self._launchable() or self._trials.gone:
             return "failed"
-        return "spent" if self._spent() and self._trials.count(State.WAITING) else "complete"
+        return "spent" if self._spent() and left else "complete"
 
     # ---- one tick -------------------------------------------------------------------------------------------------
 
@@ -184,7 +195,7 @@ class Orchestrator:
         self._comparisons.look(follower for follower in followers if follower is not None)
         self._look_at_ends(changed)
         self._look_at_slots()
-        self._carry_out_commands()
+        self._take_orders()
         self._look_at_audits(changed)
         self._look_at_parking()
         self._proposals.tell(changed)
@@ -192,15 +203,15 @@ class Orchestrator:
         self._ask()
         for action in plan(self._situation()):
             self._acts.do(action)
-        for path in self._carried_out:
-            path.unlink(missing_ok=True)
-        self._victims, self._unparked, self._carried_out = [], [], []
+        self._orders.done()
+        self._victims, self._unparked = [], []
         self._tell_troubles()
-        self._update("stopping" if self._waking.interrupts else "running")
+        self._update("stopping" if self._waking.interrupts else "paused" if self._paused else "running")
         running = {trial.facts.number for trial in self._trials.of(State.RUNNING)}
         if running - self._clocks.given_up:
             return True
-        return self._launchable() and not self._waking.interrupts and bool(self._slots.usable)
+        wanted = self._paused or self._launchable()
+        return wanted and not self._waking.interrupts and bool(self._slots.usable)
 
     def _situation(self) -> Situation:
         running, free = self._trials.of(State.RUNNING), self._free()
@@ -221,9 +232,12 @@ class Orchestrator:
             end_since=self._clocks.ended,
             faults=self._executor.faults(),
             barred=self._barred(waiting),
+            ending={number: self._orders.decision(self._trials[number]) for number in self._orders.of(STOP)},
+            holding=self._orders.of(PAUSE),
+            releasing=self._orders.of(RESUME),
             victims=self._victims,
             unparked=self._unparked,
-            stopping=self._waking.interrupts > 0,
+            stopping=self._waking.interrupts > 0 or self._paused,
             killing=self._waking.interrupts > 1,
             now=time.monotonic(),
             patience=self._patience,
@@ -261,6 +275,8 @@ class Orchestrator:
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
+            if trial.state in _TOLD:
+                self._notifier.tell(_TOLD[trial.state], f"{name} {end_line(trial)}", trial=trial.facts.number)
             self._look_at_place(trial, slot, asked=asked)
 
     def _look_at_place(self, trial: Trial, slot: str, *, asked: bool) -> None:
@@ -284,9 +300,9 @@ class Orchestrator:
     def _look_at_audits(self, changed: Sequence[Trial]) -> None:
         """Where a rule turns out to be wrong too often, say so, and let its victims go on, the best first."""
         for version in self._audits.look(changed):
-            self._say(
-                f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
-            )
+            broken = f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
+            self._say(broken)
+            self._notifier.tell(Happening.BREAKER, broken, rule=version)
             victims = [trial for trial in self._trials.of(State.PRUNED) if version_of(trial) == version]
             self._victims += [trial.facts.number for trial in sorted(victims, key=worth, reverse=True)]
 
@@ -298,21 +314,28 @@ class Orchestrator:
         self._pruned = pruned
         self._unparked = crowded(self._trials.of(State.PRUNED), early_stop.keep_parked_gb)
 
-    def _carry_out_commands(self) -> None:
-        """What was asked for from other terminals; see `record.inbox`."""
-        for path, command in inbox.received(self._run.directory):
-            match command:
-                case {"do": "revive", "number": int(number)} if number in self._trials:
-                    self._victims.append(number)
-                case {"do": "add", "params": dict(params)}:
-                    self._trials.add(self._proposals.add(params))
-                case _:
-                    self._say(f"a command that is none was passed over: {path.name}")
-            self._carried_out.append(path)
+    def _take_orders(self) -> None:
+        """What persons asked for: what concerns the sweep is done here, what concerns a trial is planned."""
+        orders = self._orders = Orders.waiting(self._run.directory, self._trials, self._say)
+        self._victims += orders.of(REVIVE)
+        for params in orders.added:
+            self._trials.add(self._proposals.add(params))
+        for numbers in orders.preferred:
+            first = Preferred(trials=tuple(numbers))
+            self._log(first)
+            self._trials.preferred = preferred([Preferred(trials=self._trials.preferred), first])
+            self._say(f"first in the queue: {', '.join(f'{number:04d}' for number in numbers)}")
+        if orders.sweep == STOP:
+            self._waking.interrupt()
+        elif orders.sweep and (orders.sweep == PAUSE) is not self._paused:
+            self._paused = not self._paused
+            self._log(SweepPaused() if self._paused else SweepResumed())
+            goes = "paused: running trials save a checkpoint and end, until `sweeper resume`"
+            self._say(goes if self._paused else "the sweep goes on")
 
     def _ask(self) -> None:
         """Further configurations, for the slots that no trial waits for."""
-        if not (self._waking.interrupts or self._spent()):
+        if not (self._waking.interrupts or self._paused or self._spent()):
             wanted = len(self._free()) - self._trials.count(State.WAITING)
             self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
 
@@ -334,6 +357,7 @@ class Orchestrator:
     def _spared(self, decisions: dict[int, Decision]) -> dict[int, str]:
         """Which of the condemned are let run on, and as what."""
         spared = {number: self._audits.spared(self._trials[number], one) for number, one in decisions.items()}
+        spared |= dict.fromkeys(self._orders.of(REVIVE), REVIVED)
         return {number: why for number, why in spared.items() if why is not None}
 
     def _spent(self) -> list[str]:
@@ -344,9 +368,9 @@ class Orchestrator:
         return barred(self._purse.budget, spending, waiting)
 
     def _launchable(self) -> bool:
-        """Whether a trial waits that the budget allows."""
-        first = list(self._trials.to_launch(1))
-        return len(self._barred(first)) < len(first)
+        """Whether a trial waits, or is paused, that the budget allows."""
+        waiting = [*self._trials.to_launch(1), *self._trials.of(State.PAUSED)]  # who is paused is waited for
+        return len(self._barred(waiting)) < len(waiting)
 
     def _now(self) -> float:
         """Seconds since the epoch as of the start of this call: nobody who sets the clock meanwhile spends a budget."""
@@ -367,7 +391,7 @@ class Orchestrator:
             self._say(f"no slot is left, and the sweep ends with what runs{left}")
 
     def _tell_troubles(self) -> None:
-        for trouble in self._executor.troubles():
+        for trouble in (*self._executor.troubles(), *self._notifier.troubles()):
             if trouble not in self._messages:
                 self._say(trouble)
 
@@ -380,7 +404,7 @@ class Orchestrator:
 
     def _update(self, state: str, *, now: bool = False) -> None:
         """Show the sweep: a table of many trials takes its time, of which it gets a part."""
-        if not (now or self._shown.is_due()):
+        if not (self._show.pressed() or now or self._shown.is_due()):
             return
         known = len(self._trials)
         cap = max(self._run.spec.run_cap or 0, known) or None  # None where the search has no end of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sweeper.record.evaluation import evaluations
+from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.trial import Entry as Recorded
 from sweeper.record.trial import Trial
@@ -26,7 +27,7 @@ def entries_of(read: Iterable[tuple[Trial, Sequence[Recorded]]]) -> list[Entry]:
     return [
         Entry(
             params=trial.facts.params,
-            state=trial.state.value,
+            state=trial.state.value if trial.control.launched else State.WAITING.value,
             value=trial.value,
             values={e.step: e.value for e in evaluations((entry.event for entry in history), trial.facts.metric)},
             began=min((launched.time for launched in trial.control.launched.values()), default=0.0),

@@ -17,6 +17,7 @@ from sweeper.errors import RecordError
 from sweeper.orchestrator.follower import Follower
 from sweeper.orchestrator.notices import Notices
 from sweeper.record.fold import State
+from sweeper.record.queue import queued
 from sweeper.record.trial import Trial, TrialReader
 from sweeper.rules.decision import Rule
 
@@ -24,11 +25,15 @@ LOOK_EVERY_S = 5.0
 
 
 class Trials:
-    """Those of a sweep: `followers` of who has not ended, or did just now; `gone` are those whose record was lost."""
+    """Those of a sweep: `followers` of who has not ended, or did just now; `gone` are those whose record was lost.
+
+    `preferred` are started before all others.
+    """
 
     def __init__(self, rules: Sequence[Rule], notices: Notices, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.followers: dict[int, Follower] = {}
         self.gone: dict[int, Trial] = {}
+        self.preferred: tuple[int, ...] = ()
         self._rules = rules
         self._notices = notices
         self._clock = clock
@@ -65,8 +70,9 @@ class Trials:
         return [self._all[number] for number in self._in[state]]
 
     def to_launch(self, fresh: int) -> Iterator[Trial]:
-        """The next to be launched, by number, until so many are among them that were never launched."""
-        for number in self._in[State.WAITING]:
+        """The next to be launched, in their order, until so many are among them that were never launched."""
+        waiting = self._in[State.WAITING]
+        for number in queued(waiting, self.preferred) if self.preferred else waiting:
             if fresh <= 0:
                 return
             trial = self._all[number]

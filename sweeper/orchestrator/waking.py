@@ -52,6 +52,11 @@ class Waking:
                     pass
         return bool(woken)
 
+    def interrupt(self) -> None:
+        """Count as interrupted, once, as if a signal had come."""
+        if not self.interrupts:
+            self._on_interrupt(signal.SIGINT, None)
+
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self.interrupts += 1
         again = "once more to kill the workers" if self.interrupts == 1 else "killing the workers"

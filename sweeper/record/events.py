@@ -167,12 +167,18 @@ class Measured(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested(Event):
-    """The attempt is about to be asked to stop: `pruned` (then `decision` says why) or `interrupted`."""
+    """The attempt is about to be asked to stop: `pruned` (then `decision` says why) or `interrupted`.
+
+    Where a person ends a trial that does not run, `attempt` is its newest, 0 where none was launched.
+    """
 
     attempt: int
     cause: str
     decision: Mapping[str, object] | None = None
 
+
+PERSON = "a person"
+"""What stands in a decision for its rule where a person made it."""
 
 OBSERVED, AUDITED, BREAKER, REVIVED = "observed", "audited", "breaker", "revived"
 
@@ -226,7 +232,21 @@ class RetryGranted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revived(Event):
-    """A person wants the pruned trial to go on, after `attempt`; from now on no rule stops it."""
+    """A person wants the trial to go on whatever rules say, also where `attempt` was pruned; no rule stops it again."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Event):
+    """A person paused the trial: after `attempt` none is launched until it is released, or revived."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(Event):
+    """A person lets the paused trial go on, after `attempt`."""
 
     attempt: int
 
@@ -247,6 +267,23 @@ class SweepEnded(Event):
 
     outcome: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPaused(Event):
+    """A person paused the sweep: nothing runs until it is resumed, or the orchestrator leaves (to log.jsonl)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResumed(Event):
+    """A person lets the paused sweep go on (to log.jsonl)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferred(Event):
+    """A person wants these trials to be started before all others, in this order (to log.jsonl)."""
+
+    trials: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ file and no order, so no interleaving of the writers can change the outcome.
 
 The table that `state_of` walks, first row that holds:
 
-    no attempt was launched                             WAITING
+    no attempt was launched                             WAITING, or PRUNED where a person ended it
     the last attempt has neither exit nor loss          RUNNING  (its lease says whether that is still true)
     its script finished                                 COMPLETE
-    a decision asked it to stop                         PRUNED, or WAITING where a person revived it
+    a decision asked it to stop                         PRUNED, or WAITING where a person revived it since
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
     a retry was granted after it                        WAITING
@@ -17,6 +17,8 @@ The table that `state_of` walks, first row that holds:
     a stranger stopped it, and it saved a checkpoint    WAITING  (it resumes, as often as that happens)
     its cause is one that the trial is retried after    WAITING, until `Retry.max` retries are behind it; then FAIL
     anything else                                       FAIL
+
+Where this says WAITING, a trial that a person paused is PAUSED.
 
 The cause of an attempt's end (`cause_of_end`), first row that holds:
 
@@ -40,12 +42,14 @@ from typing import Any, cast
 
 from sweeper.record.causes import Cause
 from sweeper.record.events import (
+    PERSON,
     Abandoned,
     Checkpointed,
     Condemned,
     Event,
     Exit,
     Finished,
+    Held,
     KillSent,
     Launched,
     Lost,
@@ -54,6 +58,7 @@ from sweeper.record.events import (
     Noted,
     Observation,
     Plan,
+    Released,
     Resumed,
     RetryGranted,
     Revived,
@@ -96,11 +101,16 @@ class Retry:
         return (Cause.KILLED if cause == Cause.STOPPED else cause) in self.on
 
 
+PRUNED = "pruned"
+"""The cause of a stop that follows from a decision."""
+
+
 class State(enum.StrEnum):
-    """The states of a trial: Optuna's words."""
+    """The states of a trial: Optuna's words, and one more."""
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
@@ -182,7 +192,7 @@ _NOTHING = Progress()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What the orchestrator did with a trial, by attempt."""
+    """What the orchestrator did with a trial, by attempt; `held` says whether a person paused it."""
 
     launched: Mapping[int, Launched] = field(default_factory=dict)
     stops: Mapping[int, StopRequested] = field(default_factory=dict)
@@ -193,6 +203,7 @@ class Control:
     retries: Mapping[int, RetryGranted] = field(default_factory=dict)
     revived: Mapping[int, Revived] = field(default_factory=dict)
     measured: Mapping[int, Measured] = field(default_factory=dict)
+    held: bool = False
 
     @property
     def attempt(self) -> int:
@@ -206,8 +217,18 @@ class Control:
 
     @property
     def stop(self) -> StopRequested | None:
-        """The first stop asked of the newest attempt."""
+        """The stop asked of the newest attempt."""
         return self.stops.get(self.attempt)
+
+    def is_condemned(self, attempt: int) -> bool:
+        """Whether a decision was to end the attempt, and nobody wanted the trial to go on since."""
+        stop = self.stops.get(attempt)
+        return stop is not None and stop.cause == PRUNED and attempt not in self.revived
+
+    @property
+    def ended_by_person(self) -> bool:
+        """Whether the decision that ends the newest attempt is a person's."""
+        return self.stop is not None and self.is_condemned(self.attempt) and _is_a_persons(self.stop)
 
 
 _KEPT: Mapping[type[Event], str] = {
@@ -225,28 +246,46 @@ _KEPT: Mapping[type[Event], str] = {
 
 
 def control_of(events: Iterable[Event], control: Control | None = None) -> Control:
-    """The control state after all events; the first of two for the same attempt stands."""
+    """The control state after all events; the first of two for the same attempt stands.
+
+    But a person's word is the last one: who ends a trial that an interrupt stopped, or that was revived since, ends it.
+    """
     control = control or Control()
     for event in events:
-        name = _KEPT.get(type(event))
-        if name is not None:
-            attempt = cast("Launched", event).attempt  # each of these kinds has one
-            control = replace(control, **{name: {attempt: event, **getattr(control, name)}})
+        match event:
+            case Held() | Released():
+                control = replace(control, held=isinstance(event, Held))
+            case StopRequested(attempt=attempt) if _is_a_persons(event) and not control.is_condemned(attempt):
+                others = {number: one for number, one in control.revived.items() if number != attempt}
+                control = replace(control, stops={**control.stops, attempt: event}, revived=others)
+            case _ if (name := _KEPT.get(type(event))) is not None:
+                attempt = cast("Launched", event).attempt  # each of these kinds has one
+                kept: Any = {name: {attempt: event, **getattr(control, name)}}
+                control = replace(control, **kept, held=control.held and not isinstance(event, Revived))
     return control
+
+
+def _is_a_persons(stop: StopRequested) -> bool:
+    return stop.decision is not None and stop.decision.get("rule") == PERSON
 
 
 def state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry | None = None) -> State:
     """The state of a trial, by the table at the head of this module."""
+    state = _state_of(control, progress, exits, retry)
+    return State.PAUSED if state is State.WAITING and control.held else state
+
+
+def _state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], retry: Retry | None) -> State:
     attempt = control.attempt
     if attempt == 0:
-        return State.WAITING
+        return State.PRUNED if control.is_condemned(attempt) else State.WAITING
     ended = exits.get(attempt)
     if ended is None and attempt not in control.lost:
         return State.RUNNING
     if progress.outcome == "completed":
         return State.COMPLETE
-    if (stop := control.stop) is not None:
-        return State.PRUNED if stop.cause == "pruned" and attempt not in control.revived else State.WAITING
+    if control.stop is not None:
+        return State.PRUNED if control.is_condemned(attempt) else State.WAITING
     if ended is not None and ended.code == 0 and not _said(control, progress, attempt):
         return State.COMPLETE
     if attempt in control.retries:

@@ -5,7 +5,9 @@ An orchestrator that dies in between carries a command out again; each of them s
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,15 @@ def send(run: SweepDir, command: Mapping[str, object]) -> None:
     """Leave a command; they are carried out in the order of their times."""
     run.inbox.mkdir(exist_ok=True)
     write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", command)
+
+
+def person() -> str:
+    """Who calls this, for the record."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = f"user {os.getuid()}"
+    return f"{name} on {socket.gethostname()}"
 
 
 def received(run: SweepDir) -> Iterator[tuple[Path, Mapping[str, object]]]:

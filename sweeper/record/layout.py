@@ -203,6 +203,11 @@ class SweepDir:
         """What the views process printed."""
         return self.path / "views.log"
 
+    @property
+    def notify_log(self) -> Path:
+        """What the commands of `notify` printed."""
+        return self.path / "notify.log"
+
     def trial(self, number: int) -> TrialDir:
         """The directory of a trial, which may not exist yet."""
         return TrialDir(self.path / f"trials/{number:04d}")

@@ -13,7 +13,7 @@ REDACTED = "[redacted]"
 
 _NAME = (
     r"(?:[\w.-]{0,64}[-_.])?(?:api[-_]?key|(?:access|account|auth|encryption|private|secret|signing)[-_]?key(?:[-_]id)?"
-    r"|secrets?|password|passwd|passphrase|pwd|credentials?|authorization|api[-_]?token|token)"
+    r"|secrets?|password|passwd|passphrase|pwd|credentials?|authorization|api[-_]?token|token|webhooks?(?:[-_]url)?)"
 )
 _OF_A_TOKENIZER = r"(?!\w{0,64}(?:pad|bos|eos|unk|cls|sep|mask)_token\b)"
 _SECRET_NAME = re.compile(rf"{_OF_A_TOKENIZER}{_NAME}", re.IGNORECASE)

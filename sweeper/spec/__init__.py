@@ -8,6 +8,7 @@ from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
 from sweeper.spec.macros import has_macro, variables
 from sweeper.spec.model import (
+    ENVIRONMENT,
     MEASURED,
     At,
     Budget,
@@ -15,10 +16,12 @@ from sweeper.spec.model import (
     EarlyStop,
     Figures,
     Goal,
+    Happening,
     Launch,
     Method,
     Metric,
     Mode,
+    Notify,
     Resources,
     SweepSpec,
     as_name,
@@ -50,6 +53,7 @@ from sweeper.spec.rules import (
 from sweeper.spec.single import as_file, as_rules, flow, rules_of_file, single, value_of
 
 __all__ = [
+    "ENVIRONMENT",
     "MEASURED",
     "AllOf",
     "AnyOf",
@@ -65,6 +69,7 @@ __all__ = [
     "ExplodingGradient",
     "Figures",
     "Goal",
+    "Happening",
     "Hyperband",
     "Launch",
     "Local",
@@ -73,6 +78,7 @@ __all__ = [
     "Metric",
     "Mode",
     "NonFinite",
+    "Notify",
     "OneEpoch",
     "Parameter",
     "Patient",

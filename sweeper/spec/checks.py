@@ -31,6 +31,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _resources(root)
     yield from _grid(root)
     yield from _conditions(root)
+    yield from _notify(root)
 
 
 def _what_is_run(root: Node) -> Iterator[Complaint]:
@@ -48,6 +49,12 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
         yield Complaint(path=(given[-1],), expected="only one of trainer, command and program", got=got)
     if given == ["command"] and uses_program:
         yield Complaint(path=("program",), expected=f"a program for {PROGRAM} in command", got="nothing")
+
+
+def _notify(root: Node) -> Iterator[Complaint]:
+    notify = _data(root, "notify")
+    if isinstance(notify, dict) and not {"command", "webhook"} & set(notify):
+        yield Complaint(path=("notify",), expected="a command or a webhook, or both", got="neither")
 
 
 def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:

@@ -14,7 +14,7 @@ from sweeper.spec.wording import shown
 
 _ADDING = (
     *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
-    *("retry", "hang_after_s", "figures"),
+    *("retry", "hang_after_s", "figures", "notify"),
 )
 """Keys that decide how many trials there are and how they are run, but not what any of them computes."""
 
@@ -54,7 +54,8 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
         for key in keys:
             before, after = getattr(old, key), getattr(new, key)
             if before != after:
-                yield conflict, _instead(key, before, after)
+                secret = key == "notify"  # its address may be one
+                yield conflict, f"{key}: another one" if secret else _instead(key, before, after)
 
 
 def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:

@@ -202,6 +202,46 @@ def _listed(sources: object) -> object:
 
 
 Text = Annotated[str, Field(min_length=1)]
+ENVIRONMENT = re.compile(r"\$\{(\w+)\}")
+"""How a webhook names a variable of the environment."""
+
+
+class Happening(StrEnum):
+    """What somebody may want to be told."""
+
+    END = "end"
+    FAILURE = "failure"
+    PRUNE = "prune"
+    BREAKER = "breaker"
+
+
+class Notify(BaseModel):
+    """Who is told what happens: a command, in whose words ``${text}`` stands for it, a webhook, or both.
+
+    A webhook is a URL, or ``${NAME}`` for one that stands in the environment, where a secret belongs. After
+    ``timeout_s`` nobody waits for either.
+    """
+
+    model_config = STRICT
+    on: Annotated[
+        tuple[Annotated[Happening, Field(strict=False)], ...],
+        Field(strict=False, min_length=1),
+        BeforeValidator(_listed),
+    ] = (Happening.END, Happening.FAILURE, Happening.BREAKER)
+    command: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    webhook: Text | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 10.0
+
+    _distinct = field_validator("on")(without_repetition)
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_a_url(cls, webhook: str | None) -> str | None:
+        if webhook is not None and not (webhook.startswith(("http://", "https://")) or ENVIRONMENT.match(webhook)):
+            raise refused("a URL, http:// or https://, or ${NAME} of the environment", got="something else")
+        return webhook
+
+
 Sources = Annotated[tuple[Text, ...], Field(strict=False), BeforeValidator(_listed)]
 """Where data may come from, the first that can be had being used; empty leaves it to the trainer."""
 
@@ -233,6 +273,7 @@ class SweepSpec(BaseModel):
     retry: Retry = Retry()
     hang_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     figures: Figures = Figures()
+    notify: Notify | None = None
 
     _distinct = field_validator("seeds", "dataset", "tokenizer")(without_repetition)
 

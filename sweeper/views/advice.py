@@ -15,7 +15,8 @@ FEWEST = 2
 
 def condemned(trial: Trial) -> bool:
     """Whether a rule decided against the trial, whatever came of that."""
-    return trial.state is State.PRUNED or trial.control.spared is not None
+    pruned = trial.state is State.PRUNED and not trial.control.ended_by_person
+    return pruned or trial.control.spared is not None
 
 
 def advice(trial: Trial, trials: Sequence[Trial]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from sweeper.record.events import PERSON
 from sweeper.record.fold import State
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Trial
-from sweeper.views.wording import brief, number, plain
+from sweeper.views.wording import brief, decided, number, plain
 
 # Anything that begins a construct of markdown or HTML in the middle of a line; lines never begin with such text.
 _ACTIVE = frozenset("\\`*_{}[]<>&|~#\"'")
@@ -71,7 +72,8 @@ def verdict_text(trial: Trial) -> str | None:
     else:
         return None
     rule, step = escaped(decision.get("rule", "?")), escaped(decision.get("step", "?"))
-    parts = [f"{head} by rule **{rule}** at step **{step}**.\n", f"Reason: {escaped(decision.get('reason', ''))}\n"]
+    by = decided(decision) if rule == PERSON else f"rule **{rule}** at step **{step}**"
+    parts = [f"{head} by {by}.\n", f"Reason: {escaped(decision.get('reason', ''))}\n"]
     evidence = decision.get("evidence")
     if isinstance(evidence, Mapping) and evidence:
         parts += evidence_tables(evidence)

@@ -7,14 +7,14 @@ from typing import BinaryIO, TextIO
 
 from sweeper.record.layout import AttemptDir
 from sweeper.record.trial import Trial
-from sweeper.views.snapshot import SweepView
+from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.unattended import is_behind
-from sweeper.views.wording import folded, plain
+from sweeper.views.wording import decided, folded, plain
 
 CHUNK = 65_536
 
 
-class Passthrough:
+class Passthrough(Show):
     """Hands on the output of a sweep's only trial; sweeper's own lines go to another stream, as those of `time` do.
 
     Args:
@@ -82,8 +82,7 @@ class Passthrough:
         stop = trial.control.stop
         if stop is not None and stop.decision is not None and self._stopped < trial.control.attempt:
             self._stopped = trial.control.attempt
-            rule, step, reason = (stop.decision.get(key, "?") for key in ("rule", "step", "reason"))
-            self.say(f"stopping it by the rule {rule} at step {step}: {reason}")
+            self.say(f"stopping it by {decided(stop.decision, 'the rule {}')}: {stop.decision.get('reason', '?')}")
 
     def _hand_on(self) -> None:
         """The bytes that the attempt wrote up to now; the end is fixed, or one that never pauses would hold us."""

@@ -30,6 +30,17 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=key)
 
 
+def end_text(outcome: str, trials: Sequence[Trial]) -> str:
+    """How a sweep ended, in one line: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``."""
+    counts = {state: sum(trial.state is state for trial in trials) for state in State}
+    text = f"{outcome}: {', '.join(f'{count} {state.value}' for state, count in counts.items() if count)}"
+    best = next(iter(ranked(trials)), None)
+    if best is None or best.value is None:
+        return text
+    where = f" ({params_of(best)})" if best.facts.shown else ""
+    return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}"
+
+
 def ranking(sweep: SweepView, *, width: int = 80) -> RenderableType:
     """The ranking as rich renders it, in `width` cells; reasons wrap."""
     columns, states = _rows(sweep, width)

@@ -15,7 +15,7 @@ from sweeper.record.trial import Trial
 from sweeper.views.advice import advice
 from sweeper.views.markdown import split_evidence
 from sweeper.views.snapshot import steps_done
-from sweeper.views.wording import brief, counted, duration, number, plain
+from sweeper.views.wording import brief, counted, decided, duration, number, plain
 
 OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
@@ -48,10 +48,7 @@ def end_line(trial: Trial) -> str:
     match trial.state:
         case State.PRUNED:
             decision = _decision(trial)
-            rule = f" by {decision['rule']}" if "rule" in decision else ""
-            return plain(
-                f"pruned{rule} at step {decision.get('step', trial.progress.step)}: {decision.get('reason', '')}"
-            )
+            return plain(f"pruned by {decided(decision)}: {decision.get('reason', '')}")
         case State.COMPLETE:
             return f"complete after {steps_done(trial)} steps: {_value_text(trial)}"
         case State.FAIL:
@@ -133,7 +130,7 @@ def value_step(trial: Trial) -> int | None:
 def _pruned(trial: Trial) -> list[str]:
     decision = _decision(trial)
     lines = [
-        f"pruned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"pruned by {decided(decision, 'the rule {}')}",
         f"  {plain(decision.get('reason', ''))}",
         f"  until then: {_value_text(trial)}",
     ]
@@ -154,7 +151,7 @@ def _spared(trial: Trial) -> list[str]:
     decision, evidence = spared.decision, spared.decision.get("evidence")
     lines = [
         "",
-        f"condemned by the rule {plain(decision.get('rule', '?'))} at step {plain(decision.get('step', '?'))}",
+        f"condemned by {decided(decision, 'the rule {}')}",
         f"  and let run on ({plain(spared.spared)})",
         f"  {plain(decision.get('reason', ''))}",
     ]
@@ -166,7 +163,7 @@ def _failed(trial: Trial) -> list[str]:
     error = _error_of(trial).strip().splitlines()
     if len(error) > 1:
         lines += [f"  {_kept(line)}" for line in error[-OUTPUT_LINES:]]
-    tail = _last_lines(trial.attempt.output)
+    tail = last_lines(trial.attempt.output)
     return lines + (["", f"the last lines of {trial.attempt.output}:", *(f"  {line}" for line in tail)] if tail else [])
 
 
@@ -259,8 +256,8 @@ def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in full]
 
 
-def _last_lines(path: Path) -> list[str]:
-    """The end of a log, its escapes made visible."""
+def last_lines(path: Path, most: int = OUTPUT_LINES) -> list[str]:
+    """At most so many lines from the end of a log, its escapes made visible."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
@@ -269,7 +266,7 @@ def _last_lines(path: Path) -> list[str]:
         return []
     # A progress bar overwrites its line: what counts is what stood there last.
     shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return [_kept(line) for line in shown if line.strip()][-OUTPUT_LINES:]
+    return [_kept(line) for line in shown if line.strip()][-most:]
 
 
 def _kept(line: str) -> str:

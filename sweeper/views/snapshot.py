@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sweeper.record.events import AUDITED
 from sweeper.record.fold import State
@@ -59,10 +60,25 @@ class SweepView:
         expected = _expected_steps(self.trials)
         if not rates or not math.isfinite(expected):
             return math.nan
-        waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(*_ENDED)
+        waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(State.PAUSED, *_ENDED)
         left = waiting * expected + sum(_steps_left(trial, expected) for trial in running)
         rate = sum(rates) / len(rates) * max(1, min(len(self.slots) or 1, len(running) + waiting))
         return left / rate
+
+
+class Show(Protocol):
+    """Whoever shows a sweep to a person; what it may be told to do is no business of most."""
+
+    def update(self, sweep: SweepView) -> None:
+        """The sweep as it is now."""
+
+    def filenos(self) -> Sequence[int]:
+        """What can be slept on until the person does something."""
+        return ()
+
+    def pressed(self) -> bool:
+        """Take in what the person did; whether it is to be answered at once."""
+        return False
 
 
 _ENDED = tuple(state for state in State if state.ended)
@@ -117,8 +133,9 @@ class Savings:
 
 
 def savings_of(sweep: SweepView) -> Savings:
-    """Summed over the pruned trials whose plan is known, each at its own seconds per step."""
-    known = [t for t in sweep.trials if t.state is State.PRUNED and t.progress.total_steps is not None]
+    """Summed over the trials that a rule pruned and whose plan is known, each at its own seconds per step."""
+    pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.control.ended_by_person]
+    known = [trial for trial in pruned if trial.progress.total_steps is not None]
     steps = [steps_spared(trial) for trial in known]
     seconds = (
         saved * trial.seconds(sweep.now) / steps_done(trial)

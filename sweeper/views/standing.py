@@ -61,7 +61,13 @@ class Standing:
         return next(state for state in (State.FAIL, State.PRUNED, *_WORDS, State.COMPLETE) if state in states)
 
 
-_WORDS = {State.PRUNED: "pruned", State.FAIL: "failed", State.RUNNING: "running", State.WAITING: "waiting"}
+_WORDS = {
+    State.PRUNED: "pruned",
+    State.FAIL: "failed",
+    State.RUNNING: "running",
+    State.PAUSED: "paused",
+    State.WAITING: "waiting",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,48 +6,85 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sweeper.errors import RecordError
 from sweeper.record.budget import Budget, Spending, barred, spent
-from sweeper.record.events import Event, Lost, SweepEnded, SweepStarted
+from sweeper.record.events import Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
 from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
-from sweeper.record.recall import read_states
-from sweeper.record.trial import Trial, is_alive
+from sweeper.record.recall import recall
+from sweeper.record.trial import Trial, TrialReader, is_alive, open_trials
 from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
 
 def read_sweep(run: SweepDir) -> SweepView:
-    """The sweep as its record has it now.
+    """The sweep as its record has it now; see `SweepReader.read`."""
+    return SweepReader(run).read()
 
-    Its state is RUNNING while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where trials are left.
-    Trials that cannot be read are named in `unreadable`, and count for nothing.
 
-    Raises:
-        RecordError: the spec cannot be read.
-    """
-    held = is_held(run.lease)
-    known, unreadable = read_states(run)
-    trials = [_as_it_stands(trial, held=held) for trial in known]
-    log = read_journal(run.log)
-    starts = [event for event in log if isinstance(event, SweepStarted)]
-    ends = [event for event in log if isinstance(event, SweepEnded)]
-    resolved = read_json(run.spec)
-    budget = Budget.read(resolved.get("spec"))
-    return SweepView(
-        name=str(resolved.get("name", run.path.name)),
-        state=_state(trials, held=held),
-        trials=trials,
-        total=len(trials),
-        slots=starts[-1].slots if starts else (),
-        now=ends[-1].time if ends and not held else time.time(),
-        started=starts[0].time if starts else time.time(),
-        messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
-        unreadable=tuple(unreadable.values()),
-        unstarted=_unstarted(budget, trials, log, running=held),
-    )
+class SweepReader:
+    """Reads the record of a sweep, again and again; what it has read it does not read once more."""
+
+    def __init__(self, run: SweepDir) -> None:
+        self._run = run
+        self._readers: dict[int, TrialReader] = {}
+        self._recalled, _ = recall(run)
+        self._sizes = {number: _size(trial) for number, trial in self._recalled.items()}
+
+    def read(self) -> SweepView:
+        """The sweep as its record has it now.
+
+        Its state is RUNNING or PAUSED while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where
+        trials are left. Trials that cannot be read are named in `unreadable`, and count for nothing.
+
+        Raises:
+            RecordError: the spec cannot be read.
+        """
+        run, held = self._run, is_held(self._run.lease)
+        known, unreadable = self._trials()
+        trials = [_as_it_stands(trial, held=held) for trial in known]
+        log = read_journal(run.log)
+        starts = [event for event in log if isinstance(event, SweepStarted)]
+        ends = [event for event in log if isinstance(event, SweepEnded)]
+        resolved = read_json(run.spec)
+        budget = Budget.read(resolved.get("spec"))
+        return SweepView(
+            name=str(resolved.get("name", run.path.name)),
+            state=_state(trials, log, held=held),
+            trials=trials,
+            total=len(trials),
+            slots=starts[-1].slots if starts else (),
+            now=ends[-1].time if ends and not held else time.time(),
+            started=starts[0].time if starts else time.time(),
+            messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
+            unreadable=tuple(unreadable.values()),
+            unstarted=_unstarted(budget, trials, log, running=held),
+        )
+
+    def _trials(self) -> tuple[list[Trial], dict[int, str]]:
+        """All trials by number; why the others cannot be read, by number too."""
+        for number in [number for number, trial in self._recalled.items() if _size(trial) != self._sizes[number]]:
+            del self._recalled[number]  # it had ended, and was revived
+        opened, unreadable = open_trials(self._run, {*self._recalled, *self._readers})
+        self._readers |= {reader.trial.facts.number: reader for reader in opened}
+        for number, reader in list(self._readers.items()):
+            try:
+                reader.poll()
+            except RecordError as error:
+                unreadable[number] = str(error)
+                del self._readers[number]
+        found = {**self._recalled, **{number: reader.trial for number, reader in self._readers.items()}}
+        return [found[number] for number in sorted(found)], unreadable
+
+
+def _size(trial: Trial) -> int:
+    try:
+        return trial.directory.control.stat().st_size
+    except OSError:
+        return -1
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
@@ -123,10 +160,11 @@ def _as_it_stands(trial: Trial, *, held: bool) -> Trial:
     return replace(trial, control=control_of([lost], trial.control))
 
 
-def _state(trials: list[Trial], *, held: bool) -> str:
+def _state(trials: Sequence[Trial], log: Sequence[Event], *, held: bool) -> str:
     states = {trial.state for trial in trials}
     if held:
-        return "RUNNING"
-    if not trials or states & {State.WAITING, State.RUNNING}:
+        words = [event for event in log if isinstance(event, SweepStarted | SweepPaused | SweepResumed)]
+        return "PAUSED" if words and isinstance(words[-1], SweepPaused) else "RUNNING"
+    if not trials or states & {State.WAITING, State.RUNNING, State.PAUSED}:
         return "STOPPED"
     return "FAIL" if State.FAIL in states else "COMPLETE"

@@ -13,16 +13,21 @@ from rich.text import Text
 
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial, spelled
+from sweeper.views.curves import Curve, loss_name, loss_sparks, reach_sparks
 from sweeper.views.snapshot import SweepView, seconds_left, steps_done, steps_per_second
 from sweeper.views.wording import duration, number, plain
 
 STYLES: Mapping[State, str] = {
     State.WAITING: "dim",
     State.RUNNING: "cyan",
+    State.PAUSED: "magenta",
     State.COMPLETE: "green",
     State.PRUNED: "yellow",
     State.FAIL: "bold red",
 }
+CHOSEN = "reverse"
+SPARKS = (16, 8)
+"""How wide a sparkline is: as wide as there is room for. Where there is none it is the first to go."""
 GAP = 2
 SHORTEST = 6
 LONGEST_HEAD = 10
@@ -59,30 +64,63 @@ class Column:
         return replace(self, head=shorten(self.head, width), cells=[shorten(cell, width) for cell in self.cells])
 
 
-def status_table(sweep: SweepView, *, width: int = 80, height: int | None = None) -> RenderableType:
-    """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first."""
+def status_table(
+    sweep: SweepView,
+    *,
+    width: int = 80,
+    height: int | None = None,
+    curves: Mapping[int, Curve] | None = None,
+    chosen: int | None = None,
+) -> RenderableType:
+    """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first.
+
+    Args:
+        curves: by trial number, for the sparklines.
+        chosen: the number of the trial that is marked, and shown in any case.
+    """
     messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
-    around = len(messages) + 3  # what is said of the sweep, the heads, and how many trials are hidden
-    rows = sweep.trials if height is None else visible(sweep.trials, max(1, height - around))
-    parts: list[RenderableType] = [_summary(sweep, width), trial_table(rows, sweep.metric, width)]
+    rows = rows_of(sweep, height, chosen)
+    table = trial_table(rows, sweep.metric, width, curves=curves or {}, chosen=chosen)
+    parts: list[RenderableType] = [_summary(sweep, width), table]
     hidden = _hidden_line(sweep.trials, rows)
     if hidden:
         parts.append(Text(shorten(hidden, width), style="dim"))
     return Group(*parts, *messages)
 
 
-def trial_table(trials: Sequence[Trial], metric: str, width: int) -> Table:
+def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> Sequence[Trial]:
+    """The trials that `status_table` shows in so many lines."""
+    if height is None:
+        return sweep.trials
+    around = min(len(sweep.messages), MESSAGES_SHOWN) + 3  # what is said of the sweep, the heads, how many are hidden
+    return visible(sweep.trials, max(1, height - around), chosen)
+
+
+def trial_table(
+    trials: Sequence[Trial],
+    metric: str,
+    width: int,
+    *,
+    curves: Mapping[int, Curve] | None = None,
+    chosen: int | None = None,
+) -> Table:
     """One row a trial, in columns that fit `width`; none wraps."""
-    return table_of(fitted(_columns(trials, metric), width), [STYLES[trial.state] for trial in trials])
+    wide = next(
+        (spark for spark in SPARKS if _total(_columns(trials, metric, curves or {}, spark)) <= width), SPARKS[-1]
+    )
+    rows = [CHOSEN if trial.facts.number == chosen else "" for trial in trials]
+    columns = fitted(_columns(trials, metric, curves or {}, wide), width)
+    return table_of(columns, [STYLES[trial.state] for trial in trials], rows)
 
 
-def table_of(columns: Sequence[Column], styles: Sequence[str]) -> Table:
-    """The columns as a table whose states are coloured by `styles`, row by row."""
+def table_of(columns: Sequence[Column], styles: Sequence[str], rows: Sequence[str] = ()) -> Table:
+    """The columns as a table whose states are coloured by `styles`, and rows by `rows`, row by row."""
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         table.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
     for row, style in enumerate(styles):
-        table.add_row(*(Text(c.cells[row], style=style if c.head == "state" else "") for c in columns))
+        cells = (Text(c.cells[row], style=style if c.head == "state" else "") for c in columns)
+        table.add_row(*cells, style=rows[row] if rows else None)
     return table
 
 
@@ -109,12 +147,12 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
-def visible(trials: Sequence[Trial], rows: int) -> list[Trial]:
-    """At most `rows` trials: those that run, then the latest to end, then the next to start; by number."""
+def visible(trials: Sequence[Trial], rows: int, chosen: int | None = None) -> list[Trial]:
+    """At most `rows` trials: the chosen, who runs or is paused, the latest to end, who waits next; by number."""
     if len(trials) <= rows:
         return list(trials)
-    rank = {State.RUNNING: 0, State.WAITING: 2}
-    order = sorted(trials, key=lambda t: (rank.get(t.state, 1), _lateness(t), t.facts.number))
+    rank = {State.RUNNING: 0, State.PAUSED: 1, State.WAITING: 3}
+    order = sorted(trials, key=lambda t: (t.facts.number != chosen, rank.get(t.state, 2), _lateness(t), t.facts.number))
     return sorted(order[:rows], key=lambda trial: trial.facts.number)
 
 
@@ -133,11 +171,9 @@ def step_text(trial: Trial) -> str:
 
 
 def loss_of(trial: Trial) -> float | None:
-    """The last training loss: `loss/train`, or the first metric that calls itself a loss."""
-    metrics = trial.progress.metrics
-    names = [name for name in metrics if "loss" in name.lower()]
-    name = "loss/train" if "loss/train" in metrics else next(iter(names), None)
-    return None if name is None else metrics[name].last
+    """The last training loss; see `curves.loss_name`."""
+    name = loss_name(trial)
+    return None if name is None else trial.progress.metrics[name].last
 
 
 def reach_of(trial: Trial) -> float | None:
@@ -150,10 +186,11 @@ def params_of(trial: Trial) -> str:
     return plain(", ".join(f"{name}={spelled(value)}" for name, value in trial.facts.shown.items()))
 
 
-def _columns(trials: Sequence[Trial], metric: str) -> list[Column]:
+def _columns(trials: Sequence[Trial], metric: str, curves: Mapping[int, Curve], spark: int) -> list[Column]:
     def cells(of: Callable[[Trial], str]) -> list[str]:
         return [of(trial) for trial in trials]
 
+    drawn = [curves.get(trial.facts.number, Curve()) for trial in trials]
     seeds = any(trial.facts.seeds > 1 for trial in trials)
     return [
         Column(head="trial", cells=cells(lambda t: f"{t.facts.number:04d}"), right=False, firm=True),
@@ -162,11 +199,17 @@ def _columns(trials: Sequence[Trial], metric: str) -> list[Column]:
         *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
         Column(head="step", cells=cells(step_text), firm=True),
         Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=2),
+        *_spark_column("~loss", loss_sparks(drawn, spark), give=5),
         Column(head=plain(metric) or "metric", cells=cells(lambda t: number(t.value))),
         Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
-        Column(head="step/s", cells=cells(_speed_text), give=4),
+        *_spark_column("~reach", reach_sparks(drawn, spark), give=4),
+        Column(head="step/s", cells=cells(_speed_text), give=6),
         Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=3),
     ]
+
+
+def _spark_column(head: str, sparks: Sequence[str], give: int) -> list[Column]:
+    return [Column(head=head, cells=sparks, give=give, right=False)] if any(sparks) else []
 
 
 def _parameter_columns(trials: Sequence[Trial]) -> list[Column]:
@@ -194,6 +237,8 @@ def _summary(sweep: SweepView, width: int) -> Text:
     ended = sum(trial.state.ended for trial in sweep.trials)
     of = f" of {sweep.total}" if sweep.total is not None else ""
     parts = [f"{ended}{of} ended", f"{sweep.count(State.RUNNING)} running"]
+    if paused := sweep.count(State.PAUSED):
+        parts.append(f"{paused} paused")
     if sweep.slots:
         parts.append(f"{sweep.slots_in_use}/{len(sweep.slots)} slots")
     parts.append(duration(sweep.now - sweep.started))

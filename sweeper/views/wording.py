@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from sweeper.record.events import PERSON
 from sweeper.record.trial import spelled
 
 SHORT_SPAN_S = 100.0
@@ -25,10 +26,11 @@ def folded(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
     width = max(20, os.get_terminal_size(stream.fileno()).columns or 80)
-    return "\n".join(_fold(line, width) for line in text.split("\n"))
+    return "\n".join(fold_line(line, width) for line in text.split("\n"))
 
 
-def _fold(line: str, width: int) -> str:
+def fold_line(line: str, width: int) -> str:
+    """The line, folded between words to so many characters, at its own indentation."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
@@ -62,6 +64,17 @@ def duration(seconds: float) -> str:
 def counted(count: int, one: str, many: str) -> str:
     """A count with its noun: ``1 line``, ``2 lines``."""
     return f"{count} {one if count == 1 else many}"
+
+
+def decided(decision: Mapping[str, object], rule: str = "{}") -> str:
+    """By whom a trial was condemned, and when: ``stalled at step 130``, ``a person before its first step``.
+
+    Args:
+        rule: how a rule is called, its name standing for ``{}``.
+    """
+    name, step = plain(decision.get("rule", "?")), decision.get("step", "?")
+    who = PERSON if name == PERSON else rule.format(name)
+    return f"{who} before its first step" if step == -1 else f"{who} at step {plain(step)}"
 
 
 def brief(value: object, limit: int = 300) -> str:

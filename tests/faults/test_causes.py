@@ -28,7 +28,7 @@ from sweeper.record.trial import Trial
 from sweeper.search import search_for
 from sweeper.spec import SweepSpec
 from sweeper.views.receipt import receipt
-from sweeper.views.snapshot import SweepView
+from sweeper.views.snapshot import Show, SweepView
 from sweeper.views.standing import standings
 from sweeper.views.status import read_sweep, to_json
 
@@ -44,7 +44,7 @@ def me(number):
 """
 
 
-class Watching:
+class Watching(Show):
     """A display that keeps what was said, and may do something at each update."""
 
     def __init__(self, then: Callable[[SweepView], None]) -> None:

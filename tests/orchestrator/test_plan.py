@@ -12,9 +12,12 @@ from sweeper.orchestrator.plan import (
     Action,
     DeclareLost,
     GiveUp,
+    Hold,
     Kill,
     Launch,
     Patience,
+    Release,
+    Revive,
     Situation,
     Spare,
     Stop,
@@ -22,7 +25,7 @@ from sweeper.orchestrator.plan import (
     plan,
 )
 from sweeper.record.causes import Cause
-from sweeper.record.events import Abandoned, Condemned, Event, Exit, KillSent, Launched, Lost, StopRequested
+from sweeper.record.events import PERSON, Abandoned, Condemned, Event, Exit, KillSent, Launched, Lost, StopRequested
 from sweeper.record.fold import Progress, control_of
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
@@ -39,6 +42,8 @@ def trial(number: int, *control: Event, code: int | None = None) -> Trial:
 
 LAUNCHED = Launched(attempt=1, slot="a")
 ASKED = StopRequested(attempt=1, cause="interrupted")
+BY_HAND = Decision(rule=PERSON, step=3, reason="it was asked for", evidence={"by": "me"})
+ENDED = StopRequested(attempt=1, cause="pruned", decision=BY_HAND.to_json())
 SPARED = Condemned(attempt=1, spared="observed", decision=DECISION.to_json())
 RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
 OPENED = replace(RUNNING, progress=Progress(attempt=1))
@@ -52,6 +57,53 @@ PATIENT = Patience(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
     ("situation", "actions"),
     [
         (Situation(trials=[], alive=set(), free_slots=["a"]), []),
+        (  # a person ends one that runs, one that waits, and a third that is paused
+            Situation(
+                trials=[RUNNING, WAITING], alive={0}, free_slots=["a"], ending={0: BY_HAND, 1: BY_HAND, 7: BY_HAND}
+            ),
+            [Stop(number=number, decision=BY_HAND) for number in (0, 1, 7)],
+        ),
+        (  # also one that was asked to stop already, or is spared
+            Situation(trials=[trial(0, LAUNCHED, ASKED)], alive={0}, free_slots=[], ending={0: BY_HAND}),
+            [Stop(number=0, decision=BY_HAND)],
+        ),
+        (
+            Situation(
+                trials=[trial(0, LAUNCHED, SPARED)],
+                alive={0},
+                free_slots=[],
+                decisions={0: DECISION},
+                spared={0: "observed"},
+                ending={0: BY_HAND},
+            ),
+            [Stop(number=0, decision=BY_HAND)],
+        ),
+        (  # twice is once
+            Situation(
+                trials=[trial(0, LAUNCHED, ENDED)], alive={0}, free_slots=[], ending={0: BY_HAND}, stop_since={0: 0}
+            ),
+            [],
+        ),
+        (
+            Situation(trials=[RUNNING], alive=set(), free_slots=[], ending={0: BY_HAND}),
+            [DeclareLost(number=0), Stop(number=0, decision=BY_HAND)],
+        ),
+        (  # paused: said first, then asked to stop; who waits is not launched
+            Situation(trials=[RUNNING, WAITING], alive={0}, free_slots=["a"], holding=[0, 1]),
+            [Hold(number=0), Hold(number=1), Stop(number=0, decision=None)],
+        ),
+        (
+            Situation(trials=[RUNNING], alive={0}, free_slots=[], holding=[0], decisions={0: DECISION}),
+            [Hold(number=0), Stop(number=0, decision=DECISION)],
+        ),
+        (
+            Situation(trials=[WAITING], alive=set(), free_slots=["a"], releasing=[7], victims=[8]),
+            [Release(number=7), Revive(number=8), Launch(number=1, slot="a")],
+        ),
+        (  # in the order given, which is not that of their numbers
+            Situation(trials=[trial(2), WAITING], alive=set(), free_slots=["a"]),
+            [Launch(number=2, slot="a")],
+        ),
         (Situation(trials=[WAITING, trial(2)], alive=set(), free_slots=["a"]), [Launch(number=1, slot="a")]),
         (
             Situation(trials=[WAITING, trial(2)], alive=set(), free_slots=["a"], barred={1}),

@@ -12,18 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.record.events import (
+    PERSON,
     Checkpointed,
     Event,
     Exit,
     Finished,
+    Held,
     KillSent,
     Launched,
     Lost,
     Metrics,
     Observation,
     Plan,
+    Released,
     Resumed,
     RetryGranted,
+    Revived,
     Started,
     StopRequested,
     encode,
@@ -35,6 +39,9 @@ from sweeper.record.trial import TrialReader, history, read_trial
 LAUNCHED = Launched(attempt=1, slot="cpu 0")
 PRUNED = StopRequested(attempt=1, cause="pruned", decision={"rule": "stalled"})
 INTERRUPTED = StopRequested(attempt=1, cause="interrupted")
+BY_HAND = StopRequested(attempt=1, cause="pruned", decision={"rule": PERSON})
+BY_HAND_0 = replace(BY_HAND, attempt=0)
+HELD = Held(attempt=0)
 COMPLETED = [Started(pid=1, host="h"), Finished(outcome="completed")]
 STOPPED = [Started(pid=1, host="h"), Finished(outcome="stopped")]
 FAILED = [Started(pid=1, host="h"), Finished(outcome="failed", error="ValueError: x")]
@@ -75,6 +82,25 @@ def killed(count: int) -> dict[int, Exit]:
         ([LAUNCHED, INTERRUPTED], STOPPED, ended(), State.WAITING),
         ([LAUNCHED, INTERRUPTED], COMPLETED, ended(), State.COMPLETE),
         ([LAUNCHED, INTERRUPTED, PRUNED], STOPPED, ended(), State.WAITING),
+        ([BY_HAND_0], [], {}, State.PRUNED),
+        ([BY_HAND_0, Revived(attempt=0)], [], {}, State.WAITING),
+        ([LAUNCHED, BY_HAND], STOPPED, ended(), State.PRUNED),
+        ([LAUNCHED, BY_HAND], STOPPED, {}, State.RUNNING),
+        ([LAUNCHED, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),  # a person's word is the last
+        ([LAUNCHED, PRUNED, Revived(attempt=1)], STOPPED, ended(), State.WAITING),
+        ([LAUNCHED, PRUNED, Revived(attempt=1), BY_HAND], STOPPED, ended(), State.PRUNED),
+        ([LAUNCHED, Revived(attempt=1), BY_HAND], STOPPED, ended(), State.PRUNED),  # spared while it ran
+        ([LAUNCHED, BY_HAND, Revived(attempt=1), BY_HAND, Revived(attempt=1)], STOPPED, ended(), State.WAITING),
+        ([HELD], [], {}, State.PAUSED),
+        ([HELD, Released(attempt=0)], [], {}, State.WAITING),
+        ([LAUNCHED, HELD, INTERRUPTED], STOPPED, {}, State.RUNNING),
+        ([LAUNCHED, HELD, INTERRUPTED], STOPPED, ended(), State.PAUSED),
+        ([LAUNCHED, HELD, INTERRUPTED], COMPLETED, ended(), State.COMPLETE),
+        ([LAUNCHED, HELD, INTERRUPTED, Released(attempt=1)], STOPPED, ended(), State.WAITING),
+        ([LAUNCHED, HELD, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),
+        ([LAUNCHED, HELD, PRUNED, Revived(attempt=1)], STOPPED, ended(), State.WAITING),  # revived is released
+        ([LAUNCHED, HELD], FAILED, ended(1), State.FAIL),
+        ([LAUNCHED, HELD], [], ended(None, signal=9), State.PAUSED),
         ([LAUNCHED], STOPPED, ended(), State.WAITING),
         ([LAUNCHED], FAILED, ended(1), State.FAIL),
         ([LAUNCHED, RetryGranted(attempt=1)], FAILED, ended(1), State.WAITING),
@@ -205,10 +231,26 @@ def test_an_attempt_that_died_before_it_resumed_takes_nothing_back(tmp_path: Pat
     assert seen == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0)]
 
 
-@given(st.lists(st.sampled_from([LAUNCHED, PRUNED, INTERRUPTED, KillSent(attempt=1), Lost(attempt=1)]), max_size=5))
+CONTROL = [LAUNCHED, PRUNED, INTERRUPTED, KillSent(attempt=1), Lost(attempt=1)]
+WISHES = [BY_HAND, HELD, Released(attempt=1), Revived(attempt=1)]
+
+
+@given(st.lists(st.sampled_from([*CONTROL, *WISHES]), max_size=6))
 def test_control_folded_in_two_parts_is_control_folded_at_once(events: list[Event]) -> None:
     for cut in range(len(events) + 1):
         assert control_of(events[cut:], control_of(events[:cut])) == control_of(events)
+
+
+@given(st.lists(st.sampled_from([*CONTROL, *WISHES]), max_size=6))
+def test_what_a_person_said_last_stands(events: list[Event]) -> None:
+    """Of a trial whose attempt has ended, whatever was said before."""
+    ends = [LAUNCHED, *events]
+    exits = ended()
+    assert state_of(control_of([*ends, BY_HAND]), fold(STOPPED), exits) is State.PRUNED
+    assert state_of(control_of([*ends, Revived(attempt=1)]), fold(STOPPED), exits) is State.WAITING
+    paused = state_of(control_of([*ends, Held(attempt=1)]), fold(STOPPED), exits)
+    assert paused is (State.PRUNED if control_of(ends).is_condemned(1) else State.PAUSED)
+    assert state_of(control_of([*ends, Released(attempt=1)]), fold(STOPPED), exits) is not State.PAUSED
 
 
 def test_progress_folded_in_two_parts_is_progress_folded_at_once() -> None:

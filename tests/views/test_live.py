@@ -152,6 +152,9 @@ def test_show_chooses_by_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     assert isinstance(show(Terminal()), LiveTable)
     assert isinstance(show(io.StringIO()), PlainLines)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as CI does
+    assert isinstance(show(io.StringIO()), PlainLines)
+    monkeypatch.delenv("FORCE_COLOR")
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(show(Terminal()), PlainLines)
 

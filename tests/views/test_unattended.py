@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from sweeper.views.live import LiveTable, show
+from sweeper.views.snapshot import SweepView
 from sweeper.views.unattended import Unheard, is_behind, unattended
+from tests.views.synthetic import START
 from tests.views.test_live import view
 
 MANY = b"x" * 1_000_000
@@ -87,6 +90,12 @@ def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goe
 ) -> None:
     keyboard, terminal = os.openpty()
     os.set_blocking(keyboard, False)
+    seconds = itertools.count()
+
+    def another() -> SweepView:
+        """One that looks unlike the last: the same picture is not drawn again."""
+        return view([], now=START + next(seconds))
+
     monkeypatch.setenv("TERM", "xterm")
     with open(terminal, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
@@ -95,10 +104,10 @@ def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goe
             assert isinstance(table, LiveTable)
             os.write(keyboard, b"\x13")  # Ctrl-S
             while not is_behind(sys.stdout):  # the kernel takes it in by and by
-                table.update(view([]))
+                table.update(another())
             waiting = len(_raw(sys.stdout)._waiting)
             for _ in range(10):
-                table.update(view([]))
+                table.update(another())
             assert len(_raw(sys.stdout)._waiting) == waiting
             os.write(keyboard, b"\x11")  # Ctrl-Q
             while is_behind(sys.stdout):

@@ -129,8 +129,9 @@ def _facts(sweep: SweepView) -> list[str]:
 
 
 def _word(trial: Trial) -> str:
-    """The state, for people; one that has never run waits, one that has was interrupted."""
-    return charts.WORDS[trial.state] if trial.control.launched else "waiting"
+    """The state, for people; one that waits and has run was interrupted."""
+    waiting = trial.state is State.WAITING and not trial.control.launched
+    return "waiting" if waiting else charts.WORDS[trial.state]
 
 
 def _verdict(sweep: SweepView, order: Sequence[Trial]) -> str:

@@ -41,6 +41,7 @@ COLOURS: Mapping[State, str] = {
     State.PRUNED: VERMILION,
     State.FAIL: PURPLE,
     State.RUNNING: GREEN,
+    State.PAUSED: GREY,
     State.WAITING: GREY,
 }
 WORDS = {
@@ -48,6 +49,7 @@ WORDS = {
     State.PRUNED: "pruned",
     State.FAIL: "failed",
     State.RUNNING: "running",
+    State.PAUSED: "paused",
     State.WAITING: "interrupted",
 }
 STYLE: Any = {  # matplotlib's stubs know its keys one by one

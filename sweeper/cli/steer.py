@@ -1,0 +1,132 @@
+"""`sweeper stop`, `pause`, `resume` and `queue`: what becomes of a run, or of single trials, from another terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sweeper.cli.arguments import Commands, add_run, existing, existing_trial, positive
+from sweeper.cli.codes import OK
+from sweeper.cli.requests import hand_over, send
+from sweeper.cli.speech import console, say
+from sweeper.errors import UsageError
+from sweeper.record.layout import SweepDir
+
+if TYPE_CHECKING:
+    from sweeper.record.trial import Trial
+
+
+def add(commands: Commands) -> None:
+    """Their arguments."""
+    stop = commands.add_parser("stop", help="end a sweep as one Ctrl-C would; with numbers, end these trials for good")
+    pause = commands.add_parser("pause", help="checkpoint and end what runs, or these trials, and launch it no more")
+    resume = commands.add_parser("resume", help="let a paused sweep, or paused trials, go on from the checkpoints")
+    for parser, call in ((stop, _stop), (pause, _pause), (resume, _resume)):
+        add_run(parser)
+        parser.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials (the whole sweep)")
+        parser.set_defaults(run_command=call)
+    stop.add_argument("--because", metavar="TEXT", help="why, for the receipts of the trials")
+    resume.add_argument("--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep")
+    resume.set_defaults(unattended=True)
+
+    queue = commands.add_parser("queue", help="the trials that wait, in the order in which they are started")
+    add_run(queue)
+    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials that wait, with --first")
+    queue.add_argument("--first", action="store_true", help="start these before all others, in this order")
+    queue.set_defaults(run_command=_queue)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from sweeper.record.inbox import person
+
+    run = existing(options.run)
+    if not options.numbers:
+        if options.because is not None:
+            raise UsageError("--because: expected the numbers of trials to end; a whole sweep is only interrupted")
+        return _to_all(run, "stop")
+    because = {"because": options.because} if options.because else {}
+    return _to_each(run, options.numbers, {"do": "stop", "by": person(), **because})
+
+
+def _pause(options: argparse.Namespace) -> int:
+    run = existing(options.run)
+    return _to_each(run, options.numbers, {"do": "pause"}) if options.numbers else _to_all(run, "pause")
+
+
+def _resume(options: argparse.Namespace) -> int:
+    run = existing(options.run)
+    if not options.numbers:
+        return _to_all(run, "resume")
+    from sweeper.record.fold import State
+
+    for trial in _trials(run, options.numbers):
+        if trial.state not in (State.PAUSED, State.RUNNING):  # one that runs may be about to pause
+            message = f"{run.path}: expected the number of a paused trial, got {trial.facts.number}, which is "
+            raise UsageError(message + trial.state.value)
+    return send(run, [{"do": "resume", "number": number} for number in options.numbers], workers=options.workers)
+
+
+def _queue(options: argparse.Namespace) -> int:
+    from sweeper.record.fold import State
+
+    run = existing(options.run)
+    if bool(options.numbers) != options.first:
+        raise UsageError("sweeper queue: expected --first and the numbers of trials, or neither")
+    if options.first:
+        for trial in _trials(run, options.numbers):
+            if trial.state.ended:
+                message = f"{run.path}: expected the number of a trial that waits, got {trial.facts.number}, which is "
+                raise UsageError(message + trial.state.value)
+        return _leave(run, [{"do": "first", "numbers": options.numbers}])
+    from sweeper.record.journal import read_journal
+    from sweeper.record.queue import preferred, queued
+    from sweeper.record.recall import read_states
+    from sweeper.views.table import trial_table
+    from sweeper.views.wording import counted
+
+    waiting = {trial.facts.number: trial for trial in read_states(run)[0] if trial.state is State.WAITING}
+    order = queued(waiting, preferred(read_journal(run.log)))
+    terminal = console()
+    if order:
+        shown = [waiting[number] for number in order]
+        terminal.print(trial_table(shown, shown[0].facts.metric, terminal.width))
+    say(f"{counted(len(order), 'trial waits', 'trials wait')}")
+    return OK
+
+
+def _to_all(run: SweepDir, word: str) -> int:
+    """Say a word to the process that runs a sweep; another one that may run it later is not meant."""
+    from sweeper.record.lease import holder_of, is_held
+
+    if not is_held(run.lease):
+        raise UsageError(f"{run.path}: expected a sweep that runs, but no process runs it")
+    hand_over(run, {"do": word, "to": holder_of(run.lease)})
+    say(f"{run.path}: told {holder_of(run.lease)}")
+    return OK
+
+
+def _to_each(run: SweepDir, numbers: Sequence[int], command: Mapping[str, object]) -> int:
+    for trial in _trials(run, numbers):
+        if trial.state.ended:
+            message = f"{run.path}: expected the number of a trial that has not ended, got {trial.facts.number}"
+            raise UsageError(f"{message}, which is {trial.state.value}")
+    return _leave(run, [{**command, "number": number} for number in numbers])
+
+
+def _leave(run: SweepDir, commands: Sequence[Mapping[str, object]]) -> int:
+    """Leave commands to the process that runs the sweep, or to the next that does."""
+    from sweeper.record.lease import is_held
+
+    hand_over(run, *commands)
+    if is_held(run.lease):
+        say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path} --watch`")
+    else:
+        say(f"{run.path}: no process runs it; the next `sweeper run` does this before anything else")
+    return OK
+
+
+def _trials(run: SweepDir, numbers: Sequence[int]) -> list[Trial]:
+    from sweeper.record.trial import read_trial
+
+    return [read_trial(existing_trial(run, number)) for number in numbers]
