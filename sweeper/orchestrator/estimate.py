@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from sweeper.views.wording import counted, duration, number
 MOST_MEASURED = 50
 """Trials of a run whose files are measured."""
 MOST_NAMED = 8
+COST = ("batch_size", "max_length")
+"""Hyperparameters of a built-in trainer that decide, beside its model, how long a step takes."""
 IN_SLURM = 8
 """Jobs in Slurm's queue at a time, where `array_parallelism` does not say."""
 
@@ -50,7 +52,7 @@ class Precedent:
 
 
 def precedents(spec: SweepSpec, runs: Iterable[SweepDir]) -> list[Precedent]:
-    """The precedents in recorded runs: of the same trainer or command, and of a built-in trainer the same model."""
+    """The precedents in recorded runs: of the same trainer or command, and of a built-in trainer as large."""
     found = []
     for run in runs:
         try:
@@ -73,9 +75,12 @@ def _is_alike(spec: SweepSpec, trial: Trial) -> bool:
     trainer = TRAINERS.get(spec.trainer or "")
     if trainer is None or trainer.preflight is None:
         return True
-    model = trainer.preflight.model_of
-    arms = arms_of(spec) or [{}]
-    return any(model(arm) == model(trial.facts.params) for arm in arms)
+    model, defaults = trainer.preflight.model_of, trainer.defaults
+
+    def cost(params: Mapping[str, object]) -> tuple[object, ...]:
+        return (*model(params), *(params.get(name, defaults[name]) for name in COST))
+
+    return any(cost(arm) == cost(trial.facts.params) for arm in arms_of(spec) or [{}])
 
 
 def _precedent(run: SweepDir, trial: Trial, pictures: int) -> Precedent:
@@ -146,7 +151,7 @@ def time_text(spec: SweepSpec, found: Sequence[Precedent], *, examples: int | No
     """How long the sweep takes if no trial is stopped early, and how that is known."""
     count = trials_of(spec)
     if not found:
-        what = "of this trainer and model" if spec.trainer in TRAINERS else "of this trainer or command"
+        what = "of this trainer, model, batch and length" if spec.trainer in TRAINERS else "of this trainer or command"
         return f"unknown: no complete trial {what} was given. Run one, then plan again --against its run"
     if count is None:
         return "unknown: how many trials there will be is not"

@@ -23,8 +23,12 @@ from sweeper.orchestrator.estimate import (
     time_text,
     trials_of,
 )
-from sweeper.record.layout import SweepDir
+from sweeper.record.events import Finished, Launched, Started
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import SweepDir, write_json
 from sweeper.spec import SweepSpec, load
+from sweeper.trainers import TRAINERS
+from sweeper.worker.alone import write_exit
 
 ONE = Precedent(run="runs/a", steps=640, seconds=64.0, size=30_000_000, kept=28_000_000, pictures=2_000_000)
 FOUND = [ONE, replace(ONE, seconds=128.0), replace(ONE, seconds=80.0)]
@@ -37,6 +41,7 @@ def spec(**changes: Any) -> SweepSpec:
 
 
 COMMAND = {"trainer": None, "command": ["x"]}
+DEFAULTS = TRAINERS["text-classification"].defaults
 
 
 def test_steps_that_are_known_take_as_long_as_those_that_were_recorded() -> None:
@@ -60,13 +65,42 @@ def test_trials_of_a_command_take_as_long_as_those_before() -> None:
 
 def test_what_is_not_known_is_said_with_how_to_know() -> None:
     assert time_text(spec(), [], examples=2034, at_a_time=2) == (
-        "unknown: no complete trial of this trainer and model was given. Run one, then plan again --against its run"
+        "unknown: no complete trial of this trainer, model, batch and length was given. "
+        "Run one, then plan again --against its run"
     )
     assert "of this trainer or command was given" in time_text(spec(**COMMAND), [], examples=None, at_a_time=2)
     assert disk_text(spec(), [], free=10**9).startswith("unknown: no complete trial of the kind was given. A trial")
     endless = spec(method="random", **COMMAND)
     assert "how many trials there will be is not" in time_text(endless, FOUND, examples=None, at_a_time=2)
     assert "how many trials there will be is not" in disk_text(endless, FOUND, free=10**9)
+
+
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({"lr": 1.0}, 1),
+        ({"lr": 1.0, "max_length": DEFAULTS["max_length"], "batch_size": DEFAULTS["batch_size"]}, 1),
+        ({"max_length": 81}, 0),
+        ({"batch_size": 8}, 0),
+        ({"hidden_size": 32}, 0),
+    ],
+)
+def test_of_the_built_in_trainer_only_trials_of_the_same_size_count(
+    tmp_path: Path, params: dict[str, object], count: int
+) -> None:
+    run = SweepDir(tmp_path / "a")
+    trial = run.trial(0)
+    trial.attempt(1).path.mkdir(parents=True)
+    write_json(run.spec, {"spec": spec().to_json()})
+    facts = {"number": 0, "configuration": 0, "seed": 0, "shown": {}, "command": [], "metric": "m", "maximize": True}
+    write_json(trial.facts, {**facts, "params": params})
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=1.0, attempt=1, slot="cpu 0", gpus=0.0))
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Started(time=1.0, pid=1, host="a", attempt=1))
+        events.append(Finished(time=9.0, outcome="completed"))
+    write_exit(trial.attempt(1), code=0, signal=None, cause="", peak_device_mb=None)
+    assert len(precedents(spec(), [run])) == count
 
 
 def test_the_disk_is_compared_with_what_is_free() -> None:
