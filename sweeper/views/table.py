@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,13 +59,14 @@ class Column:
 def status_table(sweep: SweepView, *, width: int = 80, height: int | None = None) -> RenderableType:
     """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first."""
     messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
-    around = len(messages) + 3  # what is said of the sweep, the heads, and how many trials are hidden
+    unmet = _unmet(sweep.unmet, width)
+    around = len(messages) + len(unmet) + 3  # what is said of the sweep, the heads, and how many trials are hidden
     rows = sweep.trials if height is None else visible(sweep.trials, max(1, height - around))
     parts: list[RenderableType] = [_summary(sweep, width), trial_table(rows, sweep.metric, width)]
     hidden = _hidden_line(sweep.trials, rows)
     if hidden:
         parts.append(Text(shorten(hidden, width), style="dim"))
-    return Group(*parts, *messages)
+    return Group(*parts, *unmet, *messages)
 
 
 def trial_table(trials: Sequence[Trial], metric: str, width: int) -> Table:
@@ -195,6 +197,13 @@ def _summary(sweep: SweepView, width: int) -> Text:
         shorten(f"  {sweep.state.lower()}: {', '.join(parts)}", max(0, width - cell_len(name))), style="not bold"
     )
     return text
+
+
+def _unmet(lines: Sequence[str], width: int) -> list[Text]:
+    """What rules wait for in vain, folded: to a user it matters more than one line of the table."""
+    room = max(SHORTEST, width - 4)
+    folded = [(i, part) for line in lines[:MESSAGES_SHOWN] for i, part in enumerate(textwrap.wrap(plain(line), room))]
+    return [Text(f"{'    ' if i else '  '}{part}", style="yellow") for i, part in folded]
 
 
 def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
