@@ -369,7 +369,7 @@ class Orchestrator:
         """Show the sweep: a table of many trials takes its time, of which it gets a part."""
         if not (now or self._shown.is_due()):
             return
-        known, now = len(self._trials), self._now()
+        known, moment = len(self._trials), self._now()
         cap = max(self._run.spec.run_cap or 0, known) or None  # None where the search has no end of its own
         with self._shown.doing():
             self._show.update(
@@ -379,10 +379,10 @@ class Orchestrator:
                     trials=self.trials,
                     total=known if self._proposals.search.eager else cap,
                     slots=tuple(self._slots.all),
-                    now=now,
+                    now=moment,
                     started=self._started,
                     messages=tuple(self._messages),
-                    unmet=unmet(self._early_stop, self.trials, now),
+                    unmet=unmet(self._early_stop, self.trials, moment),
                 )
             )
 

@@ -59,7 +59,7 @@ def test_every_condition_reads_something_and_no_pruner_does() -> None:
 
 def test_a_healthy_sweep_hears_nothing(tmp_path: Path) -> None:
     trial = running(tmp_path)
-    every = [{"stalled": {}}, {"zero_gradient": {}}, {"non_finite": {}}, {"median": {}}]
+    every: list[dict[str, Any]] = [{"stalled": {}}, {"zero_gradient": {}}, {"non_finite": {}}, {"median": {}}]
     assert unmet(rules(*every), [trial], START + 1000) == ()
 
 
