@@ -21,9 +21,9 @@ import numpy as np
 from sweeper.record.events import Observation, Watching
 from sweeper.record.layout import AttemptDir
 from sweeper.record.profile import STATISTICS, depth_profile, reach
-from sweeper.views.depthmap import Verdict
 from sweeper.views.figures import Figures
 from sweeper.views.history import DepthHistory, Look
+from sweeper.views.verdict import Verdict
 
 EVERY = 10
 FRAMES = 9

@@ -81,6 +81,10 @@ def test_an_integration_loads_its_own_library_only(found: list[Import], integrat
     assert other not in tops
 
 
+def test_who_shows_nothing_watched_loads_no_matplotlib(found: list[Import]) -> None:
+    assert "matplotlib" not in {module.partition(".")[0] for module in loaded_with("sweeper.views.process", found)}
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_module_names_no_third_party_module(found: list[Import], module: str) -> None:
     assert sorted(filter(is_third_party, loaded_with(module, found))) == []

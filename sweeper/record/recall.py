@@ -101,7 +101,10 @@ def _marks(reader: TrialReader) -> dict[str, Mark]:
 
 
 def _holds(place: str, marks: Mapping[str, Mark]) -> bool:
-    return all(_mark(place + name) == (size, time) for name, (size, time) in marks.items())
+    for name, (size, time) in marks.items():  # noqa: SIM110 - ten thousand times four
+        if _mark(place + name) != (size, time):
+            return False
+    return True
 
 
 def _mark(path: str) -> Mark:

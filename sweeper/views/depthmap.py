@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +17,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from sweeper.record.trial import Trial
 from sweeper.views.history import DepthHistory, Look
 from sweeper.views.names import layer_names, left_out, spread
 from sweeper.views.sheet import (
@@ -34,12 +32,12 @@ from sweeper.views.sheet import (
     palette_with,
     set_log,
 )
-from sweeper.views.wording import number, plain
+from sweeper.views.verdict import Verdict
+from sweeper.views.wording import number
 
 SIZE = (1100, 800)
 NAME_HEIGHT = 11  # pixels
 COLOURS = 128
-LONGEST_RULE = 16  # characters
 GRADIENT_LIMITS = (1e-10, 1e0)
 REACH_LIMITS = (1e-7, 1e2)
 COLUMNS = 800
@@ -47,34 +45,6 @@ REACH: Style = ("reach", BLUE, "-", "o")
 VERDICT: Mapping[str, Any] = {"color": VERMILION, "ls": "--", "lw": 1.5}
 HATCHED: Mapping[str, Any] = {"hatch": "//////", "edgecolor": "#888888", "facecolor": "#e0e0e0"}
 UNDEFINED = Patch(label="undefined", **HATCHED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a decision says that can be drawn; what it does not say is NaN or empty."""
-
-    step: int
-    rule: str
-    threshold: float
-    window: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, trial: Trial) -> Self | None:
-        """The verdict on a trial's newest attempt, None where there is none."""
-        stop = trial.control.stop
-        decision = stop.decision if stop is not None else None
-        if decision is None or not isinstance(step := decision.get("step"), int):
-            return None
-        evidence = decision.get("evidence")
-        told = evidence if isinstance(evidence, dict) and evidence.get("statistic") == "reach" else {}
-        window = told.get("window")
-        looks = window if isinstance(window, list) else []
-        return cls(
-            step=step,
-            rule=plain(decision.get("rule", "?"))[:LONGEST_RULE].replace("$", r"\$"),  # no formula
-            threshold=_number(told.get("threshold")),
-            window=tuple((_number(look[0]), _number(look[1])) for look in looks if _is_pair(look)),
-        )
 
 
 class DepthMap(Sheet):
@@ -184,15 +154,3 @@ def _raster(looks: Sequence[Look], kept: Sequence[int], edges: Values) -> Values
     # Zero has no logarithm: it is small, not undefined.
     raster: Values = np.clip(profiles[np.searchsorted(edges, at, "right") - 1].T, low / 2, high * 2)
     return raster
-
-
-def _number(value: object) -> float:
-    """A value of the evidence, which may be the text of what JSON has no word for."""
-    try:
-        return float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
-        return math.nan
-
-
-def _is_pair(look: object) -> bool:
-    return isinstance(look, Sequence) and not isinstance(look, str) and len(look) == len(("step", "reach"))

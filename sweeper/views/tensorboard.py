@@ -20,12 +20,12 @@ from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial, TrialReader
 from sweeper.views import summaries
-from sweeper.views.depthmap import Verdict
 from sweeper.views.figures import Figures
 from sweeper.views.histogram import DESCRIPTION, log_buckets
 from sweeper.views.history import DepthHistory, Look
 from sweeper.views.markdown import code_block, escaped, trial_text, verdict_text
 from sweeper.views.runfolder import RunFolder
+from sweeper.views.verdict import Verdict
 
 BATCH_BYTES = 1 << 20
 RATIO = "update_ratio"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sweeper
+from sweeper.errors import RecordError
 from sweeper.record.claim import owner_of
 from sweeper.record.events import Event, Launched
 from sweeper.record.fold import State
@@ -296,7 +297,7 @@ class Site:
         """What was done with the trials, as far as that can be read."""
         events: list[Event] = []
         for trial in self.run.trials():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(RecordError):
                 events += read_journal(trial.control)
         return events
 

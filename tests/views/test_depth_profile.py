@@ -19,11 +19,12 @@ from sweeper.record.fold import Control
 from sweeper.record.layout import AttemptDir, SweepDir
 from sweeper.record.profile import STATISTICS, depth_profile
 from sweeper.record.trial import Trial, read_trial
-from sweeper.views.depthmap import SIZE, Verdict
+from sweeper.views.depthmap import SIZE
 from sweeper.views.figures import Figures
 from sweeper.views.histogram import log_buckets
 from sweeper.views.history import MOST_COLUMNS, DepthHistory, Look
 from sweeper.views.names import depth_of, left_out, spread
+from sweeper.views.verdict import Verdict
 from tests.views.synthetic import DECISION, Script, facts, make_trial, play, row_of, watching
 
 SEEN = watching(1)

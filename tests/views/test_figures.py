@@ -12,8 +12,9 @@ from PIL import Image
 
 from sweeper.record.events import Observation, Watching
 from sweeper.record.profile import STATISTICS
-from sweeper.views.figures import SIZE, Figures
+from sweeper.views.figures import Figures
 from sweeper.views.names import LONGEST, depth_of
+from sweeper.views.panels import SIZE
 from sweeper.views.sheet import Values
 from tests.views.synthetic import row_of, watching
 

@@ -25,10 +25,11 @@ from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, R
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.trial import read_trial
-from sweeper.views.depthmap import Verdict
-from sweeper.views.figures import SIZE, Figures
+from sweeper.views.figures import Figures
 from sweeper.views.history import DepthHistory, Look
+from sweeper.views.panels import SIZE
 from sweeper.views.tensorboard import SweepTexts, TrialRun
+from sweeper.views.verdict import Verdict
 from tests.views.synthetic import DECISION, START, Script, make_trial, play, watching
 
 FIGURES = Figures()

@@ -17,7 +17,7 @@ from sweeper.record.fold import State
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial, spelled
 from sweeper.views.advice import advice
-from sweeper.views.depthmap import DepthMap, Verdict
+from sweeper.views.depthmap import DepthMap
 from sweeper.views.ranking import ranked, who_is_best
 from sweeper.views.receipt import end_line, value_step
 from sweeper.views.report import charts
@@ -26,6 +26,7 @@ from sweeper.views.snapshot import SweepView, savings_of, steps_done
 from sweeper.views.standing import interval_text, repeated, standings
 from sweeper.views.status import to_json
 from sweeper.views.table import params_of
+from sweeper.views.verdict import Verdict
 from sweeper.views.wording import counted, duration, number, plain
 
 MOST_CURVES = 60
