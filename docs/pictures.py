@@ -1,22 +1,21 @@
-"""Take the pictures of the documentation from a run: the table as a terminal shows it, and TensorBoard's pages.
+"""Take the picture of the live table for the documentation from a run.
 
     python docs/pictures.py runs/warmup docs/images
 
-Needs Chromium (Debian: `apt-get install chromium`).
+Needs Chromium (Debian: `apt-get install chromium`). TensorBoard's pages are taken by the tests that look at them:
+
+    SWEEPER_PICTURES=docs/images python -m pytest tests/browser
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 
 from rich.console import Console
@@ -36,18 +35,16 @@ CHROMIUM = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
-PAGES = {"tensorboard": "#images", "scalars": "#scalars"}
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     options = parser.parse_args()
     options.images.mkdir(parents=True, exist_ok=True)
     table(SweepDir(options.run), options.images / "live.png")
-    pages(options.run, options.images)
 
 
 def table(run: SweepDir, path: Path) -> None:
@@ -63,33 +60,6 @@ def table(run: SweepDir, path: Path) -> None:
         width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
         page.write_text(f"<body style='margin:0'>{svg.replace('<svg ', f'<svg width={width!r} ')}</body>")
         screenshot(page.as_uri(), path, width=int(float(width)), height=int(float(height)))
-
-
-def pages(run: Path, images: Path) -> None:
-    """Each page of TensorBoard."""
-    command = [sys.executable, "-m", "sweeper.cli", "tensorboard", str(run), "--port", "0"]
-    board = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert board.stderr is not None  # noqa: S101 - asked for above
-    try:
-        url = ""
-        while not url:
-            line = board.stderr.readline()
-            url = next((word for word in line.split() if word.startswith("http://127.0.0.1:")), "")
-        wait_for_data(url)
-        for name, page in PAGES.items():
-            screenshot(url + page, images / f"{name}.png", width=1400, height=1000)
-    finally:
-        board.terminate()
-        board.communicate()
-
-
-def wait_for_data(url: str) -> None:
-    """Until TensorBoard has read the runs."""
-    for _ in range(60):
-        with urllib.request.urlopen(f"{url}data/runs", timeout=10) as answer:  # noqa: S310 - loopback
-            if json.load(answer):
-                return
-        time.sleep(1)
 
 
 def screenshot(url: str, path: Path, *, width: int, height: int) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Commands, add_run, existing, port
@@ -27,6 +25,7 @@ def add(commands: Commands) -> None:
 
 def _tensorboard(options: argparse.Namespace) -> int:
     from sweeper.record.lease import is_held
+    from sweeper.views.board import serve
     from sweeper.views.process import project
 
     run = existing(options.run)
@@ -38,15 +37,7 @@ def _tensorboard(options: argparse.Namespace) -> int:
             project(run, figures.every_steps, figures.max_layers, most_runs=figures.most_runs)
         except OSError as error:
             warn(f"{run.tensorboard}: cannot be drawn anew ({error.strerror}); what was drawn before is shown")
-    plugins = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run.tensorboard)]
-    given = (
-        [] if options.port is None else ["--port", str(options.port)]
-    )  # unasked, TensorBoard takes the next free one
-    os.execv(  # noqa: S606 - TensorBoard takes this process's place, so that Ctrl-C reaches it alone
-        sys.executable,
-        [*command, "--host", options.host, *given, "--samples_per_plugin", plugins],
-    )
+    return serve(run, host=options.host, port=options.port)
 
 
 def _expect_free(host: str, port: int) -> None:

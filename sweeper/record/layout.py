@@ -21,6 +21,10 @@ ATTEMPT = "SWEEPER_ATTEMPT"
 KEEPER = "SWEEPER_KEEPER"
 """In the environment of a shim: pid and start of the process that the attempt is not to outlive, if there is one."""
 
+EMBEDDING_VECTORS = "vectors.tsv"
+EMBEDDING_METADATA = "metadata.tsv"
+"""What `TrialDir.embeddings` holds: a line of numbers for each document; and a line saying what it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptDir:
@@ -98,6 +102,16 @@ class TrialDir:
     def checkpoints(self) -> Path:
         """The newest two checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best evaluation, where the trainer keeps them."""
+        return self.path / "best"
+
+    @property
+    def embeddings(self) -> Path:
+        """Where the script put the documents of its task, if it says so: vectors, and what each one is."""
+        return self.path / "embeddings"
 
     @property
     def is_unmade(self) -> bool:

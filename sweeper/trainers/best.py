@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.record.layout import TrialDir
+
 if TYPE_CHECKING:
     import torch
 
-NAME = "best"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
@@ -22,7 +23,7 @@ def save(model: torch.nn.Module, tokenizer: Path, trial: Path) -> None:
     Raises:
         OSError: the disk is full; the weights from before are untouched.
     """
-    final = trial / NAME
+    final = TrialDir(trial).best
     final.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".best-", dir=trial) as name:
         aside = Path(name)

@@ -21,7 +21,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from sweeper.views.summaries import file_version, framed
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

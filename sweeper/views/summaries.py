@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
@@ -75,6 +77,24 @@ def histogram(tag: str, description: str, buckets: npt.NDArray[np.float64], *, s
         tensor=tensor_util.make_tensor_proto(buckets),
     )
     return Event(wall_time=time, step=step, summary=Summary(value=[value]))
+
+
+def layout(title: str, charts: Mapping[str, str], time: float) -> Event:
+    """Which curves the page "Custom Scalars" draws together, all runs in each: patterns of tags, by the chart's title.
+
+    TensorBoard shows the layouts of all runs; charts that are equal are one.
+    """
+    drawn = [
+        layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=[pattern]))
+        for name, pattern in charts.items()
+    ]
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title=title, chart=drawn)])
+    value = Summary.Value(
+        tag=layout_metadata.CONFIG_SUMMARY_TAG,
+        metadata=layout_metadata.create_summary_metadata(),
+        tensor=tensor_util.make_tensor_proto(layout.SerializeToString(), shape=()),
+    )
+    return Event(wall_time=time, summary=Summary(value=[value]))
 
 
 def hparams_start(params: Mapping[str, object], time: float) -> Event:

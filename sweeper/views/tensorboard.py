@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from tensorboard.compat.proto.event_pb2 import Event as Summary
 
 from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching, step_of
+from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.redaction import redacted, redacted_values
-from sweeper.record.trial import Entry, Trial, TrialReader
-from sweeper.views import summaries
+from sweeper.record.trial import Entry, Facts, Trial, TrialReader
+from sweeper.views import charts, summaries
 from sweeper.views.figures import Figures
 from sweeper.views.histogram import DESCRIPTION, log_buckets
 from sweeper.views.history import DepthHistory, Look
@@ -149,13 +150,14 @@ class TrialRun:
         trial = self._reader.trial
         first = min(trial.control.launched)
         time = trial.control.launched[first].time
-        # TensorBoard shows the first few columns unasked: what varies comes first.
-        params = {**trial.facts.shown, "seed": trial.facts.seed, **trial.facts.params}
-        self._put(summaries.hparams_start(redacted_values(params), time))
-        self._put_texts(texts, time)
+        self._put(summaries.hparams_start(redacted_values(_compared(trial.facts)), time))
+        self._put_first(texts, time)
         self._position = replace(self._position, attempt=first)
 
-    def _put_texts(self, texts: SweepTexts, time: float) -> None:
+    def _put_first(self, texts: SweepTexts, time: float) -> None:
+        """What stands at step 0, and is taken back with it."""
+        metric = self._reader.trial.facts.metric
+        self._put(summaries.layout(charts.TITLE, charts.compared(metric), time))
         if texts.sweep_yaml:
             self._put(summaries.text("sweep", code_block(redacted(texts.sweep_yaml)), step=0, time=time))
         self._put(summaries.text("trial", trial_text(self._reader.trial, texts.provenance), step=0, time=time))
@@ -178,7 +180,7 @@ class TrialRun:
         self._folder.begin_file()
         self._put(summaries.session_start(resumed + 1, event.time))
         if resumed < 0:
-            self._put_texts(texts, event.time)  # they stand at step 0, so they were taken back too
+            self._put_first(texts, event.time)
         following = (resumed // self._every + 1) * self._every
         self._position = replace(self._position, next_figure=following, drawn=min(self._position.drawn, resumed))
 
@@ -227,9 +229,12 @@ class TrialRun:
             self._put_history(look)  # it may have been drawn before the verdict was known
         end = trial.exits.get(newest) or trial.control.lost.get(newest)
         time = end.time if end is not None else trial.progress.latest
-        verdict = verdict_text(trial)
+        step, verdict = max(0, trial.progress.step), verdict_text(trial)
         if verdict is not None:
-            self._put(summaries.text("verdict", verdict, step=max(0, trial.progress.step), time=time))
+            # A name that stands before the other texts' in the alphabet, as TensorBoard shows them.
+            self._put(summaries.text("decision", verdict, step=step, time=time))
+        if trial.state is State.PRUNED:
+            self._put(summaries.scalars({"pruned/step": step}, step, time))
         self._put(summaries.hparams_end(trial.state, time))
         self._position = replace(self._position, ended=newest)
 
@@ -243,6 +248,13 @@ class TrialRun:
         # The folder knows which file it wrote, and how long that is now.
         self._position = self._folder.position
         self._pending, self._pending_bytes = [], 0
+
+
+def _compared(facts: Facts) -> dict[str, object]:
+    """The columns of HParams: what varies, so that the metrics beside it are seen; of a single trial everything."""
+    if facts.shown and facts.seeds == 1:
+        return dict(facts.shown)
+    return {**(facts.shown or facts.params), "seed": facts.seed}
 
 
 def _curves_of(observation: Observation, reading: _Reading) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -253,11 +254,15 @@ def test_files_are_made_with_the_users_umask(tmp_path: Path, umask: int) -> None
 
 def listening(pid: int) -> set[tuple[str, str]]:
     """Address and port, in hexadecimal, of what a process and those it started listen on (proc(5): net/tcp)."""
-    family = [pid]
-    for parent in family:
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            family += map(int, task.read_text().split())
-    held = {str(fd.readlink()) for member in family for fd in Path(f"/proc/{member}/fd").iterdir()}
+    family, held = [pid], set()
+    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # they start, open, close and end as we look
+    for member in family:
+        with gone:
+            for task in Path(f"/proc/{member}/task").glob("*/children"):
+                family += map(int, task.read_text().split())
+            for fd in Path(f"/proc/{member}/fd").iterdir():
+                with gone:
+                    held.add(str(fd.readlink()))
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:

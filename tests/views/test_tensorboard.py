@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginEventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
@@ -25,6 +28,7 @@ from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, R
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.trial import read_trial
+from sweeper.views import charts
 from sweeper.views.figures import Figures
 from sweeper.views.history import DepthHistory, Look
 from sweeper.views.panels import SIZE
@@ -238,11 +242,38 @@ def test_hparams_list_the_trial_while_it_runs_and_say_how_it_ended(run: SweepDir
     content = hparams(run)
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
     assert start.hparams["lr"].number_value == 6e-4
-    assert start.hparams["seed"].number_value == 0
-    assert start.hparams["pretrained"].HasField("bool_value")
-    assert start.hparams["dataset"].string_value == '["20newsgroups", "synthetic"]'
     assert metadata.SESSION_END_INFO_TAG not in content
     assert not projected.done
+
+
+@pytest.mark.parametrize(
+    ("changes", "columns"),
+    [
+        ({}, {"lr": 6e-4, "warmup_fraction": 0.1}),
+        ({"seeds": 2, "seed": 1}, {"lr": 6e-4, "warmup_fraction": 0.1, "seed": 1}),
+        ({"shown": {}, "params": {"a": True, "b": [1, "x"]}}, {"a": True, "b": '[1, "x"]', "seed": 0}),
+    ],
+)
+def test_columns_of_hparams_are_what_varies_and_of_a_single_trial_everything(
+    run: SweepDir, changes: dict[str, Any], columns: dict[str, object]
+) -> None:
+    trial = make_trial(run, **changes)
+    play(trial, Script(until=20, outcome="", exit_code=None))
+    project(run, trial)
+    start = metadata.parse_session_start_info_plugin_data(hparams(run)[metadata.SESSION_START_INFO_TAG])
+    assert {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()} == columns
+
+
+@pytest.mark.parametrize("decision", [None, DECISION])
+def test_a_pruned_trial_has_a_metric_that_others_have_not(run: SweepDir, decision: dict[str, object] | None) -> None:
+    """HParams knows only success and failure, and draws a column for each curve."""
+    trial = make_trial(run)
+    play(trial, Script(until=131, outcome="stopped" if decision else "completed", decision=decision))
+    project(run, trial)
+    pruned = "pruned/step" in read_back(run).Tags()["scalars"]
+    assert pruned == (decision is not None)
+    if pruned:
+        assert [(point.step, point.value) for point in read_back(run).Scalars("pruned/step")] == [(130, 130.0)]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +293,38 @@ def test_end_of_a_trial_is_its_status(run: SweepDir, script: Script, status: int
     assert end.end_time_secs == script.time(20) + 1
 
 
+def layout_of(run: SweepDir) -> dict[str, str]:
+    """The charts of the page, by title: the pattern of their curves."""
+    found: Sequence[Any] = read_back(run).Tensors(layout_metadata.CONFIG_SUMMARY_TAG)
+    (category,) = layout_pb2.Layout.FromString(found[0].tensor_proto.string_val[0]).category
+    return {chart.title: chart.multiline.tag[0] for chart in category.chart}
+
+
+def test_first_screen_compares_objective_loss_reach_and_update_ratio(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=200))
+    project(run, trial)
+    tags = read_back(run).Tags()["scalars"]
+    drawn = [[tag for tag in tags if re.match(pattern, tag)] for pattern in layout_of(run).values()]
+    assert drawn == [["accuracy/test"], ["loss/train"], ["gradient/reach"], ["update_ratio/median"]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "drawn"),
+    [("loss", True), ("train/Loss", True), ("train_loss", True), ("loss/prior", False), ("val/loss", False)],
+)
+def test_training_loss_is_found_under_any_name(tag: str, *, drawn: bool) -> None:
+    assert bool(re.match(charts.compared("accuracy")["training loss"], tag)) == drawn
+
+
+def test_an_attempt_that_begins_anew_keeps_the_first_screen(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=56, outcome="failed", exit_code=1))
+    play(trial, Script(number=2, until=75))
+    project(run, trial)
+    assert len(layout_of(run)) == 4
+
+
 def test_texts_say_sweep_trial_notes_and_verdict(run: SweepDir) -> None:
     trial = make_trial(run)
     script = Script(
@@ -273,7 +336,7 @@ def test_texts_say_sweep_trial_notes_and_verdict(run: SweepDir) -> None:
     assert "torch 2.13.0" in text(run, "trial")
     assert "| warmup&#95;fraction | 0.1 |" in text(run, "trial")
     assert text(run, "notes") == "data: synthetic"
-    verdict = text(run, "verdict")
+    verdict = text(run, "decision")
     assert "rule **stalled** at step **130**" in verdict
     assert "| 130 | 5e-5 |" in verdict
     assert "| threshold | 0.03 |" in verdict
