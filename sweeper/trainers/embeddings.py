@@ -89,7 +89,8 @@ def _best(trial: TrialDir, encodings: Encodings) -> BertForSequenceClassificatio
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataUnavailable(f"{trial.best}: expected the weights of a BERT, got: {error}") from error
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.inference_mode()

@@ -117,7 +117,7 @@ def _make(trial: Trial, folder: Path) -> None:
     points = Points.read(source).thinned(MOST_POINTS)
     points.write(folder)
     info = EmbeddingInfo(tensor_name=RUN, tensor_path=EMBEDDING_VECTORS, metadata_path=EMBEDDING_METADATA)
-    config = text_format.MessageToString(ProjectorConfig(embeddings=[info]))  # type: ignore[no-untyped-call]
+    config = text_format.MessageToString(ProjectorConfig(embeddings=[info]))
     (folder / CONFIG).write_text(config, encoding="ascii")
     now = time.time()
     event = summaries.text("documents", _text(trial, points), step=0, time=now)
