@@ -147,6 +147,10 @@ class Simulated:
 
     kill = dump = stop
 
+    def avoid(self, node: str) -> bool:  # noqa: ARG002 - an executor's
+        """There is no other."""
+        return False
+
     def faults(self) -> Mapping[str, str]:
         """Of nothing."""
         return {}

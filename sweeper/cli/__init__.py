@@ -12,8 +12,10 @@ from sweeper.cli import (
     backtest,
     calibrate,
     check,
+    completion,
     doctor,
     export,
+    init,
     logs,
     plan,
     report,
@@ -28,9 +30,10 @@ from sweeper.cli.speech import in_words, warn
 from sweeper.errors import SweeperError
 
 COMMANDS = (
-    run,
+    init,
     check,
     plan,
+    run,
     exec_command,
     status,
     logs,
@@ -41,6 +44,7 @@ COMMANDS = (
     calibrate,
     backtest,
     doctor,
+    completion,
 )
 """In the order in which the help lists them."""
 
@@ -73,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line taken apart. Overrides may stand behind options, where argparse does not look for them."""
     parser = _parser()
+    completion.complete(parser)
     options, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(options, "overrides") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from sweeper.cli.completers import completed_by, numbers, runs, sweep_files
 from sweeper.errors import UsageError
 from sweeper.record.layout import SweepDir, TrialDir
 
@@ -18,7 +19,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 def add_file(parser: argparse.ArgumentParser) -> None:
     """A sweep file, what replaces parts of it, and its profile."""
-    parser.add_argument("file", type=Path, metavar="FILE")
+    completed_by(parser.add_argument("file", type=Path, metavar="FILE"), sweep_files)
     overrides = "lr=1e-4, parameters.lr.values=[1e-5,3e-5], ..."
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
     parser.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
@@ -30,6 +31,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
     Raises:
         UsageError: the file, its profile or its overrides are wrong.
     """
+    from sweeper.cli.speech import warn
     from sweeper.spec import load
     from sweeper.trainers import TRAINERS, signature_of
 
@@ -40,6 +42,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         has_cuda=bool(devices),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
         functions=signature_of,
+        say=warn,
     )
 
 
@@ -50,13 +53,13 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """A run."""
-    parser.add_argument("run", type=Path, metavar="RUN")
+    completed_by(parser.add_argument("run", type=Path, metavar="RUN"), runs)
 
 
 def add_trial(parser: argparse.ArgumentParser) -> None:
     """A run, and the number of a trial of it."""
     add_run(parser)
-    parser.add_argument("number", type=int, metavar="NUMBER")
+    completed_by(parser.add_argument("number", type=int, metavar="NUMBER"), numbers)
 
 
 def existing(path: Path) -> SweepDir:

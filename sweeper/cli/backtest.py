@@ -9,13 +9,17 @@ from pathlib import Path
 
 from sweeper.cli.arguments import Commands
 from sweeper.cli.codes import OK
+from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import console, warn
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
     parser = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directories of runs, or of TensorBoard logs")
+    recorded = parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="directories of runs, or of TensorBoard logs"
+    )
+    completed_by(recorded, runs)
     parser.add_argument("--rules", metavar="FILE", help="its rules, or none (every built-in rule with its defaults)")
     parser.add_argument("--metric", metavar="NAME", help="the objective (the run's own)")
     parser.add_argument("--goal", choices=["minimize", "maximize"], help="(that of the run's own metric)")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Commands, part
 from sweeper.cli.codes import OK
+from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import say, warn
 from sweeper.errors import UsageError
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Its arguments."""
     parser = commands.add_parser("calibrate", help="the thresholds that recorded learners allow a rule")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="recorded with no rule, or only observed")
+    recorded = parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="recorded with no rule, or only observed"
+    )
+    completed_by(recorded, runs)
     parser.add_argument("--alpha", type=part, default=0.05, help="the part of learners it may condemn (0.05)")
     parser.add_argument("--rules", metavar="FILE", help="with the rules to calibrate (the rule stalled)")
     parser.set_defaults(run_command=_calibrate)

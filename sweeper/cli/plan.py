@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import textwrap
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, add_file, existing, positive, spec_of
+from sweeper.cli.arguments import Commands, add_file, add_runs, existing, positive, spec_of
 from sweeper.cli.codes import OK
+from sweeper.cli.completers import completed_by, runs
+
+WIDTH = 80
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
     parser = commands.add_parser("plan", help="what a sweep file is going to do; starts nothing, writes nothing")
     add_file(parser)
-    parser.add_argument(
+    add_runs(parser)
+    parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
+    against = parser.add_argument(
         "--against", type=Path, nargs="+", default=[], metavar="RUN", help="recorded runs to learn from"
     )
+    completed_by(against, runs)
     parser.add_argument("--examples", type=positive, metavar="N", help="training examples (of the prepared data)")
     parser.set_defaults(run_command=_plan)
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper.executors.devices import cuda_devices
+    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
+    from sweeper.orchestrator.estimate import disk_text, places, precedents, time_text
     from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
+    from sweeper.views.wording import plain
 
-    spec = spec_of(options, cuda_devices(os.environ))
-    runs = {run.resolve(): existing(run) for run in options.against}  # each counts once
-    against = [trial for run in runs.values() for trial in recorded(run)]
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
+    spec = spec_of(options, machine.devices)
+    known = {run.resolve(): existing(run) for run in options.against}  # each counts once
+    against = [trial for run in known.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)
-    print(preflight_text(spec, examples=examples, against=against), end="")
+    print(preflight_text(spec, examples=examples, against=against))
+    found, where = precedents(spec, known.values()), places(spec, machine)
+    place = next(path for path in (options.runs, *options.runs.absolute().parents) if path.is_dir())
+    said = {
+        "where": where.text,
+        "time": time_text(spec, found, examples=examples[1] if examples else None, at_a_time=where.count),
+        "disk": disk_text(spec, found, free=shutil.disk_usage(place).free),
+    }
+    for head, text in said.items():
+        print(textwrap.fill(plain(f"{head:<5}  {text}."), WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False))
     return OK

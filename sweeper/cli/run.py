@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sweeper.executors.choice import require_library
+    from sweeper.executors.choice import require_library, require_variables
     from sweeper.executors.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
@@ -30,6 +30,7 @@ def _run(options: argparse.Namespace) -> int:
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
     spec = spec_of(options, machine.devices)
     require_library(spec)
+    require_variables(spec, os.environ)
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(
         spec,

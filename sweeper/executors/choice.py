@@ -9,7 +9,7 @@ from sweeper.errors import UsageError
 from sweeper.executors.executor import Executor
 from sweeper.executors.machine import Machine, executor_of_trials
 from sweeper.record.layout import SweepDir
-from sweeper.spec import Launch, Ray, Slurm, SweepSpec
+from sweeper.spec import Launch, Local, Ray, Slurm, SweepSpec, variables
 
 LIBRARIES: Mapping[str, str] = {"ray": "ray"}
 """What an executor needs that is not installed with sweeper, but with its extra of the executor's name."""
@@ -27,6 +27,18 @@ def require_library(spec: SweepSpec) -> None:
         raise UsageError(
             f'executor: {name}: expected {library} to be installed, got none; pip install "sweeper[{name}]"'
         )
+
+
+def require_variables(spec: SweepSpec, environment: Mapping[str, str]) -> None:
+    """See that trials find the variables that their command names; what other machines have, only they know.
+
+    Raises:
+        UsageError: one is not set.
+    """
+    missing = [name for name in variables(spec.command or ()) if name not in environment]
+    if missing and isinstance(spec.executor, Local):
+        name = missing[0]
+        raise UsageError(f"command: ${{envvar:{name}}}: expected the variable {name} to be set, got none")
 
 
 def executor_of(

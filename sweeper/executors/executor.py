@@ -79,6 +79,9 @@ class Executor(Protocol):
     def faults(self) -> Mapping[str, str]:
         """What is wrong with each slot that can no longer be used, by its name."""
 
+    def avoid(self, node: str) -> bool:
+        """Start nothing more on a machine (`record.claim.node_of`); False where there is no other, or no choice."""
+
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether any process of the attempt is, or may still come, alive."""
 

@@ -18,7 +18,7 @@ from sweeper.executors.packing import Packing
 from sweeper.executors.preload import Forked, Preloaded
 from sweeper.executors.processes import kill_marked, marked, parent_and_session
 from sweeper.executors.reservations import Reservations
-from sweeper.record.claim import catches, owner_of, process_identity, stake
+from sweeper.record.claim import catches, is_process, owner_of, process_identity, stake
 from sweeper.record.layout import AttemptDir, TrialDir
 from sweeper.record.lease import is_held
 
@@ -119,6 +119,10 @@ class LocalExecutor:
         }
         return {name: ", ".join(texts) for name, texts in told.items() if texts}
 
+    def avoid(self, node: str) -> bool:  # noqa: ARG002 - it is the only one
+        """There is no other machine."""
+        return False
+
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether the shim runs, or anybody holds the lease.
 
@@ -160,7 +164,7 @@ class LocalExecutor:
         pid, here = owner.get("pid"), process_identity(os.getpid())
         if not isinstance(pid, int) or any(owner.get(key) != here.get(key) for key in ("host", "boot")):
             return None
-        return pid if process_identity(pid) != owner else None
+        return None if is_process(owner, pid) else pid
 
     def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
         """SIGTERM to the worker, once; SIGKILL to all that is left when it has ended, or after the grace."""
@@ -194,7 +198,7 @@ def _signal_owner(owner: Mapping[str, object], number: signal.Signals) -> bool:
     except OSError:
         return False
     try:
-        if process_identity(pid) != owner:
+        if not is_process(owner, pid):
             return False
         signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:

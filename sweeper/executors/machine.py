@@ -49,30 +49,46 @@ def executor_of_trials(
     Raises:
         UsageError: no slot can be made of what there is.
     """
-    asked = nvml()
-    memory = resources.gpu_memory_gb
-    measured = memory == MEASURED
+    asked, division = nvml(), _division(machine, resources)
+    slots = _slots(machine, resources, division)
+    packing = None
+    if division.measured and asked is not None and division.on_devices:
+        packing = Packing(division, asked, time.monotonic, peak=peak_mb() * MIB)
+    reservations = _reservations(machine, run, slots, share=machine.share)
+    if resources.gpu_memory_gb is not None and division.on_devices and len(division.totals) < len(machine.devices):
+        reservations.notes.append("how much memory a GPU has cannot be known here: gpu_memory_gb packs no trials")
+    return LocalExecutor(slots, preload=preload, reservations=reservations, packing=packing)
+
+
+def slots_on(machine: Machine, resources: Resources) -> list[Slot]:
+    """The slots that a sweep's trials would have; nothing is reserved.
+
+    Raises:
+        UsageError: no slot can be made of what there is.
+    """
+    return _slots(machine, resources, _division(machine, resources))
+
+
+def _division(machine: Machine, resources: Resources) -> Division:
+    asked, memory = nvml(), resources.gpu_memory_gb
     told = {} if asked is None else {device: asked.memory(device) for device in machine.devices}
-    division = Division(
+    return Division(
         devices=machine.devices,
         cores=machine.cores,
         workers=machine.workers,
         gpus=resources.gpus,
         cpus=resources.cpus,
         memory=None if memory is None or isinstance(memory, str) else memory * GB,
-        measured=measured,
+        measured=memory == MEASURED,
         totals={device: known.total for device, known in told.items() if known is not None},
     )
+
+
+def _slots(machine: Machine, resources: Resources, division: Division) -> list[Slot]:
     slots = slots_of(division)
     if not slots:
         raise UsageError(_no_slot(resources, machine.devices, division))
-    packing = None
-    if measured and asked is not None and division.on_devices:
-        packing = Packing(division, asked, time.monotonic, peak=peak_mb() * MIB)
-    reservations = _reservations(machine, run, slots, share=machine.share)
-    if memory is not None and division.on_devices and len(division.totals) < len(machine.devices):
-        reservations.notes.append("how much memory a GPU has cannot be known here: gpu_memory_gb packs no trials")
-    return LocalExecutor(slots, preload=preload, reservations=reservations, packing=packing)
+    return slots
 
 
 def executor_of_one(machine: Machine, run: Path) -> LocalExecutor:

@@ -19,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.errors import UsageError
@@ -80,6 +80,7 @@ class SlurmExecutor:
         """`options` are sbatch's, of every job."""
         self._slots = tuple(slots)
         self._options = tuple(options)
+        self._avoided: set[str] = set()
         self._queue = queue or Queue()
         self._began = time.monotonic()
         self._submitted: dict[str, tuple[float, str]] = {}
@@ -120,6 +121,15 @@ class SlurmExecutor:
     def faults(self) -> Mapping[str, str]:
         """Nothing: which nodes can be used is Slurm's to know."""
         return {}
+
+    def avoid(self, node: str) -> bool:
+        """Have no more jobs placed on a node, as long as Slurm has others that would take them."""
+        try:
+            acceptable([*self._options, _excluding({*self._avoided, node})])
+        except Refused:
+            return False
+        self._avoided.add(node)
+        return True
 
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether the attempt's job is in the queue, or may be, and its end is not on the record."""
@@ -164,6 +174,7 @@ class SlurmExecutor:
         name = job_name(attempt)
         options = [
             *self._options,
+            *([_excluding(self._avoided)] if self._avoided else []),
             *(f"--job-name={name}", "--no-requeue", "--open-mode=append", "--export=ALL"),
             *(f"--output={escaped(attempt.output.absolute())}", f"--signal=B:TERM@{GRACE_S}"),
         ]
@@ -245,6 +256,10 @@ class SlurmExecutor:
         except Refused:
             return False
         return True
+
+
+def _excluding(nodes: Iterable[str]) -> str:
+    return f"--exclude={','.join(sorted(nodes))}"
 
 
 def job_name(attempt: AttemptDir) -> str:

@@ -288,7 +288,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         seeds=len(spec.seeds),
         params=params,
         shown=shown,
-        command=command_of(spec, params),
+        command=command_of(spec, params, seed),
         metric=spec.metric.name,
         maximize=spec.metric.goal is Goal.MAXIMIZE,
         at=spec.metric.at.value,

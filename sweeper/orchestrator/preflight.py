@@ -68,7 +68,7 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
         return "\n".join([head, *(f"  {name}" for name in names), "", _NOT_BUILT_IN]) + "\n"
     if examples is None:
         return "\n".join([head, *(f"  {name}" for name in names), "", _UNKNOWN]) + "\n"
-    schedules = [known.schedule_of(arm, examples[1]) for arm in arms]
+    schedules = schedules_of(spec, examples[1]) or []
     alike = [[t for t in against if known.model_of(t.facts.params) == known.model_of(arm)] for arm in arms]
     marks = [_mark(schedule, trials) for schedule, trials in zip(schedules, alike, strict=True)]
     rows = [f"{'arm':<{ARM_WIDTH}}  {'steps':>7}  {'peak effective lr':>17}  {'at step':>7}"]
@@ -77,6 +77,18 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
         rows.append(f"{shown}  {number(schedule.peak):>17}  {schedule.peak_step:>7}{' *' if mark else ''}")
     notes = [f"{examples[1]:,} training examples of {examples[0]}.", *(_notes(marks, alike) if against else [])]
     return "\n".join([head, "", *rows, "", *notes]) + "\n"
+
+
+def schedules_of(spec: SweepSpec, examples: int | None) -> list[Schedule] | None:
+    """The schedule of each arm, of the built-in trainer with so many training examples; None where it is not known.
+
+    Raises:
+        UsageError: an arm has a parameter that the trainer refuses.
+    """
+    known, arms = _known(spec), arms_of(spec)
+    if known is None or examples is None or not arms:
+        return None
+    return [known.schedule_of(arm, examples) for arm in arms]
 
 
 def size_text(spec: SweepSpec) -> str:
@@ -91,7 +103,7 @@ def size_text(spec: SweepSpec) -> str:
     return f"{counted(count, 'trial', 'trials')} ({times}){capped}"
 
 
-_NOT_BUILT_IN = "Its schedule is the script's own: only the built-in trainer's is known before it runs."
+_NOT_BUILT_IN = "Its schedule is the script's own: that of the built-in trainer alone is known."
 _UNKNOWN = (
     "How many training examples there are is not known: no such data was prepared on this machine.\n"
     "Give --examples N to see each arm's steps and its peak effective learning rate."

@@ -23,7 +23,7 @@ from sweeper.orchestrator.pace import Pace
 from sweeper.orchestrator.parking import crowded, worth
 from sweeper.orchestrator.plan import Patience, Situation, plan
 from sweeper.orchestrator.proposals import Proposals
-from sweeper.orchestrator.slots import Slots
+from sweeper.orchestrator.slots import Ends, Slots
 from sweeper.orchestrator.spending import Purse
 from sweeper.orchestrator.trials import Trials
 from sweeper.orchestrator.views import ViewsProcess
@@ -31,6 +31,7 @@ from sweeper.orchestrator.waking import LONGEST_SLEEP_S, Waking
 from sweeper.record import filesystem, inbox
 from sweeper.record.budget import Budget, barred, spent
 from sweeper.record.causes import Cause
+from sweeper.record.claim import node_of
 from sweeper.record.events import Event, SweepEnded, SweepStarted
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
@@ -40,7 +41,7 @@ from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
 from sweeper.views.receipt import again_text, cause_text
 from sweeper.views.snapshot import SweepView
-from sweeper.views.wording import counted
+from sweeper.views.wording import counted, plain
 
 LEAST_FREE = 1 << 16
 """Bytes; with less on the disk, it is full to whoever writes."""
@@ -74,6 +75,8 @@ class Orchestrator:
         self._messages: list[str] = []
         self._waking = Waking(self._say)
         self._slots = Slots.of(executor.slots())
+        self._of_slots, self._of_nodes = Ends(), Ends()
+        self._left: set[str] = set()
         self._clocks = Clocks()
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
@@ -258,8 +261,20 @@ class Orchestrator:
             if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
                 # The worker, and who was to write how it ended, could not even say so.
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
-            if self._slots.ended(slot, number=trial.facts.number, cause=trial.cause(attempt), asked=asked):
-                self._say_quarantined(slot)
+            self._look_at_place(trial, slot, asked=asked)
+
+    def _look_at_place(self, trial: Trial, slot: str, *, asked: bool) -> None:
+        """Whether an end speaks against the machine that it happened on, or else against the slot."""
+        number, cause, node = trial.facts.number, trial.cause(trial.control.attempt), node_of(trial.attempt)
+        if node in self._left:  # it was there before
+            return
+        of_node = self._of_nodes.speak_against(node, number=number, cause=cause, asked=asked) if node else ""
+        if of_node and self._executor.avoid(node):
+            self._left.add(node)
+            self._of_slots.forget()  # what spoke against slots was this
+            self._say(f"nothing more is launched on {plain(node)}, until `sweeper run` is called again: {of_node}")
+        elif why := self._of_slots.speak_against(slot, number=number, cause=cause, asked=asked):
+            self._quarantine(slot, why)
 
     def _look_at_slots(self) -> None:
         self._slots.take_in(self._executor.slots())

@@ -1,4 +1,4 @@
-"""Which slots of a sweep may still be used: one where attempt after attempt dies without fault of its script is not."""
+"""Which slots of a sweep may still be used: not where attempt after attempt dies by no fault of its script."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sweeper.record.trial import Trial
 
 ENDS_IN_A_ROW = 3
 OF_TRIALS = 2
-"""So many ends in a row, of at least so many trials, and the slot is what they have in common."""
+"""So many ends in a row, of at least so many trials, and the place is what they have in common."""
 
-_SPEAKS_AGAINST_SLOT = frozenset({Cause.KILLED, Cause.LOST, Cause.HUNG, Cause.NOT_FOUND})
+_SPEAKS_AGAINST_PLACE = frozenset({Cause.KILLED, Cause.LOST, Cause.HUNG, Cause.NOT_FOUND})
 
 
 def measured_peak_mb(trials: Iterable[Trial]) -> float:
@@ -31,12 +31,38 @@ def measured_peak_mb(trials: Iterable[Trial]) -> float:
 
 
 @dataclass(slots=True)
+class Ends:
+    """How attempts ended, place by place, since one last ended there as it should."""
+
+    _ends: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+    def speak_against(self, place: str, *, number: int, cause: str, asked: bool) -> str:
+        """Take in how an attempt of a trial ended at a place; returns why nothing more is to be launched there, or "".
+
+        Args:
+            asked: whether it was asked here to end.
+        """
+        if asked or cause not in _SPEAKS_AGAINST_PLACE:
+            self._ends.pop(place, None)
+            return ""
+        ends = self._ends.setdefault(place, [])
+        ends.append((number, cause))
+        if len(ends) < ENDS_IN_A_ROW or len({of for of, _ in ends[-ENDS_IN_A_ROW:]}) < OF_TRIALS:
+            return ""
+        told = ", ".join(f"{of:04d} {how}" for of, how in ends[-ENDS_IN_A_ROW:])
+        return f"{ENDS_IN_A_ROW} attempts in a row ended there by no error of a script: {told}"
+
+    def forget(self) -> None:
+        """Start anew: it is known now what was behind them."""
+        self._ends.clear()
+
+
+@dataclass(slots=True)
 class Slots:
     """The slots by name; `quarantined` says of some why nothing is launched there, for as long as this object lives."""
 
     all: dict[str, Slot]
     quarantined: dict[str, str] = field(default_factory=dict)
-    _ends: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
 
     @classmethod
@@ -68,19 +94,3 @@ class Slots:
             return False
         self.quarantined[name] = why
         return True
-
-    def ended(self, name: str, *, number: int, cause: str, asked: bool) -> bool:
-        """Take in how an attempt of a trial ended on a slot; True where that has the slot quarantined.
-
-        Args:
-            asked: whether it was asked here to end.
-        """
-        if asked or cause not in _SPEAKS_AGAINST_SLOT:
-            self._ends.pop(name, None)
-            return False
-        ends = self._ends.setdefault(name, [])
-        ends.append((number, cause))
-        if len(ends) < ENDS_IN_A_ROW or len({of for of, _ in ends[-ENDS_IN_A_ROW:]}) < OF_TRIALS:
-            return False
-        told = ", ".join(f"{of:04d} {how}" for of, how in ends[-ENDS_IN_A_ROW:])
-        return self.quarantine(name, f"{ENDS_IN_A_ROW} attempts in a row ended there by no error of a script: {told}")

@@ -16,6 +16,8 @@ from sweeper.errors import AttemptClaimed, Unwritable
 from sweeper.record.layout import KEEPER, AttemptDir, unwritable
 from sweeper.record.lease import Lease, acquire
 
+NODE = "SLURMD_NODENAME"
+
 
 def claim(attempt: AttemptDir) -> Lease:
     """The lease of an attempt that nobody ran before, now claimed by this process.
@@ -33,7 +35,7 @@ def claim(attempt: AttemptDir) -> Lease:
         message = f"{attempt.path}: is running elsewhere; this start of it ends here"
         raise AttemptClaimed(message)
     try:
-        staked = stake(attempt, process_identity(os.getpid()))
+        staked = stake(attempt, {**process_identity(os.getpid()), **_node(os.environ)})
     except Unwritable:
         lease.release()
         raise
@@ -67,6 +69,23 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
+
+
+def node_of(attempt: AttemptDir) -> str:
+    """The machine that the attempt ran on, by the name that its scheduler has for it; empty where nobody claimed it."""
+    owner = owner_of(attempt)
+    return str(owner.get("node") or owner.get("host") or "")
+
+
+def is_process(owner: Mapping[str, object], pid: int) -> bool:
+    """Whether the owner of a claim is the process that has this pid now."""
+    identity = process_identity(pid)
+    return bool(identity) and identity.items() <= owner.items()
+
+
+def _node(environment: Mapping[str, str]) -> dict[str, object]:
+    """How Slurm calls this machine, in a job of Slurm: not always by its host name."""
+    return {"node": environment[NODE]} if environment.get(NODE) else {}
 
 
 def keeper_of(environment: Mapping[str, str]) -> int | None:

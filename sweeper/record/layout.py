@@ -72,6 +72,11 @@ class AttemptDir:
         return sorted(self.path.glob("rank-*.json"))
 
     @property
+    def arguments(self) -> Path:
+        """The parameters as JSON, where the command asks for them so."""
+        return self.path / "args.json"
+
+    @property
     def exit(self) -> Path:
         """How the process ended, written by the shim."""
         return self.path / "exit.json"

@@ -5,6 +5,7 @@ from sweeper.spec.comparison import Changes, compare
 from sweeper.spec.conditions import applies, in_order
 from sweeper.spec.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.spec.load import load
+from sweeper.spec.macros import has_macro, variables
 from sweeper.spec.model import (
     MEASURED,
     At,
@@ -19,6 +20,7 @@ from sweeper.spec.model import (
     Mode,
     Resources,
     SweepSpec,
+    as_name,
 )
 from sweeper.spec.parameters import Choice, Constant, Distribution, Parameter, Range, Value
 from sweeper.spec.rules import (
@@ -44,7 +46,7 @@ from sweeper.spec.rules import (
     ZeroGradient,
     rule_name,
 )
-from sweeper.spec.single import as_file, as_rules, rules_of_file, single
+from sweeper.spec.single import as_file, as_rules, flow, rules_of_file, single, value_of
 
 __all__ = [
     "MEASURED",
@@ -93,12 +95,17 @@ __all__ = [
     "ZeroGradient",
     "applies",
     "as_file",
+    "as_name",
     "as_rules",
     "compare",
     "configuration",
+    "flow",
+    "has_macro",
     "in_order",
     "load",
     "rule_name",
     "rules_of_file",
     "single",
+    "value_of",
+    "variables",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.spec.calls import function_of
+from sweeper.spec.macros import complaints_about_macros
 from sweeper.spec.model import MEASURED, Method
 from sweeper.spec.node import Complaint, Node, found, plain
 from sweeper.spec.parameters import Distribution, default_distribution
@@ -37,9 +38,10 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
     if not given:
         yield Complaint(path=(), expected="one of trainer, command or program", got="none of them")
     command = _data(root, "command")
-    uses_program = isinstance(command, list) and any(isinstance(word, str) and PROGRAM in word for word in command)
+    uses_program = isinstance(command, list) and PROGRAM in command
+    yield from complaints_about_macros(command if isinstance(command, list) else [])
     # W&B's program is the value of a macro of its command; alone, it stands for the usual command.
-    if given == ["command", "program"] and uses_program:
+    if given == ["command", "program"]:
         return
     if len(given) > 1:
         got = listed(given).replace(" or ", " and ")
@@ -66,6 +68,8 @@ def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
         path = ("parameters", name)
         if name == "seed":
             hint = "write seeds: [0, 1, 2] beside parameters"
+            if trainer is None:
+                hint += ', and "--seed=${trial:seed}" in command, if the script takes it so'
             yield Complaint(path=path, expected="seeds under the key seeds", got="a parameter named seed", hint=hint)
         elif not _is_name(name):
             expected = "a name of letters, digits and . _ -, beginning with a letter"

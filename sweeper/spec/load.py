@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from sweeper.spec.node import Complaint, Node, located, plain, without
 from sweeper.spec.overrides import Overriding, declared_parameters, hyperparameters, split
 from sweeper.spec.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
 from sweeper.spec.validation import mistakes_in
+from sweeper.spec.wandb import completed, translated
 from sweeper.spec.wording import printable, shown
 from sweeper.spec.yaml_text import Source, parsed
 
@@ -36,6 +37,7 @@ def load(  # noqa: PLR0913 - all by name
     has_cuda: bool,
     trainers: Trainers,
     functions: Functions | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SweepSpec:
     """The sweep that the file, the profile and the overrides make together.
 
@@ -46,6 +48,7 @@ def load(  # noqa: PLR0913 - all by name
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
         functions: what a function takes that is named as the trainer; without it, that is not looked at.
+        say: told what of W&B's keys was taken for what, and what was filled in, where there are no mistakes.
 
     Raises:
         SpecError: the sweep has mistakes; all of them are in it, in the order of their lines.
@@ -55,10 +58,14 @@ def load(  # noqa: PLR0913 - all by name
     root, mistakes = parsed(text_of(path, "a sweep file"), Source(source))
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
-    draft = _Draft.of(without_groups(root), trainers)
+    taken = translated(without_groups(root))
+    mistakes += (located(root, complaint) for complaint in taken.complaints)
+    draft = _Draft.of(taken.root, trainers)
     choice = chosen(draft.profiles, profile, has_cuda=has_cuda)
     resolved, override_mistakes = draft.resolved(choice, overrides)
     mistakes += override_mistakes
+    filled = completed(resolved, source)
+    resolved = filled.root
     mistakes += _choice_mistakes(draft, profile)
     mistakes += mistakes_of(resolved, trainers)
     if functions is not None:
@@ -69,6 +76,8 @@ def load(  # noqa: PLR0913 - all by name
     spec = _spec(resolved, draft.profiles, choice)
     if (too_many := _too_many(spec)) is not None:
         raise SpecError([located(resolved, too_many)])
+    for note in (*taken.notes, *filled.notes):
+        say(note)
     return spec
 
 

@@ -31,6 +31,12 @@ LONGEST_NAME = 100
 """Bytes; file systems take 255 for a path component, and a name is made longer by what stands beside it."""
 
 
+def as_name(text: str) -> str:
+    """The name of a sweep that is nearest to a text; ``sweep`` where it has nothing in it that a name could have."""
+    near = re.sub(r"[^\w.+=-]+", "-", text).strip(".+=-")
+    return near[: LONGEST_NAME // 4] or "sweep"
+
+
 class Method(StrEnum):
     """How configurations are proposed; `bayes`, W&B's word, is `tpe`."""
 
@@ -234,7 +240,8 @@ class SweepSpec(BaseModel):
     @classmethod
     def _is_a_path_component(cls, name: str) -> str:
         if not NAME.fullmatch(name):
-            raise refused("a name for a directory: letters, digits and . _ + = -, beginning with a letter or digit")
+            expected = "a name for a directory: letters, digits and . _ + = -, beginning with a letter or digit"
+            raise refused(expected, hint=f"for example {as_name(name)}")
         if len(name.encode()) > LONGEST_NAME:
             raise refused(f"a name of at most {LONGEST_NAME} bytes", got=f"{len(name.encode())} bytes")
         return name

@@ -103,19 +103,23 @@ class Distribution(StrEnum):
         return self in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM}
 
 
+_EXPONENTS = "its bounds are exponents of e: write {}, and the bounds of the values"
+_UNBOUNDED = "it has no bounds, as an Optuna sampler needs them: write {}, with min and max"
+
 UNSUPPORTED: Mapping[str, str] = {
-    "log_uniform": "its bounds are exponents: write log_uniform_values, and the bounds of the values",
-    "q_log_uniform": "its bounds are exponents: write q_log_uniform_values, and the bounds of the values",
-    "inv_log_uniform": "",
-    "inv_log_uniform_values": "",
-    "normal": "it has no bounds, as an Optuna sampler needs them",
-    "q_normal": "it has no bounds, as an Optuna sampler needs them",
-    "log_normal": "it has no bounds, as an Optuna sampler needs them",
-    "q_log_normal": "it has no bounds, as an Optuna sampler needs them",
-    "beta": "",
-    "q_beta": "",
+    "log_uniform": _EXPONENTS.format("log_uniform_values"),
+    "q_log_uniform": _EXPONENTS.format("q_log_uniform_values"),
+    "inv_log_uniform": _EXPONENTS.format("log_uniform_values"),
+    "inv_log_uniform_values": "write log_uniform_values, which is the same",
+    "normal": _UNBOUNDED.format("uniform"),
+    "q_normal": _UNBOUNDED.format("q_uniform"),
+    "log_normal": _UNBOUNDED.format("log_uniform_values"),
+    "q_log_normal": _UNBOUNDED.format("q_log_uniform_values"),
+    "beta": "write uniform, with min 0 and max 1",
+    "q_beta": "write q_uniform, with min 0, max 1 and q",
+    "categorical_w_probabilities": "write values alone: a sampler here learns how often to try each",
 }
-"""W&B's distributions that are not taken, and what to do instead or why.
+"""W&B's distributions that no parameter may have, and what to do instead or why; `spec.wandb` has taken what it can.
 
 https://docs.wandb.ai/models/sweeps/sweep-config-keys, section "Distribution options for random and Bayesian search".
 """

@@ -13,6 +13,7 @@ from sweeper.spec.model import SweepSpec
 from sweeper.spec.parameters import FORM_NAMES, FORMS
 from sweeper.spec.profiles import CHOSEN_KEYS, Profile, When
 from sweeper.spec.rules import RULES
+from sweeper.spec.wandb import EARLY_TERMINATE, TAKEN, UNUSED
 
 Json: TypeAlias = dict[str, Any]
 
@@ -33,7 +34,11 @@ def schema() -> Json:
     keys["parameters"] = _mapping_of("Parameter")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)
-    made |= {"$schema": DIALECT, "title": "A sweep", "properties": keys}
+    definitions["Metric"]["properties"] |= {str(path[1]): _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
+    keys |= {str(path[0]): _wandb(why) for path, why in UNUSED.items() if len(path) == 1}
+    keys["early_terminate"] = _early_terminate()
+    required = [key for key in made["required"] if key not in ("name", "metric")]
+    made |= {"$schema": DIALECT, "title": "A sweep", "properties": keys, "required": required}
     return _with_named_rules(made)  # type: ignore[no-any-return]  # a mapping stays one
 
 
@@ -60,6 +65,8 @@ def _parameter(definitions: Json) -> Json:
         named = [name for name, key in FORM_NAMES.items() if key in FORMS[form]]
         if named:
             keys["distribution"] = {"const": named[0]}
+    distribution = definitions["Range"]["properties"]["distribution"]
+    definitions["Range"]["properties"]["distribution"] = {"anyOf": [distribution, {"enum": list(TAKEN)}]}
     definitions["Constant"]["properties"]["value"] = value
     definitions["Choice"]["properties"]["values"] |= {"items": value}
     definitions["Range"]["properties"] |= {
@@ -76,6 +83,21 @@ def _parameter(definitions: Json) -> Json:
         "additionalProperties": False,
     }
     return {"anyOf": [*({"$ref": f"#/$defs/{model}"} for model in _FORM_MODELS.values()), group]}
+
+
+def _wandb(why: str) -> Json:
+    """A key that only W&B's files have."""
+    return {"description": f"W&B's: {why}.", "deprecated": True}
+
+
+def _early_terminate() -> Json:
+    return {
+        **_wandb("taken as early_stop with successive_halving"),
+        "type": "object",
+        "properties": {"type": {"const": "hyperband"}, **{key: {} for key in EARLY_TERMINATE[1:]}},
+        "required": ["type"],
+        "additionalProperties": False,
+    }
 
 
 def _executor(definitions: Json) -> Json:

@@ -90,6 +90,31 @@ def as_rules(rules: Sequence[StopSettings]) -> str:
     return _yaml({"early_stop": {"rules": list(dumped)}})
 
 
+def value_of(text: str, name: str) -> object:
+    """The value that a text is in a sweep file.
+
+    Raises:
+        SpecError: it is none.
+    """
+    root, mistakes = parsed(text, Source(f"command line: {printable(name)}", numbered=False))
+    if mistakes:
+        raise SpecError(mistakes)
+    return plain(root)
+
+
+def flow(value: object) -> str:
+    """A value on one line, as a person would write it in a sweep file."""
+    match value:
+        case float() if math.isfinite(value):
+            return shown(value)
+        case Mapping():
+            return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(flow, value)) + "]"
+        case _:  # within a list, since more has to be quoted there
+            return yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
+
+
 def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
     """What stands under `early_stop` in the file, or the whole of a file that holds nothing else."""
     if path is None or path == NO_RULES:

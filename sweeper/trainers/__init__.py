@@ -9,11 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sweeper.trainers.arguments import Argument, Arguments, Kind, arguments_of
 from sweeper.trainers.functions import RUNNER, is_function, signature_of
 from sweeper.trainers.preflight import PREFLIGHT, Preflight, Schedule
 from sweeper.trainers.settings import DEFAULTS
 
-__all__ = ["TRAINERS", "Preflight", "Schedule", "Trainer", "program_of", "signature_of"]
+__all__ = [
+    "TRAINERS",
+    "Argument",
+    "Arguments",
+    "Kind",
+    "Preflight",
+    "Schedule",
+    "Trainer",
+    "arguments_of",
+    "is_function",
+    "program_of",
+    "signature_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,13 +221,15 @@ def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoRe
     os.environ.clear()
     os.environ.update(prepared.environment(request["environment"]))
     _open_streams()
-    with contextlib.suppress(shim.InWorker):
+    try:
         code = shim.run_attempt(TrialDir(Path(request["trial"])), request["attempt"], request["command"], start=fork)
         os._exit(code)  # what the imported packages do at exit is the worker's affair
-    be_worker(request["command"], prepared.pools)
+    except shim.InWorker as in_worker:
+        command = in_worker.command
+    be_worker(command, prepared.pools)
 
 
-def fork(_command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
+def fork(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
     """A `shim.Start`: the pid of a worker that is a fork of this shim; raises `shim.InWorker` in it."""
     # What comes between the fork and the shim's leaving would be taken by its handler, in the worker, and lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS)
@@ -235,7 +237,7 @@ def fork(_command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
     if pid == 0:
         os.set_inheritable(lease_fd, True)  # noqa: FBT003 - it takes no name; inheritable as after an exec
         os.environ.update(environment)
-        raise shim.InWorker
+        raise shim.InWorker(command)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, shim.SIGNALS)
     return pid
 

@@ -22,12 +22,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from sweeper.errors import SweeperError, Unwritable
+from sweeper.errors import RecordError, SweeperError, Unwritable, UsageError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.claim import catches, claim, keeper_of
 from sweeper.record.events import Finished, decode
 from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.alone import write_exit
+from sweeper.worker.command import filled
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
@@ -119,7 +120,11 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
 
 
 class InWorker(BaseException):
-    """Raised in a fork of the shim that is to be the worker, so that it leaves the shim's frames behind."""
+    """Raised in a fork of the shim that is to be a command's worker, so that it leaves the shim's frames behind."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__()
+        self.command = command
 
 
 Start = Callable[[Sequence[str], Mapping[str, str], int], int]
@@ -142,11 +147,15 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
+    environment = {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}
     try:
-        worker = start(command, {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}, lease.fd)
+        worker = start(filled(command, trial, number, environment), environment, lease.fd)
     except InWorker:
         shim.leave()
         raise
+    except (UsageError, RecordError) as error:
+        print(error, file=sys.stderr)
+        code = NOT_FOUND
     except OSError as error:
         print(f"{command[0]}: cannot be started: {error.strerror}", file=sys.stderr)
         code = NOT_FOUND

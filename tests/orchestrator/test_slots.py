@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sweeper.executors.executor import Slot
-from sweeper.orchestrator.slots import Slots, measured_peak_mb
+from sweeper.orchestrator.slots import Ends, Slots, measured_peak_mb
 from sweeper.record.events import Event, Exit, Launched, Measured
 from sweeper.record.fold import control_of
 from sweeper.record.layout import TrialDir
@@ -44,3 +44,23 @@ def trial(peak_mb: float, code: int | None) -> Trial:
 def test_the_highest_peak_of_those_that_ended_well_counts() -> None:
     assert measured_peak_mb([]) == 0
     assert measured_peak_mb([trial(10, 0), trial(12, 0), trial(50, 1), trial(60, None)]) == 12
+
+
+def test_a_place_is_given_up_after_three_ends_in_a_row_of_two_trials() -> None:
+    ends = Ends()
+
+    def told(number: int, cause: str, *, asked: bool = False) -> str:
+        return ends.speak_against("node", number=number, cause=cause, asked=asked)
+
+    assert not any(told(0, "killed") for _ in range(5))  # one trial: it may be the trial
+    assert (
+        told(1, "lost")
+        == "3 attempts in a row ended there by no error of a script: 0000 killed, 0000 killed, 0001 lost"
+    )
+    for well in ({"cause": ""}, {"cause": "error"}, {"cause": "killed", "asked": True}):
+        told(2, **well)
+        assert not told(3, "killed")
+        assert not told(4, "hung")
+    assert told(5, "killed")
+    ends.forget()
+    assert not told(6, "killed")

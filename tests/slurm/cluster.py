@@ -24,23 +24,24 @@ BINARIES = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sco
 STARTS_WITHIN_S = 60.0
 NVIDIA_MAJOR = 195
 
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=2000 Gres=gpu:{gpus}"
+
 # Cgroups are left alone, and accounting is off: it has to do without either.
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CryptoType=crypto/munge
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SlurmdParameters=config_overrides
@@ -62,7 +63,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
 SlurmctldParameters=preempt_send_user_signal
-NodeName=node0 NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 Gres=gpu:{gpus} State=UNKNOWN
+{nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
@@ -78,7 +79,7 @@ def missing() -> str:
 
 @dataclass(slots=True)
 class Cluster:
-    """A running Slurm; `environment` is what its commands need to find it."""
+    """A running Slurm; `environment` is what its commands need to find it. Its daemons of nodes are named as these."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -94,11 +95,11 @@ class Cluster:
                 *(f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munged.seed"),
             ),
             "slurmctld": ("slurmctld", "-D", "-f", str(configuration)),
-            "slurmd": ("slurmd", "-D", "-N", "node0", "-f", str(configuration)),
         }
+        command = commands.get(name) or ("slurmd", "-D", "-N", name, "-f", str(configuration))
         with (self.folder / f"{name}.out").open("ab") as out:
             self.processes[name] = subprocess.Popen(
-                commands[name], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment
             )
 
     def kill(self, name: str) -> None:
@@ -119,14 +120,15 @@ class Cluster:
         return dict(line.split() for line in lines)
 
     def idle(self) -> bool:
-        """Whether the node takes jobs and has none."""
+        """Whether all nodes take jobs and have none."""
         try:
-            return self.ask("sinfo", "--noheader", "--partition=main", "--format=%T").strip() == "idle"
+            states = self.ask("sinfo", "--noheader", "--partition=main", "--format=%T")
         except RuntimeError:
             return False
+        return states.split() == ["idle"]  # a line for all nodes of a state
 
     def wait_until_idle(self) -> None:
-        """Until the node takes jobs and has none.
+        """Until all nodes take jobs and have none.
 
         Raises:
             RuntimeError: it does not come to that; with the ends of the logs.
@@ -150,37 +152,41 @@ class Cluster:
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             if self.idle() or self.jobs():
                 self.clear()
-        for name in ("slurmd", "slurmctld", "munged"):
-            if (process := self.processes.pop(name, None)) is not None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+        for name in reversed(list(self.processes)):
+            process = self.processes.pop(name)
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4) -> Iterator[Cluster]:
-    """A Slurm with one node, in a folder that is its own."""
+def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4, nodes: Sequence[str] = ("node0",)) -> Iterator[Cluster]:
+    """A Slurm, in a folder that is its own; each node has so many faked GPUs and cores."""
     folder.mkdir(parents=True)
-    for name in ("state", "spool"):
+    for name in ("state", "spool", *(f"spool/{node}" for node in nodes)):
         (folder / name).mkdir()
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o400)
-    controller_port, node_port = _free_ports(2)
+    controller_port, *ports = _free_ports(1 + len(nodes))
+    here = socket.gethostname()
+    lines = [
+        NODE.format(name=node, host=here, port=port, cpus=cpus, gpus=gpus)
+        for node, port in zip(nodes, ports, strict=True)
+    ]
     text = CONFIGURATION.format(
-        host=socket.gethostname(),
+        host=here,
         folder=folder,
         controller_port=controller_port,
-        node_port=node_port,
-        gpus=gpus,
-        cpus=cpus,
+        nodes="\n".join(lines),
     )
     (folder / "slurm.conf").write_text(text)
     for number in range(gpus):
         os.mknod(folder / f"nv{number}", stat.S_IFCHR | 0o666, os.makedev(NVIDIA_MAJOR, number))
-    (folder / "gres.conf").write_text(f"AutoDetect=off\nNodeName=node0 Name=gpu File={folder}/nv[0-{gpus - 1}]\n")
+    gres = [f"NodeName={node} Name=gpu File={folder}/nv[0-{gpus - 1}]" for node in nodes]
+    (folder / "gres.conf").write_text("\n".join(["AutoDetect=off", *gres, ""]))
     # Of the environment, only what a login has: jobs inherit that of who submits them, not this one.
     environment = {**os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")}
     slurm = Cluster(folder, environment)
@@ -188,7 +194,8 @@ def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4) -> Iterator[Cluster]:
         slurm.start("munged")
         _wait_for(folder / "munge.socket")
         slurm.start("slurmctld")
-        slurm.start("slurmd")
+        for node in nodes:
+            slurm.start(node)
         slurm.wait_until_idle()
         yield slurm
     finally:

@@ -35,12 +35,12 @@ class OnSlurm:
     def lose(self, attempt: AttemptDir) -> None:
         """The node loses power, which its operator says, and comes back without its jobs."""
         status = Path(f"/proc/{owner_of(attempt)['pid']}/stat").read_text().rpartition(")")[2]
-        self.slurm.kill("slurmd")
+        self.slurm.kill("node0")
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(status.split()[1]), signal.SIGKILL)  # slurmstepd, which would still report
         kill_marked(attempt)
         self.slurm.ask("scontrol", "update", "NodeName=node0", "State=DOWN", "Reason=lost")
-        self.slurm.start("slurmd")
+        self.slurm.start("node0")
         self.slurm.ask("scontrol", "update", "NodeName=node0", "State=RESUME")
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from sweeper.executors.slurm import job_name
+from sweeper.record.claim import node_of
 from sweeper.record.events import Resumed
 from sweeper.record.fold import State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial, history, read_trial
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, cluster
 from tests.test_end_to_end import LEARNER, Sweep
 
 PATIENCE_S = 150.0
@@ -105,3 +106,19 @@ def test_a_sweep_that_is_interrupted_takes_its_waiting_jobs_from_the_queue(slurm
     assert process.returncode == 130
     until(lambda: not slurm.jobs())
     assert [trial_of(one, number).state.value for number in range(3)] == ["WAITING"] * 3
+
+
+def test_a_node_where_everything_dies_gets_no_more_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a node is always free, so that all jobs would go there, one after the other."""
+    dies = "import os\nif os.environ['SLURMD_NODENAME'] == 'node0': os.kill(os.getpid(), 9)\n"
+    with cluster(tmp_path / "cluster", nodes=("node0", "node1"), cpus=2) as slurm:
+        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+        one = sweep(tmp_path / "a", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], executor=ON_SLURM | {"array_parallelism": 1})
+        script = one.folder / "train.py"
+        script.write_text(dies + script.read_text())
+        code, out, err = one.call("run", "sweep.yaml")
+    assert code == 0, out + err
+    assert [row["state"] for row in one.status()["trials"]] == ["COMPLETE"] * 6
+    attempts = [attempt for trial in SweepDir(one.run_directory).trials() for attempt in trial.attempts()]
+    assert [node_of(attempt) for attempt in attempts].count("node0") == 3
+    assert "nothing more is launched on node0" in out + err

@@ -70,18 +70,19 @@ AFTER_HEAD = [
         ),
     ),
     (
-        "parameters: {lr: {min: 1, max: 2, distribution: log_uniform}}",
+        "parameters: {lr: {min: 1e-4, max: 0.1, distribution: log_uniform}}",
         (
             "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
             "q_uniform or q_log_uniform_values), got log_uniform; "
-            "its bounds are exponents: write log_uniform_values, and the bounds of the values"
+            "its bounds are exponents of e: write log_uniform_values, and the bounds of the values"
         ),
     ),
     (
         "parameters: {lr: {distribution: normal, mu: 0, sigma: 1}}",
         (
             "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
-            "q_uniform or q_log_uniform_values), got normal; it has no bounds, as an Optuna sampler needs them"
+            "q_uniform or q_log_uniform_values), got normal; it has no bounds, as an Optuna sampler needs them: "
+            "write uniform, with min and max"
         ),
     ),
     (
@@ -331,7 +332,13 @@ AFTER_HEAD = [
         "  description: a",
         "expected YAML, got while parsing a block mapping, expected <block end>, but found '<block mapping start>'",
     ),
-    ("early_terminate: {}", "did you mean early_stop?"),
+    (
+        "early_terminate: {}",
+        (
+            "early_terminate.type: expected hyperband, W&B's only type, got nothing; "
+            "early_stop: {rules: [...]} has median, percentile, hyperband and more"
+        ),
+    ),
 ]
 
 
@@ -391,7 +398,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
     assert str(error.value).splitlines() == [
         (
             "sweep.yaml:1: name: expected a name for a directory: letters, digits and . _ + = -, "
-            "beginning with a letter or digit, got 'a/b'"
+            "beginning with a letter or digit, got 'a/b'; for example a-b"
         ),
         "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
@@ -405,7 +412,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         "sweep.yaml:7: seeds: expected every value only once, got 0 twice",
         "sweep.yaml:9: profiles.gpu.seeds: expected a list, got 'x'",
         "command line: =: expected KEY=VALUE, got '='",
-        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'",
+        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'; +epoch=... adds it",
         "command line: --profile cpu: expected one of gpu, got 'cpu'; did you mean gpu?",
     ]
 
@@ -435,8 +442,13 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
         ({}, "expected one of trainer, command or program, got none of them"),
         ({"command": ["x", "${program}"]}, r"program: expected a program for \$\{program\} in command, got nothing"),
         (
-            {"command": ["x"], "program": "y"},
-            "expected only one of trainer, command and program, got command and program",
+            {"command": ["x", "${arg}"]},
+            r"command.1: expected a macro of \$\{env\}, .* got '\$\{arg\}'; did you mean \$\{args\}\?",
+        ),
+        ({"command": ["x y ${args}"]}, r"command.0: expected \$\{args\} as a word of its own, got 'x y \$\{args\}'"),
+        (
+            {"command": ["x"], "parameters": {"seed": {"values": [1, 2]}}},
+            r'beside parameters, and "--seed=\$\{trial:seed\}" in command, if the script takes it so',
         ),
         ({"command": ["x", 3]}, 'command.1: expected text, got 3; quote it: "3"'),
         ({"command": []}, "command: expected at least one entry"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sweeper.errors import RecordError, SweeperError, UsageError
 from sweeper.spec import SweepSpec, compare, load
+from sweeper.spec.wandb import EARLY_TERMINATE, REFUSED, TAKEN, UNUSED
 from tests.spec.conftest import TRAINERS
 
 WARMUP = (Path(__file__).parents[2] / "experiments" / "warmup.yaml").read_bytes()
@@ -69,19 +70,40 @@ DATA = st.recursive(
     max_leaves=12,
 )
 KEYS = [*SweepSpec.model_fields, "profiles"]
+WANDB = [*(path[0] for path in UNUSED), *REFUSED, "early_terminate"]
 
 
 @FEW
-@given(data=st.dictionaries(st.sampled_from(KEYS), DATA, max_size=6))
+@given(data=st.dictionaries(st.sampled_from([*KEYS, *WANDB]), DATA, max_size=6))
 def test_right_keys_with_any_values_are_a_sweep_or_a_list_of_mistakes(path: Path, data: dict[str, Any]) -> None:
     small = {"name": "a", "trainer": "text-classification", "method": "grid", "metric": {"name": "loss"}}
     assert str(outcome(path, yaml.dump({**small, **data}, allow_unicode=True).encode("utf-8", "surrogatepass")))
 
 
+NUMBERS = st.integers() | st.floats() | st.booleans()
+
+
+@FEW
+@given(
+    early=st.dictionaries(st.sampled_from(EARLY_TERMINATE[1:]), NUMBERS | SCALARS, max_size=5),
+    distribution=st.sampled_from(TAKEN),
+    bounds=st.tuples(NUMBERS, NUMBERS),
+)
+def test_what_wandb_has_words_for_is_taken_or_refused(
+    path: Path, early: dict[str, Any], distribution: str, bounds: tuple[object, object]
+) -> None:
+    parameters = {"lr": {"distribution": distribution, "min": bounds[0], "max": bounds[1]}}
+    data = {"program": "a", "method": "random", "run_cap": 1, "metric": {"name": "a"}, "parameters": parameters}
+    data["early_terminate"] = {"type": "hyperband", **early}
+    assert str(outcome(path, yaml.dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")))
+
+
 @FEW
 @given(
     override=st.text(max_size=20)
-    | st.builds("{}={}".format, st.sampled_from([*KEYS, "lr", "metric.name.x"]), st.text())
+    | st.builds(
+        "{}{}={}".format, st.sampled_from(["", "+"]), st.sampled_from([*KEYS, "lr", "metric.name.x"]), st.text()
+    )
 )
 def test_any_override_is_taken_or_refused(path: Path, override: str) -> None:
     assert str(outcome(path, WARMUP, override))

@@ -49,7 +49,7 @@ SCALARS = [
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
 def test_values_follow_yaml_1_2(load_keys: Load, text: str, value: object) -> None:
-    spec = load_keys(f"parameters.x.value={text}", trainer=None, program="train.py")
+    spec = load_keys(f"+parameters.x.value={text}", trainer=None, program="train.py")
     parameter = spec.parameters["x"]
     assert isinstance(parameter, Constant)
     assert parameter.value == value
@@ -237,9 +237,69 @@ def test_parameter_with_dots_in_its_name_can_be_overridden(load_keys: Load) -> N
     assert load_keys("parameters.optimizer.lr.value=3", **keys).parameters["optimizer.lr"] == Constant(value=3)
 
 
+PLAIN: dict[str, Any] = {"trainer": None, "program": "train.py"}
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "parameter"),
+    [
+        ("+x=1", "x", Constant(value=1)),
+        ("+x=[1, 2]", "x", Choice(values=(1, 2))),
+        ("+x={min: 1, max: 3}", "x", Range(distribution=Distribution.INT_UNIFORM, min=1, max=3)),
+        ("+optimizer.betas.first=0.9", "optimizer.betas.first", Constant(value=0.9)),
+        ("+parameters.x.values=[1, 2]", "x", Choice(values=(1, 2))),
+    ],
+)
+def test_what_is_not_there_is_added_with_a_plus(load_keys: Load, override: str, name: str, parameter: object) -> None:
+    assert dict(load_keys(override, **PLAIN).parameters) == {"lr": Choice(values=(1e-4, 3e-4)), name: parameter}
+
+
+def test_what_was_added_is_there_for_what_follows_and_keys_are_added_too(load_keys: Load) -> None:
+    spec = load_keys("+x=1", "x=2", "+parameters.y.min=1", "parameters.y.max=3", "+seeds=[1, 2]", **PLAIN)
+    assert spec.parameters["x"] == Constant(value=2)
+    assert spec.parameters["y"] == Range(distribution=Distribution.INT_UNIFORM, min=1, max=3)
+    assert spec.seeds == (1, 2)
+    assert load_keys("+epochs=2").parameters["epochs"] == Constant(value=2)  # the trainer's, and not in the file
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("lrr=1", "expected a parameter or a key of the sweep, got 'lrr'; did you mean lr?; +lrr=... adds it"),
+        ("x=1", "expected a parameter or a key of the sweep, got 'x'; +x=... adds it"),
+        (
+            "parameters.lrr.values=[1]",
+            "expected a parameter of the sweep, got 'lrr'; did you mean lr?; +parameters.lrr.values=... adds it",
+        ),
+        ("parameters.x={value: 1}", "expected a parameter of the sweep, got 'x'; +parameters.x=... adds it"),
+        ("+lr=1", "expected a key that is not there yet, after a +, got 'lr'; lr=... changes it"),
+        (
+            "+parameters.lr.value=1",
+            (
+                "expected a key that is not there yet, after a +, got 'parameters.lr.value'; "
+                "parameters.lr.value=... changes it"
+            ),
+        ),
+        ("+method=random", "expected a key that is not there yet, after a +, got 'method'; method=... changes it"),
+        ("+", "expected KEY=VALUE, got '+'"),
+    ],
+)
+def test_a_slip_of_the_pen_makes_no_new_parameter(load_keys: Load, override: str, message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_keys(override, **PLAIN)
+    assert str(error.value) == f"command line: {override}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "+epoch=1",
+            (
+                "command line: +epoch=1: parameters.epoch: expected a hyperparameter of text-classification, "
+                "got the unknown name epoch; did you mean epochs?"
+            ),
+        ),
         ("lr", "command line: lr: expected KEY=VALUE, got 'lr'"),
         ("=1", "command line: =1: expected KEY=VALUE, got '=1'"),
         ("lr=abc", "command line: lr=abc: parameters.lr.value: expected a number for lr, got 'abc'"),

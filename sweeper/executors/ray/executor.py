@@ -141,6 +141,10 @@ class RayExecutor:
         """Nothing: a node that is lost loses its hosts, and a slot is no node."""
         return {}
 
+    def avoid(self, node: str) -> bool:  # noqa: ARG002 - as below
+        """Nothing: Ray places the hosts, and a host that is gone gets another place."""
+        return False
+
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Whether a host holds the attempt, or may yet start it; or it runs here, launched before the sweep moved."""
         if self._courier.failure is not None:
