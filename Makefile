@@ -3,6 +3,8 @@
 #   make test     all tests                                 (make test ARGS="-k spec")
 #   make faults   the fault matrix, on from docs/faults.jsonl (make faults ARGS="--jobs 2 --minutes 60 --rows 1,2")
 #   make check    style, types and import directions
+#   make docs     the documentation as a site, build/docs/index.html; every link within it is checked
+#   make docs-links   the links to other sites, which takes a network
 #   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
 #   make clean    forget the environment and the caches; runs/ stays
 
@@ -12,7 +14,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: run test faults fuzz check clean setup
+.PHONY: run test faults fuzz check docs docs-links clean setup
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -29,6 +31,13 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+docs: $(STAMP)
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
+
+docs-links: $(STAMP)
+	@$(BIN)/python -m sphinx --builder linkcheck --quiet docs build/docs-links
 
 fuzz: $(STAMP)
 	@$(BIN)/python -m tests.hostile.fuzz --files 100000 $(ARGS)
@@ -50,5 +59,5 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find sweeper tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

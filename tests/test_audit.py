@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_swe
     out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
     assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
     assert "it runs on (audited)" in out
-    assert "1 of 3 audited was a learner: false-prune rate at most" in out
+    assert re.search(r"the rule \w+ \(version [0-9a-f]+\): 1 of 3 audited was a learner: false-prune rate at most", out)
     out, trials = sweep(tmp_path, "two", slopes=[0.0, 0.002, 1.0], audit=1.0)
     assert "2 of 6 audited were learners" in out
     (ledger,) = ledgers(runs_beside(SweepDir(tmp_path / "runs/two"))).values()

@@ -278,6 +278,22 @@ def test_a_failing_script_fails_the_sweep_and_is_tried_again_by_the_next_call(tm
     assert [trial["attempts"] for trial in sweep.status()["trials"]] == [1, 2]
 
 
+def test_a_metric_that_nobody_reports_is_said_while_the_sweep_runs_and_by_status(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, LEARNER, grid("misnamed") | {"early_stop": {"rules": [{"median": {}}, {"stalled": {}}]}})
+    code, out, _ = sweep.call("run", "sweep.yaml", "metric.name=acuracy")
+    assert code == 0
+    metric, rule = sweep.status()["unmet"]
+    assert metric == (
+        "the metric acuracy was not reported by any trial so far: nothing is ranked by it, and median stops nobody "
+        "(reported: accuracy, loss/train; did you mean accuracy?)"
+    )
+    assert rule.startswith("the rule stalled stops nobody: no trial has recorded reach or update_ratio so far")
+    assert out.splitlines().count(metric) == 1
+    shown = " ".join(sweep.call("status", str(sweep.run_directory))[1].split())
+    assert metric in shown
+    assert rule in shown
+
+
 def test_values_and_seeds_can_be_added_and_nothing_else(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("grown"))
     assert sweep.call("run", "sweep.yaml")[0] == 0

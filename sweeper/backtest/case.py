@@ -22,14 +22,13 @@ from functools import cached_property
 
 from sweeper.record.evaluation import Evaluation
 from sweeper.record.events import Event, Metrics, Observation
+from sweeper.record.needs import OBSERVED
 
 LOSS = "loss/train"
 SMOOTHED = 5
 AT_CHANCE = 10
 SCATTERS = 3.0
 """A loss is taken as the median of so many reports, chance from so many at the start, a gain as so many scatters."""
-OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero")
-"""What rules read of an observation."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper import spec
-from sweeper.backtest.case import OBSERVED, Case, Recording
-from sweeper.rules import AUTOMATIC, NO_LOSS, Rule, first_decision, rule_of
+from sweeper.backtest.case import Case, Recording
+from sweeper.record.needs import OBSERVED, needs
+from sweeper.rules import Rule, first_decision, rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
 
@@ -135,36 +135,11 @@ def _lacking(settings: spec.RuleSettings, recording: Recording) -> str:
     """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
     observed = frozenset().union(*(case.observed for case in recording.cases))
     recorded = observed.union(*(case.metrics for case in recording.cases))
-    missing = [alternatives for alternatives in _needs(settings) if not alternatives & recorded]
+    read = needs(spec.rule_name(settings), settings.model_dump(mode="json"))
+    missing = [alternatives for alternatives in read if not alternatives & recorded]
     if not missing:
         return ""
     if not observed and any(alternatives & set(OBSERVED) for alternatives in missing):
         return "needs gradients: none recorded"
     listed = " and ".join(" or ".join(sorted(alternatives)) for alternatives in missing)
     return f"needs {listed}: not recorded"
-
-
-def _needs(settings: spec.RuleSettings) -> list[frozenset[str]]:
-    """What a rule reads, of `OBSERVED` and of metrics: of each set at least one."""
-    match settings:
-        case spec.Stalled():
-            ratio = set() if settings.ratio_of_start is None else {"update_ratio"}
-            named = [] if settings.loss in (AUTOMATIC, NO_LOSS) else [frozenset({settings.loss})]
-            return [frozenset({"reach"} | ratio), *named]
-        case spec.VanishingGradient():
-            return [frozenset({"reach"})]
-        case spec.UpdateRatio():
-            return [frozenset({"update_ratio"})]
-        case spec.ExplodingGradient():
-            return [frozenset({"gradient_norm"})]
-        case spec.ZeroGradient():
-            return [frozenset({"gradient_zero"})]
-        case spec.NonFinite():
-            return [frozenset({settings.metric, "gradient_norm"})]
-        case spec.Plateau():
-            return [frozenset({settings.metric})]
-        case spec.AllOf():
-            return [alternatives for one in settings.of for alternatives in _needs(one)]
-        case spec.AnyOf():
-            return [frozenset().union(*choice) for choice in itertools.product(*map(_needs, settings.of))]
-    raise TypeError(settings)

@@ -75,7 +75,7 @@ class Audits:
         if versions:
             self._reckon()
         known = ((version, self.ledgers.get(version, Ledger(version=version))) for version in versions)
-        return [f"{version}: {ledger.text()}" for version, ledger in known]
+        return [f"the rule {_named(version)}: {ledger.text()}" for version, ledger in known]
 
     def _take(self, trial: Trial) -> None:
         number, complete = trial.facts.number, trial.state is State.COMPLETE
@@ -101,3 +101,9 @@ def version_of(trial: Trial) -> str:
     stop, spared = trial.control.stop, trial.control.spared
     decision = spared.decision if spared is not None else None if stop is None else stop.decision
     return "" if decision is None else str(decision.get("version", ""))
+
+
+def _named(version: str) -> str:
+    """A rule for people: its name, and which of its versions; outcomes are pooled by both."""
+    name, _, digest = version.rpartition("-")
+    return f"{name} (version {digest})"

@@ -43,6 +43,7 @@ from sweeper.record.events import (
 )
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
+from sweeper.record.needs import unmet
 from sweeper.record.queue import preferred
 from sweeper.record.recall import Memory, recall
 from sweeper.record.trial import Trial, open_trials
@@ -75,6 +76,7 @@ class Orchestrator:
         self._run = run
         self._executor = executor
         self._show = show
+        self._early_stop = run.spec.to_json()["early_stop"]
         self._patience = patience or Patience(hang_after_s=run.spec.hang_after_s)
         self._started, self._began = time.time(), time.monotonic()
         self._messages: list[str] = []
@@ -406,7 +408,7 @@ class Orchestrator:
         """Show the sweep: a table of many trials takes its time, of which it gets a part."""
         if not (self._show.pressed() or now or self._shown.is_due()):
             return
-        known = len(self._trials)
+        known, moment = len(self._trials), self._now()
         cap = max(self._run.spec.run_cap or 0, known) or None  # None where the search has no end of its own
         with self._shown.doing():
             self._show.update(
@@ -416,9 +418,10 @@ class Orchestrator:
                     trials=self.trials,
                     total=known if self._proposals.search.eager else cap,
                     slots=tuple(self._slots.all),
-                    now=self._now(),
+                    now=moment,
                     started=self._started,
                     messages=tuple(self._messages),
+                    unmet=unmet(self._early_stop, self.trials, moment),
                 )
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper import spec
+from sweeper.record.needs import AUTOMATIC, NO_LOSS
 from sweeper.rules.audit import rule_version
 from sweeper.rules.conditions import (
     Condition,
@@ -22,9 +23,7 @@ from sweeper.rules.decision import Decision, Rule, first_decision
 from sweeper.rules.rule import ConditionRule
 from sweeper.spec import EarlyStop
 
-__all__ = ["AUTOMATIC", "NO_LOSS", "ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
-
-AUTOMATIC, NO_LOSS = "auto", "none"
+__all__ = ["ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
 
 
 def rules_of(early_stop: EarlyStop | None) -> list[Rule]:

@@ -164,6 +164,7 @@ class PlainLines(Show):
         self._stream = stream
         self._seen: dict[int, Trial] = {}
         self._messages: tuple[str, ...] = ()
+        self._unmet: set[str] = set()
         self._progress_at: float | None = None
 
     def update(self, sweep: SweepView) -> None:
@@ -177,9 +178,10 @@ class PlainLines(Show):
             self._seen[trial.facts.number] = trial
             if trial.state is not (State.WAITING if before is None else before.state) and not _is_told(trial, news):
                 self._say(_change_line(trial, sweep.now))
-        for line in news:
+        for line in (*news, *(line for line in sweep.unmet if line not in self._unmet)):
             self._say(line)
         self._messages = tuple(sweep.messages)
+        self._unmet.update(sweep.unmet)
         if self._progress_at is None or sweep.now - self._progress_at >= PROGRESS_EVERY_S:
             self._progress_at = sweep.now
             self._say(_progress_line(sweep))

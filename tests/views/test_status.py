@@ -106,7 +106,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         "seconds": 4.0,
     }
     expected |= {"skipped": 0, "damaged": 0}
-    status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": []}
+    status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": [], "unmet": []}
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == status
 
 

@@ -1,0 +1,142 @@
+"""The pages of the site that are made: commands from their parsers, keys and rules from their models, results.
+
+    python docs/generate.py FOLDER
+
+`make docs` calls it. What these pages say stands in the code alone (or with the benchmarks); what it means, in
+reference.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel
+
+from sweeper.cli import _parser
+from sweeper.spec import SweepSpec
+from sweeper.spec.executors import EXECUTORS
+from sweeper.spec.rules import RULES, RuleSettings
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+"""What benchmarks measured: pages of the site as they are."""
+WIDTH = "100"
+"""Columns of a command's help."""
+OURS = ("profile_description",)
+"""Keys of the resolved sweep that no file has."""
+
+
+def write_pages(folder: Path) -> None:
+    """Write the pages into the folder; one that is as it was is left alone, so that nothing is built anew for it."""
+    folder.mkdir(exist_ok=True)
+    measured = {path.name: path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md")}
+    for name, text in {"commands.md": commands_page(), "keys.md": keys_page(), **measured}.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    """Every command's help, as `sweeper COMMAND --help` prints it."""
+    parts = [
+        "# Commands",
+        "",
+        "What `sweeper COMMAND --help` prints. How to use them: [reference](../reference.md#command-line).",
+    ]
+    for name, one in commands().items():
+        parts += ["", f"## `sweeper {name}`", "", "```text", _help(one).rstrip(), "```"]
+    return "\n".join(parts) + "\n"
+
+
+def commands() -> Mapping[str, argparse.ArgumentParser]:
+    """The parsers of the commands, by name, in the order of the help."""
+    (action,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - no public way
+    return dict(action.choices)
+
+
+def _help(one: argparse.ArgumentParser) -> str:
+    before, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), WIDTH
+    try:
+        return one.format_help()
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+# ---- keys and rules --------------------------------------------------------------------------------------------------
+
+
+def keys_page() -> str:
+    """Every key of a sweep file with its default, and every executor and rule with its settings."""
+    conditions = {name: kind for name, kind in RULES.items() if issubclass(kind, RuleSettings)}
+    pruners = {name: kind for name, kind in RULES.items() if name not in conditions}
+    parts = [
+        "# Keys and defaults",
+        "",
+        "What a sweep file may hold, by the models that check it. What the keys mean:",
+        "[the sweep file](../reference.md#the-sweep-file), [early-stop rules](../reference.md#early-stop-rules).",
+        "Without `early_stop` nobody is stopped; with it, its defaults are these.",
+        "",
+        *_table("key", SweepSpec),
+        *_section("Executors", "What may stand under `executor`, by its `type`.", EXECUTORS),
+        *_section("Conditions", "Rules on one trial, under `early_stop.rules`.", conditions),
+        *_section("Pruners", "Rules that compare trials by the objective, in the same list.", pruners),
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, text: str, kinds: Mapping[str, type[BaseModel]]) -> list[str]:
+    parts = [f"## {title}", "", text, ""]
+    for name, kind in kinds.items():
+        parts += [
+            f"### `{name}`",
+            "",
+            inspect.cleandoc(kind.__doc__ or "").replace("``", "`"),
+            "",
+            *_table("key", kind),
+        ]
+    return parts
+
+
+def _table(head: str, model: type[BaseModel]) -> list[str]:
+    rows = [f"| `{key}` | {default} |" for key, default in keys(model) if key not in OURS]
+    return [f"| {head} | default |", "|---|---|", *rows, ""] if rows else []
+
+
+def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
+    """The keys of a model with their defaults; those of a mapping behind its own: `metric.goal`."""
+    for name, field in model.model_fields.items():
+        inner = [one for one in (field.annotation, *get_args(field.annotation)) if _is_model(one)]
+        if len(inner) == 1:
+            yield from keys(inner[0], f"{before}{name}.")
+        else:
+            required = field.is_required()
+            yield before + name, "required" if required else _shown(field.get_default(call_default_factory=True))
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _shown(default: object) -> str:
+    """A default as a sweep file would have it."""
+    plain = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+    return "none" if plain in (None, "", (), {}) else f"`{json.dumps(plain, default=_rule)}`"
+
+
+def _rule(default: object) -> object:
+    return {name: {} for name, kind in RULES.items() if isinstance(default, kind)}
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))

@@ -1,0 +1,140 @@
+"""What rules, pruners and the ranking read of a trial, and what of it no trial records.
+
+A rule whose values never come stops nobody, and its silence looks like that of a rule that is content. So it is said,
+from the record alone, once a trial has had its chance: it is complete, or has run for a while. Rules are taken as
+`spec.json` has them, name by settings: who only reads a record needs no more than that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeper.record.fold import State
+from sweeper.record.profile import FEWEST_LAYERS, STATISTICS
+from sweeper.record.trial import Trial
+
+CHANCE_S = 120.0
+"""How long a trial has to have run before its silence counts."""
+EVALUATION_S = 300.0
+"""The same of the metric of the sweep, which comes with an evaluation, and that at the end of an epoch."""
+OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero")
+"""What rules read of an observation."""
+AUTOMATIC, NO_LOSS = "auto", "none"
+"""As the loss of `stalled`: whichever is reported, if any; none."""
+MOST_NAMED = 8
+"""Metrics that a sentence names."""
+
+
+def needs(rule: str, settings: Mapping[str, Any]) -> list[frozenset[str]]:
+    """What a rule reads, of `OBSERVED` and of metrics: of each set at least one. Nothing for a pruner."""
+    metric = str(settings.get("metric"))
+    match rule:
+        case "stalled":
+            ratio = set() if settings.get("ratio_of_start") is None else {"update_ratio"}
+            loss = settings.get("loss", AUTOMATIC)
+            named = [] if loss in (AUTOMATIC, NO_LOSS) else [frozenset({str(loss)})]
+            return [frozenset({"reach"} | ratio), *named]
+        case "vanishing_gradient":
+            return [frozenset({"reach"})]
+        case "update_ratio":
+            return [frozenset({"update_ratio"})]
+        case "exploding_gradient":
+            return [frozenset({"gradient_norm"})]
+        case "zero_gradient":
+            return [frozenset({"gradient_zero"})]
+        case "non_finite":
+            return [frozenset({metric, "gradient_norm"})]
+        case "plateau":
+            return [frozenset({metric})]
+        case "all":
+            return [one for part in _parts(settings) for one in part]
+        case "any":
+            return [frozenset().union(*choice) for choice in itertools.product(*_parts(settings))]
+    return []
+
+
+def _parts(settings: Mapping[str, Any]) -> list[list[frozenset[str]]]:
+    return [needs(name, inner) for one in settings.get("of", ()) for name, inner in one.items()]
+
+
+def recorded(trial: Trial) -> frozenset[str]:
+    """What a trial gives to those who read it: the metrics that it reported, and what its watch can tell."""
+    names, watching = set(trial.progress.metrics), trial.progress.watching
+    if watching is not None:
+        names.add("gradient_norm")
+        names |= {"reach"} if len(watching.layers) >= FEWEST_LAYERS else set()
+        names |= {"update_ratio", "gradient_zero"} if len(watching.statistics) == len(STATISTICS) else set()
+    return frozenset(names)
+
+
+def unmet(early_stop: object, trials: Sequence[Trial], now: float) -> tuple[str, ...]:
+    """Who waits for what no trial has recorded, a sentence each; nothing before a trial has had its chance.
+
+    Args:
+        early_stop: what stands under this key in the resolved sweep; what is none is taken for no rules.
+        now: seconds since the epoch.
+    """
+    rules = dict(_rules(early_stop))
+    judged, late = (
+        [recorded(trial) for trial in trials if trial.state is State.COMPLETE or trial.seconds(now) >= chance]
+        for chance in (CHANCE_S, EVALUATION_S)
+    )
+    return (
+        *(_of_metric(trials[0].facts.metric, rules, late) if late else ()),
+        *(_of_rules(rules, judged) if judged else ()),
+    )
+
+
+def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
+    """The rules by name, with what they read."""
+    listed = early_stop.get("rules") if isinstance(early_stop, Mapping) else None
+    for rule in listed if isinstance(listed, list) else ():
+        for name, settings in rule.items() if isinstance(rule, Mapping) else ():
+            if isinstance(settings, Mapping):
+                yield name, needs(name, settings)
+
+
+def _of_metric(
+    metric: str, rules: Mapping[str, list[frozenset[str]]], heard: Sequence[frozenset[str]]
+) -> Iterator[str]:
+    if not metric or any(metric in names for names in heard):
+        return
+    pruners = [name for name, read in rules.items() if not read]
+    stops = f", and {_and(pruners)} {'stop' if len(pruners) > 1 else 'stops'} nobody" if pruners else ""
+    close = difflib.get_close_matches(metric, frozenset().union(*heard), n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    missing = f"the metric {metric} was not reported by any trial so far"
+    yield f"{missing}: nothing is ranked by it{stops} ({_named(heard)}{hint})"
+
+
+def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Sequence[frozenset[str]]) -> Iterator[str]:
+    for name, read in rules.items():
+        missing = [one for one in read if not any(one & names for names in heard)]
+        if missing:
+            what = _and([" or ".join(sorted(one)) for one in missing])
+            yield f"the rule {name} stops nobody: no trial has recorded {what} so far ({_why(missing, heard)})"
+
+
+def _why(missing: Sequence[frozenset[str]], heard: Sequence[frozenset[str]]) -> str:
+    """What there is instead, or what to do."""
+    wanted = frozenset().union(*missing)
+    if not wanted & set(OBSERVED):
+        return _named(heard)
+    if not any("gradient_norm" in names for names in heard):
+        return "no script calls trial.watch(model, optimizer)"
+    return f"reach takes {FEWEST_LAYERS} layers; update ratios and zeros take trial.watch(..., statistics='full')"
+
+
+def _named(heard: Sequence[frozenset[str]]) -> str:
+    names = sorted(frozenset().union(*heard) - set(OBSERVED))
+    if not names:
+        return "nothing is reported"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"reported: {', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(words)
