@@ -93,7 +93,7 @@ def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run:
         except DataUnavailable as error:
             missing = str(error)
     there = {**origin, "command": list(trial.facts.command)}
-    here = redacted_values({**here, "command": command_of(again, trial.facts.params)})
+    here = redacted_values({**here, "command": command_of(again, trial.facts.params, trial.facts.seed)})
     return Reproduction(
         trial=trial,
         name=again.name,
@@ -106,7 +106,7 @@ def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run:
 
 
 def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> int:
-    from sweeper.executors.choice import require_library
+    from sweeper.executors.choice import require_library, require_variables
     from sweeper.executors.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
@@ -116,6 +116,7 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
     from sweeper.views.again import is_equal, repeat_text, repeats
 
     require_library(again)
+    require_variables(again, os.environ)
     then = one.trial
     spec = named(again, _ending(options.runs, again, then.facts.number))
     # As many slots as there were: they decide on how many threads a trial computes, and those on its last bits.
