@@ -93,7 +93,7 @@ def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run:
         except DataUnavailable as error:
             missing = str(error)
     there = {**origin, "command": list(trial.facts.command)}
-    here = redacted_values({**here, "command": command_of(again, trial.facts.params)})
+    here = redacted_values({**here, "command": command_of(again, trial.facts.params, seed=trial.facts.seed)})
     return Reproduction(
         trial=trial,
         name=again.name,
