@@ -10,6 +10,7 @@ from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.parking import unpark
+from sweeper.orchestrator.places import Places
 from sweeper.orchestrator.plan import (
     Abandon,
     Action,
@@ -25,7 +26,6 @@ from sweeper.orchestrator.plan import (
     StopAgain,
     Unpark,
 )
-from sweeper.orchestrator.slots import Slots
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.causes import Cause
 from sweeper.record.events import (
@@ -50,14 +50,13 @@ from sweeper.rules.decision import Decision
 
 @dataclass(slots=True)
 class Acts:
-    """Does actions, one at a time; `quarantine` is called with a slot that is given up, and why."""
+    """Does actions, one at a time."""
 
     trials: Trials
     executor: Executor
-    slots: Slots
+    places: Places
     clocks: Clocks
     say: Callable[[str], None]
-    quarantine: Callable[[str, str], None]
 
     def do(self, action: Action) -> None:
         """Do an action, and read what it left; a trial whose directory somebody removed is read to be gone."""
@@ -118,10 +117,10 @@ class Acts:
 
     def _launch(self, trial: Trial, name: str) -> None:
         """Start the trial's next attempt, if the slot is to be had; else the next tick asks again."""
-        number, slot = trial.control.attempt + 1, self.slots.all[name]
+        number, slot = trial.control.attempt + 1, self.places.slots.all[name]
         slot = slot.alone if trial.wants_alone else slot
         reserved = self.executor.reserve(trial.directory, number, slot)
-        if not self.slots.answered(name, reserved=reserved):
+        if not self.places.slots.answered(name, reserved=reserved):
             return
         self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
         self.executor.launch(trial.directory, number, trial.facts.command, slot)
@@ -148,7 +147,7 @@ class Acts:
         name, slot = f"{trial.facts.number:04d}", trial.control.launched[trial.control.attempt].slot
         self.clocks.given_up.add(trial.facts.number)
         self.say(f"{name} was killed and lives on: it is waited for no more; see {trial.attempt.path}")
-        self.quarantine(slot, f"{name} cannot be killed")
+        self.places.quarantine(slot, f"{name} cannot be killed")
 
     def _revive(self, trial: Trial) -> None:
         name = f"{trial.facts.number:04d}"

@@ -21,9 +21,9 @@ from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.orders import PAUSE, RESUME, REVIVE, STOP, Orders
 from sweeper.orchestrator.pace import Pace
 from sweeper.orchestrator.parking import crowded, worth
+from sweeper.orchestrator.places import Places
 from sweeper.orchestrator.plan import Patience, Situation, plan
 from sweeper.orchestrator.proposals import Proposals
-from sweeper.orchestrator.slots import Ends, Slots
 from sweeper.orchestrator.spending import Purse
 from sweeper.orchestrator.trials import Trials
 from sweeper.orchestrator.views import ViewsProcess
@@ -31,7 +31,6 @@ from sweeper.orchestrator.waking import LONGEST_SLEEP_S, Waking
 from sweeper.record import filesystem
 from sweeper.record.budget import Budget, barred, spent
 from sweeper.record.causes import Cause
-from sweeper.record.claim import node_of
 from sweeper.record.events import (
     REVIVED,
     Event,
@@ -53,7 +52,6 @@ from sweeper.spec import Happening
 from sweeper.views.ranking import end_text
 from sweeper.views.receipt import again_text, cause_text, end_line
 from sweeper.views.snapshot import Show, SweepView
-from sweeper.views.wording import counted, plain
 
 _TOLD = {State.FAIL: Happening.FAILURE, State.PRUNED: Happening.PRUNE}
 LEAST_FREE = 1 << 16
@@ -81,9 +79,7 @@ class Orchestrator:
         self._started, self._began = time.time(), time.monotonic()
         self._messages: list[str] = []
         self._waking = Waking(self._say)
-        self._slots = Slots.of(executor.slots())
-        self._of_slots, self._of_nodes = Ends(), Ends()
-        self._left: set[str] = set()
+        self._places = Places(executor, self._say, lambda: self._trials.count(State.WAITING))
         self._clocks = Clocks()
         self._proposals = Proposals(run, search)
         self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
@@ -92,7 +88,7 @@ class Orchestrator:
         self._notifier = Notifier(run.directory, run.spec.name, run.spec.notify)
         self._notices = Notices.here(trusted=not filesystem.is_shared(run.directory.path))
         self._trials = Trials(rules, self._notices)
-        self._acts = Acts(self._trials, executor, self._slots, self._clocks, self._say, self._quarantine)
+        self._acts = Acts(self._trials, executor, self._places, self._clocks, self._say)
         self._dead: set[tuple[int, int]] = set()
         self._victims: list[int] = []
         self._unparked: list[int] = []
@@ -107,7 +103,7 @@ class Orchestrator:
         The record is complete when this returns.
         """
         spec, directory = self._run.spec, self._run.directory
-        slots = tuple(self._slots.all)
+        slots = tuple(self._places.slots.all)
         self._log(SweepStarted(pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=slots))
         views = ViewsProcess(directory, spec.figures)
         with self._waking:
@@ -196,7 +192,7 @@ class Orchestrator:
         followers = (self._trials.followers.get(trial.facts.number) for trial in changed)
         self._comparisons.look(follower for follower in followers if follower is not None)
         self._look_at_ends(changed)
-        self._look_at_slots()
+        self._places.look()
         self._take_orders()
         self._look_at_audits(changed)
         self._look_at_parking()
@@ -213,7 +209,7 @@ class Orchestrator:
         if running - self._clocks.given_up:
             return True
         wanted = self._paused or self._launchable()
-        return wanted and not self._waking.interrupts and bool(self._slots.usable)
+        return wanted and not self._waking.interrupts and bool(self._places.slots.usable)
 
     def _situation(self) -> Situation:
         running, free = self._trials.of(State.RUNNING), self._free()
@@ -268,8 +264,7 @@ class Orchestrator:
     def _look_at_ends(self, changed: Sequence[Trial]) -> None:
         """Of attempts that have ended: which of them are retried and why, and what that says of their slots."""
         for trial in self._clocks.look(changed, time.monotonic()):
-            attempt, name = trial.control.attempt, f"{trial.facts.number:04d}"
-            asked, slot = trial.control.stop is not None, trial.control.launched[attempt].slot
+            attempt, name, asked = trial.control.attempt, f"{trial.facts.number:04d}", trial.control.stop is not None
             if (peak := self._executor.device_peak_mb(trial.attempt)) is not None:
                 self._acts.keep_measure(trial, peak)
             if trial.state is State.WAITING and not asked:
@@ -279,25 +274,7 @@ class Orchestrator:
                 self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
             if trial.state in _TOLD:
                 self._notifier.tell(_TOLD[trial.state], f"{name} {end_line(trial)}", trial=trial.facts.number)
-            self._look_at_place(trial, slot, asked=asked)
-
-    def _look_at_place(self, trial: Trial, slot: str, *, asked: bool) -> None:
-        """Whether an end speaks against the machine that it happened on, or else against the slot."""
-        number, cause, node = trial.facts.number, trial.cause(trial.control.attempt), node_of(trial.attempt)
-        if node in self._left:  # it was there before
-            return
-        of_node = self._of_nodes.speak_against(node, number=number, cause=cause, asked=asked) if node else ""
-        if of_node and self._executor.avoid(node):
-            self._left.add(node)
-            self._of_slots.forget()  # what spoke against slots was this
-            self._say(f"nothing more is launched on {plain(node)}, until `sweeper run` is called again: {of_node}")
-        elif why := self._of_slots.speak_against(slot, number=number, cause=cause, asked=asked):
-            self._quarantine(slot, why)
-
-    def _look_at_slots(self) -> None:
-        self._slots.take_in(self._executor.slots())
-        for slot, fault in self._executor.faults().items():
-            self._quarantine(slot, fault)
+            self._places.ended(trial, asked=asked)
 
     def _look_at_audits(self, changed: Sequence[Trial]) -> None:
         """Where a rule turns out to be wrong too often, say so, and let its victims go on, the best first."""
@@ -348,7 +325,7 @@ class Orchestrator:
             for trial in (*self._trials.of(State.RUNNING), *dying)
             if (launched := trial.control.launched.get(trial.control.attempt)) is not None
         }
-        return self._slots.free(taken)
+        return self._places.slots.free(taken)
 
     def _decisions(self, alive: Sequence[Trial]) -> dict[int, Decision]:
         compared, followers = self._comparisons.decisions, self._trials.followers
@@ -380,18 +357,6 @@ class Orchestrator:
 
     # ---- the record and the person --------------------------------------------------------------------------------
 
-    def _quarantine(self, slot: str, why: str) -> None:
-        if self._slots.quarantine(slot, why):
-            self._say_quarantined(slot)
-
-    def _say_quarantined(self, slot: str) -> None:
-        why = self._slots.quarantined[slot]
-        self._say(f"nothing more is launched on the slot {slot}, until `sweeper run` is called again: {why}")
-        if not self._slots.usable:
-            waiting = self._trials.count(State.WAITING)
-            left = f"; {counted(waiting, 'trial waits', 'trials wait')}" if waiting else ""
-            self._say(f"no slot is left, and the sweep ends with what runs{left}")
-
     def _tell_troubles(self) -> None:
         for trouble in (*self._executor.troubles(), *self._notifier.troubles()):
             if trouble not in self._messages:
@@ -417,7 +382,7 @@ class Orchestrator:
                     state=state,
                     trials=self.trials,
                     total=known if self._proposals.search.eager else cap,
-                    slots=tuple(self._slots.all),
+                    slots=tuple(self._places.slots.all),
                     now=moment,
                     started=self._started,
                     messages=tuple(self._messages),
