@@ -109,3 +109,14 @@ def test_a_stop_reaches_the_workers_and_the_next_container_resumes(volume: Volum
     assert volume.shell("cat runs/plain-loop/trials/0000/attempts/3/exit.json | grep -c Exit") == "1"
     finished = [event for event in volume.events(0) if event["event"] == "Finished"]
     assert finished[-1]["outcome"] == "completed"
+
+
+def test_the_sweep_of_the_readme_runs_inside(volume: Volume) -> None:
+    """Shortened to an epoch; without a network, so with the corpus and the pieces of words that are built in."""
+    container = volume.start("run", "experiments/warmup.yaml", "epochs=1", "--workers=2")
+    assert volume.docker.run("wait", container, timeout_s=PATIENCE_S) == "0", volume.docker.run("logs", container)
+    status = json.loads(volume.shell("sweeper status --json runs/warmup"))
+    assert status["state"] == "COMPLETE"
+    assert len(status["trials"]) == 4
+    assert {trial["state"] for trial in status["trials"]} <= {"COMPLETE", "PRUNED"}
+    assert volume.shell("find runs/warmup/tensorboard -name 'events.*' | wc -l") != "0"
