@@ -48,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sweeper.views.embeddings", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the sweep")
     run = SweepDir(parser.parse_args(arguments).run)
-    os.nice(LEAST_PRIORITY)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that nothing that it started goes on
     try:
         project_embeddings(run)
     except (SweeperError, OSError) as error:
@@ -150,4 +148,6 @@ def _text(trial: Trial, points: Points) -> str:
 
 
 if __name__ == "__main__":
+    os.nice(LEAST_PRIORITY)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that nothing that it started goes on
     sys.exit(main())
