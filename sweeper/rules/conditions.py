@@ -6,10 +6,11 @@ sees through both. What is undefined passes by.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -25,14 +26,27 @@ NOT_TRAINED = re.compile("test|val|eval|prior|dev")
 Look = tuple[int, float]
 
 
+Told = tuple[str, Mapping[str, object]]
+"""A finding in words, and the values that it was made from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a condition says at a step: whether it holds, in which words, and from which values."""
+    """What a condition says at a step: whether it holds; of the many looks of a run, few are asked for more."""
 
     step: int
     holds: bool
-    text: str
-    evidence: Mapping[str, object]
+    tell: Callable[[], Told]
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return self.tell()[0]
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        """The values that it was made from."""
+        return self.tell()[1]
 
 
 class Condition(Protocol):
@@ -132,9 +146,14 @@ class VanishingGradient:
         return state, self._finding(state, event.step)
 
     def _finding(self, state: ReachState, step: int) -> Finding:
-        looks = state.looks
-        relative = 0.0 if self.of_start is None else self.of_start * looks.at_start
+        relative = 0.0 if self.of_start is None else self.of_start * state.looks.at_start
         threshold = max(self.below, relative)
+        holds = state.looks.median < threshold
+        return Finding(step=step, holds=holds, tell=functools.partial(self._told, state, threshold))
+
+    @staticmethod
+    def _told(state: ReachState, threshold: float) -> Told:
+        looks = state.looks
         text = (
             f"the gradient no longer reaches the first layers: the median of reach over {looks.span()} is "
             f"{looks.median:.1e}, below {threshold:.2g} (the run began at {looks.at_start:.1e})"
@@ -146,7 +165,7 @@ class VanishingGradient:
             evidence["broke_at"] = state.broken_since
             text += f"; it reaches layer {state.reaches} of {len(state.layers)}, {name}, and broke at step "
             text += str(state.broken_since)
-        return Finding(step=step, holds=looks.median < threshold, text=text, evidence=evidence)
+        return text, evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,18 +217,21 @@ class UpdateRatio:
         return event.update_ratio / part if part >= SMALLEST_PART else math.nan
 
     def _finding(self, looks: Looks, step: int) -> Finding:
-        what = "the scheduled update ratio" if self.scheduled else "the update ratio"
         relative = 0.0 if self.of_start is None else self.of_start * looks.at_start
-        floor = max(self.low or 0.0, relative)
-        too_high = self.high is not None and looks.median > self.high
+        floor, median = max(self.low or 0.0, relative), looks.median
+        too_high = self.high is not None and median > self.high
         threshold = self.high if too_high and self.high is not None else floor
+        tell = functools.partial(self._told, looks, threshold, too_high=too_high)
+        return Finding(step=step, holds=too_high or median < floor, tell=tell)
+
+    def _told(self, looks: Looks, threshold: float, *, too_high: bool) -> Told:
+        what = "the scheduled update ratio" if self.scheduled else "the update ratio"
         side = "above" if too_high else "below"
         text = (
             f"the weights {'are thrown about' if too_high else 'hardly move'}: the median of {what} over "
             f"{looks.span()} is {looks.median:.1e}, {side} {threshold:.2g} (the run began at {looks.at_start:.1e})"
         )
-        holds = too_high or looks.median < floor
-        return Finding(step=step, holds=holds, text=text, evidence=looks.evidence(what[4:], threshold))
+        return text, looks.evidence(what[4:], threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,11 +257,14 @@ class ExplodingGradient:
         usual = self.times * before.median
         threshold = usual if self.above is None else min(usual, self.above)
         holds = norm > threshold
-        text = f"the gradient explodes: its norm is {norm:.1e} at step {event.step}, above {threshold:.2g}"
-        evidence = {**before.evidence("gradient_norm", threshold), "norm": norm}
+
+        def told() -> Told:
+            text = f"the gradient explodes: its norm is {norm:.1e} at step {event.step}, above {threshold:.2g}"
+            return text, {**before.evidence("gradient_norm", threshold), "norm": norm}
+
         # What explodes is no measure of what is usual.
         after = before if holds else before.and_(event.step, norm, self.window)
-        return after, Finding(step=event.step, holds=holds, text=text, evidence=evidence)
+        return after, Finding(step=event.step, holds=holds, tell=told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,12 +286,15 @@ class ZeroGradient:
         state = state.and_(event.step, event.gradient_zero, self.window)
         if len(state.window) < self.window:
             return state, None
+        tell = functools.partial(self._told, state)
+        return state, Finding(step=event.step, holds=state.median >= self.share, tell=tell)
+
+    def _told(self, looks: Looks) -> Told:
         text = (
-            f"units are dead: in one layer {state.median:.0%} of the gradient is exactly 0 (median over "
-            f"{state.span()}), at least {self.share:.0%} of it"
+            f"units are dead: in one layer {looks.median:.0%} of the gradient is exactly 0 (median over "
+            f"{looks.span()}), at least {self.share:.0%} of it"
         )
-        evidence = state.evidence("gradient_zero", self.share)
-        return state, Finding(step=event.step, holds=state.median >= self.share, text=text, evidence=evidence)
+        return text, looks.evidence("gradient_zero", self.share)
 
 
 # ---- conditions on what the script reported --------------------------------------------------------------------------
@@ -293,9 +321,12 @@ class NonFinite:
         else:
             return state, None
         what, odd = (self.metric, value) if not math.isfinite(value) else ("the norm of the gradient", norm)
-        text = f"{what} is {odd} at step {event.step}: it is not finite"
-        evidence = {"statistic": what, "window": [[event.step, odd]], "value": odd}
-        return (value, norm), Finding(step=event.step, holds=not math.isfinite(odd), text=text, evidence=evidence)
+
+        def told() -> Told:
+            evidence = {"statistic": what, "window": [[event.step, odd]], "value": odd}
+            return f"{what} is {odd} at step {event.step}: it is not finite", evidence
+
+        return (value, norm), Finding(step=event.step, holds=not math.isfinite(odd), tell=told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +378,11 @@ class Plateau:
             return state, None
         newest = state.window[-self.window :]
         baseline = 1.0 if paired else _mean(state.first)
-        now, threshold = _mean([value for _, value in newest]), baseline * (1 - self.gain)
+        now = _mean([value for _, value in newest])
+        tell = functools.partial(self._told, newest, now, baseline, paired=paired)
+        return state, Finding(step=event.step, holds=now > baseline * (1 - self.gain), tell=tell)
+
+    def _told(self, newest: Sequence[Look], now: float, baseline: float, *, paired: bool) -> Told:
         against = "that of the classes' shares" if paired else "where it began"
         unit = f" times {against}" if paired else f", and began at {baseline:.4g}"
         text = f"{self.metric} is no better than {against}: over steps {newest[0][0]} to {newest[-1][0]} it is "
@@ -356,10 +391,10 @@ class Plateau:
             "statistic": f"{self.metric} / {self.prior}" if paired else self.metric,
             "window": [list(look) for look in newest],
             "mean": now,
-            "threshold": threshold,
+            "threshold": baseline * (1 - self.gain),
             "baseline": baseline,
         }
-        return state, Finding(step=event.step, holds=now > threshold, text=text, evidence=evidence)
+        return text, evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,8 +424,7 @@ class NoGain:
     def step(self, state: GainState, event: Event) -> tuple[GainState, Finding | None]:
         """Take in a report."""
         if isinstance(event, Observation) and state.metric is None:
-            text = "no training loss is reported that could gainsay it"
-            return state, Finding(step=event.step, holds=True, text=text, evidence={"statistic": "loss"})
+            return state, Finding(step=event.step, holds=True, tell=_no_loss)
         if not isinstance(event, Metrics):
             return state, None
         metric = state.metric or _training_loss(event.values)
@@ -403,11 +437,20 @@ class NoGain:
     def _finding(self, metric: str, loss: LossState, step: int) -> Finding:
         newest = loss.window[-self.window :]
         now, known = _mean([value for _, value in newest]), loss.lowest_step >= 0
+        better = now < loss.lowest - self.gain * abs(loss.lowest)
+        tell = functools.partial(self._told, metric, loss, newest, now)
+        return Finding(step=step, holds=known and not better, tell=tell)
+
+    @staticmethod
+    def _told(metric: str, loss: LossState, newest: Sequence[Look], now: float) -> Told:
+        known = loss.lowest_step >= 0
         before = f"{loss.lowest:.4g} before, to step {loss.lowest_step}" if known else "too little to compare with"
         text = f"{metric} has not improved: {now:.4g} over steps {newest[0][0]} to {newest[-1][0]}, {before}"
-        evidence = {"statistic": metric, "mean": now, "lowest_before": loss.lowest, "at": loss.lowest_step}
-        better = now < loss.lowest - self.gain * abs(loss.lowest)
-        return Finding(step=step, holds=known and not better, text=text, evidence=evidence)
+        return text, {"statistic": metric, "mean": now, "lowest_before": loss.lowest, "at": loss.lowest_step}
+
+
+def _no_loss() -> Told:
+    return "no training loss is reported that could gainsay it", {"statistic": "loss"}
 
 
 def _training_loss(names: Iterable[str]) -> str | None:
@@ -445,9 +488,13 @@ class Together:
         findings = [finding for _, finding in stepped if finding is not None]
         holding = [finding for finding in findings if finding.holds]
         holds = len(holding) == len(self.conditions) if self.every_one else bool(holding)
-        shown = holding or findings
-        text = (", and " if self.every_one else "; also, ").join(finding.text for finding in shown)
-        return tuple(stepped), Finding(step=spoke.step, holds=holds, text=text, evidence=_merged(shown))
+        tell = functools.partial(self._told, holding or findings)
+        return tuple(stepped), Finding(step=spoke.step, holds=holds, tell=tell)
+
+    def _told(self, shown: Sequence[Finding]) -> Told:
+        told = [finding.tell() for finding in shown]
+        joint = ", and " if self.every_one else "; also, "
+        return joint.join(text for text, _ in told), _merged([evidence for _, evidence in told])
 
 
 def all_of(conditions: Sequence[Condition], name: str = "all") -> Together:
@@ -460,12 +507,12 @@ def any_of(conditions: Sequence[Condition], name: str = "any") -> Together:
     return Together(conditions=tuple(conditions), every_one=False, name=name)
 
 
-def _merged(findings: Sequence[Finding]) -> dict[str, object]:
+def _merged(evidences: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """The evidence of all, the first one's names as they are, those of the others behind their statistic."""
     merged: dict[str, object] = {}
-    for finding in findings:
-        statistic = finding.evidence.get("statistic", "")
-        for name, value in finding.evidence.items():
+    for evidence in evidences:
+        statistic = evidence.get("statistic", "")
+        for name, value in evidence.items():
             merged[name if name not in merged else f"{statistic}: {name}"] = value
     return merged
 

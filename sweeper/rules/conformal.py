@@ -136,7 +136,8 @@ class Family:
                 state, finding = condition.step(state, event)
                 if finding is None:
                     continue
-                median, threshold = finding.evidence["median"], finding.evidence["threshold"]
+                evidence = finding.evidence
+                median, threshold = evidence["median"], evidence["threshold"]
                 if isinstance(median, float) and isinstance(threshold, float) and 0 < threshold < math.inf > median:
                     yield median / threshold
 

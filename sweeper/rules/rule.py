@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +65,8 @@ class ConditionRule:
         return state.looked is None or step == state.looked or step >= state.looked + self.every
 
     def _decision(self, state: RuleState, finding: Finding) -> Decision:
-        evidence = dict(finding.evidence)
+        reason, told = finding.tell()
+        evidence = dict(told)
         if self.patience > 1:
             evidence["looks_in_a_row"] = self.patience
         observation = state.observation
@@ -74,10 +76,10 @@ class ConditionRule:
                 "effective_learning_rate": effective_lr(observation.learning_rate, observation.step, state.uncorrected),
                 "highest_effective_learning_rate": state.peak_effective,
             }
-        flip = _flip(finding)
+        flip = _flip(told)
         if flip:
             evidence["would_have_run_on"] = flip
-        return Decision(rule=self.name, step=finding.step, reason=finding.text, evidence=evidence, version=self.version)
+        return Decision(rule=self.name, step=finding.step, reason=reason, evidence=evidence, version=self.version)
 
 
 def _with_rates(state: RuleState, event: Event) -> RuleState:
@@ -90,9 +92,9 @@ def _with_rates(state: RuleState, event: Event) -> RuleState:
     return state
 
 
-def _flip(finding: Finding) -> str:
+def _flip(evidence: Mapping[str, object]) -> str:
     """The smallest change of the rule that would have let the trial run."""
-    middle, threshold = finding.evidence.get("median"), finding.evidence.get("threshold")
+    middle, threshold = evidence.get("median"), evidence.get("threshold")
     if not isinstance(middle, float) or not isinstance(threshold, float):
         return ""
     side = "at most" if middle < threshold else "at least"
