@@ -59,7 +59,7 @@ def commands_page() -> str:
 
 def commands() -> Mapping[str, argparse.ArgumentParser]:
     """The parsers of the commands, by name, in the order of the help."""
-    (action,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - no public way
+    (action,) = (a for a in _parser()[0]._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - no public way
     return dict(action.choices)
 
 
