@@ -41,9 +41,9 @@ def variables(words: Iterable[str]) -> list[str]:
 
 
 def complaints_about_macros(command: list[object]) -> Iterator[Complaint]:
-    """Macros that are none, and those within a word that have to be one: they would reach the program as they are.
+    """Words that are nearly a macro, and macros within a word that have to be one: they would reach the program.
 
-    What follows ``-c`` is a shell's, which has variables of its own.
+    So does what is none, as with W&B: it may be the program's own. What follows ``-c`` is a shell's.
     """
     known = listed(macro(name) for name in (*WORDS, *ANYWHERE))
     for index, word in enumerate(command):
@@ -51,8 +51,7 @@ def complaints_about_macros(command: list[object]) -> Iterator[Complaint]:
             continue
         for name in _MACRO.findall(word):
             path, alone = ("command", index), word == macro(name)
-            if alone and not _is_known(name):
-                hint = suggested(name, (*WORDS, *ANYWHERE))
+            if alone and not _is_known(name) and (hint := suggested(name, (*WORDS, *ANYWHERE))):
                 hint = hint.replace("mean ", "mean ${").replace("?", "}?")
                 yield Complaint(path=path, expected=f"a macro of {known}", got=shown(word), hint=hint)
             elif not alone and name in WORDS:

@@ -15,6 +15,7 @@ from sweeper.spec.model import (
     EarlyStop,
     Figures,
     Metric,
+    Notify,
     Resources,
     Retry,
 )
@@ -32,6 +33,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "checkpoint": Checkpoint,
     "retry": Retry,
     "figures": Figures,
+    "notify": Notify,
     **RULES,
     **EXECUTORS,
 }

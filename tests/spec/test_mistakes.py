@@ -11,6 +11,7 @@ from sweeper.errors import SpecError, UsageError
 from sweeper.spec import load
 from tests.spec.conftest import Load
 
+SECTIONS = ("metric", "early_stop", "resources", "budget", "checkpoint", "retry", "figures", "notify", "executor")
 RULE_NAMES = (
     "stalled, vanishing_gradient, update_ratio, exploding_gradient, zero_gradient, non_finite, plateau, all, any, "
     "median, percentile, successive_halving, hyperband, patient, threshold, wilcoxon or one_epoch"
@@ -462,6 +463,16 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
 def test_what_is_run_must_be_clear(load_keys: Load, keys: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_keys(trainer=None, **keys)
+
+
+def test_a_macro_that_is_none_is_the_programs_own(load_keys: Load) -> None:
+    assert load_keys(trainer=None, command=["x", "${HOME}"]).command == ("x", "${HOME}")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_of_a_section_is_told_from_those_there_are(load_keys: Load, section: str) -> None:
+    with pytest.raises(SpecError, match=rf"{section}.xyz: expected one of \w+.*, got an unknown key"):
+        load_keys(**{section: {"xyz": 1} | ({"type": "ray"} if section == "executor" else {})})
 
 
 def test_terminal_is_safe_from_a_hostile_file(load_text: Load) -> None:
