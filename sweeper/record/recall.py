@@ -20,7 +20,7 @@ from typing import Any
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Watching
 from sweeper.record.fold import Control, Progress, Retry, Series
-from sweeper.record.layout import SweepDir
+from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.trial import Facts, Trial, TrialReader, open_trials
 
 _NEVER = (-1, 0)
@@ -43,11 +43,11 @@ def recall(run: SweepDir) -> tuple[dict[int, Trial], int]:
                 body = form.read(line)
                 if body is not None:
                     found[body["number"]] = body
-        trials = {}
+        trials, folder = {}, run.path / "trials"
         for number, body in sorted(found.items()):
-            directory = run.trial(number)
-            if _holds(f"{directory.path}{os.sep}", body["marks"]):
-                trials[number] = Trial(directory=directory, **body["trial"])
+            name = f"{number:04d}"
+            if _holds(f"{folder}{os.sep}{name}{os.sep}", body["marks"]):
+                trials[number] = Trial(directory=TrialDir(folder / name), **body["trial"])
     return trials, len(lines) - len(trials)
 
 

@@ -20,6 +20,9 @@ from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
 
+MTIME_NS = 100_000_000
+"""By how much a file may be older to its disk than it is."""
+
 
 def read_sweep(run: SweepDir) -> SweepView:
     """The sweep as its record has it now; see `SweepReader.read`."""
@@ -32,8 +35,9 @@ class SweepReader:
     def __init__(self, run: SweepDir) -> None:
         self._run = run
         self._readers: dict[int, TrialReader] = {}
+        self._since = time.time_ns() - MTIME_NS
         self._recalled, _ = recall(run)
-        self._sizes = {number: _size(trial) for number, trial in self._recalled.items()}
+        self._again = False
 
     def read(self) -> SweepView:
         """The sweep as its record has it now.
@@ -69,8 +73,9 @@ class SweepReader:
 
     def _trials(self) -> tuple[list[Trial], dict[int, str]]:
         """All trials by number; why the others cannot be read, by number too."""
-        for number in [number for number, trial in self._recalled.items() if _size(trial) != self._sizes[number]]:
-            del self._recalled[number]  # it had ended, and was revived
+        if self._again:  # they had ended; some may have been revived since
+            self._recalled = {n: trial for n, trial in self._recalled.items() if _changed(trial) < self._since}
+        self._again = True
         opened, unreadable = open_trials(self._run, {*self._recalled, *self._readers})
         self._readers |= {reader.trial.facts.number: reader for reader in opened}
         for number, reader in list(self._readers.items()):
@@ -83,11 +88,12 @@ class SweepReader:
         return [found[number] for number in sorted(found)], unreadable
 
 
-def _size(trial: Trial) -> int:
+def _changed(trial: Trial) -> int:
+    """When something was last done with a trial, in nanoseconds since the epoch; now where that cannot be said."""
     try:
-        return trial.directory.control.stat().st_size
+        return trial.directory.control.stat().st_mtime_ns
     except OSError:
-        return -1
+        return time.time_ns()
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
