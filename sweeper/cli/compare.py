@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import string
-import sys
 from pathlib import Path
 
 from sweeper.cli.arguments import Commands, existing
@@ -33,7 +32,6 @@ def _compare(options: argparse.Namespace) -> int:
     from sweeper.record.layout import read_json
     from sweeper.views.comparison import Side, comparison_text
     from sweeper.views.status import read_sweep
-    from sweeper.views.wording import folded
 
     if not FEWEST <= len(options.runs) <= MOST:
         raise UsageError(f"sweeper compare: expected {FEWEST} to {MOST} runs, got {len(options.runs)}")
@@ -45,5 +43,5 @@ def _compare(options: argparse.Namespace) -> int:
         sides.append(Side(letter=letter, path=str(path), sweep=read_sweep(run), spec=spec_of(run), origin=kept))
     terminal = console()
     width = terminal.width if terminal.is_terminal else WIDE
-    say(folded(comparison_text(sides, width=width).rstrip("\n"), sys.stdout))
+    say(comparison_text(sides, width=width).rstrip("\n"))
     return OK

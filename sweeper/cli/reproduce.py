@@ -40,7 +40,6 @@ def _reproduce(options: argparse.Namespace) -> int:
     from sweeper.record.layout import read_json
     from sweeper.record.trial import read_trial
     from sweeper.views.reproduction import differences_text, patch_of, reproduction_text
-    from sweeper.views.wording import folded
 
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
@@ -61,9 +60,9 @@ def _reproduce(options: argparse.Namespace) -> int:
     again = _again(spec, trial, _object(kept.get("data")))
     one = _compared(again, trial, origin, options.run)
     if not options.again:
-        say(folded(reproduction_text(one).rstrip("\n"), sys.stdout))
+        say(reproduction_text(one).rstrip("\n"))
         return OK
-    say(folded(differences_text(one), sys.stdout))
+    say(differences_text(one))
     return _run(again, one, options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sweeper.errors import SweeperError
 from sweeper.record.layout import SweepDir
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Print a text."""
-    print(_plain(text), flush=True)
+    """Print a text, on a terminal folded between words."""
+    print(_shown(text, sys.stdout), flush=True)
 
 
 def warn(text: str) -> None:
-    """Print a text where errors go."""
-    print(_plain(text), file=sys.stderr, flush=True)
+    """Print a text where errors go, folded likewise."""
+    print(_shown(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def console(width: int | None = None) -> Console:
@@ -49,8 +49,9 @@ def in_words(error: OSError) -> str:
     return f"{where}{error.strerror or error}; make room, or mend it, then call again"
 
 
-def _plain(text: str) -> str:
+def _shown(text: str, stream: TextIO | None) -> str:
     """Lines that may quote what others wrote, so that none of it acts on a terminal."""
-    from sweeper.views.wording import plain
+    from sweeper.views.wording import folded, plain
 
-    return "\n".join(plain(line) for line in text.split("\n"))
+    lines = "\n".join(plain(line) for line in text.split("\n"))
+    return lines if stream is None else folded(lines, stream)
