@@ -28,9 +28,11 @@ def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
         siblings: the other trials of the sweep, from which advice is drawn.
     """
     facts = trial.facts
+    params = {**facts.params, "seed": facts.seed}
+    varied = {n: value for n, value in params.items() if n in {*facts.shown, "seed"} or not facts.shown}
     lines = [
         f"trial {facts.number:04d}: {trial.state.value}",
-        *_aligned([(plain(name), brief(value)) for name, value in {**facts.params, "seed": facts.seed}.items()]),
+        *_aligned([(plain(name), brief(value)) for name, value in varied.items()]),
         "",
         *_attempt_lines(trial),
         *_oddities(trial),
@@ -39,8 +41,13 @@ def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
         *_ENDINGS.get(trial.state, _unended)(trial),
         *_spared(trial),
         *_advice(trial, siblings),
+        *_section("what does not vary:", {n: value for n, value in params.items() if n not in varied}),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _section(head: str, values: Mapping[str, object]) -> list[str]:
+    return ["", head, *_aligned([(plain(name), brief(value)) for name, value in values.items()])] if values else []
 
 
 def end_line(trial: Trial) -> str:

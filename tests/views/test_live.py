@@ -239,7 +239,7 @@ def test_receipt_of_a_pruned_trial_has_the_evidence(tmp_path: Path) -> None:
 def test_receipt_of_a_failed_trial_has_the_end_of_its_output(tmp_path: Path) -> None:
     text = receipt(sweep_of(tmp_path).trials[3])
     assert "failed: boom (exit code 1)" in text
-    assert text.endswith("  a bar 99%\n  ?[31mRuntimeError?[0m [bold]\n")
+    assert "  a bar 99%\n  ?[31mRuntimeError?[0m [bold]\n\nwhat does not vary:\n" in text
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,10 @@ def test_receipt_of_a_failed_trial_has_the_end_of_its_output(tmp_path: Path) -> 
         (4, "waiting: 0 steps done, accuracy/test was not measured"),
     ],
 )
-def test_receipt_ends_with_where_the_trial_is(tmp_path: Path, number: int, end: str) -> None:
-    assert receipt(sweep_of(tmp_path).trials[number]).splitlines()[-1] == end
+def test_receipt_says_where_the_trial_is_before_what_does_not_vary(tmp_path: Path, number: int, end: str) -> None:
+    told, _, rest = receipt(sweep_of(tmp_path).trials[number]).partition("\n\nwhat does not vary:\n")
+    assert told.splitlines()[-1] == end
+    assert rest
 
 
 def test_speed_and_time_left_come_from_the_newest_attempt(tmp_path: Path) -> None:
