@@ -15,6 +15,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ CryptoType=crypto/munge
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
+SlurmdSpoolDir={spool}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -166,8 +167,16 @@ class Cluster:
 def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4, nodes: Sequence[str] = ("node0",)) -> Iterator[Cluster]:
     """A Slurm, in a folder that is its own; each node has so many faked GPUs and cores."""
     folder.mkdir(parents=True)
-    for name in ("state", "spool", *(f"spool/{node}" for node in nodes)):
-        (folder / name).mkdir()
+    (folder / "state").mkdir()
+    with tempfile.TemporaryDirectory(prefix="slurmd-") as spool:  # sockets are made there, whose names have to be short
+        for node in nodes:
+            (Path(spool) / node).mkdir()
+        with _cluster(folder, spool, gpus, cpus, nodes) as running:
+            yield running
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path, spool: str, gpus: int, cpus: int, nodes: Sequence[str]) -> Iterator[Cluster]:
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o400)
     controller_port, *ports = _free_ports(1 + len(nodes))
@@ -179,6 +188,7 @@ def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4, nodes: Sequence[str] 
     text = CONFIGURATION.format(
         host=here,
         folder=folder,
+        spool=spool,
         controller_port=controller_port,
         nodes="\n".join(lines),
     )
