@@ -42,6 +42,7 @@ from sweeper.record.events import (
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.record.recall import uncollected
 from sweeper.record.trial import Facts, read_exit, read_trial
 from sweeper.rules import rules_of
 from sweeper.spec import EarlyStop
@@ -216,9 +217,10 @@ def knowing(folder: Path, trials: int) -> Table:
 
     def followed(*, judged: bool) -> None:
         """As `sweeper run` does; rules judge those that are found alive, of which here there are none."""
-        followers = [Follower.of(trial, rules_of(EarlyStop())) for trial in run.trials()]
-        for follower in followers:
-            follower.poll()
+        with uncollected():
+            followers = [Follower.of(trial, rules_of(EarlyStop())) for trial in run.trials()]
+            for follower in followers:
+                follower.poll()
         known = {(follower.trial.state, follower.trial.progress.step) for follower in followers}
         decisions = {follower.decision for follower in followers} if judged else {None}
         if known != {(State.RUNNING, STEPS - EVERY)} or decisions != {None}:

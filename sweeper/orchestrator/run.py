@@ -44,7 +44,7 @@ from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
 from sweeper.record.needs import unmet
 from sweeper.record.queue import preferred
-from sweeper.record.recall import Memory, recall
+from sweeper.record.recall import Memory, recall, uncollected
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
 from sweeper.search import Search
@@ -156,11 +156,12 @@ class Orchestrator:
         for number, why in unreadable.items():
             self._say(f"{number:04d} cannot be read and stays as it is; its configuration is run anew: {why}")
         followed = {reader.trial.facts.number: reader for reader in readers}
-        for number in sorted({*known, *followed}):
-            if number in known:
-                self._trials.add([known[number]])
-            else:
-                self._trials.read([followed[number]])
+        with uncollected():
+            for number in sorted({*known, *followed}):
+                if number in known:
+                    self._trials.add([known[number]])
+                else:
+                    self._trials.read([followed[number]])
         log = read_journal(directory.log)  # nobody else appends while we hold the run
         self._trials.preferred = preferred(log)
         self._purse.open(log, self.trials)

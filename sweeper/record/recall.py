@@ -37,7 +37,7 @@ def recall(run: SweepDir) -> tuple[dict[int, Trial], int]:
     except OSError:
         return {}, 0
     form, found = _Form(), {}
-    with _uncollected():
+    with uncollected():
         for line in lines:
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
                 body = form.read(line)
@@ -116,7 +116,7 @@ def _mark(path: str) -> Mark:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector: nothing that is made here is garbage, nor is it looked through again later."""
     was = gc.isenabled()
     gc.disable()
