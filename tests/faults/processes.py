@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sweeper.record.causes import Cause
-from sweeper.record.events import Abandoned, KillSent
+from sweeper.record.events import Abandoned, KillSent, SweepEnded
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import AttemptDir
@@ -137,6 +137,8 @@ def signals(number: signal.Signals, times: int) -> Callable[[Scene], None]:
         code = scene.end_of_first_call()
         if unheard(scene, number):
             scene.site.outputs[0].unlink()  # while Python still imports, a Ctrl-C is a traceback of its own
+        elif code == -number and any(isinstance(event, SweepEnded) for event in read_journal(scene.site.run.log)):
+            pass  # all was done and written down, and nobody listened any more
         elif code not in INTERRUPTED:
             scene.problems.append(f"the interrupted call: expected one of {INTERRUPTED}, got {code}")
         if left := [pid for pid, command in scene.site.processes().items() if "sweeper.views" not in command]:
