@@ -17,6 +17,7 @@ from pathlib import Path
 from sweeper.errors import RecordError
 from sweeper.executors.executor import Slot
 from sweeper.executors.machine import Machine, slots_on
+from sweeper.executors.slurm import PARALLELISM
 from sweeper.orchestrator.preflight import arms_of, schedules_of
 from sweeper.orchestrator.studies import spec_of
 from sweeper.record.fold import State
@@ -32,8 +33,6 @@ MOST_MEASURED = 50
 MOST_NAMED = 8
 COST = ("batch_size", "max_length")
 """Hyperparameters of a built-in trainer that decide, beside its model, how long a step takes."""
-IN_SLURM = 8
-"""Jobs in Slurm's queue at a time, where `array_parallelism` does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,7 @@ def places(spec: SweepSpec, machine: Machine) -> Places:
     """
     match spec.executor:
         case Slurm() as slurm:
-            count = machine.workers or slurm.array_parallelism or IN_SLURM
+            count = machine.workers or slurm.array_parallelism or PARALLELISM
             return Places(count=count, text=f"at most {counted(count, 'job', 'jobs')} in Slurm's queue at a time")
         case Ray() as ray:
             where = "started on this machine" if ray.address is None else f"at {ray.address}"

@@ -32,7 +32,7 @@ def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
     varied = {n: value for n, value in params.items() if n in {*facts.shown, "seed"} or not facts.shown}
     lines = [
         f"trial {facts.number:04d}: {trial.state.value}",
-        *_aligned([(plain(name), brief(value)) for name, value in varied.items()]),
+        *aligned([(plain(name), brief(value)) for name, value in varied.items()]),
         "",
         *_attempt_lines(trial),
         *_oddities(trial),
@@ -47,7 +47,7 @@ def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
 
 
 def _section(head: str, values: Mapping[str, object]) -> list[str]:
-    return ["", head, *_aligned([(plain(name), brief(value)) for name, value in values.items()])] if values else []
+    return ["", head, *aligned([(plain(name), brief(value)) for name, value in values.items()])] if values else []
 
 
 def end_line(trial: Trial) -> str:
@@ -244,13 +244,14 @@ def _oddities(trial: Trial) -> list[str]:
 
 def _evidence_lines(evidence: Mapping[str, object]) -> list[str]:
     single, listed = split_evidence(evidence)
-    lines = ["", "evidence:", *_aligned([(plain(name), text) for name, text in single])]
+    lines = ["", "evidence:", *aligned([(plain(name), text) for name, text in single])]
     for head, rows in listed:
         lines += ["", *_table_lines([[plain(cell) for cell in row] for row in (head, *rows)])]
     return lines
 
 
-def _aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """A line a pair, indented, what the first names in a column."""
     listed = list(pairs)
     width = max((len(name) for name, _ in listed), default=0)
     return [f"  {name:<{width}}  {text}" for name, text in listed]

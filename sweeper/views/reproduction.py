@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Trial
 from sweeper.views.origin import Difference, Kind, Origin, described
-from sweeper.views.receipt import end_line
+from sweeper.views.receipt import aligned, end_line
 from sweeper.views.table import params_of
 from sweeper.views.wording import plain
 
@@ -39,7 +39,7 @@ def reproduction_text(one: Reproduction) -> str:
     """All of it, plain text, safe for a terminal."""
     facts = one.trial.facts
     head = f"trial {facts.number:04d} of {plain(one.name)}: {params_of(one.trial)}, seed {facts.seed}"
-    lines = [head.replace(": , ", ": "), f"  {end_line(one.trial)}", "", "recorded:", *_aligned(_recorded(one))]
+    lines = [head.replace(": , ", ": "), f"  {end_line(one.trial)}", "", "recorded:", *aligned(_recorded(one))]
     lines += ["", differences_text(one), "", "to run it again:", *(f"  {line}" for line in commands(one))]
     return "\n".join(lines) + "\n"
 
@@ -47,7 +47,7 @@ def reproduction_text(one: Reproduction) -> str:
 def differences_text(one: Reproduction) -> str:
     """What is not here and now as it was recorded."""
     different = list(_different(one))
-    return "\n".join(["not so here and now:", *_aligned(different)]) if different else _nothing(one)
+    return "\n".join(["not so here and now:", *aligned(different)]) if different else _nothing(one)
 
 
 def commands(one: Reproduction) -> list[str]:
@@ -100,9 +100,3 @@ def _nothing(one: Reproduction) -> str:
     if not one.origin:
         return "Of its code, packages and machine nothing was recorded, so nothing can be compared with here and now."
     return "Nothing that was recorded is otherwise here and now."
-
-
-def _aligned(pairs: Sequence[tuple[str, str]] | Iterator[tuple[str, str]]) -> list[str]:
-    listed = list(pairs)
-    width = max((len(name) for name, _ in listed), default=0)
-    return [f"  {name:<{width}}  {text}" for name, text in listed]

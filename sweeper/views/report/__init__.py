@@ -20,6 +20,7 @@ from sweeper.record.fold import State
 from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial
 from sweeper.views.depthmap import DepthMap
+from sweeper.views.figures import MOST_LAYERS
 from sweeper.views.origin import described
 from sweeper.views.ranking import ranked, who_is_best
 from sweeper.views.receipt import value_step
@@ -39,7 +40,6 @@ MOST_ROWS = 24
 MOST_CURVES = 60
 MOST_MAPS = 24
 MOST_MAPS_AT_ONCE = 4
-MOST_LAYERS = 75
 """What a person can look at; the page says how many were left out."""
 
 
