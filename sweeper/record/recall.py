@@ -15,6 +15,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RecordError
@@ -32,10 +33,30 @@ Mark = tuple[int, int]
 
 def recall(run: SweepDir) -> tuple[dict[int, Trial], int]:
     """The trials that are remembered as they are, by number; and how many lines say nothing any more."""
+    found = Recalled(run)
+    return found.trials, found.stale
+
+
+class Recalled:
+    """The trials that are remembered as they are, by number; `stale` is how many lines say nothing any more."""
+
+    def __init__(self, run: SweepDir) -> None:
+        self._marks, self.trials, self.stale = _read(run, run.path / "trials")
+
+    def look_again(self) -> None:
+        """Leave out those that something was done with since: they may have been revived."""
+        self.trials = {
+            number: trial
+            for number, trial in self.trials.items()
+            if _holds(f"{trial.directory.path}{os.sep}", self._marks[number])
+        }
+
+
+def _read(run: SweepDir, folder: Path) -> tuple[dict[int, Mapping[str, Mark]], dict[int, Trial], int]:
     try:
         lines = [line for line in run.ended.read_bytes().split(b"\n") if line]
     except OSError:
-        return {}, 0
+        return {}, {}, 0
     form, found = _Form(), {}
     with uncollected():
         for line in lines:
@@ -43,12 +64,12 @@ def recall(run: SweepDir) -> tuple[dict[int, Trial], int]:
                 body = form.read(line)
                 if body is not None:
                     found[body["number"]] = body
-        trials, folder = {}, run.path / "trials"
+        trials = {}
         for number, body in sorted(found.items()):
             name = f"{number:04d}"
             if _holds(f"{folder}{os.sep}{name}{os.sep}", body["marks"]):
                 trials[number] = Trial(directory=TrialDir(folder / name), **body["trial"])
-    return trials, len(lines) - len(trials)
+    return {number: found[number]["marks"] for number in trials}, trials, len(lines) - len(trials)
 
 
 def read_states(run: SweepDir) -> tuple[list[Trial], dict[int, str]]:

@@ -14,14 +14,11 @@ from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
 from sweeper.record.needs import unmet
-from sweeper.record.recall import recall
+from sweeper.record.recall import Recalled
 from sweeper.record.trial import Trial, TrialReader, is_alive, open_trials
 from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
-
-MTIME_NS = 100_000_000
-"""By how much a file may be older to its disk than it is."""
 
 
 def read_sweep(run: SweepDir) -> SweepView:
@@ -35,8 +32,7 @@ class SweepReader:
     def __init__(self, run: SweepDir) -> None:
         self._run = run
         self._readers: dict[int, TrialReader] = {}
-        self._since = time.time_ns() - MTIME_NS
-        self._recalled, _ = recall(run)
+        self._recalled = Recalled(run)
         self._again = False
 
     def read(self) -> SweepView:
@@ -73,10 +69,10 @@ class SweepReader:
 
     def _trials(self) -> tuple[list[Trial], dict[int, str]]:
         """All trials by number; why the others cannot be read, by number too."""
-        if self._again:  # they had ended; some may have been revived since
-            self._recalled = {n: trial for n, trial in self._recalled.items() if _changed(trial) < self._since}
+        if self._again:
+            self._recalled.look_again()
         self._again = True
-        opened, unreadable = open_trials(self._run, {*self._recalled, *self._readers})
+        opened, unreadable = open_trials(self._run, {*self._recalled.trials, *self._readers})
         self._readers |= {reader.trial.facts.number: reader for reader in opened}
         for number, reader in list(self._readers.items()):
             try:
@@ -84,16 +80,8 @@ class SweepReader:
             except RecordError as error:
                 unreadable[number] = str(error)
                 del self._readers[number]
-        found = {**self._recalled, **{number: reader.trial for number, reader in self._readers.items()}}
+        found = {**self._recalled.trials, **{number: reader.trial for number, reader in self._readers.items()}}
         return [found[number] for number in sorted(found)], unreadable
-
-
-def _changed(trial: Trial) -> int:
-    """When something was last done with a trial, in nanoseconds since the epoch; now where that cannot be said."""
-    try:
-        return trial.directory.control.stat().st_mtime_ns
-    except OSError:
-        return time.time_ns()
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:

@@ -34,7 +34,7 @@ from sweeper.record.events import (
 )
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, TrialDir, write_json
-from sweeper.record.recall import Memory, read_states, recall
+from sweeper.record.recall import Memory, Recalled, read_states, recall
 from sweeper.record.trial import Trial, TrialReader, open_trials, read_trial
 
 numbers = st.floats()
@@ -139,8 +139,11 @@ def touch(path: Path) -> None:
     ids=["touched", "longer", "shorter", "gone"],
 )
 def test_a_line_about_a_file_that_is_another_is_not_believed(run: SweepDir, name: str, change: object) -> None:
+    before = Recalled(run)
     change(run.trial(1).path / name)  # type: ignore[operator]
     assert sorted(recall(run)[0]) == [0, 2]
+    before.look_again()
+    assert sorted(before.trials) == [0, 2]
 
 
 def test_what_is_not_believed_is_read(run: SweepDir) -> None:
