@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,11 +40,15 @@ def _plugins() -> list[object]:
 
 @contextlib.contextmanager
 def _embeddings_of(run: SweepDir) -> Iterator[None]:
-    """A process that draws them; it does not outlive this one. A terminal's Ctrl-C is none of its business."""
+    """A process that draws them; it does not outlive this one. A terminal's Ctrl-C is none of its business.
+
+    Its whole group is ended: one that it is about to start is in there before it knows its number.
+    """
     command = [sys.executable, "-m", "sweeper.views.embeddings", str(run.path)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     try:
         yield
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # no other has its number: it has not been waited for
         process.wait()

@@ -49,9 +49,9 @@ def asked(url: str, path: str, **query: str) -> Any:
     return json.loads(fetched(url, path, **query))
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """Wait until TensorBoard has read what is there."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < end, "TensorBoard did not come to show it"
         time.sleep(0.1)

@@ -184,7 +184,7 @@ def test_nothing_goes_on_without_tensorboard(run: SweepDir) -> None:
     trial.best.mkdir()
     with board(run):
         until(lambda: bool(working_on(trial)))
-    assert working_on(trial) == []
+    until(lambda: not working_on(trial), patience_s=1)  # one that went on would need more for torch alone
     assert not list(run.path.glob(".documents*"))
 
 
