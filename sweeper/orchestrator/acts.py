@@ -59,26 +59,32 @@ class Acts:
     say: Callable[[str], None]
 
     def do(self, action: Action) -> None:
-        """Do an action, and read what it left; a trial whose directory somebody removed is read to be gone."""
-        if action.number not in self.trials:
-            return
-        try:
-            self._do(action, self.trials[action.number])
-        except Unwritable:
-            if self.trials[action.number].directory.path.is_dir():
-                raise
-        self.trials.poll(action.number)
+        """Do an action, and read what it left."""
+        self._act(action.number, lambda trial: self._do(action, trial))
 
     def grant_retry(self, trial: Trial) -> None:
         """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
         self.say(f"{trial.facts.number:04d} failed before; it is run again")
-        self._record(trial, RetryGranted(attempt=trial.control.attempt))
-        self.trials.poll(trial.facts.number)
+        event = RetryGranted(attempt=trial.control.attempt)
+        self._act(trial.facts.number, lambda trial: self._record(trial, event))
 
     def keep_measure(self, trial: Trial, peak_mb: float) -> None:
         """Write down how much memory of its device the trial's newest attempt took."""
-        self._record(trial, Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb))
-        self.trials.poll(trial.facts.number)
+        event = Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb)
+        self._act(trial.facts.number, lambda trial: self._record(trial, event))
+
+    def _act(self, number: int, act: Callable[[Trial], None]) -> None:
+        """Act on a trial, and read what that left; one whose record somebody damaged meanwhile is read to be gone."""
+        if number not in self.trials:
+            return
+        try:
+            act(self.trials[number])
+        except Unwritable:
+            self.trials.poll(number)
+            if number in self.trials:
+                raise
+        else:
+            self.trials.poll(number)
 
     def _do(self, action: Action, trial: Trial) -> None:  # noqa: C901 - a table of what each action is
         attempt, name = trial.attempt, f"{action.number:04d}"
@@ -127,6 +133,8 @@ class Acts:
         self.trials.poll(trial.facts.number)
         if trial.facts.number in self.trials:
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
+        else:
+            self.executor.kill(trial.directory.attempt(number))  # nothing can be said of it
 
     def _end(self, trial: Trial, decision: Decision | None) -> None:
         if trial.state.ended:

@@ -186,7 +186,6 @@ class Orchestrator:
     def _tick(self) -> bool:
         """Everything that is to be done now; False when there is nothing left to wait for."""
         self._trials.look()
-        self._look_at_losses()
         self._look_at_liveness()
         changed = self._trials.changes()
         self._purse.take(changed)
@@ -203,6 +202,7 @@ class Orchestrator:
         for action in plan(self._situation()):
             self._acts.do(action)
         self._orders.done()
+        self._look_at_losses()
         self._victims, self._unparked = [], []
         self._tell_troubles()
         self._update("stopping" if self._waking.interrupts else "paused" if self._paused else "running")

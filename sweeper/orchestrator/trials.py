@@ -106,7 +106,9 @@ class Trials:
                 self.poll(number)
 
     def poll(self, number: int) -> None:
-        """Read what was appended to a trial, whatever its state."""
+        """Read what was appended to a trial, whatever its state; one that is gone stays so."""
+        if number not in self._all:
+            return
         follower = self.followers.get(number) or self._reopened(number)
         if follower is None:
             return

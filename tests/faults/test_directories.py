@@ -254,6 +254,20 @@ def test_a_trial_that_is_damaged_while_it_runs_costs_the_others_nothing(tmp_path
     assert sorted(sweep.values()) == VALUES
 
 
+def test_a_trial_that_waits_and_cannot_be_written_to_costs_the_others_nothing(tmp_path: Path) -> None:
+    sweep = Patient(tmp_path, LEARNER, grid("waiting", pace=0.2))
+    process = sweep.start("run", "sweep.yaml", "--workers", "1")
+    until(lambda: _step(sweep, 0) >= 3)
+    sweep.run_dir.trial(1).control.mkdir()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, "Traceback" in out + err) == (1, False), out + err
+    assert "0001 is given up, and the next call runs it anew" in out
+    assert next(trial for trial in sweep.status()["trials"] if trial["number"] == 0)["value"] == VALUES[0]
+    sweep.run_dir.trial(1).control.rmdir()
+    assert sweep.call("run", "sweep.yaml")[0] == 0
+    assert sweep.values() == VALUES
+
+
 def _step(sweep: Patient, number: int) -> int:
     found: list[Trial] = [trial for trial, _ in read_trials(sweep.run_dir)[0] if trial.facts.number == number]
     return found[0].progress.step if found else -1
