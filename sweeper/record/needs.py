@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sweeper.record.fold import State
@@ -78,14 +79,27 @@ def unmet(early_stop: object, trials: Sequence[Trial], now: float) -> tuple[str,
         now: seconds since the epoch.
     """
     rules = dict(_rules(early_stop))
-    judged, late = (
-        [recorded(trial) for trial in trials if trial.state is State.COMPLETE or trial.seconds(now) >= chance]
-        for chance in (CHANCE_S, EVALUATION_S)
-    )
+    judged, late = (_Heard(trials, now, chance) for chance in (CHANCE_S, EVALUATION_S))
     return (
-        *(_of_metric(trials[0].facts.metric, rules, late) if late else ()),
-        *(_of_rules(rules, judged) if judged else ()),
+        *(_of_metric(trials[0].facts.metric, rules, late) if any(True for _ in late) else ()),
+        *(_of_rules(rules, judged) if any(True for _ in judged) else ()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What each trial recorded that had its chance; as a rule the first answers, and the others are not looked at."""
+
+    trials: Sequence[Trial]
+    now: float
+    chance: float
+
+    def __iter__(self) -> Iterator[frozenset[str]]:
+        return (
+            recorded(trial)
+            for trial in self.trials
+            if trial.state is State.COMPLETE or trial.seconds(self.now) >= self.chance
+        )
 
 
 def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
@@ -98,7 +112,7 @@ def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
 
 
 def _of_metric(
-    metric: str, rules: Mapping[str, list[frozenset[str]]], heard: Sequence[frozenset[str]]
+    metric: str, rules: Mapping[str, list[frozenset[str]]], heard: Iterable[frozenset[str]]
 ) -> Iterator[str]:
     if not metric or any(metric in names for names in heard):
         return
@@ -110,7 +124,7 @@ def _of_metric(
     yield f"{missing}: nothing is ranked by it{stops} ({_named(heard)}{hint})"
 
 
-def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Sequence[frozenset[str]]) -> Iterator[str]:
+def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Iterable[frozenset[str]]) -> Iterator[str]:
     for name, read in rules.items():
         missing = [one for one in read if not any(one & names for names in heard)]
         if missing:
@@ -118,7 +132,7 @@ def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Sequence[frozens
             yield f"the rule {name} stops nobody: no trial has recorded {what} so far ({_why(missing, heard)})"
 
 
-def _why(missing: Sequence[frozenset[str]], heard: Sequence[frozenset[str]]) -> str:
+def _why(missing: Sequence[frozenset[str]], heard: Iterable[frozenset[str]]) -> str:
     """What there is instead, or what to do."""
     wanted = frozenset().union(*missing)
     if not wanted & set(OBSERVED):
@@ -128,7 +142,7 @@ def _why(missing: Sequence[frozenset[str]], heard: Sequence[frozenset[str]]) -> 
     return f"reach takes {FEWEST_LAYERS} layers; update ratios and zeros take trial.watch(..., statistics='full')"
 
 
-def _named(heard: Sequence[frozenset[str]]) -> str:
+def _named(heard: Iterable[frozenset[str]]) -> str:
     names = sorted(frozenset().union(*heard) - set(OBSERVED))
     if not names:
         return "nothing is reported"

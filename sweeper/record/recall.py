@@ -3,7 +3,9 @@
 1. It is a projection: delete it, and all is read from the record; the next orchestrator makes it anew.
 2. A line holds while its checksum is right, and while every file that the trial was folded from has the size and the
    time of its last change that the line says. Where it does not hold, the trial is read.
-3. Only the orchestrator of a run writes it: what is new in one write, and without waiting for the disk.
+3. The head of a line is what is asked of all trials at once. The rest, most of it, is taken apart once somebody asks
+   for it: what a trial is told by costs nobody who counts them.
+4. Only the orchestrator of a run writes it: what is new in one write, and without waiting for the disk.
 """
 
 from __future__ import annotations
@@ -13,16 +15,17 @@ import gc
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Watching
-from sweeper.record.fold import Control, Progress, Retry, Series
+from sweeper.record.fold import Control, Progress, Retry, Series, State
 from sweeper.record.layout import SweepDir, TrialDir
-from sweeper.record.trial import Facts, Trial, TrialReader, open_trials
+from sweeper.record.trial import Facts, Trial, TrialReader, open_trials, read_trial
 
 _NEVER = (-1, 0)
 """The size and the time of a file that is not there."""
@@ -60,16 +63,61 @@ def _read(run: SweepDir, folder: Path) -> tuple[dict[int, Mapping[str, Mark]], d
     form, found = _Form(), {}
     with uncollected():
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-                body = form.read(line)
-                if body is not None:
-                    found[body["number"]] = body
-        trials = {}
-        for number, body in sorted(found.items()):
+            with contextlib.suppress(*_NO_LINE):
+                read = form.read(line)
+                if read is not None:
+                    found[read[0]["number"]] = read
+        trials: dict[int, Trial] = {}
+        for number, (head, told) in sorted(found.items()):
             name = f"{number:04d}"
-            if _holds(f"{folder}{os.sep}{name}{os.sep}", body["marks"]):
-                trials[number] = Trial(directory=TrialDir(folder / name), **body["trial"])
-    return {number: found[number]["marks"] for number in trials}, trials, len(lines) - len(trials)
+            with contextlib.suppress(*_NO_LINE):
+                if _holds(f"{folder}{os.sep}{name}{os.sep}", head["marks"]):
+                    trials[number] = _Remembered.of(TrialDir(folder / name), head, partial(form.parts, told))
+    return {number: found[number][0]["marks"] for number in trials}, trials, len(lines) - len(trials)
+
+
+class _Remembered(Trial):
+    """A trial that is taken apart once somebody asks for a part of it; where that fails, it is read."""
+
+    __slots__ = ("_told",)
+    _told: Callable[[], Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, directory: TrialDir, head: Mapping[str, Any], told: Callable[[], Mapping[str, Any]]) -> Trial:
+        """What the head of its line says of a trial, and `told`, which gives its parts."""
+        trial = object.__new__(cls)
+        state, step, latest, damaged = State(head["state"]), head["step"], head["latest"], head["damaged"]
+        for name, value in zip(_KNOWN, (directory, state, step, latest, damaged, told), strict=True):
+            object.__setattr__(trial, name, value)
+        return trial
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whichever part is not there yet
+        if name not in _PARTS:
+            raise AttributeError(name)
+        try:
+            parts = self._told()
+        except _NO_LINE:  # its checksum is right all the same: somebody took pains
+            read = read_trial(self.directory)
+            parts = {part: getattr(read, part) for part in _PARTS}
+        for part in _PARTS:
+            object.__setattr__(self, part, parts[part])
+        return parts[name]
+
+    def _whole(self) -> Trial:
+        return Trial(directory=self.directory, damaged=self.damaged, **{part: getattr(self, part) for part in _PARTS})
+
+    def __eq__(self, other: object) -> bool:
+        return self._whole() == other
+
+    __hash__ = None  # type: ignore[assignment]  # as that of every trial
+
+    def __repr__(self) -> str:
+        return repr(self._whole())
+
+
+_PARTS = ("facts", "control", "progress", "exits")
+_KNOWN = ("directory", "state", "step", "latest", "damaged", "_told")
+_NO_LINE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 def read_states(run: SweepDir) -> tuple[list[Trial], dict[int, str]]:
@@ -164,6 +212,21 @@ _DEFAULTS: Mapping[type, Mapping[str, Any]] = {
 }
 
 
+_FORM = format(
+    zlib.crc32(
+        repr(
+            [
+                (kind.__name__, name, "" if default is MISSING else default)
+                for kind, defaults in _DEFAULTS.items()
+                for name, default in defaults.items()
+            ]
+        ).encode()
+    ),
+    "08x",
+)
+"""What another version of these kinds saved is not read by them."""
+
+
 class _Form:
     """Lines of JSON in which an object says its kind and what is not its default; what is watched stands only once."""
 
@@ -179,25 +242,33 @@ class _Form:
             lines.append(
                 _line({"watching": {item.name: _plain(getattr(watching, item.name)) for item in fields(watching)}})
             )
-        parts = {name: getattr(trial, name) for name in ("facts", "control", "progress", "exits", "damaged")}
-        body = {"number": trial.facts.number, "marks": marks, "trial": {k: _plain(v) for k, v in parts.items()}}
-        return [*lines, _line(body)]
+        head = {"form": _FORM, "number": trial.facts.number, "marks": marks, "state": trial.state.value}
+        head |= {"step": trial.step, "latest": trial.latest, "damaged": trial.damaged}
+        return [*lines, _line(head, {part: _plain(getattr(trial, part)) for part in _PARTS})]
 
-    def read(self, line: bytes) -> dict[str, Any] | None:
-        """What a line says of a trial; None for one of what is watched, which is kept.
+    def read(self, line: bytes) -> tuple[dict[str, Any], bytes] | None:
+        """The head of a trial's line, and the rest of it for `parts`; None for one of what is watched, which is kept.
 
         Raises:
-            ValueError: it is torn, or edited.
+            ValueError: it is torn, or edited, or of another form.
         """
         checksum, _, text = line.partition(b" ")
         if int(checksum, 16) != zlib.crc32(text):
             raise ValueError("the checksum is another")
-        body: dict[str, Any] = self._decoder.decode(text.decode())
-        if "watching" not in body:
-            return body
-        watching = Watching(**body["watching"])
-        self._watched[_key(watching)] = watching
-        return None
+        first, _, rest = text.partition(b"\t")
+        head: dict[str, Any] = json.loads(first)
+        if "watching" in head:
+            watching = Watching(**self._decoder.decode(first.decode())["watching"])
+            self._watched[_key(watching)] = watching
+            return None
+        if head["form"] != _FORM:
+            raise ValueError("the form is another")
+        return head, rest
+
+    def parts(self, rest: bytes) -> Mapping[str, Any]:
+        """Those of a trial."""
+        parts: Mapping[str, Any] = self._decoder.decode(rest.decode())
+        return {part: parts[part] for part in _PARTS}
 
     def _object(self, found: dict[str, Any]) -> Any:  # noqa: ANN401 - what the kind says
         kind = found.pop(_KIND, None)
@@ -208,8 +279,8 @@ class _Form:
         return self._watched[found[_ITEMS]] if kind == "watching" else _KINDS[kind](**found)
 
 
-def _line(body: Mapping[str, object]) -> bytes:
-    text = json.dumps(body, separators=(",", ":")).encode()
+def _line(*bodies: Mapping[str, object]) -> bytes:
+    text = b"\t".join(json.dumps(body, separators=(",", ":")).encode() for body in bodies)
     return f"{zlib.crc32(text):08x} ".encode() + text
 
 

@@ -111,7 +111,8 @@ def _fits(value: object, kind: type) -> bool:
 class Trial:
     """A trial at one moment. `damaged` counts the lines of its record that are no events: torn, or edited.
 
-    `state` follows from the rest, and is found once: many ask for it.
+    What follows from the rest, and is asked for of all trials at once, is found once: the state, the last step that
+    stands (-1 before the first), and when the trial was last heard of, in seconds since the epoch.
     """
 
     directory: TrialDir
@@ -121,10 +122,18 @@ class Trial:
     exits: Mapping[int, Exit] = field(default_factory=dict)
     damaged: int = 0
     state: State = field(init=False)
+    step: int = field(init=False)
+    latest: float = field(init=False)
 
     def __post_init__(self) -> None:
         state = state_of(self.control, self.progress, self.exits, self.facts.retry)
-        object.__setattr__(self, "state", state)
+        for name, found in (("state", state), ("step", self.progress.step), ("latest", self.progress.latest)):
+            object.__setattr__(self, name, found)
+
+    @property
+    def number(self) -> int:
+        """That of its directory, which its facts have to say too."""
+        return self.directory.number
 
     @property
     def retry(self) -> int:

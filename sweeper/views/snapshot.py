@@ -59,8 +59,8 @@ class SweepView:
         """
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
         rates = [rate for trial in running if math.isfinite(rate := steps_per_second(trial))]
-        expected = _expected_steps(self.trials)
-        if not rates or not math.isfinite(expected):
+        expected = _expected_steps(self.trials) if rates else math.nan
+        if not math.isfinite(expected):
             return math.nan
         waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(State.PAUSED, *_ENDED)
         left = waiting * expected + sum(_steps_left(trial, expected) for trial in running)
@@ -88,7 +88,7 @@ _ENDED = tuple(state for state in State if state.ended)
 
 def steps_done(trial: Trial) -> int:
     """Optimizer steps that stand."""
-    return trial.progress.step + 1
+    return trial.step + 1
 
 
 def steps_per_second(trial: Trial) -> float:
@@ -170,9 +170,8 @@ def steps_after(trial: Trial) -> int:
 
 
 def _expected_steps(trials: Sequence[Trial]) -> float:
-    ended = [steps_done(trial) for trial in trials if trial.state.ended and trial.progress.step >= 0]
-    planned = [trial.progress.total_steps for trial in trials if trial.progress.total_steps]
-    known = ended or planned
+    ended = [steps_done(trial) for trial in trials if trial.state.ended and trial.step >= 0]
+    known = ended or [trial.progress.total_steps for trial in trials if trial.progress.total_steps]
     return sum(known) / len(known) if known else math.nan
 
 

@@ -134,11 +134,10 @@ def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *,
 def _ends(trials: Sequence[Trial]) -> Iterator[str]:
     """Why trials failed, and why others are to be run again."""
     for trial in trials:
-        name, attempt = f"{trial.facts.number:04d}", trial.control.attempt
         if trial.state is State.FAIL:
-            yield f"{name} failed: {failure_of(trial)}"
-        elif trial.state is State.WAITING and attempt and trial.control.stop is None:
-            yield f"{name} is to be run again: {cause_text(trial, attempt)}"
+            yield f"{trial.number:04d} failed: {failure_of(trial)}"
+        elif trial.state is State.WAITING and trial.control.attempt and trial.control.stop is None:
+            yield f"{trial.number:04d} is to be run again: {cause_text(trial, trial.control.attempt)}"
 
 
 def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def visible(trials: Sequence[Trial], rows: int, chosen: int | None = None) -> li
     if len(trials) <= rows:
         return list(trials)
     rank = {State.RUNNING: 0, State.PAUSED: 1, State.WAITING: 3}
-    order = sorted(trials, key=lambda t: (t.facts.number != chosen, rank.get(t.state, 2), _lateness(t), t.facts.number))
+    order = sorted(trials, key=lambda t: (t.number != chosen, rank.get(t.state, 2), _lateness(t), t.number))
     return sorted(order[:rows], key=lambda trial: trial.facts.number)
 
 
@@ -262,15 +262,15 @@ def _unmet(lines: Sequence[str], width: int) -> list[Text]:
 
 
 def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
-    numbers = {trial.facts.number for trial in shown}
-    hidden = [trial for trial in trials if trial.facts.number not in numbers]
+    numbers = {trial.number for trial in shown}
+    hidden = [trial for trial in trials if trial.number not in numbers]
     counts = {state: sum(trial.state is state for trial in hidden) for state in State}
     listed = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
     return f"… {len(hidden)} more trials not shown: {listed}" if hidden else ""
 
 
 def _lateness(trial: Trial) -> float:
-    return -trial.progress.latest if trial.state.ended and math.isfinite(trial.progress.latest) else 0.0
+    return -trial.latest if trial.state.ended and math.isfinite(trial.latest) else 0.0
 
 
 def _total(columns: Sequence[Column]) -> int:

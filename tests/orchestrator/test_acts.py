@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> SweepDir:
 
 @pytest.fixture
 def acts(run: SweepDir) -> Iterator[Acts]:
-    executor = cast(Executor, Placing(lambda trial: shutil.rmtree(trial.path)))
+    executor = cast("Executor", Placing(lambda trial: shutil.rmtree(trial.path)))
     notices = Notices.here()
     trials = Trials([], notices)
     trials.read(open_trials(run)[0])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeper.record import recall as recalling
 from sweeper.record.events import (
     Abandoned,
     Checkpointed,
@@ -107,9 +112,14 @@ def test_who_has_ended_is_remembered_as_folded(trials: list[tuple[list[Event], l
             write(run.trial(number), events, controls, code=number % 2)
         readers = remember(run)
         known, _ = recall(run)
-        assert {n: repr(t) for n, t in known.items()} == {
-            reader.trial.facts.number: repr(reader.trial) for reader in readers if reader.trial.state.ended
-        }
+        ended = {reader.trial.number: reader.trial for reader in readers if reader.trial.state.ended}
+        assert {n: head_of(t) for n, t in known.items()} == {n: head_of(t) for n, t in ended.items()}
+        assert {n: repr(t) for n, t in known.items()} == {n: repr(t) for n, t in ended.items()}
+
+
+def head_of(trial: Trial) -> tuple[object, ...]:
+    """What is known of a trial before a part of it is asked for."""
+    return trial.state, trial.step, repr(trial.latest), trial.damaged
 
 
 @pytest.fixture
@@ -166,6 +176,40 @@ def test_any_part_of_the_file_may_be_missing_or_wrong(run: SweepDir) -> None:
             assert known == {number: expected[number] for number in known}
     run.ended.unlink()
     assert recall(run) == ({}, 0)
+
+
+def test_another_process_reads_what_this_one_wrote(run: SweepDir) -> None:
+    program = "import sys, pathlib as p; from sweeper.record import layout as l, recall as r; "
+    program += "print(len(r.recall(l.SweepDir(p.Path(sys.argv[1])))[0]))"
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", program, str(run.path)]
+        assert subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}) == b"3\n"
+
+
+def test_a_line_of_another_version_says_nothing(run: SweepDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recalling, "_FORM", "00000000")
+    assert recall(run) == ({}, 3)
+
+
+@pytest.mark.parametrize("told", [b"{}", b"garbage", b'{"facts":{"_":"Facts","unknown":1}}'])
+def test_who_is_remembered_in_words_that_nobody_knows_is_read(run: SweepDir, told: bytes) -> None:
+    """Though its checksum is right, as of a file that somebody took pains to edit."""
+    heads = [line.partition(b" ")[2].partition(b"\t")[0] for line in run.ended.read_bytes().split(b"\n") if line]
+    texts = [head + b"\t" + told for head in heads]
+    run.ended.write_bytes(b"\n".join(f"{zlib.crc32(text):08x} ".encode() + text for text in texts))
+    known, stale = recall(run)
+    assert [trial.state.value for trial in known.values()] == ["COMPLETE"] * 3
+    assert list(known.values()) == [read_trial(trial) for trial in run.trials()]
+    assert stale == 0
+
+
+def test_a_trial_that_is_remembered_can_be_changed(run: SweepDir) -> None:
+    known, _ = recall(run)
+    changed = replace(known[1], damaged=7)
+    assert changed == replace(read_trial(run.trial(1)), damaged=7)
+    assert changed != known[1]
+    with pytest.raises(AttributeError):
+        _ = known[1].nothing_like_it  # type: ignore[attr-defined]
 
 
 def test_a_later_line_stands_and_the_earlier_is_counted_as_of_no_use(run: SweepDir) -> None:
