@@ -94,14 +94,14 @@ with sweeper.trial() as trial:
     if state is not None:
         trial.append(Resumed(step=state["step"]), sync=True)  # as a library's own checkpoint is made known
     state = state or {"step": -1, "total": 0}
-    total = state["total"]
+    total, diverges = state["total"], params["lr"] == params.get("diverges")
     for step in range(state["step"] + 1, steps):
-        time.sleep(params["pace"])
+        time.sleep(params["pace"] * (10 if diverges and step > 4 else 1))  # it lasts until somebody looks
         if "RANK" in os.environ and os.getppid() != parent:
             time.sleep(1000)  # its launcher is gone: as in a collective that nobody completes
         obey(trial, step)
         total += params["lr"] * (step + 1)
-        loss = float("nan") if params["lr"] == params.get("diverges") and step >= 4 else 1 / total
+        loss = float("nan") if diverges and step >= 4 else 1 / total
         trial.report({"accuracy": total, "loss": loss}, step=step)
         say(step)
         if rank == "0" and (step % 4 == 3 or trial.should_save):
