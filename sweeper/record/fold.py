@@ -133,13 +133,22 @@ class Series:
     high: float = math.nan
     high_step: int = -1
 
-    def followed_by(self, value: float, step: int) -> Series:
-        """The series with one more value."""
-        finite = math.isfinite(value)
-        low, low_step = (value, step) if finite and not value >= self.low else (self.low, self.low_step)
-        high, high_step = (value, step) if finite and not value <= self.high else (self.high, self.high_step)
-        return Series(
-            last=value, last_step=step, first=self.first, low=low, low_step=low_step, high=high, high_step=high_step
+    @classmethod
+    def of(cls, values: Sequence[tuple[float, int]], before: Series | None = None) -> Series:
+        """The series of these values, at least one, each with its step; or of what was before, and these."""
+        first, low, low_step, high, high_step = values[0][0], math.nan, -1, math.nan, -1
+        if before is not None:
+            first, low, low_step = before.first, before.low, before.low_step
+            high, high_step = before.high, before.high_step
+        for value, step in values:
+            if math.isfinite(value):
+                if not value >= low:
+                    low, low_step = value, step
+                if not value <= high:
+                    high, high_step = value, step
+        last, last_step = values[-1]
+        return cls(
+            last=last, last_step=last_step, first=first, low=low, low_step=low_step, high=high, high_step=high_step
         )
 
 
@@ -177,12 +186,14 @@ def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress
     """The progress after all events of a history, or after these where it had come so far already."""
     # Changed in place within, and copied once: a thousand trials have a hundred thousand events.
     draft = SimpleNamespace(**{name: getattr(progress or _NOTHING, name) for name in _FIELDS})
-    draft.metrics = dict(draft.metrics)
+    draft.values = {}
     for event in history:
         take = _TAKEN.get(type(event))
         if take is not None:
             take(draft, event)
         draft.latest = event.time
+    series = {name: Series.of(values, draft.metrics.get(name)) for name, values in draft.__dict__.pop("values").items()}
+    draft.metrics = {**draft.metrics, **series}
     return Progress(**draft.__dict__)
 
 
@@ -394,8 +405,10 @@ def _observed(draft: SimpleNamespace, event: Observation) -> None:
 
 def _measured(draft: SimpleNamespace, event: Metrics) -> None:
     for name, value in event.values.items():
-        series = draft.metrics.get(name) or Series(last=value, last_step=event.step, first=value)
-        draft.metrics[name] = series.followed_by(value, event.step)
+        if name in draft.values:
+            draft.values[name].append((value, event.step))
+        else:
+            draft.values[name] = [(value, event.step)]
     _at_step(draft, event.step)
 
 

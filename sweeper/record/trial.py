@@ -270,7 +270,7 @@ class TrialReader:
         newest = max(self._journals, default=0)
         read = {attempt: self._read(attempt) for attempt in launched if attempt >= newest}
         entries = [entry for attempt in read for entry in read[attempt]]
-        taking_over = {entry.attempt for entry in entries if _takes_over(entry.event)}
+        taking_over = {attempt for attempt in read if any(_takes_over(entry.event) for entry in read[attempt])}
         resumed = any(isinstance(entry.event, Resumed) for entry in entries)
         self.restarted = resumed or not taking_over <= self._took_over
         self._took_over |= taking_over

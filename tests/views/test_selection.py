@@ -21,7 +21,7 @@ from tests.views.synthetic import Script, make_trial, play
 
 def trial(number: int, value: float | None = None, *, ended: float | None = None, launched: bool = True) -> Trial:
     facts = Facts(number=number, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
-    metrics = {} if value is None else {"m": Series(last=value, last_step=0).followed_by(value, 0)}
+    metrics = {} if value is None else {"m": Series.of([(value, 0)])}
     end = Exit(time=ended or 0.0, attempt=1, code=1, signal=None, cause="error", peak_memory_mb=1)
     return Trial(
         directory=TrialDir(Path(f"{number:04d}")),

@@ -77,7 +77,7 @@ def trial(
         metric="accuracy/test",
         maximize=maximize,
     )
-    metrics = {} if value is None else {"accuracy/test": Series(last=value, last_step=9).followed_by(value, 9)}
+    metrics = {} if value is None else {"accuracy/test": Series.of([(value, 9)])}
     if fate == "waiting":
         return Trial(directory=TrialDir(Path(f"{number:04d}")), facts=facts)
     control = [Launched(attempt=1, slot="a"), *([StopRequested(attempt=1, cause="pruned")] if fate == "pruned" else [])]
