@@ -101,6 +101,7 @@ class _Remembered(Trial):
             parts = {part: getattr(read, part) for part in _PARTS}
         for part in _PARTS:
             object.__setattr__(self, part, parts[part])
+        object.__delattr__(self, "_told")  # and with it the line
         return parts[name]
 
     def _whole(self) -> Trial:
