@@ -154,9 +154,10 @@ class VanishingGradient:
     @staticmethod
     def _told(state: ReachState, threshold: float) -> Told:
         looks = state.looks
+        median, bound = beside(looks.median, threshold)
         text = (
             f"the gradient no longer reaches the first layers: the median of reach over {looks.span()} is "
-            f"{looks.median:.1e}, below {threshold:.2g} (the run began at {looks.at_start:.1e})"
+            f"{median}, below {bound} (the run began at {looks.at_start:.1e})"
         )
         evidence = looks.evidence("reach", threshold)
         if state.broken_since is not None and state.reaches < len(state.layers):
@@ -227,9 +228,10 @@ class UpdateRatio:
     def _told(self, looks: Looks, threshold: float, *, too_high: bool) -> Told:
         what = "the scheduled update ratio" if self.scheduled else "the update ratio"
         side = "above" if too_high else "below"
+        median, bound = beside(looks.median, threshold)
         text = (
             f"the weights {'are thrown about' if too_high else 'hardly move'}: the median of {what} over "
-            f"{looks.span()} is {looks.median:.1e}, {side} {threshold:.2g} (the run began at {looks.at_start:.1e})"
+            f"{looks.span()} is {median}, {side} {bound} (the run began at {looks.at_start:.1e})"
         )
         return text, looks.evidence(what[4:], threshold)
 
@@ -259,7 +261,8 @@ class ExplodingGradient:
         holds = norm > threshold
 
         def told() -> Told:
-            text = f"the gradient explodes: its norm is {norm:.1e} at step {event.step}, above {threshold:.2g}"
+            seen, bound = beside(norm, threshold)
+            text = f"the gradient explodes: its norm is {seen} at step {event.step}, above {bound}"
             return text, {**before.evidence("gradient_norm", threshold), "norm": norm}
 
         # What explodes is no measure of what is usual.
@@ -515,6 +518,17 @@ def _merged(evidences: Sequence[Mapping[str, object]]) -> dict[str, object]:
         for name, value in evidence.items():
             merged[name if name not in merged else f"{statistic}: {name}"] = value
     return merged
+
+
+def beside(value: float, bound: float) -> tuple[str, str]:
+    """A value and the bound that it is compared with, in as few digits as show on which side it is: two, or more."""
+    texts = f"{value:.1e}", f"{bound:.2g}"
+    for digits in range(2, 18):
+        shown, limit = map(float, texts)
+        if (shown < limit) is (value < bound) and (shown > limit) is (value > bound):
+            break
+        texts = f"{value:.{digits}e}", f"{bound:.{digits + 1}g}"
+    return texts
 
 
 def _mean(values: Sequence[float]) -> float:

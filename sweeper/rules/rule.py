@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 from sweeper.record.events import Event, Observation, Plan
@@ -97,5 +98,10 @@ def _flip(evidence: Mapping[str, object]) -> str:
     middle, threshold = evidence.get("median"), evidence.get("threshold")
     if not isinstance(middle, float) or not isinstance(threshold, float):
         return ""
-    side = "at most" if middle < threshold else "at least"
-    return f"with a bound of {side} {middle:.1e}, instead of {threshold:.2g}"
+    side, rounding = ("at most", ROUND_FLOOR) if middle < threshold else ("at least", ROUND_CEILING)
+    if not math.isfinite(middle):
+        return ""
+    bound = float(
+        Context(prec=2, rounding=rounding).create_decimal(repr(middle))
+    )  # rounded, it still does what is said
+    return f"with a bound of {side} {bound:.1e}, instead of {threshold:.2g}"

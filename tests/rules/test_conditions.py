@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from sweeper import spec
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
 from sweeper.record.schedule import effective_lr
 from sweeper.rules import Decision, first_decision, rule_of
-from sweeper.rules.conditions import NoGain
+from sweeper.rules.conditions import NoGain, beside
 
 ALIVE, GONE = 0.5, 1e-4
 EVERY, STEPS, PEAK = 10, 640, 1e-3
@@ -328,3 +329,22 @@ def test_live_and_replayed_verdicts_are_equal(
 @given(st.lists(st.floats(min_value=0.03, max_value=10), max_size=60))
 def test_who_never_falls_below_is_never_condemned(values: list[float]) -> None:
     assert first_decision(REACH_ALONE, run(values)) is None
+
+
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+def test_what_is_said_of_a_value_and_its_bound_can_be_seen(value: float, bound: float) -> None:
+    shown, limit = map(float, beside(value, bound))
+    assert (shown < limit, shown > limit) == (value < bound, value > bound)
+
+
+@pytest.mark.parametrize(
+    ("reach", "said"), [(4.97e-3, "is 4.97e-03, below 0.005"), (4.17e-3, "is 4.2e-03, below 0.005")]
+)
+def test_with_the_bound_that_would_have_let_it_run_on_it_runs_on(reach: float, said: str) -> None:
+    rule = spec.VanishingGradient(below=0.005, window=1, patience=3, grace_steps=0)
+    decision = first_decision(rule_of(rule), run(reach))
+    assert decision is not None
+    assert said in decision.reason
+    bound = re.search("at most (.*), instead", str(decision.evidence["would_have_run_on"]))
+    assert bound is not None
+    assert verdict(rule.model_copy(update={"below": float(bound[1])}), run(reach)) is None
