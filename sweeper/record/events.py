@@ -380,15 +380,27 @@ def decode(line: bytes) -> Event | None:
         ValueError: the line is not an event: torn, edited, or not JSON.
     """
     try:
-        text = line.decode()
-        body, end = _JSON.raw_decode(text)
-        if end != len(text) and not text[end:].isspace():
-            raise ValueError(f"not an event: {line[:80]!r} (something behind it)")
-        kind = _EVENTS.get(body["event"])
-        return None if kind is None else _build(kind, body)
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, UnicodeDecodeError) as error:
+        return _event(_JSON.decode(line.decode()))
+    except _NO_EVENT as error:
         message = f"not an event: {line[:80]!r} ({error})"
         raise ValueError(message) from error
+
+
+def decode_all(lines: Sequence[bytes]) -> list[Event | None]:
+    """What `decode` says of each of these lines, for two thirds of what it costs.
+
+    Raises:
+        ValueError: one of the lines is not an event.
+    """
+    try:
+        # An array of arrays, a line each, so that two halves of an event are not read as one that is whole: no string
+        # goes on past the newline, no object past "],[", and an array of arrays leaves fewer of them than lines.
+        bodies = _JSON.decode((b"[[" + b"]\n,[".join(lines) + b"]]").decode()) if lines else []
+        if len(bodies) != len(lines):
+            raise ValueError("not as many events as lines")
+        return [_event(body) for (body,) in bodies]
+    except _NO_EVENT as error:
+        raise ValueError(f"not an event in one of {len(lines)} lines ({error})") from error
 
 
 def step_of(event: Event) -> int | None:
@@ -406,13 +418,19 @@ def _explicit(value: object) -> object:
     return value
 
 
-def _build(kind: type[Event], body: Mapping[str, object]) -> Event:
-    values: dict[str, Any] = {
-        name: value if type(value := body[name]) is plain else read(value)
-        for name, plain, read in _READERS[kind]
-        if name in body
-    }
-    return kind(**values)
+def _event(body: Mapping[str, object]) -> Event | None:
+    kind = _EVENTS.get(body["event"])  # type: ignore[call-overload]  # what is no string is no key
+    if kind is None:
+        return None
+    event: Event = _BARE(kind)
+    # A frozen dataclass asks its own __setattr__ for every field, so that its constructor takes twice as long.
+    try:
+        for name, plain, read, put in _READERS[kind]:
+            value = body[name]
+            put(event, value if type(value) is plain else read(value))
+    except KeyError:  # of an older writer: the constructor knows what is meant then
+        event = kind(**{name: read(body[name]) for name, _, read, _ in _READERS[kind] if name in body})
+    return event
 
 
 # Of the many events of many trials each field is read here: what is usual comes first, and without another call.
@@ -461,7 +479,9 @@ def _reader(hint: object) -> Callable[[object], Any]:
 def _mapping(item: Callable[[object], object], plain: type | None) -> Callable[[object], object]:
     def read(value: object) -> object:
         if type(value) is dict:
-            return {key: one if type(one) is plain else item(one) for key, one in value.items()}
+            if {*map(type, value.values())} == {plain}:
+                return value
+            return {key: item(one) for key, one in value.items()}
         raise _unlike("dict", value)
 
     return read
@@ -473,6 +493,8 @@ def _unlike(what: str, value: object) -> TypeError:
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _JSON = json.JSONDecoder()
+_NO_EVENT = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_BARE = object.__new__
 
 _PLAIN: Mapping[object, type] = {float: float, str: str}
 """Types of which a value that is one needs no reading: most are, of the many events of many trials."""
@@ -482,7 +504,10 @@ _EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__su
 _HINTS: Mapping[type[Event], Mapping[str, object]] = {
     kind: typing.get_type_hints(kind, {**globals(), "Mapping": Mapping}) for kind in _EVENTS.values()
 }
-_READERS: Mapping[type[Event], Sequence[tuple[str, type | None, Callable[[object], object]]]] = {
-    kind: [(item.name, _PLAIN.get(hints[item.name]), _reader(hints[item.name])) for item in dataclasses.fields(kind)]
+_READERS: Mapping[type[Event], Sequence[tuple[str, type | None, Callable[[object], Any], Callable[..., None]]]] = {
+    kind: [
+        (item.name, _PLAIN.get(hints[item.name]), _reader(hints[item.name]), getattr(kind, item.name).__set__)
+        for item in dataclasses.fields(kind)
+    ]
     for kind, hints in _HINTS.items()
 }

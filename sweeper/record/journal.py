@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, decode, encode
+from sweeper.record.events import Event, decode, decode_all, encode
 from sweeper.record.layout import unwritable
 
 
@@ -128,14 +128,21 @@ class JournalReader:
             raise RecordError(f"{self.path}: expected a readable file, got: {error.strerror}") from error
         *lines, tail = data.split(b"\n")
         self.offset += len(data) - len(tail)
-        events = [event for line in lines if line and (event := self._decoded(line)) is not None]
+        events = self._decoded([line for line in lines if line])
         if tail.endswith(b"}") and (last := _whole(tail)) is not None:
             self.offset += len(tail)
             events.append(last)
         self.count += len(events)
         return events
 
-    def _decoded(self, line: bytes) -> Event | None:
+    def _decoded(self, lines: Sequence[bytes]) -> list[Event]:
+        try:
+            found = decode_all(lines)
+        except ValueError:
+            found = [self._alone(line) for line in lines]
+        return [event for event in found if event is not None]
+
+    def _alone(self, line: bytes) -> Event | None:
         try:
             return decode(line)
         except ValueError:

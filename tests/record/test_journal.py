@@ -25,6 +25,7 @@ from sweeper.record.events import (
     StopRequested,
     Watching,
     decode,
+    decode_all,
     encode,
 )
 from sweeper.record.journal import JournalReader, JournalWriter, read_journal
@@ -45,6 +46,11 @@ events: st.SearchStrategy[Event] = st.one_of(
         StopRequested, attempt=steps, cause=texts, decision=st.none() | st.dictionaries(texts, texts, max_size=2)
     ),
     st.builds(Exit, attempt=steps, code=st.none() | steps, signal=st.none(), cause=texts, peak_memory_mb=numbers),
+)
+
+
+WATCHING = Watching(
+    layers=("a", "b"), tensors=("a.w", "b.w"), sizes=(4, 4), layer_of=(0, 1), statistics=("grad_norm",), every=10
 )
 
 
@@ -84,6 +90,55 @@ def test_a_key_of_a_newer_version_is_passed_over() -> None:
 def test_what_is_no_event_is_a_value_error(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any text: the reader only counts it
         decode(line)
+
+
+@st.composite
+def damaged_lines(draw: st.DrawFn) -> list[bytes]:
+    """Lines of which some are the halves of one, joined to another, or of a version to come."""
+    lines: list[bytes] = []
+    for event in draw(st.lists(events | st.just(WATCHING), max_size=6)):
+        line = encode(event)[:-1]
+        cut = draw(st.integers(min_value=0, max_value=len(line)))
+        harm = draw(st.sampled_from(["none", "none", "torn", "halves", "joined", "newer", "spaced"]))
+        harmed = {
+            "none": [line],
+            "torn": [line[:cut]],
+            "halves": [line[:cut], line[cut:]],
+            "joined": [line + draw(st.sampled_from([b"", b",", b"],["])) + line],
+            "newer": [b'{"event":"Levitated","heights":[[1],[2]]}'],
+            "spaced": [line + b" \r"],
+        }
+        lines += [one for one in harmed[harm] if one]
+    return lines
+
+
+@given(damaged_lines())
+def test_many_lines_are_read_as_each_of_them_alone(lines: list[bytes]) -> None:
+    alone: list[Event | None] = []
+    try:
+        alone = [decode(line) for line in lines]
+    except ValueError:
+        with pytest.raises(ValueError, match="not an event"):
+            decode_all(lines)
+    else:
+        assert repr(decode_all(lines)) == repr(alone)
+
+
+WHOLE = encode(Resumed(step=3))[:-1]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [WHOLE, b'{"event":"Levitated","heights":[1', b"2]}", WHOLE],
+        [WHOLE, b'{"event":"Levitated","heights":[[1', b"2]]}", WHOLE],
+        [b'{"event":"', b'Levitated"}', WHOLE + b"],[" + WHOLE],
+    ],
+    ids=["array", "arrays", "string"],
+)
+def test_two_halves_are_not_read_as_one_event(lines: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="not an event"):
+        decode_all(lines)
 
 
 @given(st.lists(events, min_size=1, max_size=5), st.data())
