@@ -7,7 +7,6 @@ address, which may be a secret, and is not tried again.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import math
 import os
@@ -16,8 +15,6 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,6 +109,9 @@ class Notifier:
 
 def _attempted(way: Way, body: Mapping[str, object], notify: Notify) -> str:
     """Why it did not arrive, empty where it did; the address is in none of the reasons."""
+    import http.client  # most sweeps tell nobody
+    import urllib.error
+
     try:
         return way(body, notify)
     except urllib.error.HTTPError as error:
@@ -133,6 +133,8 @@ def _post(body: Mapping[str, object], notify: Notify) -> str:
     if not url.startswith(("http://", "https://")):
         return "expected a URL, http:// or https://"
     headers = {"Content-Type": "application/json", "User-Agent": "sweeper"}
+    import urllib.request
+
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - looked at above
     begun = time.monotonic()
     with urllib.request.urlopen(request, timeout=notify.timeout_s) as answer:  # noqa: S310

@@ -105,9 +105,9 @@ class Orchestrator:
         spec, directory = self._run.spec, self._run.directory
         slots = tuple(self._places.slots.all)
         self._log(SweepStarted(pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=slots))
-        views = ViewsProcess(directory, spec.figures)
         with self._waking:
             self._open()
+            views = ViewsProcess(directory, spec.figures)  # which reads as much: nobody is to wait for that
             while self._tick():
                 views.keep()
                 if self._waking.sleep((*self._executor.ends(), *self._notices.filenos(), *self._show.filenos())):
@@ -258,8 +258,8 @@ class Orchestrator:
             return
         with self._liveness.doing():
             dead = [t for t in self._trials.of(State.RUNNING) if not self._executor.is_alive(t.attempt)]
-        for trial in dead:
-            self._trials.poll(trial.facts.number)
+        if dead:
+            self._trials.look()
         self._dead = {_newest(trial) for trial in dead}
 
     def _look_at_ends(self, changed: Sequence[Trial]) -> None:

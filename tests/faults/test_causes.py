@@ -23,7 +23,7 @@ from sweeper.orchestrator.run import Orchestrator
 from sweeper.record.events import Told
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir
+from sweeper.record.layout import AttemptDir, SweepDir
 from sweeper.record.trial import Trial
 from sweeper.search import search_for
 from sweeper.spec import SweepSpec
@@ -130,6 +130,22 @@ def slots(*names: str, **environment: str) -> list[Slot]:
 
 def causes(trial: Trial) -> list[str]:
     return [trial.cause(attempt) for attempt in sorted(trial.control.launched)]
+
+
+class LateWord(LocalExecutor):
+    """Says of an attempt only that it has ended, and not before: each ends between two looks at it."""
+
+    def is_alive(self, attempt: AttemptDir) -> bool:
+        while super().is_alive(attempt):
+            time.sleep(0.01)
+        return False
+
+
+def test_who_ends_between_being_read_and_being_looked_for_is_not_lost(sweep: Sweep) -> None:
+    script = "with sweeper.trial() as trial:\n    trial.report({'m': 1.0}, step=0)\n    time.sleep(2)\n"
+    ended = sweep(script, [1, 2, 3], executor=LateWord(slots("a", "b")))
+    assert [(trial.state, len(trial.control.launched)) for trial in ended.trials] == [(State.COMPLETE, 1)] * 3
+    assert not any(trial.control.lost for trial in ended.trials)
 
 
 ENDS = """
