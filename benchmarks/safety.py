@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,15 +66,15 @@ with sweeper.trial() as trial:
 """
 
 
-def facts(number: int, command: Iterable[str] = ("true",)) -> Facts:
-    """A trial of a sweep over learning rates."""
-    params = {"lr": 1e-4 * (number + 1), "step_s": STEP_S}
+def facts(number: int, command: Iterable[str] = ("true",), params: Mapping[str, object] | None = None) -> Facts:
+    """A trial of a sweep over learning rates, or over what `params` has."""
+    params = params or {"lr": 1e-4 * (number + 1), "step_s": STEP_S}
     return Facts(
         number=number,
         configuration=number,
         seed=0,
         params=params,
-        shown={"lr": params["lr"]},
+        shown={name: value for name, value in params.items() if name != "step_s"},
         command=list(command),
         metric="accuracy",
         maximize=True,
@@ -162,12 +162,14 @@ def stopping(folder: Path) -> Table:
 # ---- knowing ------------------------------------------------------------------------------------------------------
 
 
-def made(run: SweepDir, number: int, command: Iterable[str] = ("true",)) -> TrialDir:
+def made(
+    run: SweepDir, number: int, command: Iterable[str] = ("true",), params: Mapping[str, object] | None = None
+) -> TrialDir:
     """A trial that is about to be launched."""
     trial = run.trial(number)
     trial.attempt(1).path.mkdir(parents=True)
     # As `write_json` writes it, but for the fsync: a thousand of them are not what is measured here.
-    trial.facts.write_text(json.dumps({"format": 1, **asdict(facts(number, command))}, indent=1))
+    trial.facts.write_text(json.dumps({"format": 1, **asdict(facts(number, command, params))}, indent=1))
     with JournalWriter(trial.control) as control:
         control.append(Launched(time=time.time(), attempt=1, slot="cpu 0"))
     return trial
@@ -197,11 +199,20 @@ def history() -> list[Event]:
     return events
 
 
-def killed(run: SweepDir, trials: int, spec: Mapping[str, object] | None = None) -> int:
-    """A run of so many trials, none of which left an exit; returns the bytes of their journals."""
+def killed(
+    run: SweepDir,
+    trials: int,
+    spec: Mapping[str, object] | None = None,
+    points: Sequence[Mapping[str, object]] | None = None,
+) -> int:
+    """A run of so many trials, all claimed, none of which left an exit; returns the bytes of their journals."""
     lines = b"".join(encode(event) for event in history())
+    owner = json.dumps({"pid": 1, "start": 1, "boot": "of a machine that was killed", "host": "here"})
     for number in range(trials):
-        made(run, number).attempt(1).events.write_bytes(lines)
+        attempt = made(run, number, params=points[number] if points else None).attempt(1)
+        attempt.events.write_bytes(lines)
+        attempt.lease.touch()
+        attempt.claim.write_text(owner)
     write_json(run.spec, {"format": 1, "name": run.path.name, "spec": spec or {}})
     return len(lines) * trials
 

@@ -18,6 +18,7 @@ import os
 import resource
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,10 +29,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.orchestrator.opening import open_run, reopen_run
 from sweeper.orchestrator.run import Orchestrator
-from sweeper.record.events import Asked, Event, Exit, Finished, Launched, Metrics, Plan, Started, Told, encode
+from sweeper.record.events import Asked, Event, Exit, Finished, Launched, Lost, Metrics, Plan, Started, Told, encode
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import AttemptDir, SweepDir, TrialDir
 from sweeper.record.recall import Memory
@@ -63,6 +66,11 @@ METRIC = "accuracy"
 
 def spec_of(name: str, trials: int, *, method: str = "grid", **more: object) -> SweepSpec:
     """A sweep of so many trials over two parameters."""
+    return SweepSpec.from_json(document_of(name, trials, method=method, **more))
+
+
+def document_of(name: str, trials: int, *, method: str = "grid", **more: object) -> dict[str, object]:
+    """Its sweep file."""
     side = max(1, round(trials**0.5))
     grid = {
         "lr": {"values": [1e-5 * (1 + i) for i in range(-(-trials // side))]},
@@ -72,17 +80,15 @@ def spec_of(name: str, trials: int, *, method: str = "grid", **more: object) -> 
         "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
         "warmup": {"distribution": "uniform", "min": 0.0, "max": 1.0},
     }
-    return SweepSpec.from_json(
-        {
-            "name": name,
-            "method": "bayes" if method == "tpe" else method,
-            "metric": {"name": METRIC, "goal": "maximize"},
-            "command": ["true"],
-            "parameters": grid if method == "grid" else continuous,
-            "run_cap": trials,
-            **more,
-        }
-    )
+    return {
+        "name": name,
+        "method": "bayes" if method == "tpe" else method,
+        "metric": {"name": METRIC, "goal": "maximize"},
+        "command": ["true"],
+        "parameters": grid if method == "grid" else continuous,
+        "run_cap": trials,
+        **more,
+    }
 
 
 def appended(attempt: int, steps: Sequence[int], started: float, every_s: float) -> list[Event]:
@@ -168,6 +174,11 @@ class Known(Simulated):
     """An executor that ends the measurement when it is asked about its slots: by then all states are known."""
 
     at = processor = 0.0
+
+    def __init__(self, slots: int) -> None:
+        """Without workers: nothing is launched before the measurement ends, and their start would be measured too."""
+        self._slots = [Slot(name=f"cpu {i}") for i in range(slots)]
+        self._alive = set()
 
     def faults(self) -> Mapping[str, str]:
         """Take the time."""
@@ -294,11 +305,10 @@ def workers_case(folder: Path, workers: int) -> dict[str, float]:
 def resume_case(folder: Path, began: float) -> dict[str, float]:
     """Seconds from the start of the process until the state of every trial is known, and the loop asks for the rest."""
     run = reopen_run(SweepDir(folder))
-    executor = Known(SLOTS, 1e6, 1e6)
+    executor = Known(SLOTS)
     search, rules = search_for(run.spec), rules_of(run.spec.early_stop)
     with contextlib.suppress(Enough):
         Orchestrator(run, executor=executor, search=search, rules=rules, show=Watch()).run()
-    executor.process.kill()
     return {"wall": executor.at - began, "processor": executor.processor, "memory": memory()}
 
 
@@ -466,12 +476,40 @@ def measure(sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]) 
             found["workers"][count] = case("workers", folder, count)
     if "killed" in kinds:
         with place() as folder:
-            killed(SweepDir(folder / "killed"), KILLED, spec_of("killed", KILLED, early_stop={}).to_json())
-            found["killed"] = {KILLED: case("resume", folder / "killed", time.time())}
+            spec = spec_of("killed", KILLED, early_stop={})
+            points = list(search_for(spec).points())  # type: ignore[attr-defined]
+            killed(SweepDir(folder / "killed"), KILLED, spec.to_json(), points)
+            command = taken_over(folder)
+            found["killed"] = {KILLED: {**case("resume", folder / "killed", time.time()), "command": command}}
     for size in sizes if "sweep" in kinds else ():
         with place() as folder:
             found["sweep"][size] = case("sweep", folder, size, "grid", TRIAL_S)
     return found
+
+
+def taken_over(folder: Path) -> float:
+    """Seconds from the start of `sweeper run` until it writes down which trial is lost, the first of those killed."""
+    run, file, runs = SweepDir(folder / "killed"), folder / "killed.yaml", folder / "runs"
+    shutil.copytree(run.path, runs / "killed")
+    told = SweepDir(runs / "killed").trial(0).control
+    file.write_text(yaml.safe_dump(document_of("killed", KILLED, early_stop={})))
+    os.sync()  # what was just made is not the command's to write
+    began = time.time()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeper.cli", "run", str(file), "--runs", str(runs)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (lost := [event.time for event in read_journal(told) if isinstance(event, Lost)]):
+        if process.poll() is not None:
+            raise RuntimeError("sweeper run ended")
+        time.sleep(0.01)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    process.wait()
+    print("taken over", round(lost[0] - began, 4), flush=True)
+    return lost[0] - began
 
 
 def lying(folder: Path, size: int) -> dict[str, float]:
@@ -529,6 +567,7 @@ ROWS: Mapping[str, Sequence[Row]] = {
     "Killed with all their workers, 68 looks each: run until all states are known, seconds": (
         ("killed", "wall", "wall", 2),
         ("killed", "processor", "processor", None),
+        ("killed", "command", "the command itself, until the first is written down as lost, wall", None),
     ),
     "A proposal, ms of the processor, by configurations seen (of a grid: all that are left, over their number)": tuple(
         ("proposal", method, method, 20 if method in ("grid", "random", "qmc") else None) for method in METHODS
