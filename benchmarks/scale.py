@@ -10,6 +10,7 @@ ended. The minimum of a sweep is its trials times their seconds over its slots.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import heapq
 import json
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -447,14 +448,14 @@ def case(name: str, *arguments: object) -> dict[str, float]:
     return figures
 
 
-@contextlib.contextmanager
-def place() -> Iterator[Path]:
-    """A directory that is gone afterwards."""
+def place() -> Path:
+    """A directory that is gone once all is measured.
+
+    Not before: for some minutes after many files are removed, ext4 takes several times as long to make others.
+    """
     folder = Path(tempfile.mkdtemp())
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 Found = dict[str, dict[int, dict[str, float]]]
@@ -469,21 +470,17 @@ def measure(sizes: Sequence[int], workers: Sequence[int], kinds: Sequence[str]) 
         if "proposal" in kinds:
             found["proposal"][size] = {method: case("proposal", method, size)["proposal"] for method in METHODS}
         if "lying" in kinds:
-            with place() as folder:
-                found["lying"][size] = lying(folder, size)
+            found["lying"][size] = lying(place(), size)
     for count in workers if "workers" in kinds else ():
-        with place() as folder:
-            found["workers"][count] = case("workers", folder, count)
+        found["workers"][count] = case("workers", place(), count)
     if "killed" in kinds:
-        with place() as folder:
-            spec = spec_of("killed", KILLED, early_stop={})
-            points = list(search_for(spec).points())  # type: ignore[attr-defined]
-            killed(SweepDir(folder / "killed"), KILLED, spec.to_json(), points)
-            command = taken_over(folder)
-            found["killed"] = {KILLED: {**case("resume", folder / "killed", time.time()), "command": command}}
+        folder, spec = place(), spec_of("killed", KILLED, early_stop={})
+        points = list(search_for(spec).points())  # type: ignore[attr-defined]
+        killed(SweepDir(folder / "killed"), KILLED, spec.to_json(), points)
+        command = taken_over(folder)
+        found["killed"] = {KILLED: {**case("resume", folder / "killed", time.time()), "command": command}}
     for size in sizes if "sweep" in kinds else ():
-        with place() as folder:
-            found["sweep"][size] = case("sweep", folder, size, "grid", TRIAL_S)
+        found["sweep"][size] = case("sweep", place(), size, "grid", TRIAL_S)
     return found
 
 
