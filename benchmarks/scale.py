@@ -451,7 +451,7 @@ def case(name: str, *arguments: object) -> dict[str, float]:
 def place() -> Path:
     """A directory that is gone once all is measured.
 
-    Not before: for some minutes after many files are removed, ext4 takes several times as long to make others.
+    Not before: for some minutes after many files were removed, ext4 was seen to make others much more slowly.
     """
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -564,7 +564,7 @@ ROWS: Mapping[str, Sequence[Row]] = {
     "Killed with all their workers, 68 looks each: run until all states are known, seconds": (
         ("killed", "wall", "wall", 2),
         ("killed", "processor", "processor", None),
-        ("killed", "command", "the command itself, until the first is written down as lost, wall", None),
+        ("killed", "command", "the command itself, until the first is written down as lost, wall", 2),
     ),
     "A proposal, ms of the processor, by configurations seen (of a grid: all that are left, over their number)": tuple(
         ("proposal", method, method, 20 if method in ("grid", "random", "qmc") else None) for method in METHODS

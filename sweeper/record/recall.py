@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, Watching
+from sweeper.record.events import DAMAGE, Event, Watching
 from sweeper.record.fold import Control, Progress, Retry, Series, State
 from sweeper.record.layout import SweepDir, TrialDir
 from sweeper.record.trial import Facts, Trial, TrialReader, open_trials, read_trial
@@ -63,14 +63,14 @@ def _read(run: SweepDir, folder: Path) -> tuple[dict[int, Mapping[str, Mark]], d
     form, found = _Form(), {}
     with uncollected():
         for line in lines:
-            with contextlib.suppress(*_NO_LINE):
+            with contextlib.suppress(*DAMAGE):
                 read = form.read(line)
                 if read is not None:
                     found[read[0]["number"]] = read
         trials: dict[int, Trial] = {}
         for number, (head, told) in sorted(found.items()):
             name = f"{number:04d}"
-            with contextlib.suppress(*_NO_LINE):
+            with contextlib.suppress(*DAMAGE):
                 if _holds(f"{folder}{os.sep}{name}{os.sep}", head["marks"]):
                     trials[number] = _Remembered.of(TrialDir(folder / name), head, partial(form.parts, told))
     return {number: found[number][0]["marks"] for number in trials}, trials, len(lines) - len(trials)
@@ -96,7 +96,7 @@ class _Remembered(Trial):
             raise AttributeError(name)
         try:
             parts = self._told()
-        except _NO_LINE:  # its checksum is right all the same: somebody took pains
+        except DAMAGE:  # its checksum is right all the same: somebody took pains
             read = read_trial(self.directory)
             parts = {part: getattr(read, part) for part in _PARTS}
         for part in _PARTS:
@@ -118,7 +118,6 @@ class _Remembered(Trial):
 
 _PARTS = ("facts", "control", "progress", "exits")
 _KNOWN = ("directory", "state", "step", "latest", "damaged", "_told")
-_NO_LINE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 def read_states(run: SweepDir) -> tuple[list[Trial], dict[int, str]]:

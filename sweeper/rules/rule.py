@@ -96,12 +96,9 @@ def _with_rates(state: RuleState, event: Event) -> RuleState:
 def _flip(evidence: Mapping[str, object]) -> str:
     """The smallest change of the rule that would have let the trial run."""
     middle, threshold = evidence.get("median"), evidence.get("threshold")
-    if not isinstance(middle, float) or not isinstance(threshold, float):
+    if not isinstance(middle, float) or not isinstance(threshold, float) or not math.isfinite(middle):
         return ""
     side, rounding = ("at most", ROUND_FLOOR) if middle < threshold else ("at least", ROUND_CEILING)
-    if not math.isfinite(middle):
-        return ""
-    bound = float(
-        Context(prec=2, rounding=rounding).create_decimal(repr(middle))
-    )  # rounded, it still does what is said
+    # Rounded, it still does what is said.
+    bound = float(Context(prec=2, rounding=rounding).create_decimal(repr(middle)))
     return f"with a bound of {side} {bound:.1e}, instead of {threshold:.2g}"
