@@ -67,12 +67,35 @@ class Plan(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters(Event):
+    """What `watch` found in the model, counted in entries of its parameters.
+
+    `trained` entries require a gradient and belong to an optimizer, `frozen` ones require none, `unowned` ones require
+    a gradient and belong to no optimizer; `names` are the first few tensors of those. `foreign` entries belong to an
+    optimizer but not to the model. `resolution` is the largest relative spacing of a number in a trained tensor:
+    1.2e-7 in float32, 7.8e-3 in bfloat16.
+    """
+
+    trained: int
+    frozen: int = 0
+    unowned: int = 0
+    foreign: int = 0
+    resolution: float = math.nan
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watching(Event):
     """The columns of the side file `layers.f32`, one row an observation.
 
     `tensors[i]` has `sizes[i]` entries and belongs to layer `layer_of[i]` of `layers` (-1: watched, but no layer).
-    A row is the value of each of `statistics` for each tensor, tensor by tensor; `statistics` is all of
-    `record.profile.STATISTICS`, or `grad_norm` alone where only reach is watched.
+    A row is the value of each of `statistics` for each tensor, tensor by tensor, and then that of each of `activations`
+    for each layer. `statistics` is all of `record.profile.STATISTICS`, or `grad_norm` alone where only reach is
+    watched; `activations` is all of `record.profile.ACTIVATIONS`, or empty where none are recorded.
+
+    `networks[i]` says to which network layer `i` belongs. Layers of one network feed each other; the actor and the
+    critic of a policy, or a generator and a discriminator, are two. Empty in records of before it was written, where
+    all layers count as one network.
     """
 
     layers: tuple[str, ...]
@@ -82,6 +105,18 @@ class Watching(Event):
     statistics: tuple[str, ...]
     every: int
     left_out: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[int, ...] = ()
+    activations: tuple[str, ...] = ()
+
+    @property
+    def of_tensors(self) -> int:
+        """How many values of a row are of tensors; they come first."""
+        return len(self.tensors) * len(self.statistics)
+
+    @property
+    def row_width(self) -> int:
+        """How many values a row has."""
+        return self.of_tensors + len(self.layers) * len(self.activations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +128,11 @@ class Observation(Event):
     `update_ratio` is the median over the tensors, `gradient_norm` the Euclidean norm over all of them, `gradient_zero`
     the largest share of entries that are exactly 0 in a layer. `skipped` counts the steps since the last observation,
     this one included, that a gradient scaler left out because a gradient was not finite.
+
+    Of the watched tensors, `missing` had no gradient, and `not_finite` had a gradient or weights that are not finite;
+    both are -1 in records of before they were written. `gradient_norm` leaves out tensors without a gradient. Where the
+    model is several networks, `reach` is the smallest of theirs. `activations` are summaries over the layers, by the
+    names in `record.profile.SUMMARIES`; empty where no activations were recorded.
     """
 
     step: int
@@ -105,6 +145,9 @@ class Observation(Event):
     reaches: int = -1
     gradient_norm: float = math.nan
     gradient_zero: float = math.nan
+    missing: int = -1
+    not_finite: int = -1
+    activations: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

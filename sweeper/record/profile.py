@@ -20,6 +20,22 @@ STATISTICS = (
     "update_norm",
     "update_ratio",
 )
+ACTIVATIONS = ("dead", "zero", "saturated", "scale", "spread")
+"""What is recorded of the input of a layer at an observed step, over a sample of the batch.
+
+`dead`: share of the units (features or channels) that are 0 for the whole sample. `zero`: share of entries that are 0.
+`saturated`: share of entries within 1% of a limit, where all lie within the limits of a sigmoid or a tanh, else 0.
+`scale`: root mean square. `spread`: root mean variance over the sample, as a share of `scale`; near 0 where the input
+does not depend on the example.
+"""
+
+SUMMARIES = ("dead", "dead_mean", "saturated", "scale", "spread", "input_scale", "loss_mismatch")
+"""What an observation says of all layers: the largest share of dead units and its mean over the layers that another
+layer feeds, the largest `saturated` and `scale` of these, the largest `spread` over the last layer of each network,
+and `input_scale`, the largest `scale` of what enters a network. `loss_mismatch` is 1 where a loss function was given
+what it does not expect, such as probabilities for logits, and 0 where it was looked at and was not.
+"""
+
 FEWEST_LAYERS = 4
 WIDEST_END = 8
 FADED = 0.01
@@ -71,6 +87,38 @@ def reaches(profile: Sequence[float]) -> int:
         if not _log_mean(profile[start : start + width]) >= floor:
             return start + 1
     return 0
+
+
+def summary(table: Sequence[float], networks: Sequence[int], fed: Sequence[bool]) -> dict[str, float]:
+    """What an observation says of the activations of all layers, by the names in `SUMMARIES`; empty of an empty table.
+
+    Args:
+        table: the values of each of `ACTIVATIONS` for each layer, layer by layer, along the data flow.
+        networks: the network of each layer.
+        fed: whether another layer feeds it; the others are given what enters the network.
+    """
+    if not table:
+        return {}
+    width = len(ACTIVATIONS)
+    columns = {name: table[start::width] for start, name in enumerate(ACTIVATIONS)}
+    inner = [index for index, is_fed in enumerate(fed) if is_fed]
+    called = [index for index, spread in enumerate(columns["spread"]) if not math.isnan(spread)]
+    last = {networks[index]: index for index in called}
+    outer = [index for index, is_fed in enumerate(fed) if not is_fed]
+    dead = _known(columns["dead"], inner)
+    values = {
+        "dead": max(dead, default=math.nan),
+        "dead_mean": sum(dead) / len(dead) if dead else math.nan,
+        "saturated": max(_known(columns["saturated"], inner), default=math.nan),
+        "scale": max(_known(columns["scale"], inner), default=math.nan),
+        "spread": max(_known(columns["spread"], list(last.values())), default=math.nan),
+        "input_scale": max(_known(columns["scale"], outer), default=math.nan),
+    }
+    return {name: float(f"{value:.4g}") for name, value in values.items() if not math.isnan(value)}
+
+
+def _known(values: Sequence[float], which: Sequence[int]) -> list[float]:
+    return [values[index] for index in which if not math.isnan(values[index])]
 
 
 def _width(profile: Sequence[float]) -> int:

@@ -42,10 +42,11 @@ class Look:
     def statistics(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
         """Each watched statistic, tensor by tensor; None where their row is torn, or has not arrived yet."""
         names, tensors = self.watching.statistics, len(self.watching.tensors)
-        row = read_row(self.attempt, self.observation.row, tensors * len(names))
+        row = read_row(self.attempt, self.observation.row, self.watching.row_width)
         if row is None:
             return None
-        return dict(zip(names, np.array(row, np.float64).reshape(tensors, len(names)).T, strict=True))
+        table = np.array(row[: self.watching.of_tensors], np.float64).reshape(tensors, len(names))
+        return dict(zip(names, table.T, strict=True))
 
 
 @dataclass(slots=True)

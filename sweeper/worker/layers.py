@@ -10,9 +10,13 @@ from typing import Any
 import torch
 
 from sweeper.errors import UsageError
+from sweeper.record.events import Parameters
+from sweeper.worker.networks import DataFlow, networks_of
 from sweeper.worker.shards import add_up, local, ways_of
 
 _COMPILED = "_orig_mod."
+NAMED = 8
+"""Tensors that belong to no optimizer are named up to so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,30 +82,33 @@ def choose(
 
 
 class ForwardOrder:
-    """Notes in which order the first forward pass meets the modules that are layers.
+    """Notes in which order the first forward pass meets the modules that are layers, and which of them feed each other.
 
     Hooks do not fire in compiled code, so the first pass of a model that has compiled parts runs as it is written.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
+        self.modules = layer_modules(model)
+        self.is_compiled = _has_compiled_parts(model)
         self._met: list[str] = []
-        self._hooks = [
-            module.register_forward_pre_hook(self._meets(name)) for name, module in layer_modules(model).items()
-        ]
-        self._eager: Any = torch.compiler.set_stance("force_eager") if _has_compiled_parts(model) else None
+        self._flow = DataFlow()
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        for name, module in self.modules.items():
+            self._hooks.append(module.register_forward_pre_hook(self._meets(name), with_kwargs=True))
+            self._hooks.append(module.register_forward_hook(self._leaves(name)))
+        self._eager: Any = torch.compiler.set_stance("force_eager") if self.is_compiled else None
 
     def met_any(self, layers: Sequence[str]) -> bool:
         """Whether a forward pass met any of the layers; a few may be parts that others call by themselves."""
         return not layers or bool(self._met)
 
     def close_if_seen(self) -> None:
-        """Take the hooks off once a forward pass has met the layers."""
+        """Remove the hooks once a forward pass has met the layers."""
         if self._met:
             self.close()
 
     def close(self) -> None:
-        """Take the hooks off; what was met stays known."""
+        """Remove the hooks; what was met stays known."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -109,21 +116,73 @@ class ForwardOrder:
             self._eager.__exit__(None, None, None)  # back to the stance that was
             self._eager = None
 
-    def layers(self, tensors: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The layers that own a watched tensor, in forward order, and for each tensor its layer or -1."""
+    def layers(self, tensors: Sequence[str]) -> Layers:
+        """The layers that own a watched tensor, along the data flow."""
         self.close()
         owners = [tensor.rpartition(".")[0] for tensor in tensors]
-        candidates = layer_modules(self._model)
-        order = [name for name in _in_order(list(candidates), self._met) if name in owners]
-        position = {name: index for index, name in enumerate(order)}
-        return order, [position.get(owner, -1) for owner in owners]
+        order = _in_order(list(self.modules), self._met)
+        along, networks = networks_of(order, parents := self._flow.parents(), called=self._met)
+        kept = [(name, network) for name, network in zip(along, networks, strict=True) if name in owners]
+        position = {name: index for index, (name, _) in enumerate(kept)}
+        return Layers(
+            names=tuple(name for name, _ in kept),
+            networks=tuple(network for _, network in kept),
+            layer_of=tuple(position.get(owner, -1) for owner in owners),
+            fed=frozenset(name for name, above in parents.items() if above),
+        )
 
     def _meets(self, name: str) -> Callable[..., None]:
-        def meet(*_: Any) -> None:
+        def meet(_: object, args: object, kwargs: object) -> None:
             if name not in self._met:
                 self._met.append(name)
+            self._flow.enters(name, (args, kwargs))
 
         return meet
+
+    def _leaves(self, name: str) -> Callable[..., None]:
+        def leave(_: object, __: object, output: object) -> None:
+            self._flow.leaves(name, output)
+
+        return leave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The layers that own a watched tensor, along the data flow, and the network of each.
+
+    `layer_of` has, for each watched tensor, the position of its layer, or -1; `fed` are the layers whose input comes
+    from another layer.
+    """
+
+    names: tuple[str, ...]
+    networks: tuple[int, ...]
+    layer_of: tuple[int, ...]
+    fed: frozenset[str]
+
+
+def parameters_of(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Parameters:
+    """How much of the model is trained, and how much cannot be."""
+    own = dict(_named(model, include_bias=True))
+    held = {id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}
+    trained, frozen, unowned = [], 0, {}
+    for name, tensor in own.items():
+        size = _size(tensor)
+        if not tensor.requires_grad:
+            frozen += size
+        elif id(tensor) in held:
+            trained.append(tensor)
+        else:
+            unowned[name] = size
+    ours = {id(tensor) for tensor in own.values()}
+    floating = [tensor.dtype for tensor in trained if tensor.dtype.is_floating_point]
+    return Parameters(
+        trained=sum(map(_size, trained)),
+        frozen=frozen,
+        unowned=sum(unowned.values()),
+        foreign=sum(_size(p) for key, p in held.items() if key not in ours),
+        resolution=max((torch.finfo(dtype).eps for dtype in floating), default=float("nan")),
+        names=tuple(unowned)[:NAMED],
+    )
 
 
 def layer_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
@@ -142,6 +201,12 @@ def _dims(tensor: torch.Tensor) -> int:
     """How many dimensions; 0 of one that has no shape yet."""
     without_shape: bool = torch.nn.parameter.is_lazy(tensor)
     return 0 if without_shape else tensor.dim()
+
+
+def _size(tensor: torch.Tensor) -> int:
+    """How many entries; 0 of a tensor that has no shape yet."""
+    without_shape: bool = torch.nn.parameter.is_lazy(tensor)
+    return 0 if without_shape else tensor.numel()
 
 
 def _named(model: torch.nn.Module, *, include_bias: bool) -> list[tuple[str, torch.nn.Parameter]]:

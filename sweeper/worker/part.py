@@ -21,7 +21,10 @@ class Part:
         watched: the tensors, those of one device side by side; one column each in the sums.
         calls: how often the optimizer's step was called.
         stepped: whether it was called in the turn at hand.
+        repeats: how often it was called in the turn at hand after the first time.
+        idle: whether it has not stepped for so long that no turn waits for it.
         clipped: whether the gradients were taken as the optimizer was given them.
+        missing: which of the watched tensors had no gradient when the gradients were taken, tensor by tensor.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, watched: Sequence[Watched], *, norm_only: bool) -> None:
@@ -29,7 +32,10 @@ class Part:
         self.watched = sorted(watched, key=_device)
         self.calls = 0
         self.stepped = False
+        self.repeats = 0
+        self.idle = False
         self.clipped = True
+        self.missing = [True] * len(self.watched)
         self._norm_only = norm_only
         self._groups = [list(group) for _, group in groupby(self.watched, key=_device)]
         self._measure = Measure()
@@ -40,6 +46,7 @@ class Part:
     def take_gradients(self, *, clipped: bool) -> None:
         """Take the gradients as they are now."""
         self.clipped = clipped
+        self.missing = [one.tensor.grad is None for one in self.watched]
         scratch = self._buffers() if self._on_accelerator() and not self._norm_only else []
         self._gradients = [
             self._measure.gradients(
@@ -79,6 +86,7 @@ class Part:
         gradients, updates = self._gradients, self._updates
         self._gradients = self._updates = None
         self.stepped = False
+        self.repeats = 0
         if gradients is None:
             return None
         if self._norm_only:

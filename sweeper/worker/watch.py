@@ -4,8 +4,9 @@ It hangs on the optimizers' own step hooks. At an observed step it takes the gra
 loop says `look()`, which a loop that clips calls before clipping), keeps a copy of the watched tensors, and after the
 step measures what the step did to them. All statistics of an observation leave the device as one stacked tensor.
 
-A *step* is over once each optimizer has stepped, or when one of them is about to step again: with one optimizer that is
-its step, with two that take turns it is a turn of both.
+A *step* is over once each optimizer has stepped: with one optimizer that is its step, with two that take turns it is a
+turn of both, with a critic that steps four times for each step of the generator it is all five. An optimizer that has
+not stepped while another one stepped `IDLE_AFTER` times is idle: a step no longer waits for it until it steps again.
 """
 
 from __future__ import annotations
@@ -24,8 +25,19 @@ from sweeper.errors import UsageError
 from sweeper.record.events import Event, Noted, Observation, Watching
 from sweeper.record.journal import append_whole
 from sweeper.record.layout import unwritable
-from sweeper.record.profile import FEWEST_LAYERS, STATISTICS, depth_profile, median, reach, reaches
-from sweeper.worker.layers import ForwardOrder, choose, unwrapped
+from sweeper.record.profile import (
+    ACTIVATIONS,
+    FEWEST_LAYERS,
+    STATISTICS,
+    depth_profile,
+    median,
+    reach,
+    reaches,
+    summary,
+)
+from sweeper.worker.activations import Activations
+from sweeper.worker.layers import ForwardOrder, Layers, choose, parameters_of, unwrapped
+from sweeper.worker.losses import Losses
 from sweeper.worker.outbox import Outbox
 from sweeper.worker.part import Part
 from sweeper.worker.scaler import on_skipped, skips
@@ -37,6 +49,7 @@ Keywords = dict[str, Any]
 
 KINDS = {"full": STATISTICS, "reach": ("grad_norm",)}
 MOST_NAMES = 8
+IDLE_AFTER = 64
 
 
 class Host(Protocol):
@@ -93,6 +106,10 @@ class Watch:
         self._looks = bool(self._watched) and (rows is not None or bool(self._ways))
         self._rows = Rows(rows) if rows is not None else None
         self._order = ForwardOrder(model)
+        full = not norm_only and self._looks and not self._order.is_compiled
+        self._activations = Activations(self._order.modules) if full and self._rows is not None else None
+        self._losses = Losses()
+        self._layers: Layers | None = None
         self._watching: Watching | None = None
         self._constants: torch.Tensor | None = None
         self._skipped = 0
@@ -101,6 +118,8 @@ class Watch:
             on_skipped(self._calls_of, self._skip),
             *(end for part in self._parts for end in self._hook(part)),
         ]
+        host.append(parameters_of(model, own))
+        self._prepare()
         if not self._watched:
             host.append(Noted(text=f"nothing is watched: {_by_reason(left_out) or 'the model has no such tensors'}"))
 
@@ -129,6 +148,9 @@ class Watch:
         for end in self._ends:
             end()
         self._ends.clear()
+        if self._activations is not None:
+            self._activations.take()
+        self._losses.take()
         if any(part.stepped for part in self._parts):
             self._end_turn()
         self._order.close()
@@ -152,9 +174,8 @@ class Watch:
     def _before_step(self, part: Part, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords] | None:
         self._order.close_if_seen()
         part.calls += 1
-        if part.stepped:
-            self._end_turn()
-        if not self.due:
+        self._begin_again(part)
+        if not self.due or part.stepped:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
@@ -166,14 +187,23 @@ class Watch:
 
     def _after_step(self, part: Part) -> None:
 
-        part.stepped = True
+        again, part.stepped = part.stepped, True
+        part.repeats += again
+        part.idle = False
         skipped = skips(part.optimizer)
         if skipped is not None and self._looks:
             so_far = self._skipped_on_device
             self._skipped_on_device = skipped.clone() if so_far is None else so_far + skipped
-        if self.due:
+        if self.due and not again:
             part.after()
         self._end_turn_if_all_stepped()
+
+    def _begin_again(self, part: Part) -> None:
+        """An optimizer that has stepped in this turn steps once more: do the others still have to step in it?"""
+        if part.stepped and part.repeats >= IDLE_AFTER:
+            for other in self._parts:
+                other.idle = other.idle or not other.stepped
+            self._end_turn()
 
     def _calls_of(self, optimizer: object) -> int:
         return sum(part.calls for part in self._parts if part.optimizer is optimizer)
@@ -182,14 +212,14 @@ class Watch:
         """A gradient scaler did not call the optimizer."""
         for part in self._parts:
             if part.optimizer is optimizer:
-                if part.stepped:
-                    self._end_turn()
+                self._begin_again(part)
                 self._skipped += 1
+                part.repeats += part.stepped
                 part.stepped = True
                 self._end_turn_if_all_stepped()
 
     def _end_turn_if_all_stepped(self) -> None:
-        if all(part.stepped for part in self._parts):
+        if all(part.stepped or part.idle for part in self._parts):
             self._end_turn()
 
     def _end_turn(self) -> None:
@@ -198,6 +228,13 @@ class Watch:
         if due:
             self._emit([part.nothing() if sums is None else sums for part, sums in zip(self._parts, seen, strict=True)])
         self._host.stepped()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Have the activations measured in the step that begins, where it is observed."""
+        if self._activations is not None and self.due:
+            self._activations.open()
+            self._losses.open()
 
     # ---- from the device to the record ------------------------------------------------------------------------------
 
@@ -214,10 +251,23 @@ class Watch:
         there = [rate for rate in rates if isinstance(rate, torch.Tensor) and rate.device.type != "cpu"]
         here = [float(rate) for rate in rates if not any(rate is one for one in there)]
         skipped = torch.zeros((), device=device) if self._skipped_on_device is None else self._skipped_on_device
-        others = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (skipped, *there)]
-        write = self._writer(self._rows, self._announced(), here, len(others))
+        mismatch = self._losses.take()
+        looked = torch.full((), math.nan, device=device) if mismatch is None else mismatch
+        others = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (looked, skipped, *there)]
+        watching, table = self._announced(), self._activations_table(device)
+        write = self._writer(self._rows, watching, here, len(others))
         self._skipped, self._skipped_on_device = 0, None
-        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), *others]), write)
+        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), table, *others]), write)
+
+    def _activations_table(self, device: torch.device) -> torch.Tensor:
+        """The activations of all layers, layer by layer; NaN where a layer was not called."""
+        if self._activations is None or self._layers is None:
+            return torch.empty(0, device=device)
+        seen = self._activations.take()
+        unseen = torch.full((len(ACTIVATIONS),), math.nan, device=device)
+        there = {name: values.to(device, non_blocking=True) for name, values in seen.items()}
+        rows = [there.get(name, unseen) for name in self._layers.names]
+        return torch.cat(rows) if rows else torch.empty(0, device=device)
 
     def _finished(self, sums: torch.Tensor) -> torch.Tensor:
         """The recorded statistics, tensor by tensor."""
@@ -236,28 +286,45 @@ class Watch:
         """What puts an observation on the record once its values have come: a row, skipped steps, learning rates."""
         step, skipped, width = self._host.next_step, self._skipped, len(self._statistics)
         clipped = any(part.clipped for part in self._parts)
+        missing = [absent for part in self._parts for absent in part.missing]
+        layers = self._layers
+        assert layers is not None  # noqa: S101 - announced before
 
         def write(values: list[float]) -> None:
-            row, (skipped_on_device, *more_rates) = values[:-others], values[-others:]
-            columns = {name: row[start::width] for start, name in enumerate(watching.statistics)}
+            row, (mismatch, skipped_on_device, *more_rates) = values[:-others], values[-others:]
+            tensors = row[: len(missing) * width]
+            columns = {name: tensors[start::width] for start, name in enumerate(watching.statistics)}
             norms, ratios = columns["grad_norm"], columns.get("update_ratio", [])
+            there = [norm for norm, absent in zip(norms, missing, strict=True) if not absent]
             zeros = [
                 share
                 for share, layer in zip(columns.get("grad_zero", []), watching.layer_of, strict=False)
                 if layer >= 0 and not math.isnan(share)
             ]
+            weights = columns.get("param_norm", [0.0] * len(norms))
+            bad = sum(
+                not (absent or math.isfinite(norm)) or not math.isfinite(weight)
+                for norm, absent, weight in zip(norms, missing, weights, strict=True)
+            )
             profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
+            lowest, first = _lowest_reach(profile, watching, missing)
+            activations = summary(row[len(tensors) :], layers.networks, [name in layers.fed for name in layers.names])
+            if not math.isnan(mismatch):
+                activations["loss_mismatch"] = mismatch
             observation = Observation(
                 step=step,
                 row=rows.append(row),
-                reach=reach(profile),
-                reaches=reaches(profile),
+                reach=lowest,
+                reaches=first,
                 update_ratio=median(ratios),
-                gradient_norm=math.hypot(*norms),
+                gradient_norm=math.hypot(*there) if there else math.nan,
                 gradient_zero=max(zeros, default=math.nan),
                 learning_rate=max([*rates, *more_rates], default=math.nan),
                 clipped=clipped,
                 skipped=skipped + int(skipped_on_device),
+                missing=sum(missing),
+                not_finite=bad,
+                activations=activations,
             )
             self._host.append(observation)
 
@@ -266,23 +333,30 @@ class Watch:
     def _announced(self) -> Watching:
         """Say once what the columns are; by now a forward pass has shown the order of the layers."""
         if self._watching is None:
-            layers, layer_of = self._order.layers([watched.name for watched in self._watched])
+            self._layers = layers = self._order.layers([watched.name for watched in self._watched])
             self._watching = Watching(
-                layers=tuple(layers),
+                layers=layers.names,
                 tensors=tuple(watched.name for watched in self._watched),
                 sizes=tuple(watched.tensor.numel() for watched in self._watched),
-                layer_of=tuple(layer_of),
+                layer_of=layers.layer_of,
                 statistics=self._statistics,
                 every=self._every,
                 left_out=self._left_out,
+                networks=layers.networks,
+                activations=() if self._activations is None else ACTIVATIONS,
             )
             self._say(self._watching)
             if self._left_out:
                 self._say(Noted(text=_by_reason(self._left_out)))
-            if not self._order.met_any(layers):
+            if not self._order.met_any(layers.names):
                 self._say(Noted(text="no forward pass was seen: the layers stand in the order of their registration"))
-            if len(layers) < FEWEST_LAYERS:
-                self._say(Noted(text=f"reach is undefined: it needs {FEWEST_LAYERS} layers, {len(layers)} are watched"))
+            if self._order.is_compiled and self._statistics == STATISTICS:
+                self._say(Noted(text="activations are not recorded: hooks do not fire in compiled code"))
+            longest = max((layers.networks.count(network) for network in layers.networks), default=0)
+            if longest < FEWEST_LAYERS:
+                counted = "its networks have at most" if len(set(layers.networks)) > 1 else "the model has"
+                text = f"reach is undefined: it needs {FEWEST_LAYERS} layers that feed each other, {counted} {longest}"
+                self._say(Noted(text=text))
         return self._watching
 
     def _say(self, event: Event) -> None:
@@ -342,6 +416,22 @@ def _then_once(closure: Callable[..., Any], then: Callable[[], None]) -> Callabl
         return result
 
     return call
+
+
+def _lowest_reach(profile: Sequence[float], watching: Watching, missing: Sequence[bool]) -> tuple[float, int]:
+    """The smallest reach of a network, and the first layer that its gradient reaches; NaN and -1 where none is defined.
+
+    Layers none of whose tensors had a gradient, such as an unused head, are left out.
+    """
+    got = {layer for layer, absent in zip(watching.layer_of, missing, strict=True) if not absent}
+    lowest, first = math.nan, -1
+    for network in sorted(set(watching.networks)):
+        members = [i for i, one in enumerate(watching.networks) if one == network and i in got]
+        part = [profile[i] for i in members]
+        if not reach(part) >= lowest:
+            lowest, seen = reach(part), reaches(part)
+            first = members[seen] if 0 <= seen < len(members) else seen
+    return lowest, first
 
 
 def _by_reason(left_out: Mapping[str, str]) -> str:

@@ -57,9 +57,9 @@ def record_of(folder: Path) -> tuple[Watching, list[tuple[Observation, dict[str,
     observations = []
     for event in events:
         if isinstance(event, Observation):
-            row = read_row(attempt, event.row, 8 * len(watching.tensors))
+            row = read_row(attempt, event.row, watching.row_width)
             assert row is not None
-            table = np.array(row).reshape(-1, 8)
+            table = np.array(row[: watching.of_tensors]).reshape(-1, 8)
             observations.append((event, dict(zip(watching.tensors, table, strict=True))))
     return watching, observations
 

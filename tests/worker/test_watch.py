@@ -89,9 +89,9 @@ def test_observations_equal_a_loop_by_hand(here: Path, look: bool) -> None:
     assert [o.step for o in observations] == [0, 3, 6]
     assert [o.clipped for o in observations] == [not look] * 3
     for observation, by_hand in zip(observations, kept, strict=True):
-        row = read_row(attempt, observation.row, 8 * len(watching.tensors))
+        row = read_row(attempt, observation.row, watching.row_width)
         assert row is not None
-        table = np.array(row).reshape(len(watching.tensors), 8)
+        table = np.array(row[: watching.of_tensors]).reshape(len(watching.tensors), 8)
         for name, values in zip(watching.tensors, table, strict=True):
             i = by_hand["names"].index(name)
             gradient = by_hand["raw" if look else "given"][i].abs().double()
@@ -132,7 +132,7 @@ def test_a_tensor_that_starts_at_zero_has_no_ratio_and_is_named(here: Path) -> N
     attempt = attempt_of(here)
     (watching,) = of_kind(attempt, Watching)
     assert watching.left_out == {"3.weight": "no update ratio: starts at zero"}
-    row = read_row(attempt, 0, 8 * 4)
+    row = read_row(attempt, 0, watching.row_width)
     assert row is not None
     assert math.isnan(row[3 * 8 + 7])
 

@@ -21,6 +21,7 @@ from sweeper.record.events import Event, Noted, Observation, Watching
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import AttemptDir, SweepDir
 from sweeper.record.trial import read_row
+from sweeper.worker.watch import IDLE_AFTER
 
 Values = npt.NDArray[np.float64]
 
@@ -56,9 +57,9 @@ class Seen:
         """One observation: tensor by tensor, statistic by statistic."""
         watching, observation = self.watching, self.all(Observation)[index]
         width = len(watching.statistics)
-        row = read_row(self.attempt, observation.row, width * len(watching.tensors))
+        row = read_row(self.attempt, observation.row, watching.row_width)
         assert row is not None
-        table = np.array(row).reshape(len(watching.tensors), width).tolist()
+        table = np.array(row[: watching.of_tensors]).reshape(len(watching.tensors), width).tolist()
         return {
             tensor: dict(zip(watching.statistics, values, strict=True))
             for tensor, values in zip(watching.tensors, table, strict=True)
@@ -129,21 +130,52 @@ def test_two_optimizers_that_take_turns_make_one_step() -> None:
     assert seen.table(1)["critic.1.0.weight"]["update_ratio"] > 0
 
 
-def test_an_optimizer_that_steps_again_begins_the_next_step() -> None:
-    """As a critic that is trained five times for each time of the generator."""
+def test_a_critic_that_steps_several_times_makes_one_step_with_its_generator() -> None:
+    models: Any = nn.ModuleDict({"generator": stack(), "critic": stack()})
+    slow, fast = (torch.optim.SGD(model.parameters(), lr=0.1) for model in models.values())
+    kept = []
+    with watched(models, [slow, fast], every=2) as (trial, _):
+        for _ in range(4):
+            for _ in range(3):
+                fast.zero_grad()
+                models["critic"](BATCH).square().sum().backward()
+                kept.append(norm(models["critic"][1][0].weight.grad))
+                fast.step()
+            models["generator"](BATCH).square().sum().backward()
+            slow.step()
+        assert trial.next_step == 4
+    seen = Seen()
+    assert seen.steps == [0, 2]
+    assert seen.table(1)["critic.1.0.weight"]["grad_norm"] == pytest.approx(kept[6], rel=1e-5)
+
+
+def test_an_optimizer_that_no_longer_steps_is_not_waited_for() -> None:
+    models: Any = nn.ModuleDict({"generator": stack(), "critic": stack()})
+    slow, fast = (torch.optim.SGD(model.parameters(), lr=0.1) for model in models.values())
+    with watched(models, [slow, fast], every=1) as (trial, _):
+        for _ in range(IDLE_AFTER + 4):
+            models["critic"](BATCH).square().sum().backward()
+            fast.step()
+        assert trial.next_step == 4
+        models["generator"](BATCH).square().sum().backward()
+        slow.step()
+        models["critic"](BATCH).square().sum().backward()
+        fast.step()
+        assert trial.next_step == 5
+    assert Seen().steps == [0, 1, 2, 3, 4]
+
+
+def test_an_optimizer_that_steps_again_before_the_script_ends_is_kept() -> None:
     models: Any = nn.ModuleDict({"generator": stack(), "critic": stack()})
     slow, fast = (torch.optim.SGD(model.parameters(), lr=0.1) for model in models.values())
     with watched(models, [slow, fast]):
-        for index in range(3):
+        for _ in range(3):
             models["critic"](BATCH).square().sum().backward()
             fast.step()
-            if index == 2:
-                models["generator"](BATCH).square().sum().backward()
-                slow.step()
     seen = Seen()
-    assert seen.steps == [0, 1, 2]
+    assert seen.steps == [0]
     assert math.isnan(seen.table(0)["generator.1.0.weight"]["grad_norm"])
-    assert seen.table(2)["generator.1.0.weight"]["grad_norm"] > 0
+    assert seen.table(0)["critic.1.0.weight"]["grad_norm"] > 0
 
 
 def test_a_step_that_was_begun_when_the_script_ends_is_kept() -> None:

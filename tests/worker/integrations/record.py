@@ -66,9 +66,10 @@ class Record:
         width, column = len(watching.statistics), watching.statistics.index("grad_norm")
         norms = {}
         for observation in self.events(Observation):
-            row = read_row(self.directory.attempt(self.attempt), observation.row, width * len(watching.tensors))
+            row = read_row(self.directory.attempt(self.attempt), observation.row, watching.row_width)
             assert row is not None
-            norms[observation.step] = dict(zip(watching.tensors, row[column::width], strict=True))
+            of_tensors = row[column : watching.of_tensors : width]
+            norms[observation.step] = dict(zip(watching.tensors, of_tensors, strict=True))
         return norms
 
 
