@@ -20,9 +20,9 @@ from typing import get_args
 from pydantic import BaseModel
 
 from sweeper.cli import _parser
+from sweeper.rules.settings import RULES, RuleSettings
 from sweeper.spec import SweepSpec
 from sweeper.spec.executors import EXECUTORS
-from sweeper.spec.rules import RULES, RuleSettings
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 """What benchmarks measured: pages of the site as they are."""

@@ -31,17 +31,18 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         }
     ),
     "orchestrator": frozenset(
-        {"backtest", "search", "executors", "rules", "views", "spec", "record", "trainers", "errors"}
+        {"backtest", "search", "executors", "rules", "views", "spec", "mistakes", "record", "trainers", "errors"}
     ),
     "backtest": frozenset({"search", "rules", "views", "spec", "record", "errors"}),
     "search": frozenset({"spec", "record", "errors"}),
-    "executors": frozenset({"spec", "record", "errors"}),
-    "rules": frozenset({"spec", "record", "errors"}),
-    "views": frozenset({"spec", "record", "errors"}),
+    "executors": frozenset({"spec", "mistakes", "record", "errors"}),
+    "views": frozenset({"spec", "rules", "record", "errors"}),
     "trainers": frozenset({API, "worker", "record", "errors"}),
     API: frozenset({"worker", "errors"}),
     "worker": frozenset({"record", "errors"}),
-    "spec": frozenset({"errors"}),
+    "spec": frozenset({"rules", "mistakes", "errors"}),
+    "rules": frozenset({"mistakes", "record", "errors"}),
+    "mistakes": frozenset(),
     "record": frozenset({"errors"}),
     "errors": frozenset(),
 }

@@ -18,6 +18,7 @@ ONLY_IN = {
     "optuna": {"search"},
     "torch": {"trainers", "worker"},
     "yaml": {"spec"},
+    "pydantic": {"spec", "rules", "mistakes"},
     "tensorboard": {"views"},
     "matplotlib": {"views"},
     "transformers": {"trainers", "worker"},

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sweeper.executors.nvml import Memory, Nvml, Process
 from sweeper.executors.processes import PROC, is_of
+from sweeper.mistakes import printable
 from sweeper.record.layout import AttemptDir
-from sweeper.spec.wording import printable
 
 UNSEEN_FROM = 300e6
 """Bytes. Less than a CUDA context takes is no process; some is used on a device where nobody is."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.errors import UsageError
+from sweeper.mistakes import suggested
 from sweeper.spec import as_name, flow, value_of
-from sweeper.spec.wording import suggested
 from sweeper.trainers import Argument, Arguments, Kind, arguments_of, is_function, signature_of
 
 WIDTH = 100

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.record.fold import State
-from sweeper.record.profile import FEWEST_LAYERS, STATISTICS
+from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.trial import Trial
 
 CHANCE_S = 120.0
@@ -23,6 +23,8 @@ EVALUATION_S = 300.0
 """The same of the metric of the sweep, which comes with an evaluation, and that at the end of an epoch."""
 OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero")
 """What rules read of an observation."""
+BY_STATISTIC = {"update_ratio": "update_ratio", "grad_zero": "gradient_zero"}
+"""The fields of an observation that rules read, by the recorded statistic that each of them takes."""
 AUTOMATIC, NO_LOSS = "auto", "none"
 """As the loss of `stalled`: whichever is reported, if any; none."""
 MOST_NAMED = 8
@@ -67,7 +69,7 @@ def recorded(trial: Trial) -> frozenset[str]:
     if watching is not None:
         names.add("gradient_norm")
         names |= {"reach"} if len(watching.layers) >= FEWEST_LAYERS else set()
-        names |= {"update_ratio", "gradient_zero"} if len(watching.statistics) == len(STATISTICS) else set()
+        names |= {read for statistic, read in BY_STATISTIC.items() if statistic in watching.statistics}
     return frozenset(names)
 
 

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from sweeper import spec
 from sweeper.record.needs import AUTOMATIC, NO_LOSS
+from sweeper.rules import conditions
 from sweeper.rules.audit import rule_version
-from sweeper.rules.conditions import (
-    Condition,
+from sweeper.rules.conditions import Condition, all_of, any_of
+from sweeper.rules.decision import Decision, Rule, first_decision
+from sweeper.rules.rule import ConditionRule
+from sweeper.rules.settings import (
+    AllOf,
+    AnyOf,
     ExplodingGradient,
-    NoGain,
     NonFinite,
     Plateau,
+    RuleSettings,
+    Stalled,
+    StopSettings,
     UpdateRatio,
     VanishingGradient,
     ZeroGradient,
-    all_of,
-    any_of,
 )
-from sweeper.rules.decision import Decision, Rule, first_decision
-from sweeper.rules.rule import ConditionRule
-from sweeper.spec import EarlyStop
 
-__all__ = ["ConditionRule", "Decision", "Rule", "first_decision", "rule_of", "rules_of"]
+__all__ = ["ConditionRule", "Decision", "HasRules", "Rule", "first_decision", "parts_of_stalled", "rule_of", "rules_of"]
 
 
-def rules_of(early_stop: EarlyStop | None) -> list[Rule]:
-    """The conditions that a sweep file names; none where it has no `early_stop`. Pruners are not among them."""
+class HasRules(Protocol):
+    """Something with the settings of rules, such as the key `early_stop` of a sweep."""
+
+    @property
+    def rules(self) -> Sequence[StopSettings]:
+        """The settings, in the order of the sweep file."""
+
+
+def rules_of(early_stop: HasRules | None) -> list[Rule]:
+    """Return the rules on one trial that `early_stop` names, without its pruners; none for a sweep without the key."""
     rules = () if early_stop is None else early_stop.rules
-    return [rule_of(settings) for settings in rules if isinstance(settings, spec.RuleSettings)]
+    return [rule_of(settings) for settings in rules if isinstance(settings, RuleSettings)]
 
 
-def rule_of(settings: spec.RuleSettings) -> ConditionRule:
-    """The rule of a condition in `early_stop.rules`."""
+def rule_of(settings: RuleSettings) -> ConditionRule:
+    """Return the rule with these settings."""
     return ConditionRule(
         condition=_condition(settings),
         grace_steps=settings.grace_steps,
@@ -43,46 +53,50 @@ def rule_of(settings: spec.RuleSettings) -> ConditionRule:
     )
 
 
-def _condition(settings: spec.RuleSettings) -> Condition:
+def _condition(settings: RuleSettings) -> Condition:
     match settings:
-        case spec.Stalled():
+        case Stalled():
             return _stalled(settings)
-        case spec.VanishingGradient():
-            return VanishingGradient(below=settings.below, of_start=settings.of_start, window=settings.window)
-        case spec.UpdateRatio():
-            return UpdateRatio(
+        case VanishingGradient(below=below, of_start=of_start, window=window):
+            return conditions.VanishingGradient(below=below, of_start=of_start, window=window)
+        case UpdateRatio():
+            return conditions.UpdateRatio(
                 low=settings.low,
                 high=settings.high,
                 of_start=settings.of_start,
                 scheduled=settings.scheduled,
                 window=settings.window,
             )
-        case spec.ExplodingGradient():
-            return ExplodingGradient(times=settings.times, above=settings.above, window=settings.window)
-        case spec.ZeroGradient():
-            return ZeroGradient(share=settings.share, window=settings.window)
-        case spec.NonFinite():
-            return NonFinite(metric=settings.metric)
-        case spec.Plateau():
-            return Plateau(metric=settings.metric, prior=settings.prior, gain=settings.gain, window=settings.window)
-        case spec.AllOf():
-            return all_of(_conditions(settings.of))
-        case spec.AnyOf():
-            return any_of(_conditions(settings.of))
+        case ExplodingGradient(times=times, above=above, window=window):
+            return conditions.ExplodingGradient(times=times, above=above, window=window)
+        case ZeroGradient(share=share, window=window):
+            return conditions.ZeroGradient(share=share, window=window)
+        case NonFinite(metric=metric):
+            return conditions.NonFinite(metric=metric)
+        case Plateau(metric=metric, prior=prior, gain=gain, window=window):
+            return conditions.Plateau(metric=metric, prior=prior, gain=gain, window=window)
+        case AllOf():
+            return all_of([_condition(one) for one in settings.of])
+        case AnyOf():
+            return any_of([_condition(one) for one in settings.of])
     raise TypeError(settings)
 
 
-def _conditions(settings: Sequence[spec.RuleSettings]) -> list[Condition]:
-    return [_condition(one) for one in settings]
-
-
-def _stalled(settings: spec.Stalled) -> Condition:
-    """The gradient does not reach the first layers, or the weights hardly move; and the loss gains nothing."""
-    gone: list[Condition] = [VanishingGradient(below=settings.below, window=settings.window)]
-    if settings.ratio_of_start is not None:
-        gone.append(UpdateRatio(of_start=settings.ratio_of_start, window=settings.window))
-    dead = any_of(gone)
+def _stalled(settings: Stalled) -> Condition:
+    """Return the condition of `stalled`: one of its parts holds, and the loss has stopped improving."""
+    dead = any_of(parts_of_stalled(settings))
     if settings.loss == NO_LOSS:
         return any_of([dead], name="stalled")
     metric = None if settings.loss == AUTOMATIC else settings.loss
-    return all_of([dead, NoGain(metric=metric, gain=settings.gain, window=settings.window)], name="stalled")
+    no_gain = conditions.NoGain(metric=metric, gain=settings.gain, window=settings.window)
+    return all_of([dead, no_gain], name="stalled")
+
+
+def parts_of_stalled(settings: Stalled) -> list[Condition]:
+    """Return the conditions of `stalled` on what the watch records: reach, and the scheduled update ratio if asked."""
+    window = settings.window
+    parts: list[Condition] = [conditions.VanishingGradient(below=settings.below, of_start=None, window=window)]
+    if settings.ratio_of_start is not None:
+        ratio = settings.ratio_of_start
+        parts.append(conditions.UpdateRatio(low=None, high=None, of_start=ratio, scheduled=True, window=window))
+    return parts

@@ -39,7 +39,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.rules.intervals import clopper_pearson
-from sweeper.spec import EarlyStop, StopSettings
+from sweeper.rules.settings import StopSettings, rule_name
 
 RULES_VERSION = 1
 """Raised where a rule with the same settings would decide otherwise than before: what was measured then is void."""
@@ -58,12 +58,12 @@ BISECTIONS = 60
 
 
 def rule_version(rule: StopSettings) -> str:
-    """The name of a rule and a hash of all its settings and of `RULES_VERSION`: ``stalled-3f2a9c81``.
+    """Return the rule's name and a hash of all its settings and of `RULES_VERSION`: ``stalled-af607b23``.
 
-    What was measured of one version says nothing of another.
+    Audit outcomes are pooled by this string, so the outcomes of one version say nothing about another version.
     """
-    ((name, settings),) = EarlyStop(rules=(rule,)).model_dump(mode="json")["rules"][0].items()
-    text = json.dumps([RULES_VERSION, name, settings], sort_keys=True)
+    name = rule_name(rule)
+    text = json.dumps([RULES_VERSION, name, rule.model_dump(mode="json")], sort_keys=True)
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

@@ -119,9 +119,9 @@ class ReachState:
 class VanishingGradient:
     """The median of `reach` over `window` looks is under `below`, or under `of_start` times that of the first looks."""
 
-    below: float = 0.005
-    of_start: float | None = None
-    window: int = 5
+    below: float
+    of_start: float | None
+    window: int
     name: str = "vanishing_gradient"
 
     def start(self) -> ReachState:
@@ -186,11 +186,11 @@ class UpdateRatio:
     tail of a decay are not mistaken for a stall; undefined under 1% of the peak.
     """
 
-    low: float | None = None
-    high: float | None = None
-    of_start: float | None = None
-    scheduled: bool = True
-    window: int = 5
+    low: float | None
+    high: float | None
+    of_start: float | None
+    scheduled: bool
+    window: int
     name: str = "update_ratio"
 
     def start(self) -> RatioState:
@@ -240,9 +240,9 @@ class UpdateRatio:
 class ExplodingGradient:
     """The norm of the gradient is above `above`, or above `times` its median over the `window` looks before."""
 
-    times: float = 100.0
-    above: float | None = None
-    window: int = 10
+    times: float
+    above: float | None
+    window: int
     name: str = "exploding_gradient"
 
     def start(self) -> Looks:
@@ -274,8 +274,8 @@ class ExplodingGradient:
 class ZeroGradient:
     """In some layer, at least the share `share` of the gradient is exactly 0: units that are dead."""
 
-    share: float = 0.95
-    window: int = 5
+    share: float
+    window: int
     name: str = "zero_gradient"
 
     def start(self) -> Looks:
@@ -307,7 +307,7 @@ class ZeroGradient:
 class NonFinite:
     """A reported metric, or the norm of the gradient, is not finite."""
 
-    metric: str = "loss/train"
+    metric: str
     name: str = "non_finite"
 
     def start(self) -> tuple[float, float]:
@@ -359,10 +359,10 @@ class Plateau:
     step: the noise of the examples is in both, and goes. `gain` is the part of the baseline that counts as better.
     """
 
-    metric: str = "loss/train"
-    prior: str = "loss/prior"
-    gain: float = 0.02
-    window: int = 10
+    metric: str
+    prior: str
+    gain: float
+    window: int
     name: str = "plateau"
 
     def start(self) -> LossState:
@@ -415,9 +415,9 @@ class NoGain:
     Without a `metric` it is the first training loss that the script reports. Where none is, nothing speaks against.
     """
 
-    metric: str | None = None
-    gain: float = 0.02
-    window: int = 5
+    metric: str | None
+    gain: float
+    window: int
     name: str = "no_gain"
 
     def start(self) -> GainState:

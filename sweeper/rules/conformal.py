@@ -25,12 +25,11 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context
 from fractions import Fraction
 
-from sweeper import spec
 from sweeper.errors import UsageError
 from sweeper.record.events import Event
-from sweeper.rules import conditions, rule_of
+from sweeper.rules import conditions, parts_of_stalled, rule_of
 from sweeper.rules.decision import first_decision
-from sweeper.spec import RuleSettings
+from sweeper.rules.settings import AllOf, AnyOf, RuleSettings, Stalled, UpdateRatio, VanishingGradient
 
 History = Sequence[Event]
 DIGITS = 3
@@ -149,14 +148,14 @@ def verdict(settings: RuleSettings, history: History) -> int | None:
 
 
 _NAMES = {
-    spec.Stalled: ("below", "ratio_of_start"),
-    spec.VanishingGradient: ("below", "of_start"),
-    spec.UpdateRatio: ("low", "of_start"),
+    Stalled: ("below", "ratio_of_start"),
+    VanishingGradient: ("below", "of_start"),
+    UpdateRatio: ("low", "of_start"),
 }
 
 
 def _thresholds(settings: RuleSettings) -> Iterator[tuple[str, float]]:
-    if isinstance(settings, spec.AllOf | spec.AnyOf):
+    if isinstance(settings, AllOf | AnyOf):
         for one in settings.of:
             yield from _thresholds(one)
     for name in _NAMES.get(type(settings), ()):
@@ -165,7 +164,7 @@ def _thresholds(settings: RuleSettings) -> Iterator[tuple[str, float]]:
 
 
 def _mapped(settings: RuleSettings, value: Callable[[str, float], float]) -> RuleSettings:
-    if isinstance(settings, spec.AllOf | spec.AnyOf):
+    if isinstance(settings, AllOf | AnyOf):
         return settings.model_copy(update={"of": tuple(_mapped(one, value) for one in settings.of)})
     return settings.model_copy(update={name: value(name, given) for name, given in _thresholds(settings)})
 
@@ -173,16 +172,13 @@ def _mapped(settings: RuleSettings, value: Callable[[str, float], float]) -> Rul
 def _from_below(settings: RuleSettings) -> list[conditions.Condition]:
     """The conditions of a rule that have thresholds from below, with these alone."""
     match settings:
-        case spec.Stalled():
-            reach = conditions.VanishingGradient(below=settings.below, window=settings.window)
-            if settings.ratio_of_start is None:
-                return [reach]
-            return [reach, conditions.UpdateRatio(of_start=settings.ratio_of_start, window=settings.window)]
-        case spec.VanishingGradient(below=below, of_start=of_start, window=window):
+        case Stalled():
+            return parts_of_stalled(settings)
+        case VanishingGradient(below=below, of_start=of_start, window=window):
             return [conditions.VanishingGradient(below=below, of_start=of_start, window=window)]
-        case spec.UpdateRatio(low=low, of_start=of_start, scheduled=scheduled, window=window):
-            return [conditions.UpdateRatio(low=low, of_start=of_start, scheduled=scheduled, window=window)]
-        case spec.AllOf() | spec.AnyOf():
+        case UpdateRatio(low=low, of_start=of_start, scheduled=scheduled, window=window):
+            return [conditions.UpdateRatio(low=low, high=None, of_start=of_start, scheduled=scheduled, window=window)]
+        case AllOf() | AnyOf():
             return [condition for one in settings.of for condition in _from_below(one)]
     return []
 

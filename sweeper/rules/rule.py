@@ -34,10 +34,10 @@ class ConditionRule:
     """
 
     condition: Condition
-    grace_steps: int = 60
-    patience: int = 1
-    every: int = 1
-    version: str = ""
+    grace_steps: int
+    patience: int
+    every: int
+    version: str
     name: str = field(default="")
 
     def __post_init__(self) -> None:

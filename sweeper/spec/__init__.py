@@ -1,5 +1,28 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
+from sweeper.rules.settings import (
+    AllOf,
+    AnyOf,
+    ExplodingGradient,
+    Hyperband,
+    Median,
+    NonFinite,
+    OneEpoch,
+    Patient,
+    Percentile,
+    Plateau,
+    PrunerSettings,
+    RuleSettings,
+    Stalled,
+    StopSettings,
+    SuccessiveHalving,
+    Threshold,
+    UpdateRatio,
+    VanishingGradient,
+    Wilcoxon,
+    ZeroGradient,
+    rule_name,
+)
 from sweeper.spec.addition import configuration
 from sweeper.spec.again import again_as_file, named, of_trial
 from sweeper.spec.comparison import Changes, compare
@@ -27,29 +50,6 @@ from sweeper.spec.model import (
     as_name,
 )
 from sweeper.spec.parameters import Choice, Constant, Distribution, Parameter, Range, Value
-from sweeper.spec.rules import (
-    AllOf,
-    AnyOf,
-    ExplodingGradient,
-    Hyperband,
-    Median,
-    NonFinite,
-    OneEpoch,
-    Patient,
-    Percentile,
-    Plateau,
-    PrunerSettings,
-    RuleSettings,
-    Stalled,
-    StopSettings,
-    SuccessiveHalving,
-    Threshold,
-    UpdateRatio,
-    VanishingGradient,
-    Wilcoxon,
-    ZeroGradient,
-    rule_name,
-)
 from sweeper.spec.single import as_file, as_rules, flow, rules_of_file, single, value_of
 
 __all__ = [

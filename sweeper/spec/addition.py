@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import listed, shown, suggested
 from sweeper.spec.conditions import applies
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.node import plain
 from sweeper.spec.overrides import split
 from sweeper.spec.parameters import Constant, Parameter
-from sweeper.spec.wording import listed, shown, suggested
 
 
 def configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from inspect import Parameter, Signature
 
 from sweeper.errors import SpecError
+from sweeper.mistakes import listed, suggested
 from sweeper.spec.node import Complaint, Node, found, plain
-from sweeper.spec.wording import listed, suggested
 
 Functions = Callable[[str], Signature]
 """What the function of a name takes; a SpecError says why there is none."""

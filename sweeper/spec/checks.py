@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.mistakes import listed, printable, shown, suggested
 from sweeper.spec.calls import function_of
 from sweeper.spec.macros import complaints_about_macros
 from sweeper.spec.model import MEASURED, Method
 from sweeper.spec.node import Complaint, Node, found, plain
 from sweeper.spec.parameters import Distribution, default_distribution
-from sweeper.spec.wording import listed, printable, shown, suggested
 
 Trainers = Mapping[str, Mapping[str, object]]
 """Built-in trainers by name, each with its hyperparameters and their defaults."""

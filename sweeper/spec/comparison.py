@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from pydantic import BaseModel
 
+from sweeper.mistakes import shown
 from sweeper.spec.model import Method, SweepSpec
 from sweeper.spec.parameters import Choice, Constant, Parameter, Range, Value, identity
-from sweeper.spec.wording import shown
 
 _ADDING = (
     *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),

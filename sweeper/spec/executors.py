@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
-from sweeper.spec.parameters import STRICT, refused
-from sweeper.spec.wording import listed, shown, suggested
+from sweeper.mistakes import STRICT, listed, refused, shown, suggested
 
 Text = Annotated[str, Field(min_length=1)]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import Mistake, SpecError, UsageError
+from sweeper.mistakes import printable, shown
 from sweeper.spec.calls import Functions, complaints_about_call
 from sweeper.spec.checks import Trainers, complaints
 from sweeper.spec.conditions import grid_size
@@ -22,7 +23,6 @@ from sweeper.spec.overrides import Overriding, declared_parameters, hyperparamet
 from sweeper.spec.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
 from sweeper.spec.validation import mistakes_in
 from sweeper.spec.wandb import completed, translated
-from sweeper.spec.wording import printable, shown
 from sweeper.spec.yaml_text import Source, parsed
 
 MOST_BYTES = 1_000_000

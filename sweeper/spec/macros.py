@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from sweeper.mistakes import listed, shown, suggested
 from sweeper.spec.node import Complaint
-from sweeper.spec.wording import listed, shown, suggested
 
 WORDS = (
     *("env", "interpreter", "program", "args", "args_no_hyphens", "args_no_equals", "args_no_boolean_flags"),

@@ -22,9 +22,10 @@ from pydantic import (
 )
 
 from sweeper.errors import RecordError
+from sweeper.mistakes import STRICT, refused
+from sweeper.rules.settings import Rule, Stalled
 from sweeper.spec.executors import Executor, Local
-from sweeper.spec.parameters import STRICT, Parameter, refused, without_repetition
-from sweeper.spec.rules import Rule, Stalled
+from sweeper.spec.parameters import Parameter, without_repetition
 
 NAME = re.compile(r"\w[\w.+=-]*")
 LONGEST_NAME = 100

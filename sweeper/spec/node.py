@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sweeper.errors import Mistake
-from sweeper.spec.wording import told
+from sweeper.mistakes import told
 
 Path: TypeAlias = tuple[str | int, ...]
 Scalar: TypeAlias = bool | int | float | str | None

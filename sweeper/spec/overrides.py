@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import LONGEST, printable, shown, suggested
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.node import Node, Path, found, grafted, plain, without
 from sweeper.spec.parameters import FORMS, parameter_keys
 from sweeper.spec.profiles import CHOSEN_KEYS
-from sweeper.spec.wording import LONGEST, printable, shown, suggested
 from sweeper.spec.yaml_text import Source, parsed
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -20,20 +19,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from sweeper.spec.wording import listed, shown, suggested
-
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
-"""What every model of a spec is: unchanging, complete, and without conversions such as "3" -> 3 or true -> 1."""
+from sweeper.mistakes import STRICT, listed, refused, shown, suggested
 
 Value: TypeAlias = bool | int | float | str | tuple[object, ...] | None
 """A value that a trial may be given. Lists are kept as tuples of values; pydantic 2 follows no recursive alias."""
-
-
-def refused(expected: str, *, got: str = "", hint: str = "") -> PydanticCustomError:
-    """The error of a validator, in the words of a ``Mistake``; without ``got``, the value itself is shown."""
-    return PydanticCustomError("sweep", "{expected}", {"expected": expected, "got": got, "hint": hint})
 
 
 def identity(value: object) -> tuple[object, ...]:

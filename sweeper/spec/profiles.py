@@ -8,9 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from sweeper.mistakes import STRICT, listed, suggested
 from sweeper.spec.node import Complaint, Node, found, grafted, plain
-from sweeper.spec.parameters import STRICT
-from sweeper.spec.wording import listed, suggested
 
 CHOSEN_KEYS = ("profile", "profile_description")
 """Keys of the resolved spec that say what was chosen, and that no file may set."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from sweeper.rules.settings import RULES
 from sweeper.spec.executors import EXECUTORS
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.parameters import FORM_NAMES, FORMS
 from sweeper.spec.profiles import CHOSEN_KEYS, Profile, When
-from sweeper.spec.rules import RULES
 from sweeper.spec.wandb import EARLY_TERMINATE, TAKEN, UNUSED
 
 Json: TypeAlias = dict[str, Any]

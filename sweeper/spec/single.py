@@ -10,12 +10,12 @@ import yaml
 from pydantic import TypeAdapter
 
 from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import printable, shown, suggested
+from sweeper.rules.settings import Rule, StopSettings
 from sweeper.spec.load import mistakes_of, ordered, text_of
 from sweeper.spec.model import EarlyStop, Method, SweepSpec
 from sweeper.spec.node import Complaint, Node, grafted, located, plain
-from sweeper.spec.rules import Rule, StopSettings
 from sweeper.spec.scalars import form
-from sweeper.spec.wording import printable, shown, suggested
 from sweeper.spec.yaml_text import Source, parsed
 
 NO_RULES = "none"

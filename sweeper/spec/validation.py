@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeper.errors import Mistake
+from sweeper.mistakes import listed, shown, suggested
+from sweeper.rules.settings import RULES
 from sweeper.spec.executors import EXECUTORS
 from sweeper.spec.model import (
     Budget,
@@ -22,8 +24,6 @@ from sweeper.spec.model import (
 from sweeper.spec.node import Complaint, Node, Path, located, plain
 from sweeper.spec.parameters import FORMS, parameter_keys
 from sweeper.spec.profiles import CHOSEN_KEYS, Profile
-from sweeper.spec.rules import RULES
-from sweeper.spec.wording import listed, shown, suggested
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "metric": Metric,

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
 
+from sweeper.mistakes import listed, shown
+from sweeper.rules.settings import RULES, PrunerSettings
 from sweeper.spec.model import Method, as_name
 from sweeper.spec.node import Complaint, Node, Path, found, grafted, plain, without
 from sweeper.spec.parameters import Distribution
-from sweeper.spec.rules import RULES, PrunerSettings
-from sweeper.spec.wording import listed, shown
 from sweeper.spec.yaml_text import Source, parsed
 
 UNUSED: Mapping[Path, str] = {

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import yaml
 
 from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import printable, shown, told
 from sweeper.spec.node import Node, Path, Scalar
 from sweeper.spec.scalars import constructed, form
-from sweeper.spec.wording import printable, shown, told
 
 DEEPEST = 32
 MOST_NODES = 5_000

@@ -11,9 +11,9 @@ import pytest
 
 from docs import generate
 from sweeper.cli import COMMANDS
+from sweeper.rules.settings import RULES
 from sweeper.spec import SweepSpec
 from sweeper.spec.executors import EXECUTORS
-from sweeper.spec.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -13,9 +13,10 @@ import pytest
 from sweeper import spec
 from sweeper.record.events import Metrics
 from sweeper.record.layout import SweepDir, write_json
-from sweeper.record.needs import CHANCE_S, EVALUATION_S, needs, unmet
+from sweeper.record.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
+from sweeper.record.profile import STATISTICS
 from sweeper.record.trial import Trial, read_trial
-from sweeper.spec.rules import RULES
+from sweeper.rules.settings import RULES
 from sweeper.views.live import PlainLines
 from sweeper.views.passthrough import Passthrough
 from sweeper.views.status import read_sweep, to_json
@@ -95,6 +96,24 @@ def test_each_need_that_is_not_met_is_named(tmp_path: Path, rule: Any, script: d
     (line,) = unmet(rules(rule), [running(tmp_path, **script)], START + 1000)
     assert line.startswith(f"the rule {next(iter(rule))} stops nobody: ")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("statistics", "expected"),
+    [
+        (STATISTICS, {"update_ratio", "gradient_zero"}),
+        ((*STATISTICS, "a_later_statistic"), {"update_ratio", "gradient_zero"}),
+        (tuple(name for name in STATISTICS if name != "grad_zero"), {"update_ratio"}),
+        (("grad_norm", "grad_zero"), {"gradient_zero"}),
+        (("grad_norm",), set()),
+    ],
+)
+def test_recorded_statistics_count_by_name(tmp_path: Path, statistics: tuple[str, ...], expected: set[str]) -> None:
+    trial = running(tmp_path)
+    assert trial.progress.watching is not None
+    watching = replace(trial.progress.watching, statistics=statistics)
+    other = replace(trial, progress=replace(trial.progress, watching=watching))
+    assert recorded(other) & {"update_ratio", "gradient_zero"} == expected
 
 
 def test_nothing_is_said_before_a_trial_has_had_its_chance(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sweeper import spec
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
 from sweeper.record.schedule import effective_lr
-from sweeper.rules import Decision, first_decision, rule_of
+from sweeper.rules import ConditionRule, Decision, conditions, first_decision, rule_of
 from sweeper.rules.conditions import NoGain, beside
 
 ALIVE, GONE = 0.5, 1e-4
@@ -151,7 +152,16 @@ def test_stalled_looks_at_the_loss_that_it_is_told_to() -> None:
     ],
 )
 def test_the_training_loss_is_known_by_its_name(names: list[str], loss: str | None) -> None:
-    assert NoGain().step(NoGain().start(), Metrics(step=0, values=dict.fromkeys(names, 1.0)))[0].metric == loss
+    condition = NoGain(metric=None, gain=0.02, window=5)
+    state, _ = condition.step(condition.start(), Metrics(step=0, values=dict.fromkeys(names, 1.0)))
+    assert state.metric == loss
+
+
+def test_defaults_are_declared_in_the_settings_only() -> None:
+    kinds = [kind for kind in vars(conditions).values() if isinstance(kind, type) and hasattr(kind, "start")]
+    made = [kind for kind in (*kinds, ConditionRule) if is_dataclass(kind)]
+    assert len(made) >= 9
+    assert {one.name for kind in made for one in fields(kind) if one.default is not MISSING} == {"name"}
 
 
 # ---- the others ------------------------------------------------------------------------------------------------------

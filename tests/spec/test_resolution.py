@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sweeper.errors import SpecError
+from sweeper.mistakes import shown
 from sweeper.spec import At, Choice, Constant, Distribution, Goal, Method, Range, Stalled, SweepSpec, load
-from sweeper.spec.wording import shown
 from tests.spec.conftest import Load
 
 WARMUP = Path(__file__).parents[2] / "experiments" / "warmup.yaml"

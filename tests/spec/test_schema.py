@@ -11,9 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from sweeper.errors import UsageError
+from sweeper.rules.settings import RULES
 from sweeper.spec import load
 from sweeper.spec.node import plain
-from sweeper.spec.rules import RULES
 from sweeper.spec.schema import schema
 from sweeper.spec.yaml_text import Source, parsed
 from tests.spec.conftest import TRAINERS

@@ -1,7 +1,7 @@
-"""Early-stop rules as a sweep file has them: a list of mappings with one key, the rule's name.
+"""The settings of early-stop rules, with their defaults and checks, as a sweep file has them.
 
-Two kinds stand in the list: *conditions* on one trial (`RuleSettings`), and *pruners*, which compare trials by the
-objective (`PrunerSettings`).
+A sweep file lists rules as mappings with one key, the rule's name. There are two kinds: *conditions* on one trial
+(`RuleSettings`), and *pruners*, which compare trials by the objective (`PrunerSettings`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Discriminator,
     Field,
@@ -23,27 +22,10 @@ from pydantic import (
     model_validator,
 )
 
-from sweeper.spec.parameters import STRICT, refused
-from sweeper.spec.wording import listed, shown, suggested
+from sweeper.mistakes import listed, refused, shown, suggested
+from sweeper.rules.base import MetricName, Part, Positive, RuleSettings, StopSettings
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Part = Annotated[float, Field(gt=0, lt=1)]
-MetricName = Annotated[str, Field(min_length=1)]
 TIMING = ("grace_steps", "patience", "every")
-
-
-class StopSettings(BaseModel):
-    """Anything under ``early_stop.rules``."""
-
-    model_config = STRICT
-
-
-class RuleSettings(StopSettings):
-    """What conditions share: no verdict before ``grace_steps``; ``patience`` looks in a row, ``every`` some steps."""
-
-    grace_steps: Annotated[int, Field(ge=0)] = 60
-    patience: Annotated[int, Field(ge=1, le=1000)] = 1
-    every: Annotated[int, Field(ge=1)] = 1
 
 
 class _Windowed(RuleSettings):
@@ -58,9 +40,10 @@ class _Windowed(RuleSettings):
 
 
 class Stalled(_Windowed):
-    """Reach is gone, or the scheduled update ratio is, and the loss gains nothing: not the part ``gain`` of its lowest.
+    """Reach or the scheduled update ratio has collapsed, and the loss has stopped improving.
 
-    ``loss`` names it; ``auto`` is the training loss that the script reports, if any, and ``none`` asks for no loss.
+    The loss improves when it falls by the share ``gain`` of its lowest value. ``loss`` is the name of the metric;
+    ``auto`` takes the training loss that the script logs, if any, and ``none`` does not check a loss.
     """
 
     below: Part = 0.005
@@ -70,14 +53,14 @@ class Stalled(_Windowed):
 
 
 class VanishingGradient(_Windowed):
-    """The median of ``reach`` is under ``below``, or under ``of_start`` times that of the first looks."""
+    """The median of ``reach`` is below ``below``, or below ``of_start`` times its median at the start of the run."""
 
     below: Part = 0.005
     of_start: Part | None = None
 
 
 class UpdateRatio(_Windowed):
-    """The median update ratio is under ``low``, under ``of_start`` times that of the first looks, or above ``high``."""
+    """The median update ratio is below ``low``, below ``of_start`` times its median at the start, or above ``high``."""
 
     low: Positive | None = None
     high: Positive | None = None
@@ -86,20 +69,20 @@ class UpdateRatio(_Windowed):
 
 
 class ExplodingGradient(_Windowed):
-    """The norm of the gradient is above ``above``, or above ``times`` its median before."""
+    """The gradient norm is above ``above``, or above ``times`` its median over the ``window`` observations before."""
 
     times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 100.0
     above: Positive | None = None
 
 
 class ZeroGradient(_Windowed):
-    """In some layer at least the share ``share`` of the gradient is exactly 0."""
+    """In at least one layer, a share of at least ``share`` of the gradient is exactly 0."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.95
 
 
 class NonFinite(RuleSettings):
-    """A metric, or the norm of the gradient, is not finite."""
+    """A metric or the gradient norm is not finite."""
 
     metric: MetricName = "loss/train"
     patience: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -107,9 +90,9 @@ class NonFinite(RuleSettings):
 
 
 class Plateau(RuleSettings):
-    """A loss is no better than the class prior's, or than it was at the start.
+    """A loss is no better than always predicting the class prior, or than it was at the start.
 
-    Learners too are at chance for as long as a warmup lasts, so its grace is long; it has to be longer than yours.
+    During a warmup a healthy run is at chance too, so ``grace_steps`` has to be longer than your warmup.
     """
 
     grace_steps: Annotated[int, Field(ge=0)] = 500
@@ -149,7 +132,7 @@ class AnyOf(_Combined):
 
 
 class PrunerSettings(StopSettings):
-    """A comparison of trials by the objective alone, at the same evaluation."""
+    """The settings of a pruner, which compares the objective of trials at the same evaluation."""
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -158,7 +141,7 @@ Factor = Annotated[int, Field(ge=2)]
 
 
 class Median(PrunerSettings):
-    """A trial's best value is worse than the median of those that the ended trials had at this evaluation."""
+    """A trial's best value is worse than the median of the ended trials at the same evaluation."""
 
     n_startup_trials: Count = 5
     n_warmup_steps: Count = 0
@@ -167,13 +150,13 @@ class Median(PrunerSettings):
 
 
 class Percentile(Median):
-    """As `Median`, but only the best ``percentile`` per cent go on."""
+    """Like `Median`, but only the best ``percentile`` percent continue."""
 
     percentile: Annotated[float, Field(ge=0, le=100)] = 25.0
 
 
 class SuccessiveHalving(PrunerSettings):
-    """Asynchronous successive halving (ASHA): at each rung, one of ``reduction_factor`` goes on."""
+    """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues."""
 
     min_resource: AtLeastOne = 1
     reduction_factor: Factor = 4
@@ -182,7 +165,7 @@ class SuccessiveHalving(PrunerSettings):
 
 
 class Hyperband(PrunerSettings):
-    """Successive halving in several brackets; ``max_resource`` is that of the first complete trial, if not given."""
+    """Successive halving in several brackets; ``max_resource`` defaults to that of the first complete trial."""
 
     min_resource: AtLeastOne = 1
     max_resource: AtLeastOne | None = None
@@ -191,7 +174,7 @@ class Hyperband(PrunerSettings):
 
 
 class Patient(PrunerSettings):
-    """No gain over ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
+    """The objective has not improved for ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
 
     patience: Count = 3
     min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -206,7 +189,7 @@ class Patient(PrunerSettings):
 
 
 class Threshold(PrunerSettings):
-    """The value is not finite, under ``lower`` or above ``upper``."""
+    """The value is not finite, below ``lower`` or above ``upper``."""
 
     lower: Annotated[float, Field(allow_inf_nan=False)] | None = None
     upper: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -221,14 +204,14 @@ class Threshold(PrunerSettings):
 
 
 class Wilcoxon(PrunerSettings):
-    """A signed-rank test against the best trial, by evaluation: for those that are instances of a problem."""
+    """A signed-rank test against the best trial, for sweeps whose evaluations are instances of a problem."""
 
     p_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
     n_startup_steps: Count = 2
 
 
 class OneEpoch(PrunerSettings):
-    """Of the first values of the objective, the best one of ``reduction_factor`` goes on; judged as they come in."""
+    """By the first value of the objective, the best one of ``reduction_factor`` continues; decided as values arrive."""
 
     reduction_factor: Factor = 3
 
@@ -252,18 +235,18 @@ RULES: Mapping[str, type[StopSettings]] = {
     "wilcoxon": Wilcoxon,
     "one_epoch": OneEpoch,
 }
-"""The rules by the names that a sweep file gives them."""
+"""The settings of each rule, by its name in a sweep file."""
 
 _NAMES = {kind: name for name, kind in RULES.items()}
 
 
 def rule_name(rule: StopSettings) -> str:
-    """The name that a sweep file gives the rule."""
+    """Return the rule's name in a sweep file."""
     return _NAMES[type(rule)]
 
 
 def _named(rule: object) -> object:
-    """The rule, if it is ``{stalled: {...}}``: a mapping with one key that is the name of a rule."""
+    """Return the rule if it is like ``{stalled: {...}}``: a mapping whose one key is the name of a rule."""
     if isinstance(rule, StopSettings):
         return rule
     if not isinstance(rule, Mapping) or len(rule) != 1:
@@ -282,7 +265,7 @@ def _name_of(rule: object) -> str | None:
 
 
 def _settings(rule: object) -> object:
-    """What stands under the one key; a bare list under ``all`` or ``any`` is what it is made of."""
+    """Return the value of the one key; a bare list under ``all`` or ``any`` is taken for ``of``."""
     if not isinstance(rule, Mapping):
         return rule
     settings = next(iter(rule.values()))

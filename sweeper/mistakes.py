@@ -1,4 +1,7 @@
-"""How values and names read in a message: short, on one line, and safe to print on a terminal."""
+"""The words of a mistake in a user's file: how values and names read in a message, and the error of a validator.
+
+Both the sweep file (`sweeper.spec`) and the settings of rules (`sweeper.rules.settings`) use this module.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from pydantic import ConfigDict
+from pydantic_core import PydanticCustomError
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+"""The configuration of every model of a user's file: frozen, no unknown keys, no conversions such as "3" to 3."""
+
 LONGEST = 60
-"""Characters of a value that a message shows."""
+"""Maximum number of characters of a value in a message."""
 
 LONGEST_PART = 2_000
-"""Characters of what a message quotes in all: several values, a path of keys."""
+"""Maximum number of characters of a longer quotation in a message: several values, a path of keys."""
 
 MOST_LISTED = 40
-"""Names that a message lists."""
+"""Maximum number of names that a message lists."""
 
 FORMER_NAMES = {
     "early_terminate": "early_stop",
@@ -21,11 +30,16 @@ FORMER_NAMES = {
     "log_uniform": "log_uniform_values",
     "gpu": "cuda",
 }
-"""Names that users bring along and that likeness would not map to ours."""
+"""Names from other tools that a similarity search would not map to sweeper's names."""
+
+
+def refused(expected: str, *, got: str = "", hint: str = "") -> PydanticCustomError:
+    """Return the error that a validator raises, with the parts of a `Mistake`; without `got`, the value is shown."""
+    return PydanticCustomError("sweep", "{expected}", {"expected": expected, "got": got, "hint": hint})
 
 
 def shown(value: object) -> str:
-    """The value as a person would write it: ``1e-4``, ``'text'``, ``true``, ``[1, 2]``; mappings by their name only."""
+    """Return the value as a person would write it: ``1e-4``, ``'text'``, ``true``, ``[1, 2]``; a mapping in words."""
     match value:
         case None | bool():
             text = {None: "null", True: "true", False: "false"}[value]
@@ -45,7 +59,7 @@ def shown(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    """The shorter of the usual and the scientific form: 0.1 and 10.0, but 1e-4."""
+    """Return the shorter of the decimal and the scientific form: 0.1 and 10.0, but 1e-4."""
     plain = repr(value)
     if plain.endswith(".0"):
         return plain
@@ -58,7 +72,7 @@ def _number(value: float) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names as in a sentence: ``a``, ``a or b``, ``a, b or c``; of very many the first ones and how many follow."""
+    """Return the names as in a sentence: ``a, b or c``. A long list ends with the number of names left out."""
     *others, last = names
     if len(others) >= MOST_LISTED:
         others, last = others[: MOST_LISTED - 1], f"{len(others) - MOST_LISTED + 2} more"
@@ -66,7 +80,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def suggested(name: str, known: Iterable[str]) -> str:
-    """``did you mean ...?``, or nothing when no known name is near."""
+    """Return ``did you mean ...?``, or an empty string when no known name is similar."""
     names = list(known)
     if FORMER_NAMES.get(name) in names:
         return f"did you mean {FORMER_NAMES[name]}?"
@@ -75,11 +89,11 @@ def suggested(name: str, known: Iterable[str]) -> str:
 
 
 def told(text: str) -> str:
-    """A part of a message, made of what came: printable, and not longer than a screen."""
+    """Return the text for a message: printable, and cut to `LONGEST_PART` characters."""
     safe = printable(text[:LONGEST_PART])
     return safe if len(text) <= LONGEST_PART else f"{safe}..."
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would act upon."""
+    """Return the text with every character escaped that a terminal would interpret."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
