@@ -1,9 +1,12 @@
 """Pack recorded runs as a fixture: what rules read of them, and nothing of the machine that they ran on.
 
     python benchmarks/pack.py tests/backtest/verdicts.tar.xz runs/verdicts runs/verdicts-mild
+    python benchmarks/pack.py tests/backtest/zoo.tar.xz runs/zoo-a runs/zoo-b --digits 3 --truth runs/zoo-a.json ...
 
 Kept of the trials that ended by themselves: facts without the command, control, events, exits. Left out: output, rows
-of per-tensor statistics, checkpoints, provenance, and the names of hosts.
+of per-tensor statistics, checkpoints, provenance, and the names of hosts. With `--digits` measured values are rounded
+to so many significant digits and times are left out, which makes the archive several times smaller; what is said of
+these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from sweeper.record.events import Event, Started, encode
+from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, encode
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
@@ -28,20 +32,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--digits", type=int, help="significant digits of measured values (default: all)")
+    parser.add_argument("--truth", type=Path, nargs="+", default=[], help="a truth file for each run, in their order")
     options = parser.parse_args()
     packed = 0
     with tarfile.open(options.archive, "w:xz") as archive:
         for run in map(SweepDir, options.runs):
             trials = [trial for trial in map(read_trial, run.trials()) if trial.state is State.COMPLETE]
             packed += len(trials)
-            for name, data in files_of(run, trials):
+            truths = dict(zip(options.runs, options.truth, strict=False))
+            beside = [("truth.json", truths[run.path].read_bytes())] if run.path in truths else []
+            for name, data in [*files_of(run, trials, options.digits), *beside]:
                 entry = tarfile.TarInfo(f"{run.path.name}/{name}")
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
     print(f"{options.archive}: {packed} trials, {options.archive.stat().st_size / 1000:.0f} kB")
 
 
-def files_of(run: SweepDir, trials: list[Trial]) -> Iterator[tuple[str, bytes]]:
+def files_of(run: SweepDir, trials: list[Trial], digits: int | None = None) -> Iterator[tuple[str, bytes]]:
     """The files of the archive, by their paths in the run."""
     kept = read_json(run.spec)
     # With its data, so that `sweeper run` can go on with what was unpacked.
@@ -50,16 +58,34 @@ def files_of(run: SweepDir, trials: list[Trial]) -> Iterator[tuple[str, bytes]]:
     for trial in trials:
         folder = trial.directory.path.relative_to(run.path)
         yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})
-        yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control))
+        yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits)
         for attempt in trial.directory.attempts():
             place = attempt.path.relative_to(run.path)
-            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events))
+            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events), digits)
             if attempt.exit.exists():
                 yield f"{place}/exit.json", attempt.exit.read_bytes()
 
 
-def _lines(events: list[Event]) -> bytes:
-    return b"".join(encode(replace(e, host="", pid=0) if isinstance(e, Started) else e) for e in events)
+def _lines(events: list[Event], digits: int | None) -> bytes:
+    kept = (event for event in events if not (digits and isinstance(event, Diagnosed)))
+    anonymous = (replace(e, host="", pid=0) if isinstance(e, Started) else e for e in kept)
+    return b"".join(encode(e if digits is None else _rounded(e, digits)) for e in anonymous)
+
+
+def _rounded(event: Event, digits: int) -> Event:
+    """The event with its measured values rounded, and without its time."""
+    if isinstance(event, Metrics):
+        event = replace(event, values={name: _to(value, digits) for name, value in event.values.items()})
+    elif isinstance(event, Observation):
+        names = ("reach", "update_ratio", "learning_rate", "gradient_norm", "gradient_zero")
+        rounded: dict[str, Any] = {name: _to(getattr(event, name), digits) for name in names}
+        event = replace(event, **rounded)
+        event = replace(event, activations={name: _to(value, digits) for name, value in event.activations.items()})
+    return replace(event, time=0.0)
+
+
+def _to(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _json(value: dict[str, object]) -> bytes:

@@ -20,7 +20,9 @@ from typing import get_args
 from pydantic import BaseModel
 
 from sweeper.cli import _parser
-from sweeper.rules.settings import RULES, RuleSettings
+from sweeper.rules.base import RuleSettings
+from sweeper.rules.diagnoses import DIAGNOSES
+from sweeper.rules.settings import RULES
 from sweeper.spec import SweepSpec
 from sweeper.spec.executors import EXECUTORS
 
@@ -36,7 +38,8 @@ def write_pages(folder: Path) -> None:
     """Write the pages into the folder; one that is as it was is left alone, so that nothing is built anew for it."""
     folder.mkdir(exist_ok=True)
     measured = {path.name: path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md")}
-    for name, text in {"commands.md": commands_page(), "keys.md": keys_page(), **measured}.items():
+    pages = {"commands.md": commands_page(), "keys.md": keys_page(), "diagnoses.md": diagnoses_page(), **measured}
+    for name, text in pages.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -78,14 +81,16 @@ def _help(one: argparse.ArgumentParser) -> str:
 
 def keys_page() -> str:
     """Every key of a sweep file with its default, and every executor and rule with its settings."""
-    conditions = {name: kind for name, kind in RULES.items() if issubclass(kind, RuleSettings)}
-    pruners = {name: kind for name, kind in RULES.items() if name not in conditions}
+    own = {name: kind for name, kind in RULES.items() if name not in DIAGNOSES}
+    conditions = {name: kind for name, kind in own.items() if issubclass(kind, RuleSettings)}
+    pruners = {name: kind for name, kind in own.items() if name not in conditions}
     parts = [
         "# Keys and defaults",
         "",
         "What a sweep file may hold, by the models that check it. What the keys mean:",
         "[the sweep file](../reference.md#the-sweep-file), [early-stop rules](../reference.md#early-stop-rules).",
-        "Without `early_stop` nobody is stopped; with it, its defaults are these.",
+        "Without `early_stop` no trial is stopped; with it, its defaults are these. The classes of failure have",
+        "[a page of their own](diagnoses.md).",
         "",
         *_table("key", SweepSpec),
         *_section("Executors", "What may stand under `executor`, by its `type`.", EXECUTORS),
@@ -93,6 +98,46 @@ def keys_page() -> str:
         *_section("Pruners", "Rules that compare trials by the objective, in the same list.", pruners),
     ]
     return "\n".join(parts)
+
+
+def diagnoses_page() -> str:
+    """Every class of failure: when it holds, what follows from it, what it reads, its source, and what to do."""
+    rows = [
+        f"| [`{name}`](#{name.replace('_', '-')}) | {_first(kind)} | {kind.effect.value} |"
+        for name, kind in DIAGNOSES.items()
+    ]
+    parts = [
+        "# Diagnoses",
+        "",
+        "The ways in which a training fails that sweeper knows. Each is diagnosed in every trial, whether or not",
+        "anything is stopped; `early_stop: auto` stops a trial when a class that *stops* begins to hold.",
+        "How often they are right: [verdicts](../verdicts.md).",
+        "",
+        "| class | holds when | by default |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+    for name, kind in DIAGNOSES.items():
+        reads = " and ".join(" or ".join(sorted(one)) for one in kind.reads)
+        parts += [
+            f"## `{name}`",
+            "",
+            inspect.cleandoc(kind.__doc__ or "").replace("``", "`"),
+            "",
+            f"- By default it {kind.effect.value}. It reads {reads}.",
+            f"- What to do: {kind.advice}.",
+            f"- Source: {kind.source}.",
+            "",
+            *_table("setting", kind),
+        ]
+    return "\n".join(parts)
+
+
+def _first(kind: type[BaseModel]) -> str:
+    """The first paragraph of a docstring on one line."""
+    paragraph, _, _ = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
+    return " ".join(paragraph.split()).replace("``", "`")
 
 
 def _section(title: str, text: str, kinds: Mapping[str, type[BaseModel]]) -> list[str]:

@@ -98,7 +98,7 @@ def test_a_command_is_told_of_the_end_of_failures_and_of_prunes(tmp_path: Path) 
     assert "0002 failed after 60 steps: ValueError: no such luck" in failed["text"]
     assert "hunter2" not in failed["text"]
     assert (end["event"], end["outcome"], end["sweep"]) == ("end", "failed", "told")
-    assert end["text"] == "told: failed: 1 COMPLETE, 1 PRUNED, 1 FAIL; best accuracy 3 of 0002 (lr=3)"
+    assert end["text"] == "told: failed: 1 COMPLETE, 1 PRUNED, 1 FAIL; health: 3 ok; best accuracy 3 of 0002 (lr=3)"
     assert "notify" not in out
 
 
@@ -111,7 +111,7 @@ def test_a_webhook_of_the_environment_is_told_and_stands_nowhere(
     assert code == 0, out
     (path, body), *others = got
     assert (path, others) == (f"/{SECRET}", [])
-    assert body["text"] == "told: complete: 1 COMPLETE; best accuracy 820 of 0000 (lr=1)"
+    assert body["text"] == "told: complete: 1 COMPLETE; health: 1 ok; best accuracy 820 of 0000 (lr=1)"
     assert SECRET not in out
     assert not [p for p in sweep.run_directory.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
 

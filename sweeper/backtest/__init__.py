@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sweeper.backtest.case import Case, Recording
+from sweeper.backtest.case import Case, Recording, Truth
 from sweeper.backtest.reading import read_recording, read_recordings
 from sweeper.backtest.replay import arms
 from sweeper.backtest.report import Report, backtest, to_json
 
-__all__ = ["Case", "Recording", "Report", "arms", "backtest", "read_recording", "read_recordings", "to_json"]
+__all__ = ["Case", "Recording", "Report", "Truth", "arms", "backtest", "read_recording", "read_recordings", "to_json"]

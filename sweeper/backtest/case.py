@@ -1,4 +1,6 @@
-"""What became of recorded trials, by hindsight: who learned, who stalled, and since when. Pure.
+"""What became of recorded trials: which learned, which stalled, and since when. Pure.
+
+Where the outcomes are known from elsewhere (`Recording.truth`), they count. Otherwise hindsight decides.
 
 A *learner* ends with at least half of its best sibling's gain over the start, a *stall* with less; siblings are the
 trials of the same run, the trial itself among them. Where nobody gained anything all are stalls.
@@ -21,8 +23,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweeper.record.evaluation import Evaluation
-from sweeper.record.events import Event, Metrics, Observation
-from sweeper.record.needs import OBSERVED
+from sweeper.record.events import Event, Metrics, Observation, Plan
+from sweeper.record.layout import TrialDir
+from sweeper.rules import Objective, health_of
+from sweeper.rules.health import Change
+from sweeper.rules.needs import KINDS, OBSERVED
 
 LOSS = "loss/train"
 SMOOTHED = 5
@@ -31,13 +36,29 @@ SCATTERS = 3.0
 """A loss is taken as the median of so many reports, chance from so many at the start, a gain as so many scatters."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """The known outcome of a trial.
+
+    Attributes:
+        failed: whether the trial failed; None where the outcome is on the border, so the trial is not counted.
+        classes: the diagnoses any of which is right; empty where any diagnosis is right.
+        task: what was trained. Trials of one task are siblings.
+    """
+
+    failed: bool | None
+    classes: tuple[str, ...] = ()
+    task: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One recorded trial that ended by itself.
 
     `evaluations` are those of the objective, at least one; `steps` counts all optimizer steps, `seconds` the wall time
     of all attempts; `ended` is seconds since the epoch. `condemned_by` is the version of the rule that had condemned
-    it, where it was let run on all the same.
+    it, where it was let run on all the same. `params` are those of the trial, `directory` is where its record lies, and
+    `attempts` has the attempt of each event; TensorBoard logs have none of the three.
     """
 
     number: int
@@ -49,6 +70,9 @@ class Case:
     seconds: float
     ended: float
     condemned_by: str = ""
+    params: Mapping[str, object] = field(default_factory=dict)
+    directory: TrialDir | None = None
+    attempts: Sequence[int] = ()
 
     @property
     def last(self) -> float:
@@ -64,7 +88,13 @@ class Case:
     def observed(self) -> frozenset[str]:
         """Those of `OBSERVED` that were ever measured."""
         looks = [event for event in self.events if isinstance(event, Observation)]
-        return frozenset(name for name in OBSERVED if any(not math.isnan(getattr(look, name)) for look in looks))
+        return frozenset(name for name in OBSERVED if any(_is_measured(getattr(look, name)) for look in looks))
+
+    @cached_property
+    def planned(self) -> int:
+        """The planned optimizer steps; the recorded ones where the trial had no plan."""
+        plans = [event.total_steps for event in self.events if isinstance(event, Plan) and event.total_steps > 0]
+        return plans[-1] if plans else self.steps
 
     @cached_property
     def looks(self) -> list[int]:
@@ -77,12 +107,17 @@ class Case:
         return bisect.bisect_right(self.looks, last) - bisect.bisect_right(self.looks, first)
 
 
+def _is_measured(value: float | Mapping[str, float]) -> bool:
+    return bool(value) if isinstance(value, Mapping) else not math.isnan(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """The trials of one run, to be judged among each other.
+    """The trials of one run, to be judged by their known outcomes, or among each other.
 
     `at_best` says whether a trial is worth its best evaluation or its last; `left_out` counts trials by the reason why
-    they are no cases; `given_start` is the start where a person knows it.
+    they are no cases; `given_start` is the start where a person knows it. `truth` has the known outcomes by trial
+    number; None where trials are judged by their siblings.
     """
 
     name: str
@@ -92,6 +127,12 @@ class Recording:
     cases: Sequence[Case]
     left_out: Mapping[str, int] = field(default_factory=dict)
     given_start: float | None = None
+    truth: Mapping[int, Truth] | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The metric as the rules read it."""
+        return Objective(name=self.metric, maximize=self.maximize)
 
     @cached_property
     def start(self) -> float:
@@ -113,9 +154,51 @@ class Recording:
         best = max((self.gain(case) for case in self.cases), default=0.0)
         return best / 2 if best > 0 else math.inf
 
+    def outcome(self, case: Case) -> bool | None:
+        """Return whether a case is a learner; None where its known outcome is on the border, or it has none."""
+        if self.truth is None:
+            return self.gain(case) >= self.half
+        known = self.truth.get(case.number)
+        return None if known is None or known.failed is None else not known.failed
+
     def is_learner(self, case: Case) -> bool:
-        """Whether a case is a learner; else it is a stall."""
-        return self.gain(case) >= self.half
+        """Return whether a case is a learner."""
+        return self.outcome(case) is True
+
+    @cached_property
+    def learners(self) -> Sequence[Case]:
+        """The cases that learned."""
+        return [case for case in self.cases if self.outcome(case) is True]
+
+    @cached_property
+    def stalls(self) -> Sequence[Case]:
+        """The cases that did not learn."""
+        return [case for case in self.cases if self.outcome(case) is False]
+
+    @cached_property
+    def siblings(self) -> Sequence[Sequence[Case]]:
+        """The cases in groups that a pruner may compare: all of them, or with known outcomes those of one task."""
+        groups: dict[str, list[Case]] = {}
+        for case in self.cases:
+            known = None if self.truth is None else self.truth.get(case.number)
+            groups.setdefault("" if known is None else known.task, []).append(case)
+        return list(groups.values())
+
+    @cached_property
+    def begun(self) -> Mapping[int, Sequence[Change]]:
+        """By trial number, the first beginning of each diagnosis with its defaults, in the order of their steps."""
+        return {case.number: self._begun(case) for case in self.cases}
+
+    def _begun(self, case: Case) -> Sequence[Change]:
+        health = health_of((), self.objective)
+        state = health.start()
+        for event in case.events:
+            state, _ = health.step(state, event)
+        first: dict[str, Change] = {}
+        for change in state.timeline:
+            if change.holds:
+                first.setdefault(change.diagnosis, change)
+        return list(first.values())
 
     def worth(self, case: Case) -> float:
         """The value that a sweep ranks a case by, signed so that more is better; -inf where there is none."""
@@ -125,10 +208,27 @@ class Recording:
         return max(finite, default=-math.inf)
 
     @cached_property
+    def observed(self) -> frozenset[str]:
+        """Those of `OBSERVED` that were measured in any case."""
+        return frozenset().union(*(case.observed for case in self.cases))
+
+    @cached_property
+    def recorded(self) -> frozenset[str]:
+        """What rules may read of any case: metrics by name, the kinds of metrics that there are, and `observed`."""
+        metrics = frozenset().union(*(case.metrics for case in self.cases))
+        kinds = {kind for kind, found in KINDS.items() if found(metrics) is not None}
+        return metrics | kinds | {"score"} | self.observed
+
+    @cached_property
     def loss(self) -> str:
         """The training loss: `loss/train`, or the first metric that calls itself a loss; empty where none does."""
         names = sorted({name for case in self.cases for name in case.metrics})
         return LOSS if LOSS in names else next((name for name in names if "loss" in name.lower()), "")
+
+    @cached_property
+    def onsets(self) -> Mapping[int, int]:
+        """The onset of each stall, by trial number."""
+        return {case.number: self.onset(case) for case in self.stalls}
 
     def onset(self, case: Case) -> int:
         """Since which step a stall had stalled: the last at which it still gained, 0 where it never did.

@@ -1,4 +1,4 @@
-"""Who is replayed: the rules, and beside them the pruners; each says at which step it would have stopped a case."""
+"""The arms of a backtest: rules, health and pruners. Each says which trials it flags, at which step and why."""
 
 from __future__ import annotations
 
@@ -8,34 +8,110 @@ from typing import Protocol
 
 from sweeper import spec
 from sweeper.backtest.case import Case, Recording
-from sweeper.record.needs import OBSERVED, needs
 from sweeper.rules import Rule, first_decision, rule_of
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Diagnosis, Effect
+from sweeper.rules.health import Change
+from sweeper.rules.needs import OBSERVED, needs
 from sweeper.search import pruners
 from sweeper.search.pruners import History
 
-Verdicts = Mapping[int, int | None]
-"""Trial number to the step at which it would have been stopped; None where it runs to its end."""
+AUTO, AUTO_AND_WARNINGS = "auto", "auto + warnings"
+WARNING: tuple[str, ...] = tuple(name for name, kind in DIAGNOSES.items() if kind.effect is Effect.WARNS)
 
-DEFAULTS: Sequence[type[spec.RuleSettings]] = (
-    spec.Stalled,
-    spec.VanishingGradient,
-    spec.ExplodingGradient,
-    spec.ZeroGradient,
-    spec.NonFinite,
-    spec.Plateau,
-)
-"""The rules that say something with their defaults alone: `update_ratio`, `all` and `any` have to be told what."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A rule, a diagnosis or a pruner fired at `step`, for `reason`. A flag that only warns does not stop the trial."""
+
+    rule: str
+    step: int
+    reason: str = ""
+    stops: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an arm says of a trial that it flags: all flags that count, the most important one first."""
+
+    flags: tuple[Flag, ...]
+
+    @property
+    def step(self) -> int:
+        """The step of the first flag."""
+        return min(flag.step for flag in self.flags)
+
+    @property
+    def stop(self) -> int | None:
+        """The step at which the trial would have been stopped; None where the flags only warn."""
+        return min((flag.step for flag in self.flags if flag.stops), default=None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The diagnoses among the flags; empty where the arm names none, as a pruner."""
+        return tuple(flag.rule for flag in self.flags if flag.rule in DIAGNOSES)
+
+
+Verdicts = Mapping[int, Verdict | None]
+"""By trial number, why and when the trial is flagged; None where it is not."""
 
 
 class Arm(Protocol):
-    """What is compared: a rule, or a pruner."""
+    """What is compared: a rule, a set of diagnoses, or a pruner."""
 
     @property
     def name(self) -> str:
-        """As the table shows it."""
+        """Its name in the table."""
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """What it says of every case; or one sentence why it cannot be replayed on this record."""
+        """Return a verdict on every case, or one sentence on why the arm cannot be replayed on this record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthArm:
+    """Diagnoses with their defaults. All such arms share one pass over a recording (`Recording.begun`).
+
+    `stops` are the diagnoses that stop a trial; the first that begins decides. `warns` are those that only flag it; of
+    them, those count that began no later.
+    """
+
+    name: str
+    stops: tuple[str, ...]
+    warns: tuple[str, ...] = ()
+
+    def verdicts(self, recording: Recording) -> Verdicts | str:
+        """As `Arm.verdicts`."""
+        lacking = [_lacking(DIAGNOSES[name](), recording) for name in (*self.stops, *self.warns)]
+        if all(lacking):
+            return lacking[0]
+        return {case.number: self._verdict(recording.begun[case.number], case) for case in recording.cases}
+
+    def _verdict(self, begun: Sequence[Change], case: Case) -> Verdict | None:
+        in_time = [change for change in begun if change.step < case.steps - 1]
+        stop = next((change for change in in_time if change.diagnosis in self.stops), None)
+        known = {*self.stops, *self.warns} if self.warns else set()
+        others = [
+            change
+            for change in in_time
+            if change is not stop and change.diagnosis in known and (stop is None or change.step <= stop.step)
+        ]
+        flags = [self._flag(change) for change in ([] if stop is None else [stop]) + others]
+        return Verdict(flags=tuple(flags)) if flags else None
+
+    def _flag(self, change: Change) -> Flag:
+        stops = change.diagnosis in self.stops
+        return Flag(rule=change.diagnosis, step=change.step, reason=change.reason, stops=stops)
+
+
+DEFAULTS: Sequence[HealthArm | type[spec.RuleSettings]] = (
+    HealthArm(name=AUTO, stops=STOPPING),
+    HealthArm(name=AUTO_AND_WARNINGS, stops=STOPPING, warns=WARNING),
+    *(HealthArm(name=name, stops=(name,)) for name in STOPPING),
+    spec.Stalled,
+    spec.Plateau,
+    spec.ExplodingGradient,
+    spec.ZeroGradient,
+)
+"""What is replayed by default. `update_ratio`, `all` and `any` have no defaults that say anything by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +132,16 @@ class RuleArm:
         lacking = _lacking(settings, recording)
         if lacking:
             return lacking
-        rule = rule_of(settings)
+        rule = rule_of(settings, recording.objective)
         return {case.number: _verdict(rule, case) for case in recording.cases}
 
 
-def _verdict(rule: Rule, case: Case) -> int | None:
-    """The step of the rule's decision; one at the last step stops nothing, so it is none."""
+def _verdict(rule: Rule, case: Case) -> Verdict | None:
+    """Return the rule's decision; one at the last step stops nothing, so it does not count."""
     decision = first_decision(rule, case.events)
-    return decision.step if decision is not None and decision.step < case.steps - 1 else None
+    if decision is None or decision.step >= case.steps - 1:
+        return None
+    return Verdict(flags=(Flag(rule=decision.rule, step=decision.step, reason=decision.reason),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +156,11 @@ class PrunerArm:
         return _name(self.settings)
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`."""
-        return pruners.verdicts(self.settings, _histories(recording), maximize=recording.maximize)
+        """As `Arm.verdicts`; trials are compared with their siblings alone."""
+        found: dict[int, int | None] = {}
+        for cases in recording.siblings:
+            found |= pruners.verdicts(self.settings, _histories(cases), maximize=recording.maximize)
+        return _by_pruner(self.name, found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +170,27 @@ class OneEpochWaiting:
     name: str = "one_epoch, waiting"
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`."""
-        return pruners.one_epoch(_histories(recording), maximize=recording.maximize)
+        """As `Arm.verdicts`; trials are compared with their siblings alone."""
+        found: dict[int, int | None] = {}
+        for cases in recording.siblings:
+            found |= pruners.one_epoch(_histories(cases), maximize=recording.maximize)
+        return _by_pruner(self.name, found)
 
 
-def _histories(recording: Recording) -> list[History]:
-    return [
-        History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended)
-        for c in recording.cases
-    ]
+def _by_pruner(name: str, found: Mapping[int, int | None]) -> Verdicts:
+    return {
+        number: None if step is None else Verdict(flags=(Flag(rule=name, step=step),)) for number, step in found.items()
+    }
+
+
+def _histories(cases: Sequence[Case]) -> list[History]:
+    return [History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended) for c in cases]
 
 
 def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
-    """The rules of a file, or else the built-in ones with their defaults; then the pruners with theirs."""
+    """Return the rules of a file, or else `DEFAULTS`; then the pruners with their defaults."""
     named: list[Arm] = (
-        [RuleArm(settings=kind(), is_default=True) for kind in DEFAULTS]
+        [one if isinstance(one, HealthArm) else RuleArm(settings=one(), is_default=True) for one in DEFAULTS]
         if early_stop is None
         else [_arm(settings) for settings in early_stop.rules]
     )
@@ -113,6 +200,8 @@ def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
 
 def _arm(settings: spec.StopSettings) -> Arm:
     match settings:
+        case Diagnosis() if settings == type(settings)():
+            return HealthArm(name=settings.name, stops=(settings.name,))
         case spec.RuleSettings():
             return RuleArm(settings=settings)
         case spec.PrunerSettings():
@@ -127,14 +216,12 @@ def _name(settings: spec.StopSettings) -> str:
 
 
 def _with_loss(settings: spec.RuleSettings, loss: str) -> spec.RuleSettings:
-    key = {spec.NonFinite: "metric", spec.Plateau: "metric"}.get(type(settings))
-    return settings.model_copy(update={key: loss}) if key and loss else settings
+    return settings.model_copy(update={"metric": loss}) if isinstance(settings, spec.Plateau) and loss else settings
 
 
 def _lacking(settings: spec.RuleSettings, recording: Recording) -> str:
     """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
-    observed = frozenset().union(*(case.observed for case in recording.cases))
-    recorded = observed.union(*(case.metrics for case in recording.cases))
+    observed, recorded = recording.observed, recording.recorded
     read = needs(spec.rule_name(settings), settings.model_dump(mode="json"))
     missing = [alternatives for alternatives in read if not alternatives & recorded]
     if not missing:

@@ -1,4 +1,4 @@
-"""`sweeper calibrate RUN ...`: the thresholds that recorded learners allow a rule."""
+"""`sweeper calibrate RUN ...`: choose rule thresholds from recorded runs that learned."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("calibrate", help="the thresholds that recorded learners allow a rule")
+    parser = commands.add_parser("calibrate", help="choose rule thresholds from recorded runs that learned")
     recorded = parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="recorded with no rule, or only observed"
+        "runs", type=Path, nargs="+", metavar="RUN", help="a run recorded without rules, or with mode: observe"
     )
     completed_by(recorded, runs)
-    parser.add_argument("--alpha", type=part, default=0.05, help="the part of learners it may condemn (0.05)")
-    parser.add_argument("--rules", metavar="FILE", help="with the rules to calibrate (the rule stalled)")
+    parser.add_argument("--alpha", type=part, default=0.05, help="share of learners a rule may stop (default: 0.05)")
+    parser.add_argument("--rules", metavar="RULES", help="a file with the rules to calibrate, or auto (default: auto)")
     parser.set_defaults(run_command=_calibrate)
 
 

@@ -24,15 +24,31 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "exec", help="run one command, watched as a sweep's trial is", usage="%(prog)s [OPTION ...] -- COMMAND ..."
     )
-    parser.add_argument("--early-stop", metavar="FILE", help="its rules, or none (the rule stalled)")
-    parser.add_argument("--name", metavar="NAME", help="of the run, to go on with it (made of script and time)")
+    parser.add_argument(
+        "--early-stop", metavar="RULES", help="auto, none, or a file of rules that may stop the run (default: auto)"
+    )
+    parser.add_argument("--name", metavar="NAME", help="run name; reuse it to resume (default: script name and time)")
     add_runs(parser)
-    parser.add_argument("--metric", default="loss/train", metavar="NAME", help="what the run is valued by (loss/train)")
-    parser.add_argument("--goal", default="minimize", choices=["minimize", "maximize"], help="(minimize)")
-    parser.add_argument("--retry", type=int, metavar="N", help="run it again so often, after such an end (2)")
-    parser.add_argument("--retry-on", metavar="CAUSE,...", help="after which ends (killed,lost,hung)")
-    parser.add_argument("--hang-after-s", type=float, metavar="S", help="without a step it is killed as hung (never)")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="run as it is")
+    parser.add_argument(
+        "--metric", default="loss/train", metavar="NAME", help="metric that measures the run (default: loss/train)"
+    )
+    parser.add_argument(
+        "--goal",
+        default="minimize",
+        choices=["minimize", "maximize"],
+        help="direction of the metric (default: minimize)",
+    )
+    parser.add_argument("--retry", type=int, metavar="N", help="maximum number of retries (default: 2)")
+    parser.add_argument(
+        "--retry-on", metavar="CAUSE,...", help="causes of an end to retry after (default: killed,lost,hung)"
+    )
+    parser.add_argument(
+        "--hang-after-s",
+        type=float,
+        metavar="S",
+        help="seconds without a step until it is killed as hung (default: never)",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command to run, unchanged")
     parser.set_defaults(run_command=_exec, unattended=True)
 
 
@@ -83,7 +99,7 @@ def _exec(options: argparse.Namespace) -> int:
             run,
             executor=executor_of_one(machine, run.directory.path),
             search=search_for(spec),
-            rules=rules_of(spec.early_stop),
+            rules=rules_of(spec.early_stop, spec.metric.objective),
             show=view,
         ).run()
     run.lease.release()
@@ -104,16 +120,26 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _rules_text(early_stop: EarlyStop | None) -> str:
+    """Return which rules may stop the run, and how to switch them off."""
+    from sweeper.rules.diagnoses import STOPPING
+    from sweeper.rules.settings import AUTO, shortened
     from sweeper.spec import Mode, rule_name
 
     if early_stop is None or not early_stop.rules:
         return "no rule may stop it"
-    texts = []
-    for rule in early_stop.rules:
-        changed = ", ".join(f"{key} {value}" for key, value in rule.model_dump(exclude_defaults=True).items())
-        texts.append(f"{rule_name(rule)} ({changed})" if changed else rule_name(rule))
+    preset = ""
+    changed: list[str] = []
+    others: list[str] = []
+    for entry in shortened(early_stop.rules):
+        if isinstance(entry, str):
+            preset = f"early_stop: {AUTO} ({', '.join(STOPPING)})"
+            continue
+        given = ", ".join(f"{key} {value}" for key, value in entry.model_dump(exclude_defaults=True).items())
+        text = f"{rule_name(entry)} ({given})" if given else rule_name(entry)
+        (changed if preset and rule_name(entry) in STOPPING else others).append(text)
+    preset += f" with {', '.join(changed)}" if changed else ""
     verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
-    return f"{verb} {' or '.join(texts)}; --early-stop none switches that off"
+    return f"{verb} {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches that off"
 
 
 def _exit_code(trial: Trial) -> int:

@@ -42,7 +42,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
             run,
             executor=executor,
             search=search_for(run.spec),
-            rules=rules_of(run.spec.early_stop),
+            rules=rules_of(run.spec.early_stop, run.spec.metric.objective),
             show=view,
         )
         try:

@@ -74,12 +74,12 @@ def _watch(run: SweepDir) -> int:
 
 def _why(options: argparse.Namespace) -> int:
     from sweeper.record.recall import read_states
-    from sweeper.record.trial import read_trial
+    from sweeper.views.health import read_diagnosed
     from sweeper.views.receipt import receipt
     from sweeper.views.wording import folded
 
     directory = existing_trial(existing(options.run), options.number)
     known, _ = read_states(existing(options.run))
     siblings = [trial for trial in known if trial.facts.number != options.number]
-    print(folded(receipt(read_trial(directory), siblings), sys.stdout))
+    print(folded(receipt(read_diagnosed(directory), siblings), sys.stdout))
     return OK

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor
@@ -31,6 +31,7 @@ from sweeper.record.causes import Cause
 from sweeper.record.events import (
     Abandoned,
     Condemned,
+    Diagnosed,
     Event,
     Held,
     KillSent,
@@ -42,10 +43,11 @@ from sweeper.record.events import (
     Revived,
     StopRequested,
 )
-from sweeper.record.fold import State
+from sweeper.record.fold import CONVERGED, PRUNED, State
 from sweeper.record.journal import JournalWriter
 from sweeper.record.trial import Trial
 from sweeper.rules.decision import Decision
+from sweeper.rules.health import Change
 
 
 @dataclass(slots=True)
@@ -73,7 +75,12 @@ class Acts:
         event = Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb)
         self._act(trial.facts.number, lambda trial: self._record(trial, event))
 
-    def _act(self, number: int, act: Callable[[Trial], None]) -> None:
+    def keep_health(self, trial: Trial, changes: Sequence[Change]) -> None:
+        """Write down what has changed in the trial's health."""
+        events = [Diagnosed(attempt=trial.control.attempt, **asdict(change)) for change in changes]
+        self._act(trial.facts.number, lambda trial: [self._record(trial, event, sync=False) for event in events])
+
+    def _act(self, number: int, act: Callable[[Trial], object]) -> None:
         """Act on a trial, and read what that left; one whose record somebody damaged meanwhile is read to be gone."""
         if number not in self.trials:
             return
@@ -132,6 +139,7 @@ class Acts:
         self.executor.launch(trial.directory, number, trial.facts.command, slot)
         self.trials.poll(trial.facts.number)
         if trial.facts.number in self.trials:
+            self.trials.followers[trial.facts.number].launched()
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
         else:
             self.executor.kill(trial.directory.attempt(number))  # nothing can be said of it
@@ -140,7 +148,7 @@ class Acts:
         if trial.state.ended:
             self.say(f"{trial.facts.number:04d} has ended: it is {trial.state.value}, and there is nothing to stop")
             return
-        cause = "pruned" if decision else "interrupted"
+        cause = "interrupted" if decision is None else CONVERGED if decision.rule == CONVERGED else PRUNED
         evidence = decision.to_json() if decision else None
         self._record(trial, StopRequested(attempt=trial.control.attempt, cause=cause, decision=evidence))
         if trial.state is State.RUNNING:
@@ -186,6 +194,6 @@ class Acts:
         self.say(f"{name} goes on")
 
     @staticmethod
-    def _record(trial: Trial, event: Event) -> None:
+    def _record(trial: Trial, event: Event, *, sync: bool = True) -> None:
         with JournalWriter(trial.directory.control) as control:
-            control.append(replace(event, time=time.time()), sync=True)
+            control.append(replace(event, time=time.time()), sync=sync)

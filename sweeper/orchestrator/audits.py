@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sweeper.backtest.ledger import outcomes, outcomes_of_runs, runs_beside
 from sweeper.orchestrator.pace import Pace
 from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED
-from sweeper.record.fold import State
+from sweeper.record.fold import CONVERGED, State
 from sweeper.record.layout import SweepDir
 from sweeper.record.trial import Trial
 from sweeper.rules.audit import Ledger, is_audited, pooled, rule_version, seed_of
@@ -44,6 +44,8 @@ class Audits:
             return None
         if self.early_stop.mode is Mode.OBSERVE:
             return OBSERVED
+        if decision.rule == CONVERGED:
+            return None  # it is complete, and whether it learned is no question
         number, rate = trial.facts.number, self.early_stop.audit
         if rate and is_audited(seed_of(self.name), number, decision.version, rate):
             return AUDITED

@@ -12,6 +12,7 @@ from sweeper.record.events import Event
 from sweeper.record.layout import TrialDir
 from sweeper.record.trial import Trial, TrialReader
 from sweeper.rules.decision import Decision, Rule
+from sweeper.rules.health import Change, HealthState
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Follower:
     _states: list[Any] = field(init=False)
     _unjudged: list[Event] = field(init=False)
     _decision: Decision | None = field(init=False)
+    _was_judged: bool = False
 
     def __post_init__(self) -> None:
         self._begin()
@@ -48,12 +50,35 @@ class Follower:
     @property
     def decision(self) -> Decision | None:
         """The rules' first decision over what was read; it stands until the history restarts."""
+        self._was_judged = True
         unjudged, self._unjudged = self._unjudged, []
         for event in unjudged:
             for index, rule in enumerate(self.rules):
                 self._states[index], decision = rule.step(self._states[index], event)
                 self._decision = self._decision or decision
         return self._decision
+
+    def launched(self) -> None:
+        """An attempt was started by this orchestrator, so its health is to be recorded however soon it ends."""
+        self._was_judged = True
+
+    def changes_of_health(self) -> list[Change]:
+        """Return what has changed in the trial's health and is not on the record yet, oldest first.
+
+        Empty for a trial that no orchestrator of this process has run: nothing is added to the records of old runs.
+        """
+        if not self._was_judged:
+            return []
+        self.decision  # noqa: B018 - has the rules take in what was read
+        timeline = [change for state in self._states if isinstance(state, HealthState) for change in state.timeline]
+        control = self.trial.control
+        recorded = {(one.diagnosis, one.step, one.holds) for one in control.diagnosed}
+        changes = [one for one in timeline if (one.diagnosis, one.step, one.holds) not in recorded]
+        # After a resume from a checkpoint, what was recorded of the steps after it no longer stands.
+        holding = {one.diagnosis for one in timeline}
+        gone = [one for name, one in control.health.items() if name not in holding]
+        ended = [Change(diagnosis=one.diagnosis, step=one.step, since=one.since, holds=False) for one in gone]
+        return [*ended, *changes]
 
     def poll(self) -> None:
         """Read what was appended."""

@@ -42,11 +42,11 @@ from sweeper.record.events import (
 )
 from sweeper.record.fold import State
 from sweeper.record.journal import JournalWriter, read_journal
-from sweeper.record.needs import unmet
 from sweeper.record.queue import preferred
 from sweeper.record.recall import Memory, recall, uncollected
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
+from sweeper.rules.needs import unmet
 from sweeper.search import Search
 from sweeper.spec import Happening
 from sweeper.views.ranking import end_text
@@ -188,6 +188,7 @@ class Orchestrator:
         self._trials.look()
         self._look_at_liveness()
         changed = self._trials.changes()
+        self._look_at_health(changed)
         self._purse.take(changed)
         followers = (self._trials.followers.get(trial.facts.number) for trial in changed)
         self._comparisons.look(follower for follower in followers if follower is not None)
@@ -261,6 +262,13 @@ class Orchestrator:
         if dead:
             self._trials.look()
         self._dead = {_newest(trial) for trial in dead}
+
+    def _look_at_health(self, changed: Sequence[Trial]) -> None:
+        """Write down what has changed in the health of the trials that this orchestrator runs or has run."""
+        for trial in changed:
+            follower = self._trials.followers.get(trial.facts.number)
+            if follower is not None and (changes := follower.changes_of_health()):
+                self._acts.keep_health(trial, changes)
 
     def _look_at_ends(self, changed: Sequence[Trial]) -> None:
         """Of attempts that have ended: which of them are retried and why, and what that says of their slots."""

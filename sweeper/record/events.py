@@ -125,9 +125,9 @@ class Observation(Event):
 
     `reach` is dimensionless (see `record.profile`); `clipped` says whether the gradients were taken after clipping.
     `reaches` is the first layer that the gradient still reaches, 0 where it reaches all, -1 where that is undefined.
-    `update_ratio` is the median over the tensors, `gradient_norm` the Euclidean norm over all of them, `gradient_zero`
-    the largest share of entries that are exactly 0 in a layer. `skipped` counts the steps since the last observation,
-    this one included, that a gradient scaler left out because a gradient was not finite.
+    `update_ratio` is the median over the tensors that had a gradient, `gradient_norm` the Euclidean norm over all of
+    them, `gradient_zero` the largest share of entries that are exactly 0 in a layer. `skipped` counts the steps since
+    the last observation, this one included, that a gradient scaler left out because a gradient was not finite.
 
     Of the watched tensors, `missing` had no gradient, and `not_finite` had a gradient or weights that are not finite;
     both are -1 in records of before they were written. `gradient_norm` leaves out tensors without a gradient. Where the
@@ -213,7 +213,7 @@ class Measured(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested(Event):
-    """The attempt is about to be asked to stop: `pruned` (then `decision` says why) or `interrupted`.
+    """The attempt is about to be asked to stop: `pruned` or `converged` (then `decision` says why), or `interrupted`.
 
     Where a person ends a trial that does not run, `attempt` is its newest, 0 where none was launched.
     """
@@ -241,6 +241,22 @@ class Condemned(Event):
     spared: str
     decision: Mapping[str, object]
     value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed(Event):
+    """A diagnosis began to hold at `step`, and had held since step `since`; or it ended at `step` (`holds` is False).
+
+    `diagnosis` is the name of a class of `rules.diagnoses`. Where it began, `reason` and `evidence` say why.
+    """
+
+    attempt: int
+    diagnosis: str
+    step: int
+    since: int
+    holds: bool
+    reason: str = ""
+    evidence: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ The table that `state_of` walks, first row that holds:
     no attempt was launched                             WAITING, or PRUNED where a person ended it
     the last attempt has neither exit nor loss          RUNNING  (its lease says whether that is still true)
     its script finished                                 COMPLETE
+    it was asked to stop because it had converged       COMPLETE
     a decision asked it to stop                         PRUNED, or WAITING where a person revived it since
     an interrupt asked it to stop                       WAITING  (it resumes)
     its process ended with code 0, and it said nothing  COMPLETE (a plain command that reports nothing)
@@ -46,6 +47,7 @@ from sweeper.record.events import (
     Abandoned,
     Checkpointed,
     Condemned,
+    Diagnosed,
     Event,
     Exit,
     Finished,
@@ -57,6 +59,7 @@ from sweeper.record.events import (
     Metrics,
     Noted,
     Observation,
+    Parameters,
     Plan,
     Released,
     Resumed,
@@ -103,6 +106,8 @@ class Retry:
 
 PRUNED = "pruned"
 """The cause of a stop that follows from a decision."""
+CONVERGED = "converged"
+"""The cause of a stop because nothing is left to gain (`early_stop.stop_when`): the trial is complete."""
 
 
 class State(enum.StrEnum):
@@ -169,6 +174,7 @@ class Progress:
     metrics: Mapping[str, Series] = field(default_factory=dict)
     observation: Observation | None = None
     watching: Watching | None = None
+    parameters: Parameters | None = None
     checkpoint: int | None = None
     saved: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
@@ -203,7 +209,10 @@ _NOTHING = Progress()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What the orchestrator did with a trial, by attempt; `held` says whether a person paused it."""
+    """What the orchestrator did with a trial, by attempt; `held` says whether a person paused it.
+
+    `diagnosed` is the timeline of the trial's health, as it was recorded.
+    """
 
     launched: Mapping[int, Launched] = field(default_factory=dict)
     stops: Mapping[int, StopRequested] = field(default_factory=dict)
@@ -215,6 +224,17 @@ class Control:
     revived: Mapping[int, Revived] = field(default_factory=dict)
     measured: Mapping[int, Measured] = field(default_factory=dict)
     held: bool = False
+    diagnosed: tuple[Diagnosed, ...] = ()
+
+    @property
+    def health(self) -> dict[str, Diagnosed]:
+        """The diagnoses that hold now, by name, in the order in which they began."""
+        holding: dict[str, Diagnosed] = {}
+        for event in self.diagnosed:
+            holding.pop(event.diagnosis, None)
+            if event.holds:
+                holding[event.diagnosis] = event
+        return holding
 
     @property
     def attempt(self) -> int:
@@ -264,6 +284,8 @@ def control_of(events: Iterable[Event], control: Control | None = None) -> Contr
     control = control or Control()
     for event in events:
         match event:
+            case Diagnosed():
+                control = replace(control, diagnosed=(*control.diagnosed, event))
             case Held() | Released():
                 control = replace(control, held=isinstance(event, Held))
             case StopRequested(attempt=attempt) if _is_a_persons(event) and not control.is_condemned(attempt):
@@ -294,6 +316,8 @@ def _state_of(control: Control, progress: Progress, exits: Mapping[int, Exit], r
     if ended is None and attempt not in control.lost:
         return State.RUNNING
     if progress.outcome == "completed":
+        return State.COMPLETE
+    if control.stop is not None and control.stop.cause == CONVERGED:
         return State.COMPLETE
     if control.stop is not None:
         return State.PRUNED if control.is_condemned(attempt) else State.WAITING
@@ -393,6 +417,10 @@ def _watching(draft: SimpleNamespace, event: Watching) -> None:
     draft.watching = event
 
 
+def _parameters(draft: SimpleNamespace, event: Parameters) -> None:
+    draft.parameters = event
+
+
 def _observed(draft: SimpleNamespace, event: Observation) -> None:
     draft.observation = event
     draft.skipped += event.skipped
@@ -437,6 +465,7 @@ _TAKEN: Mapping[type[Event], Callable[[SimpleNamespace, Any], None]] = {
     Started: _started,
     Resumed: _resumed,
     Plan: _planned,
+    Parameters: _parameters,
     Watching: _watching,
     Observation: _observed,
     Metrics: _measured,

@@ -29,11 +29,16 @@ ACTIVATIONS = ("dead", "zero", "saturated", "scale", "spread")
 does not depend on the example.
 """
 
-SUMMARIES = ("dead", "dead_mean", "saturated", "scale", "spread", "input_scale", "loss_mismatch")
+SUMMARIES = ("dead", "dead_mean", "saturated", "scale", "spread", "input_scale")
 """What an observation says of all layers: the largest share of dead units and its mean over the layers that another
 layer feeds, the largest `saturated` and `scale` of these, the largest `spread` over the last layer of each network,
-and `input_scale`, the largest `scale` of what enters a network. `loss_mismatch` is 1 where a loss function was given
-what it does not expect, such as probabilities for logits, and 0 where it was looked at and was not.
+and `input_scale`, the largest `scale` of what enters a network. The first few observations also have `LOSSES`.
+"""
+
+LOSSES = ("loss_mismatch", "loss_value", "loss_prior")
+"""What the first few observations say of a call of a loss function: `loss_mismatch` is 1 where it was given what it
+does not expect, such as probabilities for logits, else 0; `loss_value` is what it returned, and `loss_prior` the loss
+of a constant prediction for its targets.
 """
 
 FEWEST_LAYERS = 4

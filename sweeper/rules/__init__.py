@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from sweeper.record.needs import AUTOMATIC, NO_LOSS
 from sweeper.rules import conditions
 from sweeper.rules.audit import rule_version
+from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.conditions import Condition, all_of, any_of
 from sweeper.rules.decision import Decision, Rule, first_decision
+from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis
+from sweeper.rules.health import DiagnosisCondition, Health
+from sweeper.rules.needs import AUTOMATIC, NO_LOSS
 from sweeper.rules.rule import ConditionRule
 from sweeper.rules.settings import (
     AllOf,
     AnyOf,
     ExplodingGradient,
-    NonFinite,
     Plateau,
-    RuleSettings,
     Stalled,
-    StopSettings,
     UpdateRatio,
-    VanishingGradient,
     ZeroGradient,
 )
+from sweeper.rules.signals import Objective
 
-__all__ = ["ConditionRule", "Decision", "HasRules", "Rule", "first_decision", "parts_of_stalled", "rule_of", "rules_of"]
+__all__ = [
+    "ConditionRule",
+    "Decision",
+    "HasRules",
+    "Health",
+    "Objective",
+    "Rule",
+    "first_decision",
+    "health_of",
+    "parts_of_stalled",
+    "rule_of",
+    "rules_of",
+]
 
 
 class HasRules(Protocol):
@@ -35,15 +47,50 @@ class HasRules(Protocol):
     def rules(self) -> Sequence[StopSettings]:
         """The settings, in the order of the sweep file."""
 
+    @property
+    def stop_when(self) -> str | None:
+        """The name of a diagnosis that is no failure and ends a trial all the same; None for none."""
 
-def rules_of(early_stop: HasRules | None) -> list[Rule]:
-    """Return the rules on one trial that `early_stop` names, without its pruners; none for a sweep without the key."""
+
+def rules_of(early_stop: HasRules | None, objective: Objective | None = None) -> list[Rule]:
+    """Return the rules on one trial: its health, where the diagnoses that `early_stop` names stop it, and the others.
+
+    Pruners are not among them. Without `early_stop` every diagnosis is made, and none stops.
+
+    Args:
+        objective: the metric of the sweep; a score that rises speaks for a run.
+    """
     rules = () if early_stop is None else early_stop.rules
-    return [rule_of(settings) for settings in rules if isinstance(settings, RuleSettings)]
+    conditions_ = [one for one in rules if isinstance(one, RuleSettings) and not isinstance(one, Diagnosis)]
+    diagnoses = [one for one in rules if isinstance(one, Diagnosis)]
+    done = None if early_stop is None else early_stop.stop_when
+    if done is not None and done not in {one.name for one in diagnoses}:
+        diagnoses.append(DIAGNOSES[done]())
+    health = health_of(diagnoses, objective)
+    return [health, *(rule_of(settings) for settings in conditions_)]
 
 
-def rule_of(settings: RuleSettings) -> ConditionRule:
-    """Return the rule with these settings."""
+def health_of(stopping: Sequence[Diagnosis], objective: Objective | None = None) -> Health:
+    """Return the health of a trial: every diagnosis, those given with their own settings, which stop the trial."""
+    given = {one.name: one for one in stopping}
+    return Health(
+        diagnoses=tuple(given.get(name) or kind() for name, kind in DIAGNOSES.items()),
+        stopping=frozenset(given),
+        versions={name: rule_version(one) for name, one in given.items()},
+        objective=objective,
+    )
+
+
+def rule_of(settings: RuleSettings, objective: Objective | None = None) -> Rule:
+    """Return the rule with these settings; a diagnosis is the only one in its rule."""
+    if isinstance(settings, Diagnosis):
+        return Health(
+            diagnoses=(settings,),
+            stopping=frozenset({settings.name}),
+            versions={settings.name: rule_version(settings)},
+            objective=objective,
+            name=settings.name,
+        )
     return ConditionRule(
         condition=_condition(settings),
         grace_steps=settings.grace_steps,
@@ -57,8 +104,8 @@ def _condition(settings: RuleSettings) -> Condition:
     match settings:
         case Stalled():
             return _stalled(settings)
-        case VanishingGradient(below=below, of_start=of_start, window=window):
-            return conditions.VanishingGradient(below=below, of_start=of_start, window=window)
+        case Diagnosis():
+            return DiagnosisCondition(settings)
         case UpdateRatio():
             return conditions.UpdateRatio(
                 low=settings.low,
@@ -71,8 +118,6 @@ def _condition(settings: RuleSettings) -> Condition:
             return conditions.ExplodingGradient(times=times, above=above, window=window)
         case ZeroGradient(share=share, window=window):
             return conditions.ZeroGradient(share=share, window=window)
-        case NonFinite(metric=metric):
-            return conditions.NonFinite(metric=metric)
         case Plateau(metric=metric, prior=prior, gain=gain, window=window):
             return conditions.Plateau(metric=metric, prior=prior, gain=gain, window=window)
         case AllOf():

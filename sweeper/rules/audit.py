@@ -38,8 +38,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sweeper.rules.base import StopSettings
 from sweeper.rules.intervals import clopper_pearson
-from sweeper.rules.settings import StopSettings, rule_name
+from sweeper.rules.settings import rule_name
 
 RULES_VERSION = 1
 """Raised where a rule with the same settings would decide otherwise than before: what was measured then is void."""

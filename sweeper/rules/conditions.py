@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
+from sweeper.rules.words import beside
 
 FIRST_LOOKS = 5
 FEWEST = 2
@@ -304,35 +305,6 @@ class ZeroGradient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NonFinite:
-    """A reported metric, or the norm of the gradient, is not finite."""
-
-    metric: str
-    name: str = "non_finite"
-
-    def start(self) -> tuple[float, float]:
-        """The last value of the metric, and of the norm."""
-        return (0.0, 0.0)
-
-    def step(self, state: tuple[float, float], event: Event) -> tuple[tuple[float, float], Finding | None]:
-        """Take in what was measured."""
-        value, norm = state
-        if isinstance(event, Metrics) and self.metric in event.values:
-            value = event.values[self.metric]
-        elif isinstance(event, Observation) and not event.skipped and not math.isnan(event.gradient_norm):
-            norm = event.gradient_norm
-        else:
-            return state, None
-        what, odd = (self.metric, value) if not math.isfinite(value) else ("the norm of the gradient", norm)
-
-        def told() -> Told:
-            evidence = {"statistic": what, "window": [[event.step, odd]], "value": odd}
-            return f"{what} is {odd} at step {event.step}: it is not finite", evidence
-
-        return (value, norm), Finding(step=event.step, holds=not math.isfinite(odd), tell=told)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LossState:
     """The first values, the newest ones, and the lowest mean of what came before them, with its last step."""
 
@@ -518,17 +490,6 @@ def _merged(evidences: Sequence[Mapping[str, object]]) -> dict[str, object]:
         for name, value in evidence.items():
             merged[name if name not in merged else f"{statistic}: {name}"] = value
     return merged
-
-
-def beside(value: float, bound: float) -> tuple[str, str]:
-    """A value and the bound that it is compared with, in as few digits as show on which side it is: two, or more."""
-    texts = f"{value:.1e}", f"{bound:.2g}"
-    for digits in range(2, 18):
-        shown, limit = map(float, texts)
-        if (shown < limit) is (value < bound) and (shown > limit) is (value > bound):
-            break
-        texts = f"{value:.{digits}e}", f"{bound:.{digits + 1}g}"
-    return texts
 
 
 def _mean(values: Sequence[float]) -> float:

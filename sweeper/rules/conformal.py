@@ -13,6 +13,10 @@ seven. More learners narrow it.
 
 A rule with several thresholds from below, like `stalled`, has all of them multiplied by a common factor, and the score
 is a factor. That keeps the promise for the rule as a whole; a threshold at a time would spend `alpha` on each.
+
+The diagnosis `vanishing_gradient` is scored on reach alone (`on_reach`), without its look at the loss. The diagnosis
+fires only where reach alone would, so the promise holds for the diagnosis too, and the threshold is rather too low than
+too high. `below_thin`, the threshold for networks of fewer than eight layers, is not calibrated.
 """
 
 from __future__ import annotations
@@ -27,9 +31,13 @@ from fractions import Fraction
 
 from sweeper.errors import UsageError
 from sweeper.record.events import Event
-from sweeper.rules import conditions, parts_of_stalled, rule_of
+from sweeper.rules import ConditionRule, Rule, conditions, parts_of_stalled, rule_of
+from sweeper.rules.audit import rule_version
+from sweeper.rules.base import RuleSettings
 from sweeper.rules.decision import first_decision
-from sweeper.rules.settings import AllOf, AnyOf, RuleSettings, Stalled, UpdateRatio, VanishingGradient
+from sweeper.rules.diagnoses import Diagnosis, VanishingGradient
+from sweeper.rules.health import DiagnosisCondition
+from sweeper.rules.settings import AllOf, AnyOf, Stalled, UpdateRatio
 
 History = Sequence[Event]
 DIGITS = 3
@@ -111,8 +119,8 @@ class Family:
     def score(self, history: History) -> float:
         """The highest factor with which the rule lets the run live, over all of its history.
 
-        0 where it condemns it with any, infinite where with none. Asked of the rule itself: its verdict changes only
-        where a look of one of its conditions does, and then for good.
+        0 where it condemns it with any, infinite where with none. Asked of the rule itself (`on_reach`): its verdict
+        changes only where a look of one of its conditions does, and then for good.
         """
         flips = sorted(set(self._flips(history)))
         between = [(low + high) / 2 for low, high in itertools.pairwise(flips)]
@@ -124,8 +132,9 @@ class Family:
         return flips[first] if first < len(flips) else math.inf
 
     def condemned(self, history: History, factor: float) -> int | None:
-        """At which step the rule with this factor condemns the run; None where it does not."""
-        return verdict(self.at(factor), history)
+        """Return the step at which the rule with this factor, on reach alone, flags the run; None if it never does."""
+        decision = first_decision(on_reach(self.at(factor)), history)
+        return None if decision is None else decision.step
 
     def _flips(self, history: History) -> Iterator[float]:
         """The factors from which on a look is below its threshold."""
@@ -145,6 +154,35 @@ def verdict(settings: RuleSettings, history: History) -> int | None:
     """At which step a rule condemns a run; None where it does not."""
     decision = first_decision(rule_of(settings), history)
     return None if decision is None else decision.step
+
+
+def on_reach(settings: RuleSettings) -> Rule:
+    """Return the rule in which `vanishing_gradient` reads reach alone; any other rule is the rule itself."""
+    if not isinstance(settings, VanishingGradient | AllOf | AnyOf):
+        return rule_of(settings)
+    return ConditionRule(
+        condition=_reach_condition(settings),
+        grace_steps=settings.grace_steps,
+        patience=settings.patience,
+        every=settings.every,
+        version=rule_version(settings),
+    )
+
+
+def _reach_condition(settings: RuleSettings) -> conditions.Condition:
+    match settings:
+        case VanishingGradient(below=below, of_start=of_start, window=window):
+            return conditions.VanishingGradient(below=below, of_start=of_start, window=window)
+        case AllOf():
+            return conditions.all_of([_reach_condition(one) for one in settings.of])
+        case AnyOf():
+            return conditions.any_of([_reach_condition(one) for one in settings.of])
+        case Diagnosis():
+            return DiagnosisCondition(settings)
+    rule = rule_of(settings)
+    if not isinstance(rule, ConditionRule):
+        raise TypeError(settings)
+    return rule.condition
 
 
 _NAMES = {
@@ -174,8 +212,8 @@ def _from_below(settings: RuleSettings) -> list[conditions.Condition]:
     match settings:
         case Stalled():
             return parts_of_stalled(settings)
-        case VanishingGradient(below=below, of_start=of_start, window=window):
-            return [conditions.VanishingGradient(below=below, of_start=of_start, window=window)]
+        case VanishingGradient():
+            return [_reach_condition(settings)]
         case UpdateRatio(low=low, of_start=of_start, scheduled=scheduled, window=window):
             return [conditions.UpdateRatio(low=low, high=None, of_start=of_start, scheduled=scheduled, window=window)]
         case AllOf() | AnyOf():

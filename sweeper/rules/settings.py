@@ -1,31 +1,47 @@
 """The settings of early-stop rules, with their defaults and checks, as a sweep file has them.
 
-A sweep file lists rules as mappings with one key, the rule's name. There are two kinds: *conditions* on one trial
-(`RuleSettings`), and *pruners*, which compare trials by the objective (`PrunerSettings`).
+A sweep file lists rules as mappings with one key, the rule's name. There are three kinds: *diagnoses*, one class of
+failure each (`rules.diagnoses`), *conditions* on one trial to combine as one likes (`RuleSettings`), and *pruners*,
+which compare trials by the objective (`PrunerSettings`).
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
     SerializerFunctionWrapHandler,
     Tag,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
     WrapSerializer,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
 from sweeper.mistakes import listed, refused, shown, suggested
 from sweeper.rules.base import MetricName, Part, Positive, RuleSettings, StopSettings
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
 
 TIMING = ("grace_steps", "patience", "every")
+_FORMER_TIMING = {("vanishing_gradient", "grace_steps"): 60}
+"""Defaults of sweeper 0.1.0 that differ from today's: its records list them inside `all` and `any` too."""
+
+AUTO = "auto"
+"""The preset: it stands for every diagnosis that stops a trial, each with its defaults.
+
+A sweep file writes it in place of `early_stop`, in place of `early_stop.rules`, or as one entry of that list.
+"""
+PRESET: tuple[StopSettings, ...] = tuple(DIAGNOSES[name]() for name in STOPPING)
+"""The rules that `AUTO` stands for."""
 
 
 class _Windowed(RuleSettings):
@@ -52,13 +68,6 @@ class Stalled(_Windowed):
     gain: Part = 0.02
 
 
-class VanishingGradient(_Windowed):
-    """The median of ``reach`` is below ``below``, or below ``of_start`` times its median at the start of the run."""
-
-    below: Part = 0.005
-    of_start: Part | None = None
-
-
 class UpdateRatio(_Windowed):
     """The median update ratio is below ``low``, below ``of_start`` times its median at the start, or above ``high``."""
 
@@ -79,14 +88,6 @@ class ZeroGradient(_Windowed):
     """In at least one layer, a share of at least ``share`` of the gradient is exactly 0."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.95
-
-
-class NonFinite(RuleSettings):
-    """A metric or the gradient norm is not finite."""
-
-    metric: MetricName = "loss/train"
-    patience: Annotated[int, Field(ge=1, le=1000)] = 3
-    grace_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class Plateau(RuleSettings):
@@ -114,10 +115,14 @@ class _Combined(RuleSettings):
                 raise refused(
                     "conditions on one trial", got=f"the pruner {rule_name(rule)}", hint="let it stand beside"
                 )
-            given = [name for name in TIMING if getattr(rule, name) != type(rule).model_fields[name].default]
-            if given:
+            if given := [name for name in TIMING if _is_given(rule, name)]:
                 raise refused(f"conditions without {listed(TIMING)}, which stand beside `of`", got=", ".join(given))
         return of
+
+
+def _is_given(rule: RuleSettings, name: str) -> bool:
+    value = getattr(rule, name)
+    return value not in (type(rule).model_fields[name].default, _FORMER_TIMING.get((rule_name(rule), name)))
 
 
 class AllOf(_Combined):
@@ -217,12 +222,11 @@ class OneEpoch(PrunerSettings):
 
 
 RULES: Mapping[str, type[StopSettings]] = {
+    **DIAGNOSES,
     "stalled": Stalled,
-    "vanishing_gradient": VanishingGradient,
     "update_ratio": UpdateRatio,
     "exploding_gradient": ExplodingGradient,
     "zero_gradient": ZeroGradient,
-    "non_finite": NonFinite,
     "plateau": Plateau,
     "all": AllOf,
     "any": AnyOf,
@@ -288,6 +292,76 @@ else:
         WrapSerializer(_wrapped),
     ]
     Condition = Rule
+
+
+# ---- the list of rules, with the preset in it ------------------------------------------------------------------------
+
+
+def _listed(rules: object) -> object:
+    if rules == AUTO:
+        return (AUTO,)
+    if not isinstance(rules, list | tuple):
+        hint = f"write [{{{rules}: {{}}}}]" if isinstance(rules, str) and rules in RULES else _hint(rules)
+        raise refused(f"{AUTO} or a list of rules", hint=hint)
+    return rules
+
+
+def _entry(entry: object, inner: ValidatorFunctionWrapHandler) -> object:
+    if entry == AUTO:
+        return AUTO
+    if isinstance(entry, Mapping) and list(entry) == [AUTO]:
+        raise refused(f"the word {AUTO} without settings", hint=f"write {AUTO}, and after it the rules to change")
+    if not isinstance(entry, StopSettings) and not (isinstance(entry, Mapping) and len(entry) == 1):
+        raise refused(f"{AUTO}, or a mapping with one key, the rule's name: {listed(RULES)}", hint=_hint(entry))
+    return inner(entry)
+
+
+def _hint(word: object) -> str:
+    if not isinstance(word, str):
+        return ""
+    return f"write {{{word}: {{}}}}" if word in RULES else suggested(word, [AUTO, *RULES])
+
+
+def _expanded(entries: tuple[Any, ...]) -> tuple[StopSettings, ...]:
+    """Return the entries with the rules of the preset in place of the word `AUTO`.
+
+    An entry after the word that has the name of one of these rules replaces that rule.
+    """
+    if AUTO not in entries:
+        return entries
+    at = entries.index(AUTO)
+    before, after = entries[:at], [rule for rule in entries[at + 1 :] if rule != AUTO]
+    given = {rule_name(rule): rule for rule in after}
+    preset = (given.get(rule_name(rule), rule) for rule in PRESET)
+    return (*before, *preset, *(rule for rule in after if rule_name(rule) not in STOPPING))
+
+
+def shortened(rules: Sequence[StopSettings]) -> list[str | StopSettings]:
+    """Return the shortest entries of a sweep file that these rules can be read from: the inverse of the expansion."""
+    names = [rule_name(rule) for rule in rules]
+    count = len(STOPPING)
+    at = next((i for i in range(len(names) - count + 1) if tuple(names[i : i + count]) == STOPPING), None)
+    if at is None or any(names.count(name) > 1 for name in STOPPING):
+        return list(rules)
+    changed = [rule for rule, usual in zip(rules[at : at + count], PRESET, strict=True) if rule != usual]
+    return [*rules[:at], AUTO, *changed, *rules[at + count :]]
+
+
+def written(rules: Sequence[StopSettings]) -> list[object]:
+    """Return the rules as a sweep file would list them, with the settings that differ from the defaults."""
+    dump = TypeAdapter(Rule).dump_python
+    return [one if isinstance(one, str) else dump(one, mode="json", exclude_defaults=True) for one in shortened(rules)]
+
+
+if TYPE_CHECKING:
+    Rules = tuple[StopSettings, ...]
+else:
+    Rules = Annotated[
+        tuple[Annotated[Rule, WrapValidator(_entry)], ...],
+        Field(strict=False),
+        BeforeValidator(_listed),
+        AfterValidator(_expanded),
+    ]
 
 _Combined.model_rebuild()
 AllOf.model_rebuild()

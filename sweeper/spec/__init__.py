@@ -1,24 +1,22 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
+from sweeper.rules.base import RuleSettings, StopSettings
+from sweeper.rules.diagnoses import NonFinite, VanishingGradient
 from sweeper.rules.settings import (
     AllOf,
     AnyOf,
     ExplodingGradient,
     Hyperband,
     Median,
-    NonFinite,
     OneEpoch,
     Patient,
     Percentile,
     Plateau,
     PrunerSettings,
-    RuleSettings,
     Stalled,
-    StopSettings,
     SuccessiveHalving,
     Threshold,
     UpdateRatio,
-    VanishingGradient,
     Wilcoxon,
     ZeroGradient,
     rule_name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sweeper.mistakes import listed, printable, shown, suggested
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
+from sweeper.rules.settings import AUTO
 from sweeper.spec.calls import function_of
 from sweeper.spec.macros import complaints_about_macros
 from sweeper.spec.model import MEASURED, Method
@@ -32,6 +34,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _grid(root)
     yield from _conditions(root)
     yield from _notify(root)
+    yield from _rules(root)
 
 
 def _what_is_run(root: Node) -> Iterator[Complaint]:
@@ -55,6 +58,28 @@ def _notify(root: Node) -> Iterator[Complaint]:
     notify = _data(root, "notify")
     if isinstance(notify, dict) and not {"command", "webhook"} & set(notify):
         yield Complaint(path=("notify",), expected="a command or a webhook, or both", got="neither")
+
+
+def _rules(root: Node) -> Iterator[Complaint]:
+    """Diagnoses that are listed twice: only one of the two could apply."""
+    rules = _data(root, "early_stop", "rules")
+    names = [_rule_name(rule) for rule in rules] if isinstance(rules, list) else []
+    preset = names.index(AUTO) if AUTO in names else len(names)
+    for index, name in enumerate(names):
+        path = ("early_stop", "rules", index)
+        if (name == AUTO or name in DIAGNOSES) and name in names[:index]:
+            yield Complaint(path=path, expected=f"{name} only once", got=f"{name} twice")
+        elif name in STOPPING and index < preset < len(names):
+            got = f"{name} before {AUTO}, which has {name} too"
+            hint = f"list {name} after {AUTO}, so that it replaces the one there"
+            yield Complaint(path=path, expected=f"{name} only once", got=got, hint=hint)
+
+
+def _rule_name(rule: object) -> str:
+    """Return the name that an entry of the rules begins with; nothing for an entry that is wrong."""
+    if isinstance(rule, dict) and len(rule) == 1:
+        return str(next(iter(rule)))
+    return AUTO if rule == AUTO else ""
 
 
 def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:

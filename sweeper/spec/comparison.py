@@ -9,7 +9,8 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from sweeper.mistakes import shown
-from sweeper.spec.model import Method, SweepSpec
+from sweeper.rules.settings import AUTO, written
+from sweeper.spec.model import EarlyStop, Method, SweepSpec
 from sweeper.spec.parameters import Choice, Constant, Parameter, Range, Value, identity
 
 _ADDING = (
@@ -120,6 +121,8 @@ def _instead(key: str, before: object, after: object) -> str:
 
 def _part(value: object) -> str:
     """A key's value in a few words; of a section, its settings."""
+    if isinstance(value, EarlyStop):
+        return _early_stop(value)
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     match value:
@@ -129,5 +132,27 @@ def _part(value: object) -> str:
             return "{" + ", ".join(f"{name}: {_part(part)}" for name, part in value.items()) + "}"
         case list() if value and isinstance(value[0], Mapping):
             return "[" + ", ".join(_part(part) for part in value) + "]"
+        case _:
+            return shown(value)
+
+
+def _early_stop(value: EarlyStop) -> str:
+    """Return the settings that differ from the defaults, and the rules as a sweep file would list them."""
+    settings = value.model_dump(mode="json", exclude_defaults=True, exclude={"rules"})
+    parts = [f"{name}: {_part(part)}" for name, part in settings.items()]
+    rules = written(value.rules)
+    if rules == [AUTO]:
+        return "{" + ", ".join([*parts, f"rules: {AUTO}"]) + "}" if parts else AUTO
+    entries = [rule if isinstance(rule, str) else _settings(rule) for rule in rules]
+    return "{" + ", ".join([*parts, f"rules: [{', '.join(entries)}]"]) + "}"
+
+
+def _settings(value: object) -> str:
+    """Return a rule on one line, as a sweep file would have it."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{name}: {_settings(part)}" for name, part in value.items()) + "}"
+        case list() if value and isinstance(value[0], Mapping):
+            return "[" + ", ".join(map(_settings, value)) + "]"
         case _:
             return shown(value)

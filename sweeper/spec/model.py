@@ -19,11 +19,13 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from sweeper.errors import RecordError
-from sweeper.mistakes import STRICT, refused
-from sweeper.rules.settings import Rule, Stalled
+from sweeper.mistakes import STRICT, refused, suggested
+from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
+from sweeper.rules.signals import Objective
 from sweeper.spec.executors import Executor, Local
 from sweeper.spec.parameters import Parameter, without_repetition
 
@@ -72,6 +74,11 @@ class Metric(BaseModel):
     goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
     at: Annotated[At, Field(strict=False)] = At.BEST
 
+    @property
+    def objective(self) -> Objective:
+        """The metric as the rules read it."""
+        return Objective(name=self.name, maximize=self.goal is Goal.MAXIMIZE)
+
 
 class Mode(StrEnum):
     """What follows from a decision: the trial is stopped, or it is written down and the trial runs on."""
@@ -80,12 +87,23 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
+class StopWhen(StrEnum):
+    """When a trial that has not failed may end before its time; it is COMPLETE then."""
+
+    CONVERGED = "converged"
+
+
 class EarlyStop(BaseModel):
     """The rules that may end a trial before its time.
 
     ``audit`` is the share of condemned trials that run on all the same, so that it is measured how often a rule is
     wrong; one that is known to be wrong more often than ``most_false_prunes`` no longer acts. The checkpoints of pruned
-    trials are kept within ``keep_parked_gb``, where it is given.
+    trials are kept within ``keep_parked_gb``, where it is given. With ``stop_when: converged`` a trial ends, COMPLETE,
+    once its loss no longer falls.
+
+    Without ``rules`` the preset ``auto`` applies: every diagnosis that stops a trial, with its defaults. A sweep file
+    may write the word ``auto`` in place of the mapping. ``rules`` lists the diagnoses one by one in any case, so that a
+    record shows which rules applied.
     """
 
     model_config = STRICT
@@ -93,7 +111,33 @@ class EarlyStop(BaseModel):
     audit: Annotated[float, Field(ge=0, le=1)] = 0.0
     most_false_prunes: Annotated[float, Field(gt=0, lt=1)] = 0.05
     keep_parked_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    rules: Annotated[tuple[Rule, ...], Field(strict=False)] = (Stalled(),)
+    stop_when: Annotated[StopWhen, Field(strict=False)] | None = None
+    rules: Rules = PRESET
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_the_preset(cls, given: object) -> object:
+        if given == AUTO:
+            return {}
+        if not isinstance(given, EarlyStop | Mapping):
+            raise refused(f"{AUTO} or a mapping", hint=_hint(given))
+        return given
+
+
+def _hint(given: object) -> str:
+    """Return what to write in place of a value of `early_stop` that is neither the preset nor a mapping."""
+    match given:
+        case bool():
+            return f"write {AUTO}" if given else "write null, so that no trial is stopped early"
+        case list():
+            return "write {rules: [...]}"
+        case str() if given.lower() in ("none", "off", "no", "never"):
+            return "write null, so that no trial is stopped early"
+        case str() if given in RULES:
+            return f"write {{rules: [{{{given}: {{}}}}]}}"
+        case str():
+            return suggested(given, [AUTO])
+    return ""
 
 
 MEASURED = "measured"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from sweeper.rules.settings import RULES
+from sweeper.rules.settings import AUTO, RULES
 from sweeper.spec.executors import EXECUTORS
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.parameters import FORM_NAMES, FORMS
@@ -30,6 +30,7 @@ def schema() -> Json:
     definitions |= {"Value": _VALUE, "Rule": _rule(), "Parameter": _parameter(definitions)}
     for source in ("dataset", "tokenizer"):
         keys[source] = {"anyOf": [{"type": "string", "minLength": 1}, keys[source]]}
+    keys["early_stop"] = _early_stop(definitions)
     keys["executor"] = _executor(definitions)
     keys["parameters"] = _mapping_of("Parameter")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
@@ -98,6 +99,19 @@ def _early_terminate() -> Json:
         "required": ["type"],
         "additionalProperties": False,
     }
+
+
+def _early_stop(definitions: Json) -> Json:
+    """The preset, a mapping, or nothing; its rules are the preset, or a list in which the preset may stand too."""
+    preset = {"const": AUTO, "description": "Every diagnosis that stops a trial, each with its defaults."}
+    rules = definitions["EarlyStop"]["properties"]["rules"]
+    entries = {"type": "array", "items": {"anyOf": [preset, {"$ref": "#/$defs/Rule"}]}}
+    definitions["EarlyStop"]["properties"]["rules"] = {
+        "title": rules["title"],
+        "anyOf": [preset, entries],
+        "default": AUTO,
+    }
+    return {"anyOf": [preset, {"$ref": "#/$defs/EarlyStop"}, {"type": "null"}], "default": None}
 
 
 def _executor(definitions: Json) -> Json:

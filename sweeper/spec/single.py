@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import yaml
-from pydantic import TypeAdapter
 
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import printable, shown, suggested
-from sweeper.rules.settings import Rule, StopSettings
+from sweeper.rules.base import StopSettings
+from sweeper.rules.settings import AUTO, written
 from sweeper.spec.load import mistakes_of, ordered, text_of
 from sweeper.spec.model import EarlyStop, Method, SweepSpec
 from sweeper.spec.node import Complaint, Node, grafted, located, plain
@@ -19,7 +19,7 @@ from sweeper.spec.scalars import form
 from sweeper.spec.yaml_text import Source, parsed
 
 NO_RULES = "none"
-"""In place of a file of rules: the run is never stopped early."""
+"""In place of a file of rules: no rule stops the run early."""
 
 _HEAD = "# Written by `sweeper exec`: one run, as a sweep of one trial. `sweeper run` takes it as it is.\n"
 _COMMAND_LINE = Source("command line", numbered=False)
@@ -37,7 +37,7 @@ def single(  # noqa: PLR0913 - all by name
     """The sweep whose only trial is the command.
 
     Args:
-        early_stop: the path of a file of rules, ``none``, or None for the default rules.
+        early_stop: the path of a file of rules, ``none``, or ``auto`` for the preset; None is ``auto``.
         more: other keys of a sweep file: ``retry``, ``hang_after_s``.
 
     Raises:
@@ -85,9 +85,8 @@ _MORE = ("retry", "hang_after_s")
 
 
 def as_rules(rules: Sequence[StopSettings]) -> str:
-    """Rules as the lines of a sweep file, with what differs from the defaults."""
-    dumped = TypeAdapter(tuple[Rule, ...]).dump_python(tuple(rules), mode="json", exclude_defaults=True)
-    return _yaml({"early_stop": {"rules": list(dumped)}})
+    """Return the rules as lines of a sweep file, with the settings that differ from the defaults."""
+    return _yaml({"early_stop": {"rules": written(rules)}})
 
 
 def value_of(text: str, name: str) -> object:
@@ -117,8 +116,8 @@ def flow(value: object) -> str:
 
 def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
     """What stands under `early_stop` in the file, or the whole of a file that holds nothing else."""
-    if path is None or path == NO_RULES:
-        return Node(where=_COMMAND_LINE.name, key=("early_stop",), value={} if path is None else None), []
+    if path is None or path in (AUTO, NO_RULES):
+        return Node(where=_COMMAND_LINE.name, key=("early_stop",), value=None if path == NO_RULES else AUTO), []
     root, mistakes = parsed(text_of(path, "a file of rules"), Source(printable(path)))
     early_stop = root.child("early_stop")
     if early_stop is None and root.child("rules") is None:
@@ -133,7 +132,7 @@ def _no_rules(root: Node) -> Complaint:
         path=(),
         expected="the key early_stop or rules",
         got=f"other keys: {', '.join(map(printable, root.children()))}" if root.children() else shown(plain(root)),
-        hint=hints[0] if hints else "write rules: [{stalled: {}}]",
+        hint=hints[0] if hints else f"write early_stop: {AUTO}",
     )
 
 

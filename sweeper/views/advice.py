@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial, spelled
+from sweeper.views.health import has_failed, is_known
 from sweeper.views.wording import number, plain
 
 FEWEST = 2
 """On each side of a border, so that a sentence about it is worth reading."""
+_RATE = re.compile(r"(lower|raise) the peak learning rate")
+_OTHER_RATES = frozenset(["decay", "warmup", "min", "final", "end", "gamma", "schedule", "scheduler"])
+"""Words in the names of parameters that shape a learning rate, and are none."""
 
 
 def condemned(trial: Trial) -> bool:
@@ -74,3 +79,48 @@ def _neighbours(trial: Trial, judged: Sequence[Trial]) -> list[str]:
             here = spelled(shown[name])
             lines.append(plain(f"{name}={here} here; {', '.join(told)}, all else being equal"))
     return lines
+
+
+def by_learning_rate(trial: Trial, siblings: Sequence[Trial], advice: str) -> list[str]:
+    """Return which learning rates are known to work, where the advice is to lower or to raise the peak.
+
+    A sibling learned where it is complete and no diagnosis that stops has ever held.
+    """
+    asked = _RATE.search(advice)
+    if asked is None:
+        return []
+    lower, lines = asked[1] == "lower", []
+    names = [name for name in trial.facts.shown if _is_learning_rate(name)]
+    for name in names:
+        own = _rate(trial.facts.shown, name)
+        rates = [(_rate(other.facts.shown, name), other) for other in siblings if _can_tell(other)]
+        beyond = [(rate, other) for rate, other in rates if (rate < own if lower else rate > own)]
+        learned = [rate for rate, other in beyond if _learned(other)]
+        if not learned:
+            continue
+        nearest = max(learned) if lower else min(learned)
+        further = [other for rate, other in beyond if (rate <= nearest if lower else rate >= nearest)]
+        where = f"at or {'below' if lower else 'above'} {spelled(nearest)}"
+        who = f"siblings {where} learned" if all(map(_learned, further)) else f"a sibling at {spelled(nearest)} learned"
+        lines.append(who if len(names) == 1 else plain(f"{name}: {who}"))
+    return lines
+
+
+def _is_learning_rate(name: str) -> bool:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    words = set(re.split(r"[^a-z]+", spaced))
+    return ("lr" in words or {"learning", "rate"} <= words) and not words & _OTHER_RATES
+
+
+def _rate(params: Mapping[str, object], name: str) -> float:
+    """The value of a parameter; NaN, which is neither below nor above another, where it is no number."""
+    value = params.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _can_tell(trial: Trial) -> bool:
+    return has_failed(trial) or condemned(trial) or (trial.state is State.COMPLETE and is_known(trial))
+
+
+def _learned(trial: Trial) -> bool:
+    return trial.state is State.COMPLETE and not has_failed(trial) and not condemned(trial)

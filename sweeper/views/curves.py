@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweeper.record.events import Event, Metrics, Observation, decode
 from sweeper.record.trial import Trial
+from sweeper.rules.names import training_loss
 
 SAMPLES = 32
 CHUNK = 4096
@@ -73,9 +74,9 @@ def sampled(trial: Trial) -> Curve:
 
 
 def loss_name(trial: Trial) -> str | None:
-    """The metric that is shown as the loss: `loss/train`, or the first that calls itself a loss."""
+    """Return the metric that is shown as the loss: the one that diagnoses read, or the first that is named a loss."""
     metrics = trial.progress.metrics
-    return "loss/train" if "loss/train" in metrics else next((name for name in metrics if "loss" in name.lower()), None)
+    return training_loss(metrics) or next((name for name in metrics if "loss" in name.lower()), None)
 
 
 def can_draw(encoding: str) -> bool:

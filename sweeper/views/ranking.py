@@ -12,11 +12,12 @@ from rich.text import Text
 
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
+from sweeper.views.health import counts_text
 from sweeper.views.receipt import end_line, value_step
 from sweeper.views.snapshot import SweepView, savings_of
 from sweeper.views.standing import Standing, interval_text, repeated, standings, verdict
 from sweeper.views.table import STYLES, Column, fitted, lines_of, params_of, shorten, table_of
-from sweeper.views.wording import duration, number, plain
+from sweeper.views.wording import counted, duration, number, plain
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
@@ -31,9 +32,14 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def end_text(outcome: str, trials: Sequence[Trial]) -> str:
-    """How a sweep ended, in one line: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``."""
+    """How a sweep ended, in one line: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``.
+
+    Where it is known, the health of the trials stands before the best.
+    """
     counts = {state: sum(trial.state is state for trial in trials) for state in State}
     text = f"{outcome}: {', '.join(f'{count} {state.value}' for state, count in counts.items() if count)}"
+    if classes := counts_text(trials):
+        text += f"; health: {classes}"
     best = next(iter(ranked(trials)), None)
     if best is None or best.value is None:
         return text
@@ -115,6 +121,8 @@ def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequ
 def _afterwords(sweep: SweepView) -> list[str]:
     told = [trial for trial in sweep.trials if trial.state in (State.PRUNED, State.FAIL)]
     lines = ["", *(f"{trial.facts.number:04d} {end_line(trial)}" for trial in told)] if told else []
+    if classes := counts_text(sweep.trials):
+        lines += ["", f"{counted(len(sweep.trials), 'trial', 'trials')}: {classes}."]
     if saved := savings_of(sweep).text():
         lines += ["", f"{saved[:1].upper()}{saved[1:]}."]
     if sweep.unstarted:

@@ -13,8 +13,10 @@ from sweeper.record.events import Exit
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
 from sweeper.views.advice import advice
+from sweeper.views.health import NOTHING_TRAINED, health_text, unobserved_text
 from sweeper.views.markdown import split_evidence
 from sweeper.views.snapshot import steps_done
+from sweeper.views.timeline import timeline
 from sweeper.views.wording import brief, counted, decided, duration, number, plain
 
 OUTPUT_LINES = 20
@@ -40,6 +42,7 @@ def receipt(trial: Trial, siblings: Sequence[Trial] = ()) -> str:
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
         *_spared(trial),
+        *_health(trial, siblings),
         *_advice(trial, siblings),
         *_section("what does not vary:", {n: value for n, value in params.items() if n not in varied}),
     ]
@@ -145,6 +148,21 @@ def _pruned(trial: Trial) -> list[str]:
     return lines + (_evidence_lines(evidence) if isinstance(evidence, Mapping) else [])
 
 
+def _health(trial: Trial, siblings: Sequence[Trial]) -> list[str]:
+    """The timeline of the diagnoses, what to do about those that hold, and why nothing was observed, if so."""
+    if math.isnan(trial.progress.started):
+        return []
+    lines = timeline(trial, siblings)
+    width = max((len(line.when) for line in lines), default=0)
+    told = []
+    for line in lines:
+        told += [f"  {line.when:<{width}}  {line.text}", *(f"    {advice}" for advice in line.advice)]
+    unobserved = unobserved_text(trial)
+    if unobserved and not any(NOTHING_TRAINED in line.text for line in lines):
+        told.append(f"  {unobserved}")
+    return ["", f"health: {health_text(trial)}", *told]
+
+
 def _advice(trial: Trial, siblings: Sequence[Trial]) -> list[str]:
     lines = advice(trial, [trial, *siblings])
     return ["", "its siblings:", *(f"  {line}" for line in lines)] if lines else []
@@ -177,8 +195,7 @@ def _failed(trial: Trial) -> list[str]:
 def _complete(trial: Trial) -> list[str]:
     if math.isnan(trial.progress.started):
         return [*_NOTHING_RECORDED]
-    unseen = [] if trial.progress.watching else ["not watched: no call of trial.watch(model, optimizer)"]
-    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps", *unseen]
+    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"]
 
 
 _NOTHING_RECORDED = """\

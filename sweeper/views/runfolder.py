@@ -29,7 +29,8 @@ class Position:
     """How far a trial is projected.
 
     `events` of attempt `attempt` are; the next figure is due at step `next_figure`, the last was drawn at `drawn`;
-    the end of attempt `ended` is written (0: none). `file` counts event files, `size` is the length of the last one.
+    the end of attempt `ended` is written (0: none). `health` counts the changes of health that the newest text shows.
+    `file` counts event files, `size` is the length of the last one.
     """
 
     attempt: int = 0
@@ -37,6 +38,7 @@ class Position:
     next_figure: int = 0
     drawn: int = -1
     ended: int = 0
+    health: int = 0
     file: int = 0
     size: int = 0
     format: int = FORMAT

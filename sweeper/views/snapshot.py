@@ -21,7 +21,7 @@ class SweepView:
     seconds since the epoch. `messages` are the newest lines for a person, oldest first.
     `unreadable` says of each trial whose record cannot be read why, and what stands in its place.
     `unstarted` says that the budget is spent and how many trials were not started, empty otherwise. `unmet` says of the
-    rules and of the metric that no trial records what they read (`record.needs`).
+    rules and of the metric that no trial records what they read (`rules.needs`).
     """
 
     name: str

@@ -13,9 +13,10 @@ from sweeper.record.fold import State, control_of
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir, read_json
 from sweeper.record.lease import is_held
-from sweeper.record.needs import unmet
 from sweeper.record.recall import Recalled
 from sweeper.record.trial import Trial, TrialReader, is_alive, open_trials
+from sweeper.rules.needs import unmet
+from sweeper.views.health import OwnHealth, health_to_json, is_healthy, unobserved_text
 from sweeper.views.receipt import cause_text, failure_of
 from sweeper.views.snapshot import SweepView
 from sweeper.views.wording import counted
@@ -32,6 +33,8 @@ class SweepReader:
     def __init__(self, run: SweepDir) -> None:
         self._run = run
         self._readers: dict[int, TrialReader] = {}
+        self._health: dict[int, OwnHealth] = {}
+        self._diagnosed: dict[int, Trial] = {}
         self._recalled = Recalled(run)
         self._again = False
 
@@ -64,7 +67,9 @@ class SweepReader:
             messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
-            unmet=unmet(spec.get("early_stop") if isinstance(spec, Mapping) else None, trials, now),
+            unmet=_as_recorded(
+                unmet(spec.get("early_stop") if isinstance(spec, Mapping) else None, trials, now), trials
+            ),
         )
 
     def _trials(self) -> tuple[list[Trial], dict[int, str]]:
@@ -76,11 +81,13 @@ class SweepReader:
         self._readers |= {reader.trial.facts.number: reader for reader in opened}
         for number, reader in list(self._readers.items()):
             try:
-                reader.poll()
+                entries = reader.poll()
             except RecordError as error:
                 unreadable[number] = str(error)
                 del self._readers[number]
-        found = {**self._recalled.trials, **{number: reader.trial for number, reader in self._readers.items()}}
+            else:
+                self._diagnosed[number] = self._health.setdefault(number, OwnHealth()).take(reader, entries)
+        found = {**self._recalled.trials, **{number: self._diagnosed[number] for number in self._readers}}
         return [found[number] for number in sorted(found)], unreadable
 
 
@@ -93,6 +100,20 @@ def to_json(sweep: SweepView) -> dict[str, object]:
         "unreadable": list(sweep.unreadable),
         "unmet": list(sweep.unmet),
     }
+
+
+NO_CALL = "no script calls trial.watch(model, optimizer)"
+"""What `record.needs` says of every script that was not observed."""
+
+
+def _as_recorded(lines: Sequence[str], trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The lines on what rules wait for, where they say of scripts that do call `trial.watch` what the record has."""
+    if not any(NO_CALL in line for line in lines):
+        return tuple(lines)
+    begun = next((trial for trial in trials if trial.step >= 0 and trial.progress.parameters is not None), None)
+    if begun is None:
+        return tuple(lines)
+    return tuple(line.replace(NO_CALL, f"trial {begun.number:04d}: {unobserved_text(begun)}") for line in lines)
 
 
 def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
@@ -113,6 +134,8 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "seconds": round(trial.seconds(now), 3),
         "skipped": trial.progress.skipped,
         "damaged": trial.damaged,
+        "health": health_to_json(trial),
+        "healthy": is_healthy(trial),
     }
 
 

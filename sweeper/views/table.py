@@ -15,6 +15,8 @@ from rich.text import Text
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial, spelled
 from sweeper.views.curves import Curve, loss_name, loss_sparks, reach_sparks
+from sweeper.views.health import STYLES as STYLES_OF_HEALTH
+from sweeper.views.health import health_effect, health_text, values_text
 from sweeper.views.snapshot import SweepView, seconds_left, steps_done, steps_per_second
 from sweeper.views.wording import duration, number, plain
 
@@ -38,13 +40,18 @@ MOST_PARAMETER_COLUMNS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column as text; `give` says when it gives way: the highest first, 0 never. A firm one is shortened last."""
+    """One column as text; `give` says when it gives way: the highest first, 0 never. A firm one is shortened last.
+
+    `instead` is a narrower column that takes its place then. `styles` colours its cells.
+    """
 
     head: str
     cells: Sequence[str]
     give: int = 0
     right: bool = True
     firm: bool = False
+    instead: Column | None = None
+    styles: Sequence[str] = ()
 
     @property
     def width(self) -> int:
@@ -87,6 +94,8 @@ def status_table(
     hidden = _hidden_line(sweep.trials, rows)
     if hidden:
         parts.append(Text(shorten(hidden, width), style="dim"))
+    if values := values_text(rows):
+        parts.append(Text(f"  {shorten(values, width - 2)}", style="dim"))
     return Group(*parts, *unmet, *messages)
 
 
@@ -94,7 +103,8 @@ def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> 
     """The trials that `status_table` shows in so many lines."""
     if height is None:
         return sweep.trials
-    around = min(len(sweep.messages), MESSAGES_SHOWN) + 3  # what is said of the sweep, the heads, how many are hidden
+    # The summary, the heads, how many trials are hidden, and which values are the loss and the score.
+    around = min(len(sweep.messages), MESSAGES_SHOWN) + 4
     return visible(sweep.trials, max(1, height - around), chosen)
 
 
@@ -121,9 +131,15 @@ def table_of(columns: Sequence[Column], styles: Sequence[str], rows: Sequence[st
     for column in columns:
         table.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
     for row, style in enumerate(styles):
-        cells = (Text(c.cells[row], style=style if c.head == "state" else "") for c in columns)
+        cells = (Text(c.cells[row], style=_style(c, row, style)) for c in columns)
         table.add_row(*cells, style=rows[row] if rows else None)
     return table
+
+
+def _style(column: Column, row: int, state: str) -> str:
+    if column.styles:
+        return column.styles[row]
+    return state if column.head == "state" else ""
 
 
 def lines_of(columns: Sequence[Column]) -> list[str]:
@@ -139,7 +155,9 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
     if _total(kept) > width:
         kept = [column.with_head(LONGEST_HEAD) for column in kept]
     while _total(kept) > width and any(column.give for column in kept):
-        kept.remove(max(kept, key=lambda column: column.give))
+        place = max(range(len(kept)), key=lambda index: kept[index].give)
+        instead = kept[place].instead
+        kept[place : place + 1] = [] if instead is None else [instead]
     while _total(kept) > width:
         soft = [column for column in kept if not column.firm and column.width > SHORTEST]
         widest = max(soft or kept, key=lambda column: column.width)
@@ -200,14 +218,29 @@ def _columns(trials: Sequence[Trial], metric: str, curves: Mapping[int, Curve], 
         *_parameter_columns(trials),
         *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
         Column(head="step", cells=cells(step_text), firm=True),
-        Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=2),
-        *_spark_column("~loss", loss_sparks(drawn, spark), give=5),
+        Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=3),
+        *_spark_column("~loss", loss_sparks(drawn, spark), give=6),
         Column(head=plain(metric) or "metric", cells=cells(lambda t: number(t.value))),
         Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
-        *_spark_column("~reach", reach_sparks(drawn, spark), give=4),
-        Column(head="step/s", cells=cells(_speed_text), give=6),
-        Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=3),
+        *_spark_column("~reach", reach_sparks(drawn, spark), give=5),
+        Column(head="step/s", cells=cells(_speed_text), give=8),
+        Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=4),
+        _health_column(trials),
     ]
+
+
+def _health_column(trials: Sequence[Trial]) -> Column:
+    """What holds of each trial and since when; without the step where there is little room."""
+    styles = [STYLES_OF_HEALTH[health_effect(trial)] for trial in trials]
+    without = [health_text(trial, with_step=False) for trial in trials]
+    return Column(
+        head="health",
+        cells=[health_text(trial) for trial in trials],
+        give=7,
+        right=False,
+        styles=styles,
+        instead=Column(head="health", cells=without, give=2, right=False, styles=styles),
+    )
 
 
 def _spark_column(head: str, sparks: Sequence[str], give: int) -> list[Column]:

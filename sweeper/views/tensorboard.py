@@ -22,10 +22,12 @@ from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Facts, Trial, TrialReader
 from sweeper.views import charts, summaries
 from sweeper.views.figures import Figures
+from sweeper.views.health import OwnHealth
 from sweeper.views.histogram import DESCRIPTION, log_buckets
 from sweeper.views.history import DepthHistory, Look
 from sweeper.views.markdown import code_block, escaped, trial_text, verdict_text
 from sweeper.views.runfolder import RunFolder
+from sweeper.views.timeline import timeline_markdown
 from sweeper.views.verdict import Verdict
 
 BATCH_BYTES = 1 << 20
@@ -89,7 +91,8 @@ class TrialRun:
     """
 
     def __init__(self, run: SweepDir, directory: TrialDir, *, figures: Figures, every_steps: int) -> None:
-        self._reader = TrialReader.open(directory)
+        self._reader, self._health = TrialReader.open(directory), OwnHealth()
+        self._diagnosed = self._reader.trial
         self._reading = _Reading()
         self._held: list[Entry] = []
         self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
@@ -116,16 +119,18 @@ class TrialRun:
         if self._folder.lost or newest > self._position.ended > 0:
             self._folder.empty()
             self._position, self._reading, self._held = self._folder.position, _Reading(), []
-            self._reader = TrialReader.open(self._reader.trial.directory)
+            self._reader, self._health = TrialReader.open(self._reader.trial.directory), OwnHealth()
             entries = self._poll()
-        if newest == 0 or self._position.ended:
+        if newest == 0:
             return
-        if not self._position.attempt:
-            self._introduce(texts)
-        for entry in entries:
-            self._project(entry, texts)
-        if self._reader.trial.state.ended:
-            self._conclude(newest)
+        if not self._position.ended:
+            if not self._position.attempt:
+                self._introduce(texts)
+            for entry in entries:
+                self._project(entry, texts)
+            if self._reader.trial.state.ended:
+                self._conclude(newest)
+        self._put_health()  # the orchestrator may record the last change once the trial has ended
         self._commit()
 
     def _poll(self) -> list[Entry]:
@@ -134,6 +139,7 @@ class TrialRun:
         It may still resume, and then what earlier attempts saw up to there stands before it.
         """
         entries = self._reader.poll()
+        self._diagnosed = self._health.take(self._reader, entries)
         if self._reader.restarted:
             self._reading = _Reading()
         else:
@@ -182,7 +188,8 @@ class TrialRun:
         if resumed < 0:
             self._put_first(texts, event.time)
         following = (resumed // self._every + 1) * self._every
-        self._position = replace(self._position, next_figure=following, drawn=min(self._position.drawn, resumed))
+        drawn = min(self._position.drawn, resumed)
+        self._position = replace(self._position, next_figure=following, drawn=drawn, health=0)
 
     def _put_event(self, event: Event) -> None:
         match event:
@@ -196,6 +203,14 @@ class TrialRun:
                 self._put(
                     summaries.text("notes", escaped(redacted(event.text)), step=self._reading.step, time=event.time)
                 )
+
+    def _put_health(self) -> None:
+        """Put the timeline of the trial's health, whole, where it has changed since it was put last."""
+        changes = self._diagnosed.control.diagnosed
+        if changes and len(changes) != self._position.health:
+            step = max(0, *(change.step for change in changes))
+            self._put(summaries.text("health", timeline_markdown(self._diagnosed), step=step, time=changes[-1].time))
+        self._position = replace(self._position, health=len(changes))
 
     def _draw(self) -> None:
         """Put the pictures of the newest look; without its row (torn, or late), the next one has them."""

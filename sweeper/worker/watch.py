@@ -37,6 +37,7 @@ from sweeper.record.profile import (
 )
 from sweeper.worker.activations import Activations
 from sweeper.worker.layers import ForwardOrder, Layers, choose, parameters_of, unwrapped
+from sweeper.worker.losses import FIELDS as LOSS_FIELDS
 from sweeper.worker.losses import Losses
 from sweeper.worker.outbox import Outbox
 from sweeper.worker.part import Part
@@ -251,13 +252,15 @@ class Watch:
         there = [rate for rate in rates if isinstance(rate, torch.Tensor) and rate.device.type != "cpu"]
         here = [float(rate) for rate in rates if not any(rate is one for one in there)]
         skipped = torch.zeros((), device=device) if self._skipped_on_device is None else self._skipped_on_device
-        mismatch = self._losses.take()
-        looked = torch.full((), math.nan, device=device) if mismatch is None else mismatch
-        others = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (looked, skipped, *there)]
+        seen_losses = self._losses.take()
+        looked = (math.nan,) * len(LOSS_FIELDS) if seen_losses is None else seen_losses
+        losses = torch.as_tensor(looked, dtype=torch.float32).to(device, non_blocking=True)
+        rest = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (skipped, *there)]
+        others = torch.cat([losses, *rest])
         watching, table = self._announced(), self._activations_table(device)
         write = self._writer(self._rows, watching, here, len(others))
         self._skipped, self._skipped_on_device = 0, None
-        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), table, *others]), write)
+        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), table, others]), write)
 
     def _activations_table(self, device: torch.device) -> torch.Tensor:
         """The activations of all layers, layer by layer; NaN where a layer was not called."""
@@ -281,7 +284,7 @@ class Watch:
         return finished(sums, *self._constants)
 
     def _writer(
-        self, rows: Rows, watching: Watching, rates: Sequence[float], others: int
+        self, rows: Rows, watching: Watching, rates: Sequence[float], count: int
     ) -> Callable[[list[float]], None]:
         """What puts an observation on the record once its values have come: a row, skipped steps, learning rates."""
         step, skipped, width = self._host.next_step, self._skipped, len(self._statistics)
@@ -291,7 +294,8 @@ class Watch:
         assert layers is not None  # noqa: S101 - announced before
 
         def write(values: list[float]) -> None:
-            row, (mismatch, skipped_on_device, *more_rates) = values[:-others], values[-others:]
+            row, others = values[:-count], values[-count:]
+            looked, (skipped_on_device, *more_rates) = others[: len(LOSS_FIELDS)], others[len(LOSS_FIELDS) :]
             tensors = row[: len(missing) * width]
             columns = {name: tensors[start::width] for start, name in enumerate(watching.statistics)}
             norms, ratios = columns["grad_norm"], columns.get("update_ratio", [])
@@ -309,14 +313,13 @@ class Watch:
             profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
             lowest, first = _lowest_reach(profile, watching, missing)
             activations = summary(row[len(tensors) :], layers.networks, [name in layers.fed for name in layers.names])
-            if not math.isnan(mismatch):
-                activations["loss_mismatch"] = mismatch
+            activations |= {f"loss_{name}": v for name, v in zip(LOSS_FIELDS, looked, strict=True) if not math.isnan(v)}
             observation = Observation(
                 step=step,
                 row=rows.append(row),
                 reach=lowest,
                 reaches=first,
-                update_ratio=median(ratios),
+                update_ratio=median([one for one, absent in zip(ratios, missing, strict=False) if not absent]),
                 gradient_norm=math.hypot(*there) if there else math.nan,
                 gradient_zero=max(zeros, default=math.nan),
                 learning_rate=max([*rates, *more_rates], default=math.nan),

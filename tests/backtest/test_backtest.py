@@ -12,98 +12,29 @@ import pytest
 
 from sweeper import spec
 from sweeper.backtest import Case, Recording, arms, backtest, read_recording
-from sweeper.backtest.replay import PrunerArm, RuleArm
+from sweeper.backtest.replay import PrunerArm, RuleArm, Verdicts
 from sweeper.backtest.report import Tally, tallied
 from sweeper.cli import main
 from sweeper.orchestrator.follower import Follower
 from sweeper.record.evaluation import Evaluation
-from sweeper.record.events import (
-    Event,
-    Exit,
-    Finished,
-    Launched,
-    Metrics,
-    Observation,
-    Plan,
-    Started,
-    StopRequested,
-    encode,
-)
+from sweeper.record.events import Event, Metrics, Observation
 from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir, TrialDir, write_json
 from sweeper.rules import rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
+from tests.backtest.records import (
+    ACCURACY,
+    BEGIN,
+    events_of,
+    flagged,
+    recording_of,
+    rising,
+    steps_of,
+    write_run,
+    write_trial,
+)
 
 PRUNERS = ["median", "successive_halving", "hyperband", "one_epoch", "percentile", "one_epoch, waiting"]
-ALIVE, GONE = 0.5, 1e-4
-STEPS, EVERY, EPOCH = 640, 10, 128
-BEGIN = 1_700_000_000.0
-ACCURACY = "accuracy/test"
-
-
-def rising(end: float, start: float = 0.3) -> list[float]:
-    """An accuracy at each of five epochs, from `start` at the first."""
-    return [start + (end - start) * epoch / 4 for epoch in range(5)]
-
-
-def events_of(
-    accuracy: Sequence[float], *, begin: float = BEGIN, gone_from: int = STEPS, learns: bool = True
-) -> list[Event]:
-    """A look and a loss at every tenth step, an evaluation at the end of every epoch; a step takes a second."""
-    events: list[Event] = [Started(time=begin, pid=1, host="here"), Plan(time=begin, total_steps=STEPS, peak_lr=1e-3)]
-    for step in range(STEPS):
-        time, values = begin + step + 1, {}
-        if step % EVERY == 0:
-            reach = ALIVE if step < gone_from else GONE
-            look = Observation(
-                time=time, step=step, row=step // EVERY, reach=reach, update_ratio=1e-3, learning_rate=1e-3
-            )
-            events.append(look)
-            values["loss/train"] = 1.38 - (step / STEPS if learns and step > 100 else 0.0)
-        if step % EPOCH == EPOCH - 1:
-            values[ACCURACY] = accuracy[step // EPOCH]
-        if values:
-            events.append(Metrics(time=time, step=step, values=values))
-    return [*events, Finished(time=begin + STEPS, outcome="completed")]
-
-
-def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool = False, at: str = "best") -> TrialDir:
-    trial = SweepDir(run).trial(number)
-    attempt = trial.attempt(1)
-    attempt.path.mkdir(parents=True)
-    facts = {
-        "number": number,
-        "configuration": number,
-        "seed": 0,
-        "params": {"lr": 1e-3},
-        "shown": {"lr": 10.0**-number},
-    }
-    write_json(trial.facts, {**facts, "command": [], "metric": ACCURACY, "maximize": True, "at": at})
-    begin = events[0].time
-    control: list[Event] = [Launched(time=begin, attempt=1, slot="cpu 0")]
-    if pruned:
-        control.append(StopRequested(time=begin, attempt=1, cause="pruned", decision={"rule": "stalled"}))
-        events = [event for event in events if not isinstance(event, Finished)]
-    append(trial.control, control)
-    append(attempt.events, events)
-    ended = Exit(time=begin + STEPS, attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
-    attempt.exit.write_bytes(encode(ended))
-    return trial
-
-
-def append(path: Path, events: Sequence[Event]) -> None:
-    with JournalWriter(path) as journal:
-        for event in events:
-            journal.append(event)
-
-
-def write_run(path: Path, trials: Sequence[Sequence[Event]]) -> Path:
-    path.mkdir(parents=True)
-    write_json(path / "spec.json", {"name": path.name})
-    for number, events in enumerate(trials):
-        write_trial(path, number, events)
-    return path
 
 
 @pytest.fixture
@@ -127,8 +58,9 @@ def _evaluates(event: Event) -> bool:
     return isinstance(event, Metrics) and ACCURACY in event.values
 
 
-def recording_of(run: Path, **options: Any) -> Recording:
-    return read_recording(run, **{"metric": None, "goal": None, **options})
+def verdicts_of(name: str, recording: Recording) -> Verdicts | str:
+    (arm,) = (arm for arm in arms(None) if arm.name == name)
+    return arm.verdicts(recording)
 
 
 def tally_of(recording: Recording, settings: spec.RuleSettings) -> Tally:
@@ -209,10 +141,10 @@ def test_who_kills_everybody_loses_everything(run: Path) -> None:
 
 def test_the_regret_is_what_the_best_survivor_lacks() -> None:
     recording = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3])
-    assert tallied(recording, {0: 10, 1: None, 2: None}).regret == pytest.approx(0.2)
-    assert tallied(recording, {0: None, 1: 10, 2: 10}).regret == 0
+    assert tallied(recording, {0: flagged(10), 1: None, 2: None}).regret == pytest.approx(0.2)
+    assert tallied(recording, {0: None, 1: flagged(10), 2: flagged(10)}).regret == 0
     last = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3], at_best=False)
-    assert tallied(last, {0: 10, 1: None, 2: None}).regret == pytest.approx(0.1)
+    assert tallied(last, {0: flagged(10), 1: None, 2: None}).regret == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("at", "regret"), [("best", 0.1), ("last", 0.2)])
@@ -220,24 +152,24 @@ def test_a_trial_is_worth_what_its_sweep_says(tmp_path: Path, at: str, regret: f
     run = write_run(tmp_path / "run", [])
     for number, accuracy in enumerate(([0.3, 0.3, 0.3, 0.3, 0.9], [0.3, 0.3, 0.8, 0.7, 0.7])):
         write_trial(run, number, events_of(accuracy), at=at)
-    assert tallied(recording_of(run), {0: 10, 1: None}).regret == pytest.approx(regret)
+    assert tallied(recording_of(run), {0: flagged(10), 1: None}).regret == pytest.approx(regret)
 
 
 def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
     dead = events_of([0.3] * 5, gone_from=610, learns=False)
     recording = recording_of(write_run(tmp_path / "late", [dead, events_of(rising(0.9))]))
     found = RuleArm(settings=spec.VanishingGradient()).verdicts(recording)
-    assert found == {0: 630, 1: None}
+    assert steps_of(found) == {0: 630, 1: None}
     cut = [event for event in dead if not isinstance(event, Observation | Metrics) or event.step <= 630]
     recording = recording_of(write_run(tmp_path / "cut", [cut, events_of(rising(0.9))]), goal="maximize")
-    assert RuleArm(settings=spec.VanishingGradient()).verdicts(recording) == {0: None, 1: None}
+    assert steps_of(RuleArm(settings=spec.VanishingGradient()).verdicts(recording)) == {0: None, 1: None}
 
 
 def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> None:
     middling = events_of(rising(0.5))
     strong = write_run(tmp_path / "strong", [middling, events_of(rising(0.9))])
     weak = write_run(tmp_path / "weak", [middling, events_of(rising(0.4))])
-    report = backtest([recording_of(strong), recording_of(weak)], arms(spec.EarlyStop()))
+    report = backtest([recording_of(strong), recording_of(weak)], [RuleArm(settings=spec.Stalled())])
     assert [run.tallies["stalled"].learners for run in report.runs] == [1, 2]
     pooled = report.pooled["stalled"]
     assert (pooled.stalls, pooled.learners, pooled.steps) == (1, 3, 4 * 640)
@@ -254,15 +186,14 @@ def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> 
 def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: spec.RuleSettings) -> None:
     histories = [events_of(rising(0.9)), events_of([0.3] * 5, gone_from=80, learns=False)]
     recording = recording_of(write_run(tmp_path / "recorded", histories))
-    replayed = RuleArm(settings=settings).verdicts(recording)
+    replayed = steps_of(RuleArm(settings=settings).verdicts(recording))
     for number, events in enumerate(histories):
         live = write_trial(tmp_path / "live", number, events[:1])
-        follower = Follower.of(live, [rule_of(settings)])
+        follower = Follower.of(live, [rule_of(settings, recording.objective)])
         with JournalWriter(live.attempt(1).events) as journal:
             for event in events[1:]:
                 journal.append(event)
                 follower.poll()
-        assert not isinstance(replayed, str)
         assert (follower.decision.step if follower.decision else None) == replayed[number]
 
 
@@ -278,7 +209,7 @@ def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
         )
         for i, values in enumerate([rising(0.9), rising(0.7), [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.35]])
     ]
-    assert found == pruners.verdicts(spec.SuccessiveHalving(), told, maximize=True)
+    assert steps_of(found) == pruners.verdicts(spec.SuccessiveHalving(), told, maximize=True)
 
 
 # ---- what a record does not have -------------------------------------------------------------------------------------
@@ -329,12 +260,10 @@ def test_foreign_logs_are_judged_as_far_as_their_scalars_go(tmp_path: Path) -> N
     assert [logs.is_learner(case) for case in logs.cases] == [True, True, False]
     assert logs.loss == "train_loss"
     for name in ("plateau", "non_finite", *PRUNERS):
-        (arm,) = (arm for arm in arms(None) if arm.name == name)
-        assert arm.verdicts(logs) == arm.verdicts(own), name
-    plateau = next(arm for arm in arms(None) if arm.name == "plateau").verdicts(logs)
-    assert not isinstance(plateau, str)
-    assert plateau[2] is not None
-    assert next(arm.verdicts(logs) for arm in arms(spec.EarlyStop())) == "needs gradients: none recorded"
+        assert steps_of(verdicts_of(name, logs)) == steps_of(verdicts_of(name, own)), name
+    assert steps_of(verdicts_of("plateau", logs))[2] is not None
+    for name in ("stalled", "vanishing_gradient"):
+        assert verdicts_of(name, logs) == "needs gradients: none recorded"
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -355,11 +284,11 @@ def test_the_table_fits_100_columns(run: Path, tmp_path: Path, capsys: pytest.Ca
 def test_the_same_for_programs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backtest", str(run), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    stalled = report["pooled"][0]
+    (stalled,) = (row for row in report["pooled"] if row["rule"] == "stalled")
     assert (stalled["rule"], stalled["steps_saved"], stalled["stalls_caught"]) == ("stalled", 539, 1)
     assert stalled["stalls_caught_interval"] == pytest.approx([0.012579, 0.987421], abs=1e-6)
     (only,) = report["runs"]
-    assert only["trials"][2] | {"stopped_at": None} == {
+    assert only["trials"][2] | {"stopped_at": None, "flagged_at": None} == {
         "number": 2,
         "label": "lr=0.01",
         "seed": 0,
@@ -369,6 +298,7 @@ def test_the_same_for_programs(run: Path, capsys: pytest.CaptureFixture[str]) ->
         "steps": 640,
         "seconds": 640.0,
         "stopped_at": None,
+        "flagged_at": None,
     }
     assert only["trials"][2]["stopped_at"]["stalled"] == 100
     assert only["not_replayed"]["zero_gradient"] == "needs gradient_zero: not recorded"

@@ -16,7 +16,7 @@ import pytest
 from sweeper.backtest import Recording, arms, backtest, read_recordings
 from sweeper.backtest.report import Tally
 from sweeper.cli import main
-from sweeper.spec import EarlyStop
+from sweeper.spec import EarlyStop, Stalled
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def recordings(run: Path) -> list[Recording]:
 
 @pytest.fixture(scope="module")
 def tallies(recordings: list[Recording]) -> dict[str, Tally]:
-    return dict(backtest(recordings, arms(EarlyStop())).pooled)
+    return dict(backtest(recordings, arms(EarlyStop(rules=(Stalled(),)))).pooled)
 
 
 def test_there_are_stalls_and_learners_enough_to_judge_by(recordings: list[Recording]) -> None:

@@ -39,6 +39,7 @@ from sweeper.record.trial import TrialReader, history, read_trial
 LAUNCHED = Launched(attempt=1, slot="cpu 0")
 PRUNED = StopRequested(attempt=1, cause="pruned", decision={"rule": "stalled"})
 INTERRUPTED = StopRequested(attempt=1, cause="interrupted")
+DONE = StopRequested(attempt=1, cause="converged", decision={"rule": "converged"})
 BY_HAND = StopRequested(attempt=1, cause="pruned", decision={"rule": PERSON})
 BY_HAND_0 = replace(BY_HAND, attempt=0)
 HELD = Held(attempt=0)
@@ -78,6 +79,8 @@ def killed(count: int) -> dict[int, Exit]:
         ([LAUNCHED, PRUNED], [], ended(None, signal=15), State.PRUNED),
         ([LAUNCHED, PRUNED, KillSent(attempt=1)], [], ended(None, signal=9), State.PRUNED),
         ([LAUNCHED, PRUNED], COMPLETED, ended(), State.COMPLETE),
+        ([LAUNCHED, DONE], STOPPED, ended(), State.COMPLETE),
+        ([LAUNCHED, DONE], [], {}, State.RUNNING),
         ([LAUNCHED, PRUNED, Lost(attempt=1)], [], {}, State.PRUNED),
         ([LAUNCHED, INTERRUPTED], STOPPED, ended(), State.WAITING),
         ([LAUNCHED, INTERRUPTED], COMPLETED, ended(), State.COMPLETE),

@@ -85,13 +85,32 @@ def test_a_rate_is_a_part(rate: float) -> None:
         (spec.Threshold(lower=1.0), "threshold-3822e1ab"),
         (spec.Patient(), "patient-39458e7a"),
         (spec.Patient(wrapped=spec.Median()), "patient-46ecb8b2"),
-        (spec.AnyOf(of=(spec.VanishingGradient(),)), "any-4ffb6fcd"),
-        (spec.AllOf(of=(spec.Stalled(), spec.AnyOf(of=(spec.NonFinite(),)))), "all-5557db03"),
+        (spec.Plateau(), "plateau-7b57621a"),
+        (spec.ExplodingGradient(), "exploding_gradient-b410e726"),
+        (spec.ZeroGradient(), "zero_gradient-25841188"),
+        (spec.Median(), "median-7cbf5b74"),
+        (spec.OneEpoch(), "one_epoch-f1f91d4d"),
+        (spec.AnyOf(of=(spec.Stalled(),)), "any-3bd0bc81"),
+        (spec.AllOf(of=(spec.Stalled(), spec.AnyOf(of=(spec.ZeroGradient(),)))), "all-700c0bd5"),
     ],
 )
 def test_recorded_versions_stay_valid(rule: spec.StopSettings, version: str) -> None:
     # Audit outcomes in existing records are pooled by these strings.
     assert rule_version(rule) == version
+
+
+OUTDATED = {
+    "vanishing_gradient-132cc9a8": spec.VanishingGradient(grace_steps=60),
+    "non_finite-3a72dde3": spec.NonFinite(metric="loss/train"),
+    "any-4ffb6fcd": spec.AnyOf(of=(spec.VanishingGradient(grace_steps=60),)),
+    "all-5557db03": spec.AllOf(of=(spec.Stalled(), spec.AnyOf(of=(spec.NonFinite(metric="loss/train"),)))),
+}
+"""The versions that sweeper 0.1.0 recorded for rules whose decisions are now others, with the settings of then."""
+
+
+@pytest.mark.parametrize("version", OUTDATED)
+def test_what_was_measured_of_the_former_rules_is_not_counted_for_the_diagnoses(version: str) -> None:
+    assert rule_version(OUTDATED[version]) != version
 
 
 def test_a_version_is_the_name_and_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:

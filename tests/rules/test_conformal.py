@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sweeper import spec
 from sweeper.cli import main
 from sweeper.errors import UsageError
-from sweeper.record.events import Event, Finished, Metrics, Observation, Plan, Started
+from sweeper.record.events import Event, Finished, Metrics, Observation, Plan, Started, Watching
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.rules.conformal import (
@@ -151,14 +151,32 @@ def test_a_loss_that_falls_spares_whom_the_gradient_would_condemn() -> None:
     assert Family(spec.Stalled(ratio_of_start=None)).score(run(0.01)) == 0.01
 
 
+def test_the_diagnosis_is_scored_on_reach_alone() -> None:
+    falling = [2.0 - 0.04 * i for i in range(40)]
+    watching = Watching(
+        layers=("a", "b", "c", "d"),
+        tensors=("a", "b", "c", "d"),
+        sizes=(1,) * 4,
+        layer_of=tuple(range(4)),
+        statistics=("grad_norm",),
+        every=EVERY,
+    )
+    family = Family(spec.VanishingGradient())
+    assert family.score(run(0.01, loss=falling)) == 0.01
+    assert family.score([watching, *run(0.01)]) == 0.01  # also for a network for which below_thin counts
+    both = spec.AllOf(of=(spec.VanishingGradient(), spec.Stalled(loss="none", ratio_of_start=None)))
+    assert Family(both).score(run(0.01, loss=falling)) == 2.0  # times both thresholds, which are 0.005
+
+
 # ---- the calibration -------------------------------------------------------------------------------------------------
 
 
 def test_the_threshold_is_written_rounded_down_and_condemns_no_more_than_it_may() -> None:
     learners = [run(0.0123456 * (i + 1)) for i in range(39)]
-    found = calibrate(spec.VanishingGradient(), learners, [run(0.02), run(1e-4), run(0.4)], 0.05)
+    given = spec.VanishingGradient(grace_steps=60)
+    found = calibrate(given, learners, [run(0.02), run(1e-4), run(0.4)], 0.05)
     assert (found.rank, found.factor) == (2, 0.0246912)
-    assert found.rule == spec.VanishingGradient(below=0.0246)
+    assert found.rule == spec.VanishingGradient(below=0.0246, grace_steps=60)
     assert (found.lost, found.lost_before) == (1, 0)
     assert (found.caught, found.before) == ((60, 60), (60,))
     text = found.text()
@@ -216,7 +234,7 @@ def test_written_thresholds_are_valid_and_no_higher(factor: float) -> None:
 
 
 def test_the_verdict_is_the_rules_own() -> None:
-    assert verdict(spec.VanishingGradient(), run(1e-4)) == 60
+    assert verdict(spec.VanishingGradient(grace_steps=60), run(1e-4)) == 60
     assert verdict(spec.VanishingGradient(), run(0.5)) is None
 
 
@@ -269,11 +287,19 @@ def test_the_command_prints_what_to_paste(tmp_path: Path, capsys: pytest.Capture
     assert spec.rules_of_file(str(pasted)).rules == (spec.VanishingGradient(below=0.02, patience=2), spec.NonFinite())
 
 
-def test_without_rules_it_is_the_default_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_rules_the_preset_is_calibrated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", str(recorded(tmp_path / "a", 9, 2)), "--alpha", "0.1"]) == 0
     out = capsys.readouterr().out
     assert "9 learners and 2 stalls, of trials that ended by themselves\n" in out
-    assert "- stalled: {below: 0.02, ratio_of_start: 0.24}" in out
+    assert out.endswith("\nearly_stop:\n  rules:\n  - auto\n  - vanishing_gradient: {below: 0.02}\n")
+
+
+def test_the_former_default_rule_is_calibrated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{stalled: {}}]\n")
+    run_of = str(recorded(tmp_path / "a", 9, 2))
+    assert main(["calibrate", run_of, "--alpha", "0.1", "--rules", str(rules)]) == 0
+    assert "- stalled: {below: 0.02, ratio_of_start: 0.24}" in capsys.readouterr().out
 
 
 def test_a_trial_without_siblings_cannot_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

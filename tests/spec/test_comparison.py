@@ -118,13 +118,22 @@ CONFLICTS = [
     (
         {},
         {"early_stop": {}},
+        ["early_stop: auto instead of nothing"],
+    ),
+    (
+        {"early_stop": {"rules": [{"stalled": {"below": 1e-3, "loss": "none"}}, {"median": {}}]}},
+        {"early_stop": {"mode": "observe", "rules": "auto"}},
         [
             (
-                "early_stop: {mode: 'act', audit: 0.0, most_false_prunes: 0.05, keep_parked_gb: nothing, rules: "
-                "[{stalled: {grace_steps: 60, patience: 1, every: 1, window: 5, below: 5e-3, "
-                "ratio_of_start: 0.06, loss: 'auto', gain: 0.02}}]} instead of nothing"
+                "early_stop: {mode: 'observe', rules: auto} instead of "
+                "{rules: [{stalled: {below: 1e-3, loss: 'none'}}, {median: {}}]}"
             )
         ],
+    ),
+    (
+        {"early_stop": {"rules": ["auto", {"any": [{"stalled": {}}]}]}},
+        {"early_stop": {"audit": 0.1, "rules": []}},
+        ["early_stop: {audit: 0.1, rules: []} instead of {rules: [auto, {any: {of: [{stalled: {}}]}}]}"],
     ),
     ({}, {"dataset": "a"}, ["dataset: ['a'] instead of nothing"]),
     ({}, {"tokenizer": ["a", "b"]}, ["tokenizer: ['a', 'b'] instead of nothing"]),

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import SpecError, UsageError
+from sweeper.mistakes import listed
+from sweeper.rules.settings import RULES
 from sweeper.spec import load
 from tests.spec.conftest import Load
 
 SECTIONS = ("metric", "early_stop", "resources", "budget", "checkpoint", "retry", "figures", "notify", "executor")
-RULE_NAMES = (
-    "stalled, vanishing_gradient, update_ratio, exploding_gradient, zero_gradient, non_finite, plateau, all, any, "
-    "median, percentile, successive_halving, hyperband, patient, threshold, wilcoxon or one_epoch"
-)
+RULE_NAMES = listed(RULES)
 
 HEAD = """\
 name: small
@@ -263,9 +262,75 @@ AFTER_HEAD = [
     (
         "early_stop: {rules: [stalled]}",
         (
-            f"early_stop.rules.0: expected a mapping with one key, the rule's name: {RULE_NAMES}, got 'stalled'; "
-            "write {stalled: {}}"
+            f"early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: {RULE_NAMES}, "
+            "got 'stalled'; write {stalled: {}}"
         ),
+    ),
+    (
+        "early_stop: {rules: [atuo]}",
+        (
+            f"early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: {RULE_NAMES}, "
+            "got 'atuo'; did you mean auto?"
+        ),
+    ),
+    (
+        "early_stop: {rules: [auto, {plateau: {}}, {plateu: {}}]}",
+        f"early_stop.rules.2: expected the name of a rule: {RULE_NAMES}, got 'plateu'; did you mean plateau?",
+    ),
+    (
+        "early_stop: {rules: [{auto: {}}]}",
+        (
+            "early_stop.rules.0: expected the word auto without settings, got a mapping; "
+            "write auto, and after it the rules to change"
+        ),
+    ),
+    (
+        "early_stop: {rules: [{all: [auto]}]}",
+        (f"early_stop.rules.0.all.of.0: expected a mapping with one key, the rule's name: {RULE_NAMES}, got 'auto'"),
+    ),
+    ("early_stop: {rules: atuo}", "early_stop.rules: expected auto or a list of rules, got 'atuo'; did you mean auto?"),
+    ("early_stop: {rules: {}}", "early_stop.rules: expected auto or a list of rules, got a mapping"),
+    (
+        "early_stop: {rules: stalled}",
+        "early_stop.rules: expected auto or a list of rules, got 'stalled'; write [{stalled: {}}]",
+    ),
+    ("early_stop: {rules: [auto, auto]}", "early_stop.rules.1: expected auto only once, got auto twice"),
+    (
+        "early_stop: {rules: [{overfitting: {}}, {overfitting: {times: 2}}]}",
+        "early_stop.rules.1: expected overfitting only once, got overfitting twice",
+    ),
+    (
+        "early_stop: {rules: [auto, {non_finite: {}}, {non_finite: {patience: 1}}]}",
+        "early_stop.rules.2: expected non_finite only once, got non_finite twice",
+    ),
+    (
+        "early_stop: {rules: [{non_finite: {patience: 1}}, auto]}",
+        (
+            "early_stop.rules.0: expected non_finite only once, got non_finite before auto, which has non_finite too; "
+            "list non_finite after auto, so that it replaces the one there"
+        ),
+    ),
+    ("early_stop: atuo", "early_stop: expected auto or a mapping, got 'atuo'; did you mean auto?"),
+    ("early_stop: true", "early_stop: expected auto or a mapping, got true; write auto"),
+    (
+        "early_stop: none",
+        "early_stop: expected auto or a mapping, got 'none'; write null, so that no trial is stopped early",
+    ),
+    (
+        "early_stop: false",
+        "early_stop: expected auto or a mapping, got false; write null, so that no trial is stopped early",
+    ),
+    (
+        "early_stop: stalled",
+        "early_stop: expected auto or a mapping, got 'stalled'; write {rules: [{stalled: {}}]}",
+    ),
+    (
+        "early_stop: [{stalled: {}}]",
+        "early_stop: expected auto or a mapping, got [a mapping]; write {rules: [...]}",
+    ),
+    (
+        "profiles: {a: {when: cuda, early_stop: atuo}}",
+        "profiles.a.early_stop: expected auto or a mapping, got 'atuo'; did you mean auto?",
     ),
     (
         "early_stop: {rules: [{stalled: {window: 4}}]}",

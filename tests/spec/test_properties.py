@@ -21,8 +21,8 @@ WARMUP = (Path(__file__).parents[2] / "experiments" / "warmup.yaml").read_bytes(
 FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = (
-    "name trainer method metric parameters profiles early_stop rules stalled seeds dataset lr value values min max "
-    "distribution when cuda grid random - : [ ] { } , ? ! & * | > % @ # ' \" \\ --- ... ~ 1e-4 .nan 0x1 << ="
+    "name trainer method metric parameters profiles early_stop rules auto stalled seeds dataset lr value values min "
+    "max distribution when cuda grid random - : [ ] { } , ? ! & * | > % @ # ' \" \\ --- ... ~ 1e-4 .nan 0x1 << ="
 ).split()
 FRAGMENTS = st.lists(st.sampled_from([*WORDS, " ", "  ", "\n", "\n  ", "\t", "\0", "\ufeff", "\u2028"]), max_size=60)
 
@@ -124,7 +124,7 @@ PARAMETERS = (
     | st.builds(lambda q, most: {"min": 0, "max": q * most, "q": q}, st.floats(1e-3, 1e3), st.integers(1, 9))
 )
 NAMES = st.text(string.ascii_letters, min_size=1, max_size=8)
-RULES = st.builds(
+RULES = st.sampled_from(["auto", {"non_finite": {"patience": 1}}, {"overfitting": {}}, {"median": {}}]) | st.builds(
     lambda below, half, grace: {"stalled": {"below": below, "window": 2 * half + 1, "grace_steps": grace}},
     st.floats(0, 1, exclude_min=True, exclude_max=True),
     st.integers(0, 49),
@@ -141,7 +141,8 @@ SPECS = st.fixed_dictionaries(
         "command": st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3),
         "seeds": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True),
         "dataset": NAMES | st.lists(NAMES, max_size=3, unique=True),
-        "early_stop": st.none() | st.fixed_dictionaries({"rules": st.lists(RULES, max_size=2)}),
+        "early_stop": st.sampled_from([None, "auto", {"rules": "auto"}])
+        | st.fixed_dictionaries({}, optional={"rules": st.lists(RULES, max_size=3), "audit": st.floats(0, 1)}),
         "resources": st.fixed_dictionaries(
             {},
             optional={

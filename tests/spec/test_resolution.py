@@ -9,7 +9,28 @@ import pytest
 
 from sweeper.errors import SpecError
 from sweeper.mistakes import shown
-from sweeper.spec import At, Choice, Constant, Distribution, Goal, Method, Range, Stalled, SweepSpec, load
+from sweeper.rules import rules_of
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
+from sweeper.rules.settings import PRESET, written
+from sweeper.spec import (
+    AnyOf,
+    At,
+    Choice,
+    Constant,
+    Distribution,
+    EarlyStop,
+    Goal,
+    Median,
+    Method,
+    Mode,
+    NonFinite,
+    Plateau,
+    Range,
+    Stalled,
+    SweepSpec,
+    VanishingGradient,
+    load,
+)
 from tests.spec.conftest import Load
 
 WARMUP = Path(__file__).parents[2] / "experiments" / "warmup.yaml"
@@ -66,19 +87,98 @@ def test_defaults_are_those_of_the_documentation(load_keys: Load) -> None:
     assert (spec.profile, spec.profile_description, spec.description) == (None, "", "")
 
 
+STRICTER = tuple(NonFinite(patience=1) if isinstance(rule, NonFinite) else rule for rule in PRESET)
+
+
 @pytest.mark.parametrize(
     ("section", "rules"),
     [
-        ({}, (Stalled(),)),
+        ("auto", PRESET),
+        ({}, PRESET),
+        ({"mode": "observe"}, PRESET),
+        ({"rules": "auto"}, PRESET),
+        ({"rules": ["auto"]}, PRESET),
+        ({"rules": ["auto", {"median": {}}]}, (*PRESET, Median())),
+        ({"rules": [{"plateau": {}}, "auto", {"overfitting": {}}]}, (Plateau(), *PRESET, DIAGNOSES["overfitting"]())),
+        ({"rules": ["auto", {"median": {}}, {"non_finite": {"patience": 1}}]}, (*STRICTER, Median())),
         ({"rules": []}, ()),
         ({"rules": [{"stalled": None}]}, (Stalled(),)),
         ({"rules": [{"stalled": {"window": 7}}]}, (Stalled(below=0.005, window=7, grace_steps=60),)),
     ],
 )
-def test_early_stop_without_rules_means_the_rule_stalled(load_keys: Load, section: Any, rules: object) -> None:
+def test_the_rules_are_those_listed_with_the_preset_in_place_of_auto(
+    load_keys: Load, section: Any, rules: object
+) -> None:
     spec = load_keys(early_stop=section)
     assert spec.early_stop is not None
     assert spec.early_stop.rules == rules
+    assert SweepSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [],
+        ["auto"],
+        [{"stalled": {"window": 7}}],
+        [{"plateau": {}}, "auto", {"vanishing_gradient": {"below": 0.01}}, {"median": {}}],
+        [{"non_finite": {}}, {"stuck": {}}],
+    ],
+)
+def test_rules_are_written_as_they_were_given(load_keys: Load, rules: list[Any]) -> None:
+    spec = load_keys(early_stop={"rules": rules})
+    assert spec.early_stop is not None
+    assert written(spec.early_stop.rules) == rules
+
+
+def test_the_record_lists_the_diagnoses_of_the_preset_in_their_order(load_keys: Load) -> None:
+    rules = load_keys(early_stop="auto").to_json()["early_stop"]["rules"]
+    assert tuple(name for rule in rules for name in rule) == STOPPING
+    assert all(settings for rule in rules for settings in rule.values())
+
+
+def test_a_profile_and_an_override_may_take_the_preset(load_keys: Load) -> None:
+    profiles = {"watched": {"when": "cpu", "early_stop": "auto"}}
+    chosen = load_keys(early_stop={"rules": []}, profiles=profiles)
+    overridden = load_keys("early_stop=auto")
+    observed = load_keys("early_stop.mode=observe", early_stop="auto")
+    assert chosen.early_stop == overridden.early_stop == EarlyStop() == EarlyStop(rules=PRESET)
+    assert observed.early_stop == EarlyStop(mode=Mode.OBSERVE)
+    assert load_keys("early_stop=null", early_stop="auto").early_stop is None
+
+
+OLD_TIMING = {"grace_steps": 60, "patience": 1, "every": 1}
+OLD_REACH = {"vanishing_gradient": {**OLD_TIMING, "window": 5, "below": 0.005, "of_start": None}}
+OLD_FINITE = {"non_finite": {"grace_steps": 0, "patience": 3, "every": 1, "metric": "loss/train"}}
+OLD_STALLED = {
+    "stalled": {**OLD_TIMING, "window": 5, "below": 0.005, "ratio_of_start": 0.06, "loss": "auto", "gain": 0.02}
+}
+
+
+def test_a_record_of_version_0_1_0_is_read_with_the_rules_of_then(load_keys: Load) -> None:
+    relative = {"vanishing_gradient": {**OLD_REACH["vanishing_gradient"], "of_start": 0.1}}
+    either = {"any": {**OLD_TIMING, "of": [OLD_REACH, OLD_FINITE]}}
+    rules = [OLD_STALLED, OLD_REACH, relative, OLD_FINITE, either]
+    old = load_keys().to_json() | {
+        "early_stop": {
+            "mode": "act",
+            "audit": 0.0,
+            "most_false_prunes": 0.05,
+            "keep_parked_gb": None,
+            "rules": rules,
+        }
+    }
+    spec = SweepSpec.from_json(old)
+    assert spec.early_stop is not None
+    assert spec.early_stop.rules == (
+        Stalled(),
+        VanishingGradient(grace_steps=60),
+        VanishingGradient(grace_steps=60, of_start=0.1),
+        NonFinite(metric="loss/train"),
+        AnyOf(of=(VanishingGradient(grace_steps=60), NonFinite(metric="loss/train"))),
+    )
+    assert SweepSpec.from_json(spec.to_json()) == spec
+    assert len(rules_of(spec.early_stop)) == 3  # the health of the trial, `stalled` and `any`
 
 
 def test_a_single_source_is_a_list_of_one(load_keys: Load) -> None:

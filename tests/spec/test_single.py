@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
+from sweeper.rules.diagnoses import STOPPING
 from sweeper.spec import EarlyStop, Goal, Stalled, SweepSpec, as_file, load, single
 from tests.spec.conftest import Load
 
@@ -55,7 +56,11 @@ def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
     Path("bare.yaml").write_text(rules)
     Path("keyed.yaml").write_text(f"early_stop: {{{rules}}}")
     Path("sweep.yaml").write_text(f"name: other\nearly_stop: {{{rules}}}\nprofiles: {{}}")
-    assert one().early_stop == EarlyStop(rules=(Stalled(),))
+    Path("preset.yaml").write_text("early_stop: auto")
+    Path("listed.yaml").write_text("rules: auto")
+    for preset in (None, "auto", "preset.yaml", "listed.yaml"):
+        assert one(early_stop=preset).early_stop == EarlyStop()
+    assert [name for rule in one().to_json()["early_stop"]["rules"] for name in rule] == list(STOPPING)
     assert one(early_stop="none").early_stop is None
     assert "early_stop" not in as_file(one(early_stop="none"))
     for file in ("bare.yaml", "keyed.yaml", "sweep.yaml"):
@@ -73,7 +78,7 @@ def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
             "r.yaml:2: early_stop.rles: expected one of mode, audit, most_false_prunes, keep_parked_gb or rules, ",
         ),
         ("rles: []\n", "r.yaml:1: expected the key early_stop or rules, got other keys: rles; did you mean rules?"),
-        ("", "r.yaml:1: expected the key early_stop or rules, got null; write rules: [{stalled: {}}]"),
+        ("", "r.yaml:1: expected the key early_stop or rules, got null; write early_stop: auto"),
         ("rules: [\n", "r.yaml:2: expected YAML"),
     ],
 )

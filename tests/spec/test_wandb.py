@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from sweeper.errors import SpecError
+from sweeper.rules.settings import PRESET
 from sweeper.spec import (
     Choice,
     Constant,
@@ -177,6 +178,14 @@ def test_name_and_metric_may_be_left_out(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("early_stop", ["auto", "{rules: auto}", "{rules: [auto, {plateau: {}}]}"])
+def test_the_preset_needs_no_metric(early_stop: str, tmp_path: Path) -> None:
+    spec, _ = loaded(f"{NESTED}    early_stop: {early_stop}\n", tmp_path)
+    assert spec.metric == Metric(name="loss/train")
+    assert spec.early_stop is not None
+    assert spec.early_stop.rules[: len(PRESET)] == PRESET
+
+
 @pytest.mark.parametrize("text", [BAYES, HYPERBAND, DISTRIBUTIONS, NESTED])
 def test_an_editor_that_has_the_schema_takes_it_too(text: str) -> None:
     root, _ = parsed(textwrap.dedent(text), Source("sweep.yaml"))
@@ -202,7 +211,7 @@ WRONG = [
         "early_terminate.max_iter: expected eta or more, got 2",
     ),
     (
-        "early_terminate: {type: hyperband, min_iter: 1}\nearly_stop: {}",
+        "early_terminate: {type: hyperband, min_iter: 1}\nearly_stop: auto",
         "early_terminate: expected only one of early_stop and W&B's early_terminate, got both",
     ),
     ("job: a/b:latest", "job: expected a key of the sweep, got one of W&B's alone; write command or program"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeper.record.events import (
     Checkpointed,
+    Diagnosed,
     Event,
     Exit,
     Finished,
@@ -136,6 +137,8 @@ class Script:
                         learning_rate=6e-4 * (1 - step / self.total),
                         clipped=False,
                         skipped=self.skipped,
+                        missing=0,
+                        not_finite=0,
                     ),
                     observed,
                 )
@@ -200,3 +203,22 @@ def play(trial: TrialDir, script: Script) -> None:
         cause, code = ("error" if script.exit_code else "completed"), script.exit_code
         ended = Exit(time=end + 1, attempt=script.number, code=code, signal=None, cause=cause, peak_memory_mb=500.0)
         attempt.exit.write_bytes(encode(ended))
+
+
+def diagnose(trial: TrialDir, *changes: Diagnosed) -> None:
+    """Write changes of health as the orchestrator does while the trial runs."""
+    with JournalWriter(trial.control) as control:
+        for change in changes:
+            control.append(change)
+
+
+def began(diagnosis: str, since: int, step: int | None = None, *, reason: str = "because", **more: Any) -> Diagnosed:
+    """A diagnosis that begins to hold; by default it is found two observations after it began."""
+    found = since + 20 if step is None else step
+    given = {"attempt": 1, "time": START + 60, "evidence": {"statistic": "reach", "median": 1e-4}, **more}
+    return Diagnosed(diagnosis=diagnosis, since=since, step=found, holds=True, reason=reason, **given)
+
+
+def over(diagnosis: str, since: int, step: int) -> Diagnosed:
+    """A diagnosis that no longer holds."""
+    return Diagnosed(attempt=1, time=START + 61, diagnosis=diagnosis, since=since, step=step, holds=False)

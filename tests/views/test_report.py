@@ -18,7 +18,7 @@ from sweeper.spec import SweepSpec
 from sweeper.views.report import picked
 from sweeper.views.report.axis import ParameterAxis, is_logarithmic
 from sweeper.views.report.clock import Clock
-from tests.views.synthetic import DECISION, Script, make_trial, play
+from tests.views.synthetic import DECISION, Script, began, diagnose, make_trial, over, play
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
 
@@ -162,6 +162,26 @@ def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
 
 def test_it_says_how_the_best_trial_is_run_again(run: SweepDir) -> None:
     assert f"sweeper reproduce {run.path} 0 --run" in read(page_of(run)).text
+
+
+def test_the_page_has_the_health_of_each_trial_and_the_timelines(run: SweepDir) -> None:
+    diagnose(run.trial(2), began("vanishing_gradient", 100, 120, reason=f"gone {HOSTILE}"))
+    diagnose(run.trial(0), began("oscillating", 20, 40), over("oscillating", 20, 90))
+    page = page_of(run)
+    text = " ".join(read(page).text.split())
+    assert "health: 2 ok, 1 vanishing_gradient, 1 oscillating, 1 unknown" in text
+    assert '<td class="l stops">vanishing since 100</td>' in page
+    assert "since 100, found at 120: vanishing_gradient: gone <script>alert(1)</script>?[31m$x_1^2$" in text
+    assert "advice: lower the peak learning rate" in text
+    assert "siblings at or below 3e-4 learned" in text
+    assert "at 90: oscillating no longer holds" in text
+    assert "<script" not in page
+    summary = json.loads((run.report / "summary.json").read_bytes())
+    assert [trial["healthy"] for trial in summary["trials"]] == [True, True, False, True, True]
+
+
+def test_without_a_diagnosis_there_is_no_section_on_health(run: SweepDir) -> None:
+    assert "<h2>Health" not in page_of(run)
 
 
 def many(run: SweepDir, *, pruned: int, audited: int = 0) -> None:

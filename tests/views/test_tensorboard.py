@@ -34,7 +34,7 @@ from sweeper.views.history import DepthHistory, Look
 from sweeper.views.panels import SIZE
 from sweeper.views.tensorboard import SweepTexts, TrialRun
 from sweeper.views.verdict import Verdict
-from tests.views.synthetic import DECISION, START, Script, make_trial, play, watching
+from tests.views.synthetic import DECISION, START, Script, began, diagnose, make_trial, over, play, watching
 
 FIGURES = Figures()
 TEXTS = SweepTexts(sweep_yaml="name: warmup\n", provenance={"commit": "1dc8d66", "packages": {"torch": "2.13.0"}})
@@ -91,6 +91,54 @@ def test_every_metric_and_observation_becomes_a_curve_with_the_records_times(run
     assert [point.step for point in points] == list(range(9, 100, 10))
     assert points[0].wall_time == pytest.approx(START + 5.9)
     assert points[0].value == pytest.approx(1.4 * math.exp(-9 / 300))
+
+
+def healths(run: SweepDir) -> list[tuple[int, str]]:
+    """The texts under `health` that stand, with their steps."""
+    accumulator = read_back(run)
+    if "health" not in accumulator.Tags()["tensors"]:
+        return []
+    return [(one.step, one.tensor_proto.string_val[0].decode()) for one in accumulator.Tensors("health")]
+
+
+def test_the_timeline_of_health_is_a_text_that_is_written_again_as_it_grows(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=100, outcome="", exit_code=None))
+    projected = project(run, trial)
+    assert healths(run) == []
+    diagnose(trial, began("oscillating", 20, 40, reason="it *swings*"))
+    projected.project(TEXTS)
+    projected.project(TEXTS)
+    ((step, told),) = healths(run)
+    assert step == 40
+    assert "| since 20, found at 40 | oscillating: it &#42;swings&#42; advice: " in told
+    diagnose(trial, over("oscillating", 20, 90))
+    project(run, trial)
+    assert [step for step, _ in healths(run)] == [40, 90]
+    assert "found at 40" in healths(run)[-1][1]
+    assert "| at 90 | oscillating no longer holds |" in healths(run)[-1][1]
+
+
+def test_a_change_of_health_that_is_recorded_after_the_end_is_shown(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=100))
+    assert project(run, trial).done
+    diagnose(trial, began("stuck", 20, 99))
+    assert project(run, trial).done
+    assert [step for step, _ in healths(run)] == [99]
+
+
+def test_the_timeline_stands_again_after_an_attempt_that_begins_anew(run: SweepDir) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=100, outcome="", exit_code=1))
+    diagnose(trial, began("stuck", 20, 90))
+    project(run, trial)
+    with JournalWriter(trial.control) as control:
+        control.append(RetryGranted(time=START, attempt=1))
+    play(trial, Script(number=2, until=30, outcome="", exit_code=None))
+    diagnose(trial, over("stuck", 20, 90))
+    project(run, trial)
+    assert "stuck no longer holds" in healths(run)[-1][1]
 
 
 def test_run_is_named_by_number_and_parameters(run: SweepDir) -> None:

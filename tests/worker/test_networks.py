@@ -151,7 +151,9 @@ def test_probabilities_given_to_cross_entropy_are_a_mismatch(
     model = nn.Sequential(*tower(out=3), *([nn.Softmax(1)] if double else []))
     target = torch.arange(BATCH) % 3
     events = recorded(model, tmp_path, monkeypatch, loss=lambda out: nn.CrossEntropyLoss()(out, target))
-    assert only(events, Observation).activations["loss_mismatch"] == float(double)
+    activations = only(events, Observation).activations
+    assert activations["loss_mismatch"] == float(double)
+    assert "loss_prior" not in activations  # of 16 targets and 3 classes, too few
     assert functional.cross_entropy is original
 
 
@@ -167,3 +169,25 @@ def test_what_no_optimizer_trains_is_counted(tmp_path: Path, monkeypatch: pytest
     assert (parameters.trained, parameters.frozen, parameters.unowned, parameters.foreign) == (20, 20, 20, 6)
     assert parameters.names == ("2.weight", "2.bias")
     assert parameters.resolution == pytest.approx(1.19e-7, rel=0.01)
+
+
+def test_the_loss_of_a_constant_prediction_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = torch.tensor([0] * 120 + [1] * 40)
+    model = nn.Sequential(*tower(out=2))
+    events = recorded(
+        model, tmp_path, monkeypatch, x=torch.randn(160, 8), loss=lambda y: functional.cross_entropy(y, target)
+    )
+    activations = only(events, Observation).activations
+    assert activations["loss_prior"] == pytest.approx(0.5623 + 1 / 320, abs=1e-3)
+    assert activations["loss_value"] > 0.5
+
+
+def test_the_variance_of_targets_is_the_loss_of_a_constant_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = torch.randn(BATCH, 2) * torch.tensor([3.0, 1.0]) + 5
+    model = nn.Sequential(*tower(out=2))
+    events = recorded(model, tmp_path, monkeypatch, loss=lambda y: nn.MSELoss()(y, target))
+    assert only(events, Observation).activations["loss_prior"] == pytest.approx(
+        target.var(0, correction=0).mean().item(), rel=1e-3
+    )

@@ -21,16 +21,18 @@ from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial
 from sweeper.views.depthmap import DepthMap
 from sweeper.views.figures import MOST_LAYERS
+from sweeper.views.health import counts_text, health_effect, health_text
 from sweeper.views.origin import described
 from sweeper.views.ranking import ranked, who_is_best
 from sweeper.views.receipt import value_step
 from sweeper.views.report import charts
 from sweeper.views.report.course import Course, course_of
-from sweeper.views.report.endings import endings_of
+from sweeper.views.report.endings import MOST_LISTED, endings_of
 from sweeper.views.snapshot import SweepView, savings_of, steps_done
 from sweeper.views.standing import interval_text, name_of, repeated, standings
 from sweeper.views.status import to_json
 from sweeper.views.table import params_of
+from sweeper.views.timeline import timeline
 from sweeper.views.verdict import Verdict
 from sweeper.views.wording import counted, duration, number, plain
 
@@ -81,6 +83,8 @@ def report(sweep: SweepView, histories: Mapping[int, Sequence[Entry]], known: Kn
             standings=_standings(sweep),
             most_rows=MOST_ROWS,
             endings=endings_of(sweep, order),
+            health=_health(sweep, order),
+            most_health=MOST_LISTED,
             rules=[plain(line) for line in known.rules],
             charts=_charts(courses, sweep, known),
             maps=_maps(courses),
@@ -123,8 +127,9 @@ def _facts(sweep: SweepView) -> list[str]:
     words = Counter(map(_word, sweep.trials))
     counts = [f"{words[word]} {word}" for word in (*charts.WORDS.values(), "waiting") if words[word]]
     took = sum(trial.seconds(sweep.now) for trial in sweep.trials)
-    saved = savings_of(sweep).text()
+    saved, health = savings_of(sweep).text(), counts_text(sweep.trials)
     lines = [f"{counted(len(sweep.trials), 'trial', 'trials')}: {', '.join(counts)}", f"{duration(took)} of slots"]
+    lines += [f"health: {health}"] if health else []
     return [*lines, saved] if saved else lines
 
 
@@ -170,8 +175,25 @@ def _rows(sweep: SweepView, order: Sequence[Trial]) -> list[dict[str, str]]:
             "last": number(trial.series.last if trial.series else None),
             "steps": f"{steps_done(trial):,}",
             "time": duration(trial.seconds(sweep.now)),
+            "health": health_text(trial),
+            "effect": effect.value if (effect := health_effect(trial)) is not None else "",
         }
         for trial in order
+    ]
+
+
+def _health(sweep: SweepView, order: Sequence[Trial]) -> list[dict[str, object]]:
+    """The timeline of each trial that had a diagnosis."""
+    return [
+        {
+            "number": f"{trial.facts.number:04d}",
+            "params": params_of(trial),
+            "effect": effect.value if (effect := health_effect(trial)) is not None else "",
+            "now": health_text(trial),
+            "lines": timeline(trial, [other for other in sweep.trials if other is not trial]),
+        }
+        for trial in order
+        if trial.control.diagnosed
     ]
 
 

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweeper.record.fold import State
 from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.trial import Trial
+from sweeper.rules.diagnoses import DIAGNOSES
+from sweeper.rules.names import held_out_loss, score, training_loss
 
 CHANCE_S = 120.0
 """How long a trial has to have run before its silence counts."""
 EVALUATION_S = 300.0
 """The same of the metric of the sweep, which comes with an evaluation, and that at the end of an epoch."""
-OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero")
+OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero", "activations")
 """What rules read of an observation."""
 BY_STATISTIC = {"update_ratio": "update_ratio", "grad_zero": "gradient_zero"}
 """The fields of an observation that rules read, by the recorded statistic that each of them takes."""
+KINDS: Mapping[str, Callable[[Iterable[str]], str | None]] = {
+    "loss": training_loss,
+    "held_out_loss": held_out_loss,
+    "score": score,
+}
+"""Kinds of metrics that diagnoses read, and what chooses one among the names reported."""
 AUTOMATIC, NO_LOSS = "auto", "none"
 """As the loss of `stalled`: whichever is reported, if any; none."""
 MOST_NAMED = 8
@@ -40,16 +48,16 @@ def needs(rule: str, settings: Mapping[str, Any]) -> list[frozenset[str]]:
             loss = settings.get("loss", AUTOMATIC)
             named = [] if loss in (AUTOMATIC, NO_LOSS) else [frozenset({str(loss)})]
             return [frozenset({"reach"} | ratio), *named]
-        case "vanishing_gradient":
-            return [frozenset({"reach"})]
         case "update_ratio":
             return [frozenset({"update_ratio"})]
         case "exploding_gradient":
             return [frozenset({"gradient_norm"})]
         case "zero_gradient":
             return [frozenset({"gradient_zero"})]
-        case "non_finite":
+        case "non_finite" if metric != AUTOMATIC:
             return [frozenset({metric, "gradient_norm"})]
+        case _ if rule in DIAGNOSES:
+            return list(DIAGNOSES[rule].reads)
         case "plateau":
             return [frozenset({metric})]
         case "all":
@@ -65,8 +73,12 @@ def _parts(settings: Mapping[str, Any]) -> list[list[frozenset[str]]]:
 
 def recorded(trial: Trial) -> frozenset[str]:
     """What a trial gives to those who read it: the metrics that it reported, and what its watch can tell."""
-    names, watching = set(trial.progress.metrics), trial.progress.watching
+    reported, watching = set(trial.progress.metrics), trial.progress.watching
+    names = reported | {word for word, found in KINDS.items() if found(reported) is not None}
+    if trial.facts.metric in reported:
+        names.add("score")
     if watching is not None:
+        names |= {"activations"} if watching.activations else set()
         names.add("gradient_norm")
         names |= {"reach"} if len(watching.layers) >= FEWEST_LAYERS else set()
         names |= {read for statistic, read in BY_STATISTIC.items() if statistic in watching.statistics}
@@ -127,11 +139,18 @@ def _of_metric(
 
 
 def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Iterable[frozenset[str]]) -> Iterator[str]:
+    blind: dict[str, list[str]] = {}
     for name, read in rules.items():
         missing = [one for one in read if not any(one & names for names in heard)]
-        if missing:
-            what = _and([" or ".join(sorted(one)) for one in missing])
-            yield f"the rule {name} stops nobody: no trial has recorded {what} so far ({_why(missing, heard)})"
+        if not missing:
+            continue
+        what, why = _and([" or ".join(sorted(one)) for one in missing]), _why(missing, heard)
+        if name in DIAGNOSES:
+            blind.setdefault(why, []).append(name)
+        else:
+            yield f"the rule {name} stops nobody: no trial has recorded {what} so far ({why})"
+    for why, names in blind.items():
+        yield f"no trial has recorded what {_and(names)} {'reads' if len(names) == 1 else 'read'} so far ({why})"
 
 
 def _why(missing: Sequence[frozenset[str]], heard: Iterable[frozenset[str]]) -> str:
@@ -141,11 +160,12 @@ def _why(missing: Sequence[frozenset[str]], heard: Iterable[frozenset[str]]) -> 
         return _named(heard)
     if not any("gradient_norm" in names for names in heard):
         return "no script calls trial.watch(model, optimizer)"
-    return f"reach takes {FEWEST_LAYERS} layers; update ratios and zeros take trial.watch(..., statistics='full')"
+    full = "update ratios, zeros and activations take trial.watch(..., statistics='full')"
+    return f"reach takes {FEWEST_LAYERS} layers that feed each other; {full}"
 
 
 def _named(heard: Iterable[frozenset[str]]) -> str:
-    names = sorted(frozenset().union(*heard) - set(OBSERVED))
+    names = sorted(frozenset().union(*heard) - {*OBSERVED, *KINDS})
     if not names:
         return "nothing is reported"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

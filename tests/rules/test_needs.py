@@ -13,9 +13,9 @@ import pytest
 from sweeper import spec
 from sweeper.record.events import Metrics
 from sweeper.record.layout import SweepDir, write_json
-from sweeper.record.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
 from sweeper.record.profile import STATISTICS
 from sweeper.record.trial import Trial, read_trial
+from sweeper.rules.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
 from sweeper.rules.settings import RULES
 from sweeper.views.live import PlainLines
 from sweeper.views.passthrough import Passthrough
@@ -82,10 +82,17 @@ def test_a_rule_on_gradients_that_nobody_watches_is_named_with_what_to_do(tmp_pa
     )
 
 
+def test_diagnoses_that_nothing_feeds_are_named_in_one_sentence(tmp_path: Path) -> None:
+    trial = silent(running(tmp_path), **{"accuracy/test": 1})
+    (line,) = unmet(rules({"vanishing_gradient": {}}, {"frozen": {}}, {"stuck": {}}), [trial], START + 1000)
+    expected = "no trial has recorded what vanishing_gradient and frozen read so far"
+    assert line == f"{expected} (no script calls trial.watch(model, optimizer))"
+
+
 @pytest.mark.parametrize(
     ("rule", "script", "said"),
     [
-        ({"vanishing_gradient": {}}, {"layers": 0}, "recorded reach so far (reach takes 4 layers"),
+        ({"stalled": {"ratio_of_start": None}}, {"layers": 0}, "recorded reach so far (reach takes 4 layers"),
         ({"zero_gradient": {}}, {"statistics": ("grad_norm",)}, "recorded gradient_zero so far"),
         ({"plateau": {"metric": "train_loss"}}, {}, "recorded train_loss so far (reported: accuracy/test"),
         ({"any": {"of": [{"plateau": {"metric": "x"}}, {"plateau": {"metric": "y"}}]}}, {}, "recorded x or y"),

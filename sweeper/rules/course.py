@@ -1,0 +1,161 @@
+"""A reported value over the whole run, kept in a few groups of reports: where it began, where it is, and its noise.
+
+However long a run is, its course is at most `MOST` groups of equally many reports; when there are more, neighbours are
+merged. So what is asked of a course does not depend on how often a script reports, and costs little.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+MOST = 64
+FIRST = 3
+"""The level at the start is the median of so many reports."""
+WINDOW = 5
+SHARE = 32
+"""The level now is the mean of the last 1/32 of the reports, and of at least `WINDOW`."""
+
+
+class Course:
+    """One value as it was reported; what is not finite is counted, and is no part of any level.
+
+    Attributes:
+        count: finite reports.
+        first: the first finite report; NaN before it.
+        start: the level at the start: the median of the first reports; NaN before the first.
+        lowest: the smallest finite report.
+        best: the lowest level so far, and `best_step` the step at which it was reached; infinite before there was one.
+        best_noise: the standard deviation of the reports that `best` is the mean of.
+        not_finite: reports in a row, the newest ones, that were not finite.
+        last_step: the step of the newest report; -1 before the first.
+        last: the newest report.
+    """
+
+    __slots__ = (
+        "_first",
+        "_groups",
+        "_size",
+        "best",
+        "best_noise",
+        "best_step",
+        "count",
+        "first",
+        "last",
+        "last_step",
+        "lowest",
+        "not_finite",
+        "start",
+    )
+
+    def __init__(self) -> None:
+        self._groups: list[list[float]] = []  # step of the last report, reports, their sum, the sum of their squares
+        self._size = 1
+        self._first: list[float] = []
+        self.count = 0
+        self.first = math.nan
+        self.start = math.nan
+        self.lowest = math.inf
+        self.best = math.inf
+        self.best_step = -1
+        self.best_noise = math.nan
+        self.not_finite = 0
+        self.last_step = -1
+        self.last = math.nan
+
+    def add(self, step: int, value: float) -> None:
+        """Take in a report."""
+        self.last_step, self.last = step, value
+        if not math.isfinite(value):
+            self.not_finite += 1
+            return
+        self.not_finite = 0
+        self.count += 1
+        if self.count <= FIRST:
+            self._first.append(value)
+            self.first = self._first[0]
+            self.start = statistics.median(self._first)
+        self.lowest = min(self.lowest, value)
+        groups = self._groups
+        if groups and groups[-1][1] < self._size:
+            last = groups[-1]
+            last[0], last[1], last[2], last[3] = step, last[1] + 1, last[2] + value, last[3] + value * value
+        else:
+            groups.append([step, 1, value, value * value])
+            if len(groups) > MOST:
+                self._groups = [_merged(*groups[i : i + 2]) for i in range(0, len(groups), 2)]
+                self._size *= 2
+        if self.count >= WINDOW and (now := self.level()) < self.best:
+            self.best, self.best_step, self.best_noise = now, step, self.noise
+
+    def level(self, back: int = 0) -> float:
+        """The mean of the newest reports, or of as many that ended `back` times as many before; NaN where none are."""
+        mean, _, _ = self._window(back)
+        return mean
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of the newest reports about their mean; NaN before there are two."""
+        mean, squares, count = self._window(0)
+        return math.sqrt(max(0.0, squares - mean * mean) * count / (count - 1)) if count > 1 else math.nan
+
+    @property
+    def error(self) -> float:
+        """The standard error of the newest level; NaN before there are two reports."""
+        _, _, count = self._window(0)
+        return self.noise / math.sqrt(count) if count > 1 else math.nan
+
+    @property
+    def window(self) -> int:
+        """How many reports a level is the mean of."""
+        return max(WINDOW, self.count // SHARE)
+
+    def fell_by(self, share: float) -> float:
+        """By how much the mean fell from the part before the last `share` of the reports to that last part.
+
+        In units of the standard error of that difference; NaN where there are too few reports. Both parts are equally
+        long, so this is the trend at the end of the run so far.
+        """
+        wanted = max(WINDOW, round(self.count * share))
+        late, early = self._part(0, wanted), self._part(wanted, wanted)
+        if late is None or early is None:
+            return math.nan
+        (new, new_variance, n), (old, old_variance, m) = late, early
+        error = math.sqrt(new_variance / n + old_variance / m)
+        return (old - new) / error if error > 0 else math.copysign(math.inf, old - new) if old != new else 0.0
+
+    def change_over(self, share: float) -> float:
+        """By how much the mean fell, as `fell_by`, in the units of the value; NaN where there are too few reports."""
+        wanted = max(WINDOW, round(self.count * share))
+        late, early = self._part(0, wanted), self._part(wanted, wanted)
+        return math.nan if late is None or early is None else early[0] - late[0]
+
+    def _part(self, skip: int, wanted: int) -> tuple[float, float, float] | None:
+        """Mean, variance and number of about `wanted` reports, after the newest `skip`; None where there are fewer."""
+        count = total = squares = 0.0
+        for _, n, s, q in reversed(self._groups):
+            if skip > 0:
+                skip -= int(n)
+                continue
+            count, total, squares = count + n, total + s, squares + q
+            if count >= wanted:
+                mean = total / count
+                return mean, max(0.0, squares / count - mean * mean), count
+        return None
+
+    def _window(self, back: int) -> tuple[float, float, float]:
+        wanted = self.window
+        skip = back * wanted
+        count = total = squares = 0.0
+        for _, n, s, q in reversed(self._groups):
+            if skip > 0:
+                skip -= int(n)
+                continue
+            count, total, squares = count + n, total + s, squares + q
+            if count >= wanted:
+                break
+        return (total / count, squares / count, count) if count else (math.nan, math.nan, 0.0)
+
+
+def _merged(one: list[float], other: list[float] | None = None) -> list[float]:
+    return one if other is None else [other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]]

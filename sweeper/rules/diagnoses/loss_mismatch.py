@@ -1,0 +1,25 @@
+"""`loss_mismatch`: a loss function is given what it does not expect."""
+
+from __future__ import annotations
+
+from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
+from sweeper.rules.signals import Signals
+
+
+class LossMismatch(Diagnosis):
+    """Cross entropy is given probabilities for logits, or squared errors are taken of classes behind a sigmoid."""
+
+    name = "loss_mismatch"
+    effect = Effect.WARNS
+    source = "NeuraLint (Nikanjam et al. 2021) and UMLAUT (Schoop et al. 2021): wrong loss or last activation"
+    advice = "give cross_entropy the logits, without a softmax before it; use cross entropy for classes"
+    reads = (frozenset({"activations"}),)
+
+    def judge(self, signals: Signals) -> Reason | None:
+        """Return that a mismatch was seen, where the run does not learn well in spite of it."""
+        return self._told if signals.mismatch and not signals.gain >= 0.5 else None  # noqa: PLR2004 - half of the loss
+
+    @staticmethod
+    def _told() -> Told:
+        text = "a loss function is given probabilities of classes where it expects logits, or squares their errors"
+        return text, {"statistic": "loss_mismatch", "value": 1}

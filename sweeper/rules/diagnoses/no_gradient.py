@@ -1,0 +1,71 @@
+"""`no_gradient`: nothing is trained, since every gradient is exactly 0 or missing, or no optimizer steps."""
+
+from __future__ import annotations
+
+import functools
+
+from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
+from sweeper.rules.signals import Signals
+
+ABOVE = 1.5
+UNSEEN = 3
+"""Cadences of the watch after which a script that never stepped is known not to step."""
+
+
+class NoGradient(Diagnosis):
+    """Every gradient is exactly 0 or missing, or the optimizer never steps; and the loss is not at its floor."""
+
+    name = "no_gradient"
+    effect = Effect.STOPS
+    source = "Zhang et al. 2021, AUTOTRAINER: dying ReLU; a softmax over one unit is constant, and has no gradient"
+    advice = (
+        "look at the output layer and the loss: a ReLU that is never active, a softmax over one unit, a detach, "
+        "parameters that are frozen or that the optimizer does not hold, a step that is never called"
+    )
+    reads = (frozenset({"gradient_norm"}),)
+
+    floor: float = 1e-3
+
+    def judge(self, signals: Signals) -> Reason | None:
+        """Return why nothing is trained."""
+        parameters = signals.parameters
+        if parameters is not None and parameters.trained == 0:
+            return functools.partial(self._nothing_trained, signals)
+        if not signals.observations:
+            late = signals.reported_step >= UNSEEN * 10 and signals.loss.count >= UNSEEN
+            return functools.partial(self._never_stepped, signals) if parameters is not None and late else None
+        newest = signals.newest[-1]
+        if newest.skipped or newest.not_finite > 0 or (signals.norm.count and signals.excess > ABOVE):
+            return None  # what had a gradient and lost it with a risen loss has diverged
+        missing = signals.watching is not None and newest.missing == len(signals.watching.tensors)
+        if not (missing or newest.gradient_norm == 0) or self._is_done(signals):
+            return None
+        return functools.partial(self._zero, signals, missing=missing)
+
+    def _is_done(self, signals: Signals) -> bool:
+        """Whether the loss is at its floor, where a gradient of 0 is right, as for a hinge."""
+        loss = signals.loss
+        return loss.count > 0 and signals.natural and loss.level() <= self.floor * abs(loss.start)
+
+    @staticmethod
+    def _zero(signals: Signals, *, missing: bool) -> Told:
+        newest = signals.newest[-1]
+        what = "no watched tensor has a gradient" if missing else "every gradient is exactly 0"
+        steps = [one.step for one in list(signals.newest)[-3:]]
+        text = f"{what}, at the observations of steps {steps[0]} to {steps[-1]}"
+        return text, {"statistic": "gradient_norm", "value": newest.gradient_norm, "steps": steps}
+
+    @staticmethod
+    def _nothing_trained(signals: Signals) -> Told:
+        parameters = signals.parameters
+        assert parameters is not None  # noqa: S101 - asked only where it is known
+        parts = [f"{parameters.frozen:,} parameters are frozen"] if parameters.frozen else []
+        parts += [f"{parameters.unowned:,} belong to no optimizer"] if parameters.unowned else []
+        parts += [f"the optimizer holds {parameters.foreign:,} that are not the model's"] if parameters.foreign else []
+        text = f"nothing is trained: {', '.join(parts) or 'the model has no parameters'}"
+        return text, {"statistic": "trained parameters", "value": 0, "unowned": list(parameters.names)}
+
+    @staticmethod
+    def _never_stepped(signals: Signals) -> Told:
+        text = f"the watched optimizer never stepped, though the script reports step {signals.reported_step}"
+        return text, {"statistic": "optimizer steps", "value": 0, "reported_step": signals.reported_step}

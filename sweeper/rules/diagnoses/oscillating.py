@@ -1,0 +1,36 @@
+"""`oscillating`: the loss swings widely and gains little."""
+
+from __future__ import annotations
+
+import functools
+
+from sweeper.rules.base import Positive
+from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
+from sweeper.rules.signals import Signals
+
+
+class Oscillating(Diagnosis):
+    """The noise of the loss is above ``swing`` of its start, and it gains nothing in the last part of the run."""
+
+    name = "oscillating"
+    effect = Effect.WARNS
+    source = "Zhang et al. 2021, AUTOTRAINER: oscillating loss"
+    advice = "lower the learning rate, or use larger batches"
+    reads = (frozenset({"loss"}),)
+
+    swing: Positive = 0.5
+
+    def judge(self, signals: Signals) -> Reason | None:
+        """Return how widely the loss swings."""
+        loss = signals.loss
+        if loss.count < 4 * loss.window or not signals.natural or loss.start <= 0 or signals.scoring:
+            return None
+        if not loss.noise > self.swing * loss.start or loss.fell_by(0.25) > 1:
+            return None
+        return functools.partial(self._told, signals)
+
+    @staticmethod
+    def _told(signals: Signals) -> Told:
+        loss = signals.loss
+        text = f"{signals.loss_name} swings by {loss.noise:.3g} about {loss.level():.4g}, and began at {loss.start:.4g}"
+        return text, {"statistic": signals.loss_name or "loss", "noise": loss.noise, "mean": loss.level()}

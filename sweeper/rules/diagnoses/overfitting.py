@@ -1,0 +1,39 @@
+"""`overfitting`: the loss on held-out examples rises while the training loss falls."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+from pydantic import Field
+
+from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
+from sweeper.rules.signals import Signals
+
+FEWEST = 5
+
+
+class Overfitting(Diagnosis):
+    """The held-out loss is above ``times`` its lowest value and above its first, while the training loss falls."""
+
+    name = "overfitting"
+    effect = Effect.WARNS
+    source = "Prechelt 1998, Early Stopping - But When?: generalisation loss"
+    advice = "stop at the lowest held-out loss, add data or regularisation, or use a smaller model"
+    reads = (frozenset({"held_out_loss"}),)
+
+    times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
+
+    def judge(self, signals: Signals) -> Reason | None:
+        """Return how far the held-out loss is above its lowest."""
+        held = signals.held_out
+        if held.count < FEWEST or held.lowest <= 0 or not signals.kept > 0.9:  # noqa: PLR2004 - most of the gain
+            return None
+        worse = held.last > self.times * held.lowest and held.last > held.first
+        return functools.partial(self._told, signals) if worse else None
+
+    @staticmethod
+    def _told(signals: Signals) -> Told:
+        held = signals.held_out
+        text = f"{signals.held_out_name} is {held.last:.4g}, and was {held.lowest:.4g}, while {signals.loss_name} falls"
+        return text, {"statistic": signals.held_out_name or "", "value": held.last, "lowest": held.lowest}

@@ -1,0 +1,87 @@
+"""`vanishing_gradient`: the gradient no longer reaches the first layers, and the run has learned nothing by it."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from sweeper.mistakes import refused
+from sweeper.record.profile import FEWEST_LAYERS
+from sweeper.rules.base import Part
+from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
+from sweeper.rules.signals import Signals
+from sweeper.rules.words import beside
+
+TWO_A_QUARTER = 2 * FEWEST_LAYERS
+"""From so many layers on, either end of reach is the mean of two layers or more."""
+
+
+class VanishingGradient(Diagnosis):
+    """The median of ``reach`` over ``window`` observations is under ``below``, and the run gains nothing.
+
+    A network of fewer than eight layers has one layer at either end, whose gradient differs for many reasons: there
+    ``below_thin`` counts, and where no training loss is reported.
+    """
+
+    name = "vanishing_gradient"
+    effect = Effect.STOPS
+    source = "Mosbach et al. 2021, On the Stability of Fine-tuning BERT: failed runs have vanishing gradients"
+    advice = "lower the peak learning rate, lengthen the warmup, or use normalisation, residual paths or another start"
+    reads = (frozenset({"reach"}),)
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 1
+    below: Part = 0.005
+    below_thin: Part = 3e-4
+    of_start: Part | None = None
+    window: Annotated[int, Field(ge=1, le=99)] = 5
+    grace_steps: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("window")
+    @classmethod
+    def _has_a_middle(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise refused("an odd number, so that the median is an observation")
+        return window
+
+    def judge(self, signals: Signals) -> Reason | None:
+        """Return that the gradient is gone, where the loss or the score does not say that the run learns."""
+        reach = signals.window("reach", self.window)
+        if len(reach) < self.window:
+            return None
+        median, below = statistics.median(reach), self._below(signals)
+        if not median < below or signals.progressing:
+            return None
+        return functools.partial(self._told, signals, median, below)
+
+    def _below(self, signals: Signals) -> float:
+        watching = signals.watching
+        if not signals.loss.count:
+            return self.below_thin  # nothing speaks for the run, so more has to speak against it
+        if watching is None:
+            return self.below
+        networks = watching.networks or (0,) * len(watching.layers)
+        longest = max((networks.count(one) for one in set(networks)), default=0)
+        return self.below if longest >= TWO_A_QUARTER else self.below_thin
+
+    @staticmethod
+    def _told(signals: Signals, median: float, below: float) -> Told:
+        newest, watching = list(signals.newest), signals.watching
+        shown, bound = beside(median, below)
+        text = f"the gradient no longer reaches the first layers: the median of reach is {shown}, below {bound}"
+        evidence: dict[str, object] = {
+            "statistic": "reach",
+            "window": [[one.step, one.reach] for one in newest[-5:]],
+            "median": median,
+            "threshold": below,
+            "margin": below / median if median else float("inf"),
+        }
+        first = newest[-1].reaches
+        if watching is not None and 0 < first < len(watching.layers):
+            name = watching.layers[first]
+            evidence["reaches"] = f"layer {first} of {len(watching.layers)} ({name}), not 0"
+            text += f"; it reaches layer {first} of {len(watching.layers)}, {name}"
+        text += f"; {signals.gain_text()}"
+        return text, {**evidence, **signals.gain_evidence()}

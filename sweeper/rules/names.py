@@ -1,0 +1,68 @@
+"""What reported values are, by their names: the loss that training minimizes, losses on held-out examples, scores.
+
+Entropies, divergences, penalties and auxiliary losses are not what is minimized. The losses of a policy, of a generator
+or of a discriminator say nothing by their height: a generator's rises in a healthy GAN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_WORD = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])")
+_HELD_OUT = _set("test val valid validation eval evaluation dev holdout prior heldout best")
+_LOSS = _set("loss losses cost nll elbo ce bce mse mae objective criterion error perplexity")
+_NO_LOSS = _set(
+    "entropy ent kl kld divergence aux auxiliary reg regularization regularizer penalty balance balancing "
+    "router z l1 l2 decay commitment codebook gp "
+)
+_NO_HEIGHT = _set(
+    "policy actor pg pi value critic vf v q qf discriminator generator disc gen adversarial adv d g fake real "
+)
+_SCORE = _set(
+    "accuracy acc score f1 auc auroc r2 return returns reward rewards bleu rouge iou miou map precision "
+    "recall top1 success em "
+)
+
+
+def training_loss(names: Iterable[str]) -> str | None:
+    """Return the name of the value that training minimizes, None where none of the names says so."""
+    candidates = []
+    for name in names:
+        words = _words(name)
+        if words & _LOSS and not words & (_HELD_OUT | _NO_LOSS | _NO_HEIGHT):
+            candidates.append((not words & {"train", "training", "total"}, len(words), name))
+    return min(candidates)[2] if candidates else None
+
+
+def held_out_loss(names: Iterable[str]) -> str | None:
+    """Return the name of a loss on held-out examples, None where none of the names says so."""
+    found = (name for name in names if (words := _words(name)) & _HELD_OUT and words & _LOSS and not words & _NO_LOSS)
+    return min((name for name in found if "prior" not in _words(name)), default=None)
+
+
+def score(names: Iterable[str]) -> str | None:
+    """Return the name of a value of which more is better, None where none of the names says so."""
+    found = [(not _words(name) & _HELD_OUT, name) for name in names if _words(name) & _SCORE]
+    return min(found)[1] if found else None
+
+
+def is_loss(name: str) -> bool:
+    """Return whether a name is that of any loss."""
+    return bool(_words(name) & _LOSS)
+
+
+def is_trained_loss(name: str) -> bool:
+    """Return whether a name is that of any loss on training examples, its parts and those of several networks too."""
+    words = _words(name)
+    return bool(words & _LOSS) and not words & _HELD_OUT
+
+
+def _words(name: str) -> frozenset[str]:
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return frozenset(word for word in _WORD.split(split.lower()) if word)

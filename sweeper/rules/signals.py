@@ -1,0 +1,337 @@
+"""What a run shows up to a step: the signals that every diagnosis reads.
+
+The events of a trial are taken in once; the diagnoses then look at the same signals, at the same moments: at each
+observation, and where a script is not watched, at every `REPORTS`-th report. Levels are means over windows, so no
+diagnosis follows from a single value.
+
+**Which reported value is the loss** is chosen by name (`rules.names`). Where none says so there is no loss, and the
+diagnoses that read one stay silent.
+
+**What counts as progress.** A loss that fell by a part of its start, by more than its noise; or a score that rose: the
+sweep's own metric where it is known, else a value whose name says that more of it is better.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass
+
+from sweeper.record.events import Event, Metrics, Observation, Parameters, Plan, Resumed, Watching
+from sweeper.record.schedule import effective_lr
+from sweeper.rules.course import FIRST, Course
+from sweeper.rules.names import held_out_loss, is_loss, score, training_loss
+
+REPORTS, WATCHED_REPORTS = 10, 100
+"""Reports after which the diagnoses look: without a watch, and with one that has observed nothing meanwhile."""
+KEPT = 16
+"""Observations that stay known one by one."""
+SMALLEST_PART = 0.01
+"""Under this part of the peak learning rate, updates are too small to be measured against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """The metric of the sweep, and whether more of it is better."""
+
+    name: str
+    maximize: bool
+
+
+class Signals:
+    """What a run shows so far; `take` is its only way to change.
+
+    Attributes:
+        step: the newest step of which anything is known; -1 before the first.
+        total_steps: planned optimizer steps; None without a plan.
+        peak_lr: the highest learning rate planned, or else observed.
+        reported_step: the newest step of which the loss was reported; -1 before the first.
+        loss: the course of the training loss, named `loss_name`; empty where none is reported.
+        held_out: the course of a loss on held-out examples, named `held_out_name`.
+        prior: the course of the reported loss of the class prior, as `loss/prior`.
+        objective: the course of the score, signed so that less is better, named `objective_name`.
+        newest: the newest observations, oldest first.
+        observations: how many there were.
+        norm: the course of the logarithm (base 10) of the gradient's norm.
+        ratio: the course of the update ratio over the learning rate as a part of its peak.
+        parameters: what `watch` found in the model; None in records of before it was written.
+        watching: what is watched; None before the first observation.
+        mismatch: whether a loss function was given what it does not expect.
+        not_finite: for each value whose newest reports are not finite, how many in a row.
+        uncorrected: the betas of an Adam without bias correction; empty otherwise.
+        peak_effective_lr: the highest learning rate as it acted (`record.schedule`); NaN before one is known.
+    """
+
+    def __init__(self, objective: Objective | None = None) -> None:
+        # A loss as the metric is noisy, and falls to the class prior too: the score is chosen by name then.
+        self._objective = None if objective is None or is_loss(objective.name) else objective
+        self._names: set[str] = set()
+        self._reports = 0
+        self._priors: list[float] = []
+        self._seen_loss: tuple[int, float, float] | None = None
+        self.step = -1
+        self.reported_step = -1
+        self.total_steps: int | None = None
+        self.peak_lr = 0.0
+        self._planned_lr = False
+        self.loss_name: str | None = None
+        self.held_out_name: str | None = None
+        self.objective_name = "" if self._objective is None else self._objective.name
+        self.loss = Course()
+        self.held_out = Course()
+        self.prior = Course()
+        self.objective = Course()
+        self.newest: deque[Observation] = deque(maxlen=KEPT)
+        self.observations = 0
+        self.norm = Course()
+        self.ratio = Course()
+        self.parameters: Parameters | None = None
+        self.watching: Watching | None = None
+        self.mismatch = False
+        self.not_finite: dict[str, int] = {}
+        self.uncorrected: tuple[float, ...] = ()
+        self.peak_effective_lr = math.nan
+
+    def take(self, event: Event) -> bool:
+        """Take in an event; return whether the diagnoses are to look now."""
+        if isinstance(event, Metrics):
+            return self._take_metrics(event)
+        if isinstance(event, Observation):
+            self._take_observation(event)
+            return True
+        if isinstance(event, Plan):
+            self.total_steps = event.total_steps if event.total_steps > 0 else None
+            self.uncorrected = event.uncorrected
+            if event.peak_lr:
+                self.peak_lr, self._planned_lr = event.peak_lr, True
+        elif isinstance(event, Parameters):
+            self.parameters = event
+        elif isinstance(event, Watching):
+            self.watching = event
+        elif isinstance(event, Resumed):
+            self.step = max(self.step, event.step)
+        return False
+
+    def _take_metrics(self, event: Metrics) -> bool:
+        values = event.values
+        self.step = max(self.step, event.step)
+        if not self._names.issuperset(values):
+            self._names.update(values)
+            self._choose()
+        if self.loss_name is not None and self.loss_name in values:
+            self.loss.add(event.step, values[self.loss_name])
+            self._compare(event.step, values[self.loss_name])
+            self.reported_step = max(self.reported_step, event.step)
+        if self.held_out_name is not None and self.held_out_name in values:
+            self.held_out.add(event.step, values[self.held_out_name])
+        if "loss/prior" in values:
+            self.prior.add(event.step, values["loss/prior"])
+        if self.objective_name in values:
+            value = values[self.objective_name]
+            less_is_better = self._objective is not None and not self._objective.maximize
+            self.objective.add(event.step, value if less_is_better else -value)
+        for name, value in values.items():
+            if not math.isfinite(value):
+                self.not_finite[name] = self.not_finite.get(name, 0) + 1
+            elif name in self.not_finite:
+                del self.not_finite[name]
+        self._reports += 1
+        if self._reports < (WATCHED_REPORTS if self.observations else REPORTS):
+            return False
+        self._reports = 0
+        return True
+
+    def _compare(self, step: int, value: float) -> None:
+        """Take the loss of a constant prediction for known where the loss that was seen is the one reported."""
+        seen = self._seen_loss
+        if seen is not None and step >= seen[0]:
+            self._seen_loss = None
+            if abs(value - seen[1]) <= SAME * max(abs(seen[1]), abs(value)):
+                self._priors.append(seen[2])
+
+    def _choose(self) -> None:
+        """Choose which of the reported names are read; a better name replaces one that was chosen before it."""
+        loss = training_loss(self._names)
+        if loss != self.loss_name:
+            self.loss_name, self.loss = loss, Course()
+        if self.held_out_name is None:
+            self.held_out_name = held_out_loss(self._names)
+        if not self.objective_name:
+            self.objective_name = score(self._names) or ""
+
+    def _take_observation(self, event: Observation) -> None:
+        self.step = max(self.step, event.step)
+        self.newest.append(event)
+        self.observations += 1
+        self._reports = 0
+        if not self._planned_lr and event.learning_rate > self.peak_lr:
+            self.peak_lr = event.learning_rate
+        rate = effective_lr(event.learning_rate, event.step, self.uncorrected)
+        if not rate <= self.peak_effective_lr:
+            self.peak_effective_lr = rate
+        if event.gradient_norm > 0 and math.isfinite(event.gradient_norm):
+            self.norm.add(event.step, math.log10(event.gradient_norm))
+        if math.isfinite(ratio := self.scheduled(event)):
+            self.ratio.add(event.step, ratio)
+        losses = event.activations
+        if "loss_prior" in losses and "loss_value" in losses:
+            self._seen_loss = (event.step, losses["loss_value"], losses["loss_prior"])
+        self.mismatch = self.mismatch or event.activations.get("loss_mismatch", 0.0) > 0
+
+    def scheduled(self, observation: Observation) -> float:
+        """Return the update ratio over the learning rate as a part of its peak; NaN under 1% of the peak."""
+        part = observation.learning_rate / self.peak_lr if self.peak_lr > 0 else math.nan
+        return observation.update_ratio / part if part >= SMALLEST_PART else math.nan
+
+    # ---- what is asked by several diagnoses --------------------------------------------------------------------
+
+    @property
+    def share(self) -> float:
+        """Part of the plan that is done, 0 to 1; NaN without a plan."""
+        return math.nan if self.total_steps is None else min(1.0, (self.step + 1) / self.total_steps)
+
+    @property
+    def travel(self) -> float:
+        """How far the weights would come in the whole plan, as a part of themselves, if every step led one way.
+
+        The update ratio at the peak learning rate times the planned steps; NaN before it is known.
+        """
+        return math.nan if self.total_steps is None or not self.ratio.count else self.ratio.level() * self.total_steps
+
+    def window(self, name: str, count: int) -> list[float]:
+        """Return the newest values of an observation's field, at most `count`, without those that are undefined."""
+        found = [getattr(one, name) for one in list(self.newest)[-count:]]
+        return [value for value in found if not math.isnan(value)]
+
+    def activation(self, name: str, count: int) -> float:
+        """Return the median of a summary of activations over the newest observations; NaN with fewer than `count`."""
+        found = [one.activations[name] for one in list(self.newest)[-count:] if name in one.activations]
+        return statistics.median(found) if len(found) >= count else math.nan
+
+    @property
+    def natural(self) -> bool:
+        """Whether the loss has a natural zero as far as is known: it was never below it."""
+        return self.loss.count > 0 and self.loss.lowest >= 0
+
+    @property
+    def baseline(self) -> float:
+        """The loss from which a gain counts: that of a constant prediction, or the start where that is lower; or NaN.
+
+        A run that begins far above the loss of a constant prediction has gained nothing by falling to it.
+        """
+        prior = self.prior_loss
+        return min(self.loss.start, prior) if math.isfinite(prior) else self.loss.start
+
+    @property
+    def prior_loss(self) -> float:
+        """The loss of a constant prediction; NaN where it is not known.
+
+        The script reports it, or the watch saw it; the latter counts where what the loss function returned is what the
+        script reports, so that the two are of one kind.
+        """
+        if self.prior.count:
+            return self.prior.level()
+        return statistics.median(self._priors) if self._priors else math.nan
+
+    @property
+    def excess(self) -> float:
+        """How many times its baseline the loss is; NaN before it is known, or without a natural zero."""
+        known = self.loss.count >= self.loss.window and self.natural and self.baseline > 0
+        return self.loss.level() / self.baseline if known else math.nan
+
+    @property
+    def gain(self) -> float:
+        """How much the loss has fallen at best, as a part of its baseline; 0 within noise; NaN before it is known."""
+        loss = self.loss
+        if loss.count < 2 * loss.window or not math.isfinite(loss.best):
+            return math.nan
+        base = self.baseline
+        fell = max(0.0, base - loss.best - NOISE * self._noise)
+        scale = abs(base) if self.natural else abs(base) + abs(loss.best)
+        return fell / scale if scale > 0 else 0.0
+
+    @property
+    def _noise(self) -> float:
+        """The standard error of the best level, and of the start where that is the baseline."""
+        noise = self.loss.best_noise
+        at_start = 0.0 if math.isfinite(self.prior_loss) else 1 / FIRST
+        return noise * math.sqrt(at_start + 1 / self.loss.window) if math.isfinite(noise) else 0.0
+
+    @property
+    def kept(self) -> float:
+        """Which part of its best gain the loss still has: 1 or less, negative above the start; NaN without a gain."""
+        fell = self.baseline - self.loss.best
+        return (self.baseline - self.loss.level()) / fell if fell > 0 else math.nan
+
+    @property
+    def falling(self) -> bool:
+        """Whether the loss fell in the last quarter of the run, by more than its noise and 1% of its start."""
+        loss = self.loss
+        scale = abs(loss.start) if self.natural else abs(loss.start) + abs(loss.best)
+        return loss.fell_by(0.25) > SURE and loss.change_over(0.25) > FALLS * scale
+
+    @property
+    def scored(self) -> float:
+        """How much the score has improved on its first value; NaN before its second.
+
+        A part of its range where the first value lies between -1 and 1, as an accuracy does; else a part of the value.
+        """
+        return self._scored(self.objective.lowest)
+
+    def _scored(self, value: float) -> float:
+        course = self.objective
+        if course.count < 2:  # noqa: PLR2004 - a first value, and one to compare with it
+            return math.nan
+        scale = 1.0 if abs(course.first) <= 1 else max(abs(course.first), abs(course.lowest))
+        return max(0.0, course.first - value) / scale
+
+    @property
+    def scoring(self) -> bool:
+        """Whether the score has improved, and has kept at least half of that."""
+        return self.scored >= SCORED and self._scored(self.objective.last) >= self.scored / 2
+
+    @property
+    def progressing(self) -> bool:
+        """Whether the run has shown that it learns and has not lost it: by its score, or by its loss."""
+        return self.scoring or (self.gain >= LEARNED and self.kept >= KEEPS) or self.falling
+
+    def gain_text(self) -> str:
+        """Return what the loss and the score have gained, in words."""
+        parts = []
+        if self.loss.count:
+            parts.append(f"{self.loss_name} began at {self.loss.start:.4g} and is {self.loss.level():.4g}")
+            if math.isfinite(self.prior_loss):
+                parts[-1] += f" (a constant prediction has {self.prior_loss:.4g})"
+        if self.objective.count > 1:
+            first, last = self._shown(self.objective.first), self._shown(self.objective.last)
+            parts.append(f"{self.objective_name} began at {first:.4g} and is {last:.4g}")
+        return ", ".join(parts) or "no training loss and no score is reported"
+
+    def gain_evidence(self) -> dict[str, object]:
+        """Return the values behind `gain_text`."""
+        evidence: dict[str, object] = {}
+        if self.loss.count:
+            evidence |= {"loss": self.loss_name, "loss_start": self.loss.start, "loss_now": self.loss.level()}
+        if self.objective.count > 1:
+            first, last = self._shown(self.objective.first), self._shown(self.objective.last)
+            evidence |= {"score": self.objective_name, "score_start": first, "score_now": last}
+        return evidence
+
+    def _shown(self, value: float) -> float:
+        """The score as it was reported."""
+        less_is_better = self._objective is not None and not self._objective.maximize
+        return value if less_is_better else -value
+
+
+LEARNED = 0.1
+"""A loss that fell by this part of its start, beyond its noise, is one that learns."""
+KEEPS = 0.3
+"""A run that has less than this part of its gain left has lost it."""
+SCORED = 0.05
+"""A score that rose by this part of its range is one that learns."""
+NOISE, SURE = 2.0, 3.0
+"""A difference counts beyond so many of its standard errors."""
+FALLS = 0.01
+SAME = 0.2
+"""Two losses are taken for the same if they differ by no more than this part; a report may be a mean over steps."""

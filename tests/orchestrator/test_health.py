@@ -1,0 +1,91 @@
+"""The health of a trial reaches its record while it runs, once, and only for trials that this orchestrator runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from sweeper.orchestrator.follower import Follower
+from sweeper.record.events import Diagnosed, Event, Launched, Lost, Resumed, Started
+from sweeper.record.journal import JournalWriter
+from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.trial import read_trial
+from sweeper.rules import rules_of
+from tests.rules.histories import Run, constant, noisy
+from tests.views.synthetic import make_trial
+
+VANISHED = Run(steps=300, losses={"loss/train": noisy(constant(2.3), 0.02)}, reach=constant(1e-5))
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> TrialDir:
+    return make_trial(SweepDir(tmp_path), 0)
+
+
+def append(trial: TrialDir, *events: Event, attempt: int = 1) -> None:
+    folder = trial.attempt(attempt).path
+    folder.mkdir(parents=True, exist_ok=True)
+    with JournalWriter(trial.attempt(attempt).events) as journal:
+        for event in events:
+            journal.append(event)
+
+
+def record(trial: TrialDir, follower: Follower) -> list[Diagnosed]:
+    """Write down what changed, as the orchestrator does."""
+    events = [Diagnosed(attempt=1, **asdict(change)) for change in follower.changes_of_health()]
+    with JournalWriter(trial.control) as control:
+        for event in events:
+            control.append(event)
+    follower.poll()
+    return events
+
+
+def launched(trial: TrialDir) -> Follower:
+
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(attempt=1, slot="cpu 0"))
+    append(trial, Started(pid=1, host="here", attempt=1), *VANISHED.events())
+    follower = Follower.of(trial, rules_of(None))
+    follower.poll()
+    return follower
+
+
+def test_a_diagnosis_is_written_down_once(trial: TrialDir) -> None:
+    follower = launched(trial)
+    follower.launched()
+    (event,) = [one for one in record(trial, follower) if one.diagnosis == "vanishing_gradient"]
+    assert event.holds
+    assert "no longer reaches" in event.reason
+    assert event.evidence["statistic"] == "reach"
+    assert record(trial, follower) == []
+    assert read_trial(trial).control.health["vanishing_gradient"].since == event.since
+
+
+def test_an_orchestrator_that_takes_over_writes_nothing_twice(trial: TrialDir) -> None:
+    first = launched(trial)
+    first.launched()
+    record(trial, first)
+    second = Follower.of(trial, rules_of(None))
+    second.poll()
+    assert second.decision is None
+    assert second.changes_of_health() == []
+
+
+def test_nothing_is_added_to_the_record_of_a_trial_that_ran_before(trial: TrialDir) -> None:
+    assert launched(trial).changes_of_health() == []
+
+
+def test_what_was_diagnosed_after_the_checkpoint_that_a_retry_resumed_from_no_longer_holds(trial: TrialDir) -> None:
+
+    follower = launched(trial)
+    follower.launched()
+    record(trial, follower)
+    with JournalWriter(trial.control) as control:
+        control.append(Lost(attempt=1))
+        control.append(Launched(attempt=2, slot="cpu 0"))
+    append(trial, Started(pid=2, host="here", attempt=2), Resumed(step=20), attempt=2)
+    follower.poll()
+    record(trial, follower)
+    assert "vanishing_gradient" not in read_trial(trial).control.health

@@ -1,0 +1,257 @@
+"""Each class of failure is diagnosed where it happens, and none where a run is healthy, however odd it looks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from sweeper.record.events import Observation, Parameters, Watching
+from sweeper.rules import Objective, health_of, rule_of, rules_of
+from sweeper.rules.decision import first_decision
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Effect
+from sweeper.rules.health import Change
+from sweeper.rules.names import held_out_loss, score, training_loss
+from sweeper.spec.model import EarlyStop, StopWhen
+from tests.rules.histories import ACTIVE, Curve, Run, constant, falling, noisy
+
+LEARNS = falling(2.3, 0.1, 0.01)
+CHANCE = noisy(constant(2.3), 0.05)
+
+
+def timeline(run: Run, objective: Objective | None = None) -> list[Change]:
+    health = health_of([], objective)
+    state = health.start()
+    for event in run.events():
+        health.step(state, event)
+    return list(state.timeline)
+
+
+def begun(run: Run) -> dict[str, int]:
+    """The classes that began to hold, with the step at which each first did."""
+    found: dict[str, int] = {}
+    for change in timeline(run):
+        if change.holds:
+            found.setdefault(change.diagnosis, change.step)
+    return found
+
+
+def failures(run: Run) -> set[str]:
+    return {name for name in begun(run) if DIAGNOSES[name].effect is not Effect.INFORMS}
+
+
+def after(step: int, curve: Curve, before: Curve) -> Curve:
+    return lambda at: curve(at) if at >= step else before(at)
+
+
+FAILING = {
+    "non_finite": Run(
+        losses={"loss/train": after(40, constant(math.nan), LEARNS)}, not_finite=after(40, constant(3), constant(0))
+    ),
+    "no_gradient": Run(
+        losses={"loss/train": CHANCE}, norm=constant(0.0), reach=constant(math.nan), ratio=constant(0.0)
+    ),
+    "vanishing_gradient": Run(losses={"loss/train": CHANCE}, reach=constant(1e-5)),
+    "dead_units": Run(losses={"loss/train": CHANCE}, activations={**ACTIVE, "dead": 1.0, "dead_mean": 0.9}),
+    "frozen": Run(losses={"loss/train": CHANCE}, ratio=constant(4e-9)),
+    "diverged": Run(losses={"loss/train": after(60, noisy(constant(40.0), 2.0), LEARNS)}),
+    "collapsed": Run(losses={"loss/train": after(300, CHANCE, LEARNS)}),
+    "stuck": Run(losses={"loss/train": CHANCE}, scores={"accuracy/test": noisy(constant(0.1), 0.01)}),
+    "input_scale": Run(losses={"loss/train": CHANCE}, activations={**ACTIVE, "input_scale": 255.0}),
+    "saturated": Run(losses={"loss/train": CHANCE}, activations={**ACTIVE, "saturated": 0.97}),
+    "loss_mismatch": Run(losses={"loss/train": CHANCE}, activations={**ACTIVE, "loss_mismatch": 1.0}),
+    "unused_parameters": Run(
+        losses={"loss/train": LEARNS}, parameters=Parameters(trained=100, unowned=900, names=("head.weight",))
+    ),
+    "overfitting": Run(
+        losses={"loss/train": falling(2.3, 0.0, 0.02)},
+        scores={"loss/test": lambda step: 2.3 - step / 100 if step < 100 else 1.3 + (step - 100) / 100},
+    ),
+    "oscillating": Run(losses={"loss/train": lambda step: 2.3 + 2.2 * (-1) ** step}),
+    "converged": Run(losses={"loss/train": noisy(falling(2.3, 0.01, 0.05), 0.001)}),
+}
+
+
+@pytest.mark.parametrize("name", DIAGNOSES)
+def test_each_class_is_diagnosed_where_it_happens(name: str) -> None:
+    assert name in begun(FAILING[name])
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_a_stopping_class_decides_with_reason_and_evidence(name: str) -> None:
+    run = FAILING[name]
+    decision = first_decision(rule_of(DIAGNOSES[name]()), run.events())
+    assert decision is not None
+    assert decision.rule == name
+    assert decision.reason
+    assert decision.evidence
+
+
+HEALTHY = {
+    "learns": Run(losses={"loss/train": noisy(LEARNS, 0.1)}),
+    "converged, and the weights hardly move any more": Run(
+        losses={"loss/train": noisy(falling(2.3, 0.002, 0.05), 0.0005)},
+        ratio=lambda step: 1e-2 * math.exp(-step / 50),
+        reach=constant(1e-4),
+    ),
+    "memorised: a loss of exactly 0, without a gradient": Run(
+        losses={"loss/train": after(200, constant(0.0), falling(2.3, 0.0, 0.05))},
+        norm=after(200, constant(0.0), constant(1.0)),
+        reach=after(200, constant(math.nan), constant(0.5)),
+        ratio=after(200, constant(0.0), constant(1e-2)),
+    ),
+    "at its noise floor": Run(losses={"loss/train": noisy(falling(1.0, 0.7, 0.05), 0.05)}, ratio=constant(1e-4)),
+    "a 6-layer net with a reach of one in a thousand": Run(
+        losses={"loss/train": noisy(constant(2.3), 0.02)}, steps=250, layers=6, reach=constant(1e-3)
+    ),
+    "parity: at chance for two fifths of the plan": Run(
+        losses={"loss/train": noisy(after(260, falling(0.69 * math.exp(5.2), 0.0, 0.02), constant(0.693)), 0.02)},
+    ),
+    "a long warmup": Run(
+        losses={
+            "loss/train": noisy(lambda step: 2.3 if step < 200 else 0.3 + 2.0 * math.exp(-(step - 200) / 100), 0.1)
+        },
+        ratio=lambda step: 1e-2 * min(1.0, (step + 1) / 420),
+        rate=lambda step: 1e-3 * min(1.0, (step + 1) / 420),
+    ),
+    "warm restarts": Run(losses={"loss/train": lambda step: 0.3 + 1.2 * math.exp(-(step % 150) / 30)}),
+    "unfreezing: the gain of the new layers comes late": Run(
+        losses={"loss/train": noisy(after(300, falling(6.0, 0.2, 0.01), constant(0.8)), 0.05)},
+        scores={"accuracy/test": after(100, constant(0.7), constant(0.1))},
+    ),
+    "LoRA: half of the tensors start at zero and have no update ratio": Run(
+        losses={"loss/train": noisy(falling(1.5, 0.3, 0.01), 0.05)},
+        ratio=constant(math.nan),
+        parameters=Parameters(trained=100, frozen=100_000, resolution=1.2e-7),
+    ),
+    "PPO: the policy loss means nothing, and the return climbs": Run(
+        losses={
+            "policy_loss": noisy(constant(0.0), 0.05),
+            "value_loss": lambda step: 1 + step / 20,
+            "entropy": constant(0.6),
+        },
+        scores={"return": lambda step: 20 + step / 4},
+        reach=constant(1e-3),
+    ),
+    "a GAN whose generator's loss rises": Run(
+        losses={"d_loss": falling(1.4, 0.9, 0.01), "g_loss": lambda step: 0.7 + step / 150},
+        reach=constant(math.nan),
+    ),
+    "WGAN: losses below zero that drift": Run(
+        losses={"loss/critic": lambda step: -step / 100, "loss/generator": lambda step: step / 100},
+        reach=constant(math.nan),
+    ),
+    "a gradient scaler that skips at first": Run(
+        losses={"loss/train": LEARNS},
+        not_finite=after(60, constant(0), constant(9)),
+        skipped=after(60, constant(0), constant(10)),
+    ),
+    "a spike that comes back": Run(
+        losses={"loss/train": lambda step: 2.3 * math.exp(-step / 100) + (12.0 if 100 <= step < 112 else 0.0)}
+    ),
+    "a loss that rises in its first steps": Run(
+        losses={
+            "loss/train": noisy(
+                lambda step: 2.3 + 3 * math.exp(-((step - 12) ** 2) / 50) - 2.2 * (1 - math.exp(-step / 150)), 0.05
+            )
+        }
+    ),
+    "nothing is reported but what is watched": Run(),
+    "nothing is watched": Run(losses={"loss/train": noisy(LEARNS, 0.1)}, watched=False),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_run_is_not_stopped(name: str) -> None:
+    assert not failures(HEALTHY[name])
+
+
+def test_a_run_that_ends_before_its_plan_was_known_is_not_judged_by_a_share_of_it() -> None:
+    assert "stuck" not in begun(replace(FAILING["stuck"], plan=None))
+
+
+def test_a_logger_that_writes_zero_for_a_loss_that_is_not_finite_hides_nothing() -> None:
+    run = Run(losses={"loss": after(40, constant(0.0), LEARNS)}, not_finite=after(40, constant(12), constant(0)))
+    assert begun(run)["non_finite"] <= 60
+
+
+def test_a_loss_that_is_not_finite_is_diagnosed_without_a_watch() -> None:
+    run = Run(losses={"loss/train": after(4, constant(math.nan), LEARNS)}, watched=False)
+    assert begun(run)["non_finite"] <= 40
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        Parameters(trained=0, frozen=500),
+        Parameters(trained=0, unowned=500),
+        Parameters(trained=0, foreign=9, unowned=9),
+    ],
+)
+def test_a_script_that_trains_nothing_is_stopped(parameters: Parameters) -> None:
+    events = Run(losses={"loss/train": CHANCE}, parameters=parameters).events()
+    unobserved = [event for event in events if not isinstance(event, Observation | Watching)]
+    decision = first_decision(rule_of(DIAGNOSES["no_gradient"]()), unobserved)
+    assert decision is not None
+    assert decision.step <= 60
+    assert decision.reason.startswith("nothing is trained: ")
+
+
+def test_a_script_that_never_steps_is_stopped() -> None:
+    run = Run(losses={"loss/train": CHANCE})
+    events = [event for event in run.events() if not isinstance(event, Observation | Watching)]
+    decision = first_decision(rule_of(DIAGNOSES["no_gradient"]()), events)
+    assert decision is not None
+    assert "never stepped" in decision.reason
+
+
+def test_a_diagnosis_that_no_longer_holds_ends() -> None:
+    run = Run(
+        losses={"loss/train": noisy(after(300, falling(2.3 * math.exp(3), 0.1, 0.01), constant(2.3)), 0.02)},
+        reach=after(250, constant(0.5), constant(1e-5)),
+    )
+    changes = [(change.diagnosis, change.holds) for change in timeline(run) if change.diagnosis == "vanishing_gradient"]
+    assert changes == [("vanishing_gradient", True), ("vanishing_gradient", False)]
+
+
+def test_without_early_stop_everything_is_diagnosed_and_nothing_decides() -> None:
+    assert first_decision(health_of([]), FAILING["no_gradient"].events()) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "loss"),
+    [
+        (["loss/train", "loss/test"], "loss/train"),
+        (["train_loss", "val_loss"], "train_loss"),
+        (["loss", "eval_loss", "grad_norm"], "loss"),
+        (["loss/train", "loss/aux", "loss/kl"], "loss/train"),
+        (["total_loss", "aux_loss", "router_z_loss"], "total_loss"),
+        (["policy_loss", "value_loss", "entropy"], None),
+        (["d_loss", "g_loss"], None),
+        (["losses/qf1_loss", "losses/actor_loss", "charts/episodic_return"], None),
+        (["loss_test"], None),
+        (["trainLoss"], "trainLoss"),
+        (["elbo", "kl"], "elbo"),
+        (["accuracy"], None),
+    ],
+)
+def test_the_loss_is_what_training_minimizes(names: list[str], loss: str | None) -> None:
+    assert training_loss(names) == loss
+    assert training_loss(reversed(names)) == loss
+
+
+def test_a_held_out_loss_and_a_score_are_known_by_name() -> None:
+    names = ["loss/train", "eval_loss", "loss/prior", "accuracy/test", "accuracy/train"]
+    assert held_out_loss(names) == "eval_loss"
+    assert score(names) == "accuracy/test"
+    assert score(["episode_return", "loss"]) == "episode_return"
+
+
+def test_a_converged_run_is_ended_on_request_only() -> None:
+    run = FAILING["converged"]
+    asked, unasked = (rules_of(EarlyStop(stop_when=when), None)[0] for when in (StopWhen.CONVERGED, None))
+    decision = first_decision(asked, run.events())
+    assert decision is not None
+    assert decision.rule == "converged"
+    assert first_decision(unasked, run.events()) is None
