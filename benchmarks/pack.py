@@ -5,8 +5,8 @@
 
 Kept of the trials that ended by themselves: facts without the command, control, events, exits. Left out: output, rows
 of per-tensor statistics, checkpoints, provenance, and the names of hosts. With `--digits` measured values are rounded
-to so many significant digits and times are left out, which makes the archive several times smaller; what is said of
-these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
+to so many significant digits and times to seconds of the run, which makes the archive several times smaller; what is
+said of these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
 """
 
 from __future__ import annotations
@@ -54,26 +54,30 @@ def files_of(run: SweepDir, trials: list[Trial], digits: int | None = None) -> I
     kept = read_json(run.spec)
     # With its data, so that `sweeper run` can go on with what was unpacked.
     told = {key: kept[key] for key in ("format", "name", "spec", "data")}
+    spec: dict[str, Any] = dict(read_json(run.spec)["spec"])  # type: ignore[call-overload]  # it is a mapping
+    if spec.get("command"):
+        told["spec"] = {**spec, "command": [Path(word).name for word in spec["command"]]}
     yield "spec.json", _json({**told, "provenance": {}})
+    began = min((one.time for trial in trials for one in trial.control.launched.values()), default=0.0)
     for trial in trials:
         folder = trial.directory.path.relative_to(run.path)
         yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})
-        yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits)
+        yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits, began)
         for attempt in trial.directory.attempts():
             place = attempt.path.relative_to(run.path)
-            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events), digits)
+            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events), digits, began)
             if attempt.exit.exists():
-                yield f"{place}/exit.json", attempt.exit.read_bytes()
+                yield f"{place}/exit.json", _lines(read_journal(attempt.exit), digits, began)
 
 
-def _lines(events: list[Event], digits: int | None) -> bytes:
+def _lines(events: list[Event], digits: int | None, began: float) -> bytes:
     kept = (event for event in events if not (digits and isinstance(event, Diagnosed)))
     anonymous = (replace(e, host="", pid=0) if isinstance(e, Started) else e for e in kept)
-    return b"".join(encode(e if digits is None else _rounded(e, digits)) for e in anonymous)
+    return b"".join(encode(e if digits is None else _rounded(e, digits, began)) for e in anonymous)
 
 
-def _rounded(event: Event, digits: int) -> Event:
-    """The event with its measured values rounded, and without its time."""
+def _rounded(event: Event, digits: int, began: float) -> Event:
+    """The event with its measured values rounded, and whole seconds since the run began for its time."""
     if isinstance(event, Metrics):
         event = replace(event, values={name: _to(value, digits) for name, value in event.values.items()})
     elif isinstance(event, Observation):
@@ -81,7 +85,7 @@ def _rounded(event: Event, digits: int) -> Event:
         rounded: dict[str, Any] = {name: _to(getattr(event, name), digits) for name in names}
         event = replace(event, **rounded)
         event = replace(event, activations={name: _to(value, digits) for name, value in event.activations.items()})
-    return replace(event, time=0.0)
+    return replace(event, time=float(round(event.time - began)))
 
 
 def _to(value: float, digits: int) -> float:

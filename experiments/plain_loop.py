@@ -62,5 +62,5 @@ with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, 
         trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
         if trial.should_save:
             trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
-        if trial.should_stop:  # sweeper: the rule `stalled` condemned this run, or the sweep is being interrupted
+        if trial.should_stop:  # sweeper: a diagnosis stops this run, or the sweep is being interrupted
             break

@@ -48,7 +48,7 @@ command: ["${interpreter}", "${program}"]
 parameters:
   alive: {values: [true, false]}
   pause: {value: PAUSE}
-early_stop: {}
+early_stop: {rules: [{stalled: {}}]}
 resources: {cpus: 1}
 """
 

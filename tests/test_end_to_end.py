@@ -149,6 +149,8 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
         "skipped",
         "damaged",
         "cause",
+        "health",
+        "healthy",
     } == set(learned)
     why = sweep.call("why", "runs/depth", "1")[1]
     assert "stalled" in why

@@ -46,13 +46,19 @@ def processes_of(folder: Path) -> list[str]:
     return alive
 
 
-@pytest.mark.parametrize("name", ["plain_loop", "hf_trainer", "lightning_module"])
-def test_an_example_prunes_what_stalls_and_completes_what_learns(name: str, tmp_path: Path) -> None:
-    (learner, stalled), _ = run(name, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "diagnosis"),
+    [("plain_loop", "stuck"), ("hf_trainer", "vanishing_gradient"), ("lightning_module", "stuck")],
+)
+def test_an_example_stops_a_trial_that_fails_and_completes_one_that_learns(
+    name: str, diagnosis: str, tmp_path: Path
+) -> None:
+    (learner, failed), _ = run(name, tmp_path)
     assert (learner["state"], learner["step"]) == ("COMPLETE", learner["total_steps"] - 1)
-    assert (stalled["state"], stalled["pruned"]["rule"]) == ("PRUNED", "stalled")
-    assert stalled["step"] < stalled["total_steps"] - 1
-    assert stalled["value"] is not None
+    assert (failed["state"], failed["pruned"]["rule"]) == ("PRUNED", diagnosis)
+    assert failed["step"] < failed["total_steps"] - 1
+    assert learner["value"] is not None
+    assert "loss/train began at" in failed["pruned"]["reason"]
     assert processes_of(tmp_path) == []
 
 

@@ -100,14 +100,14 @@ def test_a_run_that_completes_leaves_the_record_of_a_sweep_of_one_trial(tmp_path
     assert folder.trial("one") == before
 
 
-def test_a_stalled_run_is_stopped_and_the_reason_is_said(tmp_path: Path) -> None:
+def test_a_run_that_does_not_learn_is_stopped_by_default_and_the_reason_is_said(tmp_path: Path) -> None:
     code, out, err = Folder(tmp_path, DEEP).train("--name", "dead", arguments=("Sigmoid", "100000"))
     assert code == 3, out + err
     assert out == "the loop has ended\n"
     at_once, receipt = err.split("trial 0000: PRUNED")
     for said in (at_once, receipt):
-        assert "by the rule stalled at step 60" in said
-        assert "the gradient no longer reaches the first layers" in said
+        assert "by the rule stuck at step 10" in said
+        assert "what reaches the last layer is the same for every example" in said
     assert "loss/train was not measured, but loss " in receipt
 
 

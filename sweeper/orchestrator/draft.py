@@ -190,10 +190,10 @@ def _suggested(one: Argument) -> str:
 
 def _tail(read: Arguments) -> Iterator[str]:
     if read.opens_trial:
-        yield "early_stop: {}  # trials whose gradient no longer reaches the first layers are stopped"
+        yield "early_stop: auto  # stop trials that fail, and record why"
         return
     yield "# It tells sweeper nothing yet: three lines of sweeper.trial() report its metric, and have it watched"
-    yield "# early_stop: {}  # then trials whose gradient no longer reaches the first layers are stopped"
+    yield "# early_stop: auto  # then stop trials that fail, and record why"
 
 
 def _word(value: object) -> str:

@@ -32,8 +32,11 @@ from sweeper.rules.base import MetricName, Part, Positive, RuleSettings, StopSet
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
 
 TIMING = ("grace_steps", "patience", "every")
-_FORMER_TIMING = {("vanishing_gradient", "grace_steps"): 60}
-"""Defaults of sweeper 0.1.0 that differ from today's: its records list them inside `all` and `any` too."""
+_FORMER_TIMING = {
+    "vanishing_gradient": {"grace_steps": 60, "patience": 1, "every": 1},
+    "non_finite": {"grace_steps": 0, "patience": 3, "every": 1},
+}
+"""Defaults of sweeper 0.1.0, whose records list them inside `all` and `any` too."""
 
 AUTO = "auto"
 """The preset: it stands for every diagnosis that stops a trial, each with its defaults.
@@ -121,8 +124,8 @@ class _Combined(RuleSettings):
 
 
 def _is_given(rule: RuleSettings, name: str) -> bool:
-    value = getattr(rule, name)
-    return value not in (type(rule).model_fields[name].default, _FORMER_TIMING.get((rule_name(rule), name)))
+    value, former = getattr(rule, name), _FORMER_TIMING.get(rule_name(rule), {})
+    return value not in (type(rule).model_fields[name].default, former.get(name))
 
 
 class AllOf(_Combined):

@@ -288,8 +288,22 @@ class Signals:
 
     @property
     def scoring(self) -> bool:
-        """Whether the score has improved, and has kept at least half of that."""
-        return self.scored >= SCORED and self._scored(self.objective.last) >= self.scored / 2
+        """Whether the score has improved, and has kept at least half of that.
+
+        Where the loss is no better than that of a constant prediction, so is the score by as much as that gives: then
+        only a large improvement counts.
+        """
+        constant = math.isfinite(self.prior_loss) and self.natural and self.gain < CONSTANT
+        return self.scored >= (CLEARLY if constant else SCORED) and self._scored(self.objective.last) >= self.scored / 2
+
+    @property
+    def thrown(self) -> float:
+        """The largest update ratio of the newest observations where the loss is above its baseline; else 0.
+
+        The update of a healthy run is a small part of the weights; one larger than the weights replaces them.
+        """
+        largest = max((one.update_ratio for one in self.newest if math.isfinite(one.update_ratio)), default=0.0)
+        return largest if self.excess > 1 and not self.gain >= LEARNED else 0.0
 
     @property
     def progressing(self) -> bool:
@@ -328,8 +342,10 @@ LEARNED = 0.1
 """A loss that fell by this part of its start, beyond its noise, is one that learns."""
 KEEPS = 0.3
 """A run that has less than this part of its gain left has lost it."""
-SCORED = 0.05
-"""A score that rose by this part of its range is one that learns."""
+SCORED, CLEARLY = 0.05, 0.3
+"""A score that rose by this part of its range is one that learns; clearly, where the loss says otherwise."""
+CONSTANT = 0.03
+"""A loss that gained less than this on a constant prediction is no better than one."""
 NOISE, SURE = 2.0, 3.0
 """A difference counts beyond so many of its standard errors."""
 FALLS = 0.01

@@ -99,11 +99,13 @@ def test_recorded_versions_stay_valid(rule: spec.StopSettings, version: str) -> 
     assert rule_version(rule) == version
 
 
+FORMER_REACH = spec.VanishingGradient(grace_steps=60, patience=1, below=0.005, window=5)
+FORMER_FINITE = spec.NonFinite(grace_steps=0, patience=3, metric="loss/train")
 OUTDATED = {
-    "vanishing_gradient-132cc9a8": spec.VanishingGradient(grace_steps=60),
-    "non_finite-3a72dde3": spec.NonFinite(metric="loss/train"),
-    "any-4ffb6fcd": spec.AnyOf(of=(spec.VanishingGradient(grace_steps=60),)),
-    "all-5557db03": spec.AllOf(of=(spec.Stalled(), spec.AnyOf(of=(spec.NonFinite(metric="loss/train"),)))),
+    "vanishing_gradient-132cc9a8": FORMER_REACH,
+    "non_finite-3a72dde3": FORMER_FINITE,
+    "any-4ffb6fcd": spec.AnyOf(of=(FORMER_REACH,)),
+    "all-5557db03": spec.AllOf(of=(spec.Stalled(), spec.AnyOf(of=(FORMER_FINITE,)))),
 }
 """The versions that sweeper 0.1.0 recorded for rules whose decisions are now others, with the settings of then."""
 

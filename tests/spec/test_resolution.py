@@ -170,12 +170,15 @@ def test_a_record_of_version_0_1_0_is_read_with_the_rules_of_then(load_keys: Loa
     }
     spec = SweepSpec.from_json(old)
     assert spec.early_stop is not None
+    timing = {"grace_steps": 60, "patience": 1, "every": 1}
+    reach = VanishingGradient(**timing, below=0.005, window=5)
+    finite = NonFinite(grace_steps=0, patience=3, every=1, metric="loss/train")
     assert spec.early_stop.rules == (
         Stalled(),
-        VanishingGradient(grace_steps=60),
-        VanishingGradient(grace_steps=60, of_start=0.1),
-        NonFinite(metric="loss/train"),
-        AnyOf(of=(VanishingGradient(grace_steps=60), NonFinite(metric="loss/train"))),
+        reach,
+        reach.model_copy(update={"of_start": 0.1}),
+        finite,
+        AnyOf(of=(reach, finite)),
     )
     assert SweepSpec.from_json(spec.to_json()) == spec
     assert len(rules_of(spec.early_stop)) == 3  # the health of the trial, `stalled` and `any`

@@ -30,7 +30,7 @@ class DeadUnits(Diagnosis):
     def judge(self, signals: Signals) -> Reason | None:
         """Return the share of dead units, where the run does not learn in spite of it."""
         worst, mean = signals.activation("dead", WINDOW), signals.activation("dead_mean", WINDOW)
-        if not (worst >= self.share or mean >= self.mean) or signals.progressing:
+        if not (worst >= self.share or mean >= self.mean) or signals.progressing or signals.thrown > 1:
             return None
         return functools.partial(self._told, signals, worst, mean)
 

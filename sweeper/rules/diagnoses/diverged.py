@@ -24,7 +24,8 @@ MOVES = 0.1
 class Diverged(Diagnosis):
     """The loss is above ``times`` its start, or that of a constant prediction, and is not coming back.
 
-    Or updates are larger than ``ratio`` of the weights, or activations than ``scale`` times the inputs, without a gain.
+    Or nothing was gained, and one update was larger than ``thrown`` times the weights, the median of several than
+    ``ratio`` times, or activations than ``scale`` times the inputs.
     """
 
     name = "diverged"
@@ -36,8 +37,9 @@ class Diverged(Diagnosis):
     patience: Annotated[int, Field(ge=1, le=1000)] = 2
     times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
     ratio: Positive = 0.5
+    thrown: Positive = 1.0
     scale: Positive = 1e4
-    lasting: Annotated[float, Field(ge=0, lt=1)] = 0.04
+    lasting: Annotated[float, Field(ge=0, lt=1)] = 0.03
 
     def wait(self, signals: Signals) -> float:
         """Return that a loss far above its baseline needs no wait: a healthy run does not come back from there."""
@@ -50,13 +52,15 @@ class Diverged(Diagnosis):
         rose = signals.excess > self.times and above and self._rose(signals) and not self._comes_back(loss)
         if rose and not signals.scoring:
             return functools.partial(self._of_loss, signals, loss.level())
+        if signals.thrown > self.thrown and not signals.scoring:
+            return functools.partial(self._of_updates, signals, signals.thrown, self.thrown)
         scale = signals.activation("scale", SEEN)
         learns = signals.scoring or (signals.natural and signals.gain >= LEARNED)
         if scale > self.scale * max(1.0, signals.activation("input_scale", 1)) and not learns:
             return functools.partial(self._of_activations, signals, scale)
         ratios = signals.window("update_ratio", WINDOW)
         if len(ratios) == WINDOW and statistics.median(ratios) > self.ratio and not signals.progressing:
-            return functools.partial(self._of_updates, signals, statistics.median(ratios))
+            return functools.partial(self._of_updates, signals, statistics.median(ratios), self.ratio)
         return None
 
     def _rose(self, signals: Signals) -> bool:
@@ -82,7 +86,8 @@ class Diverged(Diagnosis):
         text = f"the activations are of the order of {scale:.2g}, where 1 is usual; {signals.gain_text()}"
         return text, {"statistic": "activation scale", "median": scale, **signals.gain_evidence()}
 
-    def _of_updates(self, signals: Signals, ratio: float) -> Told:
-        text = f"the weights are thrown about: an update is {ratio:.2g} times a weight (median), above {self.ratio:g}; "
-        evidence = {"statistic": "update_ratio", "median": ratio, "threshold": self.ratio}
+    @staticmethod
+    def _of_updates(signals: Signals, ratio: float, threshold: float) -> Told:
+        text = f"the weights are thrown about: an update is {ratio:.2g} times the weights, above {threshold:g}; "
+        evidence = {"statistic": "update_ratio", "value": ratio, "threshold": threshold}
         return text + signals.gain_text(), {**evidence, **signals.gain_evidence()}

@@ -37,6 +37,8 @@ class NoGradient(Diagnosis):
         newest = signals.newest[-1]
         if newest.skipped or newest.not_finite > 0 or (signals.norm.count and signals.excess > ABOVE):
             return None  # what had a gradient and lost it with a risen loss has diverged
+        if signals.thrown > 1:
+            return None
         missing = signals.watching is not None and newest.missing == len(signals.watching.tensors)
         if not (missing or newest.gradient_norm == 0) or self._is_done(signals):
             return None

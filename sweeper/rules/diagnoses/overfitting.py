@@ -7,14 +7,19 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sweeper.rules.base import Part
 from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.signals import LEARNED, Signals
 
 FEWEST = 5
+UNSCORED = 0.02
 
 
 class Overfitting(Diagnosis):
-    """The held-out loss is above ``times`` its lowest value and above its first, while the training loss falls."""
+    """The held-out loss is above ``times`` its lowest value and above its first, while the training loss falls.
+
+    Or after ``after`` of the plan the score is still what it was at the start.
+    """
 
     name = "overfitting"
     effect = Effect.WARNS
@@ -22,15 +27,24 @@ class Overfitting(Diagnosis):
     advice = "stop at the lowest held-out loss, add data or regularisation, or use a smaller model"
     reads = (frozenset({"held_out_loss"}),)
 
+    after: Part = 0.8
     times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how far the held-out loss is above its lowest."""
+        flat = signals.objective.count >= FEWEST and signals.scored < UNSCORED
+        if flat and signals.share >= self.after and signals.natural and signals.gain >= LEARNED:
+            return functools.partial(self._of_score, signals)
         held = signals.held_out
         if held.count < FEWEST or held.lowest <= 0 or not signals.kept > 0.9:  # noqa: PLR2004 - most of the gain
             return None
         worse = held.last > self.times * held.lowest and held.last > held.first
         return functools.partial(self._told, signals) if worse else None
+
+    @staticmethod
+    def _of_score(signals: Signals) -> Told:
+        text = f"the training loss falls and the score does not follow: {signals.gain_text()}"
+        return text, {"statistic": signals.objective_name, **signals.gain_evidence()}
 
     @staticmethod
     def _told(signals: Signals) -> Told:

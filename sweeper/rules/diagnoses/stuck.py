@@ -14,6 +14,7 @@ from sweeper.rules.signals import LEARNED, Signals
 CONSTANT_FOR = 3
 """Observations, or evaluations, that have to agree."""
 SCORES = 0.02
+ABOVE = 1.5
 
 
 class Stuck(Diagnosis):
@@ -32,16 +33,25 @@ class Stuck(Diagnosis):
     reads = (frozenset({"loss", "score"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
+    lasting: Annotated[float, Field(ge=0, lt=1)] = 0.05
     after: Part = 0.5
     gain: Part = 0.03
     without_loss: Part = 0.65
     spread: Part = 1e-4
 
+    def wait(self, signals: Signals) -> float:
+        """Return that a constant input of the last layer needs no wait, and a loss that stands does."""
+        return 0.0 if signals.activation("spread", CONSTANT_FOR) < self.spread else self.lasting
+
     def judge(self, signals: Signals) -> Reason | None:
         """Return how little was gained."""
+        if signals.newest and signals.newest[-1].not_finite > 0:
+            return None
         if signals.scoring or (signals.gain >= LEARNED and signals.natural):
             return None
-        if signals.activation("spread", CONSTANT_FOR) < self.spread and not signals.gain >= LEARNED:
+        constant = signals.activation("spread", CONSTANT_FOR) < self.spread
+        off = signals.thrown > 1 or signals.excess > ABOVE  # then the run has diverged, whatever its layers do
+        if constant and not off and not signals.gain >= LEARNED:
             return functools.partial(self._constant, signals)
         if not signals.share >= self.after:
             return None
@@ -49,9 +59,9 @@ class Stuck(Diagnosis):
         without_score = signals.objective.count >= CONSTANT_FOR and signals.scored < SCORES
         if not signals.loss.count and not signals.share >= self.without_loss:
             return None
-        if (known and signals.gain < self.gain) or (without_score and not signals.falling):
+        if not signals.falling and ((known and signals.gain < self.gain) or without_score):
             return functools.partial(self._told, signals)
-        return None
+        return None  # a loss that falls, however slowly, is not stuck
 
     @staticmethod
     def _constant(signals: Signals) -> Told:
