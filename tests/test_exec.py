@@ -106,8 +106,8 @@ def test_a_run_that_does_not_learn_is_stopped_by_default_and_the_reason_is_said(
     assert out == "the loop has ended\n"
     at_once, receipt = err.split("trial 0000: PRUNED")
     for said in (at_once, receipt):
-        assert "by the rule stuck at step 10" in said
-        assert "what reaches the last layer is the same for every example" in said
+        assert "by the rule vanishing_gradient at step 20" in said
+        assert "the gradient no longer reaches the first layers" in said
     assert "loss/train was not measured, but loss " in receipt
 
 

@@ -10,8 +10,12 @@ import math
 import statistics
 
 MOST = 64
-FIRST = 3
-"""The level at the start is the median of so many reports."""
+FIRST, EARLY = 3, 10
+"""The level at the start is the median of the first three reports, or the mean of the first ten where that is higher: a
+batch of one example begins low by chance. Its noise is that of the ten.
+"""
+TAIL = 10.0
+"""In that mean no report counts for more than so many medians: a loss that explodes is no level to start from."""
 WINDOW = 5
 SHARE = 32
 """The level now is the mean of the last 1/32 of the reports, and of at least `WINDOW`."""
@@ -23,7 +27,7 @@ class Course:
     Attributes:
         count: finite reports.
         first: the first finite report; NaN before it.
-        start: the level at the start: the median of the first reports; NaN before the first.
+        start: the level at the start (see `FIRST`); NaN before the first report.
         lowest: the smallest finite report.
         best: the lowest level so far, and `best_step` the step at which it was reached; infinite before there was one.
         best_noise: the standard deviation of the reports that `best` is the mean of.
@@ -71,10 +75,10 @@ class Course:
             return
         self.not_finite = 0
         self.count += 1
-        if self.count <= FIRST:
+        if self.count <= EARLY:
             self._first.append(value)
             self.first = self._first[0]
-            self.start = statistics.median(self._first)
+            self.start = max(statistics.median(self._first[:FIRST]), self._early_mean())
         self.lowest = min(self.lowest, value)
         groups = self._groups
         if groups and groups[-1][1] < self._size:
@@ -88,6 +92,11 @@ class Course:
         if self.count >= WINDOW and (now := self.level()) < self.best:
             self.best, self.best_step, self.best_noise = now, step, self.noise
 
+    def _early_mean(self) -> float:
+        middle = statistics.median(self._first)
+        most = TAIL * middle if middle > 0 else math.inf
+        return statistics.fmean(min(value, most) for value in self._first)
+
     def level(self, back: int = 0) -> float:
         """The mean of the newest reports, or of as many that ended `back` times as many before; NaN where none are."""
         mean, _, _ = self._window(back)
@@ -98,6 +107,11 @@ class Course:
         """The standard deviation of the newest reports about their mean; NaN before there are two."""
         mean, squares, count = self._window(0)
         return math.sqrt(max(0.0, squares - mean * mean) * count / (count - 1)) if count > 1 else math.nan
+
+    @property
+    def start_error(self) -> float:
+        """The standard error of the level at the start, by the scatter of the first reports; 0 before there are two."""
+        return statistics.pstdev(self._first) / math.sqrt(FIRST) if len(self._first) > 1 else 0.0
 
     @property
     def error(self) -> float:

@@ -20,7 +20,7 @@ SAMPLE = 1 << 14
 FEWEST_ROWS = 32
 """Examples that are read of a wide input, though they are more entries than `SAMPLE`."""
 ENOUGH_ROWS = 8
-"""With fewer examples a unit that is 0 for all of them says nothing."""
+"""With fewer examples neither a unit that is 0 for all of them nor an input that they share says anything."""
 NEAR_LIMIT = 0.99
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
@@ -76,12 +76,15 @@ def measured(rows: torch.Tensor) -> torch.Tensor:
     # A sigmoid gives what is above 0 and at most 1; a tanh has both signs. Zero itself is a ReLU's, and no limit here.
     sigmoid = torch.where((low > 0) & (high <= 1), near + (sizes < 1 - NEAR_LIMIT).sum(), 0)
     tanh = torch.where((low < 0) & (low >= -1) & (high <= 1), near, 0)
+    unknown = peak.new_full((), torch.nan)
+    several = sample.shape[0] >= ENOUGH_ROWS
+    varied = torch.where(scale > 0, sample.var(0, correction=0).mean().sqrt() / scale, 0.0)
     statistics = {
-        "dead": (peak == 0).float().mean() if sample.shape[0] >= ENOUGH_ROWS else peak.new_full((), torch.nan),
+        "dead": (peak == 0).float().mean() if several else unknown,
         "zero": 1 - sample.count_nonzero() / entries,
         "saturated": (sigmoid + tanh) / entries,
         "scale": scale,
-        "spread": torch.where(scale > 0, sample.var(0, correction=0).mean().sqrt() / scale, 0.0),
+        "spread": varied if several else unknown,
     }
     return torch.stack([statistics[name].float() for name in ACTIVATIONS])
 

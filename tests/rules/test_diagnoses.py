@@ -16,6 +16,7 @@ from sweeper.rules.names import held_out_loss, score, training_loss
 from sweeper.spec.model import EarlyStop, StopWhen
 from tests.rules.histories import ACTIVE, Curve, Run, constant, falling, noisy
 
+STOPPING_CLASSES = frozenset(STOPPING)
 LEARNS = falling(2.3, 0.1, 0.01)
 CHANCE = noisy(constant(2.3), 0.05)
 
@@ -255,3 +256,18 @@ def test_a_converged_run_is_ended_on_request_only() -> None:
     assert decision is not None
     assert decision.rule == "converged"
     assert first_decision(unasked, run.events()) is None
+
+
+def test_a_loss_of_single_examples_that_began_low_by_chance_has_not_diverged() -> None:
+    """A batch of one: the first reports scatter by more than their mean, and the first of them were small."""
+    single = noisy(constant(0.0), 1.0)
+    learns = falling(14.0, 0.3, 0.004)
+    run = Run(losses={"loss/train": lambda step: 0.7 if step in (0, 2) else learns(step) * single(step) ** 2})
+    assert not STOPPING_CLASSES & begun(replace(run, activations={"scale": 1.0})).keys()
+
+
+def test_a_vanished_gradient_is_named_though_the_last_layer_sees_a_constant_too() -> None:
+    run = Run(losses={"loss/train": CHANCE}, reach=constant(1e-6), activations={**ACTIVE, "spread": 1e-8})
+    decision = first_decision(health_of([DIAGNOSES[name]() for name in STOPPING]), run.events())
+    assert decision is not None
+    assert decision.rule == "vanishing_gradient"

@@ -191,3 +191,12 @@ def test_the_variance_of_targets_is_the_loss_of_a_constant_prediction(
     assert only(events, Observation).activations["loss_prior"] == pytest.approx(
         target.var(0, correction=0).mean().item(), rel=1e-3
     )
+
+
+def test_a_batch_of_one_example_says_nothing_of_dead_units_or_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = recorded(tower(), tmp_path, monkeypatch, x=torch.randn(1, 8), loss=torch.Tensor.sum)
+    activations = only(events, Observation).activations
+    assert not {"dead", "spread"} & activations.keys()
+    assert activations["scale"] > 0

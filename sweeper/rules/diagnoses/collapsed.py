@@ -35,6 +35,8 @@ class Collapsed(Diagnosis):
             return None
         if loss.level(1) - loss.level() > SURE * loss.error:
             return None  # it is coming back
+        if loss.level() - loss.best < SURE * loss.error:
+            return None  # the best level was one of many, and low by chance
         return functools.partial(self._told, signals)
 
     @staticmethod

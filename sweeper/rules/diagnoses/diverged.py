@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from typing import Annotated
 
@@ -48,7 +49,9 @@ class Diverged(Diagnosis):
     def judge(self, signals: Signals) -> Reason | None:
         """Return how far off the run is."""
         loss = signals.loss
-        above = loss.level() - self.times * signals.baseline > SURE * loss.error
+        # Where a constant prediction is the baseline, its loss is known better than one's own start.
+        noise = loss.error if signals.baseline < loss.start else math.hypot(loss.error, loss.start_error)
+        above = loss.level() - self.times * signals.baseline > SURE * noise
         rose = signals.excess > self.times and above and self._rose(signals) and not self._comes_back(loss)
         if rose and not signals.scoring:
             return functools.partial(self._of_loss, signals, loss.level())

@@ -14,7 +14,7 @@ from sweeper.rules.signals import LEARNED, Signals
 CONSTANT_FOR = 3
 """Observations, or evaluations, that have to agree."""
 SCORES = 0.02
-ABOVE = 1.5
+ABOVE, REACHED = 1.5, 3e-4
 
 
 class Stuck(Diagnosis):
@@ -50,7 +50,8 @@ class Stuck(Diagnosis):
         if signals.scoring or (signals.gain >= LEARNED and signals.natural):
             return None
         constant = signals.activation("spread", CONSTANT_FOR) < self.spread
-        off = signals.thrown > 1 or signals.excess > ABOVE  # then the run has diverged, whatever its layers do
+        # A run that has diverged, or whose gradient has vanished, has a constant input there by that.
+        off = signals.thrown > 1 or signals.excess > ABOVE or min(signals.window("reach", 1), default=1.0) < REACHED
         if constant and not off and not signals.gain >= LEARNED:
             return functools.partial(self._constant, signals)
         if not signals.share >= self.after:
