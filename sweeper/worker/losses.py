@@ -61,7 +61,8 @@ class Losses:
         if not seen:
             return None
         table = torch.stack([one.to(seen[0].device) for one in seen])
-        largest = table[table[:, 1].argmax()]
+        # index_select, because an index that is a tensor would be waited for
+        (largest,) = table.index_select(0, table[:, 1].argmax().reshape(1))
         return torch.cat([table[:, :1].amax(0), largest[1:]])
 
     def _look(self, of: Callable[[torch.Tensor, torch.Tensor], Looked], *call: Any) -> None:
