@@ -105,8 +105,8 @@ class Course:
     @property
     def noise(self) -> float:
         """The standard deviation of the newest reports about their mean; NaN before there are two."""
-        mean, squares, count = self._window(0)
-        return math.sqrt(max(0.0, squares - mean * mean) * count / (count - 1)) if count > 1 else math.nan
+        _, variance, count = self._window(0)
+        return math.sqrt(variance * count / (count - 1)) if count > 1 else math.nan
 
     @property
     def start_error(self) -> float:
@@ -144,22 +144,11 @@ class Course:
         late, early = self._part(0, wanted), self._part(wanted, wanted)
         return math.nan if late is None or early is None else early[0] - late[0]
 
-    def _part(self, skip: int, wanted: int) -> tuple[float, float, float] | None:
-        """Mean, variance and number of about `wanted` reports, after the newest `skip`; None where there are fewer."""
-        count = total = squares = 0.0
-        for _, n, s, q in reversed(self._groups):
-            if skip > 0:
-                skip -= int(n)
-                continue
-            count, total, squares = count + n, total + s, squares + q
-            if count >= wanted:
-                mean = total / count
-                return mean, max(0.0, squares / count - mean * mean), count
-        return None
+    def _part(self, skip: int, wanted: int, *, fewer: bool = False) -> tuple[float, float, float] | None:
+        """Return mean, variance and number of about `wanted` reports, after the newest `skip`.
 
-    def _window(self, back: int) -> tuple[float, float, float]:
-        wanted = self.window
-        skip = back * wanted
+        None where there are fewer, or, with `fewer`, where there are none.
+        """
         count = total = squares = 0.0
         for _, n, s, q in reversed(self._groups):
             if skip > 0:
@@ -168,7 +157,14 @@ class Course:
             count, total, squares = count + n, total + s, squares + q
             if count >= wanted:
                 break
-        return (total / count, squares / count, count) if count else (math.nan, math.nan, 0.0)
+        if not count or (count < wanted and not fewer):
+            return None
+        mean = total / count
+        return mean, max(0.0, squares / count - mean * mean), count
+
+    def _window(self, back: int) -> tuple[float, float, float]:
+        """Return mean, variance and number of the reports of a level; NaN and 0 where there are none."""
+        return self._part(back * self.window, self.window, fewer=True) or (math.nan, math.nan, 0.0)
 
 
 def _merged(one: list[float], other: list[float] | None = None) -> list[float]:

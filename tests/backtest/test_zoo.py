@@ -61,6 +61,16 @@ def test_at_most_one_healthy_run_in_a_hundred_is_stopped(tallies: Mapping[str, M
     assert tally.killed <= tally.learners / 100
 
 
+@pytest.mark.parametrize(("half", "flagged", "stopped"), [("zoo-a", 0.93, 0.9), ("zoo-b", 0.92, 0.82)])
+def test_most_failed_runs_are_flagged_and_stopped(
+    tallies: Mapping[str, Mapping[str, Tally]], half: str, flagged: float, stopped: float
+) -> None:
+    """What docs/verdicts.md says, rounded down: a change that misses more has to say so there."""
+    tally = tallies[half]
+    assert tally[AUTO_AND_WARNINGS].caught >= flagged * tally[AUTO_AND_WARNINGS].stalls
+    assert tally[AUTO].caught >= stopped * tally[AUTO].stalls
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_run_that_looks_odd_is_not_stopped(recordings: Mapping[str, Recording], name: str) -> None:
     half, case = HEALTHY[name]
