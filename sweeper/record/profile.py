@@ -32,7 +32,8 @@ does not depend on the example.
 SUMMARIES = ("dead", "dead_mean", "saturated", "scale", "spread", "input_scale")
 """What an observation says of all layers: the largest share of dead units and its mean over the layers that another
 layer feeds, the largest `saturated` and `scale` of these, the largest `spread` over the last layer of each network,
-and `input_scale`, the largest `scale` of what enters a network. The first few observations also have `LOSSES`.
+and `input_scale`, the largest `scale` of what enters a network. A model with attention also has `attention_logit`, the
+largest magnitude of a logit. The first few observations also have `LOSSES`.
 """
 
 LOSSES = ("loss_mismatch", "loss_value", "loss_prior")

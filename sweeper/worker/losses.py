@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn import functional
+
+from sweeper.worker.wrapping import Wrapping
 
 LOOKED_AT = 5
 TOLERANCE = 1e-3
@@ -35,28 +36,34 @@ class Losses:
 
     def __init__(self) -> None:
         self._left = LOOKED_AT
+        self._is_open = False
         self._seen: list[torch.Tensor] = []
-        self._ends: list[Callable[[], None]] = []
         self._counts: dict[int, torch.Tensor] = {}
+        looks: dict[str, Callable[[torch.Tensor, torch.Tensor], Looked]] = {
+            "cross_entropy": self._of_classes,
+            "nll_loss": self._of_classes,
+            "binary_cross_entropy_with_logits": _of_binary,
+            "binary_cross_entropy": _of_binary,
+            "mse_loss": _of_squares,
+        }
+        self._wrappings = [
+            Wrapping(name, ("input", "target"), functools.partial(self._look, look)) for name, look in looks.items()
+        ]
 
     def open(self) -> None:
         """Watch until `take`; does nothing once enough steps were looked at."""
-        if self._left > 0 and not self._ends:
+        if self._left > 0 and not self._is_open:
             self._left -= 1
-            looks: dict[str, Callable[[torch.Tensor, torch.Tensor], Looked]] = {
-                "cross_entropy": self._of_classes,
-                "nll_loss": self._of_classes,
-                "binary_cross_entropy_with_logits": _of_binary,
-                "binary_cross_entropy": _of_binary,
-                "mse_loss": _of_squares,
-            }
-            self._ends = [_wrapped(name, functools.partial(self._look, look)) for name, look in looks.items()]
+            self._is_open = True
+            for wrapping in self._wrappings:
+                wrapping.open()
 
     def take(self) -> torch.Tensor | None:
         """What was seen, shape (3,) as `FIELDS`, of the call whose loss was largest; None where none was watched."""
-        for end in self._ends:
-            end()
-        self._ends.clear()
+        if self._is_open:
+            self._is_open = False
+            for wrapping in self._wrappings:
+                wrapping.close()
         seen, self._seen = self._seen, []
         if not seen:
             return None
@@ -111,22 +118,3 @@ def _of_squares(given: torch.Tensor, target: torch.Tensor) -> Looked:
     several = target.dim() == 2 and target.shape[1] > 1  # noqa: PLR2004 - examples by classes
     mismatch = one_hot & (target.sum(1) == 1).all() if several else given.new_zeros(())
     return mismatch, target.double().var(0, correction=0).mean()
-
-
-def _wrapped(name: str, look: Callable[[object, object, object], None]) -> Callable[[], None]:
-    """Call `look(input, target, loss)` after each call of a loss function; returns what ends this."""
-    original: Any = getattr(functional, name)
-
-    @functools.wraps(original)
-    def call(*args: Any, **kwargs: Any) -> object:
-        loss: object = original(*args, **kwargs)
-        given, target = (args[i] if len(args) > i else kwargs.get(word) for i, word in enumerate(("input", "target")))
-        look(given, target, loss)
-        return loss
-
-    def end() -> None:
-        if getattr(functional, name) is call:
-            setattr(functional, name, original)
-
-    setattr(functional, name, call)
-    return end

@@ -36,6 +36,7 @@ from sweeper.record.profile import (
     summary,
 )
 from sweeper.worker.activations import Activations
+from sweeper.worker.attention import AttentionLogits
 from sweeper.worker.layers import ForwardOrder, Layers, choose, parameters_of, unwrapped
 from sweeper.worker.losses import FIELDS as LOSS_FIELDS
 from sweeper.worker.losses import Losses
@@ -110,6 +111,7 @@ class Watch:
         full = not norm_only and self._looks and not self._order.is_compiled
         self._activations = Activations(self._order.modules) if full and self._rows is not None else None
         self._losses = Losses()
+        self._attention = AttentionLogits()
         self._layers: Layers | None = None
         self._watching: Watching | None = None
         self._constants: torch.Tensor | None = None
@@ -152,6 +154,7 @@ class Watch:
         if self._activations is not None:
             self._activations.take()
         self._losses.take()
+        self._attention.take()
         if any(part.stepped for part in self._parts):
             self._end_turn()
         self._order.close()
@@ -236,6 +239,7 @@ class Watch:
         if self._activations is not None and self.due:
             self._activations.open()
             self._losses.open()
+            self._attention.open()
 
     # ---- from the device to the record ------------------------------------------------------------------------------
 
@@ -255,7 +259,9 @@ class Watch:
         seen_losses = self._losses.take()
         looked = (math.nan,) * len(LOSS_FIELDS) if seen_losses is None else seen_losses
         losses = torch.as_tensor(looked, dtype=torch.float32).to(device, non_blocking=True)
-        rest = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (skipped, *there)]
+        logit = self._attention.take()
+        attention = torch.full((), math.nan, device=device) if logit is None else logit
+        rest = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (attention, skipped, *there)]
         others = torch.cat([losses, *rest])
         watching, table = self._announced(), self._activations_table(device)
         write = self._writer(self._rows, watching, here, len(others))
@@ -295,7 +301,7 @@ class Watch:
 
         def write(values: list[float]) -> None:
             row, others = values[:-count], values[-count:]
-            looked, (skipped_on_device, *more_rates) = others[: len(LOSS_FIELDS)], others[len(LOSS_FIELDS) :]
+            looked, (logit, skipped_on_device, *more_rates) = others[: len(LOSS_FIELDS)], others[len(LOSS_FIELDS) :]
             tensors = row[: len(missing) * width]
             columns = {name: tensors[start::width] for start, name in enumerate(watching.statistics)}
             norms, ratios = columns["grad_norm"], columns.get("update_ratio", [])
@@ -313,6 +319,8 @@ class Watch:
             profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
             lowest, first = _lowest_reach(profile, watching, missing)
             activations = summary(row[len(tensors) :], layers.networks, [name in layers.fed for name in layers.names])
+            if not math.isnan(logit):
+                activations["attention_logit"] = float(f"{logit:.4g}")
             activations |= {f"loss_{name}": v for name, v in zip(LOSS_FIELDS, looked, strict=True) if not math.isnan(v)}
             observation = Observation(
                 step=step,

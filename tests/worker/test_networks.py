@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,57 @@ def test_a_batch_of_one_example_says_nothing_of_dead_units_or_spread(
     activations = only(events, Observation).activations
     assert not {"dead", "spread"} & activations.keys()
     assert activations["scale"] > 0
+
+
+class Attending(nn.Module):
+    """One layer of attention, whose logits are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k = self.query(x), self.key(x)
+        return functional.scaled_dot_product_attention(q, k, x).sum()
+
+
+def test_the_largest_attention_logit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = functional.scaled_dot_product_attention
+    model, x = Attending(), 10 * torch.randn(4, 5, 8)
+    first = x[:1]
+    expected = (model.query(first) @ model.key(first).transpose(1, 2)).abs().max().item() / math.sqrt(8)
+    activations = only(recorded(model, tmp_path, monkeypatch, x=x), Observation).activations
+    assert activations["attention_logit"] == pytest.approx(expected, rel=1e-3)
+    assert functional.scaled_dot_product_attention is original
+
+
+def test_a_model_without_attention_has_no_logit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    activations = only(recorded(tower(), tmp_path, monkeypatch, loss=torch.Tensor.sum), Observation).activations
+    assert "attention_logit" not in activations
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own, of a graph's inputs
+def test_a_compiled_loss_function_is_not_compiled_anew_at_each_observation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(*tower(out=3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    compiled = []
+
+    def backend(graph: Any, _: object) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    @torch.compile(backend=backend)
+    def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = functional.cross_entropy(x, y)
+        return loss
+
+    with sweeper.trial() as trial:
+        trial.watch(model, optimizer, every=2)
+        for _ in range(30):
+            optimizer.zero_grad()
+            loss_of(model(torch.randn(BATCH, 8)), torch.arange(BATCH) % 3).backward()
+            optimizer.step()
+    assert 1 <= len(compiled) <= 2

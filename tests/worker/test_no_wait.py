@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from sweeper.worker.activations import measured
+from sweeper.worker.attention import AttentionLogits
 from sweeper.worker.losses import FIELDS, Losses
 
 
@@ -46,3 +47,14 @@ def test_losses_are_looked_at_without_waiting(kind: str) -> None:
     assert seen is not None
     assert seen.device.type == "meta"
     assert seen.shape == (len(FIELDS),)
+
+
+def test_attention_is_measured_without_waiting() -> None:
+    attention = AttentionLogits()
+    query = torch.empty(2, 4, 16, 8, device="meta")
+    attention.open()
+    functional.scaled_dot_product_attention(query, query, query)
+    seen = attention.take()
+    assert seen is not None
+    assert seen.device.type == "meta"
+    assert attention.take() is None
