@@ -46,6 +46,8 @@ from sweeper.record.queue import preferred
 from sweeper.record.recall import Memory, recall, uncollected
 from sweeper.record.trial import Trial, open_trials
 from sweeper.rules.decision import Decision, Rule
+from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis, Effect
+from sweeper.rules.health import Change
 from sweeper.rules.needs import unmet
 from sweeper.search import Search
 from sweeper.spec import Happening
@@ -75,6 +77,7 @@ class Orchestrator:
         self._executor = executor
         self._show = show
         self._early_stop = run.spec.to_json()["early_stop"]
+        self._rules_that_stop = () if run.spec.early_stop is None else run.spec.early_stop.rules
         self._patience = patience or Patience(hang_after_s=run.spec.hang_after_s)
         self._started, self._began = time.time(), time.monotonic()
         self._messages: list[str] = []
@@ -268,7 +271,18 @@ class Orchestrator:
         for trial in changed:
             follower = self._trials.followers.get(trial.facts.number)
             if follower is not None and (changes := follower.changes_of_health()):
+                self._say_failures(trial, changes)
                 self._acts.keep_health(trial, changes)
+
+    def _say_failures(self, trial: Trial, changes: Sequence[Change]) -> None:
+        """Say which failures began that no rule stops, each once a trial; a stop says so by itself."""
+        stopping = {rule.name for rule in self._rules_that_stop if isinstance(rule, Diagnosis)}
+        known = {event.diagnosis for event in trial.control.diagnosed}
+        for change in changes:
+            fails = change.holds and DIAGNOSES[change.diagnosis].effect is Effect.STOPS
+            if fails and change.diagnosis not in stopping | known:
+                known.add(change.diagnosis)
+                self._say(f"{trial.number:04d} is diagnosed {change.diagnosis} at step {change.step}: {change.reason}")
 
     def _look_at_ends(self, changed: Sequence[Trial]) -> None:
         """Of attempts that have ended: which of them are retried and why, and what that says of their slots."""

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
     Raises:
         Unwritable: the disk is full or gone; what was at `path` is there still.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads of one process may write the same file: two drivers on a Ray cluster mirror the same attempt.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
