@@ -116,6 +116,13 @@ HEALTHY = {
         ratio=lambda step: 1e-2 * min(1.0, (step + 1) / 420),
         rate=lambda step: 1e-3 * min(1.0, (step + 1) / 420),
     ),
+    "a short fine-tuning, which moves the weights by three percent": Run(
+        steps=150,
+        plan=150,
+        losses={"loss/train": noisy(lambda step: 0.7 if step < 30 else 0.2 + 0.5 * math.exp(-(step - 30) / 40), 0.03)},
+        ratio=constant(2e-4),
+        rate=constant(2e-5),
+    ),
     "warm restarts": Run(losses={"loss/train": lambda step: 0.3 + 1.2 * math.exp(-(step % 150) / 30)}),
     "unfreezing: the gain of the new layers comes late": Run(
         losses={"loss/train": noisy(after(300, falling(6.0, 0.2, 0.01), constant(0.8)), 0.05)},

@@ -13,6 +13,8 @@ from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
 from sweeper.rules.signals import Signals
 
 FEWEST = 3
+NOTHING = 0.005
+"""Weights that can move by less than this part of themselves in the whole plan learn nothing, pretrained or not."""
 REACHED, DEAD, ABOVE, THROWN = 1e-3, 0.95, 1.5, 1.0
 """What explains small updates: less reach, more dead units, a loss that is so many times its start, or an update that
 was larger than the weights, and threw them about."""
@@ -22,7 +24,8 @@ class Frozen(Diagnosis):
     """Updates are below the resolution of the weights, or would move them by less than ``travel`` in the whole plan.
 
     The travel is the update ratio at the peak learning rate times the planned steps: how far the weights would come,
-    as a part of themselves, if every step led in the same direction.
+    as a part of themselves, if every step led in the same direction. A short fine-tuning moves them by a percent or so:
+    where they move at all, the run has ``lasting`` of the plan to show a gain.
     """
 
     name = "frozen"
@@ -32,7 +35,12 @@ class Frozen(Diagnosis):
     reads = (frozenset({"update_ratio"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
+    lasting: Annotated[float, Field(ge=0, lt=1)] = 0.25
     travel: Part = 0.06
+
+    def wait(self, signals: Signals) -> float:
+        """Return that a short fine-tuning, which moves the weights by a percent or so, is given time to show a gain."""
+        return self.lasting if signals.travel >= NOTHING else 0.0
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how small the updates are, where the run does not learn by them."""
