@@ -16,7 +16,7 @@ import torch
 from sweeper.record.profile import ACTIVATIONS
 from sweeper.worker.networks import tensors_in
 
-SAMPLE = 1 << 14
+SAMPLE = 1 << 12
 FEWEST_ROWS = 32
 """Examples that are read of a wide input, though they are more entries than `SAMPLE`."""
 ENOUGH_ROWS = 8
@@ -33,6 +33,8 @@ class Activations:
         self._layers = layers
         self._seen: dict[str, torch.Tensor] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._given: torch.Tensor | None = None
+        self._values = torch.empty(0)
 
     def open(self) -> None:
         """Measure from the next forward pass on; does nothing where it is measured already."""
@@ -47,20 +49,24 @@ class Activations:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        self._given = None
         seen, self._seen = self._seen, {}
         return seen
 
     def _measures(self, name: str) -> Any:  # noqa: ANN401 - a hook of torch's
         def measure(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if name in self._seen or not torch.is_grad_enabled():
+            # Compiled, a hook would be part of the graph of the model.
+            if torch.compiler.is_compiling() or name in self._seen or not torch.is_grad_enabled():
                 return
             given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
-            if given is not None:
+            if given is None:
+                return
+            if given is not self._given:  # query, key and value of attention are given the same
                 with torch.no_grad():
-                    self._seen[name] = measured(_by_unit(module, given.detach()))
+                    self._given, self._values = given, measured(_by_unit(module, given.detach()))
+            self._seen[name] = self._values
 
-        # Compiled, a hook would be part of the graph of the model.
-        return torch.compiler.disable(measure)
+        return measure
 
 
 def measured(rows: torch.Tensor) -> torch.Tensor:
@@ -68,25 +74,26 @@ def measured(rows: torch.Tensor) -> torch.Tensor:
     stride = max(1, min(rows.shape[0] // FEWEST_ROWS, rows.numel() // SAMPLE))
     sample = rows[::stride].float()
     sizes = sample.abs()
-    peak = sizes.amax(0)
-    low, high = sample.amin(), sample.amax()
+    low, high = torch.aminmax(sample)
     entries = sample.numel()
     scale = sample.square().mean().sqrt()
-    near = (sizes > NEAR_LIMIT).sum()
+    near = (sizes > NEAR_LIMIT).count_nonzero()
     # A sigmoid gives what is above 0 and at most 1; a tanh has both signs. Zero itself is a ReLU's, and no limit here.
-    sigmoid = torch.where((low > 0) & (high <= 1), near + (sizes < 1 - NEAR_LIMIT).sum(), 0)
-    tanh = torch.where((low < 0) & (low >= -1) & (high <= 1), near, 0)
-    unknown = peak.new_full((), torch.nan)
+    sigmoid = (low > 0) & (high <= 1)
+    tanh = (low < 0) & (low >= -1) & (high <= 1)
+    at_limits = near * (sigmoid | tanh) + (sizes < 1 - NEAR_LIMIT).count_nonzero() * sigmoid
+    unknown = torch.full((), torch.nan, device=sample.device)
     several = sample.shape[0] >= ENOUGH_ROWS
-    varied = torch.where(scale > 0, sample.var(0, correction=0).mean().sqrt() / scale, 0.0)
+    # Deviations from each unit's mean, and not mean square less squared mean: of a constant input nothing is left.
+    deviation = (sample - sample.mean(0)).square().mean().sqrt()
     statistics = {
-        "dead": (peak == 0).float().mean() if several else unknown,
+        "dead": 1 - sizes.amax(0).count_nonzero() / sample.shape[1] if several else unknown,
         "zero": 1 - sample.count_nonzero() / entries,
-        "saturated": (sigmoid + tanh) / entries,
+        "saturated": at_limits / entries,
         "scale": scale,
-        "spread": varied if several else unknown,
+        "spread": torch.where(scale > 0, deviation / scale, 0.0) if several else unknown,
     }
-    return torch.stack([statistics[name].float() for name in ACTIVATIONS])
+    return torch.stack([statistics[name] for name in ACTIVATIONS])
 
 
 def _is_measurable(tensor: torch.Tensor) -> bool:
