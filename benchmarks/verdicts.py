@@ -63,6 +63,9 @@ for short fine-tunings, spare healthy runs of kinds that no set here has, and co
 *Flagged*: a class that stops or warns began to hold. *Stopped*: a class that stops did; that is what `early_stop:
 auto` would have stopped. *By 10%* and *by half*: the share of the flagged failed runs that were flagged by then, in
 planned steps; 10% counts from the onset of a run that failed later. In brackets: 95% intervals (Clopper-Pearson).
+
+The two published detectors are re-expressed from their published thresholds, and the packed recordings have no values
+of single layers: what was approximated stands at the head of `benchmarks/peers.py`.
 """
 
 WHY_MISSED = """Why goals are missed: labels that belong to other examples, objectives that fight the score (a VAE

@@ -54,6 +54,7 @@ class Signals:
         newest: the newest observations, oldest first.
         observations: how many there were.
         norm: the course of the logarithm (base 10) of the gradient's norm.
+        reach: the course of the reach.
         ratio: the course of the update ratio over the learning rate as a part of its peak.
         parameters: what `watch` found in the model; None in records of before it was written.
         watching: what is watched; None before the first observation.
@@ -85,6 +86,7 @@ class Signals:
         self.newest: deque[Observation] = deque(maxlen=KEPT)
         self.observations = 0
         self.norm = Course()
+        self.reach = Course()
         self.ratio = Course()
         self.parameters: Parameters | None = None
         self.watching: Watching | None = None
@@ -164,6 +166,8 @@ class Signals:
         self.step = max(self.step, event.step)
         self.newest.append(event)
         self.observations += 1
+        if not math.isnan(event.reach):
+            self.reach.add(event.step, event.reach)
         self._reports = 0
         if not self._planned_lr and event.learning_rate > self.peak_lr:
             self.peak_lr = event.learning_rate

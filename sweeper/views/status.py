@@ -103,7 +103,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
 
 
 NO_CALL = "no script calls trial.watch(model, optimizer)"
-"""What `record.needs` says of every script that was not observed."""
+"""What `rules.needs` says of every script that was not observed."""
 
 
 def _as_recorded(lines: Sequence[str], trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class Activations:
         self._layers = layers
         self._seen: dict[str, torch.Tensor] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self._given: torch.Tensor | None = None
+        self._given: tuple[torch.Tensor, int, type] | None = None
         self._values = torch.empty(0)
 
     def open(self) -> None:
@@ -61,9 +61,12 @@ class Activations:
             given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
             if given is None:
                 return
-            if given is not self._given:  # query, key and value of attention are given the same
+            # Query, key and value of attention are given the same; a tensor changed in place is another one.
+            version = 0 if given.is_inference() else given._version  # noqa: SLF001 - torch has no public name for it
+            known = (given, version, type(module))
+            if self._given is None or known[0] is not self._given[0] or known[1:] != self._given[1:]:
                 with torch.no_grad():
-                    self._given, self._values = given, measured(_by_unit(module, given.detach()))
+                    self._given, self._values = known, measured(_by_unit(module, given.detach()))
             self._seen[name] = self._values
 
         return measure

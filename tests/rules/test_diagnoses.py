@@ -278,3 +278,10 @@ def test_a_vanished_gradient_is_named_though_the_last_layer_sees_a_constant_too(
     decision = first_decision(health_of([DIAGNOSES[name]() for name in STOPPING]), run.events())
     assert decision is not None
     assert decision.rule == "vanishing_gradient"
+
+
+@pytest.mark.parametrize(("of_start", "flagged"), [(None, False), (0.1, True)])
+def test_reach_is_compared_with_its_start_where_that_is_asked_for(of_start: float | None, *, flagged: bool) -> None:
+    run = Run(losses={"loss/train": CHANCE}, reach=after(100, constant(0.02), constant(0.5)))
+    rule = rule_of(DIAGNOSES["vanishing_gradient"](**({} if of_start is None else {"of_start": of_start})))
+    assert (first_decision(rule, run.events()) is not None) is flagged

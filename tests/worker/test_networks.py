@@ -255,3 +255,11 @@ def test_a_compiled_loss_function_is_not_compiled_anew_at_each_observation(
             loss_of(model(torch.randn(BATCH, 8)), torch.arange(BATCH) % 3).backward()
             optimizer.step()
     assert 1 <= len(compiled) <= 2
+
+
+def test_features_made_in_inference_mode_are_measured_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = nn.Linear(8, 8).requires_grad_(requires_grad=False)
+    with torch.inference_mode():
+        features = torch.randn(BATCH, 8)
+    events = recorded(nn.Sequential(frozen, *tower()), tmp_path, monkeypatch, x=features, loss=torch.Tensor.sum)
+    assert only(events, Observation).activations["scale"] > 0

@@ -23,7 +23,8 @@ class VanishingGradient(Diagnosis):
     """The median of ``reach`` over ``window`` observations is under ``below``, and the run gains nothing.
 
     A network of fewer than eight layers has one layer at either end, whose gradient differs for many reasons: there
-    ``below_thin`` counts, and where no training loss is reported.
+    ``below_thin`` counts, and where no training loss is reported. With ``of_start``, reach under that part of its level
+    at the start counts too.
     """
 
     name = "vanishing_gradient"
@@ -51,7 +52,8 @@ class VanishingGradient(Diagnosis):
         reach = signals.window("reach", self.window)
         if len(reach) < self.window:
             return None
-        median, below = statistics.median(reach), self._below(signals)
+        at_start = 0.0 if self.of_start is None else self.of_start * signals.reach.start
+        median, below = statistics.median(reach), max(self._below(signals), at_start)
         if not median < below or signals.progressing:
             return None
         return functools.partial(self._told, signals, median, below)
