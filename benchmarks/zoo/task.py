@@ -108,8 +108,6 @@ class Task:
         arms: the settings to run.
         evaluate_every: optimizer steps between two evaluations.
         report_every: optimizer steps between two reports of what `step` returns.
-        steps_per_turn: how often each optimizer steps in one call of `step`, if the optimizers of a task take several
-            steps at each call (PPO's epochs over minibatches, for example).
     """
 
     name: str
@@ -119,7 +117,6 @@ class Task:
     arms: Sequence[Arm] = field(default_factory=tuple)
     evaluate_every: int = 50
     report_every: int = 1
-    steps_per_turn: int = 1
 
     def __post_init__(self) -> None:
         """Check that arms have different names.

@@ -543,7 +543,6 @@ WGAN = Task(
     steps=WGAN_STEPS,
     baseline=0.0,
     build=wgan,
-    steps_per_turn=CRITIC_STEPS,  # the critic's; the generator does one step in each call
     arms=[
         Arm("adam", {}, fails=False),
         Arm("two_rates", {"lr": 1e-3, "critic_lr": 4e-3}, fails=False),

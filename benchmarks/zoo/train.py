@@ -26,17 +26,15 @@ def train(trial: Trial) -> None:
     task, arm = case(trial.params.get("case", DEFAULT))
     np.random.seed(trial.seed)  # noqa: NPY002 - for libraries that draw from the global generator
     training = task.build(arm.settings, trial.seed)
-    turns = task.steps_per_turn
-    trial.plan(total_steps=task.steps * turns, peak_lr=training.peak_lr)
+    trial.plan(total_steps=task.steps, peak_lr=training.peak_lr)
     trial.watch(training.model, training.optimizers, every=EVERY)
     for i in range(task.steps):
         logged = training.step(i)
         last = i == task.steps - 1
-        step = (i + 1) * turns - 1  # optimizer steps, counted from 0
         if i % task.report_every == 0 or last:
-            trial.report(logged, step=step)
+            trial.report(logged, step=i)
         if i % task.evaluate_every == 0 or last:
-            trial.report(training.evaluate(), step=step)
+            trial.report(training.evaluate(), step=i)
         if trial.should_stop:
             break
 
