@@ -30,8 +30,8 @@ from transformers.initialization import no_init_weights
 from transformers.utils import logging
 
 from benchmarks.machine import description, present
-from sweeper.trainers import encodings, synthetic, tokenizer
-from sweeper.trainers.network import Patience
+from sweeper.trainers.data import encodings, synthetic, tokenizer
+from sweeper.trainers.data.network import Patience
 
 SIZES: Mapping[str, dict[str, Any]] = {
     "the trainer's default": {

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from sweeper.record.events import Observation, Watching
-from sweeper.record.layout import AttemptDir
-from sweeper.record.profile import STATISTICS, depth_profile, reach
-from sweeper.views.figures import Figures
-from sweeper.views.history import DepthHistory, Look
-from sweeper.views.verdict import Verdict
+from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.values.depth_profile import STATISTICS, depth_profile, reach
+from sweeper.results.health.verdict import Verdict
+from sweeper.views.figures.history import DepthHistory, Look
+from sweeper.views.figures.trial_figures import Figures
 
 EVERY = 10
 FRAMES = 9

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest import Case, Recording, arms, backtest, read_recordings
 from sweeper.backtest.table import WIDTH, report_table
-from sweeper.rules.conformal import Calibration, calibrate
+from sweeper.rules.calibration.conformal import Calibration, calibrate
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     recordings = read_recordings(options.runs, say=print)
     calibration = calibrated([half(r, is_even) for r in recordings], options.alpha)
     print("On the even seeds:", calibration.text(), "", "On the odd seeds:", sep="\n")
-    rules = spec.EarlyStop(rules=(calibration.rule, spec.Stalled()))
+    rules = config.EarlyStop(rules=(calibration.rule, config.Stalled()))
     report = backtest([half(r, lambda case: not is_even(case)) for r in recordings], arms(rules))
     Console(width=WIDTH).print(report_table(report))
 
@@ -47,7 +47,7 @@ def calibrated(recordings: list[Recording], alpha: float) -> Calibration:
     judged = [(recording.is_learner(case), case.events) for recording in recordings for case in recording.cases]
     learners = [events for learned, events in judged if learned]
     stalls = [events for learned, events in judged if not learned]
-    return calibrate(spec.Stalled(), learners, stalls, alpha)
+    return calibrate(config.Stalled(), learners, stalls, alpha)
 
 
 if __name__ == "__main__":

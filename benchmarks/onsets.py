@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest import Case, Recording, read_recordings
 from sweeper.record.events import Metrics, Observation
 from sweeper.rules import first_decision, rule_of
@@ -53,7 +53,7 @@ def draw(figure: Figure, place: tuple[int, int, int], case: Case, recording: Rec
     right.semilogy(*zip(*looks, strict=True), color=GREY, lw=0.8)
     right.set_ylim(1e-9, 1e2)
     axes.axvline(recording.onset(case), color=GREEN, lw=1.5)
-    decision = first_decision(rule_of(spec.Stalled()), case.events)
+    decision = first_decision(rule_of(config.Stalled()), case.events)
     if decision is not None:
         axes.axvline(decision.step, color=VERMILION, lw=1.5, ls="--")
     axes.set_title(f"{recording.name} {case.number:04d}  {case.label}", fontsize=8)

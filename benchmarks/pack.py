@@ -22,8 +22,8 @@ from typing import Any
 
 from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, encode
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir, read_json
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.trial import Trial, read_trial
 
 

@@ -42,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest import Case, Recording, backtest, read_recordings, to_json
 from sweeper.backtest.replay import (
     AUTO,
@@ -319,11 +319,11 @@ def _by_bttackler(recording: Recording, case: Case) -> tuple[Epoch, str] | None:
 def arms() -> Iterator[Arm]:
     """The arms that are compared."""
     yield from (arm for arm in DEFAULTS if isinstance(arm, HealthArm) and arm.name in (AUTO, AUTO_AND_WARNINGS))
-    yield RuleArm(settings=spec.Stalled(), is_default=True)
+    yield RuleArm(settings=config.Stalled(), is_default=True)
     yield PeerArm(name="autotrainer", found=_by_autotrainer)
     yield PeerArm(name="bttackler", found=_by_bttackler)
-    yield PrunerArm(settings=spec.Median())
-    yield PrunerArm(settings=spec.SuccessiveHalving())
+    yield PrunerArm(settings=config.Median())
+    yield PrunerArm(settings=config.SuccessiveHalving())
 
 
 def main() -> None:

@@ -24,9 +24,11 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks.machine import description, present
+from sweeper.config import EarlyStop
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.orchestrator.follower import Follower
+from sweeper.record.ended import uncollected
 from sweeper.record.events import (
     Checkpointed,
     Event,
@@ -40,13 +42,11 @@ from sweeper.record.events import (
     encode,
 )
 from sweeper.record.fold import State
-from sweeper.record.journal import JournalWriter, read_journal
-from sweeper.record.layout import SweepDir, TrialDir, write_json
-from sweeper.record.recall import uncollected
+from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.trial import Facts, read_exit, read_trial
+from sweeper.results.status import read_sweep
 from sweeper.rules import rules_of
-from sweeper.spec import EarlyStop
-from sweeper.views.status import read_sweep
 
 APPENDS, SYNCS, ROUNDS = 2_000, 20, 7
 STOPS, STEP_S = 4, 0.2

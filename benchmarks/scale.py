@@ -32,18 +32,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sweeper.config import SweepSpec
 from sweeper.executors.executor import HasFileno, Slot
+from sweeper.orchestrator.loop import Orchestrator
 from sweeper.orchestrator.opening import open_run, reopen_run
-from sweeper.orchestrator.run import Orchestrator
+from sweeper.record.ended import Memory
 from sweeper.record.events import Asked, Event, Exit, Finished, Launched, Lost, Metrics, Plan, Started, Told, encode
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir
-from sweeper.record.recall import Memory
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
 from sweeper.record.trial import Facts, open_trials, read_exit
+from sweeper.results.snapshot import Show, SweepView
 from sweeper.rules import rules_of
 from sweeper.search import Configuration, search_for
-from sweeper.spec import SweepSpec
-from sweeper.views.snapshot import Show, SweepView
 
 if TYPE_CHECKING:
     from rich.table import Table

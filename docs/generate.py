@@ -20,11 +20,11 @@ from typing import get_args
 from pydantic import BaseModel
 
 from sweeper.cli import _parser
+from sweeper.config import SweepSpec
+from sweeper.config.model.executors import EXECUTORS
 from sweeper.rules.base import RuleSettings
 from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.settings import RULES
-from sweeper.spec import SweepSpec
-from sweeper.spec.executors import EXECUTORS
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 """What benchmarks measured: pages of the site as they are."""

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.record.layout import SweepDir
-from sweeper.views.ranking import ranking
-from sweeper.views.status import read_sweep
-from sweeper.views.table import status_table
+from sweeper.record.storage.layout import SweepDir
+from sweeper.results.ranking import ranking
+from sweeper.results.status import read_sweep
+from sweeper.views.terminal.table import status_table
 
 CHROMIUM = [
     "--headless=new",

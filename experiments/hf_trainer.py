@@ -11,7 +11,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, EvalPrediction, Trainer, TrainingArguments, set_seed
 
 import sweeper
-from sweeper.worker.integrations import HuggingFaceCallback
+from sweeper.integrations import HuggingFaceCallback
 
 TOKENS, LENGTH, CLASSES = 200, 16, 4
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 import sweeper
-from sweeper.worker.integrations import LightningCallback
+from sweeper.integrations import LightningCallback
 
 DEPTH, WIDTH, CLASSES, BATCH = 12, 32, 4, 32
 ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid}

@@ -1,6 +1,6 @@
 """The words of a mistake in a user's file: how values and names read in a message, and the error of a validator.
 
-Both the sweep file (`sweeper.spec`) and the settings of rules (`sweeper.rules.settings`) use this module.
+Both the sweep file (`sweeper.config`) and the settings of rules (`sweeper.rules.settings`) use this module.
 """
 
 from __future__ import annotations

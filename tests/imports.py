@@ -17,30 +17,49 @@ API = PACKAGE
 ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
         {
+            "preflight",
             "orchestrator",
             "backtest",
             "search",
             "executors",
-            "rules",
             "views",
-            "spec",
-            "record",
+            "results",
+            "config",
+            "rules",
             "trainers",
+            "record",
             "errors",
             API,
         }
     ),
-    "orchestrator": frozenset(
-        {"backtest", "search", "executors", "rules", "views", "spec", "mistakes", "record", "trainers", "errors"}
+    "preflight": frozenset(
+        {
+            "orchestrator",
+            "backtest",
+            "search",
+            "executors",
+            "results",
+            "config",
+            "rules",
+            "mistakes",
+            "trainers",
+            "record",
+            "errors",
+        }
     ),
-    "backtest": frozenset({"search", "rules", "views", "spec", "record", "errors"}),
-    "search": frozenset({"spec", "record", "errors"}),
-    "executors": frozenset({"spec", "mistakes", "record", "errors"}),
-    "views": frozenset({"spec", "rules", "record", "errors"}),
+    "orchestrator": frozenset(
+        {"backtest", "search", "executors", "results", "config", "rules", "trainers", "record", "errors"}
+    ),
+    "backtest": frozenset({"search", "views", "results", "config", "rules", "record", "errors"}),
+    "search": frozenset({"config", "record", "errors"}),
+    "executors": frozenset({"config", "mistakes", "record", "errors"}),
+    "views": frozenset({"results", "config", "rules", "record", "errors"}),
+    "results": frozenset({"config", "rules", "record", "errors"}),
     "trainers": frozenset({API, "worker", "record", "errors"}),
+    "integrations": frozenset({API, "worker", "record", "errors"}),
     API: frozenset({"worker", "errors"}),
     "worker": frozenset({"record", "errors"}),
-    "spec": frozenset({"rules", "mistakes", "errors"}),
+    "config": frozenset({"rules", "mistakes", "errors"}),
     "rules": frozenset({"mistakes", "record", "errors"}),
     "mistakes": frozenset(),
     "record": frozenset({"errors"}),

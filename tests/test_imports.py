@@ -16,18 +16,18 @@ CATALOGUE = "sweeper.trainers"
 
 ONLY_IN = {
     "optuna": {"search"},
-    "torch": {"trainers", "worker"},
-    "yaml": {"spec"},
-    "pydantic": {"spec", "rules", "mistakes"},
+    "torch": {"trainers", "worker", "integrations"},
+    "yaml": {"config"},
+    "pydantic": {"config", "rules", "mistakes"},
     "tensorboard": {"views"},
     "matplotlib": {"views"},
-    "transformers": {"trainers", "worker"},
-    "lightning": {"worker"},
+    "transformers": {"trainers", "integrations"},
+    "lightning": {"integrations"},
     "ray": {"executors"},
 }
 """Libraries, by the rooms that may know them."""
 
-LIGHT = ["sweeper", "sweeper.record.fold", "sweeper.worker.shim", "sweeper.worker.integrations", CATALOGUE]
+LIGHT = ["sweeper", "sweeper.record.fold", "sweeper.worker.process.shim", "sweeper.integrations", CATALOGUE]
 """What has to be imported with the standard library alone (law 5)."""
 
 
@@ -78,12 +78,14 @@ def test_library_is_known_to_its_own_room_only(found: list[Import], library: str
 
 @pytest.mark.parametrize(("integration", "other"), [("huggingface", "lightning"), ("lightning", "transformers")])
 def test_an_integration_loads_its_own_library_only(found: list[Import], integration: str, other: str) -> None:
-    tops = {module.partition(".")[0] for module in loaded_with(f"sweeper.worker.integrations.{integration}", found)}
+    tops = {module.partition(".")[0] for module in loaded_with(f"sweeper.integrations.{integration}", found)}
     assert other not in tops
 
 
 def test_who_shows_nothing_watched_loads_no_matplotlib(found: list[Import]) -> None:
-    assert "matplotlib" not in {module.partition(".")[0] for module in loaded_with("sweeper.views.process", found)}
+    assert "matplotlib" not in {
+        module.partition(".")[0] for module in loaded_with("sweeper.views.tensorboard.process", found)
+    }
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -114,14 +116,17 @@ print(*sorted(tops - sys.stdlib_module_names - {{"sweeper", "__main__", "__mp_ma
         ("class C:\n import torch", [("torch", True, False)]),
         ("try:\n import torch\nexcept ImportError: pass", [("torch", True, False)]),
         ("if TYPE_CHECKING:\n import torch\nelse:\n import x", [("torch", False, True), ("x", True, False)]),
-        ("from sweeper.spec import load, compare", [("sweeper.spec.load", True, False), ("sweeper.spec", True, False)]),
-        ("from . import load", [("sweeper.spec.load", True, False)]),
+        (
+            "from sweeper.config import load, compare",
+            [("sweeper.config.load", True, False), ("sweeper.config", True, False)],
+        ),
+        ("from . import load", [("sweeper.config.load", True, False)]),
         ("from ..errors import SpecError", [("sweeper.errors", True, False)]),
     ],
 )
 def test_reader_sees_every_form_of_import(source: str, expected: list[tuple[str, bool, bool]]) -> None:
-    known = ["sweeper.spec", "sweeper.spec.load", "sweeper.errors"]
-    found = imports.imports_of("sweeper.spec.here", ast.parse(source), known)
+    known = ["sweeper.config", "sweeper.config.load", "sweeper.errors"]
+    found = imports.imports_of("sweeper.config.here", ast.parse(source), known)
     assert [(edge.imported, edge.at_once, edge.for_types) for edge in found] == expected
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.zoo.catalogue import tasks
 from benchmarks.zoo.task import SCORE, Arm, Task
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import read_trial
 
 FAILED_BELOW, HEALTHY_FROM = 0.5, 0.8

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.reading import FEWEST
-from sweeper.record.evaluation import Evaluation
+from sweeper.record.ended import read_states
 from sweeper.record.events import REVIVED
 from sweeper.record.fold import State
-from sweeper.record.layout import SweepDir, TrialDir
-from sweeper.record.recall import read_states
+from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.record.trial import Trial
-from sweeper.rules.audit import Ledger, pooled
+from sweeper.record.values.evaluation import Evaluation
+from sweeper.rules.calibration.audit import Ledger, pooled
 
 MARK = b'"event":"Condemned"'
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.truth import Row, read_truth, with_truth
 from sweeper.errors import UsageError
-from sweeper.record.evaluation import evaluations
 from sweeper.record.events import REVIVED, Event, Metrics
 from sweeper.record.fold import State
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import Entry, Trial, read_trials, spelled
+from sweeper.record.values.evaluation import evaluations
 
 FEWEST = 2
 """A trial is judged by its siblings."""
@@ -158,7 +158,7 @@ def _case(trial: Trial, entries: Sequence[Entry], metric: str) -> Case | None:
 
 
 def _of_logs(folder: Path, asked: _Asked) -> Recording:
-    from sweeper.views.eventfiles import read_scalars  # TensorBoard takes a second to import
+    from sweeper.views.tensorboard.event_files import read_scalars  # TensorBoard takes a second to import
 
     runs = read_scalars(folder)
     if not runs:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest.case import Case, Recording
 from sweeper.rules import Rule, first_decision, rule_of
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Diagnosis, Effect
@@ -102,14 +102,14 @@ class HealthArm:
         return Flag(rule=change.diagnosis, step=change.step, reason=change.reason, stops=stops)
 
 
-DEFAULTS: Sequence[HealthArm | type[spec.RuleSettings]] = (
+DEFAULTS: Sequence[HealthArm | type[config.RuleSettings]] = (
     HealthArm(name=AUTO, stops=STOPPING),
     HealthArm(name=AUTO_AND_WARNINGS, stops=STOPPING, warns=WARNING),
     *(HealthArm(name=name, stops=(name,)) for name in STOPPING),
-    spec.Stalled,
-    spec.Plateau,
-    spec.ExplodingGradient,
-    spec.ZeroGradient,
+    config.Stalled,
+    config.Plateau,
+    config.ExplodingGradient,
+    config.ZeroGradient,
 )
 """What is replayed by default. `update_ratio`, `all` and `any` have no defaults that say anything by themselves."""
 
@@ -118,7 +118,7 @@ DEFAULTS: Sequence[HealthArm | type[spec.RuleSettings]] = (
 class RuleArm:
     """A rule with its settings; one of the defaults takes the run's own training loss for `loss/train`."""
 
-    settings: spec.RuleSettings
+    settings: config.RuleSettings
     is_default: bool = False
 
     @property
@@ -148,7 +148,7 @@ def _verdict(rule: Rule, case: Case) -> Verdict | None:
 class PrunerArm:
     """A pruner with its settings; the model of its replay is that of `search.pruners.verdicts`."""
 
-    settings: spec.PrunerSettings
+    settings: config.PrunerSettings
 
     @property
     def name(self) -> str:
@@ -187,7 +187,7 @@ def _histories(cases: Sequence[Case]) -> list[History]:
     return [History(number=c.number, evaluations=c.evaluations, last_step=c.steps - 1, ended=c.ended) for c in cases]
 
 
-def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
+def arms(early_stop: config.EarlyStop | None) -> list[Arm]:
     """Return the rules of a file, or else `DEFAULTS`; then the pruners with their defaults."""
     named: list[Arm] = (
         [one if isinstance(one, HealthArm) else RuleArm(settings=one(), is_default=True) for one in DEFAULTS]
@@ -198,31 +198,31 @@ def arms(early_stop: spec.EarlyStop | None) -> list[Arm]:
     return [*named, *(arm for arm in beside if arm not in named)]
 
 
-def _arm(settings: spec.StopSettings) -> Arm:
+def _arm(settings: config.StopSettings) -> Arm:
     match settings:
         case Diagnosis() if settings == type(settings)():
             return HealthArm(name=settings.name, stops=(settings.name,))
-        case spec.RuleSettings():
+        case config.RuleSettings():
             return RuleArm(settings=settings)
-        case spec.PrunerSettings():
+        case config.PrunerSettings():
             return PrunerArm(settings=settings)
     raise TypeError(settings)
 
 
-def _name(settings: spec.StopSettings) -> str:
+def _name(settings: config.StopSettings) -> str:
     """The rule's name, and what differs from its defaults."""
     given = settings.model_dump(exclude_defaults=True)
-    return spec.rule_name(settings) + "".join(f" {name}={value}" for name, value in given.items())
+    return config.rule_name(settings) + "".join(f" {name}={value}" for name, value in given.items())
 
 
-def _with_loss(settings: spec.RuleSettings, loss: str) -> spec.RuleSettings:
-    return settings.model_copy(update={"metric": loss}) if isinstance(settings, spec.Plateau) and loss else settings
+def _with_loss(settings: config.RuleSettings, loss: str) -> config.RuleSettings:
+    return settings.model_copy(update={"metric": loss}) if isinstance(settings, config.Plateau) and loss else settings
 
 
-def _lacking(settings: spec.RuleSettings, recording: Recording) -> str:
+def _lacking(settings: config.RuleSettings, recording: Recording) -> str:
     """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
     observed, recorded = recording.observed, recording.recorded
-    read = needs(spec.rule_name(settings), settings.model_dump(mode="json"))
+    read = needs(config.rule_name(settings), settings.model_dump(mode="json"))
     missing = [alternatives for alternatives in read if not alternatives & recorded]
     if not missing:
         return ""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.replay import AUTO_AND_WARNINGS, Arm, Verdict, Verdicts
+from sweeper.rules.calibration.intervals import clopper_pearson
 from sweeper.rules.diagnoses import DIAGNOSES
-from sweeper.rules.intervals import clopper_pearson
 
 CONFIDENCE = 0.95
 EARLY, HALF = 0.1, 0.5

@@ -24,10 +24,10 @@ from sweeper.backtest.report import (
     outcome_of,
     words_of,
 )
+from sweeper.results.columns import Column, fitted, table_of
+from sweeper.results.wording import counted, duration, fold_line, number, plain
+from sweeper.rules.calibration.intervals import clopper_pearson
 from sweeper.rules.diagnoses import DIAGNOSES
-from sweeper.rules.intervals import clopper_pearson
-from sweeper.views.table import Column, fitted, table_of
-from sweeper.views.wording import counted, duration, fold_line, number, plain
 
 WIDTH = 100
 TEN_MINUTES = 600

@@ -59,7 +59,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns the exit code. A user's mistake is one clear sentence, never a traceback."""
     try:
-        from sweeper.views.unattended import unattended
+        from sweeper.views.terminal.detached import unattended
 
         options = _parsed(arguments)
         with unattended() if options.unattended else nullcontext():

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sweeper.cli.completers import completed_by, numbers, runs, sweep_files
 from sweeper.errors import UsageError
-from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.storage.layout import SweepDir, TrialDir
 
 if TYPE_CHECKING:
-    from sweeper.spec import SweepSpec
+    from sweeper.config import SweepSpec
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -32,7 +32,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         UsageError: the file, its profile or its overrides are wrong.
     """
     from sweeper.cli.speech import warn
-    from sweeper.spec import load
+    from sweeper.config import load
     from sweeper.trainers import TRAINERS, signature_of
 
     return load(

@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
 def _backtest(options: argparse.Namespace) -> int:
     from sweeper.backtest import arms, backtest, read_recordings, to_json
     from sweeper.backtest.table import WIDTH, report_table
-    from sweeper.spec import rules_of_file
+    from sweeper.config import rules_of_file
 
     rules = None if options.rules is None else rules_of_file(options.rules)
     recordings = read_recordings(

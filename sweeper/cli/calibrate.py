@@ -32,9 +32,9 @@ def add(commands: Commands) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from sweeper.rules.conformal import PROMISE, Family, calibrate
-    from sweeper.spec import EarlyStop, RuleSettings, as_rules, rules_of_file
-    from sweeper.views.wording import folded
+    from sweeper.config import EarlyStop, RuleSettings, as_rules, rules_of_file
+    from sweeper.results.wording import folded
+    from sweeper.rules.calibration.conformal import PROMISE, Family, calibrate
 
     given = (EarlyStop() if options.rules is None else rules_of_file(options.rules)).rules
     learners, stalls = _learners_and_stalls(options.runs)

@@ -22,8 +22,8 @@ def add(commands: Commands) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sweeper.executors.devices import cuda_devices
-    from sweeper.orchestrator.preflight import size_text
+    from sweeper.executors.gpus.devices import cuda_devices
+    from sweeper.preflight.summary import size_text
 
     spec = spec_of(options, cuda_devices(os.environ))
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
@@ -32,7 +32,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from sweeper.spec.schema import schema
+    from sweeper.config.write.schema import schema
 
     print(json.dumps(schema(), indent=1))
     return OK

@@ -28,10 +28,10 @@ def add(commands: Commands) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from sweeper.orchestrator.studies import spec_of
-    from sweeper.record.layout import read_json
-    from sweeper.views.comparison import Side, comparison_text
-    from sweeper.views.status import read_sweep
+    from sweeper.orchestrator.search.studies import spec_of
+    from sweeper.record.storage.layout import read_json
+    from sweeper.results.comparison.sweeps import Side, comparison_text
+    from sweeper.results.status import read_sweep
 
     if not FEWEST <= len(options.runs) <= MOST:
         raise UsageError(f"sweeper compare: expected {FEWEST} to {MOST} runs, got {len(options.runs)}")

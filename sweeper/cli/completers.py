@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 Completer: TypeAlias = Callable[..., list[str]]
 METHOD = re.compile(r"^(?:method\s*:|\"method\"\s*:)", re.MULTILINE)

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from sweeper.orchestrator.doctor import Level, examine
+    from sweeper.preflight.doctor import Level, examine
 
     worst = OK
     for finding in examine(options.runs, os.environ):

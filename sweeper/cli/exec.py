@@ -12,11 +12,11 @@ from sweeper.cli.arguments import Commands, add_runs
 from sweeper.cli.codes import FAILED, INTERRUPTED, OK, PRUNED
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
-from sweeper.record.layout import new_name
+from sweeper.record.storage.layout import new_name
 
 if TYPE_CHECKING:
+    from sweeper.config import EarlyStop
     from sweeper.record.trial import Trial
-    from sweeper.spec import EarlyStop
 
 
 def add(commands: Commands) -> None:
@@ -53,18 +53,18 @@ def add(commands: Commands) -> None:
 
 
 def _exec(options: argparse.Namespace) -> int:
-    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.config import as_file, single
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine, executor_of_one
+    from sweeper.orchestrator.loop import Orchestrator
     from sweeper.orchestrator.opening import open_run
-    from sweeper.orchestrator.provenance import provenance
-    from sweeper.orchestrator.run import Orchestrator
+    from sweeper.preflight.provenance import provenance
     from sweeper.record.fold import State
     from sweeper.record.trial import read_trial
+    from sweeper.results.receipt import receipt
     from sweeper.rules import rules_of
     from sweeper.search import search_for
-    from sweeper.spec import as_file, single
-    from sweeper.views.passthrough import Passthrough
-    from sweeper.views.receipt import receipt
+    from sweeper.views.terminal.passthrough import Passthrough
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
@@ -121,9 +121,9 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
 
 def _rules_text(early_stop: EarlyStop | None) -> str:
     """Return which rules may stop the run, and how to switch them off."""
+    from sweeper.config import Mode, rule_name
     from sweeper.rules.diagnoses import STOPPING
     from sweeper.rules.settings import AUTO, shortened
-    from sweeper.spec import Mode, rule_name
 
     if early_stop is None or not early_stop.rules:
         return "no rule may stop it"

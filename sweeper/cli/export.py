@@ -10,7 +10,7 @@ from sweeper.cli.arguments import Commands, add_run, existing
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
-from sweeper.record.layout import SweepDir, write_atomically
+from sweeper.record.storage.layout import SweepDir, write_atomically
 
 STDOUT = Path("-")
 
@@ -26,9 +26,9 @@ def add(commands: Commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from sweeper.views.export import export_of
-    from sweeper.views.status import read_sweep
-    from sweeper.views.wording import counted
+    from sweeper.results.export import export_of
+    from sweeper.results.status import read_sweep
+    from sweeper.results.wording import counted
 
     run = existing(options.run)
     if options.csv is None and options.parquet is None and options.optuna is None:
@@ -54,7 +54,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write_study(run: SweepDir, path: Path) -> int:
-    from sweeper.orchestrator.studies import entries_of, spec_of
+    from sweeper.orchestrator.search.studies import entries_of, spec_of
     from sweeper.record.trial import read_trials
     from sweeper.search.study import write_study
 

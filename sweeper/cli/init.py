@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from sweeper.orchestrator.draft import draft
+    from sweeper.preflight.draft import draft
 
     given = dict(word.partition("=")[::2] for word in options.given if "=" in word)
     if len(given) < len(options.given):
@@ -45,8 +45,8 @@ def _init(options: argparse.Namespace) -> int:
 def _write(path: Path, text: str) -> int:
     """Write the file, and look that it is right; a file that is there stays."""
     from sweeper.cli.arguments import spec_of
-    from sweeper.executors.devices import cuda_devices
-    from sweeper.orchestrator.preflight import size_text
+    from sweeper.executors.gpus.devices import cuda_devices
+    from sweeper.preflight.summary import size_text
 
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def orchestrate(run: Run, machine: Machine) -> int:
     """Run what is left of an opened run, where its sweep says, and print the ranking."""
     from sweeper.executors.choice import executor_of
-    from sweeper.orchestrator.run import Orchestrator
-    from sweeper.orchestrator.slots import measured_peak_mb
+    from sweeper.orchestrator.loop import Orchestrator
+    from sweeper.orchestrator.resources.quarantine import measured_peak_mb
     from sweeper.record.fold import State
-    from sweeper.record.inbox import person, send
+    from sweeper.record.storage.inbox import person, send
     from sweeper.record.trial import read_trials
+    from sweeper.results.wording import counted
     from sweeper.rules import rules_of
     from sweeper.search import search_for
-    from sweeper.views.live import show
-    from sweeper.views.wording import counted
+    from sweeper.views.terminal.live import show
 
     try:
         executor = executor_of(

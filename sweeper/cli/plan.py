@@ -30,11 +30,11 @@ def add(commands: Commands) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
-    from sweeper.orchestrator.estimate import disk_text, places, precedents, time_text
-    from sweeper.orchestrator.preflight import examples_of, preflight_text, recorded
-    from sweeper.views.wording import plain
+    from sweeper.preflight.estimate import disk_text, places, precedents, time_text
+    from sweeper.preflight.summary import examples_of, preflight_text, recorded
+    from sweeper.results.wording import plain
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
     spec = spec_of(options, machine.devices)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sweeper.cli.arguments import Commands, add_run, existing
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
-from sweeper.record.layout import SweepDir, write_atomically
+from sweeper.record.storage.layout import SweepDir, write_atomically
 
 if TYPE_CHECKING:
     from sweeper.record.trial import Trial
@@ -28,13 +28,13 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from sweeper.orchestrator.audits import Audits
-    from sweeper.orchestrator.studies import entries_of, spec_of
-    from sweeper.record.layout import read_json
+    from sweeper.orchestrator.search.audits import Audits
+    from sweeper.orchestrator.search.studies import entries_of, spec_of
+    from sweeper.record.storage.layout import read_json
     from sweeper.record.trial import read_trials
+    from sweeper.results.status import read_sweep
     from sweeper.search.importance import importance
     from sweeper.views.report import Known, report
-    from sweeper.views.status import read_sweep
 
     run = existing(options.run)
     spec, sweep, read = spec_of(run), read_sweep(run), read_trials(run)[0]
@@ -60,7 +60,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _again(run: SweepDir, trials: Sequence[Trial]) -> str:
     """What runs the best trial again; empty where there is none, or not by what command it ran."""
-    from sweeper.views.ranking import ranked
+    from sweeper.results.ranking import ranked
 
     best = next(iter(ranked(trials)), None)
     if best is None or best.value is None or not best.facts.command:

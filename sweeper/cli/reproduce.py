@@ -15,12 +15,12 @@ from sweeper.cli.codes import FAILED, OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
 from sweeper.errors import DataUnavailable, RecordError, UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
+    from sweeper.config import SweepSpec
     from sweeper.record.trial import Trial
-    from sweeper.spec import SweepSpec
-    from sweeper.views.reproduction import Reproduction
+    from sweeper.results.comparison.reproduction import Reproduction
 
 
 def add(commands: Commands) -> None:
@@ -36,10 +36,10 @@ def add(commands: Commands) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from sweeper.orchestrator.studies import spec_of
-    from sweeper.record.layout import read_json
+    from sweeper.orchestrator.search.studies import spec_of
+    from sweeper.record.storage.layout import read_json
     from sweeper.record.trial import read_trial
-    from sweeper.views.reproduction import differences_text, patch_of, reproduction_text
+    from sweeper.results.comparison.reproduction import differences_text, patch_of, reproduction_text
 
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
@@ -67,8 +67,8 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _again(spec: SweepSpec, trial: Trial, data: Mapping[str, object]) -> SweepSpec:
+    from sweeper.config import of_trial
     from sweeper.record.fold import State
-    from sweeper.spec import of_trial
 
     facts, stopped = trial.facts, trial.state is State.PRUNED
     return of_trial(spec, params=facts.params, data=data, seed=facts.seed, stopped=stopped)
@@ -76,13 +76,13 @@ def _again(spec: SweepSpec, trial: Trial, data: Mapping[str, object]) -> SweepSp
 
 def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run: Path) -> Reproduction:
     """The trial as it was recorded, and what is not so here and now."""
-    from sweeper.executors.devices import cores, cuda_devices
-    from sweeper.orchestrator.command import command_of
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.orchestrator.opening import prepared
-    from sweeper.orchestrator.provenance import provenance
-    from sweeper.record.redaction import redacted_values
-    from sweeper.views.origin import differences
-    from sweeper.views.reproduction import Reproduction
+    from sweeper.orchestrator.trial_command import command_of
+    from sweeper.preflight.provenance import provenance
+    from sweeper.record.values.redaction import redacted_values
+    from sweeper.results.comparison.provenance import differences
+    from sweeper.results.comparison.reproduction import Reproduction
 
     here = provenance(folder=Path.cwd(), devices=cuda_devices(os.environ), cores=cores())
     missing = ""
@@ -105,14 +105,14 @@ def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run:
 
 
 def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> int:
+    from sweeper.config import again_as_file, named
     from sweeper.executors.choice import require_library, require_variables
-    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
-    from sweeper.orchestrator.provenance import provenance
+    from sweeper.preflight.provenance import provenance
     from sweeper.record.trial import history, read_trial
-    from sweeper.spec import again_as_file, named
-    from sweeper.views.again import is_equal, repeat_text, repeats
+    from sweeper.results.comparison.repetition import is_equal, repeat_text, repeats
 
     require_library(again)
     require_variables(again, os.environ)
@@ -139,8 +139,8 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
 
 def _ending(runs: Path, again: SweepSpec, number: int) -> str:
     """What the name of the run ends in: of one that was begun and has not ended, else of a new one."""
+    from sweeper.config import named
     from sweeper.record.trial import read_trial
-    from sweeper.spec import named
 
     for time in count(1):
         ending = f"-{number:04d}-again" + (f"-{time}" if time > 1 else "")
@@ -154,7 +154,7 @@ def _ending(runs: Path, again: SweepSpec, number: int) -> str:
 def _slots(run: SweepDir, trial: Trial) -> Sequence[str]:
     """The slots of the sweep when the trial was last launched."""
     from sweeper.record.events import SweepStarted
-    from sweeper.record.journal import read_journal
+    from sweeper.record.storage.journal import read_journal
 
     launched = trial.control.launched.get(trial.control.attempt)
     starts = [event for event in read_journal(run.log) if isinstance(event, SweepStarted)]

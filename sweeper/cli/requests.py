@@ -11,7 +11,7 @@ from sweeper.cli.codes import OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 
 def add(commands: Commands) -> None:
@@ -46,8 +46,8 @@ def _revive(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from sweeper.record.layout import read_json
-    from sweeper.spec import SweepSpec, configuration
+    from sweeper.config import SweepSpec, configuration
+    from sweeper.record.storage.layout import read_json
 
     run = existing(options.run)
     spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
@@ -57,7 +57,7 @@ def _add(options: argparse.Namespace) -> int:
 
 def hand_over(run: SweepDir, *commands: Mapping[str, object]) -> None:
     """Leave commands for the orchestrator of a run, this one or the next."""
-    from sweeper.record import inbox
+    from sweeper.record.storage import inbox
 
     for command in commands:
         inbox.send(run, command)
@@ -65,10 +65,10 @@ def hand_over(run: SweepDir, *commands: Mapping[str, object]) -> None:
 
 def send(run: SweepDir, commands: Sequence[Mapping[str, object]], *, workers: int | None) -> int:
     """Hand commands to the orchestrator of a run; where none is at work, become it."""
-    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import reopen_run
-    from sweeper.record.lease import is_held
+    from sweeper.record.storage.lease import is_held
 
     hand_over(run, *commands)
     if is_held(run.lease):

@@ -22,10 +22,10 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from sweeper.executors.choice import require_library, require_variables
-    from sweeper.executors.devices import cores, cuda_devices
+    from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
-    from sweeper.orchestrator.provenance import provenance
+    from sweeper.preflight.provenance import provenance
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
     spec = spec_of(options, machine.devices)

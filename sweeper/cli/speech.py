@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from sweeper.errors import SweeperError
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +31,8 @@ def console(width: int | None = None) -> Console:
 
 def print_ranking(run: SweepDir) -> None:
     """Print how the trials of a run rank."""
-    from sweeper.views.ranking import ranking, ranking_text
-    from sweeper.views.status import read_sweep
+    from sweeper.results.ranking import ranking, ranking_text
+    from sweeper.results.status import read_sweep
 
     terminal, sweep = console(), read_sweep(run)
     if terminal.is_terminal:
@@ -51,7 +51,7 @@ def in_words(error: OSError) -> str:
 
 def _shown(text: str, stream: TextIO | None) -> str:
     """Lines that may quote what others wrote, so that none of it acts on a terminal."""
-    from sweeper.views.wording import folded, plain
+    from sweeper.results.wording import folded, plain
 
     lines = "\n".join(plain(line) for line in text.split("\n"))
     return lines if stream is None else folded(lines, stream)

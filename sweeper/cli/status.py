@@ -12,7 +12,7 @@ import time
 from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import console
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
 """How often a sweep that is watched is looked at, and the most of the time that this may take."""
@@ -36,9 +36,9 @@ def add(commands: Commands) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sweeper.views.curves import Curves, can_draw
-    from sweeper.views.status import read_sweep, to_json
-    from sweeper.views.table import rows_of, status_table
+    from sweeper.results.status import read_sweep, to_json
+    from sweeper.views.terminal.sparklines import Curves, can_draw
+    from sweeper.views.terminal.table import rows_of, status_table
 
     if options.watch:
         return _watch(existing(options.run))
@@ -56,8 +56,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _watch(run: SweepDir) -> int:
     """The live table of a sweep that another process runs, from the record alone."""
-    from sweeper.views.live import show
-    from sweeper.views.status import SweepReader
+    from sweeper.results.status import SweepReader
+    from sweeper.views.terminal.live import show
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put back for that too
     reader = SweepReader(run)
@@ -73,10 +73,10 @@ def _watch(run: SweepDir) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
-    from sweeper.record.recall import read_states
-    from sweeper.views.health import read_diagnosed
-    from sweeper.views.receipt import receipt
-    from sweeper.views.wording import folded
+    from sweeper.record.ended import read_states
+    from sweeper.results.health.trial_health import read_diagnosed
+    from sweeper.results.receipt import receipt
+    from sweeper.results.wording import folded
 
     directory = existing_trial(existing(options.run), options.number)
     known, _ = read_states(existing(options.run))

@@ -11,7 +11,7 @@ from sweeper.cli.codes import OK
 from sweeper.cli.requests import hand_over, send
 from sweeper.cli.speech import console, say
 from sweeper.errors import UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
     from sweeper.record.trial import Trial
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from sweeper.record.inbox import person
+    from sweeper.record.storage.inbox import person
 
     run = existing(options.run)
     if not options.numbers:
@@ -79,11 +79,11 @@ def _queue(options: argparse.Namespace) -> int:
                 message = f"{run.path}: expected the number of a trial that waits, got {trial.facts.number}, which is "
                 raise UsageError(message + trial.state.value)
         return _leave(run, [{"do": "first", "numbers": options.numbers}])
-    from sweeper.record.journal import read_journal
-    from sweeper.record.queue import preferred, queued
-    from sweeper.record.recall import read_states
-    from sweeper.views.table import trial_table
-    from sweeper.views.wording import counted
+    from sweeper.record.ended import read_states
+    from sweeper.record.launch_order import preferred, queued
+    from sweeper.record.storage.journal import read_journal
+    from sweeper.results.wording import counted
+    from sweeper.views.terminal.table import trial_table
 
     waiting = {trial.facts.number: trial for trial in read_states(run)[0] if trial.state is State.WAITING}
     order = queued(waiting, preferred(read_journal(run.log)))
@@ -97,7 +97,7 @@ def _queue(options: argparse.Namespace) -> int:
 
 def _to_all(run: SweepDir, word: str) -> int:
     """Say a word to the process that runs a sweep; another one that may run it later is not meant."""
-    from sweeper.record.lease import holder_of, is_held
+    from sweeper.record.storage.lease import holder_of, is_held
 
     if not is_held(run.lease):
         raise UsageError(f"{run.path}: expected a sweep that runs, but no process runs it")
@@ -116,7 +116,7 @@ def _to_each(run: SweepDir, numbers: Sequence[int], command: Mapping[str, object
 
 def _leave(run: SweepDir, commands: Sequence[Mapping[str, object]]) -> int:
     """Leave commands to the process that runs the sweep, or to the next that does."""
-    from sweeper.record.lease import is_held
+    from sweeper.record.storage.lease import is_held
 
     hand_over(run, *commands)
     if is_held(run.lease):

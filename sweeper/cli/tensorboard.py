@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from sweeper.cli.arguments import Commands, add_run, existing, port
 from sweeper.cli.speech import warn
 from sweeper.errors import UsageError
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
-    from sweeper.spec.model import Figures
+    from sweeper.config.model.sweep import Figures
 
 
 def add(commands: Commands) -> None:
@@ -24,9 +24,9 @@ def add(commands: Commands) -> None:
 
 
 def _tensorboard(options: argparse.Namespace) -> int:
-    from sweeper.record.lease import is_held
-    from sweeper.views.board import serve
-    from sweeper.views.process import project
+    from sweeper.record.storage.lease import is_held
+    from sweeper.views.tensorboard.process import project
+    from sweeper.views.tensorboard.server import serve
 
     run = existing(options.run)
     if options.port:
@@ -54,8 +54,8 @@ def _expect_free(host: str, port: int) -> None:
 
 def _figures_of(run: SweepDir) -> Figures:
     """What the sweep file asks of the pictures; a trial that was run alone has none."""
-    from sweeper.record.layout import read_json
-    from sweeper.spec.model import Figures, SweepSpec
+    from sweeper.config.model.sweep import Figures, SweepSpec
+    from sweeper.record.storage.layout import read_json
 
     spec = read_json(run.spec).get("spec")
     return SweepSpec.from_json(spec).figures if isinstance(spec, dict) and spec else Figures()

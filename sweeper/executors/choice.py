@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 
+from sweeper.config import Launch, Local, Ray, Slurm, SweepSpec, variables
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Executor
 from sweeper.executors.machine import Machine, executor_of_trials
-from sweeper.record.layout import SweepDir
-from sweeper.spec import Launch, Local, Ray, Slurm, SweepSpec, variables
+from sweeper.record.storage.layout import SweepDir
 
 LIBRARIES: Mapping[str, str] = {"ray": "ray"}
 """What an executor needs that is not installed with sweeper, but with its extra of the executor's name."""
@@ -59,7 +59,7 @@ def executor_of(
 
             return RayExecutor(spec, settings, run, machine, preload=spec.launch is Launch.PRELOAD)
         case Slurm() as settings:
-            from sweeper.executors.slurm import slurm_executor
+            from sweeper.executors.slurm.executor import slurm_executor
 
             return slurm_executor(settings, spec.resources, machine.workers)
         case _:

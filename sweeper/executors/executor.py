@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from sweeper.record.layout import AttemptDir, TrialDir
+from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 CORES = "cores"
 """Among what a slot needs: how many processor cores. Everything else there is a device, and which part of it."""

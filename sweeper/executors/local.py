@@ -11,16 +11,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sweeper.executors.division import threads_of
 from sweeper.executors.executor import Slot
-from sweeper.executors.health import Health, health_of
-from sweeper.executors.packing import Packing
+from sweeper.executors.gpus.lost import Health, health_of
 from sweeper.executors.preload import Forked, Preloaded
 from sweeper.executors.processes import kill_marked, marked, parent_and_session
-from sweeper.executors.reservations import Reservations
-from sweeper.record.claim import catches, is_process, owner_of, process_identity, stake
-from sweeper.record.layout import AttemptDir, TrialDir
-from sweeper.record.lease import is_held
+from sweeper.executors.slots.division import threads_of
+from sweeper.executors.slots.packing import Packing
+from sweeper.executors.slots.reservations import Reservations
+from sweeper.record.storage.claim import catches, is_process, owner_of, process_identity, stake
+from sweeper.record.storage.layout import AttemptDir, TrialDir
+from sweeper.record.storage.lease import is_held
 
 ORPHAN_GRACE_S = 60.0
 """How long a worker whose shim was killed may take to save a checkpoint and end."""
@@ -83,7 +83,14 @@ class LocalExecutor:
             if self._preloaded is not None and self._preloaded.serves:
                 forked = self._preloaded.fork(trial.path.absolute(), attempt, command, environment, output.fileno())
             self._shims[directory.path] = forked or subprocess.Popen(
-                [sys.executable, "-m", "sweeper.worker.shim", str(trial.path.absolute()), str(attempt), *command],
+                [
+                    sys.executable,
+                    "-m",
+                    "sweeper.worker.process.shim",
+                    str(trial.path.absolute()),
+                    str(attempt),
+                    *command,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeper.config import MEASURED, Resources
 from sweeper.errors import UsageError
-from sweeper.executors.claims import Ledger, place_of_ledger
-from sweeper.executors.division import Division, slots_of, whole_machine
 from sweeper.executors.executor import CORES, Slot
+from sweeper.executors.gpus.nvml import nvml
 from sweeper.executors.local import LocalExecutor
-from sweeper.executors.nvml import nvml
-from sweeper.executors.packing import MIB, Packing
-from sweeper.executors.reservations import Reservations
-from sweeper.spec import MEASURED, Resources
+from sweeper.executors.slots.division import Division, slots_of, whole_machine
+from sweeper.executors.slots.ledger import Ledger, place_of_ledger
+from sweeper.executors.slots.packing import MIB, Packing
+from sweeper.executors.slots.reservations import Reservations
 
 GB = 1e9
 

@@ -1,4 +1,4 @@
-"""The executor's end of the preloaded start: the server `sweeper.worker.preload`, and the shims that it forks."""
+"""The client of the preload server (`sweeper.worker.process.preload`), which forks the shims of attempts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Preloaded:
         self._channel = ours
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "sweeper.worker.preload", str(theirs.fileno()), self._command],
+                [sys.executable, "-m", "sweeper.worker.process.preload", str(theirs.fileno()), self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

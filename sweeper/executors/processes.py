@@ -7,8 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from sweeper.record.claim import owner_of
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir
 
 PROC = Path("/proc")
 

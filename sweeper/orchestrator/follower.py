@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import RecordError
-from sweeper.record.evaluation import Evaluation, evaluations
 from sweeper.record.events import Event
-from sweeper.record.layout import TrialDir
+from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import Trial, TrialReader
+from sweeper.record.values.evaluation import Evaluation, evaluations
 from sweeper.rules.decision import Decision, Rule
 from sweeper.rules.health import Change, HealthState
 

@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sweeper.config import Choice, Constant, Goal, SweepSpec, compare
 from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
-from sweeper.orchestrator.command import command_of
-from sweeper.record import filesystem
-from sweeper.record.claim import process_identity
+from sweeper.orchestrator.trial_command import command_of
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.fold import Retry
-from sweeper.record.journal import JournalWriter, read_journal
-from sweeper.record.layout import SweepDir, read_json, write_atomically, write_json
-from sweeper.record.lease import Lease, acquire, holder_of, is_held
-from sweeper.record.redaction import redacted_values
+from sweeper.record.storage import filesystem
+from sweeper.record.storage.claim import process_identity
+from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir, read_json, write_atomically, write_json
+from sweeper.record.storage.lease import Lease, acquire, holder_of, is_held
 from sweeper.record.trial import Facts, Trial
+from sweeper.record.values.redaction import redacted_values
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
-from sweeper.spec import Choice, Constant, Goal, SweepSpec, compare
 from sweeper.trainers import TRAINERS
 
 Say = Callable[[str], None]

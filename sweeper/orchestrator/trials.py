@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from sweeper.errors import RecordError
 from sweeper.orchestrator.follower import Follower
-from sweeper.orchestrator.notices import Notices
+from sweeper.orchestrator.io.inotify import Notices
 from sweeper.record.fold import State
-from sweeper.record.queue import queued
+from sweeper.record.launch_order import queued
 from sweeper.record.trial import Trial, TrialReader
 from sweeper.rules.decision import Rule
 

@@ -69,7 +69,7 @@ from sweeper.record.events import (
     StopRequested,
     Watching,
 )
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

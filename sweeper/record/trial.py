@@ -25,10 +25,10 @@ from sweeper.record.fold import (
     retry_of,
     state_of,
 )
-from sweeper.record.journal import JournalReader
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json
-from sweeper.record.lease import is_held
-from sweeper.record.redaction import redacted_values
+from sweeper.record.storage.journal import JournalReader
+from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, read_json
+from sweeper.record.storage.lease import is_held
+from sweeper.record.values.redaction import redacted_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sweeper.rules import conditions
-from sweeper.rules.audit import rule_version
 from sweeper.rules.base import RuleSettings, StopSettings
+from sweeper.rules.calibration.audit import rule_version
 from sweeper.rules.conditions import Condition, all_of, any_of
 from sweeper.rules.decision import Decision, Rule, first_decision
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis

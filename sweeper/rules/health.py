@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.record.events import Event
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.conditions import Finding
 from sweeper.rules.decision import Decision
 from sweeper.rules.diagnosis import Diagnosis, Reason

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.record.fold import State
-from sweeper.record.profile import FEWEST_LAYERS
 from sweeper.record.trial import Trial
+from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.names import held_out_loss, score, training_loss
 

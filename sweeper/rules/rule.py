@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 from sweeper.record.events import Event, Observation, Plan
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.conditions import Condition, Finding
 from sweeper.rules.decision import Decision
 

@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from sweeper.record.events import Event, Metrics, Observation, Parameters, Plan, Resumed, Watching
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.course import FIRST, Course
 from sweeper.rules.names import held_out_loss, is_loss, score, training_loss
 

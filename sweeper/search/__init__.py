@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sweeper.config import Method, SweepSpec
 from sweeper.search.grid import Grid
 from sweeper.search.proposal import Configuration, Search
-from sweeper.spec import Method, SweepSpec
 
 __all__ = ["Configuration", "Search", "search_for"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from sweeper.config import Choice, Constant, Parameter, Range, applies, in_order
 from sweeper.search.proposal import Configuration
-from sweeper.spec import Choice, Constant, Parameter, Range, applies, in_order
 
 
 class Grid:

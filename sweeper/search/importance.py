@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+from sweeper.config import SweepSpec
 from sweeper.search.study import Entry, study_trials
-from sweeper.spec import SweepSpec
 
 FEWEST = 4
 """Complete trials; below, every split of a tree is chance."""

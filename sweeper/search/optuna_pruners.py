@@ -19,7 +19,7 @@ from optuna.pruners import (
 )
 from optuna.trial import Trial, TrialState
 
-from sweeper import spec
+from sweeper import config
 
 STUDY = "sweeper"
 """Optuna's Hyperband assigns brackets by a checksum of the study's name and the trial's number in it."""
@@ -62,23 +62,23 @@ class OptunaPruner:
             self._study.tell(trial, state=TrialState.FAIL)
 
 
-def made(settings: spec.StopSettings, evaluations: int | None) -> BasePruner:
+def made(settings: config.StopSettings, evaluations: int | None) -> BasePruner:
     """Optuna's pruner of such settings, for trials of so many evaluations, where that is known."""
     given = settings.model_dump()
     match settings:
-        case spec.Percentile():
+        case config.Percentile():
             return PercentilePruner(**given)
-        case spec.Median():
+        case config.Median():
             return MedianPruner(**given)
-        case spec.SuccessiveHalving():
+        case config.SuccessiveHalving():
             return SuccessiveHalvingPruner(**given)
-        case spec.Hyperband(max_resource=most):
+        case config.Hyperband(max_resource=most):
             return HyperbandPruner(**given | {"max_resource": most or evaluations or "auto"})
-        case spec.Threshold():
+        case config.Threshold():
             return ThresholdPruner(**given)
-        case spec.Wilcoxon():
+        case config.Wilcoxon():
             return _unwarned(lambda: WilcoxonPruner(**given))
-        case spec.Patient(wrapped=wrapped):
+        case config.Patient(wrapped=wrapped):
             inner = None if wrapped is None else made(wrapped, evaluations)
             return _unwarned(lambda: PatientPruner(inner, settings.patience, settings.min_delta))
     raise TypeError(settings)

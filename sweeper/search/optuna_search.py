@@ -36,8 +36,8 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from sweeper.config import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
 from sweeper.search.proposal import Configuration
-from sweeper.spec import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
 
 _OF_TRIAL = "cma:"
 """Where CMA-ES keeps its state, in attributes of trials.

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeper import spec
-from sweeper.record.evaluation import Evaluation
+from sweeper import config
+from sweeper.record.values.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +71,21 @@ class OneEpoch:
         """Nothing changes by an end."""
 
 
-def pruner_of(settings: spec.PrunerSettings, *, maximize: bool, evaluations: int | None = None) -> Pruner:
+def pruner_of(settings: config.PrunerSettings, *, maximize: bool, evaluations: int | None = None) -> Pruner:
     """The pruner of one entry of `early_stop.rules`, for trials of so many evaluations, where that is known."""
-    if isinstance(settings, spec.OneEpoch):
+    if isinstance(settings, config.OneEpoch):
         return OneEpoch(settings.reduction_factor, maximize=maximize)
     from sweeper.search.optuna_pruners import OptunaPruner, made  # Optuna takes most of a second to import
 
     return OptunaPruner(made(settings, evaluations), maximize=maximize)
 
 
-DEFAULTS: Sequence[spec.PrunerSettings] = (
-    spec.Median(),
-    spec.SuccessiveHalving(),
-    spec.Hyperband(),
-    spec.OneEpoch(),
-    spec.Percentile(),
+DEFAULTS: Sequence[config.PrunerSettings] = (
+    config.Median(),
+    config.SuccessiveHalving(),
+    config.Hyperband(),
+    config.OneEpoch(),
+    config.Percentile(),
 )
 """The pruners that every backtest shows, with Optuna's defaults; the first rung is the first evaluation.
 
@@ -94,7 +94,7 @@ problem, which the evaluations of one run are not, and `patient` alone compares 
 """
 
 
-def verdicts(settings: spec.PrunerSettings, histories: Sequence[History], *, maximize: bool) -> dict[int, int | None]:
+def verdicts(settings: config.PrunerSettings, histories: Sequence[History], *, maximize: bool) -> dict[int, int | None]:
     """At which optimizer step each recorded trial would have been stopped, None where it would not have been.
 
     The model of the replay: values are told in the order of their recorded wall-clock times, so each decision sees

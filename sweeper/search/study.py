@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.spec import Choice, Constant, Goal, Parameter, Range, SweepSpec
+from sweeper.config import Choice, Constant, Goal, Parameter, Range, SweepSpec
 
 _STATES = {
     "COMPLETE": TrialState.COMPLETE,

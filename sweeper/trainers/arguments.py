@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import UsageError
-from sweeper.worker.sources import Source, imports_of, is_installed, source_of
+from sweeper.worker.process.sources import Source, imports_of, is_installed, source_of
 
 
 class Kind(StrEnum):

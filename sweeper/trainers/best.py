@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.record.layout import TrialDir
+from sweeper.record.storage.layout import TrialDir
 
 if TYPE_CHECKING:
     import torch

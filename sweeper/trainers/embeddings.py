@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from sweeper.errors import DataUnavailable, SweeperError
-from sweeper.record.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS, TrialDir
+from sweeper.record.storage.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS, TrialDir
 from sweeper.record.trial import Facts
-from sweeper.trainers import inputs
-from sweeper.trainers.batches import Batches
-from sweeper.trainers.encodings import TOKENIZER, Encodings
-from sweeper.trainers.inputs import Choice
+from sweeper.trainers.data import inputs
+from sweeper.trainers.data.batches import Batches
+from sweeper.trainers.data.encodings import TOKENIZER, Encodings
+from sweeper.trainers.data.inputs import Choice
 from sweeper.trainers.settings import parse
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.errors import Mistake, SpecError
-from sweeper.worker.sources import Source, imported_from, is_installed, source_of
+from sweeper.worker.process.sources import Source, imported_from, is_installed, source_of
 
 RUNNER = "sweeper.worker.function"
 """The module that `python -m` runs, with the name of a function."""

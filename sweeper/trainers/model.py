@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import DataUnavailable, UsageError
-from sweeper.trainers.network import Patience, probe
+from sweeper.trainers.data.network import Patience, probe
 
 if TYPE_CHECKING:
     import torch
 
-    from sweeper.trainers.encodings import Encodings
+    from sweeper.trainers.data.encodings import Encodings
     from sweeper.trainers.settings import Settings
 
 

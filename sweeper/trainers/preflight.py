@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 from sweeper.trainers.optimizer import learning_rate, uncorrected
 from sweeper.trainers.settings import DEFAULTS, Settings, parse
 
@@ -61,7 +61,7 @@ def examples_of(datasets: Sequence[str], cache: Path | None = None) -> tuple[str
         cache: where encodings are kept, by default where the trainer keeps them.
     """
     if cache is None:
-        from sweeper.trainers.inputs import cache_dir  # brings numpy
+        from sweeper.trainers.data.inputs import cache_dir  # brings numpy
 
         cache = cache_dir()
     sizes: dict[str, int] = {}

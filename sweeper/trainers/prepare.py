@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 
 from sweeper.errors import SweeperError, UsageError
-from sweeper.trainers import inputs, settings
+from sweeper.trainers import settings
+from sweeper.trainers.data import inputs
 
 
 def prepare(request: Mapping[str, object], say: inputs.Say) -> dict[str, object]:

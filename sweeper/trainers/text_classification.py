@@ -17,9 +17,10 @@ from torch.nn.functional import cross_entropy
 
 import sweeper
 from sweeper.errors import SweeperError
-from sweeper.trainers import best, inputs
-from sweeper.trainers.batches import Batches
-from sweeper.trainers.encodings import TOKENIZER, Encodings
+from sweeper.trainers import best
+from sweeper.trainers.data import inputs
+from sweeper.trainers.data.batches import Batches
+from sweeper.trainers.data.encodings import TOKENIZER, Encodings
 from sweeper.trainers.model import build
 from sweeper.trainers.optimizer import adamw, learning_rate, uncorrected
 from sweeper.trainers.progress import restore, state_of

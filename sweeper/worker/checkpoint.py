@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import CheckpointError
-from sweeper.record.layout import sync_directory, unwritable
+from sweeper.record.storage.layout import sync_directory, unwritable
 
 KEPT = 2
 EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"

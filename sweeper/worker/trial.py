@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.causes import Cause
-from sweeper.record.claim import catches
 from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started, encode
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir, write_atomically
+from sweeper.record.storage.claim import catches
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir, write_atomically
 from sweeper.record.trial import Facts
 from sweeper.worker import checkpoint
-from sweeper.worker.outbox import Outbox
 from sweeper.worker.ranks import Ranks, is_first, place
+from sweeper.worker.watch.outbox import Outbox
 
 if TYPE_CHECKING:
     import torch
 
-    from sweeper.worker.watch import Watch
+    from sweeper.worker.watch.watch import Watch
 
 STDERR = 2
 """The descriptor itself: `sys.stderr` may have been replaced by something that has none."""
@@ -106,7 +106,7 @@ class Trial:
         Raises:
             UsageError: an argument is not what it should be, or the trial is already being watched.
         """
-        from sweeper.worker.watch import Watch
+        from sweeper.worker.watch.watch import Watch
 
         if self._watch is not None and self._watch.open:
             raise UsageError("watch(...): the trial is watched already; one watch takes several models and optimizers")
@@ -215,8 +215,8 @@ class Trial:
 
     def conclude(self, returned: object) -> None:
         """Report what a trainer's function returned, after the last step: a number is the sweep's metric."""
-        alone = {self._facts.metric or "value": returned}
-        values: Mapping[str, Any] = returned if isinstance(returned, Mapping) else alone
+        standalone = {self._facts.metric or "value": returned}
+        values: Mapping[str, Any] = returned if isinstance(returned, Mapping) else standalone
         known: dict[str, Any] = {str(name): value for name, value in values.items() if hasattr(value, "__float__")}
         if known:
             self.report(known, step=max(self._last_step, 0))
@@ -310,9 +310,9 @@ def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts,
     if TRIAL_DIR in os.environ:
         directory = TrialDir(Path(os.environ[TRIAL_DIR]))
         return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
-    from sweeper.worker import alone
+    from sweeper.worker import standalone
 
-    made = alone.place if is_first() else alone.beside
+    made = standalone.place if is_first() else standalone.beside
     return made(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 

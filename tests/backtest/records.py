@@ -20,8 +20,8 @@ from sweeper.record.events import (
     StopRequested,
     encode,
 )
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 
 ALIVE, GONE = 0.5, 1e-4
 STEPS, EVERY, EPOCH = 640, 10, 128

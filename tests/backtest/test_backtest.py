@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest import Case, Recording, arms, backtest, read_recording
 from sweeper.backtest.replay import PrunerArm, RuleArm, Verdicts
 from sweeper.backtest.report import Tally, tallied
 from sweeper.cli import main
 from sweeper.orchestrator.follower import Follower
-from sweeper.record.evaluation import Evaluation
 from sweeper.record.events import Event, Metrics, Observation
-from sweeper.record.journal import JournalWriter
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.values.evaluation import Evaluation
 from sweeper.rules import rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
@@ -63,7 +63,7 @@ def verdicts_of(name: str, recording: Recording) -> Verdicts | str:
     return arm.verdicts(recording)
 
 
-def tally_of(recording: Recording, settings: spec.RuleSettings) -> Tally:
+def tally_of(recording: Recording, settings: config.RuleSettings) -> Tally:
     found = RuleArm(settings=settings).verdicts(recording)
     assert not isinstance(found, str)
     return tallied(recording, found)
@@ -122,7 +122,7 @@ def test_the_onset_is_the_last_gain_of_the_loss(run: Path) -> None:
 
 
 def test_the_counts_of_a_rule_whose_verdicts_are_known(run: Path) -> None:
-    tally = tally_of(recording_of(run), spec.Stalled())
+    tally = tally_of(recording_of(run), config.Stalled())
     # Trial 2 is stopped at step 100: the third look of five that is gone. 539 of its 640 steps are saved.
     assert (tally.steps, tally.steps_saved) == (4 * 640, 539)
     assert (tally.seconds, tally.seconds_saved) == pytest.approx((4 * 640, 539))
@@ -134,7 +134,7 @@ def test_the_counts_of_a_rule_whose_verdicts_are_known(run: Path) -> None:
 
 
 def test_who_kills_everybody_loses_everything(run: Path) -> None:
-    tally = tally_of(recording_of(run), spec.VanishingGradient(below=0.9))
+    tally = tally_of(recording_of(run), config.VanishingGradient(below=0.9))
     assert (tally.caught, tally.learners_killed) == (2, (("known", 0), ("known", 1)))
     assert tally.regret == math.inf
 
@@ -158,18 +158,18 @@ def test_a_trial_is_worth_what_its_sweep_says(tmp_path: Path, at: str, regret: f
 def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
     dead = events_of([0.3] * 5, gone_from=610, learns=False)
     recording = recording_of(write_run(tmp_path / "late", [dead, events_of(rising(0.9))]))
-    found = RuleArm(settings=spec.VanishingGradient()).verdicts(recording)
+    found = RuleArm(settings=config.VanishingGradient()).verdicts(recording)
     assert steps_of(found) == {0: 630, 1: None}
     cut = [event for event in dead if not isinstance(event, Observation | Metrics) or event.step <= 630]
     recording = recording_of(write_run(tmp_path / "cut", [cut, events_of(rising(0.9))]), goal="maximize")
-    assert steps_of(RuleArm(settings=spec.VanishingGradient()).verdicts(recording)) == {0: None, 1: None}
+    assert steps_of(RuleArm(settings=config.VanishingGradient()).verdicts(recording)) == {0: None, 1: None}
 
 
 def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> None:
     middling = events_of(rising(0.5))
     strong = write_run(tmp_path / "strong", [middling, events_of(rising(0.9))])
     weak = write_run(tmp_path / "weak", [middling, events_of(rising(0.4))])
-    report = backtest([recording_of(strong), recording_of(weak)], [RuleArm(settings=spec.Stalled())])
+    report = backtest([recording_of(strong), recording_of(weak)], [RuleArm(settings=config.Stalled())])
     assert [run.tallies["stalled"].learners for run in report.runs] == [1, 2]
     pooled = report.pooled["stalled"]
     assert (pooled.stalls, pooled.learners, pooled.steps) == (1, 3, 4 * 640)
@@ -181,9 +181,15 @@ def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "settings",
-    [spec.Stalled(), spec.VanishingGradient(below=0.9), spec.Plateau(), spec.NonFinite(), spec.UpdateRatio(high=1e-4)],
+    [
+        config.Stalled(),
+        config.VanishingGradient(below=0.9),
+        config.Plateau(),
+        config.NonFinite(),
+        config.UpdateRatio(high=1e-4),
+    ],
 )
-def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: spec.RuleSettings) -> None:
+def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: config.RuleSettings) -> None:
     histories = [events_of(rising(0.9)), events_of([0.3] * 5, gone_from=80, learns=False)]
     recording = recording_of(write_run(tmp_path / "recorded", histories))
     replayed = steps_of(RuleArm(settings=settings).verdicts(recording))
@@ -199,7 +205,7 @@ def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: spec.Rul
 
 def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
     recording = recording_of(run)
-    found = PrunerArm(settings=spec.SuccessiveHalving()).verdicts(recording)
+    found = PrunerArm(settings=config.SuccessiveHalving()).verdicts(recording)
     told = [
         History(
             number=i,
@@ -209,7 +215,7 @@ def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
         )
         for i, values in enumerate([rising(0.9), rising(0.7), [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.35]])
     ]
-    assert steps_of(found) == pruners.verdicts(spec.SuccessiveHalving(), told, maximize=True)
+    assert steps_of(found) == pruners.verdicts(config.SuccessiveHalving(), told, maximize=True)
 
 
 # ---- what a record does not have -------------------------------------------------------------------------------------
@@ -221,9 +227,9 @@ def test_a_rule_says_what_it_lacks(run: Path) -> None:
     assert found["zero_gradient"] == "needs gradient_zero: not recorded"
     assert found["exploding_gradient"] == "needs gradient_norm: not recorded"
     assert not isinstance(found["stalled"], str)
-    lacking = RuleArm(settings=spec.AllOf(of=(spec.Plateau(metric="loss/x"), spec.VanishingGradient())))
+    lacking = RuleArm(settings=config.AllOf(of=(config.Plateau(metric="loss/x"), config.VanishingGradient())))
     assert lacking.verdicts(recording) == "needs loss/x: not recorded"
-    either = RuleArm(settings=spec.AnyOf(of=(spec.Plateau(metric="loss/x"), spec.VanishingGradient())))
+    either = RuleArm(settings=config.AnyOf(of=(config.Plateau(metric="loss/x"), config.VanishingGradient())))
     assert not isinstance(either.verdicts(recording), str)
 
 

@@ -16,7 +16,7 @@ import pytest
 from sweeper.backtest import Recording, arms, backtest, read_recordings
 from sweeper.backtest.report import Tally
 from sweeper.cli import main
-from sweeper.spec import EarlyStop, Stalled
+from sweeper.config import EarlyStop, Stalled
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.peers import PeerArm, epochs_of
 from benchmarks.peers import arms as peers
-from sweeper import spec
+from sweeper import config
 from sweeper.backtest import Recording, Report, Truth, arms, backtest, read_recording, read_recordings
 from sweeper.backtest.replay import AUTO, AUTO_AND_WARNINGS, Arm, HealthArm, RuleArm, Verdict, Verdicts
 from sweeper.backtest.report import BY_TRUTH, tallied
@@ -244,7 +244,7 @@ def test_the_health_of_a_trial_is_computed_once(run: Path, monkeypatch: pytest.M
 
 
 def test_a_diagnosis_with_settings_is_a_rule_of_its_own() -> None:
-    early_stop = spec.EarlyStop(rules=(spec.VanishingGradient(), spec.VanishingGradient(below=0.5)))
+    early_stop = config.EarlyStop(rules=(config.VanishingGradient(), config.VanishingGradient(below=0.5)))
     default, own = arms(early_stop)[:2]
     assert isinstance(default, HealthArm)
     assert isinstance(own, RuleArm)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 from tests.browser.story import NAMES, tell
-from tests.views.boards import asked, board, until
+from tests.views.tensorboard.servers import asked, board, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

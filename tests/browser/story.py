@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sweeper.record.events import Event, Metrics, Observation
-from sweeper.record.layout import SweepDir, TrialDir
-from sweeper.views.process import project
+from sweeper.record.storage.layout import SweepDir, TrialDir
+from sweeper.views.tensorboard.process import project
 from tests.views.synthetic import Script, make_trial, play
 
 CLASSES = ("graphics", "medicine", "religion", "space")

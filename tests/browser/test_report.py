@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sweeper.cli import main
-from sweeper.record.layout import SweepDir, write_json
+from sweeper.record.storage.layout import SweepDir, write_json
+from tests.views.report.test_report import spec
 from tests.views.synthetic import DECISION, Script, make_trial, play
-from tests.views.test_report import spec
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize

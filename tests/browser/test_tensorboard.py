@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.views.charts import compared
+from sweeper.views.tensorboard.dashboard import compared
 from tests.browser.conftest import NARROW, WIDE, Board
 from tests.browser.story import DIMENSIONS, DOCUMENTS, NAMES, PRUNED_AT, REASON
 

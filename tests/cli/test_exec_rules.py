@@ -8,8 +8,8 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.cli.exec import _rules_text
+from sweeper.config import single
 from sweeper.rules.diagnoses import STOPPING
-from sweeper.spec import single
 
 OFF = "; --early-stop none switches that off"
 PRESET = f"early_stop: auto ({', '.join(STOPPING)})"

@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from sweeper.cli import main
-from sweeper.record.layout import SweepDir, write_json
-from sweeper.spec import SweepSpec
+from sweeper.config import SweepSpec
+from sweeper.record.storage.layout import SweepDir, write_json
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
 SPEC = SweepSpec.from_json(

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.cli.speech import print_ranking
-from sweeper.record.layout import SweepDir, write_json
+from sweeper.record.storage.layout import SweepDir, write_json
 from tests.views.synthetic import Script, began, diagnose, make_trial, play
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.orchestrator.command import command_of
+from sweeper.config import SweepSpec, load
+from sweeper.orchestrator.trial_command import command_of
 from sweeper.search.grid import Grid
-from sweeper.spec import SweepSpec, load
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

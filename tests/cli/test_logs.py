@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.record.layout import SweepDir, write_json
-from sweeper.record.lease import acquire
+from sweeper.record.storage.layout import SweepDir, write_json
+from sweeper.record.storage.lease import acquire
 
 
 @pytest.fixture

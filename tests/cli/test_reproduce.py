@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from sweeper.cli import main
+from sweeper.config import SweepSpec, again_as_file, load, named, of_trial
 from sweeper.record.events import SweepStarted
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir
-from sweeper.spec import SweepSpec, again_as_file, load, named, of_trial
-from tests.test_end_to_end import PATIENCE_S, ROOT
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir
+from tests.end_to_end.test_sweeps import PATIENCE_S, ROOT
 
 SCRIPT = """
 import pathlib, random, sweeper

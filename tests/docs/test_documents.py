@@ -11,9 +11,9 @@ import pytest
 
 from docs import generate
 from sweeper.cli import COMMANDS
+from sweeper.config import SweepSpec
+from sweeper.config.model.executors import EXECUTORS
 from sweeper.rules.settings import RULES
-from sweeper.spec import SweepSpec
-from sweeper.spec.executors import EXECUTORS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

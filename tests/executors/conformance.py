@@ -18,9 +18,9 @@ from typing import Protocol
 import pytest
 
 from sweeper.executors.executor import Executor
-from sweeper.record.claim import owner_of
 from sweeper.record.events import Exit
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, write_json
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
 
 PATIENCE_S = 100.0
@@ -246,6 +246,8 @@ waits_for_ever()
         attempt = launch(executor, trial, "print('once')")
         ended(executor, attempt)
         arguments = [str(trial.path), "1", "true"]
-        late = subprocess.run([sys.executable, "-m", "sweeper.worker.shim", *arguments], capture_output=True, text=True)
+        late = subprocess.run(
+            [sys.executable, "-m", "sweeper.worker.process.shim", *arguments], capture_output=True, text=True
+        )
         assert late.returncode == os.EX_TEMPFAIL
         assert "an attempt runs once" in late.stderr

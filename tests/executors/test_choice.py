@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
 from sweeper.executors.choice import executor_of, require_library
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.machine import Machine
-from sweeper.record.layout import SweepDir
-from sweeper.spec import SweepSpec
+from sweeper.record.storage.layout import SweepDir
 
 MACHINE = Machine(devices=[], cores=4, workers=2)
 

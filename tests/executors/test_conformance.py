@@ -14,7 +14,7 @@ import sweeper
 from sweeper.executors.executor import Executor, Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
-from sweeper.record.layout import AttemptDir, SweepDir
+from sweeper.record.storage.layout import AttemptDir, SweepDir
 from tests.executors.conformance import Conformance, Subject, launch, make_trial, over, shim_of, until
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})

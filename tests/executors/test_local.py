@@ -16,9 +16,9 @@ import sweeper
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
-from sweeper.record.claim import owner_of, stake
 from sweeper.record.events import Exit
-from sweeper.record.layout import AttemptDir, TrialDir, write_json
+from sweeper.record.storage.claim import owner_of, stake
+from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
@@ -169,7 +169,9 @@ def test_an_attempt_that_runs_is_not_started_again(executor: LocalExecutor, tria
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
     shim = subprocess.run(
-        [sys.executable, "-m", "sweeper.worker.shim", str(trial.path), "1", "true"], capture_output=True, text=True
+        [sys.executable, "-m", "sweeper.worker.process.shim", str(trial.path), "1", "true"],
+        capture_output=True,
+        text=True,
     )
     assert shim.returncode == os.EX_TEMPFAIL
     assert "is running elsewhere" in shim.stderr
@@ -241,7 +243,9 @@ def test_an_attempt_that_was_never_claimed_is_fenced_off(trial: TrialDir) -> Non
     attempt.path.mkdir(parents=True)
     assert not LocalExecutor([SLOT]).is_alive(attempt)
     late = subprocess.run(
-        [sys.executable, "-m", "sweeper.worker.shim", str(trial.path), "1", "true"], capture_output=True, text=True
+        [sys.executable, "-m", "sweeper.worker.process.shim", str(trial.path), "1", "true"],
+        capture_output=True,
+        text=True,
     )
     assert late.returncode == os.EX_TEMPFAIL
 

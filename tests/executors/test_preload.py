@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 
 import sweeper
-from sweeper.executors.division import THREAD_VARIABLES
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.preload import Forked
+from sweeper.executors.slots.division import THREAD_VARIABLES
 from sweeper.record.events import Exit, Metrics
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir, SweepDir, write_json
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir, SweepDir, write_json
 from sweeper.record.trial import Facts, read_exit
-from sweeper.worker import preload
-from sweeper.worker.program import Program
+from sweeper.worker.process import preload
+from sweeper.worker.process.program import Program
 
 PATIENCE_S = 60.0
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1", "MARK": "of the slot"})

@@ -17,14 +17,15 @@ from types import SimpleNamespace
 from unittest import mock
 
 from sweeper import cli
-from sweeper.executors import devices, local, machine
-from sweeper.executors.division import Division, slots_of
+from sweeper.executors import local, machine
 from sweeper.executors.executor import Slot
-from sweeper.executors.health import NvmlHealth
-from sweeper.orchestrator import run
+from sweeper.executors.gpus import devices
+from sweeper.executors.gpus.lost import NvmlHealth
+from sweeper.executors.slots.division import Division, slots_of
+from sweeper.orchestrator import loop
 from sweeper.orchestrator.plan import Patience
-from sweeper.record import filesystem
-from sweeper.record.layout import AttemptDir
+from sweeper.record.storage import filesystem
+from sweeper.record.storage.layout import AttemptDir
 
 UNKILLABLE, LOST_DEVICE = Path("unkillable"), Path("lost-device")
 DEVICES = ["GPU-fake-a", "GPU-fake-b"]
@@ -40,7 +41,7 @@ def _put(owner: object, name: str, fake: object) -> None:
 
 def patience(**seconds: float) -> None:
     """Wait so long, and no longer."""
-    _put(run, "Patience", functools.partial(Patience, **seconds))
+    _put(loop, "Patience", functools.partial(Patience, **seconds))
 
 
 def unkillable() -> None:

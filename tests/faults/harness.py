@@ -33,12 +33,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.record.claim import owner_of
 from sweeper.record.events import Started
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir
-from sweeper.record.lease import is_held
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.storage.lease import is_held
 from tests.faults.sweeps import LAUNCHES, PLAIN, Kind, Site
 
 PATIENCE_S = 240.0

@@ -13,12 +13,12 @@ from pathlib import Path
 from sweeper.record.causes import Cause
 from sweeper.record.events import Abandoned, KillSent, SweepEnded
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir
-from sweeper.record.lease import is_held
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import Trial
-from sweeper.views.receipt import receipt
-from sweeper.worker.shim import descendants
+from sweeper.results.receipt import receipt
+from sweeper.worker.process.shim import descendants
 from tests.faults.harness import PATIENCE_S, Fault, Scene, unheard
 from tests.faults.sweeps import (
     DAEMONS,

@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 
 from sweeper.errors import RecordError
-from sweeper.record import inbox
-from sweeper.record.claim import owner_of, process_identity
 from sweeper.record.events import Noted, Resumed
 from sweeper.record.fold import State
-from sweeper.record.journal import JournalReader, JournalWriter, read_journal
-from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage import inbox
+from sweeper.record.storage.claim import owner_of, process_identity
+from sweeper.record.storage.journal import JournalReader, JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
-from sweeper.views.status import read_sweep, to_json
+from sweeper.results.status import read_sweep, to_json
 from sweeper.worker import checkpoint
 from tests.faults.harness import Fault, Scene
 from tests.faults.processes import kill_everything, kill_orchestrator

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from sweeper.cli import main
-from sweeper.record.claim import owner_of
-from sweeper.record.layout import SweepDir
-from tests.test_end_to_end import Sweep
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.layout import SweepDir
+from tests.end_to_end.test_sweeps import Sweep
 
 PATIENCE_S = 240.0
 VALUES = [820.0, 1640.0]
-"""What the two trials of `tests.test_end_to_end.LEARNER` are worth when nothing goes wrong."""
+"""What the two trials of `tests.end_to_end.test_sweeps.LEARNER` are worth when nothing goes wrong."""
 UNBINDABLE = "203.0.113.1"
 """An address of no machine (RFC 5737): TensorBoard draws what there is, and then cannot listen."""
 

@@ -20,8 +20,8 @@ import pytest
 
 from sweeper.record.causes import Cause
 from sweeper.record.events import SweepEnded, SweepStarted
-from sweeper.record.journal import JournalWriter, read_journal
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir
 from tests.faults.harness import PATIENCE_S, Fault, Scene
 from tests.faults.processes import kill, kill_everything, kill_orchestrator
 from tests.faults.small import fill, mount, tmpfs

@@ -15,16 +15,16 @@ from typing import Any
 
 import sweeper
 from sweeper.errors import RecordError
-from sweeper.record.claim import owner_of
 from sweeper.record.events import Event, Launched
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir, SweepDir
-from sweeper.record.lease import holder_of, is_held
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir, SweepDir
+from sweeper.record.storage.lease import holder_of, is_held
 from sweeper.record.trial import Trial, read_trials
-from sweeper.views.eventfiles import read_scalars
-from sweeper.views.status import read_sweep, to_json
-from sweeper.worker.shim import descendants
+from sweeper.results.status import read_sweep, to_json
+from sweeper.views.tensorboard.event_files import read_scalars
+from sweeper.worker.process.shim import descendants
 
 ROOT = Path(sweeper.__file__).parents[1]
 MARK = "SWEEPER_FAULTS_FOLDER"
@@ -36,7 +36,7 @@ import fcntl, json, os, signal, subprocess, sys, time, types
 from pathlib import Path
 import sweeper
 from sweeper.record.events import Checkpointed, Resumed
-from sweeper.record.layout import write_json
+from sweeper.record.storage.layout import write_json
 
 here, rank = Path(os.environ["SWEEPER_TRIAL_DIR"]), os.environ.get("RANK", "0")
 traces = Path("traces")  # not in the trial's directory: a fault may take that away, or fill its disk
@@ -52,7 +52,7 @@ try:
 except OSError:
     say("overlap")
 say("begin")
-if "sweeper.worker.shim" in sys.modules:
+if "sweeper.worker.process.shim" in sys.modules:
     say("forked")
 if Path("bad-slot").exists() and Path("bad-slot").read_text() == os.environ.get("FAULTS_SLOT"):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 
 import sweeper
+from sweeper.config import SweepSpec
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
+from sweeper.orchestrator.loop import Orchestrator
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.plan import Patience
-from sweeper.orchestrator.run import Orchestrator
 from sweeper.record.events import Told
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import AttemptDir, SweepDir
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import AttemptDir, SweepDir
 from sweeper.record.trial import Trial
+from sweeper.results.comparison.configurations import standings
+from sweeper.results.receipt import receipt
+from sweeper.results.snapshot import Show, SweepView
+from sweeper.results.status import read_sweep, to_json
 from sweeper.search import search_for
-from sweeper.spec import SweepSpec
-from sweeper.views.receipt import receipt
-from sweeper.views.snapshot import Show, SweepView
-from sweeper.views.standing import standings
-from sweeper.views.status import read_sweep, to_json
 
 PATIENCE_S = 150.0
 

@@ -15,11 +15,11 @@ import torch
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.record.events import Noted, Resumed
-from sweeper.record.journal import read_journal
+from sweeper.record.storage.journal import read_journal
 from sweeper.worker import checkpoint
+from tests.end_to_end.test_sweeps import LEARNER, grid, steps_seen, until
 from tests.faults.records import Exploit, exploit, named_as_checkpoint
 from tests.faults.small import VALUES, Patient
-from tests.test_end_to_end import LEARNER, grid, steps_seen, until
 
 pytestmark = pytest.mark.timeout(900)
 

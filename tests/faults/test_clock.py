@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.test_sweeps import LEARNER, grid, steps_seen, until
 from tests.faults.small import PATIENCE_S, VALUES, Patient
 from tests.faults.surroundings import HOUR_S, faketime
-from tests.test_end_to_end import LEARNER, grid, steps_seen, until
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
+from sweeper.config import load
 from sweeper.errors import RunBusy, UsageError
 from sweeper.orchestrator import opening
 from sweeper.orchestrator.opening import open_run
 from sweeper.record.events import SweepEnded, SweepStarted
-from sweeper.record.filesystem import mountinfo, type_of
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir
-from sweeper.record.lease import is_held
+from sweeper.record.storage.filesystem import mountinfo, type_of
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import Trial, read_trials
-from sweeper.spec import load
 from sweeper.trainers import TRAINERS
+from tests.end_to_end.test_sweeps import LEARNER, grid, steps_seen, until
 from tests.faults.small import PATIENCE_S, VALUES, Patient, mount
-from tests.test_end_to_end import LEARNER, grid, steps_seen, until
 
 pytestmark = pytest.mark.timeout(900)
 

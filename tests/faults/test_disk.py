@@ -16,12 +16,12 @@ import torch
 
 from sweeper.errors import Unwritable
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Started
-from sweeper.record.journal import JournalReader, JournalWriter, read_journal
-from sweeper.record.layout import SweepDir, write_atomically
+from sweeper.record.storage.journal import JournalReader, JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir, write_atomically
 from sweeper.worker import checkpoint
-from sweeper.worker.watch import Rows
+from sweeper.worker.watch.watch import Rows
+from tests.end_to_end.test_sweeps import LEARNER, ROOT, grid, steps_seen, until
 from tests.faults.small import VALUES, Patient, fill, tmpfs
-from tests.test_end_to_end import LEARNER, ROOT, grid, steps_seen, until
 
 pytestmark = pytest.mark.timeout(900)
 NO_ROOM = "No space left on device"

@@ -15,9 +15,9 @@ import pytest
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
-from sweeper.record.claim import process_identity, stake
-from sweeper.record.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir
-from tests.test_end_to_end import until
+from sweeper.record.storage.claim import process_identity, stake
+from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir
+from tests.end_to_end.test_sweeps import until
 
 pytestmark = pytest.mark.timeout(900)
 

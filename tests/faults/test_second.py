@@ -13,8 +13,8 @@ import pytest
 
 from sweeper.errors import RunBusy
 from sweeper.orchestrator.opening import reopen_run
-from sweeper.record.layout import SweepDir
-from sweeper.record.lease import acquire, is_held
+from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.lease import acquire, is_held
 
 AT_ONCE = 6
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.record import inbox
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage import inbox
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import read_trials
+from tests.end_to_end.test_sweeps import LEARNER, grid
 from tests.faults.small import Patient, says
-from tests.test_end_to_end import LEARNER, grid
 
 pytestmark = pytest.mark.timeout(900)
 JOURNALS = {

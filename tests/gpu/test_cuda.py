@@ -16,8 +16,8 @@ from torch import nn
 
 import sweeper
 from sweeper.record.events import Metrics, Observation, Watching
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import read_row
 
 pytestmark = [

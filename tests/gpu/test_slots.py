@@ -14,11 +14,11 @@ import torch
 import yaml
 
 import sweeper
-from sweeper.executors.devices import cuda_devices
-from sweeper.executors.nvml import Nvml, nvml
-from sweeper.executors.occupancy import look, pids_are_ours, strangers
+from sweeper.executors.gpus.devices import cuda_devices
+from sweeper.executors.gpus.nvml import Nvml, nvml
+from sweeper.executors.gpus.occupancy import look, pids_are_ours, strangers
 from sweeper.record.fold import State
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import Trial, read_trial
 
 pytestmark = [

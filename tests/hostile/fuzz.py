@@ -26,12 +26,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from sweeper.config import SweepSpec, load
 from sweeper.errors import SweeperError
 from sweeper.orchestrator.opening import open_run
-from sweeper.orchestrator.preflight import preflight_text
-from sweeper.orchestrator.proposals import Proposals
+from sweeper.orchestrator.search.proposals import Proposals
+from sweeper.preflight.summary import preflight_text
 from sweeper.search import search_for
-from sweeper.spec import SweepSpec, load
 from sweeper.trainers import TRAINERS
 from tests.hostile.sweep_files import hostile_files
 

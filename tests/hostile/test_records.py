@@ -21,16 +21,16 @@ from sweeper.backtest import arms, backtest, read_recording
 from sweeper.backtest.report import to_json as report_to_json
 from sweeper.backtest.table import report_table
 from sweeper.errors import RecordError, SweeperError
-from sweeper.orchestrator.preflight import recorded
+from sweeper.preflight.summary import recorded
 from sweeper.record.events import Checkpointed, SweepEnded, SweepStarted, encode
-from sweeper.record.layout import SweepDir, write_json
+from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.trial import read_trial
-from sweeper.views.figures import Figures
-from sweeper.views.ranking import ranking_text
-from sweeper.views.receipt import receipt
-from sweeper.views.status import read_sweep, to_json
-from sweeper.views.table import status_table
-from sweeper.views.tensorboard import SweepTexts, TrialRun
+from sweeper.results.ranking import ranking_text
+from sweeper.results.receipt import receipt
+from sweeper.results.status import read_sweep, to_json
+from sweeper.views.figures.trial_figures import Figures
+from sweeper.views.tensorboard.trial_run import SweepTexts, TrialRun
+from sweeper.views.terminal.table import status_table
 from sweeper.worker import checkpoint
 from tests.hostile.fuzz import assert_plain, within
 from tests.views.synthetic import DECISION, START, Script, make_trial, play

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from sweeper.config import load, single
 from sweeper.errors import SpecError, UsageError
-from sweeper.spec import load, single
 from tests.hostile import fuzz
 from tests.hostile.sweep_files import changed_bytes, changed_data
 

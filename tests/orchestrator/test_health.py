@@ -9,8 +9,8 @@ import pytest
 
 from sweeper.orchestrator.follower import Follower
 from sweeper.record.events import Diagnosed, Event, Launched, Lost, Resumed, Started
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir, TrialDir
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.record.trial import read_trial
 from sweeper.rules import rules_of
 from tests.rules.histories import Run, constant, noisy

@@ -27,7 +27,7 @@ from sweeper.orchestrator.plan import (
 from sweeper.record.causes import Cause
 from sweeper.record.events import PERSON, Abandoned, Condemned, Event, Exit, KillSent, Launched, Lost, StopRequested
 from sweeper.record.fold import Progress, control_of
-from sweeper.record.layout import TrialDir
+from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
 from sweeper.rules import Decision
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.orchestrator.follower import Follower
-from sweeper.orchestrator.notices import Notices
+from sweeper.orchestrator.io.inotify import Notices
 from sweeper.orchestrator.trials import LOOK_EVERY_S, Trials
 from sweeper.record.events import Event, Exit, Finished, Launched, Lost, Metrics, Revived, StopRequested, encode
 from sweeper.record.fold import State
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir, TrialDir, write_atomically, write_json
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_atomically, write_json
 from sweeper.record.trial import Trial, open_trials, read_trial
 
 

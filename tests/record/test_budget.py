@@ -10,7 +10,7 @@ import pytest
 from sweeper.record.budget import Budget, Spending, barred, gpu_seconds, spent, wall_seconds
 from sweeper.record.events import Event, Exit, Launched, SweepEnded, SweepStarted
 from sweeper.record.fold import Progress, control_of
-from sweeper.record.layout import TrialDir
+from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import Facts, Trial
 
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.config.model.sweep import Cause as Named
+from sweeper.config.model.sweep import Retry as Declared
 from sweeper.errors import RecordError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.events import (
@@ -25,10 +27,8 @@ from sweeper.record.events import (
     StopRequested,
 )
 from sweeper.record.fold import Retry, State, cause_of_end, control_of, fold, retry_of, state_of
-from sweeper.record.layout import TrialDir, read_json, write_json
+from sweeper.record.storage.layout import TrialDir, read_json, write_json
 from sweeper.record.trial import Facts
-from sweeper.spec.model import Cause as Named
-from sweeper.spec.model import Retry as Declared
 
 FACTS = Facts(number=0, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
 

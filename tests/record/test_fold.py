@@ -33,7 +33,7 @@ from sweeper.record.events import (
     encode,
 )
 from sweeper.record.fold import Progress, Retry, State, control_of, fold, retry_of, state_of
-from sweeper.record.layout import TrialDir, write_json
+from sweeper.record.storage.layout import TrialDir, write_json
 from sweeper.record.trial import TrialReader, history, read_trial
 
 LAUNCHED = Launched(attempt=1, slot="cpu 0")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper import spec
+from sweeper import config
 from sweeper.record.events import Event, Metrics, Observation, Plan, Watching
-from sweeper.record.schedule import effective_lr
+from sweeper.record.values.schedule import effective_lr
 from sweeper.rules import ConditionRule, Decision, conditions, first_decision, rule_of
 from sweeper.rules.conditions import NoGain
 from sweeper.rules.words import beside
@@ -29,7 +29,7 @@ def reach_rule(*, below: float, of_start: float | None = None) -> ConditionRule:
 
 
 REACH_ALONE = reach_rule(below=0.03)
-DEAF = spec.Stalled(loss="none", ratio_of_start=None, window=1, patience=3, grace_steps=0)
+DEAF = config.Stalled(loss="none", ratio_of_start=None, window=1, patience=3, grace_steps=0)
 """`stalled` with nothing but reach, at single observations."""
 
 
@@ -84,7 +84,7 @@ def falling(begin: int, end: int, low: float, *, high: float = 1.38) -> list[flo
     return [high + (low - high) * p for p in part]
 
 
-def verdict(settings: spec.RuleSettings, events: Sequence[Event]) -> int | None:
+def verdict(settings: config.RuleSettings, events: Sequence[Event]) -> int | None:
     decision = first_decision(rule_of(settings), events)
     return None if decision is None else decision.step
 
@@ -144,14 +144,14 @@ def test_reach_against_its_own_start() -> None:
     ],
 )
 def test_stalled(name: str, events: list[Event], step: int | None) -> None:
-    assert verdict(spec.Stalled(), events) == step, name
+    assert verdict(config.Stalled(), events) == step, name
 
 
 def test_stalled_looks_at_the_loss_that_it_is_told_to() -> None:
     falls = run(GONE, loss=falling(0, 63, 0.4))
-    assert verdict(spec.Stalled(loss="none"), falls) == 60
-    assert verdict(spec.Stalled(loss="loss/train"), falls) is None
-    assert verdict(spec.Stalled(loss="another"), falls) is None  # it was never reported: who knows
+    assert verdict(config.Stalled(loss="none"), falls) == 60
+    assert verdict(config.Stalled(loss="loss/train"), falls) is None
+    assert verdict(config.Stalled(loss="another"), falls) is None  # it was never reported: who knows
 
 
 @pytest.mark.parametrize(
@@ -184,37 +184,37 @@ def test_update_ratio_knows_the_schedule() -> None:
     learner = run(rate=warmup_and_decay(0.7), coherence=10.0)
     ratios = [event.update_ratio for event in learner if isinstance(event, Observation)]
     assert min(ratios) < 3e-5
-    assert verdict(spec.UpdateRatio(low=1e-3), learner) is None
-    assert verdict(spec.UpdateRatio(low=1e-3, scheduled=False), learner) == 60
-    assert verdict(spec.UpdateRatio(high=1e-3), learner) == 60
+    assert verdict(config.UpdateRatio(low=1e-3), learner) is None
+    assert verdict(config.UpdateRatio(low=1e-3, scheduled=False), learner) == 60
+    assert verdict(config.UpdateRatio(high=1e-3), learner) == 60
 
 
 def test_update_ratio_takes_the_highest_rate_seen_where_none_is_planned() -> None:
     events = [event for event in run(coherence=[10.0] * 10 + [0.01] * 54) if not isinstance(event, Plan)]
-    assert verdict(spec.UpdateRatio(of_start=0.1), events) == 120
+    assert verdict(config.UpdateRatio(of_start=0.1), events) == 120
 
 
 def test_the_pair_of_ratio_and_gradient() -> None:
     """Either alone may be a whim of the schedule or of the data; together they are a stall."""
-    pair = spec.AllOf(of=(spec.VanishingGradient(), spec.UpdateRatio(of_start=0.1)), patience=3)
+    pair = config.AllOf(of=(config.VanishingGradient(), config.UpdateRatio(of_start=0.1)), patience=3)
     assert verdict(pair, run(GONE)) is None
     assert verdict(pair, run(coherence=[10.0] * 10 + [0.01] * 54)) is None
     assert verdict(pair, run(GONE, coherence=[10.0] * 10 + [0.01] * 54)) == 140
 
 
 def test_either_of_two() -> None:
-    either = spec.AnyOf(of=(spec.VanishingGradient(), spec.ZeroGradient()))
+    either = config.AnyOf(of=(config.VanishingGradient(), config.ZeroGradient()))
     assert verdict(either, run(zero=0.99)) == 60
     assert verdict(either, run(GONE)) == 60
     assert verdict(either, run()) is None
 
 
 def test_exploding_gradient() -> None:
-    assert verdict(spec.ExplodingGradient(), run(norm=[1.0] * 20 + [500.0] + [1.0] * 43)) == 200
-    assert verdict(spec.ExplodingGradient(patience=2), run(norm=[1.0] * 20 + [500.0] + [1.0] * 43)) is None
-    assert verdict(spec.ExplodingGradient(patience=2), run(norm=[1.0] * 20 + [500.0] * 44)) == 210
-    assert verdict(spec.ExplodingGradient(above=5.0), run(norm=[1.0] * 20 + [6.0] * 44)) == 200
-    assert verdict(spec.ExplodingGradient(), run(norm=2.0)) is None
+    assert verdict(config.ExplodingGradient(), run(norm=[1.0] * 20 + [500.0] + [1.0] * 43)) == 200
+    assert verdict(config.ExplodingGradient(patience=2), run(norm=[1.0] * 20 + [500.0] + [1.0] * 43)) is None
+    assert verdict(config.ExplodingGradient(patience=2), run(norm=[1.0] * 20 + [500.0] * 44)) == 210
+    assert verdict(config.ExplodingGradient(above=5.0), run(norm=[1.0] * 20 + [6.0] * 44)) == 200
+    assert verdict(config.ExplodingGradient(), run(norm=2.0)) is None
 
 
 def test_a_step_that_a_scaler_skipped_is_no_explosion() -> None:
@@ -225,26 +225,26 @@ def test_a_step_that_a_scaler_skipped_is_no_explosion() -> None:
         else e
         for e in events
     ]
-    for settings in (spec.ExplodingGradient(), spec.NonFinite(patience=1)):
+    for settings in (config.ExplodingGradient(), config.NonFinite(patience=1)):
         assert verdict(settings, events) == 200
         assert verdict(settings, skipped) is None
 
 
 def test_zero_gradient() -> None:
-    assert verdict(spec.ZeroGradient(), run(zero=0.96)) == 60
-    assert verdict(spec.ZeroGradient(), run(zero=0.5)) is None
+    assert verdict(config.ZeroGradient(), run(zero=0.96)) == 60
+    assert verdict(config.ZeroGradient(), run(zero=0.5)) is None
 
 
 def test_non_finite() -> None:
-    assert verdict(spec.NonFinite(), run(loss=[1.0] * 4 + [math.nan] * 60)) is not None
-    assert verdict(spec.NonFinite(), run(loss=[1.0] * 4 + [math.nan] + [1.0] * 59)) is None
-    assert verdict(spec.NonFinite(metric="loss/test"), run(loss=math.nan, norm=1.0)) is None
+    assert verdict(config.NonFinite(), run(loss=[1.0] * 4 + [math.nan] * 60)) is not None
+    assert verdict(config.NonFinite(), run(loss=[1.0] * 4 + [math.nan] + [1.0] * 59)) is None
+    assert verdict(config.NonFinite(metric="loss/test"), run(loss=math.nan, norm=1.0)) is None
 
 
 @pytest.mark.parametrize("prior", [None, 1.386])
 def test_plateau(prior: float | None) -> None:
-    assert verdict(spec.Plateau(grace_steps=200), run(loss=1.38, prior=prior)) == 200
-    assert verdict(spec.Plateau(grace_steps=200), run(loss=falling(2, 15, 1.0), prior=prior)) is None
+    assert verdict(config.Plateau(grace_steps=200), run(loss=1.38, prior=prior)) == 200
+    assert verdict(config.Plateau(grace_steps=200), run(loss=falling(2, 15, 1.0), prior=prior)) is None
 
 
 def test_paired_with_the_prior_the_noise_of_the_examples_goes() -> None:
@@ -258,8 +258,8 @@ def test_paired_with_the_prior_the_noise_of_the_examples_goes() -> None:
         else event
         for event in events
     ]
-    assert verdict(spec.Plateau(gain=0.05), paired) is None
-    assert verdict(spec.Plateau(gain=0.05), run(loss=[1.25 + n for n in noise])) is not None
+    assert verdict(config.Plateau(gain=0.05), paired) is None
+    assert verdict(config.Plateau(gain=0.05), run(loss=[1.25 + n for n in noise])) is not None
 
 
 # ---- what they have in common ----------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_a_decision_carries_its_evidence_and_says_why() -> None:
 
 
 def test_the_evidence_of_all_that_hold_is_kept() -> None:
-    decision = first_decision(rule_of(spec.Stalled()), run([ALIVE] * 8 + [GONE] * 56, loss=1.38))
+    decision = first_decision(rule_of(config.Stalled()), run([ALIVE] * 8 + [GONE] * 56, loss=1.38))
     assert decision is not None
     assert decision.rule == "stalled"
     assert ", and loss/train has not improved: 1.38 over steps" in decision.reason
@@ -311,14 +311,14 @@ def test_a_decision_without_reason_or_evidence_is_none() -> None:
 
 
 RULES = [
-    spec.Stalled(grace_steps=0),
-    spec.Stalled(loss="none", grace_steps=0),
-    spec.VanishingGradient(of_start=0.5, grace_steps=0),
-    spec.UpdateRatio(of_start=0.5, high=1.0, grace_steps=0),
-    spec.ExplodingGradient(times=1.5, window=3, grace_steps=0),
-    spec.NonFinite(patience=1),
-    spec.Plateau(window=3, grace_steps=0),
-    spec.AllOf(of=(spec.VanishingGradient(), spec.Plateau(window=2)), patience=2, grace_steps=0),
+    config.Stalled(grace_steps=0),
+    config.Stalled(loss="none", grace_steps=0),
+    config.VanishingGradient(of_start=0.5, grace_steps=0),
+    config.UpdateRatio(of_start=0.5, high=1.0, grace_steps=0),
+    config.ExplodingGradient(times=1.5, window=3, grace_steps=0),
+    config.NonFinite(patience=1),
+    config.Plateau(window=3, grace_steps=0),
+    config.AllOf(of=(config.VanishingGradient(), config.Plateau(window=2)), patience=2, grace_steps=0),
 ]
 
 
@@ -335,7 +335,7 @@ RULES = [
     st.sampled_from(RULES),
 )
 def test_live_and_replayed_verdicts_are_equal(
-    looks: list[tuple[float, float, float]], cut: int, settings: spec.RuleSettings
+    looks: list[tuple[float, float, float]], cut: int, settings: config.RuleSettings
 ) -> None:
     """Fed in two parts, event by event, a rule says what it says at once."""
     columns = [list(column) for column in zip(*looks, strict=True)] or [[], [], []]

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from sweeper import spec
+from sweeper import config
 from sweeper.record.events import Metrics
-from sweeper.record.layout import SweepDir, write_json
-from sweeper.record.profile import STATISTICS
+from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.trial import Trial, read_trial
+from sweeper.record.values.depth_profile import STATISTICS
+from sweeper.results.status import read_sweep, to_json
 from sweeper.rules.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
 from sweeper.rules.settings import RULES
-from sweeper.views.live import PlainLines
-from sweeper.views.passthrough import Passthrough
-from sweeper.views.status import read_sweep, to_json
-from sweeper.views.table import status_table
+from sweeper.views.terminal.live import PlainLines
+from sweeper.views.terminal.passthrough import Passthrough
+from sweeper.views.terminal.table import status_table
 from tests.views.synthetic import START, Script, make_trial, play
-from tests.views.test_live import rendered, view
+from tests.views.terminal.test_live import rendered, view
 
 REQUIRED = {
     "all": {"of": [{"non_finite": {}}]},
@@ -36,7 +36,7 @@ REQUIRED = {
 def rules(*rules: dict[str, Any]) -> object:
     """The key `early_stop` as the resolved sweep has it."""
     given = {"name": "s", "method": "grid", "metric": {"name": "m"}, "command": ["true"]}
-    return spec.SweepSpec.from_json({**given, "early_stop": {"rules": list(rules)}}).to_json()["early_stop"]
+    return config.SweepSpec.from_json({**given, "early_stop": {"rules": list(rules)}}).to_json()["early_stop"]
 
 
 def running(folder: Path, number: int = 0, **script: Any) -> Trial:
@@ -55,7 +55,7 @@ def silent(trial: Trial, **metrics: float) -> Trial:
 def test_every_condition_reads_something_and_no_pruner_does() -> None:
     for name, kind in RULES.items():
         resolved: Any = rules({name: REQUIRED.get(name, {})})
-        assert bool(needs(name, resolved["rules"][0][name])) is issubclass(kind, spec.RuleSettings), name
+        assert bool(needs(name, resolved["rules"][0][name])) is issubclass(kind, config.RuleSettings), name
 
 
 def test_a_healthy_sweep_hears_nothing(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import optuna
 import pytest
 
-from sweeper import spec
-from sweeper.record.evaluation import Evaluation
+from sweeper import config
+from sweeper.config import PrunerSettings, rule_name
+from sweeper.record.values.evaluation import Evaluation
 from sweeper.search import optuna_pruners, pruners
 from sweeper.search.pruners import DEFAULTS, History
-from sweeper.spec import PrunerSettings, rule_name
 
 EPOCHS = 9
 
@@ -58,13 +58,13 @@ def by_optuna(settings: PrunerSettings, levels: Sequence[Sequence[float]]) -> di
 
 
 OPTUNAS: list[PrunerSettings] = [
-    *(settings for settings in DEFAULTS if not isinstance(settings, spec.OneEpoch)),
-    spec.Percentile(percentile=60.0, n_startup_trials=2, n_warmup_steps=3, interval_steps=2),
-    spec.SuccessiveHalving(reduction_factor=2, min_resource=2, bootstrap_count=2),
-    spec.Threshold(lower=0.4, n_warmup_steps=4),
-    spec.Patient(patience=2, min_delta=0.05),
-    spec.Patient(patience=1, min_delta=0.01, wrapped=spec.Percentile(percentile=10.0)),
-    spec.Wilcoxon(p_threshold=0.2),
+    *(settings for settings in DEFAULTS if not isinstance(settings, config.OneEpoch)),
+    config.Percentile(percentile=60.0, n_startup_trials=2, n_warmup_steps=3, interval_steps=2),
+    config.SuccessiveHalving(reduction_factor=2, min_resource=2, bootstrap_count=2),
+    config.Threshold(lower=0.4, n_warmup_steps=4),
+    config.Patient(patience=2, min_delta=0.05),
+    config.Patient(patience=1, min_delta=0.01, wrapped=config.Percentile(percentile=10.0)),
+    config.Wilcoxon(p_threshold=0.2),
 ]
 ALL = [*DEFAULTS, *OPTUNAS]
 
@@ -77,7 +77,7 @@ def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> No
     assert any(step is not None for step in expected.values()), "a case in which nobody is stopped shows nothing"
 
 
-@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, spec.Threshold)], ids=rule_name)
+@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=rule_name)
 def test_a_metric_to_be_minimized_is_the_same_turned_around(settings: PrunerSettings) -> None:
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
@@ -162,12 +162,14 @@ def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
     """Of k first values the best ceil(k / 3) go on: the first; then only one that beats it, until there are four."""
     firsts = [0.3, 0.9, 0.5, 0.8, math.nan, 0.95, 0.9]
     histories = [history(i, [first, 0.99], begin=10.0 * i) for i, first in enumerate(firsts)]
-    stopped = {n for n, step in pruners.verdicts(spec.OneEpoch(), histories, maximize=True).items() if step is not None}
+    stopped = {
+        n for n, step in pruners.verdicts(config.OneEpoch(), histories, maximize=True).items() if step is not None
+    }
     assert stopped == {2, 4}
 
 
 def test_threshold_stops_at_a_bound() -> None:
-    found = pruners.verdicts(spec.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
+    found = pruners.verdicts(config.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
     first_above = {
         one.number: next((e.step for e in one.evaluations[:-1] if e.value > 0.5), None) for one in ONE_AFTER_ANOTHER
     }

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeper.config import SweepSpec
 from sweeper.errors import RecordError
 from sweeper.record.events import Asked, decode, encode
 from sweeper.search import Configuration, search_for
 from sweeper.search.optuna_search import kept
-from sweeper.spec import SweepSpec
 
 
 def spec(method: str, parameters: Mapping[str, object]) -> SweepSpec:
@@ -190,7 +190,7 @@ FRESH = """
 import json, sys
 from sweeper.search import Configuration, search_for
 from sweeper.search.optuna_search import kept
-from sweeper.spec import SweepSpec
+from sweeper.config import SweepSpec
 for sweep, seen in json.load(sys.stdin):
     proposed = search_for(SweepSpec.from_json(sweep)).propose([Configuration(**one) for one in seen])
     print(json.dumps(proposed.params))

@@ -13,9 +13,9 @@ import pytest
 
 from sweeper.executors.executor import Executor, Slot
 from sweeper.executors.processes import kill_marked
-from sweeper.executors.slurm import SlurmExecutor
-from sweeper.record.claim import owner_of
-from sweeper.record.layout import AttemptDir, SweepDir
+from sweeper.executors.slurm.executor import SlurmExecutor
+from sweeper.record.storage.claim import owner_of
+from sweeper.record.storage.layout import AttemptDir, SweepDir
 from tests.executors.conformance import Conformance
 from tests.slurm.cluster import Cluster
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.config import Resources, Slurm
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Slot
-from sweeper.executors.slurm import SlurmExecutor, job_name, options_of, slurm_executor
-from sweeper.executors.slurm_queue import Job, Queue, jobs_of
-from sweeper.record.claim import stake
-from sweeper.record.layout import AttemptDir, TrialDir, write_json
+from sweeper.executors.slurm.executor import SlurmExecutor, job_name, options_of, slurm_executor
+from sweeper.executors.slurm.queue import Job, Queue, jobs_of
+from sweeper.record.storage.claim import stake
+from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
 from sweeper.record.trial import read_exit
-from sweeper.spec import Resources, Slurm
 from tests.slurm.cluster import Cluster
 
 SLOT = Slot(name="job 0", environment={"OMP_NUM_THREADS": "1"})

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from sweeper.executors.slurm import job_name
-from sweeper.record.claim import node_of
+from sweeper.executors.slurm.executor import job_name
 from sweeper.record.events import Resumed
 from sweeper.record.fold import State
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.claim import node_of
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import Trial, history, read_trial
+from tests.end_to_end.test_sweeps import LEARNER, Sweep
 from tests.slurm.cluster import Cluster, cluster
-from tests.test_end_to_end import LEARNER, Sweep
 
 PATIENCE_S = 150.0
 ON_SLURM = {"type": "slurm", "partition": "main", "time": 30, "gres": "gpu:1"}

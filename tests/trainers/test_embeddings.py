@@ -10,12 +10,13 @@ import torch
 from tokenizers import Tokenizer
 
 from sweeper.errors import DataUnavailable
-from sweeper.record.layout import TrialDir, write_json
-from sweeper.trainers import best, inputs
-from sweeper.trainers.batches import Batches
-from sweeper.trainers.corpus import Corpus
+from sweeper.record.storage.layout import TrialDir, write_json
+from sweeper.trainers import best
+from sweeper.trainers.data import inputs
+from sweeper.trainers.data.batches import Batches
+from sweeper.trainers.data.corpus import Corpus
+from sweeper.trainers.data.encodings import TOKENIZER
 from sweeper.trainers.embeddings import COLUMNS, LONGEST_TEXT, embed, main
-from sweeper.trainers.encodings import TOKENIZER
 from sweeper.trainers.model import build
 from sweeper.trainers.settings import parse
 from sweeper.trainers.text_classification import evaluate

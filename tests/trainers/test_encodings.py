@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sweeper.errors import RecordError
-from sweeper.trainers import encodings, wordpiece
-from sweeper.trainers.corpus import Corpus, Split
-from sweeper.trainers.encodings import META
+from sweeper.trainers.data import encodings, wordpiece
+from sweeper.trainers.data.corpus import Corpus, Split
+from sweeper.trainers.data.encodings import META
 
 TEXTS = ("the cat sat on the mat", "a dog, a cat", "the dog sat", "on a mat")
 BUILD = """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import DataUnavailable, UsageError
-from sweeper.trainers import inputs, synthetic
+from sweeper.trainers.data import inputs, synthetic
 
 REQUEST = {"dataset": ["20newsgroups", "synthetic-topics"], "tokenizer": ["bert-base-uncased", "wordpiece"]}
 

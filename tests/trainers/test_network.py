@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sweeper.errors import DataUnavailable
-from sweeper.trainers.network import ANSWER_S, Absent, Patience, fetch, probe
+from sweeper.trainers.data.network import ANSWER_S, Absent, Patience, fetch, probe
 
 CONTENT = bytes(range(256)) * 1000
 

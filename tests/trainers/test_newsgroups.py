@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import DataUnavailable
-from sweeper.trainers import newsgroups
-from sweeper.trainers.network import Patience
+from sweeper.trainers.data import newsgroups
+from sweeper.trainers.data.network import Patience
 
 
 def test_the_four_categories_come_from_the_cache(newsgroups_home: Path) -> None:

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from sweeper.trainers import synthetic
-from sweeper.trainers.corpus import Corpus
-from sweeper.trainers.network import Patience
+from sweeper.trainers.data import synthetic
+from sweeper.trainers.data.corpus import Corpus
+from sweeper.trainers.data.network import Patience
 
 SHA256 = "070448911d65a962a73f106d609f89edb4917adf95b99ad9fda3e7398effb55e"
 

@@ -15,8 +15,8 @@ import torch
 import sweeper
 from sweeper.errors import UsageError
 from sweeper.record.events import Finished, Metrics, Plan, Resumed, Watching
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import TrialDir, write_json
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import TrialDir, write_json
 from sweeper.trainers import text_classification
 from sweeper.trainers.settings import DEFAULTS
 from sweeper.worker.checkpoint import checkpoints, load
@@ -152,7 +152,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
 
 
 def _facts(directory: TrialDir) -> dict[str, Any]:
-    from sweeper.record.layout import read_json
+    from sweeper.record.storage.layout import read_json
 
     return dict(read_json(directory.facts))
 
@@ -161,7 +161,7 @@ def test_the_best_weights_load_and_score_as_reported(undisturbed: TrialDir) -> N
     from tokenizers import Tokenizer
     from transformers import BertForSequenceClassification
 
-    from sweeper.trainers import synthetic
+    from sweeper.trainers.data import synthetic
 
     best = undisturbed.path / "best"
     model = BertForSequenceClassification.from_pretrained(best).eval()

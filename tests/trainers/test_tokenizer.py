@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import DataUnavailable, UsageError
-from sweeper.trainers import tokenizer, wordpiece
-from sweeper.trainers.network import Patience
+from sweeper.trainers.data import tokenizer, wordpiece
+from sweeper.trainers.data.network import Patience
 
 VOCABULARY = [*wordpiece.SPECIAL, "a", "cat", "Cat", "##s"]
 

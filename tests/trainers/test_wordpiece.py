@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweeper.trainers import wordpiece
-from sweeper.trainers.tokenizer import provenance, read
+from sweeper.trainers.data import wordpiece
+from sweeper.trainers.data.tokenizer import provenance, read
 
 TEXTS = [
     "Hello, I'm a CAFÉ!  naïve façade",

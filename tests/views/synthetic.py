@@ -24,10 +24,10 @@ from sweeper.record.events import (
     Watching,
     encode,
 )
-from sweeper.record.journal import JournalWriter
-from sweeper.record.layout import SweepDir, TrialDir, write_json
-from sweeper.record.profile import STATISTICS
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.trial import Facts
+from sweeper.record.values.depth_profile import STATISTICS
 
 START = 1_700_000_000.0
 MODULES = (

@@ -15,8 +15,8 @@ import pytest
 
 from sweeper.record.events import Metrics, Observation, Watching
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import read_row, read_trial
 from sweeper.worker.ranks import Ranks, is_first
 

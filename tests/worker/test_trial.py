@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import sweeper
-from sweeper.record.claim import catches
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Resumed
 from sweeper.record.fold import State
-from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage.claim import catches
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.trial import read_trial
 from sweeper.worker.checkpoint import checkpoints
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sweeper.errors import UsageError
 
 if TYPE_CHECKING:
+    from sweeper.config import Ray, Resources
     from sweeper.executors.machine import Machine
-    from sweeper.spec import Ray, Resources
 
 Foreign: TypeAlias = Any
 """What Ray hands out: handles of actors, references to what they answer."""

@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RecordError, UsageError
-from sweeper.executors.division import threads_of
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.cluster import Foreign, capacity, join, needs_of, options_of
 from sweeper.executors.ray.courier import Courier, Remote
 from sweeper.executors.ray.host import Host, Key, Order, Place
 from sweeper.executors.ray.mirror import Replica, packed
-from sweeper.record.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
+from sweeper.executors.slots.division import threads_of
+from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
 
 if TYPE_CHECKING:
+    from sweeper.config import Ray, SweepSpec
     from sweeper.executors.machine import Machine
-    from sweeper.spec import Ray, SweepSpec
 
 COUNT_EVERY_S = 5.0
 IDLE_S = 10.0

@@ -19,8 +19,8 @@ from pathlib import Path
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.mirror import Known, Luggage, News, forget, news_of, unpack
-from sweeper.record.claim import keeper, stake
-from sweeper.record.layout import AttemptDir, TrialDir
+from sweeper.record.storage.claim import keeper, stake
+from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 LOOK_EVERY_S = 0.05
 LONGEST_WAIT_S = 5.0

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from sweeper.record.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
+from sweeper.record.storage.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
 
 MOST_BYTES = 1 << 23
 """In one answer: large enough for a network, small enough for memory."""

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from sweeper.mistakes import refused
-from sweeper.record.profile import FEWEST_LAYERS
+from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.base import Part
 from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
 from sweeper.rules.signals import Signals

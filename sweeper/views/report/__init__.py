@@ -17,24 +17,23 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sweeper.record.fold import State
-from sweeper.record.redaction import redacted, redacted_values
 from sweeper.record.trial import Entry, Trial
-from sweeper.views.depthmap import DepthMap
-from sweeper.views.figures import MOST_LAYERS
-from sweeper.views.health import counts_text, health_effect, health_text
-from sweeper.views.origin import described
-from sweeper.views.ranking import ranked, who_is_best
-from sweeper.views.receipt import value_step
+from sweeper.record.values.redaction import redacted, redacted_values
+from sweeper.results.comparison.configurations import interval_text, name_of, repeated, standings
+from sweeper.results.comparison.provenance import described
+from sweeper.results.health.timeline import timeline
+from sweeper.results.health.trial_health import counts_text, health_effect, health_text
+from sweeper.results.health.verdict import Verdict
+from sweeper.results.ranking import ranked, who_is_best
+from sweeper.results.receipt import value_step
+from sweeper.results.snapshot import SweepView, params_of, savings_of, steps_done
+from sweeper.results.status import to_json
+from sweeper.results.wording import counted, duration, number, plain
+from sweeper.views.figures.depth_map import DepthMap
+from sweeper.views.figures.trial_figures import MOST_LAYERS
 from sweeper.views.report import charts
 from sweeper.views.report.course import Course, course_of
 from sweeper.views.report.endings import MOST_LISTED, endings_of
-from sweeper.views.snapshot import SweepView, savings_of, steps_done
-from sweeper.views.standing import interval_text, name_of, repeated, standings
-from sweeper.views.status import to_json
-from sweeper.views.table import params_of
-from sweeper.views.timeline import timeline
-from sweeper.views.verdict import Verdict
-from sweeper.views.wording import counted, duration, number, plain
 
 Picked = TypeVar("Picked")
 

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sweeper.record.trial import spelled
-from sweeper.views.table import shorten
-from sweeper.views.wording import plain
+from sweeper.results.columns import shorten
+from sweeper.results.wording import plain
 
 LONGEST = 24
 """Characters of a label."""

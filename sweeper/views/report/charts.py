@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeper.record.fold import State
+from sweeper.views.figures.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION
 from sweeper.views.report.axis import MOST_TICKS, ParameterAxis, label, normal
 from sweeper.views.report.clock import Clock
 from sweeper.views.report.course import Course
-from sweeper.views.sheet import BLUE, GREEN, GREY, PURPLE, VERMILION
 
 INK = "#808080"
 GROUND = "#010203"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.record.events import Metrics, Observation, Watching
 from sweeper.record.trial import Entry, Trial
-from sweeper.views.history import DepthHistory, Look
+from sweeper.views.figures.history import DepthHistory, Look
 
 MOST_POINTS = 400
 """Of a curve: about one a pixel of half the page's width; more are thinned evenly, the last one kept."""

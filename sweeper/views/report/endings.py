@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from sweeper.record.events import AUDITED
 from sweeper.record.fold import State
 from sweeper.record.trial import Trial
-from sweeper.views.advice import advice
-from sweeper.views.receipt import end_line
-from sweeper.views.snapshot import SweepView, steps_after, steps_spared
-from sweeper.views.table import params_of
-from sweeper.views.wording import counted, plain
+from sweeper.results.health.advice import advice
+from sweeper.results.receipt import end_line
+from sweeper.results.snapshot import SweepView, params_of, steps_after, steps_spared
+from sweeper.results.wording import counted, plain
 
 MOST_LISTED = 12
 """Endings that a person reads one by one; of more, there is a line a rule, and each of them on request."""

@@ -1,0 +1,158 @@
+"""What a changed sweep file means for the trials that have already run: more of them, or other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pydantic import BaseModel
+
+from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
+from sweeper.config.model.sweep import EarlyStop, Method, SweepSpec
+from sweeper.mistakes import shown
+from sweeper.rules.settings import AUTO, written
+
+_ADDING = (
+    *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
+    *("retry", "hang_after_s", "figures", "notify"),
+)
+"""Keys that decide how many trials there are and how they are run, but not what any of them computes."""
+
+_DECIDING = ("name", "trainer", "command", "program", "method", "metric", "dataset", "tokenizer", "early_stop")
+"""Keys that every trial depends on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """The differences of two sweeps, as sentences."""
+
+    additions: tuple[str, ...] = ()
+    """What leaves the trials already run as they are."""
+    conflicts: tuple[str, ...] = ()
+    """What would have made them different."""
+
+
+_Found: TypeAlias = tuple[bool, str]
+"""Whether the change is a conflict, and its sentence."""
+
+
+def compare(old: SweepSpec, new: SweepSpec) -> Changes:
+    """What changed from the sweep that was run to the one that is asked for."""
+    changes = [*_keys(old, new), *_parameters(old, new), *_seeds(old, new)]
+    # A profile is a bundle of the other keys: taking another one matters as much as they do.
+    if old.profile != new.profile:
+        matters = any(conflict for conflict, _ in changes)
+        changes.insert(0, (matters, _instead("profile", old.profile, new.profile)))
+    return Changes(
+        additions=tuple(sentence for conflict, sentence in changes if not conflict),
+        conflicts=tuple(sentence for conflict, sentence in changes if conflict),
+    )
+
+
+def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
+    for conflict, keys in ((True, _DECIDING), (False, _ADDING)):
+        for key in keys:
+            before, after = getattr(old, key), getattr(new, key)
+            if before != after:
+                secret = key == "notify"  # its address may be one
+                yield conflict, f"{key}: another one" if secret else _instead(key, before, after)
+
+
+def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
+    in_grid = old.method is Method.GRID and new.method is Method.GRID
+    for name, before in old.parameters.items():
+        key = f"parameters.{name}"
+        after = new.parameters.get(name)
+        if after is None:
+            yield True, f"{key}: removed, was {_described(before)}"
+        elif before.when != after.when:
+            yield True, f"{key}.when: {_part(after.when)} instead of {_part(before.when)}"
+        elif in_grid and not isinstance(before, Range) and not isinstance(after, Range):
+            yield from _values(f"{key}.values", _options(before), _options(after))
+        elif _content(before) != _content(after):
+            yield True, f"{key}: {_described(after)} instead of {_described(before)}"
+    for name in new.parameters.keys() - old.parameters.keys():
+        yield True, f"parameters.{name}: new, {_described(new.parameters[name])}"
+
+
+def _seeds(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
+    return _values("seeds", old.seeds, new.seeds)
+
+
+def _values(key: str, old: Iterable[Value], new: Iterable[Value]) -> Iterator[_Found]:
+    """What went and what came, in the order of the files; another order of the same is no change."""
+    before = {identity(value): value for value in old}
+    after = {identity(value): value for value in new}
+    for known, value in before.items():
+        if known not in after:
+            yield True, f"{key}: removed {shown(value)}"
+    for known, value in after.items():
+        if known not in before:
+            yield False, f"{key}: added {shown(value)}"
+
+
+def _options(parameter: Constant | Choice) -> tuple[Value, ...]:
+    return parameter.values if isinstance(parameter, Choice) else (parameter.value,)
+
+
+def _content(parameter: Parameter) -> object:
+    match parameter:
+        case Range():
+            return (parameter.distribution, parameter.min, parameter.max, parameter.q)
+        case _:
+            return identity(_options(parameter))
+
+
+def _described(parameter: Parameter) -> str:
+    match parameter:
+        case Constant():
+            return shown(parameter.value)
+        case Choice():
+            return f"one of {shown(parameter.values)}"
+        case _:
+            step = "" if parameter.q is None else f" by {shown(parameter.q)}"
+            return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}{step}"
+
+
+def _instead(key: str, before: object, after: object) -> str:
+    return f"{key}: {_part(after)} instead of {_part(before)}"
+
+
+def _part(value: object) -> str:
+    """A key's value in a few words; of a section, its settings."""
+    if isinstance(value, EarlyStop):
+        return _early_stop(value)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    match value:
+        case None | () | "":
+            return "nothing"
+        case Mapping():
+            return "{" + ", ".join(f"{name}: {_part(part)}" for name, part in value.items()) + "}"
+        case list() if value and isinstance(value[0], Mapping):
+            return "[" + ", ".join(_part(part) for part in value) + "]"
+        case _:
+            return shown(value)
+
+
+def _early_stop(value: EarlyStop) -> str:
+    """Return the settings that differ from the defaults, and the rules as a sweep file would list them."""
+    settings = value.model_dump(mode="json", exclude_defaults=True, exclude={"rules"})
+    parts = [f"{name}: {_part(part)}" for name, part in settings.items()]
+    rules = written(value.rules)
+    if rules == [AUTO]:
+        return "{" + ", ".join([*parts, f"rules: {AUTO}"]) + "}" if parts else AUTO
+    entries = [rule if isinstance(rule, str) else _settings(rule) for rule in rules]
+    return "{" + ", ".join([*parts, f"rules: [{', '.join(entries)}]"]) + "}"
+
+
+def _settings(value: object) -> str:
+    """Return a rule on one line, as a sweep file would have it."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{name}: {_settings(part)}" for name, part in value.items()) + "}"
+        case list() if value and isinstance(value[0], Mapping):
+            return "[" + ", ".join(map(_settings, value)) + "]"
+        case _:
+            return shown(value)

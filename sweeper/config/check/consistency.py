@@ -1,0 +1,261 @@
+"""What several keys of a sweep must satisfy together, looked at even where single keys are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sweeper.config.check.signatures import function_of
+from sweeper.config.model.macros import complaints_about_macros
+from sweeper.config.model.parameters import Distribution, default_distribution
+from sweeper.config.model.sweep import MEASURED, Method
+from sweeper.config.read.node import Complaint, Node, found, plain
+from sweeper.mistakes import listed, printable, shown, suggested
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
+from sweeper.rules.settings import AUTO
+
+Trainers = Mapping[str, Mapping[str, object]]
+"""Built-in trainers by name, each with its hyperparameters and their defaults."""
+
+MOST_PARAMETERS = 256
+
+PROGRAM = "${program}"
+SOURCES = ("dataset", "tokenizer")
+"""Keys of the sweep that a trainer reads, and that are therefore no parameters of it."""
+
+
+def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    """Every contradiction in the sweep."""
+    yield from _what_is_run(root)
+    yield from _trainer(root, trainers)
+    yield from _parameters(root, trainers)
+    yield from _sources(root)
+    yield from _budget(root)
+    yield from _resources(root)
+    yield from _grid(root)
+    yield from _conditions(root)
+    yield from _notify(root)
+    yield from _rules(root)
+
+
+def _what_is_run(root: Node) -> Iterator[Complaint]:
+    given = [key for key in ("trainer", "command", "program") if _data(root, key) is not None]
+    if not given:
+        yield Complaint(path=(), expected="one of trainer, command or program", got="none of them")
+    command = _data(root, "command")
+    uses_program = isinstance(command, list) and PROGRAM in command
+    yield from complaints_about_macros(command if isinstance(command, list) else [])
+    # W&B's program is the value of a macro of its command; alone, it stands for the usual command.
+    if given == ["command", "program"]:
+        return
+    if len(given) > 1:
+        got = listed(given).replace(" or ", " and ")
+        yield Complaint(path=(given[-1],), expected="only one of trainer, command and program", got=got)
+    if given == ["command"] and uses_program:
+        yield Complaint(path=("program",), expected=f"a program for {PROGRAM} in command", got="nothing")
+
+
+def _notify(root: Node) -> Iterator[Complaint]:
+    notify = _data(root, "notify")
+    if isinstance(notify, dict) and not {"command", "webhook"} & set(notify):
+        yield Complaint(path=("notify",), expected="a command or a webhook, or both", got="neither")
+
+
+def _rules(root: Node) -> Iterator[Complaint]:
+    """Diagnoses that are listed twice: only one of the two could apply."""
+    rules = _data(root, "early_stop", "rules")
+    names = [_rule_name(rule) for rule in rules] if isinstance(rules, list) else []
+    preset = names.index(AUTO) if AUTO in names else len(names)
+    for index, name in enumerate(names):
+        path = ("early_stop", "rules", index)
+        if (name == AUTO or name in DIAGNOSES) and name in names[:index]:
+            yield Complaint(path=path, expected=f"{name} only once", got=f"{name} twice")
+        elif name in STOPPING and index < preset < len(names):
+            got = f"{name} before {AUTO}, which has {name} too"
+            hint = f"list {name} after {AUTO}, so that it replaces the one there"
+            yield Complaint(path=path, expected=f"{name} only once", got=got, hint=hint)
+
+
+def _rule_name(rule: object) -> str:
+    """Return the name that an entry of the rules begins with; nothing for an entry that is wrong."""
+    if isinstance(rule, dict) and len(rule) == 1:
+        return str(next(iter(rule)))
+    return AUTO if rule == AUTO else ""
+
+
+def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    name = _data(root, "trainer")
+    if isinstance(name, str) and name not in trainers and function_of(root) is None:
+        expected = f"a built-in trainer ({listed(trainers)})" if trainers else "no trainer: none is built in"
+        expected += ", or a function as package.module:function"
+        yield Complaint(path=("trainer",), expected=expected, got=shown(name), hint=suggested(name, trainers))
+
+
+def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
+    trainer = _data(root, "trainer")
+    known = trainers.get(trainer) if isinstance(trainer, str) else None
+    count = len(_children(root))
+    if count > MOST_PARAMETERS:
+        yield Complaint(path=("parameters",), expected=f"at most {MOST_PARAMETERS} parameters", got=str(count))
+    for name in _names(root):
+        path = ("parameters", name)
+        if name == "seed":
+            hint = "write seeds: [0, 1, 2] beside parameters"
+            if trainer is None:
+                hint += ', and "--seed=${trial:seed}" in command, if the script takes it so'
+            yield Complaint(path=path, expected="seeds under the key seeds", got="a parameter named seed", hint=hint)
+        elif not _is_name(name):
+            expected = "a name of letters, digits and . _ -, beginning with a letter"
+            yield Complaint(path=path, expected=expected, got=shown(name))
+        elif trainer is not None and function_of(root) is None and name in SOURCES:
+            hint = f"write {name}: [...] beside parameters"
+            yield Complaint(path=path, expected=f"a {name} under the key {name}", got=f"a parameter {name}", hint=hint)
+        elif known is not None and name not in known:
+            yield _unknown_parameter(name, str(trainer), known)
+        elif known is not None:
+            yield from _wrong_kind(name, _data(root, *path), known[name])
+
+
+def _is_name(name: str) -> bool:
+    """Whether the name can stand in ``--name=value`` and in the name of a TensorBoard run."""
+    return name.replace(".", "_").replace("-", "_").isidentifier() and name[0] not in "-." and len(name) <= 100  # noqa: PLR2004 as long as anybody needs
+
+
+def _unknown_parameter(name: str, trainer: str, known: Mapping[str, object]) -> Complaint:
+    hint = suggested(name, known) or f"it knows {listed(key for key in known if key not in SOURCES)}".replace(
+        " or ", " and "
+    )
+    expected = f"a hyperparameter of {trainer}"
+    return Complaint(path=("parameters", name), expected=expected, got=f"the unknown name {printable(name)}", hint=hint)
+
+
+def _wrong_kind(name: str, parameter: object, default: object) -> Iterator[Complaint]:
+    """Values of another kind than the trainer's default. Null is for the trainer to judge, as value and as default."""
+    for path, value in _values(parameter):
+        expected = next(
+            (words for kind, words, fits in _KINDS if type(default) is kind and type(value) not in fits), ""
+        )
+        if expected and value is not None:
+            yield Complaint(path=("parameters", name, *path), expected=f"{expected} for {name}", got=shown(value))
+
+
+_KINDS: tuple[tuple[type, str, tuple[type, ...]], ...] = (
+    (bool, "true or false", (bool,)),
+    (int, "a whole number", (int,)),
+    (float, "a number", (int, float)),
+    (str, "text", (str,)),
+)
+"""The kinds of defaults, their names, and the kinds of values that may take their place."""
+
+
+def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Every value that stands in a parameter, and its path there."""
+    for key, value in parameter.items() if isinstance(parameter, dict) else ():
+        if key == "values" and isinstance(value, list):
+            yield from (((key, index), item) for index, item in enumerate(value))
+        elif key in {"value", "min", "max", "q"}:
+            yield (key,), value
+
+
+def _sources(root: Node) -> Iterator[Complaint]:
+    for key in SOURCES:
+        if found(root, key) is not None and (found(root, "trainer") is None or function_of(root) is not None):
+            hint = f"name it in parameters.{key}, or in the command"
+            got = "no trainer" if found(root, "trainer") is None else "a function"
+            yield Complaint(path=(key,), expected="the key only beside a built-in trainer", got=got, hint=hint)
+
+
+def _budget(root: Node) -> Iterator[Complaint]:
+    method = _data(root, "method")
+    if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
+        hint = "for example run_cap: 20"
+        yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
+
+
+def _resources(root: Node) -> Iterator[Complaint]:
+    gpus, memory = _data(root, "resources", "gpus"), _data(root, "resources", "gpu_memory_gb")
+    if memory == MEASURED and isinstance(gpus, int | float) and gpus > 1:
+        path, hint = ("resources", "gpu_memory_gb"), "several whole GPUs are shared with nobody"
+        yield Complaint(path=path, expected=f"gpus of 1 or less beside {MEASURED}", got=f"gpus: {gpus}", hint=hint)
+
+
+def _grid(root: Node) -> Iterator[Complaint]:
+    """A grid has finitely many points: a range is one only where it counts whole numbers."""
+    if _data(root, "method") != Method.GRID:
+        return
+    for name in _names(root):
+        parameter = _data(root, "parameters", name)
+        if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
+            continue
+        distribution = parameter.get("distribution", default_distribution(parameter))
+        if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # a list, wrong as it is, has no hash
+            hint = "a range needs another method, such as random or tpe"
+            yield Complaint(
+                path=("parameters", name),
+                expected="value, values, int_uniform or q_uniform in a grid",
+                got=f"min and max of {distribution}",
+                hint=hint,
+            )
+
+
+def _conditions(root: Node) -> Iterator[Complaint]:
+    """Conditions that can never hold, or that a method cannot follow."""
+    parents: dict[str, list[str]] = {}
+    for name in _names(root):
+        when = _data(root, "parameters", name, "when")
+        parents[name] = [parent for parent in when if parent in _names(root)] if isinstance(when, dict) else []
+        for parent, values in when.items() if isinstance(when, dict) else ():
+            yield from _condition(root, ("parameters", name, "when", str(parent)), values)
+        if when and _data(root, "method") == Method.CMAES:
+            expected, hint = "no conditional parameter with cmaes", "tpe takes them"
+            yield Complaint(path=("parameters", name, "when"), expected=expected, got="a condition", hint=hint)
+    for name in parents:
+        circle = _circle(name, parents)
+        if circle and name == min(circle):  # each circle once
+            got = " on ".join([*circle, name])
+            yield Complaint(path=("parameters", name, "when"), expected="a condition on others", got=f"a circle: {got}")
+
+
+def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Complaint]:
+    """What is wrong with one parameter's condition on another, which stands at the path."""
+    parent = _data(root, "parameters", path[-1])
+    if path[-1] not in _names(root):
+        hint = suggested(path[-1], _names(root))
+        yield Complaint(path=path, expected="a parameter of this sweep", got=printable(path[-1]), hint=hint)
+    elif isinstance(parent, dict) and ("value" in parent or isinstance(parent.get("values"), list)):
+        possible = [parent["value"]] if "value" in parent else parent["values"]
+        expected = f"a value that {path[-1]} takes ({listed([shown(known) for known in possible] or ['none'])})"
+        for value in values if isinstance(values, list) else [values]:
+            if all(value != known or isinstance(value, bool) != isinstance(known, bool) for known in possible):
+                yield Complaint(path=path, expected=expected, got=shown(value))
+    elif isinstance(parent, dict):
+        yield Complaint(path=path, expected="a condition on a parameter with value or values", got="one on a range")
+
+
+def _circle(name: str, parents: Mapping[str, list[str]]) -> list[str]:
+    """The way from a parameter along its conditions back to itself; empty where there is none."""
+    ways = [[name]]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        for parent in parents[way[-1]]:
+            if parent == name:
+                return way
+            if parent not in seen:
+                seen.add(parent)
+                ways.append([*way, parent])
+    return []
+
+
+def _data(root: Node, *path: str) -> object:
+    node = found(root, *path)
+    return plain(node) if node else None
+
+
+def _names(root: Node) -> list[str]:
+    """The parameters' names; past the most there may be, nobody looks at them."""
+    return list(_children(root))[:MOST_PARAMETERS]
+
+
+def _children(root: Node) -> Mapping[str, Node]:
+    parameters = found(root, "parameters")
+    return parameters.children() if parameters else {}

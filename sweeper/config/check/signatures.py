@@ -1,0 +1,73 @@
+"""A trainer that is a function: whether what it takes and the parameters of the sweep fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from inspect import Parameter, Signature
+
+from sweeper.config.read.node import Complaint, Node, found, plain
+from sweeper.errors import SpecError
+from sweeper.mistakes import listed, suggested
+
+Functions = Callable[[str], Signature]
+"""What the function of a name takes; a SpecError says why there is none."""
+
+GIVEN = ("trial", "seed")
+"""Arguments that are given the trial, and its seed."""
+
+
+def function_of(root: Node) -> str | None:
+    """The function that the sweep has for a trainer, by its name; None where its trainer is none."""
+    trainer = found(root, "trainer")
+    name = plain(trainer) if trainer else None
+    return name if isinstance(name, str) and ":" in name else None
+
+
+def complaints_about_call(root: Node, functions: Functions) -> Iterator[Complaint]:
+    """Every parameter that the function does not take, and every argument that nothing is given for."""
+    name = function_of(root)
+    if name is None:
+        return
+    try:
+        signature = functions(name)
+    except SpecError as error:
+        mistake = error.mistakes[0]
+        yield Complaint(path=("trainer",), expected=mistake.expected, got=mistake.got, hint=mistake.hint)
+        return
+    yield from _refused(root, name, signature)
+    parameters = found(root, "parameters")
+    given = parameters.children() if parameters else {}
+    needed = [key for key, one in signature.parameters.items() if one.default is one.empty and _is_parameter(one)]
+    missing = [key for key in needed if key not in given]
+    if missing:
+        hint = "name it under parameters, or give it a default"
+        expected = f"a parameter for each argument of {name}"
+        yield Complaint(path=("trainer",), expected=expected, got=f"none named {listed(missing)}", hint=hint)
+    for key in needed:
+        if found(root, "parameters", key, "when"):
+            expected = f"a default for {key} in {name}, since not every trial has it"
+            yield Complaint(path=("parameters", key, "when"), expected=expected, got="none")
+    if positional := [key for key, one in signature.parameters.items() if one.kind is one.POSITIONAL_ONLY]:
+        got = f"{listed(positional)} before the /"
+        yield Complaint(path=("trainer",), expected=f"arguments of {name} that are given by name", got=got)
+
+
+def _is_parameter(argument: Parameter) -> bool:
+    return argument.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY) and argument.name not in GIVEN
+
+
+def _refused(root: Node, name: str, signature: Signature) -> Iterator[Complaint]:
+    """Parameters without an argument. A function of the trial alone reads them from it."""
+    arguments = signature.parameters
+    takes_all = any(argument.kind is Parameter.VAR_KEYWORD for argument in arguments.values())
+    if takes_all or ("trial" in arguments and not arguments.keys() - set(GIVEN)):
+        return
+    kinds = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    named = [key for key, argument in arguments.items() if argument.kind not in kinds and key not in GIVEN]
+    parameters = found(root, "parameters")
+    for key in parameters.children() if parameters else ():
+        if key not in named:
+            takes = f"it takes {listed(named)}".replace(" or ", " and ") if named else "it takes none"
+            expected = f"an argument of {name}"
+            hint = suggested(key, named) or takes
+            yield Complaint(path=("parameters", key), expected=expected, got=f"the unknown name {key}", hint=hint)

@@ -1,0 +1,1 @@
+"""The resolved sweep: a `SweepSpec` and its parts."""

@@ -1,0 +1,213 @@
+"""A sweep file -> ``SweepSpec``, or every mistake in it at once.
+
+1. What would run is what is checked: the file with the chosen profile and the overrides in place. Of the other profiles
+   their own mistakes are reported too.
+2. After the file is read, nothing outside the arguments is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.config.check.consistency import Trainers, complaints
+from sweeper.config.check.signatures import Functions, complaints_about_call
+from sweeper.config.model.conditions import grid_size
+from sweeper.config.model.sweep import Method, SweepSpec
+from sweeper.config.read.nested import without_groups
+from sweeper.config.read.node import Complaint, Node, located, plain, without
+from sweeper.config.read.overrides import Overriding, declared_parameters, hyperparameters, split
+from sweeper.config.read.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
+from sweeper.config.read.validation import mistakes_in
+from sweeper.config.read.wandb import completed, translated
+from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.errors import Mistake, SpecError, UsageError
+from sweeper.mistakes import printable, shown
+
+MOST_BYTES = 1_000_000
+MOST_TRIALS = 10_000
+
+
+def load(  # noqa: PLR0913 - all by name
+    path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    profile: str | None = None,
+    has_cuda: bool,
+    trainers: Trainers,
+    functions: Functions | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> SweepSpec:
+    """The sweep that the file, the profile and the overrides make together.
+
+    Args:
+        path: the sweep file, as messages shall name it.
+        overrides: ``KEY=VALUE`` arguments; they win over profiles, the later over the earlier.
+        profile: the profile to take; without it, the first one whose ``when`` fits the machine.
+        has_cuda: whether the machine has a CUDA device.
+        trainers: built-in trainers by name, each with its hyperparameters and their defaults.
+        functions: what a function takes that is named as the trainer; without it, that is not looked at.
+        say: told what of W&B's keys was taken for what, and what was filled in, where there are no mistakes.
+
+    Raises:
+        SpecError: the sweep has mistakes; all of them are in it, in the order of their lines.
+        UsageError: there is no such file, or it cannot be read.
+    """
+    source = printable(str(path))
+    root, mistakes = parsed(text_of(path, "a sweep file"), Source(source))
+    if not isinstance(root.value, dict):
+        raise SpecError([*mistakes, _not_a_sweep(root)])
+    taken = translated(without_groups(root))
+    mistakes += (located(root, complaint) for complaint in taken.complaints)
+    draft = _Draft.of(taken.root, trainers)
+    choice = chosen(draft.profiles, profile, has_cuda=has_cuda)
+    resolved, override_mistakes = draft.resolved(choice, overrides)
+    mistakes += override_mistakes
+    filled = completed(resolved, source)
+    resolved = filled.root
+    mistakes += _choice_mistakes(draft, profile)
+    mistakes += mistakes_of(resolved, trainers)
+    if functions is not None:
+        mistakes += (located(resolved, complaint) for complaint in complaints_about_call(resolved, functions))
+    mistakes += draft.mistakes_of_profiles(choice)
+    if mistakes:
+        raise SpecError(ordered(mistakes, source))
+    spec = _spec(resolved, draft.profiles, choice)
+    if (too_many := _too_many(spec)) is not None:
+        raise SpecError([located(resolved, too_many)])
+    for note in (*taken.notes, *filled.notes):
+        say(note)
+    return spec
+
+
+def text_of(path: str | Path, what: str) -> str:
+    """The text of a file that the user names as `what`: ``a sweep file``.
+
+    Raises:
+        SpecError: it is larger than any such file, or no UTF-8.
+        UsageError: there is no such file, or it cannot be read.
+    """
+    source = printable(str(path))
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except IsADirectoryError:
+        raise UsageError(f"{source}: expected {what}, got a directory") from None
+    except FileNotFoundError:
+        raise UsageError(f"{source}: expected {what}, got nothing: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{source}: expected {what}, got one that cannot be read: {error}") from None
+    if len(raw) > MOST_BYTES:
+        got = "a larger file"
+        raise SpecError([Mistake(where=source, key="", expected=f"at most {MOST_BYTES:,} bytes", got=got)])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = Source(source).where(raw[: error.start].count(b"\n"))
+        raise SpecError([Mistake(where=where, key="", expected="UTF-8 text", got=f"{raw[error.start]:#04x}")]) from None
+
+
+def _not_a_sweep(root: Node) -> Mistake:
+    got = "nothing" if root.value is None else shown(plain(root))
+    return Mistake(where=root.where, key="", expected="a mapping with the keys of a sweep", got=got)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """The file taken apart, before a profile is chosen."""
+
+    root: Node
+    base: Node
+    profiles: dict[str, Node]
+    trainers: Trainers
+
+    @classmethod
+    def of(cls, root: Node, trainers: Trainers) -> _Draft:
+        profiles = root.child("profiles")
+        return cls(
+            root=root,
+            base=without(root, ("profiles", *CHOSEN_KEYS)),
+            profiles=dict(profiles.children()) if profiles else {},
+            trainers=trainers,
+        )
+
+    def resolved(self, choice: str | None, arguments: Sequence[str]) -> tuple[Node, list[Mistake]]:
+        """The sweep with the profile and the overrides in place, and what is wrong with the latter."""
+        sweep = merged(self.base, self.profiles[choice]) if choice is not None else self.base
+        overrides, mistakes = split(arguments)
+        # The trainer may itself be overridden, and then knows other names.
+        named = [override for override in overrides if override.key == "trainer"]
+        overriding = Overriding(known={}, declared=declared_parameters(self.root), mistakes=mistakes)
+        for override in named:
+            sweep = overriding.apply(sweep, override)
+        overriding.known = hyperparameters(sweep, self.trainers)
+        for override in overrides:
+            sweep = sweep if override in named else overriding.apply(sweep, override)
+        return sweep, overriding.mistakes
+
+    def mistakes_of_profiles(self, choice: str | None) -> Iterator[Mistake]:
+        """What is wrong with the profiles themselves and, of those not chosen, with what they would run."""
+        yield from (located(self.root, complaint) for complaint in self._shape())
+        for name, profile in self.profiles.items():
+            yield from mistakes_in(profile, Profile)
+            if name != choice:
+                own = f"profiles.{printable(name)}."
+                merged_mistakes = mistakes_of(merged(self.base, profile), self.trainers)
+                yield from (mistake for mistake in merged_mistakes if mistake.key.startswith(own))
+
+    def _shape(self) -> Iterator[Complaint]:
+        for key in CHOSEN_KEYS:
+            if self.root.child(key):
+                hint = "choose a profile with --profile NAME"
+                yield Complaint(path=(key,), expected="a key of the sweep", got="one that is filled in", hint=hint)
+        profiles = self.root.child("profiles")
+        if profiles and not isinstance(profiles.value, dict):
+            yield Complaint(path=("profiles",), expected="a mapping of names to profiles", got=shown(plain(profiles)))
+        if len(self.profiles) > MOST_PROFILES:
+            got = str(len(self.profiles))
+            yield Complaint(path=("profiles",), expected=f"at most {MOST_PROFILES} profiles", got=got)
+
+
+def _choice_mistakes(draft: _Draft, profile: str | None) -> Iterator[Mistake]:
+    command_line = Node(where=f"command line: --profile {printable(profile or '')}", key=(), value=None)
+    for complaint in complaints_about_choice(draft.profiles, profile):
+        yield located(command_line, complaint)
+
+
+def mistakes_of(root: Node, trainers: Trainers) -> Iterator[Mistake]:
+    """What keeps a resolved sweep from being run."""
+    yield from mistakes_in(root, SweepSpec)
+    yield from (located(root, complaint) for complaint in complaints(root, trainers))
+
+
+def ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
+    """By line, those of the command line last; of several about one key the first, since the rest follow from it."""
+
+    def line(mistake: Mistake) -> float:
+        number = mistake.where.removeprefix(f"{source}:")
+        return int(number) if number.isdecimal() else float("inf")
+
+    first: dict[tuple[str, ...], Mistake] = {}
+    for mistake in mistakes:
+        # A mistake without a key is about the place as a whole: there may be several.
+        first.setdefault((mistake.where, mistake.key, "" if mistake.key else str(mistake)), mistake)
+    return sorted(first.values(), key=line)
+
+
+def _too_many(spec: SweepSpec) -> Complaint | None:
+    """What is wrong with a grid of more trials than anybody waits for: listing them would not end either."""
+    if spec.method is not Method.GRID:
+        return None
+    if grid_size(spec.parameters, most=MOST_TRIALS) * len(spec.seeds) <= MOST_TRIALS:
+        return None
+    expected, hint = f"a grid of at most {MOST_TRIALS:,} trials", "method: random with run_cap tries some of them"
+    return Complaint(path=("parameters",), expected=expected, got="a larger one", hint=hint)
+
+
+def _spec(resolved: Node, profiles: dict[str, Node], choice: str | None) -> SweepSpec:
+    data = plain(resolved)
+    described = profiles[choice].child("description") if choice is not None else None
+    description = plain(described) if described else ""
+    provenance = {"profile": choice, "profile_description": description}
+    return SweepSpec.model_validate({**data, **provenance} if isinstance(data, dict) else data)

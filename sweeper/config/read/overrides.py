@@ -1,0 +1,173 @@
+"""``KEY=VALUE`` from the command line, grafted onto a sweep, in the way of Hydra.
+
+1. A name of the sweep's parameters or of the trainer's hyperparameters is that parameter:
+   ``lr=1e-4``, ``lr=[1e-4, 3e-4]``.
+2. Anything else is a path of keys: ``seeds=[0, 1]``, ``parameters.lr.max=1e-3``, ``early_stop.rules=[]``.
+3. What is not there has to be added, so that a slip of the pen makes no new parameter: ``+x=1``,
+   ``+parameters.x.values=[1, 2]``. What is there is never added. Keys that any sweep may have are there, with defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.config.model.parameters import FORMS, parameter_keys
+from sweeper.config.model.sweep import SweepSpec
+from sweeper.config.read.node import Node, Path, found, grafted, plain, without
+from sweeper.config.read.profiles import CHOSEN_KEYS
+from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import LONGEST, printable, shown, suggested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One ``KEY=VALUE``, taken apart; ``where`` names it in messages; ``adds`` where it began with a ``+``."""
+
+    where: str
+    key: str
+    value: str
+    adds: bool = False
+
+    def node(self, path: Path) -> tuple[Node, list[Mistake]]:
+        """The value, read like the file, as if it stood at the path."""
+        return parsed(self.value, Source(self.where, numbered=False, key=path))
+
+
+def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:
+    """The overrides, and the arguments that are none."""
+    overrides, mistakes = [], []
+    for argument in arguments:
+        key, equals, value = argument.removeprefix("+").partition("=")
+        shortened = argument if len(argument) <= LONGEST else f"{argument[:LONGEST]}..."
+        where = f"command line: {printable(shortened)}"
+        if not equals or not key.strip():
+            mistakes.append(Mistake(where=where, key="", expected="KEY=VALUE", got=shown(argument)))
+        elif key.split(".")[0] in {"profiles", *CHOSEN_KEYS}:
+            hint = "choose one with --profile NAME"
+            mistakes.append(Mistake(where=where, key=key, expected="a key of the sweep", got="its profiles", hint=hint))
+        else:
+            adds = argument.startswith("+")
+            overrides.append(Override(where=where, key=key.strip(), value=value, adds=adds))
+    return overrides, mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class Overriding:
+    """Applies overrides one after the other, and keeps the mistakes found in them."""
+
+    known: Mapping[str, object]
+    """The trainer's hyperparameters and their defaults; nothing for a command."""
+    declared: frozenset[str]
+    """The parameters that the file names, in any profile."""
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def apply(self, root: Node, override: Override) -> Node:
+        """The sweep with the override in it; unchanged where the value cannot be read."""
+        name = self._parameter(override)
+        path = ("parameters", name) if name else self._path(override.key)
+        if (complaint := self._complaint(root, override, path)) is not None:
+            self.mistakes.append(complaint)
+            return root
+        try:
+            node, mistakes = override.node(path)
+        except SpecError as error:
+            self.mistakes.extend(error.mistakes)
+            return root
+        self.mistakes.extend(mistakes)
+        if override.adds and path[0] == "parameters" and len(path) > 1:
+            self.declared |= {str(path[1])}
+        if name:
+            return grafted(root, path, self._as_parameter(name, node))
+        if path[0] == "parameters" and path[-1] in parameter_keys():
+            root = _without_other_forms(root, path)
+        return grafted(root, path, node)
+
+    def _parameter(self, override: Override) -> str | None:
+        """The parameter that the key names by itself: one that is there, or one that is to be."""
+        key = override.key
+        of_trainer = key in self.known and key not in SweepSpec.model_fields
+        is_new = override.adds and key.split(".")[0] not in SweepSpec.model_fields
+        return key if key in self.declared or of_trainer or is_new else None
+
+    def _complaint(self, root: Node, override: Override, path: Path) -> Mistake | None:
+        """What is wrong with what is to be changed: it is not there, or it is there and was to be added."""
+        if override.adds:
+            return self._there_already(root, override, path)
+        names = sorted({*self.declared, *self.known})
+        if path[0] == "parameters" and len(path) > 1:
+            if path[1] in names:
+                return None
+            name, known, expected = str(path[1]), names, "a parameter of the sweep"
+        elif path[0] in SweepSpec.model_fields:
+            return None
+        else:
+            name, known = override.key, [*names, *SweepSpec.model_fields]
+            expected = "a parameter or a key of the sweep"
+        hints = [suggested(name, known), "" if self.known else f"+{override.key}=... adds it"]
+        hint = "; ".join(filter(None, hints))
+        return Mistake(where=override.where, key="", expected=expected, got=shown(name), hint=hint)
+
+    def _there_already(self, root: Node, override: Override, path: Path) -> Mistake | None:
+        parameter = found(root, *path[:2]) if path[0] == "parameters" else None
+        beside = [key for key in _other_forms(path[-1]) if parameter is not None and parameter.child(key) is not None]
+        if found(root, *path) is None and not beside:
+            return None
+        expected, hint = "a key that is not there yet, after a +", f"{override.key}=... changes it"
+        return Mistake(where=override.where, key="", expected=expected, got=shown(override.key), hint=hint)
+
+    def _path(self, key: str) -> Path:
+        """The keys of a dotted path. A parameter's name may hold dots itself: all between the ends is the name."""
+        parts = key.split(".")
+        if parts[0] == "parameters" and len(parts) > 1:
+            last = parts[-1:] if parts[-1] in parameter_keys() and len(parts) > 2 else []  # noqa: PLR2004 parameters.NAME.KEY
+            return ("parameters", ".".join(parts[1 : len(parts) - len(last)]), *last)
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+    def _as_parameter(self, name: str, node: Node) -> Node:
+        """``{value: ...}`` or, of a list, ``{values: ...}``; a mapping is the whole parameter already."""
+        if isinstance(node.value, Mapping):
+            return node
+        several = isinstance(node.value, tuple) and not isinstance(self.known.get(name), list | tuple)
+        key = "values" if several else "value"
+        return Node(where=node.where, key=node.key, value={key: _moved(node, key)})
+
+
+def _moved(node: Node, key: str) -> Node:
+    """The node one key further down, so that messages name the key that was meant."""
+    items = node.value
+    if isinstance(items, tuple):
+        items = tuple(Node(where=i.where, key=(*node.key, key, n), value=i.value) for n, i in enumerate(items))
+    return Node(where=node.where, key=(*node.key, key), value=items)
+
+
+def _without_other_forms(root: Node, path: Path) -> Node:
+    """The sweep without the keys that contradict the one being set: ``value`` where ``values`` come, and so on."""
+    *parameter, key = path
+    node = found(root, *parameter)
+    if node is None or not isinstance(node.value, Mapping):
+        return root
+    return grafted(root, tuple(parameter), without(node, _other_forms(key)))
+
+
+def _other_forms(key: str | int) -> list[str]:
+    """The keys of a parameter that cannot stand beside one of them."""
+    if not any(key in keys for keys in FORMS.values()):
+        return []
+    return [other for keys in FORMS.values() if key not in keys for other in keys]
+
+
+def declared_parameters(root: Node) -> frozenset[str]:
+    """The parameters that a sweep or any of its profiles names."""
+    profiles = found(root, "profiles")
+    holders = [root, *(profiles.children().values() if profiles else ())]
+    parameters = (found(holder, "parameters") for holder in holders)
+    return frozenset(name for node in parameters if node for name in node.children())
+
+
+def hyperparameters(root: Node, trainers: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+    """What the sweep's trainer knows; nothing where it has none."""
+    trainer = found(root, "trainer")
+    name = plain(trainer) if trainer else None
+    return trainers.get(name, {}) if isinstance(name, str) else {}

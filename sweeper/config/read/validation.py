@@ -1,0 +1,114 @@
+"""Pydantic's errors in sweeper's words: file, line, key, what was expected, what came, and the nearest known name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sweeper.config.model.executors import EXECUTORS
+from sweeper.config.model.parameters import FORMS, parameter_keys
+from sweeper.config.model.sweep import Budget, Checkpoint, EarlyStop, Figures, Metric, Notify, Resources, Retry
+from sweeper.config.read.node import Complaint, Node, Path, located, plain
+from sweeper.config.read.profiles import CHOSEN_KEYS, Profile
+from sweeper.errors import Mistake
+from sweeper.mistakes import listed, shown, suggested
+from sweeper.rules.settings import RULES
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "metric": Metric,
+    "early_stop": EarlyStop,
+    "resources": Resources,
+    "budget": Budget,
+    "checkpoint": Checkpoint,
+    "retry": Retry,
+    "figures": Figures,
+    "notify": Notify,
+    **RULES,
+    **EXECUTORS,
+}
+
+_EXPECTED: Mapping[str, str] = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_type": "a whole number",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "string_too_short": "text that is not empty",
+    "string_type": "text",
+    "too_short": "at least one entry",
+    "tuple_type": "a list",
+}
+"""By pydantic's error type; the words in braces come from the error's context."""
+
+
+def mistakes_in(root: Node, model: type[BaseModel]) -> Iterator[Mistake]:
+    """What keeps the data from being the model, one mistake a place."""
+    try:
+        model.model_validate(plain(root))
+    except ValidationError as errors:
+        for error in errors.errors(include_url=False):
+            # Pydantic counts the entries that were right: a list of wrong ones is also too short, which says nothing.
+            if error["type"] == "too_short" and error["input"]:
+                continue
+            yield located(root, _complaint(error, model))
+
+
+def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
+    path, got = document_path(error["loc"]), shown(error["input"])
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "sweep":
+            return Complaint(
+                path=path,
+                expected=context["expected"],
+                got=context["got"] or got,
+                hint=context["hint"],
+            )
+        case "missing":
+            return Complaint(path=path, expected="a value, since the key is required", got="nothing")
+        case "extra_forbidden":
+            return _unknown_key(path, _known_keys(error["loc"][:-1], model))
+        case "enum":
+            expected = context["expected"].replace("'", "")
+            names = expected.replace(" or ", ", ").split(", ")
+            return Complaint(path=path, expected=expected, got=got, hint=suggested(str(error["input"]), names))
+        case "string_type":
+            quotable = isinstance(error["input"], bool | int | float)
+            hint = f'quote it: "{shown(error["input"])}"' if quotable else ""
+            return Complaint(path=path, expected="text", got=got, hint=hint)
+        case other:
+            expected = _EXPECTED.get(other, error["msg"]).format(**{k: shown(v) for k, v in context.items()})
+            return Complaint(path=path, expected=expected, got=got)
+
+
+def document_path(loc: Path) -> Path:
+    """Pydantic's location as a path in the file: a parameter's form, and an executor's type, are no keys there."""
+    match loc:
+        case ("parameters", name, str(form), *rest) if form in FORMS:
+            return ("parameters", name, *rest)
+        case ("executor", str(type_), *rest) if type_ in EXECUTORS:
+            return ("executor", *rest)
+        case _:
+            return loc
+
+
+def _known_keys(parent: Path, model: type[BaseModel]) -> tuple[str, ...]:
+    if not parent:
+        return tuple(key for key in model.model_fields if model is Profile or key not in CHOSEN_KEYS)
+    if parent[0] == "parameters":
+        return parameter_keys()
+    section = _SECTIONS.get(str(parent[-1]))
+    return tuple(section.model_fields) if section else ()
+
+
+def _unknown_key(path: Path, known: tuple[str, ...]) -> Complaint:
+    hint = suggested(str(path[-1]), known)
+    return Complaint(path=path, expected=f"one of {listed(known)}", got="an unknown key", hint=hint)

@@ -1,0 +1,165 @@
+"""YAML text -> nodes: YAML 1.2 numbers and booleans, no duplicate keys, no surprises, bounded work.
+
+PyYAML follows YAML 1.1, where ``1e-4`` is text, ``no`` is false and ``1:30`` is 90, and keeps the last of two equal
+keys. Its C loader crashes on deep nesting, so this is the Python one, stopped by ``DEEPEST`` and ``MOST_NODES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import yaml
+
+from sweeper.config.read.node import Node, Path, Scalar
+from sweeper.config.read.scalars import constructed, form
+from sweeper.errors import Mistake, SpecError
+from sweeper.mistakes import printable, shown, told
+
+DEEPEST = 32
+MOST_NODES = 5_000
+"""Keys and values. Ten times what a large sweep has, and few enough that what is asked of each of them ends soon."""
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class _TooMuchError(yaml.YAMLError):
+    """The text holds more than a sweep could need."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's parser with YAML 1.2 scalars, stopped before nesting or size can hurt."""
+
+    depth = 0
+    nodes = 0
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+        if kind is not yaml.ScalarNode:
+            return f"{_TAG}{'map' if kind is yaml.MappingNode else 'seq'}"
+        return f"{_TAG}{form(value) if implicit[0] else 'str'}"
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > DEEPEST:
+            raise _TooMuchError(f"more than {DEEPEST} levels of nesting")
+        if self.nodes > MOST_NODES:
+            raise _TooMuchError(f"more than {MOST_NODES:,} values")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How places in a text are named: ``file:line``, or the text itself where lines mean nothing."""
+
+    name: str
+    numbered: bool = True
+    key: Path = ()
+
+    def where(self, line: int) -> str:
+        """The place of a line, counted from 0."""
+        return f"{self.name}:{line + 1}" if self.numbered else self.name
+
+
+def parsed(text: str, source: Source) -> tuple[Node, list[Mistake]]:
+    """The nodes of the text and the mistakes that can be passed over for now: duplicate keys, odd tags.
+
+    Raises:
+        SpecError: the text is not YAML, or holds more than the limits allow.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+    # PyYAML itself trips over escapes such as "\UFFFFFFFF" and over %YAML directives of many digits.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise SpecError([_syntax_mistake(error, text, source)]) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    if root is None:
+        return Node(where=source.where(0), key=source.key, value=None), []
+    builder = _Builder(source)
+    return builder.node(root, source.key), builder.mistakes
+
+
+def _syntax_mistake(error: Exception, text: str, source: Source) -> Mistake:
+    line, problem = 0, str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        line = mark.line if mark else 0
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+    elif isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position)
+        problem = f"the unprintable character {text[error.position : error.position + 1]!r}"
+    expected = "a sweep of reasonable size" if isinstance(error, _TooMuchError) else "YAML"
+    return Mistake(where=source.where(line), key="", expected=expected, got=told(problem))
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Turns PyYAML's nodes into ours, noting mistakes on the way."""
+
+    source: Source
+    mistakes: list[Mistake] = field(default_factory=list)
+    nodes: int = 0
+
+    def node(self, node: yaml.Node, key: Path) -> Node:
+        """The node, aliases expanded. The limits hold again here: an alias may repeat, or contain itself."""
+        self.nodes += 1
+        if self.nodes > MOST_NODES or len(key) > DEEPEST + len(self.source.key):
+            got = "aliases that repeat or contain one another without end"
+            raise SpecError([self._mistake(node, key[:1], "a sweep of reasonable size", got)])
+        return Node(where=self._where(node), key=key, value=self._value(node, key))
+
+    def _value(self, node: yaml.Node, key: Path) -> Scalar | dict[str, Node] | tuple[Node, ...]:
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(self.node(item, (*key, index)) for index, item in enumerate(node.value))
+        return self._scalar(node, key)
+
+    def _mapping(self, node: yaml.MappingNode, key: Path) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            name = self._name(key_node, key)
+            if name is None:
+                continue
+            child = self.node(value_node, (*key, name))
+            if name in entries:
+                got = f"a second one (the first: {entries[name].where})"
+                self.mistakes.append(self._mistake(key_node, (*key, name), "the key only once", got))
+                continue
+            # The line of the key is where a reader looks, also when the value begins further down.
+            entries[name] = Node(where=self._where(key_node), key=child.key, value=child.value)
+        return entries
+
+    def _name(self, node: yaml.Node, key: Path) -> str | None:
+        value = self._scalar(node, key) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(value, str):
+            return value
+        hint = f"quote it: {node.value!r}" if isinstance(node, yaml.ScalarNode) else ""
+        self.mistakes.append(self._mistake(node, key, "a key that is text", shown(_raw(node)), hint))
+        return None
+
+    def _scalar(self, node: yaml.Node, key: Path) -> Scalar:
+        text: str = node.value
+        try:
+            return constructed(node.tag.removeprefix(_TAG), text)
+        except KeyError:
+            self.mistakes.append(self._mistake(node, key, "a plain value", f"the tag {printable(node.tag)}"))
+        except ValueError as error:
+            self.mistakes.append(self._mistake(node, key, str(error), shown(text)))
+        return None
+
+    def _where(self, node: yaml.Node) -> str:
+        return self.source.where(node.start_mark.line)
+
+    def _mistake(self, node: yaml.Node, key: Path, expected: str, got: str, hint: str = "") -> Mistake:
+        name = told(".".join(map(str, key)))
+        return Mistake(where=self._where(node), key=name, expected=expected, got=got, hint=hint)
+
+
+def _raw(node: yaml.Node) -> object:
+    return node.value if isinstance(node, yaml.ScalarNode) else {} if isinstance(node, yaml.MappingNode) else []

@@ -1,0 +1,1 @@
+"""What a running sweep may use: slots, budget, and disk space for checkpoints."""

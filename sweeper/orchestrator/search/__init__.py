@@ -1,0 +1,1 @@
+"""The decisions that need more than one trial: proposals, pruners and audits."""

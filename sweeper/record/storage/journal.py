@@ -1,0 +1,172 @@
+"""Append-only files of events: one writer, any number of readers, each with its own offset.
+
+Invariants:
+1. Appending is one `write` of whole lines to a descriptor opened with O_APPEND.
+2. An append that fails is taken back. A writer that finds a torn last line all the same (the one before it was killed,
+   or the machine was) starts a new line first: the torn one is skipped, never joined.
+3. A complete record is never hidden: not by a torn neighbour, not by a missing final newline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sweeper.errors import RecordError
+from sweeper.record.events import Event, decode, decode_all, encode
+from sweeper.record.storage.layout import unwritable
+
+
+class JournalWriter:
+    """Appends events to one file, which it creates; the only writer of that file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            Unwritable: it cannot be opened for writing.
+        """
+        self._path = path
+        self._fd = -1
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._torn = not _ends_with_newline(self._fd)
+        except OSError as error:
+            self.close()
+            raise unwritable(path, error) from error
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event; with `sync` it is on the disk when this returns.
+
+        Raises:
+            Unwritable: the disk is full or gone; the file is as it was.
+        """
+        self.extend([event], sync=sync)
+
+    def extend(self, events: Iterable[Event], *, sync: bool = False) -> None:
+        """Append several events at once: all of them, or none.
+
+        Raises:
+            Unwritable: as `append`.
+        """
+        lines = b"".join(map(encode, events))
+        if not lines:
+            return
+        try:
+            append_whole(self._fd, b"\n" + lines if self._torn else lines)
+            self._torn = False
+            if sync:
+                os.fsync(self._fd)
+        except OSError as error:
+            self._torn = self._torn or not _ends_with_newline(self._fd)
+            raise unwritable(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file; appending afterwards is an error."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def append_whole(fd: int, data: bytes) -> None:
+    """Append all of `data` to a file of ours, or nothing.
+
+    Raises:
+        OSError: the disk is full or gone. What was written of it is taken back, as far as the disk still lets us.
+    """
+    size = os.fstat(fd).st_size
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)
+        raise
+
+
+@dataclass(slots=True)
+class JournalReader:
+    """Reads what was appended since the last `read`. A file that is not there yet is empty.
+
+    `count` events were read up to `offset` bytes, and `damaged` lines that are none.
+    """
+
+    path: Path
+    offset: int = 0
+    count: int = 0
+    damaged: int = 0
+
+    def read(self) -> list[Event]:
+        """The events completed since the last call, in order.
+
+        Raises:
+            RecordError: there is something else in the file's place, or it cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size == self.offset:
+                    return []
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RecordError(f"{self.path}: expected a readable file, got: {error.strerror}") from error
+        *lines, tail = data.split(b"\n")
+        self.offset += len(data) - len(tail)
+        events = self._decoded([line for line in lines if line])
+        if tail.endswith(b"}") and (last := _whole(tail)) is not None:
+            self.offset += len(tail)
+            events.append(last)
+        self.count += len(events)
+        return events
+
+    def _decoded(self, lines: Sequence[bytes]) -> list[Event]:
+        try:
+            found = decode_all(lines)
+        except ValueError:
+            found = [self._alone(line) for line in lines]
+        return [event for event in found if event is not None]
+
+    def _alone(self, line: bytes) -> Event | None:
+        try:
+            return decode(line)
+        except ValueError:
+            self.damaged += 1
+            return None
+
+
+def read_journal(path: Path) -> list[Event]:
+    """Every complete event of a file, from its start."""
+    return JournalReader(path).read()
+
+
+def _whole(tail: bytes) -> Event | None:
+    """The event of an unterminated line, None where it is torn: no proper prefix of a JSON object is one."""
+    try:
+        return decode(tail)
+    except ValueError:
+        return None
+
+
+def _ends_with_newline(fd: int) -> bool:
+    """Whether the next line may begin here; a file that cannot be read is taken to end in a torn line."""
+    try:
+        size = os.fstat(fd).st_size
+        return size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Comparisons: of configurations over seeds, of sweeps, of a trial and its repetition."""

@@ -1,0 +1,110 @@
+"""A sweep as a table for other programs: a row a trial, a column a parameter or a fact."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.errors import UsageError
+from sweeper.record.fold import State
+from sweeper.record.trial import Trial
+from sweeper.results.receipt import value_step
+from sweeper.results.snapshot import SweepView, steps_done
+from sweeper.results.wording import plain
+
+Cell = bool | int | float | str | None
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take text for a formula (OWASP, "CSV Injection")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """The columns, and a row for each trial, by number."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def csv(self) -> str:
+        """As CSV; text that a spreadsheet would execute has an apostrophe before it."""
+        file = io.StringIO(newline="")
+        writer = csv.writer(file)
+        writer.writerow(_harmless(column) for column in self.columns)
+        writer.writerows([_harmless(cell) for cell in row] for row in self.rows)
+        return file.getvalue()
+
+    def write_parquet(self, path: Path) -> None:
+        """As Parquet; a column whose values are of several kinds is one of text.
+
+        Raises:
+            UsageError: pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError as error:
+            message = 'expected pyarrow, which writes Parquet, got none: pip install "sweeper[parquet]"'
+            raise UsageError(message) from error
+        columns = {name: _of_one_kind([row[i] for row in self.rows]) for i, name in enumerate(self.columns)}
+        # A column without any value has no kind of its own: the text that it would hold.
+        arrays = {
+            name: pa.array(cells, pa.string() if all(cell is None for cell in cells) else None)
+            for name, cells in columns.items()
+        }
+        parquet.write_table(pa.table(arrays), path)
+
+
+def export_of(sweep: SweepView) -> Export:
+    """The table of a sweep. Parameters are columns named `params.NAME`."""
+    names = list(dict.fromkeys(name for trial in sweep.trials for name in trial.facts.params))
+    columns = [*_FACTS, *(f"params.{name}" for name in names)]
+    return Export(columns=columns, rows=[_row(trial, names, sweep.now) for trial in sweep.trials])
+
+
+_FACTS = (
+    *("number", "configuration", "seed", "state", "value", "value_step", "last"),
+    *("steps", "total_steps", "attempts", "seconds", "cause", "pruned_by", "pruned_at", "reason"),
+)
+
+
+def _row(trial: Trial, names: Sequence[str], now: float) -> list[Cell]:
+    stop = trial.control.stop
+    decision = stop.decision if trial.state is State.PRUNED and stop is not None and stop.decision is not None else {}
+    facts: list[Cell] = [
+        trial.facts.number,
+        trial.facts.configuration,
+        trial.facts.seed,
+        trial.state.value,
+        trial.value,
+        value_step(trial) if trial.value is not None else None,
+        trial.series.last if trial.series is not None else None,
+        steps_done(trial),
+        trial.progress.total_steps,
+        len(trial.control.launched),
+        round(trial.seconds(now), 3),
+        trial.cause(trial.control.attempt) or None,
+        _cell(decision.get("rule")),
+        _cell(decision.get("step")),
+        _cell(decision.get("reason")),
+    ]
+    return [*facts, *(_cell(trial.facts.params.get(name)) for name in names)]
+
+
+def _cell(value: object) -> Cell:
+    return value if value is None or isinstance(value, bool | int | float) else plain(value)
+
+
+def _harmless(cell: Cell) -> Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def _of_one_kind(cells: Sequence[Cell]) -> list[Cell]:
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if len(kinds) <= 1:
+        return list(cells)
+    if kinds == {int, float}:
+        return [None if cell is None else float(cell) for cell in cells]
+    return [None if cell is None else str(cell) for cell in cells]

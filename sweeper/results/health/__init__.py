@@ -1,0 +1,1 @@
+"""The health of trials: diagnoses, their timeline and evidence, and advice."""

@@ -1,0 +1,1 @@
+"""TensorBoard: one TensorBoard run per trial, written from the record."""

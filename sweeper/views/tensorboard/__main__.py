@@ -1,0 +1,7 @@
+"""`python -m sweeper.views RUN`: the views process."""
+
+import sys
+
+from sweeper.views.tensorboard.process import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The terminal: the live table, its keys, and the output of `sweeper exec`."""

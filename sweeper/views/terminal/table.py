@@ -1,0 +1,209 @@
+"""The table of trials: which rows and columns are shown in the room there is; pure."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.record.fold import State
+from sweeper.record.trial import Trial, spelled
+from sweeper.results.columns import SHORTEST, STYLES, Column, fitted, shorten, table_of, total_width
+from sweeper.results.health.trial_health import STYLES as STYLES_OF_HEALTH
+from sweeper.results.health.trial_health import health_effect, health_text, values_text
+from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
+from sweeper.results.wording import duration, number, plain
+from sweeper.views.terminal.sparklines import Curve, loss_name, loss_sparks, reach_sparks
+
+CHOSEN = "reverse"
+SPARKS = (16, 8)
+"""How wide a sparkline is: as wide as there is room for. Where there is none it is the first to go."""
+MESSAGES_SHOWN = 3
+MOST_PARAMETER_COLUMNS = 4
+
+
+def status_table(
+    sweep: SweepView,
+    *,
+    width: int = 80,
+    height: int | None = None,
+    curves: Mapping[int, Curve] | None = None,
+    chosen: int | None = None,
+) -> RenderableType:
+    """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first.
+
+    Args:
+        curves: by trial number, for the sparklines.
+        chosen: the number of the trial that is marked, and shown in any case.
+    """
+    messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
+    unmet = _unmet(sweep.unmet, width)
+    rows = rows_of(sweep, None if height is None else height - len(unmet), chosen)
+    table = trial_table(rows, sweep.metric, width, curves=curves or {}, chosen=chosen)
+    parts: list[RenderableType] = [_summary(sweep, width), table]
+    hidden = _hidden_line(sweep.trials, rows)
+    if hidden:
+        parts.append(Text(shorten(hidden, width), style="dim"))
+    if values := values_text(rows):
+        parts.append(Text(f"  {shorten(values, width - 2)}", style="dim"))
+    return Group(*parts, *unmet, *messages)
+
+
+def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> Sequence[Trial]:
+    """The trials that `status_table` shows in so many lines."""
+    if height is None:
+        return sweep.trials
+    # The summary, the heads, how many trials are hidden, and which values are the loss and the score.
+    around = min(len(sweep.messages), MESSAGES_SHOWN) + 4
+    return visible(sweep.trials, max(1, height - around), chosen)
+
+
+def trial_table(
+    trials: Sequence[Trial],
+    metric: str,
+    width: int,
+    *,
+    curves: Mapping[int, Curve] | None = None,
+    chosen: int | None = None,
+) -> Table:
+    """One row a trial, in columns that fit `width`; none wraps."""
+    wide = next(
+        (spark for spark in SPARKS if total_width(_columns(trials, metric, curves or {}, spark)) <= width), SPARKS[-1]
+    )
+    rows = [CHOSEN if trial.facts.number == chosen else "" for trial in trials]
+    columns = fitted(_columns(trials, metric, curves or {}, wide), width)
+    return table_of(columns, [STYLES[trial.state] for trial in trials], rows)
+
+
+def visible(trials: Sequence[Trial], rows: int, chosen: int | None = None) -> list[Trial]:
+    """At most `rows` trials: the chosen, who runs or is paused, the latest to end, who waits next; by number."""
+    if len(trials) <= rows:
+        return list(trials)
+    rank = {State.RUNNING: 0, State.PAUSED: 1, State.WAITING: 3}
+    order = sorted(trials, key=lambda t: (t.number != chosen, rank.get(t.state, 2), _lateness(t), t.number))
+    return sorted(order[:rows], key=lambda trial: trial.facts.number)
+
+
+def step_text(trial: Trial) -> str:
+    """Steps done of steps planned."""
+    total = trial.progress.total_steps
+    done = steps_done(trial)
+    if total is None:
+        return str(done) if done else "-"
+    return f"{done}/{total}"
+
+
+def loss_of(trial: Trial) -> float | None:
+    """The last training loss; see `curves.loss_name`."""
+    name = loss_name(trial)
+    return None if name is None else trial.progress.metrics[name].last
+
+
+def reach_of(trial: Trial) -> float | None:
+    """The reach at the last look, None where there was none."""
+    return None if trial.progress.observation is None else trial.progress.observation.reach
+
+
+def _columns(trials: Sequence[Trial], metric: str, curves: Mapping[int, Curve], spark: int) -> list[Column]:
+    def cells(of: Callable[[Trial], str]) -> list[str]:
+        return [of(trial) for trial in trials]
+
+    drawn = [curves.get(trial.facts.number, Curve()) for trial in trials]
+    seeds = any(trial.facts.seeds > 1 for trial in trials)
+    return [
+        Column(head="trial", cells=cells(lambda t: f"{t.facts.number:04d}"), right=False, firm=True),
+        Column(head="state", cells=cells(lambda t: t.state.value), right=False, firm=True),
+        *_parameter_columns(trials),
+        *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
+        Column(head="step", cells=cells(step_text), firm=True),
+        Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=3),
+        *_spark_column("~loss", loss_sparks(drawn, spark), give=6),
+        Column(head=plain(metric) or "metric", cells=cells(lambda t: number(t.value))),
+        Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
+        *_spark_column("~reach", reach_sparks(drawn, spark), give=5),
+        Column(head="step/s", cells=cells(_speed_text), give=8),
+        Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=4),
+        _health_column(trials),
+    ]
+
+
+def _health_column(trials: Sequence[Trial]) -> Column:
+    """What holds of each trial and since when; without the step where there is little room."""
+    styles = [STYLES_OF_HEALTH[health_effect(trial)] for trial in trials]
+    without = [health_text(trial, with_step=False) for trial in trials]
+    return Column(
+        head="health",
+        cells=[health_text(trial) for trial in trials],
+        give=7,
+        right=False,
+        styles=styles,
+        instead=Column(head="health", cells=without, give=2, right=False, styles=styles),
+    )
+
+
+def _spark_column(head: str, sparks: Sequence[str], give: int) -> list[Column]:
+    return [Column(head=head, cells=sparks, give=give, right=False)] if any(sparks) else []
+
+
+def _parameter_columns(trials: Sequence[Trial]) -> list[Column]:
+    """A column for each varied parameter; one for all of them where they are many."""
+    names = list(dict.fromkeys(name for trial in trials for name in trial.facts.shown))
+    if len(names) > MOST_PARAMETER_COLUMNS:
+        return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False)]
+    return [
+        Column(head=plain(name), cells=[_parameter_text(trial, name) for trial in trials], right=False)
+        for name in names
+    ]
+
+
+def _parameter_text(trial: Trial, name: str) -> str:
+    return plain(spelled(trial.facts.shown[name])) if name in trial.facts.shown else "-"
+
+
+def _speed_text(trial: Trial) -> str:
+    speed = steps_per_second(trial)
+    return f"{speed:.3g}" if trial.state is State.RUNNING and math.isfinite(speed) else "-"
+
+
+def _summary(sweep: SweepView, width: int) -> Text:
+    """Name, state, how far, how long; as many of these as fit."""
+    ended = sum(trial.state.ended for trial in sweep.trials)
+    of = f" of {sweep.total}" if sweep.total is not None else ""
+    parts = [f"{ended}{of} ended", f"{sweep.count(State.RUNNING)} running"]
+    if paused := sweep.count(State.PAUSED):
+        parts.append(f"{paused} paused")
+    if sweep.slots:
+        parts.append(f"{sweep.slots_in_use}/{len(sweep.slots)} slots")
+    parts.append(duration(sweep.now - sweep.started))
+    if math.isfinite(sweep.seconds_left):
+        parts.append(f"~{duration(sweep.seconds_left)} left")
+    name = shorten(plain(sweep.name), width // 3)
+    text = Text(name, style="bold")
+    text.append(
+        shorten(f"  {sweep.state.lower()}: {', '.join(parts)}", max(0, width - cell_len(name))), style="not bold"
+    )
+    return text
+
+
+def _unmet(lines: Sequence[str], width: int) -> list[Text]:
+    """What rules wait for in vain, folded: to a user it matters more than one line of the table."""
+    room = max(SHORTEST, width - 4)
+    folded = [(i, part) for line in lines[:MESSAGES_SHOWN] for i, part in enumerate(textwrap.wrap(plain(line), room))]
+    return [Text(f"{'    ' if i else '  '}{part}", style="yellow") for i, part in folded]
+
+
+def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+    numbers = {trial.number for trial in shown}
+    hidden = [trial for trial in trials if trial.number not in numbers]
+    counts = {state: sum(trial.state is state for trial in hidden) for state in State}
+    listed = ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)
+    return f"… {len(hidden)} more trials not shown: {listed}" if hidden else ""
+
+
+def _lateness(trial: Trial) -> float:
+    return -trial.latest if trial.state.ended and math.isfinite(trial.latest) else 0.0

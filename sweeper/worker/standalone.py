@@ -1,0 +1,92 @@
+"""A training script that runs by itself: one trial in a new directory, with the record that a sweep would have."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from sweeper.record.causes import cause_of_exit
+from sweeper.record.events import Exit, Launched, encode
+from sweeper.record.storage.claim import claim
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import (
+    AttemptDir,
+    SweepDir,
+    TrialDir,
+    new_name,
+    unwritable,
+    write_atomically,
+    write_json,
+)
+from sweeper.record.trial import Facts
+
+
+def place(
+    runs: Path, *, script: Path, params: Mapping[str, object]
+) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end.
+
+    Raises:
+        Unwritable: `runs` cannot be written.
+    """
+    sweep = SweepDir(runs / new_name(script.stem))
+    directory = sweep.trial(0)
+    facts = _facts([sys.executable, *sys.argv], params)
+    try:
+        directory.path.mkdir(parents=True)
+    except OSError as error:
+        raise unwritable(directory.path.absolute(), error) from error
+    write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
+    write_json(directory.facts, {"format": 1, **asdict(facts)})
+    with JournalWriter(directory.control) as control:
+        control.append(Launched(time=time.time(), attempt=1, slot="alone"), sync=True)
+    attempt = directory.attempt(1)
+    lease = claim(attempt)
+
+    def ended(code: int) -> None:
+        try:
+            write_exit(attempt, code=code, signal=None, cause=cause_of_exit(code=code, signal=None))
+        finally:
+            lease.release()
+
+    return directory, attempt, facts, ended
+
+
+def beside(
+    runs: Path, *, script: Path, params: Mapping[str, object]
+) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """What a rank other than the first is given: nothing is written there, and only the first knows the directory."""
+    directory = SweepDir(runs / (script.stem or "run")).trial(0)
+    return directory, directory.attempt(1), _facts([], params), lambda _: None
+
+
+def _facts(command: list[str], params: Mapping[str, object]) -> Facts:
+    return Facts(
+        number=0, configuration=0, seed=0, params=dict(params), shown={}, command=command, metric="", maximize=True
+    )
+
+
+def write_exit(
+    attempt: AttemptDir,
+    *,
+    code: int | None,
+    signal: int | None,
+    cause: str,
+    peak_device_mb: float | None = None,
+) -> None:
+    """Write how an attempt ended, with the peak memory of this process's children, or its own where it has none."""
+    who = resource.RUSAGE_CHILDREN if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss else resource.RUSAGE_SELF
+    exit_ = Exit(
+        time=time.time(),
+        attempt=attempt.number,
+        code=code,
+        signal=signal,
+        cause=cause,
+        peak_device_mb=peak_device_mb,
+        peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
+    )
+    write_atomically(attempt.exit, encode(exit_))

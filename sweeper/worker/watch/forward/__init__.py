@@ -1,0 +1,1 @@
+"""What the watch measures in the forward pass: data flow between layers, activations, attention, losses."""

@@ -1,0 +1,120 @@
+"""What a loss function is given: looked at in the first observed steps, by wrapping PyTorch's own functions.
+
+Two things are to be known of it that its value does not say:
+
+- *Whether it is given what it expects.* `cross_entropy` takes logits; given the output of a softmax, it still falls a
+  little and then stays. Squared errors on one-hot classes behind a sigmoid or softmax have almost no gradient where the
+  output is sure and wrong. Both train without an error message.
+- *The loss of a constant prediction* for these targets: the entropy of the classes, or the variance of the targets. A
+  run that is no better has learned nothing from its inputs, however far its loss has fallen from a bad start.
+
+While one of the first `LOOKED_AT` observed steps lasts, the public functions are wrapped; classes such as
+`CrossEntropyLoss` call them, and so do most libraries. No value is waited for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sweeper.worker.watch.forward.wrapping import Wrapping
+
+LOOKED_AT = 5
+TOLERANCE = 1e-3
+ENOUGH = 8
+"""Targets a class from which on their entropy is an estimate of that of the classes."""
+FIELDS = ("mismatch", "value", "prior")
+Looked = tuple[torch.Tensor, torch.Tensor]
+"""Whether a call was a mismatch, and the loss of a constant prediction; both 0-d, NaN where it is not known."""
+
+
+class Losses:
+    """Watches the calls of loss functions between `open` and `take`."""
+
+    def __init__(self) -> None:
+        self._left = LOOKED_AT
+        self._is_open = False
+        self._seen: list[torch.Tensor] = []
+        self._counts: dict[int, torch.Tensor] = {}
+        looks: dict[str, Callable[[torch.Tensor, torch.Tensor], Looked]] = {
+            "cross_entropy": self._of_classes,
+            "nll_loss": self._of_classes,
+            "binary_cross_entropy_with_logits": _of_binary,
+            "binary_cross_entropy": _of_binary,
+            "mse_loss": _of_squares,
+        }
+        self._wrappings = [
+            Wrapping(name, ("input", "target"), functools.partial(self._look, look)) for name, look in looks.items()
+        ]
+
+    def open(self) -> None:
+        """Watch until `take`; does nothing once enough steps were looked at."""
+        if self._left > 0 and not self._is_open:
+            self._left -= 1
+            self._is_open = True
+            for wrapping in self._wrappings:
+                wrapping.open()
+
+    def take(self) -> torch.Tensor | None:
+        """What was seen, shape (3,) as `FIELDS`, of the call whose loss was largest; None where none was watched."""
+        if self._is_open:
+            self._is_open = False
+            for wrapping in self._wrappings:
+                wrapping.close()
+        seen, self._seen = self._seen, []
+        if not seen:
+            return None
+        table = torch.stack([one.to(seen[0].device) for one in seen])
+        # index_select, because an index that is a tensor would be waited for
+        (largest,) = table.index_select(0, table[:, 1].argmax().reshape(1))
+        return torch.cat([table[:, :1].amax(0), largest[1:]])
+
+    def _look(self, of: Callable[[torch.Tensor, torch.Tensor], Looked], *call: Any) -> None:
+        given, target, loss = call
+        usual = _is_plain(given) and _is_plain(target) and _is_plain(loss)
+        if not (usual and torch.is_grad_enabled() and loss.dim() == 0 and given.numel() and target.numel()):
+            return
+        with torch.no_grad():
+            mismatch, prior = of(given.detach(), target.detach())
+            self._seen.append(torch.stack([one.float() for one in (mismatch, loss.detach(), prior)]))
+
+    def _of_classes(self, given: torch.Tensor, target: torch.Tensor) -> Looked:
+        """The entropy of the classes, over all targets seen so far; NaN before there are enough of them."""
+        rows = given.dim() == 2  # noqa: PLR2004 - examples by classes
+        double = (given >= 0).all() & ((given.sum(1) - 1).abs() < TOLERANCE).all() if rows else given.new_zeros(())
+        unknown = given.new_full((), torch.nan)
+        if given.dim() < 2 or target.is_floating_point():  # noqa: PLR2004
+            return double, unknown
+        classes = given.shape[1]
+        flat = target.flatten()
+        counted = torch.zeros(classes + 1, dtype=torch.float64, device=given.device)
+        inside = torch.where((flat >= 0) & (flat < classes), flat, classes)
+        counted.scatter_add_(0, inside, torch.ones_like(inside, dtype=torch.float64))
+        counts = self._counts[classes] = self._counts.get(classes, torch.zeros_like(counted[:-1])) + counted[:-1]
+        total = counts.sum()
+        shares = counts / total
+        # Miller and Madow: the entropy of a sample is too small by (classes - 1) / 2n.
+        entropy = -torch.special.xlogy(shares, shares).sum() + ((counts > 0).sum() - 1) / (2 * total)
+        return double, torch.where(total >= ENOUGH * classes, entropy, torch.nan)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and not hasattr(value, "placements")
+
+
+def _of_binary(given: torch.Tensor, target: torch.Tensor) -> Looked:
+    share = target.double().mean()
+    return given.new_zeros(()), -torch.special.xlogy(share, share) - torch.special.xlogy(1 - share, 1 - share)
+
+
+def _of_squares(given: torch.Tensor, target: torch.Tensor) -> Looked:
+    """The variance of the targets, each column about its own mean."""
+    if target.shape != given.shape:
+        return given.new_zeros(()), given.new_full((), torch.nan)
+    one_hot = ((target == 0) | (target == 1)).all() & (given > 0).all() & (given < 1).all()
+    several = target.dim() == 2 and target.shape[1] > 1  # noqa: PLR2004 - examples by classes
+    mismatch = one_hot & (target.sum(1) == 1).all() if several else given.new_zeros(())
+    return mismatch, target.double().var(0, correction=0).mean()

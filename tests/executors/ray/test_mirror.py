@@ -1,0 +1,128 @@
+"""A trial's directory in two places: what is here is a beginning of what is there, and the same in the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import Unwritable
+from sweeper.executors.ray import mirror
+from sweeper.executors.ray.mirror import Known, News, Replica, news_of, packed, unpack
+from sweeper.record.storage.layout import TrialDir
+
+Pair = tuple[TrialDir, TrialDir]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    there, here = (TrialDir(tmp_path / name / "0000") for name in ("there", "here"))
+    for trial in (there, here):
+        trial.attempt(1).path.mkdir(parents=True)
+    there.facts.write_text("facts of there")
+    there.attempt(1).lease.write_text("pid 1\n")
+    return there, here
+
+
+def contents(trial: TrialDir) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(trial.path)): path.read_bytes()
+        for path in sorted(trial.path.rglob("*"))
+        if path.is_file() and path not in (trial.facts, trial.control, trial.attempt(1).lease)
+    }
+
+
+def bring(there: TrialDir, replica: Replica) -> News:
+    news = news_of(there, there.attempt(1), replica.known)
+    replica.take(news)
+    return news
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whoever_dies_between_two_answers_the_record_is_exact(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(mirror, "MOST_BYTES", 64)
+    chance = random.Random(seed)
+    there, here = pair
+    replica = Replica(here, 1)
+    for step in range(60):
+        with (there.attempt(1).path / chance.choice(["events.jsonl", "layers.f32", "output.log"])).open("ab") as file:
+            file.write(chance.randbytes(chance.randrange(200)))
+        if chance.random() < 0.2:
+            there.checkpoints.mkdir(exist_ok=True)
+            (there.checkpoints / f"step-{step:09d}.{'a' * 16}.pt").write_bytes(chance.randbytes(300))
+            for old in sorted(there.checkpoints.iterdir())[:-2]:
+                old.unlink()
+        if chance.random() < 0.3:
+            (there.path / "best").write_bytes(chance.randbytes(chance.randrange(200)))
+        for _ in range(chance.randrange(4)):
+            bring(there, replica)
+            for name, data in contents(here).items():
+                assert "/." in name or not name.startswith("attempts/") or contents(there)[name].startswith(data)
+        if chance.random() < 0.2:
+            replica = Replica(here, 1)
+    there.attempt(1).exit.write_text("the end")
+    while (news := bring(there, replica)).pieces or news.kept is None:
+        ended = here.attempt(1).exit.exists()
+        assert not ended or contents(here) == contents(there)
+    assert contents(here) == contents(there)
+
+
+def test_the_end_comes_last(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "MOST_BYTES", 8)
+    there, here = pair
+    there.attempt(1).events.write_bytes(b"0123456789")
+    there.attempt(1).exit.write_text("{}")
+    replica = Replica(here, 1)
+    bring(there, replica)
+    assert not here.attempt(1).exit.exists()
+    bring(there, replica)
+    assert here.attempt(1).events.read_bytes() == b"0123456789"
+    assert here.attempt(1).exit.exists()
+    assert not here.facts.exists()  # what is the orchestrator's own does not come back
+
+
+def test_a_full_disk_leaves_a_beginning_and_the_rest_comes_later(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, here = pair
+    there.attempt(1).events.write_bytes(b"0123456789")
+    replica = Replica(here, 1)
+    pwrite = os.pwrite
+
+    def full(fd: int, data: bytes, offset: int) -> int:
+        if offset:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(fd, data[:4], offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(Unwritable, match="events"):
+        bring(there, replica)
+    monkeypatch.undo()
+    assert here.attempt(1).events.read_bytes() == b"0123"
+    bring(there, replica)
+    assert here.attempt(1).events.read_bytes() == b"0123456789"
+
+
+def test_what_a_trial_needs_travels_and_does_not_come_back(pair: Pair) -> None:
+    there, here = pair
+    here.checkpoints.mkdir()
+    (here.checkpoints / "step-000000001.aaaaaaaaaaaaaaaa.pt").write_bytes(b"state")
+    here.facts.write_text("facts")
+    there.checkpoints.mkdir()
+    (there.checkpoints / "step-000000000.aaaaaaaaaaaaaaaa.pt").write_bytes(b"of an earlier attempt")
+    unpack(packed(here), there)
+    assert there.facts.read_text() == "facts"
+    assert contents(there) == contents(here)
+    assert not news_of(there, there.attempt(1), Replica(here, 1).known).pieces
+    assert news_of(there, there.attempt(1), Known()).pieces
+
+
+def test_no_file_outside_the_trial_is_written(pair: Pair) -> None:
+    _, here = pair
+    piece = mirror.Piece(path="../../elsewhere", offset=0, data=b"x")
+    with pytest.raises(Unwritable, match="elsewhere"):
+        Replica(here, 1).take(News(pieces=[piece]))
+    assert not (here.path.parents[1] / "elsewhere").exists()

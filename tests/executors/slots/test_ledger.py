@@ -1,0 +1,275 @@
+"""The ledger of a machine: how much there is, who comes first, and how long a claim holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from sweeper.executors.slots import ledger as claims
+from sweeper.executors.slots.ledger import (
+    WISH_S,
+    Book,
+    Claim,
+    Ledger,
+    Wish,
+    comes_later,
+    fits,
+    is_live,
+    place_of_ledger,
+)
+from sweeper.record.storage.claim import claim, process_identity, stake
+from sweeper.record.storage.layout import AttemptDir, TrialDir
+from sweeper.record.storage.lease import Lease
+
+
+def one(run: str, number: int = 0, cpus: tuple[int, ...] = (0, 1), **needs: float) -> Claim:
+    return Claim(run=run, attempt=f"/{run}/trials/{number}/attempts/1", needs=needs, cpus=cpus)
+
+
+def wish(run: str, *needs: str, since: float = 0.0, asked: float = 9.0, cpus: tuple[int, ...] = (0, 1)) -> Wish:
+    return Wish(run=run, needs=needs, cpus=cpus, since=since, asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "room"),
+    [
+        ([], one("a", cores=2), True),
+        ([one("b", cores=1)], one("a", cores=1), True),
+        ([one("b", cores=1)], one("a", cores=2), False),
+        ([one("b", cores=1), one("a", 1, cores=1)], one("a", cores=0.5), False),
+        ([one("b", cores=2, cpus=(2, 3))], one("a", cores=2), True),  # bound to other cores
+        ([one("b", cores=2, cpus=(1, 2))], one("a", cores=1), False),
+        ([one("b", GPU=0.25), one("b", 1, GPU=0.5)], one("a", GPU=0.25), True),
+        ([one("b", GPU=0.25), one("b", 1, GPU=0.5)], one("a", GPU=0.5), False),
+        ([one("b", n, GPU=0.1) for n in range(9)], one("a", GPU=0.1), True),  # whatever 9 times 0.1 is
+        ([one("b", GPU=1)], one("a", OTHER=1), True),
+        ([one("b", GPU=1)], one("a", GPU=1, OTHER=1), False),
+        ([one("b", GPU=1, cores=2)], one("a", OTHER=1), True),  # that asks for no cores
+        ([one("a", cores=2)], one("a", cores=2), True),  # the same attempt, once more
+    ],
+)
+def test_there_is_room_as_long_as_the_machine_lasts(there: list[Claim], asked: Claim, room: bool) -> None:
+    assert fits(Book(claims=tuple(there)), asked, cores=2) == room
+
+
+@pytest.mark.parametrize(
+    ("there", "wishes", "later"),
+    [
+        ([], [], False),
+        ([one("a", 1, cores=1)], [wish("b", "cores")], True),  # who has nothing comes first
+        ([one("a", 1, cores=1)], [wish("b", "cores", asked=10 - WISH_S)], False),  # asks no more
+        ([one("a", 1, cores=1)], [wish("b", "GPU")], False),
+        ([one("a", 1, cores=1)], [wish("b", "cores", cpus=(2, 3))], False),
+        ([one("a", 1, cores=1), one("b", cores=1)], [wish("b", "cores")], False),  # as much for each
+        ([one("a", 1, cores=2), one("b", cores=1)], [wish("b", "cores")], True),
+        ([], [wish("b", "cores", since=5)], True),  # b has waited, a asks for the first time
+        ([], [wish("b", "cores", since=5), wish("a", "cores", since=4)], False),
+        ([], [wish("b", "cores", since=4), wish("a", "cores", since=5)], True),
+        ([], [wish("a", "cores")], False),
+    ],
+)
+def test_of_two_sweeps_the_one_with_less_comes_first(there: list[Claim], wishes: list[Wish], later: bool) -> None:
+    book = Book(claims=tuple(there), wishes=tuple(wishes))
+    assert comes_later(book, one("a", cores=1), now=10.0) == later
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> AttemptDir:
+    directory = TrialDir(tmp_path / "run" / "trials" / "0000").attempt(1)
+    directory.path.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def lease(attempt: AttemptDir) -> Iterator[Lease]:
+    held = claim(attempt)
+    yield held
+    held.release()
+
+
+def of(attempt: AttemptDir, owner: Mapping[str, object] | None = None) -> Claim:
+    return Claim(run="run", attempt=str(attempt.path), needs={"cores": 1.0}, owner=owner or {})
+
+
+GONE = {"pid": 1 << 22, "start": 1, "boot": "b", "host": "h"}
+
+
+def test_a_claim_holds_as_long_as_the_attempts_lease_is_held(attempt: AttemptDir, lease: Lease) -> None:
+    assert is_live(of(attempt, GONE))
+    lease.release()
+    assert not is_live(of(attempt, process_identity(os.getpid())))
+
+
+def test_a_claim_ends_with_the_word_of_how_the_attempt_ended(attempt: AttemptDir, lease: Lease) -> None:
+    attempt.exit.write_text("{}")  # the shim has reaped all, and ends
+    assert not is_live(of(attempt, GONE))
+
+
+def test_an_attempt_that_is_being_launched_is_its_orchestrators(attempt: AttemptDir) -> None:
+    assert is_live(of(attempt, process_identity(os.getpid())))
+    assert stake(attempt, {})  # and nobody has fenced it off
+
+
+def test_a_launch_that_nobody_waits_for_is_fenced_off(attempt: AttemptDir) -> None:
+    assert not is_live(of(attempt, GONE))
+    assert not stake(attempt, {})  # a shim that comes late finds the claim made, and ends
+
+
+def test_a_claim_of_a_directory_that_is_gone_is_gone(tmp_path: Path) -> None:
+    assert not is_live(of(TrialDir(tmp_path / "nowhere" / "0000").attempt(1), GONE))
+
+
+def ledger(place: Path, run: str, cores: float = 2) -> Ledger:
+    place.mkdir(exist_ok=True)
+    return Ledger(place, Path(f"/{run}"), cores=cores, cpus=[0, 1], wanted=["cores"])
+
+
+def made(tmp_path: Path, run: str, number: int) -> AttemptDir:
+    attempt = TrialDir(tmp_path / run / "trials" / str(number)).attempt(1)
+    attempt.path.mkdir(parents=True)
+    return attempt
+
+
+def test_claims_are_struck_out_when_there_is_no_room_otherwise(tmp_path: Path) -> None:
+    mine = ledger(tmp_path / "slots", "a")
+    first, second = made(tmp_path, "a", 0), made(tmp_path, "a", 1)
+    assert mine.take(first, {"cores": 2.0}, now=0.0).granted
+    refused = mine.take(second, {"cores": 2.0}, now=0.1)
+    assert (refused.granted, [other.attempt for other in refused.others]) == (False, [str(first.path)])
+    first.exit.write_text("{}")
+    assert mine.take(second, {"cores": 2.0}, now=0.2).granted
+    assert [claim.attempt for claim in mine.claims()] == [str(second.path)]
+
+
+def test_a_freed_slot_goes_to_the_sweep_that_has_none(tmp_path: Path) -> None:
+    mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
+    has = [made(tmp_path, "a", number) for number in range(2)]
+    assert all(mine.take(attempt, {"cores": 1.0}, now=0.0).granted for attempt in has)
+    wanted = made(tmp_path, "b", 0)
+    assert not other.take(wanted, {"cores": 1.0}, now=0.1).granted
+    has[0].exit.write_text("{}")
+    assert not mine.take(made(tmp_path, "a", 2), {"cores": 1.0}, now=0.2).granted
+    assert other.take(wanted, {"cores": 1.0}, now=0.3).granted
+    has[1].exit.write_text("{}")
+    assert mine.take(made(tmp_path, "a", 3), {"cores": 1.0}, now=0.4).granted
+
+
+def test_who_waits_for_nobody_is_counted_all_the_same(tmp_path: Path) -> None:
+    mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
+    assert mine.take(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
+    assert other.take(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0, wait=False).granted
+    assert not ledger(tmp_path / "slots", "c").take(made(tmp_path, "c", 0), {"cores": 1.0}, now=0.0).granted
+
+
+def test_close_takes_the_wish_and_what_is_over_along(tmp_path: Path) -> None:
+    mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
+    over = made(tmp_path, "a", 0)
+    assert mine.take(over, {"cores": 2.0}, now=0.0).granted
+    assert not other.take(made(tmp_path, "b", 0), {"cores": 1.0}, now=0.0).granted
+    over.exit.write_text("{}")
+    other.close()
+    assert json.loads((tmp_path / "slots" / "ledger.json").read_bytes()) == {"claims": [], "wishes": []}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"claims": 3, "wishes": null}',
+        b'{"claims": [1, {}, {"run": "x", "attempt": "/x", "needs": {}, "cpus": [], "owner": {}}]}',
+        b'{"claims": [{"run": "x", "attempt": "/x/1", "needs": {"cores": "many"}, "cpus": [], "owner": {}}]}',
+        b'{"wishes": [{"run": "x", "needs": ["cores"]}]}',
+        b"\xff" * 9,
+    ],
+)
+def test_a_ledger_that_cannot_be_read_says_nothing(tmp_path: Path, text: bytes) -> None:
+    mine = ledger(tmp_path / "slots", "a")
+    (tmp_path / "slots" / "ledger.json").write_bytes(text)
+    assert mine.take(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
+    assert len(mine.claims()) == 1
+
+
+def test_many_takers_at_once_never_get_more_than_there_is(tmp_path: Path) -> None:
+    script = """
+import json, sys, time
+from pathlib import Path
+from sweeper.executors.slots.ledger import Ledger
+from sweeper.record.storage.layout import TrialDir
+here, name = Path(sys.argv[1]), sys.argv[2]
+ledger = Ledger(here / "slots", here / name, cores=2, cpus=[0], wanted=["cores"])
+got = 0
+while got < 10:
+    attempt = TrialDir(here / name / "trials" / str(got)).attempt(1)
+    attempt.path.mkdir(parents=True, exist_ok=True)
+    if not ledger.take(attempt, {"cores": 1.0}, now=time.monotonic()).granted:
+        time.sleep(0.002)
+        continue
+    with open(here / "trace", "a") as trace:
+        trace.write("+\\n")
+        trace.flush()
+        time.sleep(0.002)
+        trace.write("-\\n")
+    attempt.exit.write_text("{}")
+    got += 1
+"""
+    (tmp_path / "slots").mkdir()
+    takers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), f"run-{i}"]) for i in range(4)]
+    assert [taker.wait(60) for taker in takers] == [0] * 4
+    at_once, most = 0, 0
+    for line in (tmp_path / "trace").read_text().split():
+        at_once += 1 if line == "+" else -1
+        most = max(most, at_once)
+    assert at_once == 0
+    assert most <= 2  # on a busy machine perhaps never two at the same moment
+
+
+def test_who_is_killed_while_at_the_ledger_leaves_it_usable(tmp_path: Path) -> None:
+    mine = ledger(tmp_path / "slots", "a")
+    script = """
+import fcntl, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "slots" / "lock")], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    assert not mine.take(made(tmp_path, "a", 0), {"cores": 1.0}, now=0.0).granted
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    assert mine.take(made(tmp_path, "a", 1), {"cores": 1.0}, now=0.0).granted
+
+
+def test_the_default_place_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place_of_ledger({"SWEEPER_SLOTS": str(tmp_path / "a" / "b")}) == tmp_path / "a" / "b"
+    monkeypatch.setattr(claims, "Path", lambda *parts: tmp_path.joinpath(*(part.lstrip("/") for part in parts)))
+    (tmp_path / "tmp").mkdir()
+    place = place_of_ledger({})
+    assert (place.name, place.stat().st_mode & 0o777) == (f"sweeper-{os.geteuid()}", 0o700)
+    place.chmod(0o777)
+    with pytest.raises(PermissionError, match="not this user's own"):
+        place_of_ledger({})
+    place.rmdir()
+    place.symlink_to(tmp_path)
+    with pytest.raises(PermissionError, match="not this user's own"):
+        place_of_ledger({})
+
+
+def test_time_is_the_machines(tmp_path: Path) -> None:
+    """Wishes of several processes are compared by their monotonic clocks, which on Linux are one."""
+    before = time.monotonic()
+    command = [sys.executable, "-c", "import time; print(time.monotonic())"]
+    there = float(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert before < there < time.monotonic()

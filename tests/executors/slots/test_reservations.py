@@ -1,0 +1,260 @@
+"""Whether a slot is to be had: devices on which others are, and what is said of them. The library is faked."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sweeper.executors.executor import Slot
+from sweeper.executors.gpus import occupancy
+from sweeper.executors.gpus.nvml import Nvml
+from sweeper.executors.slots.ledger import Ledger
+from sweeper.executors.slots.reservations import DRAIN_S, LOOK_AGAIN_S, SAID_AFTER_S, Reservations
+from sweeper.record.storage.claim import claim
+from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from tests.fakes import pynvml as library
+from tests.fakes.pynvml import Fake, gpu
+
+OF_NOBODY_HERE = 2**22 + 7
+"""A number that no process here can have: one of another namespace."""
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    monkeypatch.setenv("FAKE_NVML", str(tmp_path / "nvml"))
+    monkeypatch.setattr(occupancy, "pids_are_ours", lambda: True)
+    return Fake(tmp_path / "nvml", gpu("GPU-a"), gpu("GPU-b"))
+
+
+Runs = Callable[..., Reservations]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, fake: Fake, clock: Clock) -> Runs:
+    """Reservations of a run, by its name."""
+    (tmp_path / "slots").mkdir()
+
+    def of(name: str, *, share: bool = False) -> Reservations:
+        wanted = ["cores", "GPU-a", "GPU-b"]
+        ledger = Ledger(tmp_path / "slots", tmp_path / name, cores=2, cpus=[0], wanted=wanted)
+        return Reservations(ledger, Nvml(library), clock, share=share)
+
+    return of
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Callable[[str, int], AttemptDir]:
+    def of(run: str, number: int) -> AttemptDir:
+        made = TrialDir(tmp_path / run / "trials" / f"{number:04d}").attempt(1)
+        made.path.mkdir(parents=True, exist_ok=True)
+        return made
+
+    return of
+
+
+Attempts = Callable[[str, int], AttemptDir]
+
+
+class Scene(NamedTuple):
+    runs: Runs
+    fake: Fake
+    attempt: Attempts
+
+
+@pytest.fixture
+def scene(runs: Runs, fake: Fake, attempt: Attempts) -> Scene:
+    return Scene(runs, fake, attempt)
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., int]]:
+    """Starts a process that does nothing; returns its pid."""
+    started = []
+
+    def start(attempt: AttemptDir | None = None) -> int:
+        mark = {} if attempt is None else {TRIAL_DIR: str(attempt.path.parent.parent), ATTEMPT: attempt.path.name}
+        started.append(subprocess.Popen(["sleep", "100"], env={**os.environ, **mark}))
+        return started[-1].pid
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+def slot(device: str = "GPU-a", part: float = 1.0, name: str = "gpu 0") -> Slot:
+    return Slot(name=name, needs={device: part})
+
+
+def test_a_device_is_waited_for_while_a_stranger_is_on_it_and_used_when_they_are_gone(
+    runs: Runs, fake: Fake, clock: Clock, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    mine, pid = runs("a"), process()
+    there = fake.occupy("GPU-a", pid, 12_300_000_000)
+    assert not mine.reserve(attempt("a", 0), slot())
+    assert mine.reserve(attempt("a", 1), slot("GPU-b", name="gpu 1"))
+    (note,) = mine.notes
+    assert note == (
+        f"gpu 0 is left alone while others are on it, and used when they are gone: pid {pid} (you: sleep), 12.3 GB"
+    )
+    there.write_text("12400000000")
+    clock.now += LOOK_AGAIN_S
+    assert not mine.reserve(attempt("a", 0), slot())
+    assert mine.notes == [note]
+    there.unlink()
+    assert not mine.reserve(attempt("a", 0), slot())  # looked at only now and then
+    clock.now += LOOK_AGAIN_S
+    assert mine.reserve(attempt("a", 0), slot())
+    assert mine.notes[1:] == [f"gpu 0 is free again: gone is pid {pid} (you: sleep), 12.4 GB"]
+
+
+def test_the_user_of_a_stranger_is_named(
+    runs: Runs, fake: Fake, attempt: Attempts, monkeypatch: pytest.MonkeyPatch, process: Callable[..., int]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    mine, pid = runs("a"), process()
+    fake.occupy("GPU-a", pid)
+    assert not mine.reserve(attempt("a", 0), slot())
+    assert f"pid {pid} ({getpass.getuser()}: sleep), 1.0 GB" in mine.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "unseen", "said"),
+    [
+        (None, 0, ""),
+        (None, 200_000_000, ""),  # the driver's own
+        (None, 5_000_000_000, "somebody who cannot be seen from here, 5.0 GB"),
+        ("400000000 draws", 0, ""),  # somebody's desktop
+        ("none", 5_000_000_000, f"pid {OF_NOBODY_HERE} (not seen from here)"),
+    ],
+)
+def test_memory_says_that_somebody_is_there_whom_nobody_sees(
+    scene: Scene, told: str | None, unseen: int, said: str
+) -> None:
+    mine = scene.runs("a")
+    if told is not None:
+        scene.fake.occupy("GPU-a", OF_NOBODY_HERE, told)
+    scene.fake.say("unseen", "GPU-a", unseen)
+    assert mine.reserve(scene.attempt("a", 0), slot()) == (not said)
+    assert said in "".join(mine.notes)
+
+
+def test_neighbours_that_have_claims_are_no_strangers(
+    runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    mine, other = runs("a"), runs("b")
+    assert mine.reserve(attempt("a", 0), slot(part=0.25, name="gpu 0 #1"))
+    fake.occupy("GPU-a", process(attempt("a", 0)))
+    fake.occupy("GPU-a", OF_NOBODY_HERE)  # in a container that may be the neighbour's number
+    assert other.reserve(attempt("b", 0), slot(part=0.25, name="gpu 0 #2"))
+    fake.occupy("GPU-a", process(attempt("b", 0)))
+    assert mine.reserve(attempt("a", 1), slot(part=0.25, name="gpu 0 #2"))
+    fake.occupy("GPU-a", process())
+    assert not mine.reserve(attempt("a", 2), slot(part=0.25, name="gpu 0 #3"))
+    assert [note.partition(":")[0] for note in mine.notes] == [
+        "gpu 0 is left alone while others are on it, and used when they are gone"
+    ]
+
+
+def test_what_an_attempt_left_on_its_device_is_waited_for(
+    runs: Runs, fake: Fake, clock: Clock, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    mine, first = runs("a"), attempt("a", 0)
+    assert mine.reserve(first, slot())
+    left = fake.occupy("GPU-a", process(first))
+    first.exit.write_text("{}")
+    assert not mine.reserve(attempt("a", 1), slot())
+    left.unlink()
+    clock.now += LOOK_AGAIN_S
+    assert mine.reserve(attempt("a", 1), slot())
+
+
+def test_sharing_uses_a_device_whoever_is_there_and_says_so(
+    runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    mine, other = runs("a", share=True), runs("b")
+    pid = process()
+    fake.occupy("GPU-a", pid)
+    assert other.reserve(attempt("b", 0), slot("GPU-b"))
+    assert mine.reserve(attempt("a", 0), slot())
+    assert mine.reserve(attempt("a", 1), slot("GPU-b", name="gpu 1"))
+    assert mine.notes == [f"gpu 0 is used though others are on it: pid {pid} (you: sleep), 1.0 GB"]
+
+
+def test_a_sweep_that_waits_for_another_says_so_after_a_while(runs: Runs, clock: Clock, attempt: Attempts) -> None:
+    mine, other = runs("a"), runs("b")
+    cores = Slot(name="cpu 0", needs={"cores": 2.0})
+    assert other.reserve(attempt("b", 0), cores)
+    assert not mine.reserve(attempt("a", 0), cores)
+    assert mine.notes == []
+    clock.now += SAID_AFTER_S
+    assert not mine.reserve(attempt("a", 0), cores)
+    (note,) = mine.notes
+    assert note.startswith("trials wait for slots that other sweeps on this machine have: /")
+    assert note.endswith("/b")
+
+
+def test_who_is_to_have_a_device_alone_gets_it_once_its_neighbours_have_ended(
+    runs: Runs, clock: Clock, attempt: Attempts
+) -> None:
+    mine = runs("a")
+    parts = [slot(part=0.5, name=f"gpu 0 #{n}") for n in (1, 2)]
+    assert all(mine.reserve(attempt("a", n), part) for n, part in enumerate(parts))
+    attempt("a", 0).exit.write_text("{}")
+    assert not mine.reserve(attempt("a", 2), parts[0].alone)
+    assert not mine.reserve(attempt("a", 3), parts[0])  # though half of it is free
+    attempt("a", 1).exit.write_text("{}")
+    assert mine.reserve(attempt("a", 2), parts[0].alone)
+    assert not mine.reserve(attempt("a", 3), parts[1])
+
+
+def test_a_device_is_not_kept_free_for_who_asks_no_more(runs: Runs, clock: Clock, attempt: Attempts) -> None:
+    mine = runs("a")
+    parts = [slot(part=0.5, name=f"gpu 0 #{n}") for n in (1, 2)]
+    assert mine.reserve(attempt("a", 0), parts[0])
+    assert not mine.reserve(attempt("a", 1), parts[1].alone)
+    clock.now += DRAIN_S + 0.1
+    assert mine.reserve(attempt("a", 2), parts[1])
+
+
+def test_a_slot_that_needs_nothing_is_anybodys(clock: Clock, attempt: Attempts) -> None:
+    assert Reservations(None, None, clock).reserve(attempt("a", 0), Slot(name="x"))
+
+
+def test_a_ledger_that_cannot_be_written_keeps_nobody_from_work(runs: Runs, tmp_path: Path, attempt: Attempts) -> None:
+    mine = runs("a")
+    (tmp_path / "slots").rmdir()
+    assert mine.reserve(attempt("a", 0), Slot(name="cpu 0", needs={"cores": 1.0}))
+    assert mine.notes == [
+        f"slots are not shared with other sweeps on this machine: {tmp_path}/slots/lock: No such file or directory"
+    ]
+
+
+def test_a_neighbour_that_is_about_to_end_is_known_by_its_shim(
+    runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
+) -> None:
+    """It has no environment any more, and has closed what it held."""
+    mine = runs("a")
+    assert mine.reserve(attempt("a", 0), slot(part=0.5, name="gpu 0 #1"))
+    lease = claim(attempt("a", 0))  # by this process, whose children are then the attempt's
+    fake.occupy("GPU-a", process())
+    assert mine.reserve(attempt("a", 1), slot(part=0.5, name="gpu 0 #2"))
+    lease.release()

@@ -1,0 +1,278 @@
+"""The callback in a real `lightning.pytorch.Trainer`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
+from torch import nn
+from torch.utils.data import DataLoader
+
+import sweeper
+from sweeper.errors import CheckpointError
+from sweeper.integrations import LightningCallback
+from sweeper.record.events import Checkpointed, Finished, Metrics, Observation, Plan, Resumed
+from tests.integrations.record import Record, Tiny, examples, norms_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),
+    pytest.mark.filterwarnings("ignore:The .srun. command is available"),  # as on a node of a Slurm cluster
+]
+
+ROWS: Any = examples()
+EPOCH = len(ROWS) // 4
+
+
+class Batches:
+    """A data loader that says where it stands, as `torchdata.StatefulDataLoader` does, and random numbers with it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.skipped = 0
+        self.random: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return EPOCH
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = list(DataLoader(ROWS, batch_size=4))
+        self.taken, self.skipped = self.skipped, 0
+        if self.random is not None:
+            torch.set_rng_state(self.random)
+            self.random = None
+        while self.taken < EPOCH:
+            self.taken += 1
+            yield rows[self.taken - 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": self.taken, "random": torch.get_rng_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.skipped = state["taken"] % EPOCH
+        self.random = state["random"]
+
+
+class Automatic(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Tiny()
+
+    def loss(self, batch: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.net(batch[0]).float(), batch[1])
+
+    def training_step(self, batch: Any, _: int) -> torch.Tensor | None:
+        loss = self.loss(batch)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: Any, _: int) -> None:
+        self.log("val_loss", self.loss(batch))
+        self.log("val_acc", (self.net(batch[0]).argmax(-1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 5))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class Manual(Automatic):
+    """Two optimizers that take turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, _: int) -> None:
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.zero_grad()
+            self.manual_backward(self.loss(batch))
+            optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        parts = (self.net.stack[:2], self.net.stack[2:])
+        return [torch.optim.SGD(part.parameters(), lr=0.1) for part in parts]
+
+
+class ByHand(Callback):
+    """Looks at the gradients before they are clipped, and asks for a stop in some step, or batch."""
+
+    def __init__(self, stop_at: int | None, stop_in_batch: int | None) -> None:
+        self.stop_at = stop_at
+        self.stop_in_batch = stop_in_batch
+        self.norms: list[dict[str, float]] = []
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self.norms.append(norms_of(pl_module))
+        if trainer.global_step == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == self.stop_in_batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(
+    record: Record,
+    module: LightningModule,
+    *,
+    stop_at: int | None = None,
+    stop_in_batch: int | None = None,
+    every: int = 1,
+    resume: str | None = None,
+    **options: Any,
+) -> tuple[Trainer, ByHand]:
+    """One attempt, resumed from the one before, or from a checkpoint of one's own."""
+    record.next_attempt()
+    by_hand = ByHand(stop_at, stop_in_batch)
+    with sweeper.trial() as trial:
+        callback = LightningCallback(trial, every=every)
+        options = {"max_epochs": 3, "limit_val_batches": 0, "log_every_n_steps": 2, **options}
+        trainer = Trainer(
+            accelerator="cpu",
+            callbacks=[callback, by_hand],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            logger=False,
+            **options,
+        )
+        trainer.fit(module, Batches(), DataLoader(ROWS, batch_size=4), ckpt_path=resume or callback.resume())
+    return trainer, by_hand
+
+
+def seeded(kind: type[Automatic] = Automatic) -> Automatic:
+    torch.manual_seed(0)
+    return kind()
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_observations_are_the_gradients_before_clipping(record: Record, accumulation: int, precision: Any) -> None:
+    _, by_hand = train(
+        record,
+        seeded(),
+        every=2,
+        accumulate_grad_batches=accumulation,
+        precision=precision,
+        gradient_clip_val=0.1,
+    )
+    steps = 3 * EPOCH // accumulation
+    (plan,) = record.events(Plan)
+    assert (plan.total_steps, plan.peak_lr) == (steps, 0.01)
+    assert len(by_hand.norms) == steps
+    norms = record.gradient_norms()
+    assert list(norms) == list(range(0, steps, 2))
+    for step, tensors in norms.items():
+        assert tensors == pytest.approx(by_hand.norms[step], rel=1e-4)
+    assert not any(observation.clipped for observation in record.events(Observation))
+    assert record.events(Finished)[0].outcome == "completed"
+
+
+class Fused(Automatic):
+    """An optimizer that is given scaled gradients, and unscales them itself."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.parameters(), lr=0.01, fused=True)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(Automatic, 1.0), (Fused, 2.0**10)])
+def test_scaled_gradients_are_observed_as_they_would_be_unscaled(
+    record: Record, kind: type[Automatic], scale: float
+) -> None:
+    plain = Record(record.directory.path / "plain")
+    train(plain, seeded(kind), max_steps=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    _, by_hand = train(record, seeded(kind), max_steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    assert {name: norm / scale for name, norm in by_hand.norms[0].items()} == pytest.approx(
+        record.gradient_norms()[0], rel=1e-4
+    )
+    assert record.gradient_norms()[0] == pytest.approx(plain.gradient_norms()[0], rel=0.02)
+
+
+def test_two_optimizers_of_manual_optimization_make_one_step(record: Record) -> None:
+    _, by_hand = train(record, seeded(Manual))
+    norms = record.gradient_norms()
+    assert list(norms) == list(range(3 * EPOCH))
+    for step, tensors in norms.items():  # each optimizer's tensors as they were before its own step
+        first, second = by_hand.norms[2 * step : 2 * step + 2]
+        own = {name: (first if name.startswith(("net.stack.0", "net.stack.1")) else second)[name] for name in tensors}
+        assert tensors == pytest.approx(own, rel=1e-4)
+
+
+def test_metrics_have_our_names_and_steps_from_zero(record: Record) -> None:
+    train(record, seeded(), limit_val_batches=1.0)
+    metrics = record.events(Metrics)
+    trained = [event for event in metrics if "loss/train" in event.values]
+    evaluated = [event for event in metrics if "loss/test" in event.values]
+    assert [event.step for event in trained] == list(range(1, 3 * EPOCH, 2))
+    assert [event.step for event in evaluated] == [EPOCH - 1, 2 * EPOCH - 1, 3 * EPOCH - 1]
+    assert {name for event in evaluated for name in event.values} == {"loss/test", "accuracy/test"}
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulation"])
+def test_a_stopped_and_resumed_run_ends_where_an_undisturbed_one_does(record: Record, options: dict[str, Any]) -> None:
+    undisturbed = seeded()
+    train(Record(record.directory.path / "undisturbed"), undisturbed, **options)
+    train(record, seeded(), stop_at=4, min_epochs=2, min_steps=7, **options)
+    assert record.events(Finished)[0].outcome == "stopped"
+    (checkpointed,) = record.events(Checkpointed)
+    assert checkpointed.step == 4
+    resumed = seeded()
+    train(record, resumed, **options)
+    assert [event.step for event in record.events(Resumed)] == [4]
+    assert record.events(Observation)[0].step == 5
+    assert record.events(Finished)[0].outcome == "completed"
+    total = record.events(Plan)[0].total_steps
+    assert [event.step for event in record.standing(Observation)] == list(range(total))
+    for one, other in zip(undisturbed.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_manual_optimization_stops_and_goes_on(record: Record) -> None:
+    train(record, seeded(Manual), stop_at=8)  # counted by Lightning: two a turn
+    assert [event.step for event in record.events(Checkpointed)] == [4]
+    train(record, seeded(Manual))
+    assert [event.step for event in record.standing(Observation)] == list(range(3 * EPOCH))
+
+
+def test_the_newest_two_checkpoints_are_kept(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = iter([True, False, True, True])
+    monkeypatch.setattr(sweeper.Trial, "should_save", property(lambda _: next(asked, False)))
+    train(record, seeded())
+    assert [event.step for event in record.events(Checkpointed)] == [0, 2, 3]
+    names = sorted(path.name for path in (record.directory.path / "lightning").iterdir())
+    assert names == ["step-000000002.ckpt", "step-000000003.ckpt"]
+
+
+def test_a_checkpoint_that_is_gone_is_said(record: Record) -> None:
+    train(record, seeded(), stop_at=3)
+    shutil.rmtree(record.directory.path / "lightning")
+    with pytest.raises(CheckpointError, match="expected the checkpoint after step 3, which is not there"):
+        train(record, seeded())
+
+
+def test_the_handler_of_the_trial_is_put_back(record: Record) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    train(record, seeded(), max_epochs=1)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_stop_waits_for_the_end_of_an_accumulated_step(record: Record) -> None:
+    train(record, seeded(), stop_in_batch=3, accumulate_grad_batches=3)
+    assert [event.step for event in record.events(Checkpointed)] == [1]
+
+
+def test_steps_are_counted_on_from_a_checkpoint_of_ones_own(record: Record) -> None:
+    train(record, seeded(), stop_at=4)
+    (mine,) = (record.directory.path / "lightning").iterdir()
+    other = Record(record.directory.path / "other")
+    train(other, seeded(), resume=str(mine))
+    assert [event.step for event in other.events(Observation)] == list(range(5, 3 * EPOCH))

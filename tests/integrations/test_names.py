@@ -1,0 +1,46 @@
+"""Names of metrics, as libraries have them and as the record has them; and the names that are imported."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from sweeper.integrations.names import metric_name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loss", "loss/train"),
+        ("train_loss", "loss/train"),
+        ("eval_loss", "loss/test"),
+        ("val/loss", "loss/test"),
+        ("valid_acc", "accuracy/test"),
+        ("eval_accuracy", "accuracy/test"),
+        ("test_f1_macro", "f1_macro/test"),
+        ("loss/train", "loss/train"),
+        ("accuracy/val", "accuracy/test"),
+        ("grad_norm", "gradient/norm"),
+        ("lr", "learning_rate"),
+        ("learning_rate", "learning_rate"),
+        ("train_loss_epoch", "loss_epoch/train"),
+        ("perplexity", "perplexity"),
+        ("training_wheels", "training_wheels"),
+        ("value_loss", "value_loss"),
+    ],
+)
+def test_names_follow_one_convention(name: str, expected: str) -> None:
+    assert metric_name(name) == expected
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "sweeper.integrations.lightning", raising=False)
+    with pytest.raises(ImportError, match=r'lightning.pytorch is not installed; pip install "sweeper\[lightning\]"'):
+        from sweeper.integrations import LightningCallback  # noqa: F401
+
+
+def test_any_other_name_is_unknown() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'KerasCallback'"):
+        from sweeper.integrations import KerasCallback  # noqa: F401

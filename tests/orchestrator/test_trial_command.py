@@ -1,0 +1,168 @@
+"""What a trial's command becomes: its macros, when the trial is made and where it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.config import SweepSpec
+from sweeper.config.model.macros import WORDS, macro
+from sweeper.errors import UsageError
+from sweeper.orchestrator.trial_command import command_of
+from sweeper.record.storage.layout import TrialDir
+from sweeper.record.trial import read_exit
+from sweeper.record.values.params import json_of
+from sweeper.worker.process.command import FILE, filled
+
+PARAMS = {"lr": 1e-5, "amp": True, "bias": False, "opt": "adam", "betas": (0.9, 0.99), "net.width": 3, "none": None}
+FLAGS = [
+    "--lr=1e-05",
+    "--amp=True",
+    "--bias=False",
+    "--opt=adam",
+    "--betas=[0.9, 0.99]",
+    "--net.width=3",
+    "--none=None",
+]
+
+
+def command(*words: str, **keys: Any) -> list[str]:
+    given = {"name": "s", "method": "grid", "metric": {"name": "m"}, "command": words or None}
+    return command_of(SweepSpec.from_json({**given, **keys}), PARAMS, seed=7)
+
+
+def test_values_are_spelled_as_wandb_s_agent_spells_them() -> None:
+    assert command("train", "${args}") == ["train", *FLAGS]
+    assert command("train") == ["train", *FLAGS]
+    assert command(program="train.py") == [sys.executable, "train.py", *FLAGS]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("env", ["/usr/bin/env"]),
+        ("interpreter", [sys.executable]),
+        ("program", ["train.py"]),
+        ("args", FLAGS),
+        ("args_no_hyphens", [flag[2:] for flag in FLAGS]),
+        ("args_no_equals", [part for flag in FLAGS for part in flag.split("=", 1)]),
+        ("args_no_boolean_flags", ["--lr=1e-05", "--amp", *FLAGS[3:]]),
+        (
+            "args_json",
+            [
+                (
+                    '{"lr": 1e-05, "amp": true, "bias": false, "opt": "adam", "betas": [0.9, 0.99], '
+                    '"net": {"width": 3}, "none": null}'
+                )
+            ],
+        ),
+        ("args_json_file", [FILE]),
+    ],
+)
+def test_each_macro(word: str, expected: list[str]) -> None:
+    assert command("x", macro(word), program="train.py") == ["x", *expected]
+
+
+def test_each_macro_that_a_sweep_file_may_name_is_filled_in_by_somebody() -> None:
+    left = [word for word in WORDS if macro(word) in command("x", macro(word), program="train.py")]
+    assert left == ["args_json_file"]
+
+
+def test_the_seed_may_stand_within_a_word_and_only_in_the_command() -> None:
+    words = ["x", "--seed=${trial:seed}", "${args_json}"]
+    spec = SweepSpec.from_json({"name": "s", "method": "grid", "metric": {"name": "m"}, "command": words})
+    assert command_of(spec, {"a": "${trial:seed}"}, seed=7) == ["x", "--seed=7", '{"a": "${trial:seed}"}']
+
+
+def test_a_parameter_whose_group_is_one_itself_keeps_its_name_in_json() -> None:
+    assert json.loads(json_of({"a": 1, "a.b": 2, "c.d.e": 3})) == {"a": 1, "a.b": 2, "c": {"d": {"e": 3}}}
+
+
+def made(folder: Path) -> TrialDir:
+    trial = TrialDir(folder / "0000")
+    trial.attempt(1).path.mkdir(parents=True)
+    facts = {"number": 0, "configuration": 0, "seed": 0, "params": {"a.b": 1}, "shown": {}, "command": []}
+    trial.facts.write_text(json.dumps({**facts, "metric": "m", "maximize": True}))
+    return trial
+
+
+def test_variables_and_the_file_of_parameters_are_those_of_the_place_where_it_runs(tmp_path: Path) -> None:
+    trial = made(tmp_path)
+    words = filled(["x", "--data=${envvar:DATA}/a", FILE], trial, 1, {"DATA": "/data"})
+    assert words == ["x", "--data=/data/a", str(trial.attempt(1).arguments)]
+    assert json.loads(trial.attempt(1).arguments.read_text()) == {"a": {"b": 1}}
+    with pytest.raises(UsageError, match="expected the variable DATA to be set where the trial runs, got none"):
+        filled(["${envvar:DATA}"], trial, 1, {})
+
+
+SWEEP = """
+program: show.py
+command: ["${env}", "${interpreter}", "${program}", "--token=${envvar:TOKEN}", "${args_json_file}"]
+method: grid
+launch: LAUNCH
+parameters: {x: {values: [1, 2, 3, 4]}}
+resources: {cpus: 1}
+"""
+SHOW = "import json, sys\nprint(sys.argv[1], json.load(open(sys.argv[2])))\n"
+
+
+def run(folder: Path, token: str | None) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "TOKEN"}
+    return subprocess.run(
+        [sys.executable, "-m", "sweeper.cli", "run", "sweep.yaml", "--workers", "1"],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **({} if token is None else {"TOKEN": token})},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.mark.parametrize("launch", ["spawn", "preload"])
+def test_a_sweep_file_of_wandb_runs_and_what_a_variable_holds_is_on_no_record(tmp_path: Path, launch: str) -> None:
+    words = SWEEP.replace("LAUNCH", launch)
+    (tmp_path / "sweep.yaml").write_text(words if launch == "spawn" else words.replace('"${env}", ', ""))
+    (tmp_path / "show.py").write_text(SHOW)
+    done = run(tmp_path, None)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "command: ${envvar:TOKEN}: expected the variable TOKEN to be set, got none",
+    )
+    done = run(tmp_path, "hush")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sweep.yaml: name is not given, so it is that of the file, sweep\n" in done.stderr
+    trials = sorted((tmp_path / "runs/sweep/trials").iterdir())
+    assert [(t / "attempts/1/output.log").read_text() for t in trials] == [
+        f"--token=hush {{'x': {x}}}\n" for x in (1, 2, 3, 4)
+    ]
+    written = [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and path.name != "output.log"]
+    assert not [path for path in written if b"hush" in path.read_bytes()]
+
+
+def test_an_attempt_whose_variable_is_not_set_where_it_runs_cannot_be_started(tmp_path: Path) -> None:
+    trial = made(tmp_path)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sweeper.worker.process.shim",
+            str(trial.path),
+            "1",
+            "echo",
+            "${envvar:NOBODY_SET_THIS}",
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "expected the variable NOBODY_SET_THIS to be set where the trial runs, got none" in done.stderr
+    ended = read_exit(trial.attempt(1))
+    assert ended is not None
+    assert (ended.code, ended.cause) == (127, "not-found")

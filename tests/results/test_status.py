@@ -1,0 +1,166 @@
+"""The status of a sweep from its record alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweeper
+from sweeper.record.events import Exit, Finished, Launched, Lost, Metrics, Observation, Started, StopRequested, encode
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage.lease import acquire
+from sweeper.results.receipt import receipt
+from sweeper.results.status import read_sweep, to_json
+
+
+def make_sweep(folder: Path) -> SweepDir:
+    run = SweepDir(folder / "runs" / "s")
+    (run.path / "trials").mkdir(parents=True)
+    write_json(run.spec, {"name": "s", "spec": {}})
+    return run
+
+
+def add(run: SweepDir, number: int) -> TrialDir:
+    trial = run.trial(number)
+    trial.attempt(1).path.mkdir(parents=True)
+    facts = {"number": number, "configuration": number, "seed": 0, "params": {"lr": 1}, "shown": {}, "command": []}
+    write_json(trial.facts, {**facts, "metric": "acc", "maximize": True})
+    return trial
+
+
+def launched(trial: TrialDir) -> TrialDir:
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=10.0, attempt=1, slot="cpu 0"))
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Started(time=11.0, pid=1, host="h"))
+        events.append(Metrics(time=12.0, step=4, values={"acc": 0.5}))
+    return trial
+
+
+def ended(trial: TrialDir, *, outcome: str = "completed", code: int = 0) -> TrialDir:
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Finished(time=13.0, outcome=outcome))
+    exit_ = Exit(time=14.0, attempt=1, code=code, signal=None, cause="error" if code else "", peak_memory_mb=1)
+    trial.attempt(1).exit.write_bytes(encode(exit_))
+    return trial
+
+
+def test_a_sweep_that_nobody_holds_is_complete_failed_or_stopped(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    ended(launched(add(run, 0)))
+    assert read_sweep(run).state == "COMPLETE"
+    ended(launched(add(run, 1)), outcome="failed", code=1)
+    assert read_sweep(run).state == "FAIL"
+    add(run, 2)
+    assert read_sweep(run).state == "STOPPED"
+
+
+def test_a_sweep_that_somebody_holds_is_running(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    ended(launched(add(run, 0)))
+    lease = acquire(run.lease, holder="me")
+    assert lease is not None
+    assert read_sweep(run).state == "RUNNING"
+    lease.release()
+    assert read_sweep(run).state == "COMPLETE"
+
+
+def test_a_trial_that_nobody_runs_is_waiting_and_one_whose_lease_is_held_is_running(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = launched(add(run, 0))
+    assert [t.state.value for t in read_sweep(run).trials] == ["WAITING"]
+    lease = acquire(trial.attempt(1).lease, holder="me")
+    assert lease is not None
+    assert [t.state.value for t in read_sweep(run).trials] == ["RUNNING"]
+    lease.release()
+
+
+def test_reading_writes_nothing(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    launched(add(run, 0))
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.path.rglob("*"))
+    read_sweep(run)
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.path.rglob("*")) == before
+
+
+def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = launched(add(run, 0))
+    decision = {"rule": "stalled", "step": 4, "reason": "because", "evidence": {"median": 1e-4}}
+    with JournalWriter(trial.control) as control:
+        control.append(StopRequested(time=12.5, attempt=1, cause="pruned", decision=decision))
+    ended(trial, outcome="stopped")
+    expected = {"number": 0, "params": {"lr": 1}, "seed": 0, "state": "PRUNED", "value": 0.5, "step": 4}
+    expected |= {
+        "total_steps": None,
+        "pruned": decision,
+        "spared": None,
+        "cause": "stopped",
+        "attempts": 1,
+        "seconds": 4.0,
+    }
+    expected |= {"skipped": 0, "damaged": 0, "health": [], "healthy": True}
+    status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": [], "unmet": []}
+    assert json.loads(json.dumps(to_json(read_sweep(run)))) == status
+
+
+def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    launched(add(run, 0))
+    trial = launched(add(run, 1))
+    for path in (trial.control, trial.attempt(1).events):
+        with path.open("ab") as file:
+            file.write(b'{"event": "Metr\n')
+    sweep = read_sweep(run)
+    assert [t.damaged for t in sweep.trials] == [0, 2]
+    assert sweep.messages[-1] == "2 lines of the record could not be read: trial 0001"
+    assert "2 lines of the record could not be read: torn, or edited" in receipt(sweep.trials[1])
+    assert "record" not in receipt(sweep.trials[0])
+
+
+def test_skipped_steps_are_summed_over_what_stands(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = add(run, 0)
+    with JournalWriter(trial.control) as control:
+        control.append(Launched(time=10.0, attempt=1, slot="cpu 0"))
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Started(time=11.0, pid=1, host="h"))
+        for step in (0, 10):
+            look = Observation(step=step, row=0, reach=1.0, update_ratio=1.0, learning_rate=1.0, skipped=1)
+            events.append(look)
+    (view,) = read_sweep(run).trials
+    assert "2 steps were skipped by the gradient scaler: a gradient was not finite" in receipt(view).splitlines()
+    assert json.loads(json.dumps(to_json(read_sweep(run))))["trials"][0]["skipped"] == 2
+
+
+def test_a_lost_attempt_counts_until_it_was_found_lost(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = launched(add(run, 0))
+    with JournalWriter(trial.control) as control:
+        control.append(Lost(time=17.0, attempt=1))
+    (view,) = read_sweep(run).trials
+    assert view.seconds(now=99.0) == pytest.approx(7.0)
+
+
+def test_a_record_can_be_read_where_there_is_no_flock(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    ended(launched(add(run, 0)))
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from sweeper.cli import main\n"
+        f"sys.exit(main(['status', {str(run.path)!r}, '--json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(sweeper.__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "COMPLETE"

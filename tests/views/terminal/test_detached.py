@@ -1,0 +1,121 @@
+"""Who reads the output may stop, and go; nobody waits for that."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sweeper.results.snapshot import SweepView
+from sweeper.views.terminal.detached import Unheard, is_behind, unattended
+from sweeper.views.terminal.live import LiveTable, show
+from tests.views.synthetic import START
+from tests.views.terminal.test_live import view
+
+MANY = b"x" * 1_000_000
+"""More than a pipe holds."""
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def _raw(stream: Any) -> Unheard:
+    raw = stream.buffer.raw
+    assert isinstance(raw, Unheard)
+    return raw
+
+
+def read_all(fd: int, into: list[bytes]) -> threading.Thread:
+    def read() -> None:
+        while data := os.read(fd, 65_536):
+            into.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    return reader
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_and_loses_nothing(pipe: tuple[int, int]) -> None:
+    out = Unheard.over(pipe[1])
+    assert out.write(MANY) == len(MANY)
+    assert out.write(b"the end") == 7
+    assert not out.hand_on()
+    assert os.get_blocking(pipe[1])  # the description that others have is left as it was
+    got: list[bytes] = []
+    reader = read_all(pipe[0], got)
+    while not out.hand_on():
+        select.select([], [out], [])
+    out.close()
+    os.close(pipe[1])
+    reader.join()
+    assert b"".join(got) == MANY + b"the end"
+
+
+def test_what_nobody_is_left_to_read_counts_as_written(pipe: tuple[int, int]) -> None:
+    out = Unheard.over(pipe[1])
+    out.write(MANY)
+    os.close(pipe[0])
+    assert out.hand_on()
+    assert out.write(b"more") == 4
+    assert out.hand_on()
+    out.close()
+
+
+def test_a_file_is_written_where_it_was(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("out") / "log"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"before ")
+        with Unheard.over(file.fileno()) as out:
+            out.write(b"and after")
+    assert path.read_bytes() == b"before and after"
+
+
+def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keyboard, terminal = os.openpty()
+    os.set_blocking(keyboard, False)
+    seconds = itertools.count()
+
+    def another() -> SweepView:
+        """One that looks unlike the last: the same picture is not drawn again."""
+        return view([], now=START + next(seconds))
+
+    monkeypatch.setenv("TERM", "xterm")
+    with open(terminal, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", None)
+        with unattended(), show() as table:
+            assert isinstance(table, LiveTable)
+            os.write(keyboard, b"\x13")  # Ctrl-S
+            while not is_behind(sys.stdout):  # the kernel takes it in by and by
+                table.update(another())
+            waiting = len(_raw(sys.stdout)._waiting)
+            for _ in range(10):
+                table.update(another())
+            assert len(_raw(sys.stdout)._waiting) == waiting
+            os.write(keyboard, b"\x11")  # Ctrl-Q
+            while is_behind(sys.stdout):
+                time.sleep(0.01)
+            table.update(view([], messages=("it goes on",)))
+    shown = b""
+    while b"it goes on" not in shown:
+        select.select([keyboard], [], [])
+        shown += os.read(keyboard, 65_536)
+    os.close(terminal)
+    os.close(keyboard)

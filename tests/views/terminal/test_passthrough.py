@@ -1,0 +1,54 @@
+"""What is handed on between a command and a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import termios
+from pathlib import Path
+
+from sweeper.record.storage.layout import SweepDir
+from sweeper.record.trial import read_trial
+from sweeper.results.wording import folded
+from sweeper.views.terminal.passthrough import Passthrough
+from tests.views.synthetic import DECISION, Script, make_trial, play
+from tests.views.terminal.test_live import view
+
+
+def test_words_of_sweeper_stand_on_lines_of_their_own_and_are_said_once(tmp_path: Path) -> None:
+    trial = make_trial(SweepDir(tmp_path), 0)
+    play(trial, Script(stalled=True, until=131, outcome="stopped", decision=DECISION))
+    log = trial.attempt(1).output
+    log.write_bytes(b"10%\r20%")
+    output, words = io.BytesIO(), io.StringIO()
+    shown = Passthrough(output, words)
+    sweep = view([read_trial(trial)], messages=("hostile \x1b[31m",))
+    for more in (b"", b"\xff\x1b[0m no end", b""):
+        with log.open("ab") as file:
+            file.write(more)
+        shown.update(sweep)
+    shown.say("the end")
+    assert output.getvalue() == b"10%\r20%\xff\x1b[0m no end"  # the command's bytes are its own affair
+    first, second, before_the_end, end = words.getvalue().splitlines()
+    assert first.startswith("sweeper: stopping it by the rule stalled at step ")
+    assert (second, before_the_end, end) == ("sweeper: hostile ?[31m", "", "sweeper: the end")
+
+
+def test_what_an_earlier_call_has_shown_is_not_shown_again(tmp_path: Path) -> None:
+    trial = make_trial(SweepDir(tmp_path), 0)
+    play(trial, Script())
+    trial.attempt(1).output.write_bytes(b"old")
+    output, words = io.BytesIO(), io.StringIO()
+    Passthrough(output, words, seen=1).update(view([read_trial(trial)]))
+    assert (output.getvalue(), words.getvalue()) == (b"", "")
+
+
+def test_lines_are_folded_between_words_at_the_width_of_a_terminal() -> None:
+    text = "short\n  a line that is longer than the window\nx" + "y" * 30
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 20))
+    with os.fdopen(master, "rb"), os.fdopen(slave, "w") as terminal:
+        assert folded(text, terminal) == (
+            "short\n  a line that is\n    longer than the\n    window\nx" + "y" * 19 + "\n  " + "y" * 11
+        )
+    assert folded(text, io.StringIO()) == text
