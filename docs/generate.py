@@ -53,7 +53,7 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         "",
-        "What `sweeper COMMAND --help` prints. How to use them: [reference](../reference.md#command-line).",
+        "What `sweeper COMMAND --help` prints. How to use them: [reference](../reference/commands.md).",
     ]
     for name, one in commands().items():
         parts += ["", f"## `sweeper {name}`", "", "```text", _help(one).rstrip(), "```"]
@@ -88,7 +88,7 @@ def keys_page() -> str:
         "# Keys and defaults",
         "",
         "What a sweep file may hold, by the models that check it. What the keys mean:",
-        "[the sweep file](../reference.md#the-sweep-file), [early-stop rules](../reference.md#early-stop-rules).",
+        "[the sweep file](../reference/sweep-file.md), [early-stop rules](../reference/early-stop.md).",
         "Without `early_stop` no trial is stopped; with it, its defaults are these. The classes of failure have",
         "[a page of their own](diagnoses.md).",
         "",

@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeper.record.storage.layout import SweepDir
-from sweeper.results.ranking import ranking
 from sweeper.results.status import read_sweep
+from sweeper.views.terminal.rich_tables import ranking_table
 from sweeper.views.terminal.table import status_table
 
 CHROMIUM = [
@@ -54,7 +54,7 @@ def table(run: SweepDir, path: Path) -> None:
     sweep = read_sweep(run)
     console.print(status_table(sweep, width=110))
     console.print()
-    console.print(ranking(sweep, width=110))
+    console.print(ranking_table(sweep, width=110))
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "table.html"
         svg = console.export_svg(title=f"sweeper run experiments/{sweep.name}.yaml")

@@ -46,30 +46,45 @@ def test_every_complaint_has_its_section() -> None:
     assert len(complaints()) == 13
 
 
-def words_of(name: str) -> set[str]:
-    return set(re.findall(r"[\w-]+", (DOCS / name).read_text("utf-8")))
+REFERENCE = sorted((DOCS / "reference").glob("*.md"))
+
+
+@cache
+def reference() -> str:
+    """All pages of the reference."""
+    return "\n".join(page.read_text("utf-8") for page in REFERENCE)
+
+
+def words_of_reference() -> set[str]:
+    return set(re.findall(r"[\w-]+", reference()))
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.stem)
+def test_a_page_of_the_reference_is_short_and_listed(page: Path) -> None:
+    assert len(page.read_text("utf-8").split()) <= 1500
+    assert f"(reference/{page.name})" in (DOCS / "reference.md").read_text("utf-8")
 
 
 def test_every_key_of_a_sweep_file_is_named_in_the_reference() -> None:
     keys = {part for key, _ in generate.keys(SweepSpec) for part in key.split(".")}
     assert len(keys) > 30
-    assert keys - UNWRITTEN <= words_of("reference.md")
+    assert keys - UNWRITTEN <= words_of_reference()
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_named_in_the_reference_with_its_settings(name: str) -> None:
     settings = {key for key, _ in generate.keys(RULES[name])}
-    assert {name} | settings <= words_of("reference.md")
+    assert {name} | settings <= words_of_reference()
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_executor_is_named_in_the_reference_with_its_settings(name: str) -> None:
     settings = {key for key, _ in generate.keys(EXECUTORS[name])} - UNWRITTEN
-    assert {name} | settings <= words_of("reference.md")
+    assert {name} | settings <= words_of_reference()
 
 
 def test_every_command_is_named_in_the_reference_and_has_its_page() -> None:
-    named = set(re.findall(r"`sweeper (\w+)", (DOCS / "reference.md").read_text("utf-8")))
+    named = set(re.findall(r"`sweeper (\w+)", reference()))
     assert set(generate.commands()) <= named
     assert len(generate.commands()) >= len(COMMANDS)
 
