@@ -88,7 +88,7 @@ def suggested(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def told(text: str) -> str:
+def shortened(text: str) -> str:
     """Return the text for a message: printable, and cut to `LONGEST_PART` characters."""
     safe = printable(text[:LONGEST_PART])
     return safe if len(text) <= LONGEST_PART else f"{safe}..."

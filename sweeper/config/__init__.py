@@ -1,7 +1,7 @@
 """From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
 
-from sweeper.config.check.changes import Changes, compare
-from sweeper.config.model.conditions import applies, in_order
+from sweeper.config.check.changes import Changes, changes_between
+from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.config.model.macros import has_macro, variables
 from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value
@@ -9,13 +9,13 @@ from sweeper.config.model.sweep import (
     ENVIRONMENT,
     MEASURED,
     At,
-    Budget,
+    BudgetSettings,
     Checkpoint,
     EarlyStop,
-    Figures,
+    FigureSettings,
     Goal,
     Happening,
-    Launch,
+    LaunchMode,
     Method,
     Metric,
     Mode,
@@ -25,9 +25,16 @@ from sweeper.config.model.sweep import (
     as_name,
 )
 from sweeper.config.read.load import load
-from sweeper.config.write.addition import configuration
-from sweeper.config.write.command import as_file, as_rules, flow, rules_of_file, single, value_of
-from sweeper.config.write.reproduction import again_as_file, named, of_trial
+from sweeper.config.write.addition import added_configuration
+from sweeper.config.write.command import (
+    command_as_file,
+    inline_yaml,
+    rules_as_yaml,
+    rules_from_file,
+    sweep_of_command,
+    value_from_text,
+)
+from sweeper.config.write.reproduction import reproduction_as_file, sweep_of_trial, with_name_suffix
 from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.diagnoses import NonFinite, VanishingGradient
 from sweeper.rules.settings import (
@@ -56,7 +63,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "At",
-    "Budget",
+    "BudgetSettings",
     "Changes",
     "Checkpoint",
     "Choice",
@@ -65,11 +72,11 @@ __all__ = [
     "EarlyStop",
     "ExecutorSettings",
     "ExplodingGradient",
-    "Figures",
+    "FigureSettings",
     "Goal",
     "Happening",
     "Hyperband",
-    "Launch",
+    "LaunchMode",
     "Local",
     "Median",
     "Method",
@@ -98,22 +105,22 @@ __all__ = [
     "VanishingGradient",
     "Wilcoxon",
     "ZeroGradient",
-    "again_as_file",
+    "added_configuration",
     "applies",
-    "as_file",
     "as_name",
-    "as_rules",
-    "compare",
-    "configuration",
-    "flow",
+    "changes_between",
+    "command_as_file",
     "has_macro",
-    "in_order",
+    "in_dependency_order",
+    "inline_yaml",
     "load",
-    "named",
-    "of_trial",
+    "reproduction_as_file",
     "rule_name",
-    "rules_of_file",
-    "single",
-    "value_of",
+    "rules_as_yaml",
+    "rules_from_file",
+    "sweep_of_command",
+    "sweep_of_trial",
+    "value_from_text",
     "variables",
+    "with_name_suffix",
 ]

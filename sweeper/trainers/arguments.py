@@ -15,10 +15,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import UsageError
-from sweeper.worker.process.sources import Source, imports_of, is_installed, source_of
+from sweeper.worker.process.sources import SourceFile, imports_of, is_installed, source_of
 
 
-class Kind(StrEnum):
+class ArgumentKind(StrEnum):
     """How a value reaches the script."""
 
     OPTION = "option"
@@ -36,7 +36,7 @@ class Argument:
     """One argument of a script; `left_out` says why it cannot be a parameter: the script's own default stands."""
 
     name: str
-    kind: Kind
+    kind: ArgumentKind
     default: object = None
     required: bool = False
     choices: tuple[object, ...] = ()
@@ -100,7 +100,7 @@ def _parsed(path: Path) -> ast.Module:
 def _beside(script: Path) -> Iterator[_File]:
     """The modules that the script imports from its own folder, and those that they import."""
     places = (str(script.absolute().parent),)
-    waiting, seen = [Source(script, places=places)], {script.absolute()}
+    waiting, seen = [SourceFile(script, places=places)], {script.absolute()}
     while waiting:
         for name in imports_of(waiting.pop(0)):
             module = name.partition(":")[0]
@@ -156,7 +156,7 @@ class _File:
                 unread.append(f"{self.path}:{call.lineno}: {ast.unparse(call)[:100]}")
         for defaults in self._defaults_of_trial():
             for name, value in defaults.items():
-                yield Argument(name=name, kind=Kind.PARAMETER, default=value)
+                yield Argument(name=name, kind=ArgumentKind.PARAMETER, default=value)
 
     def _defaults_of_trial(self) -> list[dict[str, object]]:
         given = [word.value for call in self.named("trial") for word in call.keywords if word.arg == "defaults"]
@@ -167,22 +167,22 @@ class _File:
         keywords = {word.arg: self._value(word.value) for word in call.keywords if word.arg}
         long = [name for name in names if name.startswith("--")]
         name = (long or list(names))[0].lstrip("-")
-        kind = Kind.OPTION if names[0].startswith("-") else Kind.POSITIONAL
+        kind = ArgumentKind.OPTION if names[0].startswith("-") else ArgumentKind.POSITIONAL
         action = _action(call, keywords.get("action", "store"))
         dest = str(keywords.get("dest", name)).replace("-", "_")
         default = given.get(dest, keywords.get("default"))
         if action == "store_true":
-            kind, default = Kind.SWITCH, default is True
+            kind, default = ArgumentKind.SWITCH, default is True
         elif action == "store_false":
-            kind, default = Kind.SWITCH, False  # what its own name switches is off until it is given
+            kind, default = ArgumentKind.SWITCH, False  # what its own name switches is off until it is given
         elif action == "BooleanOptionalAction":
-            kind = Kind.SWITCH
+            kind = ArgumentKind.SWITCH
         choices = keywords.get("choices")
         read = Argument(
             name=name,
             kind=kind,
             default=_typed(default, _name_of_type(call)),
-            required=keywords.get("required") is True or (kind is Kind.POSITIONAL and _is_needed(keywords)),
+            required=keywords.get("required") is True or (kind is ArgumentKind.POSITIONAL and _is_needed(keywords)),
             choices=tuple(choices) if isinstance(choices, list | tuple) else (),
             help=str(keywords["help"]) if isinstance(keywords.get("help"), str) else "",
         )
@@ -213,13 +213,13 @@ def _why_left_out(read: Argument, action: str, keywords: Mapping[str, object], *
         return "takes several words, or none: write them in command"
     if action not in ("store", "store_true", "store_false", "BooleanOptionalAction"):
         return f"its action {action} is the script's own"
-    if read.kind is not Kind.POSITIONAL and not has_long:
+    if read.kind is not ArgumentKind.POSITIONAL and not has_long:
         return f"has only the short form -{read.name}: write it in command"
     if read.default is _UNREAD:
         return "its default is made when the script runs"
-    if read.kind is Kind.SWITCH and read.default is True:
+    if read.kind is ArgumentKind.SWITCH and read.default is True:
         return "is on by default, and a switch can only be given, not taken back"
-    if read.kind is Kind.SWITCH and read.default not in (False, None):
+    if read.kind is ArgumentKind.SWITCH and read.default not in (False, None):
         return "is a switch with a default of its own"
     if read.default is None and not read.required:
         return "has no default"

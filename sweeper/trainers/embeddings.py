@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from sweeper.errors import DataUnavailable, SweeperError
+from sweeper.record.facts import Facts
 from sweeper.record.storage.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS, TrialDir
-from sweeper.record.trial import Facts
 from sweeper.trainers.data import inputs
 from sweeper.trainers.data.batches import Batches
 from sweeper.trainers.data.encodings import TOKENIZER, Encodings
-from sweeper.trainers.data.inputs import Choice
+from sweeper.trainers.data.inputs import ChosenData
 from sweeper.trainers.settings import parse
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _forward(
     return pooled, model.classifier(pooled).argmax(dim=-1)
 
 
-def _metadata(choice: Choice, encodings: Encodings, rows: Sequence[int], predicted: Sequence[int]) -> Iterable[str]:
+def _metadata(choice: ChosenData, encodings: Encodings, rows: Sequence[int], predicted: Sequence[int]) -> Iterable[str]:
     """The heads of the columns, and a line for each document."""
     yield "\t".join(COLUMNS)
     test = choice.dataset.load().test

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.errors import Mistake, SpecError
-from sweeper.worker.process.sources import Source, imported_from, is_installed, source_of
+from sweeper.worker.process.sources import SourceFile, imported_from, is_installed, source_of
 
 RUNNER = "sweeper.worker.function"
 """The module that `python -m` runs, with the name of a function."""
@@ -52,7 +52,7 @@ def signature_of(name: str, folder: Path | None = None) -> inspect.Signature:
     return _in_source(source, function, LONGEST_CHAIN)
 
 
-def _in_source(source: Source, function: str, left: int) -> inspect.Signature:
+def _in_source(source: SourceFile, function: str, left: int) -> inspect.Signature:
     """The signature of a name at the top of a file, followed to where it is imported from."""
     try:
         body = ast.parse(source.file.read_bytes()).body
@@ -79,7 +79,7 @@ def _in_source(source: Source, function: str, left: int) -> inspect.Signature:
             return ANYTHING
 
 
-def _followed(statement: ast.ImportFrom, source: Source, function: str, left: int) -> inspect.Signature:
+def _followed(statement: ast.ImportFrom, source: SourceFile, function: str, left: int) -> inspect.Signature:
     original = next(alias.name for alias in statement.names if (alias.asname or alias.name) == function)
     further = source_of(imported_from(statement, source.package), source.places)
     return ANYTHING if further is None else _in_source(further, original, left - 1)

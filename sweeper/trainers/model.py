@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import DataUnavailable, UsageError
-from sweeper.trainers.data.network import Patience, probe
+from sweeper.trainers.data.network import TotalTimeout, probe
 
 if TYPE_CHECKING:
     import torch
@@ -77,5 +77,5 @@ def _is_at_hand(name: str) -> bool:
     if Path(name).expanduser().is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
         return True
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    probe(f"{endpoint}/{name}/resolve/main/config.json", Patience())
+    probe(f"{endpoint}/{name}/resolve/main/config.json", TotalTimeout())
     return False

@@ -14,7 +14,7 @@ def _zero() -> torch.Tensor:
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where the loop is, and its running sums; sums stay on the device, so that no step waits for them.
 
     Attributes:
@@ -56,7 +56,7 @@ class Progress:
         return part
 
 
-def state_of(progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def state_of(progress: TrainingProgress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """All of a training's state, random numbers included."""
     on_cuda = progress.loss_sum.is_cuda
     return {
@@ -64,17 +64,19 @@ def state_of(progress: Progress, model: torch.nn.Module, optimizer: torch.optim.
         "optimizer": optimizer.state_dict(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state() if on_cuda else None,
-        "progress": {name: getattr(progress, name) for name in Progress.__slots__},
+        "progress": {name: getattr(progress, name) for name in TrainingProgress.__slots__},
     }
 
 
-def restore(state: Mapping[str, Any] | None, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(
+    state: Mapping[str, Any] | None, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> TrainingProgress:
     """Put a state back into the model, the optimizer and the random number generators; no state is a start."""
     if state is None:
-        return Progress()
+        return TrainingProgress()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     if state["random_cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random_cuda"])
-    return Progress(**state["progress"])
+    return TrainingProgress(**state["progress"])

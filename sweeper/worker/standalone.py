@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sweeper.record.causes import cause_of_exit
-from sweeper.record.events import Exit, Launched, encode
+from sweeper.record.events import Exit, Launched
+from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import claim
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import (
     AttemptDir,
@@ -22,7 +24,6 @@ from sweeper.record.storage.layout import (
     write_atomically,
     write_json,
 )
-from sweeper.record.trial import Facts
 
 
 def place(

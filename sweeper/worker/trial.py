@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.causes import Cause
-from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started, encode
+from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
+from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import catches
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir, write_atomically
-from sweeper.record.trial import Facts
 from sweeper.worker import checkpoint
 from sweeper.worker.ranks import Ranks, is_first, place
 from sweeper.worker.watch.outbox import Outbox

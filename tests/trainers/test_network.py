@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sweeper.errors import DataUnavailable
-from sweeper.trainers.data.network import ANSWER_S, Absent, Patience, fetch, probe
+from sweeper.trainers.data.network import ANSWER_S, Absent, TotalTimeout, fetch, probe
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -58,25 +58,25 @@ def silent() -> Iterator[str]:
 
 
 def test_a_file_is_fetched_whole_and_across_a_redirection(server: str) -> None:
-    assert fetch(f"{server}/file", Patience()) == CONTENT
-    assert fetch(f"{server}/moved", Patience()) == CONTENT
-    assert fetch(f"{server}/empty", Patience()) == b""
-    probe(f"{server}/file", Patience())
+    assert fetch(f"{server}/file", TotalTimeout()) == CONTENT
+    assert fetch(f"{server}/moved", TotalTimeout()) == CONTENT
+    assert fetch(f"{server}/empty", TotalTimeout()) == b""
+    probe(f"{server}/file", TotalTimeout())
 
 
 def test_what_the_server_does_not_have_is_absent(server: str) -> None:
     with pytest.raises(Absent):
-        fetch(f"{server}/nothing", Patience())
+        fetch(f"{server}/nothing", TotalTimeout())
 
 
 def test_a_download_that_is_cut_short_is_refused(server: str) -> None:
     with pytest.raises(DataUnavailable, match="IncompleteRead"):
-        fetch(f"{server}/torn", Patience())
+        fetch(f"{server}/torn", TotalTimeout())
 
 
 def test_a_refusal_is_told_with_its_reason(server: str) -> None:
     with pytest.raises(DataUnavailable, match="500 Internal Server Error"):
-        probe(f"{server}/broken", Patience())
+        probe(f"{server}/broken", TotalTimeout())
 
 
 def test_nobody_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,16 +84,16 @@ def test_nobody_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(DataUnavailable, match="refused"):
-        probe(f"http://127.0.0.1:{port}/", Patience())
+        probe(f"http://127.0.0.1:{port}/", TotalTimeout())
 
 
 def test_patience_ends_over_all_that_was_asked(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", silent)
-    patience = Patience(left_s=0.5)
+    timeout = TotalTimeout(left_s=0.5)
     with pytest.raises(DataUnavailable, match=r"no answer from an\.example within 0\.5 s"):
-        probe("https://an.example/file", patience)
+        probe("https://an.example/file", timeout)
     with pytest.raises(DataUnavailable, match=r"another\.example was not asked"):
-        probe("https://another.example/file", patience)
+        probe("https://another.example/file", timeout)
 
 
 def test_a_name_that_is_never_resolved_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,20 +102,20 @@ def test_a_name_that_is_never_resolved_is_given_up_on(monkeypatch: pytest.Monkey
     monkeypatch.setenv("no_proxy", "*")
     started = time.monotonic()
     with pytest.raises(DataUnavailable, match="no answer"):
-        probe("https://an.example/file", Patience())
+        probe("https://an.example/file", TotalTimeout())
     assert time.monotonic() - started < 2 * ANSWER_S
     released.set()
 
 
 def test_time_spent_in_vain_is_taken_off() -> None:
     times = iter([0.0, 1.0, 10.0, 12.0, 20.0])
-    patience = Patience(left_s=4.0, clock=lambda: next(times))
-    with patience.waiting() as limit:
+    timeout = TotalTimeout(left_s=4.0, clock=lambda: next(times))
+    with timeout.waiting() as limit:
         assert limit == ANSWER_S
-    assert patience.left_s == 4.0  # an answer came: nothing was in vain
+    assert timeout.left_s == 4.0  # an answer came: nothing was in vain
     next(times)
-    with pytest.raises(DataUnavailable), patience.waiting():
+    with pytest.raises(DataUnavailable), timeout.waiting():
         raise DataUnavailable("no answer")
-    assert patience.left_s == 2.0
-    with patience.waiting() as limit:
+    assert timeout.left_s == 2.0
+    with timeout.waiting() as limit:
         assert limit == 2.0

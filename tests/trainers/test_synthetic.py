@@ -8,14 +8,14 @@ import pytest
 
 from sweeper.trainers.data import synthetic
 from sweeper.trainers.data.corpus import Corpus
-from sweeper.trainers.data.network import Patience
+from sweeper.trainers.data.network import TotalTimeout
 
 SHA256 = "070448911d65a962a73f106d609f89edb4917adf95b99ad9fda3e7398effb55e"
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return synthetic.locate(Patience()).load()
+    return synthetic.locate(TotalTimeout()).load()
 
 
 def test_the_texts_are_the_same_everywhere(corpus: Corpus) -> None:

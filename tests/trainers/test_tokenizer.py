@@ -12,7 +12,7 @@ import pytest
 
 from sweeper.errors import DataUnavailable, UsageError
 from sweeper.trainers.data import tokenizer, wordpiece
-from sweeper.trainers.data.network import Patience
+from sweeper.trainers.data.network import TotalTimeout
 
 VOCABULARY = [*wordpiece.SPECIAL, "a", "cat", "Cat", "##s"]
 
@@ -24,7 +24,7 @@ def _write(directory: Path, *, ending: str = "\n") -> Path:
 
 
 def _ids(name: str, cache: Path, text: str) -> list[int]:
-    source = tokenizer.locate(name, cache=cache, patience=Patience())
+    source = tokenizer.locate(name, cache=cache, timeout=TotalTimeout())
     return list(source.load([]).encode(text).ids)
 
 
@@ -67,10 +67,10 @@ def test_a_complete_tokenizer_goes_before_a_vocabulary(tmp_path: Path, cache: Pa
 
 def test_the_stamp_changes_with_the_file(tmp_path: Path, cache: Path) -> None:
     directory = _write(tmp_path / "growing")
-    before = tokenizer.locate(str(directory), cache=cache, patience=Patience()).stamp
+    before = tokenizer.locate(str(directory), cache=cache, timeout=TotalTimeout()).stamp
     with (directory / "vocab.txt").open("a") as file:
         file.write("dog\n")
-    assert tokenizer.locate(str(directory), cache=cache, patience=Patience()).stamp != before
+    assert tokenizer.locate(str(directory), cache=cache, timeout=TotalTimeout()).stamp != before
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_directory_that_is_none_is_unavailable(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataUnavailable, match=reason):
-        tokenizer.locate(name, cache=cache, patience=Patience())
+        tokenizer.locate(name, cache=cache, timeout=TotalTimeout())
 
 
 def test_the_hubs_cache_is_used_without_a_network(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_the_hubs_cache_is_used_without_a_network(tmp_path: Path, cache: Path, m
     (model / "refs" / "main").write_text("0123abcd")
     assert _ids("some/bert", cache, "a cat") == [2, 5, 6, 3]
     with pytest.raises(DataUnavailable, match="HF_HUB_OFFLINE is set"):
-        tokenizer.locate("another/bert", cache=cache, patience=Patience())
+        tokenizer.locate("another/bert", cache=cache, timeout=TotalTimeout())
 
 
 def test_a_download_is_kept(hub: Path, cache: Path) -> None:
@@ -114,4 +114,4 @@ def test_a_download_is_kept(hub: Path, cache: Path) -> None:
 
 def test_a_model_that_the_hub_does_not_have_is_unavailable(hub: Path, cache: Path) -> None:
     with pytest.raises(DataUnavailable, match="no public model of this name"):
-        tokenizer.locate("no/bert", cache=cache, patience=Patience())
+        tokenizer.locate("no/bert", cache=cache, timeout=TotalTimeout())

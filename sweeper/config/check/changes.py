@@ -37,7 +37,7 @@ _Found: TypeAlias = tuple[bool, str]
 """Whether the change is a conflict, and its sentence."""
 
 
-def compare(old: SweepSpec, new: SweepSpec) -> Changes:
+def changes_between(old: SweepSpec, new: SweepSpec) -> Changes:
     """What changed from the sweep that was run to the one that is asked for."""
     changes = [*_keys(old, new), *_parameters(old, new), *_seeds(old, new)]
     # A profile is a bundle of the other keys: taking another one matters as much as they do.

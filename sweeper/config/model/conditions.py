@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sweeper.config.model.parameters import Choice, Parameter, Range, Value, identity
 
 
-def in_order(parameters: Mapping[str, Parameter]) -> list[str]:
+def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
     """The names, each after those that its condition is on, else in the order of the file.
 
     Raises:
@@ -39,7 +39,7 @@ def grid_size(parameters: Mapping[str, Parameter], *, most: int) -> int:
     """
     parents = {name for parameter in parameters.values() for name in parameter.when}
     counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
-    for name in in_order(parameters):
+    for name in in_dependency_order(parameters):
         parameter, extended = parameters[name], Counter[tuple[tuple[str, object], ...]]()
         for begun, count in counts.items():
             if not applies(parameter, dict(begun)):

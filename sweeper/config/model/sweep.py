@@ -187,7 +187,7 @@ class Checkpoint(BaseModel):
     every_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
 
 
-class Budget(BaseModel):
+class BudgetSettings(BaseModel):
     """What a sweep may spend before it launches no more: trials started, its own hours, its trials' GPU hours."""
 
     model_config = STRICT
@@ -196,7 +196,7 @@ class Budget(BaseModel):
     gpu_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
-class Cause(StrEnum):
+class RetryCause(StrEnum):
     """Causes of an attempt's end that a trial may be retried after; the words of `record.causes`."""
 
     KILLED = "killed"
@@ -208,29 +208,29 @@ class Cause(StrEnum):
     ERROR = "error"
 
 
-class Launch(StrEnum):
+class LaunchMode(StrEnum):
     """How a worker starts: as any command, or forked from a process that has imported what it imports."""
 
     SPAWN = "spawn"
     PRELOAD = "preload"
 
 
-class Retry(BaseModel):
+class RetrySettings(BaseModel):
     """After which causes of its end a trial is run again, how often, and after which pause, doubled each time."""
 
     model_config = STRICT
     max: Annotated[int, Field(ge=0, le=100)] = 2
-    on: Annotated[tuple[Annotated[Cause, Field(strict=False)], ...], Field(strict=False)] = (
-        Cause.KILLED,
-        Cause.LOST,
-        Cause.HUNG,
+    on: Annotated[tuple[Annotated[RetryCause, Field(strict=False)], ...], Field(strict=False)] = (
+        RetryCause.KILLED,
+        RetryCause.LOST,
+        RetryCause.HUNG,
     )
     backoff_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
     _distinct = field_validator("on")(without_repetition)
 
 
-class Figures(BaseModel):
+class FigureSettings(BaseModel):
     """How often the views draw a trial's figures, and how many layers they show; the first and the last always.
 
     TensorBoard has at most ``most_runs`` trials.
@@ -307,17 +307,17 @@ class SweepSpec(BaseModel):
     parameters: Mapping[str, Parameter] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
     run_cap: Annotated[int, Field(ge=1)] | None = None
-    budget: Budget = Budget()
+    budget: BudgetSettings = BudgetSettings()
     dataset: Sources = ()
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None
     executor: Executor = Local()
     resources: Resources = Resources()
-    launch: Annotated[Launch, Field(strict=False)] = Launch.SPAWN
+    launch: Annotated[LaunchMode, Field(strict=False)] = LaunchMode.SPAWN
     checkpoint: Checkpoint = Checkpoint()
-    retry: Retry = Retry()
+    retry: RetrySettings = RetrySettings()
     hang_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    figures: Figures = Figures()
+    figures: FigureSettings = FigureSettings()
     notify: Notify | None = None
 
     _distinct = field_validator("seeds", "dataset", "tokenizer")(without_repetition)

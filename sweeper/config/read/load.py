@@ -21,7 +21,7 @@ from sweeper.config.read.overrides import Overriding, declared_parameters, hyper
 from sweeper.config.read.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
 from sweeper.config.read.validation import mistakes_in
 from sweeper.config.read.wandb import completed, translated
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.errors import Mistake, SpecError, UsageError
 from sweeper.mistakes import printable, shown
 
@@ -55,7 +55,7 @@ def load(  # noqa: PLR0913 - all by name
         UsageError: there is no such file, or it cannot be read.
     """
     source = printable(str(path))
-    root, mistakes = parsed(text_of(path, "a sweep file"), Source(source))
+    root, mistakes = parsed(text_of(path, "a sweep file"), TextSource(source))
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
     taken = translated(without_groups(root))
@@ -104,7 +104,7 @@ def text_of(path: str | Path, what: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        where = Source(source).where(raw[: error.start].count(b"\n"))
+        where = TextSource(source).where(raw[: error.start].count(b"\n"))
         raise SpecError([Mistake(where=where, key="", expected="UTF-8 text", got=f"{raw[error.start]:#04x}")]) from None
 
 

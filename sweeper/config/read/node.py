@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sweeper.errors import Mistake
-from sweeper.mistakes import told
+from sweeper.mistakes import shortened
 
 Path: TypeAlias = tuple[str | int, ...]
 Scalar: TypeAlias = bool | int | float | str | None
@@ -95,6 +95,6 @@ def located(root: Node, complaint: Complaint) -> Mistake:
     node, rest = root, complaint.path
     while rest and (child := node.child(rest[0])) is not None:
         node, rest = child, rest[1:]
-    key = told(".".join(str(part) for part in (*node.key, *rest)))
-    expected, got, hint = told(complaint.expected), told(complaint.got), told(complaint.hint)
+    key = shortened(".".join(str(part) for part in (*node.key, *rest)))
+    expected, got, hint = shortened(complaint.expected), shortened(complaint.got), shortened(complaint.hint)
     return Mistake(where=node.where, key=key, expected=expected, got=got, hint=hint)

@@ -16,7 +16,7 @@ from sweeper.config.model.parameters import FORMS, parameter_keys
 from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.node import Node, Path, found, grafted, plain, without
 from sweeper.config.read.profiles import CHOSEN_KEYS
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import LONGEST, printable, shown, suggested
 
@@ -32,7 +32,7 @@ class Override:
 
     def node(self, path: Path) -> tuple[Node, list[Mistake]]:
         """The value, read like the file, as if it stood at the path."""
-        return parsed(self.value, Source(self.where, numbered=False, key=path))
+        return parsed(self.value, TextSource(self.where, numbered=False, key=path))
 
 
 def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:

@@ -9,7 +9,16 @@ from pydantic_core import ErrorDetails
 
 from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORMS, parameter_keys
-from sweeper.config.model.sweep import Budget, Checkpoint, EarlyStop, Figures, Metric, Notify, Resources, Retry
+from sweeper.config.model.sweep import (
+    BudgetSettings,
+    Checkpoint,
+    EarlyStop,
+    FigureSettings,
+    Metric,
+    Notify,
+    Resources,
+    RetrySettings,
+)
 from sweeper.config.read.node import Complaint, Node, Path, located, plain
 from sweeper.config.read.profiles import CHOSEN_KEYS, Profile
 from sweeper.errors import Mistake
@@ -20,10 +29,10 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "metric": Metric,
     "early_stop": EarlyStop,
     "resources": Resources,
-    "budget": Budget,
+    "budget": BudgetSettings,
     "checkpoint": Checkpoint,
-    "retry": Retry,
-    "figures": Figures,
+    "retry": RetrySettings,
+    "figures": FigureSettings,
     "notify": Notify,
     **RULES,
     **EXECUTORS,

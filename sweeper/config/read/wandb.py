@@ -14,7 +14,7 @@ from pathlib import Path as File
 from sweeper.config.model.parameters import Distribution
 from sweeper.config.model.sweep import Method, as_name
 from sweeper.config.read.node import Complaint, Node, Path, found, grafted, plain, without
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.mistakes import listed, shown
 from sweeper.rules.settings import RULES, PrunerSettings
 
@@ -226,7 +226,7 @@ def _given(root: Node, key: str, text: str, at: Node | None = None) -> Node:
 
 
 def _node(text: str, at: Node, path: Path) -> Node:
-    return parsed(text, Source(at.where, numbered=False, key=path))[0]
+    return parsed(text, TextSource(at.where, numbered=False, key=path))[0]
 
 
 def _note(where: str, path: Path, text: str) -> str:

@@ -13,7 +13,7 @@ import yaml
 from sweeper.config.read.node import Node, Path, Scalar
 from sweeper.config.read.scalars import constructed, form
 from sweeper.errors import Mistake, SpecError
-from sweeper.mistakes import printable, shown, told
+from sweeper.mistakes import printable, shortened, shown
 
 DEEPEST = 32
 MOST_NODES = 5_000
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TextSource:
     """How places in a text are named: ``file:line``, or the text itself where lines mean nothing."""
 
     name: str
@@ -62,7 +62,7 @@ class Source:
         return f"{self.name}:{line + 1}" if self.numbered else self.name
 
 
-def parsed(text: str, source: Source) -> tuple[Node, list[Mistake]]:
+def parsed(text: str, source: TextSource) -> tuple[Node, list[Mistake]]:
     """The nodes of the text and the mistakes that can be passed over for now: duplicate keys, odd tags.
 
     Raises:
@@ -84,7 +84,7 @@ def parsed(text: str, source: Source) -> tuple[Node, list[Mistake]]:
     return builder.node(root, source.key), builder.mistakes
 
 
-def _syntax_mistake(error: Exception, text: str, source: Source) -> Mistake:
+def _syntax_mistake(error: Exception, text: str, source: TextSource) -> Mistake:
     line, problem = 0, str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
@@ -94,14 +94,14 @@ def _syntax_mistake(error: Exception, text: str, source: Source) -> Mistake:
         line = text.count("\n", 0, error.position)
         problem = f"the unprintable character {text[error.position : error.position + 1]!r}"
     expected = "a sweep of reasonable size" if isinstance(error, _TooMuchError) else "YAML"
-    return Mistake(where=source.where(line), key="", expected=expected, got=told(problem))
+    return Mistake(where=source.where(line), key="", expected=expected, got=shortened(problem))
 
 
 @dataclass(slots=True)
 class _Builder:
     """Turns PyYAML's nodes into ours, noting mistakes on the way."""
 
-    source: Source
+    source: TextSource
     mistakes: list[Mistake] = field(default_factory=list)
     nodes: int = 0
 
@@ -157,7 +157,7 @@ class _Builder:
         return self.source.where(node.start_mark.line)
 
     def _mistake(self, node: yaml.Node, key: Path, expected: str, got: str, hint: str = "") -> Mistake:
-        name = told(".".join(map(str, key)))
+        name = shortened(".".join(map(str, key)))
         return Mistake(where=self._where(node), key=name, expected=expected, got=got, hint=hint)
 
 

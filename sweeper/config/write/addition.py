@@ -13,7 +13,7 @@ from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import listed, shown, suggested
 
 
-def configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:
+def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:
     """The parameters of the configuration: what is given, and the sweep's constants.
 
     A parameter that the sweep varies has to be given; one that it does not name is refused, since the other trials do

@@ -12,7 +12,7 @@ from sweeper.config.model.sweep import EarlyStop, Method, SweepSpec
 from sweeper.config.read.load import mistakes_of, ordered, text_of
 from sweeper.config.read.node import Complaint, Node, grafted, located, plain
 from sweeper.config.read.scalars import form
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import printable, shown, suggested
 from sweeper.rules.base import StopSettings
@@ -22,10 +22,10 @@ NO_RULES = "none"
 """In place of a file of rules: no rule stops the run early."""
 
 _HEAD = "# Written by `sweeper exec`: one run, as a sweep of one trial. `sweeper run` takes it as it is.\n"
-_COMMAND_LINE = Source("command line", numbered=False)
+_COMMAND_LINE = TextSource("command line", numbered=False)
 
 
-def single(  # noqa: PLR0913 - all by name
+def sweep_of_command(  # noqa: PLR0913 - all by name
     command: Sequence[str],
     *,
     name: str,
@@ -60,20 +60,20 @@ def single(  # noqa: PLR0913 - all by name
     return SweepSpec.model_validate(plain(root))
 
 
-def rules_of_file(path: str) -> EarlyStop:
-    """The rules of a file, as `single` reads them; ``none`` is no rule.
+def rules_from_file(path: str) -> EarlyStop:
+    """The rules of a file, as `sweep_of_command` reads them; ``none`` is no rule.
 
     Raises:
         SpecError: the rules have mistakes; all of them are in it.
         UsageError: the file cannot be read.
     """
     # A sweep around them, so that they are read, checked and complained of in the one way there is.
-    spec = single(["true"], name="rules", metric="loss", goal="minimize", early_stop=path)
+    spec = sweep_of_command(["true"], name="rules", metric="loss", goal="minimize", early_stop=path)
     return spec.early_stop or EarlyStop(rules=())
 
 
-def as_file(spec: SweepSpec) -> str:
-    """A sweep made by `single`, as the file that `load` reads it from."""
+def command_as_file(spec: SweepSpec) -> str:
+    """A sweep made by `sweep_of_command`, as the file that `load` reads it from."""
     resolved = spec.to_json()
     given = [key for key in _MORE if key in spec.model_fields_set]
     keys = ("name", "method", "metric", "command", "early_stop", *given)
@@ -81,35 +81,35 @@ def as_file(spec: SweepSpec) -> str:
 
 
 _MORE = ("retry", "hang_after_s")
-"""What `single` may be given beside what it has to be given."""
+"""What `sweep_of_command` may be given beside what it has to be given."""
 
 
-def as_rules(rules: Sequence[StopSettings]) -> str:
+def rules_as_yaml(rules: Sequence[StopSettings]) -> str:
     """Return the rules as lines of a sweep file, with the settings that differ from the defaults."""
     return _yaml({"early_stop": {"rules": written(rules)}})
 
 
-def value_of(text: str, name: str) -> object:
+def value_from_text(text: str, name: str) -> object:
     """The value that a text is in a sweep file.
 
     Raises:
         SpecError: it is none.
     """
-    root, mistakes = parsed(text, Source(f"command line: {printable(name)}", numbered=False))
+    root, mistakes = parsed(text, TextSource(f"command line: {printable(name)}", numbered=False))
     if mistakes:
         raise SpecError(mistakes)
     return plain(root)
 
 
-def flow(value: object) -> str:
+def inline_yaml(value: object) -> str:
     """A value on one line, as a person would write it in a sweep file."""
     match value:
         case float() if math.isfinite(value):
             return shown(value)
         case Mapping():
-            return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+            return "{" + ", ".join(f"{inline_yaml(key)}: {inline_yaml(item)}" for key, item in value.items()) + "}"
         case list() | tuple():
-            return "[" + ", ".join(map(flow, value)) + "]"
+            return "[" + ", ".join(map(inline_yaml, value)) + "]"
         case _:  # within a list, since more has to be quoted there
             return yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
 
@@ -118,7 +118,7 @@ def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
     """What stands under `early_stop` in the file, or the whole of a file that holds nothing else."""
     if path is None or path in (AUTO, NO_RULES):
         return Node(where=_COMMAND_LINE.name, key=("early_stop",), value=None if path == NO_RULES else AUTO), []
-    root, mistakes = parsed(text_of(path, "a file of rules"), Source(printable(path)))
+    root, mistakes = parsed(text_of(path, "a file of rules"), TextSource(printable(path)))
     early_stop = root.child("early_stop")
     if early_stop is None and root.child("rules") is None:
         raise SpecError([*mistakes, located(root, _no_rules(root))])

@@ -18,18 +18,18 @@ from sweeper.errors import DataUnavailable, RecordError, UsageError
 from sweeper.trainers.data import encodings, newsgroups, synthetic, tokenizer
 from sweeper.trainers.data.corpus import Dataset
 from sweeper.trainers.data.encodings import FORMAT, Encodings
-from sweeper.trainers.data.network import Patience
+from sweeper.trainers.data.network import TotalTimeout
 from sweeper.trainers.data.tokenizer import TokenizerSource
 
 Say = Callable[[str], None]
 Found = TypeVar("Found")
-DATASETS: Mapping[str, Callable[[Patience], Dataset]] = MappingProxyType(
+DATASETS: Mapping[str, Callable[[TotalTimeout], Dataset]] = MappingProxyType(
     {newsgroups.NAME: newsgroups.locate, synthetic.NAME: synthetic.locate}
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ChosenData:
     """A dataset and a tokenizer that can be had."""
 
     dataset: Dataset
@@ -41,19 +41,19 @@ def cache_dir() -> Path:
     return Path(os.environ.get("SWEEPER_CACHE") or Path("~", ".cache", "sweeper")).expanduser()
 
 
-def choose(datasets: Sequence[str], tokenizers: Sequence[str], *, cache: Path, say: Say) -> Choice:
+def choose(datasets: Sequence[str], tokenizers: Sequence[str], *, cache: Path, say: Say) -> ChosenData:
     """The first dataset and the first tokenizer that can be had, within 10 seconds; `say` is told what gave way.
 
     Raises:
         DataUnavailable: none of the names can be had; its text gives the reason for each.
         UsageError: a dataset of this name does not exist.
     """
-    patience = Patience()
-    dataset = first_available("dataset", datasets, lambda name: _locate_dataset(name, patience), say)
+    timeout = TotalTimeout()
+    dataset = first_available("dataset", datasets, lambda name: _locate_dataset(name, timeout), say)
     source = first_available(
-        "tokenizer", tokenizers, lambda name: tokenizer.locate(name, cache=cache, patience=patience), say
+        "tokenizer", tokenizers, lambda name: tokenizer.locate(name, cache=cache, timeout=timeout), say
     )
-    return Choice(dataset=dataset, tokenizer=source)
+    return ChosenData(dataset=dataset, tokenizer=source)
 
 
 def first_available(kind: str, names: Sequence[str], locate: Callable[[str], Found], say: Say) -> Found:
@@ -75,7 +75,7 @@ def first_available(kind: str, names: Sequence[str], locate: Callable[[str], Fou
     raise DataUnavailable(f"{kind}: cannot have {', '.join(refusals)}")
 
 
-def encode(choice: Choice, max_lengths: Sequence[int], *, cache: Path) -> dict[int, Encodings]:
+def encode(choice: ChosenData, max_lengths: Sequence[int], *, cache: Path) -> dict[int, Encodings]:
     """The encodings for each length, from the cache or made now.
 
     Raises:
@@ -89,13 +89,13 @@ def encode(choice: Choice, max_lengths: Sequence[int], *, cache: Path) -> dict[i
         raise UsageError(f"{cache}: {error.strerror}; set SWEEPER_CACHE to a directory that can be written") from error
 
 
-def _locate_dataset(name: str, patience: Patience) -> Dataset:
+def _locate_dataset(name: str, timeout: TotalTimeout) -> Dataset:
     if name not in DATASETS:
         raise UsageError(f"dataset: expected one of {', '.join(DATASETS)}, got {name!r}")
-    return DATASETS[name](patience)
+    return DATASETS[name](timeout)
 
 
-def _made(choice: Choice, max_lengths: Sequence[int], cache: Path) -> dict[int, Encodings]:
+def _made(choice: ChosenData, max_lengths: Sequence[int], cache: Path) -> dict[int, Encodings]:
     if not max_lengths:
         return {}
     corpus = choice.dataset.load()
@@ -108,7 +108,7 @@ def _made(choice: Choice, max_lengths: Sequence[int], cache: Path) -> dict[int, 
     return made
 
 
-def _indexed(choice: Choice, max_length: int, cache: Path) -> Encodings | None:
+def _indexed(choice: ChosenData, max_length: int, cache: Path) -> Encodings | None:
     try:
         key = _index(choice, max_length, cache).read_text(encoding="ascii")
         return encodings.load(_encodings(cache) / key)
@@ -116,7 +116,7 @@ def _indexed(choice: Choice, max_length: int, cache: Path) -> Encodings | None:
         return None
 
 
-def _index(choice: Choice, max_length: int, cache: Path) -> Path:
+def _index(choice: ChosenData, max_length: int, cache: Path) -> Path:
     stamps = [f"format {FORMAT}", choice.dataset.stamp, choice.tokenizer.name, choice.tokenizer.stamp, str(max_length)]
     return cache / "index" / hashlib.sha256("\n".join(stamps).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 

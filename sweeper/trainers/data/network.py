@@ -1,7 +1,7 @@
 """Downloads that give way quickly: without a network, a sweep starts within seconds all the same.
 
 A name look-up cannot be interrupted. So the request runs in a daemon thread, and the caller waits for it no longer than
-its patience lasts. Proxies are those of the environment (`urllib` reads them).
+its timeout lasts. Proxies are those of the environment (`urllib` reads them).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Absent(DataUnavailable):
 
 
 @dataclass(slots=True)
-class Patience:
+class TotalTimeout:
     """What is left of the time that may be spent in vain."""
 
     left_s: float = TOTAL_S
@@ -53,22 +53,22 @@ class Patience:
             raise
 
 
-def probe(url: str, patience: Patience) -> None:
+def probe(url: str, timeout: TotalTimeout) -> None:
     """Return when a server answers for this URL.
 
     Raises:
         DataUnavailable: it refuses, cannot be reached, or stays silent.
     """
-    _first(url, patience, pieces=1)
+    _first(url, timeout, pieces=1)
 
 
-def fetch(url: str, patience: Patience) -> bytes:
+def fetch(url: str, timeout: TotalTimeout) -> bytes:
     """The content behind a URL, held in memory.
 
     Raises:
         DataUnavailable: as for `probe`; or the download stops, or is larger than 64 MiB.
     """
-    piece, pieces = _first(url, patience, pieces=LARGEST)
+    piece, pieces = _first(url, timeout, pieces=LARGEST)
     content = bytearray()
     while piece:
         content += piece
@@ -78,10 +78,10 @@ def fetch(url: str, patience: Patience) -> bytes:
     return bytes(content)
 
 
-def _first(url: str, patience: Patience, *, pieces: int) -> tuple[bytes, Arriving]:
+def _first(url: str, timeout: TotalTimeout, *, pieces: int) -> tuple[bytes, Arriving]:
     """The first piece, and where the others arrive, `pieces` of them at most."""
     arriving: Arriving = queue.SimpleQueue()
-    with patience.waiting() as limit_s:
+    with timeout.waiting() as limit_s:
         if limit_s <= 0:
             raise DataUnavailable(f"{_host(url)} was not asked: the network has not answered before")
         threading.Thread(target=_request, args=(url, arriving, pieces), daemon=True).start()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweeper.errors import DataUnavailable
 from sweeper.trainers.data.corpus import Corpus, Dataset, Split
-from sweeper.trainers.data.network import ANSWER_S, Patience, probe
+from sweeper.trainers.data.network import ANSWER_S, TotalTimeout, probe
 
 NAME = "20newsgroups"
 CATEGORIES = ("alt.atheism", "comp.graphics", "sci.space", "talk.religion.misc")
@@ -22,7 +22,7 @@ CACHE_FILE = "20news-bydate_py3.pkz"
 """Both are scikit-learn's (`sklearn/datasets/_twenty_newsgroups.py`)."""
 
 
-def locate(patience: Patience) -> Dataset:
+def locate(timeout: TotalTimeout) -> Dataset:
     """The dataset, in scikit-learn's cache; downloaded there when it is not.
 
     Raises:
@@ -30,7 +30,7 @@ def locate(patience: Patience) -> Dataset:
     """
     path = _data_home() / CACHE_FILE
     if not path.exists():
-        probe(URL, patience)
+        probe(URL, timeout)
         _download()
     try:
         stat = path.stat()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweeper.trainers.data.corpus import Corpus, Dataset, Split
-from sweeper.trainers.data.network import Patience
+from sweeper.trainers.data.network import TotalTimeout
 
 Item = TypeVar("Item")
 NAME = "synthetic-topics"
@@ -68,7 +68,7 @@ class Language:
     topics: tuple[Zipf, ...]
 
 
-def locate(_: Patience) -> Dataset:
+def locate(_: TotalTimeout) -> Dataset:
     """The dataset; it can always be had."""
     return Dataset(name=NAME, stamp=f"{NAME} {VERSION}", load=load)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.errors import DataUnavailable, UsageError
 from sweeper.trainers.data import wordpiece
-from sweeper.trainers.data.network import Absent, Patience, fetch
+from sweeper.trainers.data.network import Absent, TotalTimeout, fetch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,7 +41,7 @@ class TokenizerSource:
     load: Callable[[Sequence[str]], Tokenizer]
 
 
-def locate(name: str, *, cache: Path, patience: Patience) -> TokenizerSource:
+def locate(name: str, *, cache: Path, timeout: TotalTimeout) -> TokenizerSource:
     """The tokenizer of a name: trained, in a directory, in the hub's cache, in ours, or downloaded, in this order.
 
     Raises:
@@ -49,7 +49,7 @@ def locate(name: str, *, cache: Path, patience: Patience) -> TokenizerSource:
     """
     if name == TRAINED:
         return TokenizerSource(name=name, stamp=f"{TRAINED} {TRAINED_FORMAT}", load=wordpiece.train)
-    file = _find(name, cache, patience)
+    file = _find(name, cache, timeout)
     stat = file.stat()
     stamp = f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     return TokenizerSource(name=name, stamp=stamp, load=lambda _: read(file))
@@ -89,7 +89,7 @@ def padding_id(tokenizer: Tokenizer) -> int:
     raise UsageError("the tokenizer has no piece named [PAD] or <pad>: use one that was made for BERT")
 
 
-def _find(name: str, cache: Path, patience: Patience) -> Path:
+def _find(name: str, cache: Path, timeout: TotalTimeout) -> Path:
     directory = Path(name).expanduser()
     if directory.is_dir():
         return _in_directory(directory)
@@ -97,7 +97,7 @@ def _find(name: str, cache: Path, patience: Patience) -> Path:
         raise DataUnavailable(f"{name} is no directory")
     ours = cache / "hub" / name.replace("/", "--")
     cached = _in_hub_cache(name) or next((ours / file for file in FILES if (ours / file).exists()), None)
-    return cached or _downloaded(name, ours, patience)
+    return cached or _downloaded(name, ours, timeout)
 
 
 def _in_directory(directory: Path) -> Path:
@@ -117,14 +117,14 @@ def _in_hub_cache(name: str) -> Path | None:
     return None
 
 
-def _downloaded(name: str, folder: Path, patience: Patience) -> Path:
+def _downloaded(name: str, folder: Path, timeout: TotalTimeout) -> Path:
     """The first of the files that the hub has, kept in our own cache: its client retries for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise DataUnavailable("it is not in the hub's cache, and HF_HUB_OFFLINE is set")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     for file in FILES:
         try:
-            return _kept(folder / file, fetch(f"{endpoint}/{name}/resolve/main/{file}", patience))
+            return _kept(folder / file, fetch(f"{endpoint}/{name}/resolve/main/{file}", timeout))
         except Absent:
             continue
     raise DataUnavailable(f"{endpoint} has no public model of this name with a {' or '.join(FILES)}")

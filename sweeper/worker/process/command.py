@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sweeper.errors import UsageError
+from sweeper.record.facts import Facts
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Facts
 from sweeper.record.values.params import json_of
 
 VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")

@@ -14,7 +14,7 @@ from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import cast
 
-from sweeper.worker.process.sources import Source, source_of
+from sweeper.worker.process.sources import SourceFile, source_of
 
 FUNCTION = "sweeper.worker.function"
 HERE = __file__
@@ -44,11 +44,11 @@ class Program:
         return None
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[SourceFile]:
         """The files of the program; of a function that is called, its module's too."""
         if not self.is_module:
             script = Path(self.target)
-            return [Source(script, places=(str(script.absolute().parent),))] if script.is_file() else []
+            return [SourceFile(script, places=(str(script.absolute().parent),))] if script.is_file() else []
         here = (str(Path.cwd()),)
         modules = [self.target, f"{self.target}.__main__"]
         if self.target == FUNCTION and self.arguments:

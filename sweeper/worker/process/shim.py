@@ -24,8 +24,9 @@ from types import FrameType
 
 from sweeper.errors import RecordError, SweeperError, Unwritable, UsageError
 from sweeper.record.causes import Cause, cause_of_exit
-from sweeper.record.events import Finished, decode
+from sweeper.record.events import Finished
 from sweeper.record.storage.claim import catches, claim, keeper_of
+from sweeper.record.storage.codec import decode
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.process.command import filled
 from sweeper.worker.standalone import write_exit

@@ -16,7 +16,7 @@ PACKAGES = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file of Python.
 
     Attributes:
@@ -29,7 +29,7 @@ class Source:
     places: tuple[str, ...] = ()
 
 
-def source_of(module: str, places: Sequence[str] = ()) -> Source | None:
+def source_of(module: str, places: Sequence[str] = ()) -> SourceFile | None:
     """The source that importing a module would read; None where there is none: no such module, or one without any."""
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
@@ -42,7 +42,7 @@ def source_of(module: str, places: Sequence[str] = ()) -> Source | None:
     if file is None:
         return None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return Source(file, package, tuple(places))
+    return SourceFile(file, package, tuple(places))
 
 
 def _in(places: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
@@ -71,7 +71,7 @@ def _by_finders(name: str) -> tuple[Path | None, list[str]]:
     return file, list(spec.submodule_search_locations or ())
 
 
-def imports_of(source: Source) -> list[str]:
+def imports_of(source: SourceFile) -> list[str]:
     """The modules that a file imports, anywhere in it, and `module:name` for names; none where it cannot be read."""
     try:
         tree = ast.parse(source.file.read_bytes())
@@ -96,7 +96,7 @@ def imported_from(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*kept, *([node.module] if node.module else [])]) if kept else ""
 
 
-def all_imports(sources: Sequence[Source]) -> list[str]:
+def all_imports(sources: Sequence[SourceFile]) -> list[str]:
     """What files import, what the modules that are not installed import in their turn, and what `Trial.watch` does.
 
     The built-in trainers are followed likewise: they import what is heavy inside functions.

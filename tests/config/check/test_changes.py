@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.config import Changes, SweepSpec, compare
+from sweeper.config import Changes, SweepSpec, changes_between
 from tests.config.conftest import sweep
 
 RANGE = {"method": "random", "run_cap": 3}
@@ -154,9 +154,9 @@ CONFLICTS = [
 
 @pytest.mark.parametrize(("old", "new", "sentences"), ADDITIONS)
 def test_addition_leaves_the_trials_that_ran_as_they_are(old: Any, new: Any, sentences: list[str]) -> None:
-    assert compare(spec(**old), spec(**new)) == Changes(additions=tuple(sentences))
+    assert changes_between(spec(**old), spec(**new)) == Changes(additions=tuple(sentences))
 
 
 @pytest.mark.parametrize(("old", "new", "sentences"), CONFLICTS)
 def test_conflict_would_have_changed_trials_that_ran(old: Any, new: Any, sentences: list[str]) -> None:
-    assert compare(spec(**old), spec(**new)).conflicts == tuple(sentences)
+    assert changes_between(spec(**old), spec(**new)).conflicts == tuple(sentences)

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweeper.config import SweepSpec, compare, load
+from sweeper.config import SweepSpec, changes_between, load
 from sweeper.config.read.wandb import EARLY_TERMINATE, REFUSED, TAKEN, UNUSED
 from sweeper.errors import RecordError, SweeperError, UsageError
 from tests.config.conftest import TRAINERS
@@ -177,7 +177,7 @@ def test_spec_survives_its_record(data: dict[str, Any]) -> None:
     again = SweepSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False)))
     assert again == spec
     assert again.to_json() == spec.to_json()
-    changes = compare(spec, again)
+    changes = changes_between(spec, again)
     assert not changes.additions
     assert not changes.conflicts
 
@@ -188,7 +188,7 @@ def test_changes_are_found_in_both_directions_or_in_none(data: dict[str, Any], o
     old, new = made(data), made(other)
     if old is None or new is None:
         return
-    there, back = compare(old, new), compare(new, old)
+    there, back = changes_between(old, new), changes_between(new, old)
     assert bool(there.additions or there.conflicts) == bool(back.additions or back.conflicts)
 
 

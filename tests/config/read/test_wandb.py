@@ -23,7 +23,7 @@ from sweeper.config import (
     load,
 )
 from sweeper.config.read.node import plain
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.config.write.schema import schema
 from sweeper.errors import SpecError
 from sweeper.rules.settings import PRESET
@@ -188,7 +188,7 @@ def test_the_preset_needs_no_metric(early_stop: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [BAYES, HYPERBAND, DISTRIBUTIONS, NESTED])
 def test_an_editor_that_has_the_schema_takes_it_too(text: str) -> None:
-    root, _ = parsed(textwrap.dedent(text), Source("sweep.yaml"))
+    root, _ = parsed(textwrap.dedent(text), TextSource("sweep.yaml"))
     assert list(VALIDATOR.iter_errors(plain(root))) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.config import SweepSpec, configuration
+from sweeper.config import SweepSpec, added_configuration
 from sweeper.errors import SpecError
 from tests.config.conftest import sweep
 
@@ -29,7 +29,7 @@ SPEC = SweepSpec.from_json(
     ],
 )
 def test_a_configuration_has_what_applies(given: str, expected: dict[str, object]) -> None:
-    assert configuration(SPEC, given.split()) == expected
+    assert added_configuration(SPEC, given.split()) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_a_configuration_has_what_applies(given: str, expected: dict[str, object
 )
 def test_what_is_missing_or_does_not_apply_is_named(given: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        configuration(SPEC, given.split())
+        added_configuration(SPEC, given.split())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.config import EarlyStop, Goal, Stalled, SweepSpec, as_file, load, single
+from sweeper.config import EarlyStop, Goal, Stalled, SweepSpec, command_as_file, load, sweep_of_command
 from sweeper.errors import SpecError
 from sweeper.rules.diagnoses import STOPPING
 from tests.config.conftest import Load
@@ -19,7 +19,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 def one(
     *command: str, name: str = "one", metric: str = "loss", goal: str = "minimize", early_stop: str | None = None
 ) -> SweepSpec:
-    return single(command or ("true",), name=name, metric=metric, goal=goal, early_stop=early_stop)
+    return sweep_of_command(command or ("true",), name=name, metric=metric, goal=goal, early_stop=early_stop)
 
 
 @given(st.lists(WORDS, min_size=1).filter(lambda words: "${program}" not in "".join(words)), WORDS.filter(bool))
@@ -29,23 +29,25 @@ def test_the_file_is_read_as_the_sweep_it_was_made_from(
     spec = one(*command, metric=metric)
     assert (spec.command, spec.metric.name) == (tuple(command), metric)
     path = tmp_path_factory.getbasetemp() / "single.yaml"
-    path.write_bytes(as_file(spec).encode())
+    path.write_bytes(command_as_file(spec).encode())
     assert load(path, has_cuda=False, trainers={}) == spec
 
 
 @pytest.mark.parametrize("word", ["1e-4", "no", "1:30", "0o7", "~", "", "- x", "a: b", "1_000", "line\nline", "\x7f😀"])
 def test_words_that_look_like_something_else_stay_text(word: str, load_text: Load) -> None:
-    assert load_text(as_file(one("echo", word))).command == ("echo", word)
+    assert load_text(command_as_file(one("echo", word))).command == ("echo", word)
 
 
 def test_how_it_is_watched_over_stands_in_the_file_where_it_was_said(load_text: Load) -> None:
     more = {"retry": {"max": 5, "on": ["error", "killed"]}, "hang_after_s": 30.0}
-    spec = single(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more=more)
+    spec = sweep_of_command(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more=more)
     assert (spec.retry.max, spec.retry.on, spec.hang_after_s) == (5, ("error", "killed"), 30)
-    assert load_text(as_file(spec)) == spec
-    assert "retry" not in as_file(one())
+    assert load_text(command_as_file(spec)) == spec
+    assert "retry" not in command_as_file(one())
     with pytest.raises(SpecError, match=r"command line: retry.on.0: expected .*, got 'death'"):
-        single(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more={"retry": {"on": ["death"]}})
+        sweep_of_command(
+            ["true"], name="one", metric="loss", goal="minimize", early_stop=None, more={"retry": {"on": ["death"]}}
+        )
 
 
 def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
@@ -62,7 +64,7 @@ def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
         assert one(early_stop=preset).early_stop == EarlyStop()
     assert [name for rule in one().to_json()["early_stop"]["rules"] for name in rule] == list(STOPPING)
     assert one(early_stop="none").early_stop is None
-    assert "early_stop" not in as_file(one(early_stop="none"))
+    assert "early_stop" not in command_as_file(one(early_stop="none"))
     for file in ("bare.yaml", "keyed.yaml", "sweep.yaml"):
         spec = one(early_stop=file, goal="maximize")
         assert spec.early_stop == EarlyStop(rules=(Stalled(window=7),))

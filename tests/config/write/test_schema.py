@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from sweeper.config import load
 from sweeper.config.read.node import plain
-from sweeper.config.read.yaml_text import Source, parsed
+from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.config.write.schema import schema
 from sweeper.errors import UsageError
 from sweeper.rules.settings import RULES
@@ -32,7 +32,7 @@ metric: {name: loss}
 
 
 def data(text: str) -> Any:
-    root, mistakes = parsed(text, Source("sweep.yaml"))
+    root, mistakes = parsed(text, TextSource("sweep.yaml"))
     assert not mistakes
     return plain(root)
 

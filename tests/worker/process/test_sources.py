@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.worker.process.sources import Source, all_imports, imports_of, is_installed, source_of
+from sweeper.worker.process.sources import SourceFile, all_imports, imports_of, is_installed, source_of
 
 
 def test_what_a_script_imports(tmp_path: Path) -> None:
     script = "import a.b, c as d\nfrom e import f\nfrom . import g\ndef h():\n    import i\n"
     (tmp_path / "script.py").write_text(script)
-    assert imports_of(Source(tmp_path / "script.py")) == ["a.b", "c", "e", "e:f", "i"]
+    assert imports_of(SourceFile(tmp_path / "script.py")) == ["a.b", "c", "e", "e:f", "i"]
     (tmp_path / "script.py").write_text("import (")
-    assert imports_of(Source(tmp_path / "script.py")) == []
+    assert imports_of(SourceFile(tmp_path / "script.py")) == []
 
 
 def test_modules_that_are_not_installed_are_followed(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_modules_that_are_not_installed_are_followed(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = all_imports([Source(tmp_path / "train.py", places=(str(tmp_path),))])
+    found = all_imports([SourceFile(tmp_path / "train.py", places=(str(tmp_path),))])
     assert {"torch", "yaml", "numpy", "pandas", "job.data.split"} <= set(found)
 
 
@@ -40,9 +40,9 @@ def test_a_module_is_found_without_importing_its_packages(tmp_path: Path) -> Non
     (tmp_path / "bare/deep").mkdir(parents=True)
     (tmp_path / "bare/deep/train.py").write_text("")
     places = (str(tmp_path),)
-    assert source_of("job.train", places) == Source(tmp_path / "job/train.py", "job", places)
-    assert source_of("job", places) == Source(tmp_path / "job/__init__.py", "job", places)
-    assert source_of("bare.deep.train", places) == Source(tmp_path / "bare/deep/train.py", "bare.deep", places)
+    assert source_of("job.train", places) == SourceFile(tmp_path / "job/train.py", "job", places)
+    assert source_of("job", places) == SourceFile(tmp_path / "job/__init__.py", "job", places)
+    assert source_of("bare.deep.train", places) == SourceFile(tmp_path / "bare/deep/train.py", "bare.deep", places)
     assert source_of("job.missing", places) is None
     assert source_of("missing", places) is None
     assert source_of("job/../job", places) is None
