@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
-    from sweeper.preflight.estimate import disk_text, places, precedents, time_text
+    from sweeper.preflight.estimate import capacity_of, disk_text, precedents, time_text
     from sweeper.preflight.summary import examples_of, preflight_text, recorded
     from sweeper.results.wording import plain
 
@@ -42,11 +42,11 @@ def _plan(options: argparse.Namespace) -> int:
     against = [trial for run in known.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)
     print(preflight_text(spec, examples=examples, against=against))
-    found, where = precedents(spec, known.values()), places(spec, machine)
+    found, where = precedents(spec, known.values()), capacity_of(spec, machine)
     place = next(path for path in (options.runs, *options.runs.absolute().parents) if path.is_dir())
     said = {
         "where": where.text,
-        "time": time_text(spec, found, examples=examples[1] if examples else None, at_a_time=where.count),
+        "time": time_text(spec, found, examples=examples[1] if examples else None, concurrent=where.count),
         "disk": disk_text(spec, found, free=shutil.disk_usage(place).free),
     }
     for head, text in said.items():

@@ -1,1 +1,1 @@
-"""What can be known before a sweep starts: the state of the machine, the plan, estimates, a first sweep file."""
+"""Prepare a sweep: check the machine, write a first sweep file, summarise and estimate a sweep, record its origin."""

@@ -1,4 +1,4 @@
-"""What of this machine a sweep will meet: `sweeper doctor`; changes nothing but a file that it removes again."""
+"""Check whether this machine is ready for a sweep (`sweeper doctor`); nothing is left on the disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAST_FREE_GB = 5.0
 LEAST_FILES = 1024
 TENSORBOARD_PORT = 6006
 TORCH_S = 120.0
-"""For an import of torch from a cold, busy disk."""
+"""Time limit for importing torch, long enough for a slow disk."""
 
 _TORCH = """
 import torch
@@ -34,7 +34,7 @@ print(torch.__version__, torch.version.cuda or "-", torch.cuda.is_available(), t
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How serious the result of a check is."""
 
     OK = "ok"
     NOTE = "note"
@@ -42,8 +42,8 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at; `advice` is what to do about it."""
+class MachineCheck:
+    """The result of one check; `advice` says what to do about a problem."""
 
     subject: str
     level: Level
@@ -51,67 +51,72 @@ class Finding:
     advice: str = ""
 
 
-def examine(runs: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Everything that is looked at, each as soon as it is known."""
+def examine(runs: Path, environment: Mapping[str, str]) -> Iterator[MachineCheck]:
+    """Yield the result of each check as soon as it is known.
+
+    Args:
+        runs: the directory for runs; it need not exist.
+        environment: the environment variables.
+    """
     yield _platform()
     yield _processors()
     devices = cuda_devices(environment)
     yield _devices(devices, environment)
     yield _torch(devices)
-    yield from _place(runs)
+    yield from _runs_directory(runs)
     yield _open_files()
     yield from _data(environment)
     yield _port()
     yield _extras()
 
 
-def _platform() -> Finding:
+def _platform() -> MachineCheck:
     text = f"Python {sys.version.split()[0]}, sweeper {metadata.version('sweeper')}"
     if sys.platform == "linux":
-        return Finding(subject="platform", level=Level.OK, text=text)
-    advice = "run sweeps on Linux; records can be read here"
-    return Finding(subject="platform", level=Level.TROUBLE, text=f"{text} on {sys.platform}", advice=advice)
+        return MachineCheck(subject="platform", level=Level.OK, text=text)
+    advice = "run sweeps on Linux; other systems can only read records"
+    return MachineCheck(subject="platform", level=Level.TROUBLE, text=f"{text} on {sys.platform}", advice=advice)
 
 
-def _processors() -> Finding:
+def _processors() -> MachineCheck:
     own, there = cores(), os.cpu_count() or 1
-    less = f", of {there} that the machine has" if own < there else ""
-    return Finding(subject="processors", level=Level.OK, text=f"{counted(own, 'core', 'cores')}{less}")
+    less = f", of {there} in this machine" if own < there else ""
+    return MachineCheck(subject="processors", level=Level.OK, text=f"{counted(own, 'core', 'cores')} available{less}")
 
 
-def _devices(devices: Sequence[str], environment: Mapping[str, str]) -> Finding:
+def _devices(devices: Sequence[str], environment: Mapping[str, str]) -> MachineCheck:
     hidden = environment.get("CUDA_VISIBLE_DEVICES")
     limited = f" (CUDA_VISIBLE_DEVICES={hidden})" if hidden is not None else ""
     if devices:
         text = f"{counted(len(devices), 'device', 'devices')}{limited}: {', '.join(devices)}"
-        return Finding(subject="GPUs", level=Level.OK, text=text)
-    text = f"none that NVIDIA's management library shows{limited}: trials run on processors"
+        return MachineCheck(subject="GPUs", level=Level.OK, text=text)
+    text = f"NVIDIA's management library finds none{limited}; trials run on CPUs"
     if not Path("/dev/nvidia0").exists():
-        return Finding(subject="GPUs", level=Level.NOTE, text=text)
-    advice = "there is a device file: look whether the driver is loaded (nvidia-smi), or whether a variable hides it"
-    return Finding(subject="GPUs", level=Level.TROUBLE, text=text, advice=advice)
+        return MachineCheck(subject="GPUs", level=Level.NOTE, text=text)
+    advice = "/dev/nvidia0 exists: check that the driver is loaded (nvidia-smi) and that no variable hides the device"
+    return MachineCheck(subject="GPUs", level=Level.TROUBLE, text=text, advice=advice)
 
 
-def _torch(devices: Sequence[str]) -> Finding:
-    """In a process of its own: an import takes seconds and may end the process that does it."""
+def _torch(devices: Sequence[str]) -> MachineCheck:
+    """Check torch in a separate process, because its import takes seconds and may crash."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TORCH], check=False, capture_output=True, text=True, timeout=TORCH_S
         )
         version, build, available, count = done.stdout.split()
     except (subprocess.TimeoutExpired, ValueError):
-        advice = "see what `python -c 'import torch'` says"
-        return Finding(subject="torch", level=Level.TROUBLE, text="cannot be imported", advice=advice)
-    text = f"{version}, " + (f"built for CUDA {build}" if build != "-" else "built for processors only")
+        advice = "run `python -c 'import torch'` to see the error"
+        return MachineCheck(subject="torch", level=Level.TROUBLE, text="cannot be imported", advice=advice)
+    text = f"{version}, " + (f"built for CUDA {build}" if build != "-" else "built for CPUs only")
     if devices and available != "True":
         advice = "install a build of torch for this driver (pytorch.org, Get started)"
-        return Finding(subject="torch", level=Level.TROUBLE, text=f"{text}; it sees no device", advice=advice)
-    seen = f"; it sees {counted(int(count), 'device', 'devices')}" if devices else ""
-    return Finding(subject="torch", level=Level.OK, text=text + seen)
+        return MachineCheck(subject="torch", level=Level.TROUBLE, text=f"{text}; it finds no device", advice=advice)
+    seen = f"; it finds {counted(int(count), 'device', 'devices')}" if devices else ""
+    return MachineCheck(subject="torch", level=Level.OK, text=text + seen)
 
 
-def _place(runs: Path) -> Iterator[Finding]:
-    """Whether runs can be kept there: written, locked, with room."""
+def _runs_directory(runs: Path) -> Iterator[MachineCheck]:
+    """Check whether the directory for runs is writable, file locks work there, and the disk has free space."""
     existing = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.is_dir())
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=existing) as folder:
@@ -119,73 +124,73 @@ def _place(runs: Path) -> Iterator[Finding]:
             lease = acquire(directory.lease, holder="doctor")
             locks = lease is not None and is_held(directory.lease)
     except OSError as error:
-        advice = "make it writable, or keep runs elsewhere (--runs)"
-        text = f"{existing} cannot be written: {error.strerror}"
-        yield Finding(subject="runs", level=Level.TROUBLE, text=text, advice=advice)
+        advice = "make it writable, or choose another directory with --runs"
+        text = f"{existing} is not writable: {error.strerror}"
+        yield MachineCheck(subject="runs", level=Level.TROUBLE, text=text, advice=advice)
         return
     kind = filesystem.type_of(existing, filesystem.mountinfo())
     text = f"{runs} on {kind or 'an unknown file system'}"
     if not locks:
-        advice = "keep runs on a file system where flock(2) holds (--runs)"
-        yield Finding(subject="runs", level=Level.TROUBLE, text=f"{text}: locks do not hold", advice=advice)
+        advice = "with --runs, choose a directory on a file system that supports flock(2)"
+        yield MachineCheck(subject="runs", level=Level.TROUBLE, text=f"{text}: file locks do not work", advice=advice)
     elif kind in filesystem.SHARED:
         advice = "run each sweep from one host only"
-        yield Finding(subject="runs", level=Level.NOTE, text=f"{text}, which hosts share", advice=advice)
+        yield MachineCheck(subject="runs", level=Level.NOTE, text=f"{text}, which several hosts share", advice=advice)
     else:
-        yield Finding(subject="runs", level=Level.OK, text=f"{text}: it can be written, and locks hold")
+        yield MachineCheck(subject="runs", level=Level.OK, text=f"{text}: writable, and file locks work")
     free = shutil.disk_usage(existing).free / 1e9
     full = free < LEAST_FREE_GB
-    advice = "checkpoints fill it soon: make room, or keep runs elsewhere (--runs)" if full else ""
-    yield Finding(
-        subject="disk", level=Level.TROUBLE if full else Level.OK, text=f"{free:.0f} GB are free there", advice=advice
+    advice = "checkpoints need more: free some space, or choose another directory with --runs" if full else ""
+    yield MachineCheck(
+        subject="disk", level=Level.TROUBLE if full else Level.OK, text=f"{free:.0f} GB free", advice=advice
     )
 
 
-def _open_files() -> Finding:
+def _open_files() -> MachineCheck:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= LEAST_FILES:
-        return Finding(subject="open files", level=Level.OK, text=f"{soft} at a time")
-    advice = f"raise it (ulimit -n {min(hard, 1 << 16)}) for many trials at a time"
-    return Finding(subject="open files", level=Level.NOTE, text=f"{soft} at a time", advice=advice)
+        return MachineCheck(subject="open files", level=Level.OK, text=f"the limit is {soft}")
+    advice = f"for many concurrent trials, raise the limit with `ulimit -n {min(hard, 1 << 16)}`"
+    return MachineCheck(subject="open files", level=Level.NOTE, text=f"the limit is {soft}", advice=advice)
 
 
-def _data(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """The caches that the built-in trainer looks into."""
+def _data(environment: Mapping[str, str]) -> Iterator[MachineCheck]:
+    """Check the caches of the built-in trainer."""
     home = Path(environment.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")).expanduser()
     if (home / "20news-bydate_py3.pkz").exists():
-        yield Finding(subject="20 newsgroups", level=Level.OK, text=f"in {home}")
+        yield MachineCheck(subject="20 newsgroups", level=Level.OK, text=f"found in {home}")
     else:
         advice = (
-            "it is downloaded at the first use, or the embedded corpus stands in; SCIKIT_LEARN_DATA names another place"
+            "it is downloaded at first use, or the embedded corpus is used; SCIKIT_LEARN_DATA sets another directory"
         )
-        yield Finding(subject="20 newsgroups", level=Level.NOTE, text=f"not in {home}", advice=advice)
+        yield MachineCheck(subject="20 newsgroups", level=Level.NOTE, text=f"not in {home}", advice=advice)
     hub = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub" / "models--bert-base-uncased"
     if hub.exists():
-        yield Finding(subject="tokenizer", level=Level.OK, text=f"bert-base-uncased in {hub.parent}")
+        yield MachineCheck(subject="tokenizer", level=Level.OK, text=f"bert-base-uncased found in {hub.parent}")
     else:
-        advice = "it is downloaded at the first use, or a tokenizer is trained on the texts"
-        yield Finding(
+        advice = "it is downloaded at first use, or a tokenizer is trained on the texts"
+        yield MachineCheck(
             subject="tokenizer", level=Level.NOTE, text=f"bert-base-uncased is not in {hub.parent}", advice=advice
         )
 
 
-def _port() -> Finding:
+def _port() -> MachineCheck:
     try:
         with socket.create_server(("127.0.0.1", TENSORBOARD_PORT)):
-            return Finding(subject="TensorBoard", level=Level.OK, text=f"port {TENSORBOARD_PORT} is free")
+            return MachineCheck(subject="TensorBoard", level=Level.OK, text=f"port {TENSORBOARD_PORT} is free")
     except OSError as error:
         text = f"port {TENSORBOARD_PORT}: {error.strerror}"
-        advice = "`sweeper tensorboard` takes the next free one, or --port"
-        return Finding(subject="TensorBoard", level=Level.NOTE, text=text, advice=advice)
+        advice = "`sweeper tensorboard` uses the next free port; --port chooses one"
+        return MachineCheck(subject="TensorBoard", level=Level.NOTE, text=text, advice=advice)
 
 
-def _extras() -> Finding:
+def _extras() -> MachineCheck:
     known = ("accelerate", "lightning", "ray")
     there = [name for name in known if _version(name)]
     missing = [name for name in known if name not in there]
     text = f"installed: {', '.join(f'{name} {_version(name)}' for name in there) or 'none'}"
     text += f"; not installed: {', '.join(missing)}" if missing else ""
-    return Finding(subject="extras", level=Level.OK, text=text)
+    return MachineCheck(subject="extras", level=Level.OK, text=text)
 
 
 def _version(distribution: str) -> str:

@@ -1,8 +1,9 @@
-"""Where a sweep's trials will run, how long they take and what they leave on the disk: from records, or said unknown.
+"""Estimate where the trials of a sweep will run, how long they take, and how much disk space they need.
 
-1. No number without where it comes from: a slot is one that `sweeper run` would make, time and size are those of
-   recorded trials that ran the same trainer or command.
-2. What was recorded elsewhere, or beside other trials, was as fast as it was there: that is said, not corrected.
+1. Every number has a source. Slots are those that `sweeper run` would make. Time and size come from recorded trials of
+   the same trainer or command; without such trials they are reported as unknown.
+2. A trial that was recorded on another machine, or beside other trials, had another speed. The estimate says that it
+   assumes the recorded speed; it does not correct for it.
 """
 
 from __future__ import annotations
@@ -18,28 +19,33 @@ from sweeper.config import Local, Method, Ray, Slurm, SweepSpec
 from sweeper.errors import RecordError
 from sweeper.executors.executor import Slot
 from sweeper.executors.machine import Machine, slots_on
-from sweeper.executors.slurm.executor import PARALLELISM
+from sweeper.executors.slurm.executor import DEFAULT_JOBS
 from sweeper.orchestrator.search.studies import spec_of
 from sweeper.preflight.summary import arms_of, schedules_of
 from sweeper.record.ended import read_states
-from sweeper.record.fold import State
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.wording import counted, duration, number
 from sweeper.trainers import TRAINERS
 
 MOST_MEASURED = 50
-"""Trials of a run whose files are measured."""
+"""How many trials of a run have their files measured, at most."""
 MOST_NAMED = 8
 COST = ("batch_size", "max_length")
-"""Hyperparameters of a built-in trainer that decide, beside its model, how long a step takes."""
+"""Hyperparameters of a built-in trainer that, beside its model, determine the time of a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precedent:
-    """A recorded trial that ran to its end in one attempt, and that did what those of the sweep are to do.
+    """A recorded complete trial of one attempt, which did the same work as the trials of the sweep will.
 
-    `kept` bytes of its `size` are checkpoints and best weights; `pictures` are its share of the run's TensorBoard.
+    Attributes:
+        run: path of its run.
+        steps: optimizer steps.
+        seconds: wall time of the attempt.
+        size: bytes of its directory.
+        kept: bytes of its checkpoints and best weights, which are part of `size`.
+        tensorboard: its share of the bytes of the run's TensorBoard files.
     """
 
     run: str
@@ -47,11 +53,11 @@ class Precedent:
     seconds: float
     size: int
     kept: int
-    pictures: int
+    tensorboard: int
 
 
 def precedents(spec: SweepSpec, runs: Iterable[SweepDir]) -> list[Precedent]:
-    """The precedents in recorded runs: of the same trainer or command, and of a built-in trainer as large."""
+    """Return the precedents in recorded runs: same trainer or command and, for a built-in trainer, same size."""
     found = []
     for run in runs:
         try:
@@ -60,17 +66,17 @@ def precedents(spec: SweepSpec, runs: Iterable[SweepDir]) -> list[Precedent]:
             continue
         if (recorded.trainer, recorded.command, recorded.program) != (spec.trainer, spec.command, spec.program):
             continue
-        complete = [trial for trial in read_states(run)[0] if _is_whole(trial) and _is_alike(spec, trial)]
-        pictures = _size(run.tensorboard) // max(1, len(run.trials()))
-        found += [_precedent(run, trial, pictures) for trial in complete[-MOST_MEASURED:]]
+        complete = [trial for trial in read_states(run)[0] if _is_complete(trial) and _is_alike(spec, trial)]
+        tensorboard = _size(run.tensorboard) // max(1, len(run.trials()))
+        found += [_precedent(run, trial, tensorboard) for trial in complete[-MOST_MEASURED:]]
     return found
 
 
-def _is_whole(trial: Trial) -> bool:
-    return trial.state is State.COMPLETE and len(trial.control.launched) == 1
+def _is_complete(trial: TrialRecord) -> bool:
+    return trial.state is State.COMPLETE and len(trial.attempts) == 1
 
 
-def _is_alike(spec: SweepSpec, trial: Trial) -> bool:
+def _is_alike(spec: SweepSpec, trial: TrialRecord) -> bool:
     trainer = TRAINERS.get(spec.trainer or "")
     if trainer is None or trainer.preflight is None:
         return True
@@ -82,7 +88,7 @@ def _is_alike(spec: SweepSpec, trial: Trial) -> bool:
     return any(cost(arm) == cost(trial.facts.params) for arm in arms_of(spec) or [{}])
 
 
-def _precedent(run: SweepDir, trial: Trial, pictures: int) -> Precedent:
+def _precedent(run: SweepDir, trial: TrialRecord, tensorboard: int) -> Precedent:
     path = trial.directory.path
     return Precedent(
         run=str(run.path),
@@ -90,34 +96,34 @@ def _precedent(run: SweepDir, trial: Trial, pictures: int) -> Precedent:
         seconds=trial.seconds(0.0),
         size=_size(path),
         kept=_size(path / "checkpoints") + _size(path / "best"),
-        pictures=pictures,
+        tensorboard=tensorboard,
     )
 
 
 def _size(path: Path) -> int:
-    """Bytes of the files below a path."""
+    """Return the bytes of all files below a path."""
     total = 0
     for folder, _, files in os.walk(path):
         for name in files:
             try:
                 total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many files
-            except OSError:  # it went meanwhile
+            except OSError:  # removed meanwhile
                 continue
     return total
 
 
-# ---- what is said of them --------------------------------------------------------------------------------------------
+# ---- the estimates in words ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """How many trials run at a time, None where only the cluster knows; and where, in words."""
+class Capacity:
+    """How many trials run concurrently (None: only the cluster knows), and where, in words."""
 
     count: int | None
     text: str
 
 
-def places(spec: SweepSpec, machine: Machine) -> Places:
+def capacity_of(spec: SweepSpec, machine: Machine) -> Capacity:
     """Where the trials of a sweep will run.
 
     Raises:
@@ -125,16 +131,16 @@ def places(spec: SweepSpec, machine: Machine) -> Places:
     """
     match spec.executor:
         case Slurm() as slurm:
-            count = machine.workers or slurm.array_parallelism or PARALLELISM
-            return Places(count=count, text=f"at most {counted(count, 'job', 'jobs')} in Slurm's queue at a time")
+            count = machine.workers or slurm.array_parallelism or DEFAULT_JOBS
+            return Capacity(count=count, text=f"at most {counted(count, 'job', 'jobs')} in Slurm's queue")
         case Ray() as ray:
             where = "started on this machine" if ray.address is None else f"at {ray.address}"
-            return Places(count=None, text=f"a Ray cluster {where}; how many at a time, it says once it is asked")
+            return Capacity(count=None, text=f"a Ray cluster {where}; its number of slots is not known yet")
         case Local():
             slots = slots_on(machine, spec.resources)
-            return Places(count=len(slots), text=_slots_text(slots, machine))
+            return Capacity(count=len(slots), text=_slots_text(slots, machine))
         case other:
-            return Places(count=None, text=other.type)
+            return Capacity(count=None, text=other.type)
 
 
 def _slots_text(slots: Sequence[Slot], machine: Machine) -> str:
@@ -146,14 +152,21 @@ def _slots_text(slots: Sequence[Slot], machine: Machine) -> str:
     return f"{counted(len(slots), 'slot', 'slots')} on this machine: {shown}, with {threads} each, of {here}"
 
 
-def time_text(spec: SweepSpec, found: Sequence[Precedent], *, examples: int | None, at_a_time: int | None) -> str:
-    """How long the sweep takes if no trial is stopped early, and how that is known."""
+def time_text(spec: SweepSpec, found: Sequence[Precedent], *, examples: int | None, concurrent: int | None) -> str:
+    """Return an estimate of the time of the sweep if no trial is stopped early, with its source.
+
+    Args:
+        spec: the sweep.
+        found: recorded trials of the same kind.
+        examples: training examples of the built-in trainer's dataset, None if unknown.
+        concurrent: how many trials run at the same time, None if unknown.
+    """
     count = trials_of(spec)
     if not found:
         what = "of this trainer, model, batch and length" if spec.trainer in TRAINERS else "of this trainer or command"
-        return f"unknown: no complete trial {what} was given. Run one, then plan again --against its run"
+        return f"unknown: no recorded run has a complete trial {what}. Run one, then plan again with --against its run"
     if count is None:
-        return "unknown: how many trials there will be is not"
+        return "unknown, because the number of trials is unknown"
     schedules = schedules_of(spec, examples) if all(one.steps and one.seconds for one in found) else None
     if schedules is None:
         seconds = [one.seconds for one in found]
@@ -165,44 +178,52 @@ def time_text(spec: SweepSpec, found: Sequence[Precedent], *, examples: int | No
         rate = statistics.median(rates)
         steps = [schedule.total_steps for schedule in schedules for _ in spec.seeds][:count]
         times = [total / rate for total in steps]
-        how = f"{sum(steps):,} steps in {counted(count, 'trial', 'trials')} at {number(rate)} steps a second"
+        how = f"{sum(steps):,} steps in {counted(count, 'trial', 'trials')} at {number(rate)} steps per second"
         source = _source(found) + _range(number(min(rates)), number(max(rates)))
-    until = f"{duration(sum(times))} divided by how many run at a time" if at_a_time is None else ""
-    until = until or f"about {duration(makespan(times, at_a_time or 1))}"
-    return f"{until}, if none is stopped early: {how} ({source}). As fast as there, start and evaluations included"
+    until = f"{duration(sum(times))} divided by the number of concurrent trials" if concurrent is None else ""
+    until = until or f"about {duration(makespan(times, concurrent or 1))}"
+    speed = "at the speed recorded there with startup and evaluation"
+    return f"{until} if no trial is stopped early: {how} ({source}), {speed}"
 
 
-def makespan(times: Sequence[float], at_a_time: int) -> float:
-    """When the last trial ends, each beginning in its order where a slot is free first."""
-    free = [0.0] * max(1, min(at_a_time, len(times)))
+def makespan(times: Sequence[float], concurrent: int) -> float:
+    """Return when the last trial ends if the trials start in this order, each in the slot that is free first.
+
+    Args:
+        times: seconds of each trial.
+        concurrent: number of slots.
+    """
+    free = [0.0] * max(1, min(concurrent, len(times)))
     for seconds in times:
         heapq.heapreplace(free, free[0] + seconds)
     return max(free, default=0.0)
 
 
 def disk_text(spec: SweepSpec, found: Sequence[Precedent], *, free: int) -> str:
-    """What the sweep leaves on the disk, and how that is known.
+    """Return an estimate of the disk space of the sweep, with its source.
 
     Args:
-        free: bytes that are left where it is to be kept.
+        spec: the sweep.
+        found: recorded trials of the same kind.
+        free: free bytes on the disk of the run.
     """
-    count, left = trials_of(spec), f"{_bytes(free)} are free there"
+    count, left = trials_of(spec), f"{_bytes(free)} are free"
     if not found or count is None:
-        why = "no complete trial of the kind was given" if not found else "how many trials there will be is not"
-        keeps = "A trial keeps two checkpoints, each of weights and optimizer state, and what it calls its best"
-        return f"unknown: {why}. {keeps}. {left}"
+        why = "no recorded run has a complete trial of this kind" if not found else "the number of trials is unknown"
+        keeps = "A trial keeps two checkpoints, each with weights and optimizer state, and its best weights"
+        return f"unknown, because {why}. {keeps}. {left}"
     each, kept = (statistics.median(sizes) for sizes in ([o.size for o in found], [o.kept for o in found]))
-    pictures = statistics.median([one.pictures for one in found])
-    total = count * (each + pictures)
-    also = f", and {_bytes(pictures)} for TensorBoard" if pictures else ""
-    weights = f"; {_bytes(kept)} of it checkpoints and best weights" if kept else ""
+    tensorboard = statistics.median([one.tensorboard for one in found])
+    total = count * (each + tensorboard)
+    also = f", and {_bytes(tensorboard)} for TensorBoard" if tensorboard else ""
+    weights = f" ({_bytes(kept)} of them checkpoints and best weights)" if kept else ""
     parts = f"{counted(count, 'trial', 'trials')} of {_bytes(each)}{weights}{also}"
-    warning = ": TOO LITTLE" if total > free else ""
+    warning = ", which is TOO LITTLE" if total > free else ""
     return f"about {_bytes(total)}: {parts} ({_source(found)}). {left}{warning}"
 
 
 def trials_of(spec: SweepSpec) -> int | None:
-    """How many trials a sweep starts at most; None where nothing says it."""
+    """Return the maximum number of trials of a sweep; None if it is unlimited."""
     of_grid = len(arms_of(spec)) * len(spec.seeds) if spec.method is Method.GRID else None
     known = [most for most in (of_grid, spec.run_cap, spec.budget.trials) if most is not None]
     return min(known, default=None)
@@ -219,7 +240,7 @@ def _source(found: Sequence[Precedent]) -> str:
 
 
 def _bytes(size: float) -> str:
-    """A size in the unit of 1000 that leaves two to four digits."""
+    """Return a size in B, KB, MB, GB or TB (powers of 1000), with three significant digits."""
     for unit in ("B", "KB", "MB", "GB"):
         if size < 1000:  # noqa: PLR2004 - the unit's step
             return f"{size:.3g} {unit}"

@@ -1,6 +1,7 @@
-"""Where a sweep comes from: code, packages, machine, and what of the environment may be told.
+"""Collect the provenance of a sweep: its code, packages, machine, and an allowlist of environment variables.
 
-What is written of it goes through `record.redaction` first: a difference may hold a token, a cache's URL a password.
+The result is redacted (`record.values.redaction`) before it is written, because a diff may contain a token, and the URL
+of a cache a password.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ ENVIRONMENT = (
     "SLURM_JOB_ID",
     "SWEEPER_CACHE",
 )
-"""An allowlist: anything else may be a secret."""
+"""The environment variables that are recorded; any other may contain a secret."""
 LONGEST_DIFF = 1_000_000
 MOST_UNTRACKED = 100
 
 
 def provenance(*, folder: Path, devices: Sequence[str], cores: int) -> dict[str, object]:
-    """What `spec.json` keeps of the code in `folder`, the packages and the machine."""
+    """Return what `spec.json` records about the code in `folder`, the installed packages and the machine."""
     return {
         "commit": _git(folder, "rev-parse", "HEAD").strip(),
         "difference": _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-color")[:LONGEST_DIFF],
@@ -52,13 +53,13 @@ def _packages() -> dict[str, str]:
 
 
 def _untracked(folder: Path) -> list[str]:
-    """Files that git was not told of, which neither the commit nor the difference has; by folder where all of it is."""
-    said = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--directory", "--full-name", ":/")
-    return [name for name in said.split("\0") if name][:MOST_UNTRACKED]
+    """Return the untracked files, which neither commit nor diff contains; a folder of such files is one entry."""
+    output = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--directory", "--full-name", ":/")
+    return [name for name in output.split("\0") if name][:MOST_UNTRACKED]
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git says, empty where there is no git or no repository. Binary files appear by name only."""
+    """Return the output of a git command; empty without git or a repository. Binary files appear by name only."""
     git = shutil.which("git")
     if git is None:
         return ""
@@ -71,5 +72,5 @@ def _git(folder: Path, *arguments: str) -> str:
         )
     except subprocess.TimeoutExpired:
         return ""
-    # Not as text, whose line ends would become those of this system: a difference is there to be applied again.
+    # Decoded by hand to keep line ends as they are, because the diff is applied again by `sweeper reproduce`.
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

@@ -1,17 +1,18 @@
-"""What a sweep is going to do, before a second of it is spent: `sweeper plan`. Starts nothing and writes nothing."""
+"""Summarise what a sweep will do before it starts (`sweeper plan`); nothing is started and nothing is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sweeper.backtest import read_recording
 from sweeper.config import Constant, Method, SweepSpec
 from sweeper.errors import UsageError
+from sweeper.record.decision import Decision
 from sweeper.record.ended import read_states
-from sweeper.record.events import Condemned
+from sweeper.record.events import Continued
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial, spelled
+from sweeper.record.trial import TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.columns import shorten
 from sweeper.results.health.advice import stall_border
 from sweeper.results.wording import counted, number, plain
@@ -19,43 +20,44 @@ from sweeper.search.grid import Grid
 from sweeper.trainers import TRAINERS, Preflight, Schedule
 
 ARM_WIDTH = 36
-"""Cells for the parameters of an arm; the row then fits 80."""
+"""Columns for the parameters of an arm, so that a row fits into 80."""
 
 
 def arms_of(spec: SweepSpec) -> list[dict[str, object]]:
-    """Every configuration of a grid, in its order; none where a search proposes them as it goes."""
+    """Return every configuration of a grid, in order; none if a search proposes them during the sweep."""
     return [dict(point) for point in Grid(spec.parameters).points()] if spec.method is Method.GRID else []
 
 
-def recorded(run: SweepDir) -> list[Trial]:
-    """The trials of a run, to be held against: a stall that no rule condemned, known by hindsight, counts as one too.
+def recorded(run: SweepDir) -> list[TrialRecord]:
+    """Return the readable trials of a run, to compare a sweep with.
 
-    Trials that cannot be read are left out.
+    A trial that stalled without being flagged, as its final value shows, is returned as if it had been flagged.
     """
     trials, _ = read_states(run)
     try:
         recording = read_recording(run.path, metric=None, goal=None)
-    except UsageError:  # too few of them ended by themselves to judge each other by
+    except UsageError:  # too few trials ended without being stopped to judge them by each other
         return trials
     stalls = {case.number for case in recording.cases if not recording.is_learner(case)}
-    hindsight = {1: Condemned(attempt=1, spared="hindsight", decision={})}
+    hindsight = Continued(attempt=0, cause="hindsight", decision=Decision.read({}))
     return [
-        replace(trial, control=replace(trial.control, condemned=trial.control.condemned or hindsight))
-        if trial.facts.number in stalls
-        else trial
+        trial.after([hindsight]) if trial.facts.number in stalls and trial.continued is None else trial
         for trial in trials
     ]
 
 
-def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against: Sequence[Trial]) -> str:
-    """Trials and arms; of the built-in trainer each arm's schedule, and whether recorded trials say that it stalls.
+def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against: Sequence[TrialRecord]) -> str:
+    """Return the summary of a sweep: trials, arms, and each arm's schedule if it uses the built-in trainer.
+
+    Arms whose peak learning rate made recorded trials stall are marked.
 
     Args:
-        examples: the name of the dataset and how many training examples it has; None where that is not known.
+        spec: the sweep.
+        examples: the name of the dataset and its number of training examples; None if unknown.
         against: recorded trials.
 
     Raises:
-        UsageError: an arm has a parameter that the trainer refuses.
+        UsageError: the trainer rejects a parameter of an arm.
     """
     arms = arms_of(spec)
     head = f"{spec.name}: {size_text(spec)}"
@@ -80,10 +82,10 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
 
 
 def schedules_of(spec: SweepSpec, examples: int | None) -> list[Schedule] | None:
-    """The schedule of each arm, of the built-in trainer with so many training examples; None where it is not known.
+    """Return the schedule of each arm for the built-in trainer and a number of training examples; None if unknown.
 
     Raises:
-        UsageError: an arm has a parameter that the trainer refuses.
+        UsageError: the trainer rejects a parameter of an arm.
     """
     known, arms = _known(spec), arms_of(spec)
     if known is None or examples is None or not arms:
@@ -92,10 +94,10 @@ def schedules_of(spec: SweepSpec, examples: int | None) -> list[Schedule] | None
 
 
 def size_text(spec: SweepSpec) -> str:
-    """How many trials a sweep has, as far as that is known before it runs."""
+    """Return the number of trials in words, as far as it is known before the sweep runs."""
     if spec.method is not Method.GRID:
         most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
-        return f"{most}its arms are proposed by {spec.method.value} as it runs."
+        return f"{most}{spec.method.value} proposes its arms during the sweep."
     arms = len(arms_of(spec))
     count = arms * len(spec.seeds)
     capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
@@ -103,15 +105,15 @@ def size_text(spec: SweepSpec) -> str:
     return f"{counted(count, 'trial', 'trials')} ({times}){capped}"
 
 
-_NOT_BUILT_IN = "Its schedule is the script's own: that of the built-in trainer alone is known."
+_NOT_BUILT_IN = "Schedules are known for the built-in trainer only; this script has its own."
 _UNKNOWN = (
-    "How many training examples there are is not known: no such data was prepared on this machine.\n"
-    "Give --examples N to see each arm's steps and its peak effective learning rate."
+    "The number of training examples is unknown, because the data was not prepared on this machine.\n"
+    "Use --examples N to see the steps and the peak effective learning rate of each arm."
 )
 
 
 def examples_of(spec: SweepSpec, given: int | None) -> tuple[str, int] | None:
-    """The training examples that are `given`, or those of the sweep's data where it was prepared on this machine."""
+    """Return the name of the data and its number of training examples: `given`, or as prepared on this machine."""
     if given is not None:
         return "the data", given
     known = _known(spec)
@@ -123,8 +125,8 @@ def _known(spec: SweepSpec) -> Preflight | None:
     return None if trainer is None else trainer.preflight
 
 
-def _mark(schedule: Schedule, alike: Sequence[Trial]) -> str:
-    """What recorded trials of the same model say against an arm; empty where nothing."""
+def _mark(schedule: Schedule, alike: Sequence[TrialRecord]) -> str:
+    """Return a note if recorded trials of the same model stalled at the peak learning rate of an arm; else empty."""
     border = stall_border(alike)
     if border is None or schedule.peak < border[0]:
         return ""
@@ -132,9 +134,9 @@ def _mark(schedule: Schedule, alike: Sequence[Trial]) -> str:
     return f"* stalled in {count} of {count} recorded trials at {number(rate)} or more"
 
 
-def _notes(marks: Sequence[str], alike: Sequence[Sequence[Trial]]) -> list[str]:
-    """What is to be said of arms held against recorded trials; `alike` are those of each arm's model."""
+def _notes(marks: Sequence[str], alike: Sequence[Sequence[TrialRecord]]) -> list[str]:
+    """Return the notes of a comparison with recorded trials; `alike` has those with the model of each arm."""
     if not any(alike):
-        return ["No recorded trial is of the same model: the border moves with its size."]
+        return ["No recorded trial has the same model, and the stall border depends on the model's size."]
     marked = list(dict.fromkeys(mark for mark in marks if mark))
-    return marked or ["No arm is marked by the recorded trials."]
+    return marked or ["No arm has a peak learning rate at which recorded trials stalled."]

@@ -101,7 +101,7 @@ def test_what_each_argument_becomes() -> None:
         "  #   x has only the short form -x: write it in command",
         "  #   compile is on by default, and a switch can only be given, not taken back",
         "  #   pretrained is of type bool, which takes any text for true, False too",
-        "seeds: [3]  # each configuration is run once with each: [0, 1, 2] gives means with intervals",
+        "seeds: [3]  # each configuration runs once per seed; [0, 1, 2] gives means with intervals",
     ):
         assert line in lines
     assert set(read().parameters) == {
@@ -145,8 +145,7 @@ def test_a_function_s_arguments(capsys: pytest.CaptureFixture[str], monkeypatch:
     )
     assert main(["init", "job:train"]) == 2
     assert capsys.readouterr().err == (
-        "job:train: expected a value for what it has no default for: lr; "
-        "give it, as in `sweeper init job:train lr=...`\n"
+        "job:train: these arguments have no default: lr. Give their values: `sweeper init job:train lr=...`\n"
     )
     assert main(["init", "job:train", "lr=[1e-4, 3e-4]"]) == 0
     spec = read()
@@ -197,8 +196,7 @@ def test_what_cannot_be_read_is_said_with_its_line(capsys: pytest.CaptureFixture
             SCRIPT,
             ["train.py"],
             (
-                "train.py: expected a value for what it has no default for: data; "
-                "give it, as in `sweeper init train.py data=...`"
+                "train.py: these arguments have no default: data. Give their values: `sweeper init train.py data=...`"
             ),
         ),
         (SCRIPT, ["train.py", "data=a", "lrr=1"], "train.py: expected one of its arguments, got lrr; did you mean lr?"),

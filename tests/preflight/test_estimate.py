@@ -1,4 +1,4 @@
-"""What `sweeper plan` says of place, time and disk: numbers that were recorded, or that they are not known."""
+"""Estimates of slots, time and disk in `sweeper plan`: from recorded trials, or reported as unknown."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sweeper.cli import main
 from sweeper.config import SweepSpec, load
 from sweeper.errors import UsageError
 from sweeper.executors.machine import Machine
-from sweeper.preflight.estimate import Precedent, disk_text, makespan, places, precedents, time_text, trials_of
+from sweeper.preflight.estimate import Precedent, capacity_of, disk_text, makespan, precedents, time_text, trials_of
 from sweeper.record.events import Finished, Launched, Started
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.trainers import TRAINERS
 from sweeper.worker.standalone import write_exit
 
-ONE = Precedent(run="runs/a", steps=640, seconds=64.0, size=30_000_000, kept=28_000_000, pictures=2_000_000)
+ONE = Precedent(run="runs/a", steps=640, seconds=64.0, size=30_000_000, kept=28_000_000, tensorboard=2_000_000)
 FOUND = [ONE, replace(ONE, seconds=128.0), replace(ONE, seconds=80.0)]
 
 
@@ -36,35 +36,39 @@ COMMAND = {"trainer": None, "command": ["x"]}
 DEFAULTS = TRAINERS["text-classification"].defaults
 
 
-def test_steps_that_are_known_take_as_long_as_those_that_were_recorded() -> None:
-    text = time_text(spec(), FOUND, examples=2034, at_a_time=2)
+def test_the_time_of_known_steps_follows_from_recorded_steps() -> None:
+    text = time_text(spec(), FOUND, examples=2034, concurrent=2)
     # 640 and 1280 steps at 8 a second: 80 s and 160 s, in the order of the grid, on two slots.
     assert text == (
-        "about 5m20s, if none is stopped early: 3,840 steps in 4 trials at 8 steps a second (the median of 3 complete "
-        "trials of runs/a, 5 to 10). As fast as there, start and evaluations included"
+        "about 5m20s if no trial is stopped early: 3,840 steps in 4 trials at 8 steps per second (the median of 3 "
+        "complete trials of runs/a, 5 to 10), at the speed recorded there with startup and evaluation"
     )
 
 
-def test_trials_of_a_command_take_as_long_as_those_before() -> None:
-    text = time_text(spec(**COMMAND, seeds=[0, 1, 2]), FOUND, examples=None, at_a_time=5)
+def test_the_time_of_a_command_follows_from_its_recorded_trials() -> None:
+    text = time_text(spec(**COMMAND, seeds=[0, 1, 2]), FOUND, examples=None, concurrent=5)
     assert text.startswith(
-        "about 4m00s, if none is stopped early: 12 trials of 80s (the median of 3 complete trials of"
+        "about 4m00s if no trial is stopped early: 12 trials of 80s (the median of 3 complete trials of"
     )
     assert "runs/a, 64s to 2m08s)" in text
-    text = time_text(spec(**COMMAND), FOUND, examples=None, at_a_time=None)
-    assert text.startswith("5m20s divided by how many run at a time, if none is stopped early: 4 trials of 80s")
+    text = time_text(spec(**COMMAND), FOUND, examples=None, concurrent=None)
+    assert text.startswith("5m20s divided by the number of concurrent trials if no trial is stopped early: 4")
 
 
-def test_what_is_not_known_is_said_with_how_to_know() -> None:
-    assert time_text(spec(), [], examples=2034, at_a_time=2) == (
-        "unknown: no complete trial of this trainer, model, batch and length was given. "
-        "Run one, then plan again --against its run"
+def test_unknown_values_are_reported_with_a_remedy() -> None:
+    assert time_text(spec(), [], examples=2034, concurrent=2) == (
+        "unknown: no recorded run has a complete trial of this trainer, model, batch and length. "
+        "Run one, then plan again with --against its run"
     )
-    assert "of this trainer or command was given" in time_text(spec(**COMMAND), [], examples=None, at_a_time=2)
-    assert disk_text(spec(), [], free=10**9).startswith("unknown: no complete trial of the kind was given. A trial")
+    assert "no recorded run has a complete trial of this trainer or command" in time_text(
+        spec(**COMMAND), [], examples=None, concurrent=2
+    )
+    assert disk_text(spec(), [], free=10**9).startswith(
+        "unknown, because no recorded run has a complete trial of this kind. A trial"
+    )
     endless = spec(method="random", **COMMAND)
-    assert "how many trials there will be is not" in time_text(endless, FOUND, examples=None, at_a_time=2)
-    assert "how many trials there will be is not" in disk_text(endless, FOUND, free=10**9)
+    assert "the number of trials is unknown" in time_text(endless, FOUND, examples=None, concurrent=2)
+    assert "the number of trials is unknown" in disk_text(endless, FOUND, free=10**9)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_what_is_not_known_is_said_with_how_to_know() -> None:
         ({"hidden_size": 32}, 0),
     ],
 )
-def test_of_the_built_in_trainer_only_trials_of_the_same_size_count(
+def test_for_the_built_in_trainer_only_trials_of_the_same_size_count(
     tmp_path: Path, params: dict[str, object], count: int
 ) -> None:
     run = SweepDir(tmp_path / "a")
@@ -95,45 +99,48 @@ def test_of_the_built_in_trainer_only_trials_of_the_same_size_count(
     assert len(precedents(spec(), [run])) == count
 
 
-def test_the_disk_is_compared_with_what_is_free() -> None:
+def test_the_estimate_is_compared_with_the_free_disk_space() -> None:
     text = disk_text(spec(), FOUND, free=10**9)
     assert text == (
-        "about 128 MB: 4 trials of 30 MB; 28 MB of it checkpoints and best weights, and 2 MB for TensorBoard (the "
-        "median of 3 complete trials of runs/a). 1 GB are free there"
+        "about 128 MB: 4 trials of 30 MB (28 MB of them checkpoints and best weights), and 2 MB for TensorBoard (the "
+        "median of 3 complete trials of runs/a). 1 GB are free"
     )
-    assert disk_text(spec(), FOUND, free=10**8).endswith("100 MB are free there: TOO LITTLE")
+    assert disk_text(spec(), FOUND, free=10**8).endswith("100 MB are free, which is TOO LITTLE")
 
 
 @pytest.mark.parametrize(
     ("changes", "count"),
     [({}, 4), ({"seeds": [0, 1]}, 8), ({"seeds": [0, 1], "run_cap": 5}, 5), ({"budget": {"trials": 3}}, 3)],
 )
-def test_as_many_trials_as_the_file_allows(changes: dict[str, Any], count: int) -> None:
+def test_the_number_of_trials_follows_from_the_file(changes: dict[str, Any], count: int) -> None:
     assert trials_of(spec(**changes)) == count
     assert trials_of(spec(method="random", run_cap=7)) == 7
 
 
 @pytest.mark.parametrize(
-    ("times", "at_a_time", "end"), [([1, 2, 3], 1, 6), ([1, 2, 3], 2, 4), ([3, 1, 1, 1], 2, 3), ([5], 9, 5), ([], 2, 0)]
+    ("times", "concurrent", "end"),
+    [([1, 2, 3], 1, 6), ([1, 2, 3], 2, 4), ([3, 1, 1, 1], 2, 3), ([5], 9, 5), ([], 2, 0)],
 )
-def test_makespan(times: list[float], at_a_time: int, end: float) -> None:
-    assert makespan(times, at_a_time) == end
+def test_makespan(times: list[float], concurrent: int, end: float) -> None:
+    assert makespan(times, concurrent) == end
 
 
-def test_slots_are_those_that_a_run_would_make() -> None:
+def test_the_slots_are_those_of_a_run() -> None:
     machine = Machine(devices=[], cores=6)
-    told = places(spec(resources={"cpus": 2}), machine)
-    assert (told.count, told.text) == (
+    capacity = capacity_of(spec(resources={"cpus": 2}), machine)
+    assert (capacity.count, capacity.text) == (
         3,
         "3 slots on this machine: cpu 0, cpu 1, cpu 2, with 2 threads each, of 6 cores and no CUDA device",
     )
-    shared = places(spec(resources={"gpus": 0.5}), replace(machine, devices=["GPU-a", "GPU-b"]))
+    shared = capacity_of(spec(resources={"gpus": 0.5}), replace(machine, devices=["GPU-a", "GPU-b"]))
     assert shared.count == 4
     assert shared.text.startswith("4 slots on this machine: gpu 0 #1, gpu 1 #1, gpu 0 #2, gpu 1 #2, with 1 thread each")
-    assert places(spec(executor={"type": "slurm", "array_parallelism": 5}), machine).count == 5
-    assert places(spec(executor={"type": "ray", "address": "auto"}), machine).text.startswith("a Ray cluster at auto;")
-    with pytest.raises(UsageError, match="expected at most as many whole GPUs as there are, got 2, of 1"):
-        places(spec(resources={"gpus": 2}), replace(machine, devices=["GPU-a"]))
+    assert capacity_of(spec(executor={"type": "slurm", "array_parallelism": 5}), machine).count == 5
+    assert capacity_of(spec(executor={"type": "ray", "address": "auto"}), machine).text.startswith(
+        "a Ray cluster at auto;"
+    )
+    with pytest.raises(UsageError, match="expected at most the number of whole GPUs here, 1, got 2"):
+        capacity_of(spec(resources={"gpus": 2}), replace(machine, devices=["GPU-a"]))
 
 
 SWEEP = """
@@ -157,7 +164,7 @@ with sweeper.trial() as trial:
 """
 
 
-def test_a_plan_against_a_run_has_what_was_recorded_there(
+def test_a_plan_against_a_run_uses_its_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What `sweeper plan` says of a sweep before it starts."""
+"""The summary that `sweeper plan` prints before a sweep starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.cli import main
 from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
 from sweeper.preflight.summary import preflight_text
-from sweeper.record.trial import Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.results.health.advice import stall_border
 from sweeper.trainers.preflight import examples_of, schedule_of
 from tests.results.health.test_advice import SWEEP, trial
@@ -44,17 +44,17 @@ def test_the_peak_counts_the_missing_bias_correction() -> None:
     assert corrected.peak_step == 63
 
 
-def test_the_border_is_the_lowest_rate_from_which_on_all_were_condemned() -> None:
+def test_the_border_is_the_lowest_rate_from_which_all_trials_were_flagged() -> None:
     assert stall_border(SWEEP) == (2e-3, 3)
     assert stall_border([*SWEEP, trial(9, 1.0, 0.1, 1.0, fate="learned")]) is None
     assert stall_border(SWEEP[2:3]) is None
 
 
-def of_the_same_model(trials: list[Trial]) -> list[Trial]:
+def of_the_same_model(trials: list[TrialRecord]) -> list[TrialRecord]:
     return [replace(t, facts=replace(t.facts, params={**t.facts.params, "hidden_size": 64})) for t in trials]
 
 
-def test_arms_that_recorded_trials_say_will_stall_are_marked() -> None:
+def test_arms_at_which_recorded_trials_stalled_are_marked() -> None:
     text = preflight_text(spec(seeds=[0, 1]), examples=EXAMPLES, against=of_the_same_model(SWEEP))
     lines = text.splitlines()
     assert lines[0] == "s: 8 trials (4 arms x 2 seeds)"
@@ -67,14 +67,14 @@ def test_arms_that_recorded_trials_say_will_stall_are_marked() -> None:
 def test_trials_of_another_model_say_nothing() -> None:
     text = preflight_text(spec(parameters={"hidden_size": {"value": 128}}), examples=EXAMPLES, against=SWEEP)
     assert " *" not in text
-    assert text.endswith("No recorded trial is of the same model: the border moves with its size.\n")
+    assert text.endswith("No recorded trial has the same model, and the stall border depends on the model's size.\n")
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_unknown_values_are_reported_as_unknown() -> None:
     assert "--examples N" in preflight_text(spec(), examples=None, against=[])
-    assert "the script's own" in preflight_text(spec(trainer=None, command=["a"]), examples=None, against=[])
+    assert "this script has its own" in preflight_text(spec(trainer=None, command=["a"]), examples=None, against=[])
     text = preflight_text(spec(method="random", run_cap=7), examples=EXAMPLES, against=[])
-    assert text == "s: at most 7 trials; its arms are proposed by random as it runs.\n"
+    assert text == "s: at most 7 trials; random proposes its arms during the sweep.\n"
     with pytest.raises(UsageError, match="lr: expected a number above 0"):
         preflight_text(spec(parameters={"lr": {"value": -1.0}}), examples=EXAMPLES, against=[])
 
