@@ -1,4 +1,4 @@
-"""What a sweep may spend, and what it has spent: pure functions of its record."""
+"""What a sweep may use and what it has used: pure functions of its record."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, Launched, SweepEnded, SweepStarted
-from sweeper.record.trial import Trial
+from sweeper.record.events import Event, SweepEnded, SweepStarted
+from sweeper.record.trial import TrialRecord
 
 HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """The most that may be spent; None sets no bound. `trials` counts those that were ever started."""
+class BudgetLimits:
+    """The limits of a sweep's budget; None is no limit. `trials` limits those that were ever started."""
 
     trials: int | None = None
     hours: float | None = None
     gpu_hours: float | None = None
 
     @classmethod
-    def read(cls, spec: object) -> Budget:
-        """The budget in a resolved sweep, as `spec.json` has it; without bounds where there is none.
+    def read(cls, spec: object) -> BudgetLimits:
+        """Return the limits in a resolved sweep (`spec.json`); no limits where it has no budget.
 
         Raises:
-            RecordError: a bound is no number.
+            RecordError: a limit is not a number.
         """
         given = spec.get("budget") if isinstance(spec, Mapping) else None
-        bounds = given if isinstance(given, Mapping) else {}
+        limits = given if isinstance(given, Mapping) else {}
         for name in cls.__dataclass_fields__:
-            bound = bounds.get(name)
-            if bound is not None and not (type(bound) in (int, float) and abs(bound) <= sys.float_info.max):
-                raise RecordError(f"spec.json: spec.budget.{name}: expected a number, got {bound!r}")
-        return cls(**{name: bounds[name] for name in cls.__dataclass_fields__ if name in bounds})
+            limit = limits.get(name)
+            if limit is not None and not (type(limit) in (int, float) and abs(limit) <= sys.float_info.max):
+                raise RecordError(f"spec.json: spec.budget.{name}: expected a number, got {limit!r}")
+        return cls(**{name: limits[name] for name in cls.__dataclass_fields__ if name in limits})
 
 
-def wall_seconds(log: Sequence[Event], trials: Sequence[Trial], now: float | None) -> float:
-    """How long the sweep was run, over all calls.
+def wall_seconds(log: Sequence[Event], trials: Sequence[TrialRecord], now: float | None) -> float:
+    """Return how many seconds orchestrators have run the sweep, over all calls.
 
-    A call that was killed counts until the last thing that its trials wrote before the next call.
+    A call that was killed counts until the last event that its trials wrote before the next call.
 
     Args:
         log: the events of `log.jsonl`.
-        now: seconds since the epoch, where the newest call goes on; None where it has ended.
+        trials: all trials of the sweep.
+        now: seconds since the epoch while the newest call is running; None where it has ended.
     """
     starts = [i for i, event in enumerate(log) if isinstance(event, SweepStarted)]
     total = 0.0
@@ -62,75 +63,65 @@ def wall_seconds(log: Sequence[Event], trials: Sequence[Trial], now: float | Non
     return total
 
 
-def gpu_seconds(trials: Sequence[Trial], now: float) -> float:
-    """The trials' seconds times the GPUs of the slots that they ran on."""
-    return sum(
-        trial.seconds_of(attempt, now) * _gpus(launched)
-        for trial in trials
-        for attempt, launched in trial.control.launched.items()
-    )
+def gpu_seconds(trials: Sequence[TrialRecord], now: float) -> float:
+    """Return the seconds of all attempts, each times the number of its GPUs."""
+    return sum(attempt.seconds(now) * attempt.gpus for trial in trials for attempt in trial.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
-    """What was spent: trials that were ever started, and hours."""
+class Usage:
+    """What a sweep has used: trials that were ever started, hours, and GPU hours."""
 
     trials: int = 0
     hours: float = 0.0
     gpu_hours: float = 0.0
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], log: Sequence[Event], *, now: float, running: bool) -> Spending:
-        """By the record.
+    def of(cls, trials: Sequence[TrialRecord], log: Sequence[Event], *, now: float, running: bool) -> Usage:
+        """Return the usage by the record.
 
         Args:
+            trials: all trials of the sweep.
             log: the events of `log.jsonl`.
             now: seconds since the epoch.
-            running: whether an orchestrator is at work.
+            running: whether an orchestrator is running the sweep.
         """
         return cls(
-            trials=sum(bool(trial.control.launched) for trial in trials),
+            trials=sum(bool(trial.attempts) for trial in trials),
             hours=wall_seconds(log, trials, now if running else None) / HOUR_S,
             gpu_hours=gpu_seconds(trials, now) / HOUR_S,
         )
 
 
-def spent(budget: Budget, spending: Spending) -> list[str]:
-    """Which bounds are reached, each in words: ``the budget of 2 hours``."""
+def exhausted(limits: BudgetLimits, usage: Usage) -> list[str]:
+    """Return the limits that are reached, in words: ``the budget of 2 hours``."""
     reached = [
-        (budget.trials, spending.trials, "trial"),
-        (budget.hours, spending.hours, "hour"),
-        (budget.gpu_hours, spending.gpu_hours, "GPU hour"),
+        (limits.trials, usage.trials, "trial"),
+        (limits.hours, usage.hours, "hour"),
+        (limits.gpu_hours, usage.gpu_hours, "GPU hour"),
     ]
     return [
-        f"the budget of {bound:g} {unit if bound == 1 else unit + 's'}"
-        for bound, amount, unit in reached
-        if bound is not None and amount >= bound
+        f"the budget of {limit:g} {unit if limit == 1 else unit + 's'}"
+        for limit, amount, unit in reached
+        if limit is not None and amount >= limit
     ]
 
 
-def barred(budget: Budget, spending: Spending, waiting: Iterable[Trial]) -> AbstractSet[int]:
-    """Those of the waiting trials that the budget does not allow to start, by number.
+def over_budget(limits: BudgetLimits, usage: Usage, waiting: Iterable[TrialRecord]) -> AbstractSet[int]:
+    """Return the numbers of the waiting trials that the budget does not allow to start.
 
-    Of trials, those that were started once are paid for; of time nothing is left for anybody once it is spent.
+    A trial that was started once counts no further trial. Once the hours are used up, no trial may start.
     """
-    if spent(Budget(hours=budget.hours, gpu_hours=budget.gpu_hours), spending):
-        return {trial.facts.number for trial in waiting}
-    if budget.trials is None:
+    if exhausted(BudgetLimits(hours=limits.hours, gpu_hours=limits.gpu_hours), usage):
+        return {trial.number for trial in waiting}
+    if limits.trials is None:
         return frozenset()
-    new = sorted(trial.facts.number for trial in waiting if not trial.control.launched)
-    return set(new[max(0, budget.trials - spending.trials) :])
+    new = sorted(trial.number for trial in waiting if not trial.attempts)
+    return set(new[max(0, limits.trials - usage.trials) :])
 
 
-def _gpus(launched: Launched) -> float:
-    """How many GPUs an attempt has; in older records by the name of its slot: ``gpu 0+1``, ``cpu 3``."""
-    if launched.gpus is not None:
-        return launched.gpus
-    return launched.slot.count("+") + 1 if launched.slot.startswith("gpu ") else 0
-
-
-def _times(trial: Trial) -> Iterator[float]:
-    yield from (launched.time for launched in trial.control.launched.values())
-    yield from (ended.time for ended in trial.exits.values())
+def _times(trial: TrialRecord) -> Iterator[float]:
+    yield from (attempt.launch_time for attempt in trial.attempts)
+    yield from (attempt.exit.time for attempt in trial.attempts if attempt.exit)
     if math.isfinite(trial.progress.latest):
         yield trial.progress.latest

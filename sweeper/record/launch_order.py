@@ -1,4 +1,4 @@
-"""In which order trials are started: by number, but for those that a person wants first; a fold over `log.jsonl`."""
+"""The order in which trials are started: by number, after those that a person preferred. A fold over `log.jsonl`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sweeper.record.events import Event, Preferred
 
 
 def preferred(log: Iterable[Event]) -> tuple[int, ...]:
-    """The numbers of the trials that come before all others, in their order: who was asked for last comes first."""
+    """Return the numbers of the preferred trials in their order: the newest preference comes first."""
     order: tuple[int, ...] = ()
     for event in log:
         if isinstance(event, Preferred):
@@ -17,6 +17,6 @@ def preferred(log: Iterable[Event]) -> tuple[int, ...]:
 
 
 def queued(numbers: Iterable[int], order: tuple[int, ...]) -> list[int]:
-    """The numbers in the order in which they are started, `order` being that of `preferred`."""
+    """Return the numbers in the order in which they are started; `order` is the result of `preferred`."""
     rank = {number: place for place, number in enumerate(order)}
     return sorted(numbers, key=lambda number: (rank.get(number, len(rank)), number))

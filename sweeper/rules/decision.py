@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """A trial is condemned: by which rule, at which step, why in one sentence, and on what evidence.
-
-    `version` is that of the rule and its settings (`audit.rule_version`), by which outcomes are pooled.
-
-    Raises:
-        ValueError: the reason or the evidence is empty; a verdict without one is none.
-    """
-
-    rule: str
-    step: int
-    reason: str
-    evidence: Mapping[str, object]
-    version: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.reason or not self.evidence:
-            message = f"a decision of {self.rule} needs a reason and evidence"
-            raise ValueError(message)
-
-    def to_json(self) -> dict[str, object]:
-        """The decision as it stands in `StopRequested.decision`."""
-        return asdict(self)
 
 
 class Rule(Protocol):

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-from sweeper.record.budget import Budget, Spending, barred, gpu_seconds, spent, wall_seconds
+from sweeper.record.budget import BudgetLimits, Usage, exhausted, gpu_seconds, over_budget, wall_seconds
 from sweeper.record.events import Event, Exit, Launched, SweepEnded, SweepStarted
-from sweeper.record.fold import Progress, control_of
-from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Facts, Trial
+from sweeper.record.trial import TrialRecord
+from tests.record.trials import trial_of
 
 
-def trial(number: int, *, slot: str = "", begin: float = 0.0, end: float | None = None, lost: bool = False) -> Trial:
+def trial(
+    number: int, *, slot: str = "", begin: float = 0.0, end: float | None = None, lost: bool = False
+) -> TrialRecord:
     """A trial that waits; with a slot one that runs, with an end one that has ended: well, or killed by others."""
-    facts = Facts(number=number, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
     control = [Launched(attempt=1, slot=slot, time=begin)] if slot else []
     code, cause = (None, "killed") if lost else (0, "")
-    ended = {} if end is None else {1: Exit(attempt=1, code=code, signal=None, cause=cause, peak_memory_mb=1, time=end)}
-    outcome = "completed" if end is not None and not lost else ""
-    return Trial(
-        directory=TrialDir(Path(f"{number:04d}")),
-        facts=facts,
-        control=control_of(control),
-        progress=Progress(outcome=outcome),
-        exits=ended,
-    )
+    ended = [] if end is None else [Exit(attempt=1, code=code, signal=None, cause=cause, peak_memory_mb=1, time=end)]
+    return trial_of(control, exits=ended, number=number)
 
 
 def started(time: float) -> SweepStarted:
@@ -50,23 +40,23 @@ def test_gpu_hours_are_seconds_times_gpus() -> None:
 
 
 def test_a_part_of_a_gpu_is_paid_for_in_part() -> None:
-    quarter = control_of([Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)])
-    assert gpu_seconds([replace(trial(0, slot="gpu 0 #1", end=100), control=quarter)], 50) == 25
+    quarter = trial_of([Launched(attempt=1, slot="gpu 0 #1", gpus=0.25)])
+    assert gpu_seconds([quarter], 100) == 25
 
 
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (Budget(), []),
-        (Budget(trials=2), ["the budget of 2 trials"]),
-        (Budget(trials=3, hours=1.5), []),
-        (Budget(hours=1), ["the budget of 1 hour"]),
-        (Budget(gpu_hours=0.5, hours=0.25), ["the budget of 0.25 hours", "the budget of 0.5 GPU hours"]),
+        (BudgetLimits(), []),
+        (BudgetLimits(trials=2), ["the budget of 2 trials"]),
+        (BudgetLimits(trials=3, hours=1.5), []),
+        (BudgetLimits(hours=1), ["the budget of 1 hour"]),
+        (BudgetLimits(gpu_hours=0.5, hours=0.25), ["the budget of 0.25 hours", "the budget of 0.5 GPU hours"]),
     ],
 )
-def test_what_is_spent_is_said_in_words(budget: Budget, words: list[str]) -> None:
+def test_what_is_spent_is_said_in_words(budget: BudgetLimits, words: list[str]) -> None:
     trials = [trial(0, slot="gpu 0", end=3600), trial(1, slot="gpu 1", end=10), trial(2)]
-    assert spent(budget, Spending.of(trials, [started(0)], now=3600, running=True)) == words
+    assert exhausted(budget, Usage.of(trials, [started(0)], now=3600, running=True)) == words
 
 
 def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None:
@@ -74,17 +64,19 @@ def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None
     assert killed.state.value == "WAITING"
     trials = [trial(0, slot="cpu 0"), killed, trial(2), trial(3)]
 
-    spending = Spending.of(trials, [started(0)], now=3600, running=True)
+    spending = Usage.of(trials, [started(0)], now=3600, running=True)
 
-    def numbers(budget: Budget) -> set[int]:
-        return set(barred(budget, spending, trials[1:]))
+    def numbers(budget: BudgetLimits) -> set[int]:
+        return set(over_budget(budget, spending, trials[1:]))
 
-    assert numbers(Budget(hours=1)) == {1, 2, 3}
-    assert numbers(Budget(hours=1.1)) == set()
-    assert numbers(Budget(trials=3)) == {3}
-    assert numbers(Budget(trials=1)) == {2, 3}
+    assert numbers(BudgetLimits(hours=1)) == {1, 2, 3}
+    assert numbers(BudgetLimits(hours=1.1)) == set()
+    assert numbers(BudgetLimits(trials=3)) == {3}
+    assert numbers(BudgetLimits(trials=1)) == {2, 3}
 
 
 def test_a_record_from_before_there_were_budgets_has_none() -> None:
-    assert Budget.read({}) == Budget.read(None) == Budget.read({"budget": None}) == Budget()
-    assert Budget.read({"budget": {"trials": 2, "hours": None, "gpu_hours": 0.5}}) == Budget(trials=2, gpu_hours=0.5)
+    assert BudgetLimits.read({}) == BudgetLimits.read(None) == BudgetLimits.read({"budget": None}) == BudgetLimits()
+    assert BudgetLimits.read({"budget": {"trials": 2, "hours": None, "gpu_hours": 0.5}}) == BudgetLimits(
+        trials=2, gpu_hours=0.5
+    )

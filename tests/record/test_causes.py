@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.config.model.sweep import Cause as Named
-from sweeper.config.model.sweep import Retry as Declared
+from sweeper.config.model.sweep import RetryCause as Named
+from sweeper.config.model.sweep import RetrySettings as Declared
 from sweeper.errors import RecordError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.events import (
@@ -26,9 +26,10 @@ from sweeper.record.events import (
     Started,
     StopRequested,
 )
-from sweeper.record.fold import Retry, State, cause_of_end, control_of, fold, retry_of, state_of
+from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.storage.layout import TrialDir, read_json, write_json
-from sweeper.record.trial import Facts
+from sweeper.record.trial import State
+from tests.record.trials import trial_of
 
 FACTS = Facts(number=0, configuration=0, seed=0, params={}, shown={}, command=[], metric="m", maximize=True)
 
@@ -95,16 +96,15 @@ COMPLETED = Finished(outcome="completed")
     ],
 )
 def test_cause_by_the_table(control: list[Event], history: list[Event], ended: Exit | None, cause: str) -> None:
-    exits = {} if ended is None else {1: ended}
-    assert cause_of_end(control_of(control), fold(history), exits, 1) == cause
+    trial = trial_of(control, history, [] if ended is None else [ended])
+    assert trial.newest.cause == cause
 
 
-def test_what_an_earlier_attempt_said_is_not_said_by_a_later_one() -> None:
-    control = control_of([LAUNCHED, StopRequested(attempt=1, cause="interrupted"), Launched(attempt=2, slot="a")])
-    progress = fold([STARTED, STOPPED])
-    exits = {1: left(1, "", code=0), 2: left(2, "error")}
-    assert [cause_of_end(control, progress, exits, attempt) for attempt in (1, 2)] == ["stopped", "error"]
-    assert state_of(control, progress, exits) is State.FAIL
+def test_the_outcome_of_an_earlier_attempt_is_not_that_of_a_later_one() -> None:
+    control = [LAUNCHED, StopRequested(attempt=1, cause="interrupted"), Launched(attempt=2, slot="a")]
+    trial = trial_of(control, [STARTED, STOPPED], [left(1, "", code=0), left(2, "error")])
+    assert [attempt.cause for attempt in trial.attempts] == ["stopped", "error"]
+    assert trial.state is State.FAIL
 
 
 ENDS = st.lists(
@@ -116,9 +116,9 @@ ENDS = st.lists(
     max_size=8,
 )
 POLICIES = st.builds(
-    Retry,
+    RetryPolicy,
     max=st.integers(0, 4),
-    on=st.lists(st.sampled_from(list(Named)), unique=True).map(lambda causes: [cause.value for cause in causes]),
+    on=st.lists(st.sampled_from(list(Named)), unique=True).map(lambda causes: tuple(cause.value for cause in causes)),
 )
 
 
@@ -154,12 +154,11 @@ def record_of(ends: Sequence[tuple[str, str]]) -> tuple[list[Event], list[Event]
 
 @given(ENDS, POLICIES)
 def test_every_end_keeps_its_cause_and_the_state_is_what_the_policy_says(
-    ends: list[tuple[str, str]], retry: Retry
+    ends: list[tuple[str, str]], retry: RetryPolicy
 ) -> None:
     events, history, exits = record_of(ends)
-    control, progress = control_of(events), fold(history)
-    causes = [cause_of_end(control, progress, exits, attempt) for attempt in range(1, len(ends) + 1)]
-    assert causes == [cause for cause, _ in ends]
+    trial = trial_of(events, history, exits.values(), retry=retry)
+    assert [attempt.cause for attempt in trial.attempts] == [cause for cause, _ in ends]
     # The same, said differently: walk the ends and keep count.
     count, state = 0, State.WAITING
     for cause, then in ends:
@@ -173,30 +172,29 @@ def test_every_end_keeps_its_cause_and_the_state_is_what_the_policy_says(
             state = State.WAITING if count <= retry.max else State.FAIL
         else:
             state = State.FAIL
-    assert state_of(control, progress, exits, retry) is state
+    assert trial.state is state
     last, asked = ends[-1]
     counted = not asked and ("killed" if last == "stopped" else last) in retry.on
-    assert retry_of(control, progress, exits, retry) == (count if counted else 0)
+    assert trial.retry_number == (count if counted else 0)
 
 
 @given(ENDS, POLICIES)
-def test_more_retries_never_fail_a_trial_that_fewer_let_go_on(ends: list[tuple[str, str]], retry: Retry) -> None:
+def test_more_retries_never_fail_a_trial_that_fewer_let_go_on(ends: list[tuple[str, str]], retry: RetryPolicy) -> None:
     events, history, exits = record_of(ends)
-    control, progress = control_of(events), fold(history)
-    more = Retry(max=retry.max + 1, on=retry.on)
-    if state_of(control, progress, exits, retry) is State.WAITING:
-        assert state_of(control, progress, exits, more) is State.WAITING
+    more = RetryPolicy(max=retry.max + 1, on=retry.on)
+    if trial_of(events, history, exits.values(), retry=retry).state is State.WAITING:
+        assert trial_of(events, history, exits.values(), retry=more).state is State.WAITING
 
 
 def test_the_policy_is_in_the_facts_and_older_facts_have_the_defaults(tmp_path: Path) -> None:
     trial = TrialDir(tmp_path / f"{FACTS.number:04d}")
     trial.path.mkdir()
-    retry = Retry(max=5, on=("error", "oom"), backoff_s=2.5)
+    retry = RetryPolicy(max=5, on=("error", "oom"), backoff_s=2.5)
     write_json(trial.facts, {**asdict(FACTS), "retry": asdict(retry)})
     assert Facts.read(trial).retry == retry
     older = {key: value for key, value in read_json(trial.facts).items() if key != "retry"}
     write_json(trial.facts, older)
-    assert Facts.read(trial).retry == Retry()
+    assert Facts.read(trial).retry == RetryPolicy()
     write_json(trial.facts, {**older, "retry": {"max": "many"}})
     with pytest.raises(RecordError, match=r"expected max, a list on, and backoff_s, got \{'max': 'many'\}"):
         Facts.read(trial)
@@ -205,4 +203,4 @@ def test_the_policy_is_in_the_facts_and_older_facts_have_the_defaults(tmp_path: 
 def test_the_file_and_the_record_use_the_same_words_and_defaults() -> None:
     assert {cause.value for cause in Named} == {cause.value for cause in Cause} - {Cause.STOPPED}
     declared = Declared().model_dump(mode="json")
-    assert Retry.read(declared) == Retry()
+    assert RetryPolicy.read(declared) == RetryPolicy()

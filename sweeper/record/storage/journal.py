@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, decode, decode_all, encode
+from sweeper.record.events import Event
+from sweeper.record.storage.codec import decode, decode_all, encode
 from sweeper.record.storage.layout import unwritable
 
 

@@ -1,4 +1,4 @@
-"""A trial's parameters as its command gets them. Pure."""
+"""The parameters of a trial as text: for people, and in the form that its command expects. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,30 +6,41 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+PLAIN_RANGE = (1e-3, 1e6)
+"""Magnitudes between these are written without an exponent."""
 
-def word_of(value: object) -> str:
-    """A value as a word of a command line, spelled as Python does, as W&B's agent writes it: ``True``, ``[1, 2]``."""
+
+def spelled(value: object) -> str:
+    """Return a parameter value as a person would write it: 3e-4, not 0.0003."""
+    if isinstance(value, float) and value and not PLAIN_RANGE[0] < abs(value) < PLAIN_RANGE[1]:
+        mantissa, exponent = f"{value:e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def argument_of(value: object) -> str:
+    """Return a value as a command-line argument in Python's spelling, like W&B's agent: ``True``, ``[1, 2]``."""
     return value if isinstance(value, str) else str(json.loads(json.dumps(value)))
 
 
 def json_of(params: Mapping[str, object]) -> str:
-    """All of them as JSON; those of a group (``optimizer.lr``) within it, as W&B's agent writes them."""
-    return json.dumps(_grouped(params))
+    """Return all parameters as a JSON object; grouped ones (``optimizer.lr``) are nested, like W&B's agent."""
+    return json.dumps(_nested(params))
 
 
-def _grouped(params: Mapping[str, object]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _nested(params: Mapping[str, object]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
     for name, value in params.items():
-        *groups, last = _way(name, params)
-        inner = found
+        *groups, last = _path(name, params)
+        inner = nested
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[last] = value
-    return found
+    return nested
 
 
-def _way(name: str, params: Mapping[str, object]) -> list[str]:
-    """The groups of a parameter and its name in them; where a group is itself a parameter, its whole name."""
+def _path(name: str, params: Mapping[str, object]) -> list[str]:
+    """Return the groups of a parameter and its name in them; the whole name where a group is itself a parameter."""
     parts = name.split(".")
     groups = (".".join(parts[:count]) for count in range(1, len(parts)))
     return [name] if any(group in params for group in groups) else parts

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import (
     Event,
     Exit,
@@ -24,15 +25,20 @@ from sweeper.record.events import (
     Started,
     StopRequested,
     Watching,
-    decode,
-    decode_all,
-    encode,
 )
+from sweeper.record.storage.codec import decode, decode_all, encode
 from sweeper.record.storage.journal import JournalReader, JournalWriter, read_journal
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 steps = st.integers(min_value=0, max_value=2**40)
 texts = st.text(max_size=30)
+decisions = st.builds(
+    Decision,
+    rule=texts,
+    step=steps,
+    reason=st.text(min_size=1),
+    evidence=st.dictionaries(texts, texts, min_size=1, max_size=2),
+)
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Started, time=numbers, pid=steps, host=texts),
     st.builds(Resumed, step=steps),
@@ -42,9 +48,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Noted, text=texts),
     st.builds(Finished, outcome=st.sampled_from(["completed", "stopped", "failed"]), error=texts),
     st.builds(Launched, attempt=steps, slot=texts),
-    st.builds(
-        StopRequested, attempt=steps, cause=texts, decision=st.none() | st.dictionaries(texts, texts, max_size=2)
-    ),
+    st.builds(StopRequested, attempt=steps, cause=texts, decision=st.none() | decisions),
     st.builds(Exit, attempt=steps, code=st.none() | steps, signal=st.none(), cause=texts, peak_memory_mb=numbers),
 )
 

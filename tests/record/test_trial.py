@@ -1,4 +1,4 @@
-"""The state of a trial is a function of its records, in whatever order they came to be written and read."""
+"""The state of a trial follows from its records, in whatever order they were written and read."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.record.decision import PERSON, Decision
 from sweeper.record.events import (
-    PERSON,
     Checkpointed,
     Event,
     Exit,
     Finished,
-    Held,
     KillSent,
     Launched,
     Lost,
     Metrics,
     Observation,
+    Paused,
     Plan,
-    Released,
     Resumed,
     RetryGranted,
     Revived,
     Started,
     StopRequested,
-    encode,
+    Unpaused,
 )
-from sweeper.record.fold import Progress, Retry, State, control_of, fold, retry_of, state_of
+from sweeper.record.facts import RetryPolicy
+from sweeper.record.progress import Progress, fold
+from sweeper.record.reader import TrialReader, history, read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import TrialDir, write_json
-from sweeper.record.trial import TrialReader, history, read_trial
+from sweeper.record.trial import State, TrialRecord
+from tests.record.trials import trial_of
 
 LAUNCHED = Launched(attempt=1, slot="cpu 0")
-PRUNED = StopRequested(attempt=1, cause="pruned", decision={"rule": "stalled"})
+PRUNED = StopRequested(attempt=1, cause="pruned", decision=Decision.read({"rule": "stalled"}))
 INTERRUPTED = StopRequested(attempt=1, cause="interrupted")
-DONE = StopRequested(attempt=1, cause="converged", decision={"rule": "converged"})
-BY_HAND = StopRequested(attempt=1, cause="pruned", decision={"rule": PERSON})
+DONE = StopRequested(attempt=1, cause="converged", decision=Decision.read({"rule": "converged"}))
+BY_HAND = StopRequested(attempt=1, cause="pruned", decision=Decision.read({"rule": PERSON}))
 BY_HAND_0 = replace(BY_HAND, attempt=0)
-HELD = Held(attempt=0)
+PAUSED = Paused(attempt=0)
 COMPLETED = [Started(pid=1, host="h"), Finished(outcome="completed")]
 STOPPED = [Started(pid=1, host="h"), Finished(outcome="stopped")]
 FAILED = [Started(pid=1, host="h"), Finished(outcome="failed", error="ValueError: x")]
@@ -89,21 +92,21 @@ def killed(count: int) -> dict[int, Exit]:
         ([BY_HAND_0, Revived(attempt=0)], [], {}, State.WAITING),
         ([LAUNCHED, BY_HAND], STOPPED, ended(), State.PRUNED),
         ([LAUNCHED, BY_HAND], STOPPED, {}, State.RUNNING),
-        ([LAUNCHED, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),  # a person's word is the last
+        ([LAUNCHED, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),  # a person's stop replaces an earlier one
         ([LAUNCHED, PRUNED, Revived(attempt=1)], STOPPED, ended(), State.WAITING),
         ([LAUNCHED, PRUNED, Revived(attempt=1), BY_HAND], STOPPED, ended(), State.PRUNED),
-        ([LAUNCHED, Revived(attempt=1), BY_HAND], STOPPED, ended(), State.PRUNED),  # spared while it ran
+        ([LAUNCHED, Revived(attempt=1), BY_HAND], STOPPED, ended(), State.PRUNED),  # revived while it was running
         ([LAUNCHED, BY_HAND, Revived(attempt=1), BY_HAND, Revived(attempt=1)], STOPPED, ended(), State.WAITING),
-        ([HELD], [], {}, State.PAUSED),
-        ([HELD, Released(attempt=0)], [], {}, State.WAITING),
-        ([LAUNCHED, HELD, INTERRUPTED], STOPPED, {}, State.RUNNING),
-        ([LAUNCHED, HELD, INTERRUPTED], STOPPED, ended(), State.PAUSED),
-        ([LAUNCHED, HELD, INTERRUPTED], COMPLETED, ended(), State.COMPLETE),
-        ([LAUNCHED, HELD, INTERRUPTED, Released(attempt=1)], STOPPED, ended(), State.WAITING),
-        ([LAUNCHED, HELD, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),
-        ([LAUNCHED, HELD, PRUNED, Revived(attempt=1)], STOPPED, ended(), State.WAITING),  # revived is released
-        ([LAUNCHED, HELD], FAILED, ended(1), State.FAIL),
-        ([LAUNCHED, HELD], [], ended(None, signal=9), State.PAUSED),
+        ([PAUSED], [], {}, State.PAUSED),
+        ([PAUSED, Unpaused(attempt=0)], [], {}, State.WAITING),
+        ([LAUNCHED, PAUSED, INTERRUPTED], STOPPED, {}, State.RUNNING),
+        ([LAUNCHED, PAUSED, INTERRUPTED], STOPPED, ended(), State.PAUSED),
+        ([LAUNCHED, PAUSED, INTERRUPTED], COMPLETED, ended(), State.COMPLETE),
+        ([LAUNCHED, PAUSED, INTERRUPTED, Unpaused(attempt=1)], STOPPED, ended(), State.WAITING),
+        ([LAUNCHED, PAUSED, INTERRUPTED, BY_HAND], STOPPED, ended(), State.PRUNED),
+        ([LAUNCHED, PAUSED, PRUNED, Revived(attempt=1)], STOPPED, ended(), State.WAITING),  # reviving unpauses
+        ([LAUNCHED, PAUSED], FAILED, ended(1), State.FAIL),
+        ([LAUNCHED, PAUSED], [], ended(None, signal=9), State.PAUSED),
         ([LAUNCHED], STOPPED, ended(), State.WAITING),
         ([LAUNCHED], FAILED, ended(1), State.FAIL),
         ([LAUNCHED, RetryGranted(attempt=1)], FAILED, ended(1), State.WAITING),
@@ -113,7 +116,7 @@ def killed(count: int) -> dict[int, Exit]:
         (launches(2), [], killed(2), State.WAITING),
         (launches(3), [], killed(3), State.FAIL),
         ([*launches(3), RetryGranted(attempt=3)], [], killed(3), State.WAITING),
-        ([QUARTER], NO_MEMORY, ended(1), State.WAITING),  # it is run again alone
+        ([QUARTER], NO_MEMORY, ended(1), State.WAITING),  # the next attempt gets whole devices
         ([replace(QUARTER, gpus=1.0)], NO_MEMORY, ended(1), State.FAIL),
         ([QUARTER], FAILED, ended(1), State.FAIL),
         ([LAUNCHED], NO_MEMORY, ended(1), State.FAIL),
@@ -121,7 +124,7 @@ def killed(count: int) -> dict[int, Exit]:
     ],
 )
 def test_state_by_the_table(control: list[Event], history: list[Event], exits: dict[int, Exit], state: State) -> None:
-    assert state_of(control_of(control), fold(history), exits) is state
+    assert trial_of(control, history, exits.values()).state is state
 
 
 def test_nan_is_never_a_best_value() -> None:
@@ -235,25 +238,27 @@ def test_an_attempt_that_died_before_it_resumed_takes_nothing_back(tmp_path: Pat
 
 
 CONTROL = [LAUNCHED, PRUNED, INTERRUPTED, KillSent(attempt=1), Lost(attempt=1)]
-WISHES = [BY_HAND, HELD, Released(attempt=1), Revived(attempt=1)]
+BY_PERSONS = [BY_HAND, PAUSED, Unpaused(attempt=1), Revived(attempt=1)]
 
 
-@given(st.lists(st.sampled_from([*CONTROL, *WISHES]), max_size=6))
-def test_control_folded_in_two_parts_is_control_folded_at_once(events: list[Event]) -> None:
+@given(st.lists(st.sampled_from([*CONTROL, *BY_PERSONS]), max_size=6))
+def test_events_taken_in_in_two_parts_give_the_same_trial(events: list[Event]) -> None:
     for cut in range(len(events) + 1):
-        assert control_of(events[cut:], control_of(events[:cut])) == control_of(events)
+        assert trial_of(events[:cut]).after(events[cut:]) == trial_of(events)
 
 
-@given(st.lists(st.sampled_from([*CONTROL, *WISHES]), max_size=6))
-def test_what_a_person_said_last_stands(events: list[Event]) -> None:
-    """Of a trial whose attempt has ended, whatever was said before."""
+@given(st.lists(st.sampled_from([*CONTROL, *BY_PERSONS]), max_size=6))
+def test_the_last_command_of_a_person_counts(events: list[Event]) -> None:
+    """For a trial whose attempt has ended, whatever was recorded before."""
     ends = [LAUNCHED, *events]
-    exits = ended()
-    assert state_of(control_of([*ends, BY_HAND]), fold(STOPPED), exits) is State.PRUNED
-    assert state_of(control_of([*ends, Revived(attempt=1)]), fold(STOPPED), exits) is State.WAITING
-    paused = state_of(control_of([*ends, Held(attempt=1)]), fold(STOPPED), exits)
-    assert paused is (State.PRUNED if control_of(ends).is_condemned(1) else State.PAUSED)
-    assert state_of(control_of([*ends, Released(attempt=1)]), fold(STOPPED), exits) is not State.PAUSED
+
+    def trial(*more: Event) -> TrialRecord:
+        return trial_of([*ends, *more], STOPPED, ended().values())
+
+    assert trial(BY_HAND).state is State.PRUNED
+    assert trial(Revived(attempt=1)).state is State.WAITING
+    assert trial(Paused(attempt=1)).state is (State.PRUNED if trial().newest.flagged else State.PAUSED)
+    assert trial(Unpaused(attempt=1)).state is not State.PAUSED
 
 
 def test_progress_folded_in_two_parts_is_progress_folded_at_once() -> None:
@@ -271,18 +276,17 @@ def saved_and_stopped(attempt: int, step: int) -> list[Event]:
     ]
 
 
-def test_who_is_stopped_by_a_scheduler_and_saves_goes_on_as_often_as_that_happens() -> None:
-    """A time limit is no failure: ten of them use up no retry."""
-    control = control_of(launches(10))
+def test_a_preempted_trial_resumes_any_number_of_times() -> None:
+    """A time limit is not a failure: ten of them use up no retry."""
     exits = {n: ended(0, attempt=n)[n] for n in range(1, 11)}
     history = [event for n in range(1, 11) for event in saved_and_stopped(n, 10 * n)]
-    assert state_of(control, fold(history), exits) is State.WAITING
-    assert retry_of(control, fold(history), exits, Retry()) == 0
-    assert state_of(control, fold(history), exits, Retry(on=["oom"])) is State.FAIL
+    trial = trial_of(launches(10), history, exits.values())
+    assert trial.state is State.WAITING
+    assert trial.retry_number == 0
+    assert trial_of(launches(10), history, exits.values(), retry=RetryPolicy(on=("oom",))).state is State.FAIL
 
 
-def test_who_is_stopped_by_a_scheduler_before_anything_is_saved_uses_up_a_retry() -> None:
-    control = control_of(launches(3))
+def test_a_trial_that_is_preempted_before_it_saves_uses_up_a_retry() -> None:
     exits = {n: ended(0, attempt=n)[n] for n in range(1, 4)}
     history = [event for n in range(1, 4) for event in (Started(pid=1, host="h", attempt=n), STOPPED[1])]
-    assert state_of(control, fold(history), exits) is State.FAIL
+    assert trial_of(launches(3), history, exits.values()).state is State.FAIL

@@ -1,0 +1,178 @@
+"""One start of a trial as a value, and the cause of its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sweeper.record.causes import Cause
+from sweeper.record.events import (
+    PRUNED,
+    Abandoned,
+    Continued,
+    Exit,
+    Finished,
+    KillSent,
+    Launched,
+    Lost,
+    Measured,
+    RetryGranted,
+    Revived,
+    Started,
+    StopRequested,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What the record has about one start of a trial; None where an event is missing.
+
+    The orchestrator wrote `launched`, `stop`, `continued`, `abandoned`, `killed`, `lost`, `retry_granted`, `revived`
+    and `measured`; the training script `started` and `finished`; the shim `exit`. `saved` is true once the script has
+    saved a checkpoint that no later attempt has superseded.
+
+    Number 0 stands for the time before the first launch: a person may stop or revive a trial that never ran.
+    """
+
+    number: int
+    launched: Launched | None = None
+    stop: StopRequested | None = None
+    continued: Continued | None = None
+    abandoned: Abandoned | None = None
+    killed: KillSent | None = None
+    lost: Lost | None = None
+    retry_granted: RetryGranted | None = None
+    revived: Revived | None = None
+    measured: Measured | None = None
+    started: Started | None = None
+    saved: bool = False
+    finished: Finished | None = None
+    exit: Exit | None = None
+
+    @property
+    def slot(self) -> str:
+        """The name of the slot that the attempt was launched on; empty for number 0."""
+        return self.launched.slot if self.launched else ""
+
+    @property
+    def launch_time(self) -> float:
+        """When the attempt was launched, in seconds since the epoch; NaN for number 0."""
+        return self.launched.time if self.launched else math.nan
+
+    @property
+    def gpus(self) -> float:
+        """The number of GPUs of the attempt's slot, below 1 for a share of one.
+
+        Records of early versions have the number only in the name of the slot: ``gpu 0+1``, ``cpu 3``.
+        """
+        if self.launched is not None and self.launched.gpus is not None:
+            return self.launched.gpus
+        return self.slot.count("+") + 1 if self.slot.startswith("gpu ") else 0
+
+    @property
+    def end(self) -> Exit | Lost | None:
+        """The event that ended the attempt, None while it runs."""
+        return self.exit or self.lost
+
+    def seconds(self, now: float) -> float:
+        """Return the wall time from the launch to the end, or to `now` where the attempt has not ended."""
+        if self.launched is None:
+            return 0.0
+        return max(0.0, (self.end.time if self.end else now) - self.launched.time)
+
+    @property
+    def outcome(self) -> str:
+        """What the script reported at its end: ``completed``, ``stopped`` or ``failed``; empty if it did not."""
+        return self.finished.outcome if self.finished else ""
+
+    @property
+    def error(self) -> str:
+        """The exception that the script reported; empty if there was none."""
+        return self.finished.error if self.finished else ""
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a decision was to stop the trial in this attempt, and no person has revived the trial since."""
+        return self.stop is not None and self.stop.cause == PRUNED and self.revived is None
+
+    @property
+    def stopped_by_person(self) -> bool:
+        """Whether the decision that stopped the attempt was a person's."""
+        return self.flagged and self.stop is not None and self.stop.by_person
+
+    @property
+    def cause(self) -> str:
+        """Why the attempt ended (`Cause`), by the table `CAUSES`; empty while it runs and where it ended well."""
+        return next(row.cause(self) for row in CAUSES if row.holds(self))
+
+    @property
+    def preempted(self) -> bool:
+        """Whether something outside the sweep, such as a scheduler, stopped the attempt after it saved a checkpoint.
+
+        Each such attempt got further than the one before, so their number is not limited.
+        """
+        return self.saved and self.cause == Cause.STOPPED
+
+    @property
+    def crowded_out(self) -> bool:
+        """Whether a device that the attempt shared had no memory left for it."""
+        shared = self.launched is not None and self.launched.gpus is not None and 0 < self.launched.gpus < 1
+        return shared and self.cause == Cause.CUDA_OOM
+
+
+class CauseRow(NamedTuple):
+    """A row of the table of causes: a condition in words and as a predicate, the cause in words and as a function."""
+
+    when: str
+    holds: Callable[[Attempt], bool]
+    then: str
+    cause: Callable[[Attempt], str]
+
+
+CAUSES = (
+    CauseRow(
+        "the attempt is running, or its script completed",
+        lambda attempt: attempt.end is None or attempt.outcome == "completed",
+        "none",
+        lambda _: "",  # a kill takes nothing from a script that has completed
+    ),
+    CauseRow(
+        "the orchestrator abandoned the attempt",
+        lambda attempt: attempt.abandoned is not None,
+        "the recorded cause: `hung`, or `lost` where its device is lost",
+        lambda attempt: attempt.abandoned.cause if attempt.abandoned else "",
+    ),
+    CauseRow(
+        "there is no exit",
+        lambda attempt: attempt.exit is None,
+        "`lost`",
+        lambda _: Cause.LOST,
+    ),
+    CauseRow(
+        "a device of any rank ran out of memory",
+        lambda attempt: attempt.exit is not None and attempt.exit.cause == Cause.CUDA_OOM,
+        "`cuda-oom`",
+        lambda _: Cause.CUDA_OOM,  # whatever the first rank reported about the end of another
+    ),
+    CauseRow(
+        "its script reported that it was stopped",
+        lambda attempt: attempt.outcome == "stopped",
+        "`stopped`",
+        lambda _: Cause.STOPPED,
+    ),
+    CauseRow(
+        "its script reported that it failed",
+        lambda attempt: attempt.outcome == "failed",
+        "`cuda-oom` or `error`",
+        lambda attempt: (attempt.finished.cause if attempt.finished else "") or Cause.ERROR,
+    ),
+    CauseRow(
+        "anything else",
+        lambda _: True,
+        "what the shim recorded: `killed`, `oom`, `not-found`, `error`, or none after exit code 0",
+        lambda attempt: attempt.exit.cause if attempt.exit else "",
+    ),
+)
+"""Why an attempt ended: the first row whose condition holds."""

@@ -1,0 +1,125 @@
+"""What is fixed about a trial before it first runs: `trial.json`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from sweeper.errors import RecordError
+from sweeper.record.causes import Cause
+from sweeper.record.storage.layout import TrialDir, read_json
+from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted_values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """The causes after which a trial is retried: at most `max` times, the n-th after ``backoff_s * 2**(n-1)`` seconds.
+
+    An attempt that something outside the sweep stopped is retried where `killed` is listed. Attempts that a rule or a
+    person stopped are not retried.
+    """
+
+    max: int = 2
+    on: tuple[str, ...] = (Cause.KILLED, Cause.LOST, Cause.HUNG)
+    backoff_s: float = 1.0
+
+    @classmethod
+    def read(cls, value: object) -> RetryPolicy:
+        """Return the policy in `trial.json`; records of early versions have none and get the defaults.
+
+        Raises:
+            TypeError: the value is not a policy.
+        """
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected a mapping, got {value!r}")
+        kinds: Mapping[str, Any] = {"max": int, "on": list | tuple, "backoff_s": int | float}
+        known = {name: value[name] for name in kinds if name in value}
+        if not all(isinstance(part, kinds[name]) for name, part in known.items()):
+            raise TypeError(f"expected max, a list on, and backoff_s, got {value!r}")
+        return replace(cls(**known), on=tuple(known.get("on", cls().on)))
+
+    def covers(self, cause: str) -> bool:
+        """Whether a trial is retried after this cause."""
+        return (Cause.KILLED if cause == Cause.STOPPED else cause) in self.on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The number, configuration, seed, parameters and command of a trial, and how the sweep measures and retries it.
+
+    `shown` are the parameters that vary between trials, `metric` and `maximize` the objective, and `at` says which
+    evaluation counts: ``best`` or ``last``.
+    """
+
+    number: int
+    configuration: int
+    seed: int
+    seeds: int = 1
+    params: Mapping[str, object]
+    shown: Mapping[str, object]
+    command: Sequence[str]
+    metric: str
+    maximize: bool
+    at: str = "best"
+    checkpoint_every_s: float = 600.0
+    resources: Mapping[str, object] = field(default_factory=dict)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @classmethod
+    def read(cls, trial: TrialDir) -> Facts:
+        """Return the facts of a trial.
+
+        Raises:
+            RecordError: `trial.json` is missing or not valid, or belongs to another trial.
+        """
+        value = read_json(trial.facts)
+        known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
+        try:
+            facts = cls(**{**known, "retry": RetryPolicy.read(known.get("retry", {}))})
+        except TypeError as error:
+            raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
+        for name, kind in _TYPES.items():
+            if not _fits(getattr(facts, name), kind):
+                raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
+        if facts.number != trial.number:
+            raise RecordError(f"{trial.facts}: number: expected {trial.number}, as its directory, got {facts.number}")
+        return facts
+
+    @property
+    def label(self) -> str:
+        """The number and the varied parameters, for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``."""
+        varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
+        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in redacted_values(varied).items())]
+        name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
+        return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
+
+
+LONGEST_LABEL = 200
+"""Maximum length in bytes; file systems allow 255 for a path component."""
+
+_TYPES: Mapping[str, type] = {
+    "number": int,
+    "configuration": int,
+    "seed": int,
+    "params": dict,
+    "shown": dict,
+    "command": list,
+    "metric": str,
+    "maximize": bool,
+    "at": str,
+    "seeds": int,
+    "checkpoint_every_s": float,
+    "resources": dict,
+}
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a JSON value has this type; numbers have to fit 64 bits."""
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # checked just before
+    return isinstance(value, kind)
