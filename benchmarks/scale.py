@@ -36,12 +36,25 @@ from sweeper.config import SweepSpec
 from sweeper.executors.executor import HasFileno, Slot
 from sweeper.orchestrator.loop import Orchestrator
 from sweeper.orchestrator.opening import open_run, reopen_run
-from sweeper.record.ended import Memory
-from sweeper.record.events import Asked, Event, Exit, Finished, Launched, Lost, Metrics, Plan, Started, Told, encode
+from sweeper.record.ended import EndedWriter
+from sweeper.record.events import (
+    Asked,
+    Event,
+    Exit,
+    Finished,
+    Launched,
+    Lost,
+    Metrics,
+    Plan,
+    Started,
+    Told,
+)
+from sweeper.record.facts import Facts
+from sweeper.record.reader import open_trials, read_exit
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
-from sweeper.record.trial import Facts, open_trials, read_exit
-from sweeper.results.snapshot import Show, SweepView
+from sweeper.results.snapshot import Display, SweepView
 from sweeper.rules import rules_of
 from sweeper.search import Configuration, search_for
 
@@ -226,7 +239,7 @@ def work(seconds: float, every_s: float) -> None:
             os.write(1, ended)
 
 
-class Watch(Show):
+class Watch(Display):
     """A display that keeps when it was updated first, and what the process had cost at a moment or two."""
 
     def __init__(self, at_s: Sequence[float] = (), enough: Callable[[SweepView], bool] = lambda _: False) -> None:
@@ -259,7 +272,7 @@ def sweep_case(folder: Path, trials: int, method: str, seconds: float) -> dict[s
     run = open_run(spec_of("short", trials, method=method), text=b"", runs=folder, provenance=dict, say=_silent)
     executor = Simulated(SLOTS, seconds, seconds)
     begin, before = time.monotonic(), time.process_time()
-    outcome = Orchestrator(run, executor=executor, search=search_for(run.spec), rules=[], show=Watch()).run()
+    outcome = Orchestrator(run, executor=executor, search=search_for(run.spec), rules=[], display=Watch()).run()
     wall, processor = time.monotonic() - begin, time.process_time() - before
     executor.process.wait()
     if outcome != "complete":
@@ -297,7 +310,7 @@ def workers_case(folder: Path, workers: int) -> dict[str, float]:
 
     show._enough = started  # noqa: SLF001
     with contextlib.suppress(Enough):
-        Orchestrator(run, executor=executor, search=search_for(spec), rules=rules_of(spec.early_stop), show=show).run()
+        Orchestrator(run, executor=executor, search=search_for(spec), rules=rules_of(spec.early_stop), display=show).run()
     executor.process.kill()
     (begin, before), (end, after) = show.costs
     return {"cores": (after - before) / (end - begin), "memory": memory()}
@@ -309,7 +322,7 @@ def resume_case(folder: Path, began: float) -> dict[str, float]:
     executor = Known(SLOTS)
     search, rules = search_for(run.spec), rules_of(run.spec.early_stop)
     with contextlib.suppress(Enough):
-        Orchestrator(run, executor=executor, search=search, rules=rules, show=Watch()).run()
+        Orchestrator(run, executor=executor, search=search, rules=rules, display=Watch()).run()
     return {"wall": executor.at - began, "processor": executor.processor, "memory": memory()}
 
 
@@ -529,7 +542,7 @@ def remembered(run: SweepDir) -> bool:
     readers, _ = open_trials(run)
     for reader in readers:
         reader.poll()
-    Memory(run, anew=True).keep(reader for reader in readers if reader.trial.state.ended)
+    EndedWriter(run, anew=True).append(reader for reader in readers if reader.trial.state.ended)
     return run.ended.exists()
 
 

@@ -16,7 +16,7 @@ from sweeper.record.storage.layout import new_name
 
 if TYPE_CHECKING:
     from sweeper.config import EarlyStop
-    from sweeper.record.trial import Trial
+    from sweeper.record.trial import TrialRecord
 
 
 def add(commands: Commands) -> None:
@@ -49,18 +49,18 @@ def add(commands: Commands) -> None:
         help="seconds without a step until it is killed as hung (default: never)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command to run, unchanged")
-    parser.set_defaults(run_command=_exec, unattended=True)
+    parser.set_defaults(run_command=_exec, survive_disconnect=True)
 
 
 def _exec(options: argparse.Namespace) -> int:
-    from sweeper.config import as_file, single
+    from sweeper.config import command_as_file, sweep_of_command
     from sweeper.executors.gpus.devices import cores, cuda_devices
-    from sweeper.executors.machine import Machine, executor_of_one
+    from sweeper.executors.machine import Machine, executor_of_command
     from sweeper.orchestrator.loop import Orchestrator
     from sweeper.orchestrator.opening import open_run
     from sweeper.preflight.provenance import provenance
-    from sweeper.record.fold import State
-    from sweeper.record.trial import read_trial
+    from sweeper.record.reader import read_trial
+    from sweeper.record.trial import State
     from sweeper.results.receipt import receipt
     from sweeper.rules import rules_of
     from sweeper.search import search_for
@@ -72,7 +72,7 @@ def _exec(options: argparse.Namespace) -> int:
         raise UsageError(message)
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
     script = next((word for word in command if word.endswith(".py")), command[0])
-    spec = single(
+    spec = sweep_of_command(
         command,
         name=options.name if options.name is not None else new_name(Path(script).stem),
         metric=options.metric,
@@ -82,13 +82,13 @@ def _exec(options: argparse.Namespace) -> int:
     )
     run = open_run(
         spec,
-        text=as_file(spec).encode(),
+        text=command_as_file(spec).encode(),
         runs=options.runs,
         provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=say,
     )
     before = [read_trial(trial) for trial in run.directory.trials()]
-    seen = max((trial.control.attempt for trial in before if trial.state is not State.RUNNING), default=0)
+    seen = max((trial.newest.number for trial in before if trial.state is not State.RUNNING), default=0)
     view = Passthrough(sys.stdout.buffer, sys.stderr, seen=seen)
     if any(trial.state in (State.COMPLETE, State.PRUNED) for trial in before):
         view.say(f"{run.directory.path} has ended already; give another --name to run it anew")
@@ -97,10 +97,10 @@ def _exec(options: argparse.Namespace) -> int:
         view.say(_rules_text(spec.early_stop))
         Orchestrator(
             run,
-            executor=executor_of_one(machine, run.directory.path),
+            executor=executor_of_command(machine, run.directory.path),
             search=search_for(spec),
             rules=rules_of(spec.early_stop, spec.metric.objective),
-            show=view,
+            display=view,
         ).run()
     run.lease.release()
     trial = read_trial(run.directory.trial(0))
@@ -142,15 +142,15 @@ def _rules_text(early_stop: EarlyStop | None) -> str:
     return f"{verb} {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches that off"
 
 
-def _exit_code(trial: Trial) -> int:
+def _exit_code(trial: TrialRecord) -> int:
     """Of the only trial of a run, as a shell sees it: the command's own code, unless a rule or a person ended it."""
-    from sweeper.record.fold import State
+    from sweeper.record.trial import State
 
     match trial.state:
         case State.PRUNED:
             return PRUNED
         case State.COMPLETE | State.FAIL:
-            ended = trial.exits.get(trial.control.attempt)
+            ended = trial.newest.exit
             code = None if ended is None else ended.code
             return FAILED if code is None or (code == OK and trial.state is State.FAIL) else code
         case _:

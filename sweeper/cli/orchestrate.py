@@ -18,10 +18,10 @@ def orchestrate(run: Run, machine: Machine) -> int:
     """Run what is left of an opened run, where its sweep says, and print the ranking."""
     from sweeper.executors.choice import executor_of
     from sweeper.orchestrator.loop import Orchestrator
-    from sweeper.orchestrator.resources.quarantine import measured_peak_mb
-    from sweeper.record.fold import State
+    from sweeper.orchestrator.resources.usage import measured_peak_mb
+    from sweeper.record.reader import read_trials
     from sweeper.record.storage.inbox import person, send
-    from sweeper.record.trial import read_trials
+    from sweeper.record.trial import State
     from sweeper.results.wording import counted
     from sweeper.rules import rules_of
     from sweeper.search import search_for
@@ -43,7 +43,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
             executor=executor,
             search=search_for(run.spec),
             rules=rules_of(run.spec.early_stop, run.spec.metric.objective),
-            show=view,
+            display=view,
         )
         try:
             outcome = orchestrator.run()
@@ -55,7 +55,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
             raise Unwritable(f"{in_words(error)}.\nThe sweep ends here; {left}") from error
     run.lease.release()
     print_ranking(run.directory)
-    for line in orchestrator.known_of_rules:
+    for line in orchestrator.audit_lines:
         say(f"\n{line}")
     if outcome == "interrupted":
         say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")

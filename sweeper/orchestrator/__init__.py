@@ -1,1 +1,1 @@
-"""The one process that decides: it reads the records, asks rules and search, plans, writes down, and acts."""
+"""Run a sweep: one process reads the records, asks rules and search, plans, writes to the record, and acts."""

@@ -1,4 +1,4 @@
-"""Doing what was planned: the record says it first, then it is done."""
+"""Carry out planned actions: each is written to the record first and then done."""
 
 from __future__ import annotations
 
@@ -10,78 +10,81 @@ from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.plan import (
-    Abandon,
+    AbandonAttempt,
     Action,
+    ContinueTrial,
     DeclareLost,
-    GiveUp,
-    Hold,
-    Kill,
-    Launch,
-    Release,
-    Revive,
-    Spare,
-    Stop,
-    StopAgain,
-    Unpark,
+    DiscardCheckpoints,
+    KillAttempt,
+    LaunchAttempt,
+    MarkUnkillable,
+    PauseTrial,
+    RepeatStop,
+    ResumeTrial,
+    ReviveTrial,
+    StopTrial,
 )
-from sweeper.orchestrator.resources.checkpoints import unpark
-from sweeper.orchestrator.resources.slots import Places
+from sweeper.orchestrator.resources.checkpoints import discard_checkpoints
+from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.causes import Cause
+from sweeper.record.decision import Decision
 from sweeper.record.events import (
+    CONVERGED,
+    INTERRUPTED,
+    PRUNED,
     Abandoned,
-    Condemned,
+    Continued,
     Diagnosed,
     Event,
-    Held,
     KillSent,
     Launched,
     Lost,
     Measured,
-    Released,
+    Paused,
     RetryGranted,
     Revived,
     StopRequested,
+    Unpaused,
 )
-from sweeper.record.fold import CONVERGED, PRUNED, State
 from sweeper.record.storage.journal import JournalWriter
-from sweeper.record.trial import Trial
-from sweeper.rules.decision import Decision
+from sweeper.record.trial import State, TrialRecord
+from sweeper.results.wording import why_continued
 from sweeper.rules.health import Change
 
 
 @dataclass(slots=True)
-class Acts:
-    """Does actions, one at a time."""
+class ActionRunner:
+    """Carries out actions one at a time and reads back what each wrote to the trial's record."""
 
     trials: Trials
     executor: Executor
-    places: Places
+    slots: SlotManager
     clocks: Clocks
     say: Callable[[str], None]
 
-    def do(self, action: Action) -> None:
-        """Do an action, and read what it left."""
-        self._act(action.number, lambda trial: self._do(action, trial))
+    def run(self, action: Action) -> None:
+        """Carry out an action."""
+        self._with_trial(action.number, lambda trial: self._run(action, trial))
 
-    def grant_retry(self, trial: Trial) -> None:
-        """A new call of `sweeper run` is the user's word that what failed before may be tried again."""
-        self.say(f"{trial.facts.number:04d} failed before; it is run again")
-        event = RetryGranted(attempt=trial.control.attempt)
-        self._act(trial.facts.number, lambda trial: self._record(trial, event))
+    def grant_retry(self, trial: TrialRecord) -> None:
+        """Let a trial that failed in an earlier call run again, because calling `sweeper run` anew asks for that."""
+        self.say(f"Trial {trial.facts.number:04d} failed in an earlier call and is retried")
+        event = RetryGranted(attempt=trial.newest.number)
+        self._with_trial(trial.facts.number, lambda trial: self._record(trial, event))
 
-    def keep_measure(self, trial: Trial, peak_mb: float) -> None:
-        """Write down how much memory of its device the trial's newest attempt took."""
-        event = Measured(attempt=trial.control.attempt, device_peak_mb=peak_mb)
-        self._act(trial.facts.number, lambda trial: self._record(trial, event))
+    def record_device_peak(self, trial: TrialRecord, peak_mb: float) -> None:
+        """Record the peak device memory of the trial's newest attempt, in MiB."""
+        event = Measured(attempt=trial.newest.number, device_peak_mb=peak_mb)
+        self._with_trial(trial.facts.number, lambda trial: self._record(trial, event))
 
-    def keep_health(self, trial: Trial, changes: Sequence[Change]) -> None:
-        """Write down what has changed in the trial's health."""
-        events = [Diagnosed(attempt=trial.control.attempt, **asdict(change)) for change in changes]
-        self._act(trial.facts.number, lambda trial: [self._record(trial, event, sync=False) for event in events])
+    def record_health(self, trial: TrialRecord, changes: Sequence[Change]) -> None:
+        """Record which diagnoses of the trial began or ended."""
+        events = [Diagnosed(attempt=trial.newest.number, **asdict(change)) for change in changes]
+        self._with_trial(trial.facts.number, lambda trial: [self._record(trial, one, sync=False) for one in events])
 
-    def _act(self, number: int, act: Callable[[Trial], object]) -> None:
-        """Act on a trial, and read what that left; one whose record somebody damaged meanwhile is read to be gone."""
+    def _with_trial(self, number: int, act: Callable[[TrialRecord], object]) -> None:
+        """Act on a trial and read its record again. If the record was damaged meanwhile, the trial is dropped."""
         if number not in self.trials:
             return
         try:
@@ -93,47 +96,46 @@ class Acts:
         else:
             self.trials.poll(number)
 
-    def _do(self, action: Action, trial: Trial) -> None:  # noqa: C901 - a table of what each action is
-        attempt, name = trial.attempt, f"{action.number:04d}"
+    def _run(self, action: Action, trial: TrialRecord) -> None:  # noqa: C901 - one case per action
         match action:
-            case Launch(slot=slot):
+            case LaunchAttempt(slot=slot):
                 self._launch(trial, slot)
-            case Stop(decision=decision):
-                self._end(trial, decision)
-            case Spare(decision=decision, spared=spared):
-                event = Condemned(attempt=attempt.number, spared=spared, decision=decision.to_json(), value=trial.value)
-                self._record(trial, event)
-                condemned = f"{name} is condemned by {decision.rule} at step {decision.step}"
-                self.say(f"{condemned}; it runs on ({spared})")
-            case StopAgain():
-                self._stop(trial)
-            case Abandon(cause=cause, reason=reason):
-                self._record(trial, Abandoned(attempt=attempt.number, cause=cause, reason=reason))
-                self.say(f"{name} is to be killed: {cause} ({reason})")
-                if cause is Cause.HUNG:
-                    self.executor.dump(attempt)
-                    self.clocks.stacks[action.number] = time.monotonic()
-            case Kill():
-                self._record(trial, KillSent(attempt=attempt.number))
-                self.executor.kill(attempt)
+            case StopTrial(decision=decision):
+                self._stop(trial, decision)
+            case ContinueTrial(decision=decision, why=why):
+                self._continue(trial, decision, why)
+            case RepeatStop():
+                self._request_stop(trial)
+            case AbandonAttempt(cause=cause, reason=reason):
+                self._abandon(trial, cause, reason)
+            case KillAttempt():
+                self._record(trial, KillSent(attempt=trial.newest.number))
+                self.executor.kill(trial.attempt_dir)
                 self.clocks.killed[action.number] = time.monotonic()
-            case GiveUp():
-                self._give_up(trial)
+            case MarkUnkillable():
+                self._mark_unkillable(trial)
             case DeclareLost():
-                self.executor.kill(attempt)  # what has left its shim's session, and its lease, may still be there
-                self._record(trial, Lost(attempt=attempt.number))
-            case Revive() | Hold() | Release():
-                {Revive: self._revive, Hold: self._hold, Release: self._release}[type(action)](trial)
-            case Unpark():
-                unpark(trial.directory)
-                self.say(f"the checkpoints of {name} are given up, for keep_parked_gb: revived, it begins anew")
+                # Processes that left the session of the shim and do not hold its lease may still run.
+                self.executor.kill(trial.attempt_dir)
+                self._record(trial, Lost(attempt=trial.newest.number))
+            case ReviveTrial():
+                self._revive(trial)
+            case PauseTrial():
+                self._pause(trial)
+            case ResumeTrial():
+                self._resume(trial)
+            case DiscardCheckpoints():
+                discard_checkpoints(trial.directory)
+                reason = "for lack of space (keep_parked_gb). If it is revived, it starts from step 0"
+                self.say(f"Discarded the checkpoints of trial {action.number:04d} {reason}")
 
-    def _launch(self, trial: Trial, name: str) -> None:
-        """Start the trial's next attempt, if the slot is to be had; else the next tick asks again."""
-        number, slot = trial.control.attempt + 1, self.places.slots.all[name]
-        slot = slot.alone if trial.wants_alone else slot
+    def _launch(self, trial: TrialRecord, name: str) -> None:
+        """Start the trial's next attempt if the slot can be reserved; otherwise a later tick tries again."""
+        number, slot = trial.newest.number + 1, self.slots.by_name[name]
+        slot = slot.exclusive if trial.needs_whole_device else slot
         reserved = self.executor.reserve(trial.directory, number, slot)
-        if not self.places.slots.answered(name, reserved=reserved):
+        self.slots.note_answer(name, reserved=reserved)
+        if not reserved:
             return
         self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
         self.executor.launch(trial.directory, number, trial.facts.command, slot)
@@ -142,58 +144,72 @@ class Acts:
             self.trials.followers[trial.facts.number].launched()
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
         else:
-            self.executor.kill(trial.directory.attempt(number))  # nothing can be said of it
+            self.executor.kill(trial.directory.attempt(number))  # its record can no longer be written
 
-    def _end(self, trial: Trial, decision: Decision | None) -> None:
+    def _stop(self, trial: TrialRecord, decision: Decision | None) -> None:
         if trial.state.ended:
-            self.say(f"{trial.facts.number:04d} has ended: it is {trial.state.value}, and there is nothing to stop")
+            self.say(f"Trial {trial.facts.number:04d} was not stopped: it has already ended ({trial.state.value})")
             return
-        cause = "interrupted" if decision is None else CONVERGED if decision.rule == CONVERGED else PRUNED
-        evidence = decision.to_json() if decision else None
-        self._record(trial, StopRequested(attempt=trial.control.attempt, cause=cause, decision=evidence))
+        cause = INTERRUPTED if decision is None else CONVERGED if decision.rule == CONVERGED else PRUNED
+        self._record(trial, StopRequested(attempt=trial.newest.number, cause=cause, decision=decision))
         if trial.state is State.RUNNING:
-            self._stop(trial)
+            self._request_stop(trial)
 
-    def _stop(self, trial: Trial) -> None:
-        self.executor.stop(trial.attempt)
+    def _request_stop(self, trial: TrialRecord) -> None:
+        self.executor.stop(trial.attempt_dir)
         self.clocks.stopped[trial.facts.number] = time.monotonic()
 
-    def _give_up(self, trial: Trial) -> None:
-        """Wait no more for who cannot be killed; its slot stays its own."""
-        name, slot = f"{trial.facts.number:04d}", trial.control.launched[trial.control.attempt].slot
-        self.clocks.given_up.add(trial.facts.number)
-        self.say(f"{name} was killed and lives on: it is waited for no more; see {trial.attempt.path}")
-        self.places.quarantine(slot, f"{name} cannot be killed")
+    def _continue(self, trial: TrialRecord, decision: Decision, why: str) -> None:
+        event = Continued(attempt=trial.newest.number, cause=why, decision=decision, value=trial.value)
+        self._record(trial, event)
+        flagged = f"Trial {trial.facts.number:04d} was flagged by {decision.rule} at step {decision.step}"
+        self.say(f"{flagged} and continues ({why_continued(why)})")
 
-    def _revive(self, trial: Trial) -> None:
-        name = f"{trial.facts.number:04d}"
+    def _abandon(self, trial: TrialRecord, cause: Cause, reason: str) -> None:
+        self._record(trial, Abandoned(attempt=trial.newest.number, cause=cause, reason=reason))
+        self.say(f"Killing trial {trial.facts.number:04d}: {cause} ({reason})")
+        if cause is Cause.HUNG:
+            self.executor.dump(trial.attempt_dir)
+            self.clocks.stacks[trial.facts.number] = time.monotonic()
+
+    def _mark_unkillable(self, trial: TrialRecord) -> None:
+        number, slot = trial.facts.number, trial.newest.slot
+        self.clocks.unkillable.add(number)
+        self.say(
+            f"Trial {number:04d} did not exit after SIGKILL, so the sweep continues without it and without its slot. "
+            f"See {trial.attempt_dir.path}"
+        )
+        self.slots.quarantine(slot, f"trial {number:04d} did not exit after SIGKILL")
+
+    def _revive(self, trial: TrialRecord) -> None:
+        name = f"Trial {trial.facts.number:04d}"
         if trial.state in (State.COMPLETE, State.FAIL):
-            self.say(f"{name} is not pruned, but {trial.state.value}: there is nothing to revive")
+            self.say(f"{name} was not revived: it is {trial.state.value}, not PRUNED")
             return
-        self._record(trial, Revived(attempt=trial.control.attempt))
+        self._record(trial, Revived(attempt=trial.newest.number))
         if trial.state is State.PRUNED:
-            self.say(f"{name} is revived: it goes on from its checkpoint, and no rule stops it")
+            self.say(f"{name} is revived: it resumes from its checkpoint, and no rule will stop it")
         else:
-            self.say(f"{name} is spared: no rule stops it")
+            self.say(f"{name} is revived: no rule will stop it")
 
-    def _hold(self, trial: Trial) -> None:
-        name = f"{trial.facts.number:04d}"
+    def _pause(self, trial: TrialRecord) -> None:
+        name = f"Trial {trial.facts.number:04d}"
         if trial.state.ended:
-            self.say(f"{name} has ended: it is {trial.state.value}, and there is nothing to pause")
-        elif not trial.control.held:
-            self._record(trial, Held(attempt=trial.control.attempt))
-            what = "it saves a checkpoint and ends" if trial.state is State.RUNNING else "it is not started"
-            self.say(f"{name} is paused: {what}, until `sweeper resume`")
+            self.say(f"{name} was not paused: it has already ended ({trial.state.value})")
+        elif not trial.paused:
+            self._record(trial, Paused(attempt=trial.newest.number))
+            what = "saves a checkpoint and exits" if trial.state is State.RUNNING else "is not started"
+            self.say(f"{name} is paused: it {what}, until `sweeper resume`")
 
-    def _release(self, trial: Trial) -> None:
-        name = f"{trial.facts.number:04d}"
-        if not trial.control.held:
-            self.say(f"{name} is not paused, but {trial.state.value}")
+    def _resume(self, trial: TrialRecord) -> None:
+        name = f"Trial {trial.facts.number:04d}"
+        if not trial.paused:
+            self.say(f"{name} was not resumed: it is {trial.state.value}, not PAUSED")
             return
-        self._record(trial, Released(attempt=trial.control.attempt))
-        self.say(f"{name} goes on")
+        self._record(trial, Unpaused(attempt=trial.newest.number))
+        self.say(f"{name} is resumed")
 
     @staticmethod
-    def _record(trial: Trial, event: Event, *, sync: bool = True) -> None:
+    def _record(trial: TrialRecord, event: Event, *, sync: bool = True) -> None:
         with JournalWriter(trial.directory.control) as control:
             control.append(replace(event, time=time.time()), sync=sync)

@@ -1,43 +1,43 @@
-"""When this orchestrator saw or did what, by its own monotonic clock: nothing of it is on the record."""
+"""Remember when this orchestrator saw or did what, by its monotonic clock; none of it is on the record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 
 
 @dataclass(slots=True)
 class Clocks:
-    """Seconds by trial number: when an attempt was asked to stop, for its stacks, and killed; when one ended.
+    """Monotonic seconds by trial number.
 
-    `given_up` are the trials whose attempt cannot be killed.
+    An attempt was asked to stop (`stopped`), was asked for its stacks (`stacks`), was killed (`killed`) or ended
+    (`ended`). `unkillable` has the trials whose attempt survived a kill.
     """
 
     stopped: dict[int, float] = field(default_factory=dict)
     stacks: dict[int, float] = field(default_factory=dict)
     killed: dict[int, float] = field(default_factory=dict)
     ended: dict[int, float] = field(default_factory=dict)
-    given_up: set[int] = field(default_factory=set)
+    unkillable: set[int] = field(default_factory=set)
     _steps: dict[int, tuple[tuple[int, int], float]] = field(default_factory=dict)
 
     @property
     def steps(self) -> Mapping[int, float]:
-        """When a running trial was launched, or was seen to make its newest step."""
+        """When each running trial was launched or was seen to make its newest step."""
         return {number: since for number, (_, since) in self._steps.items()}
 
-    def launched(self, trial: Trial, now: float) -> None:
-        """Take in that the trial's newest attempt was launched; it may have ended before anybody looks."""
-        self._steps[trial.facts.number] = ((trial.control.attempt, trial.progress.step), now)
+    def launched(self, trial: TrialRecord, now: float) -> None:
+        """Take in that the trial's newest attempt was launched, however soon it ends."""
+        self._steps[trial.facts.number] = ((trial.newest.number, trial.progress.step), now)
         self.ended.pop(trial.facts.number, None)
 
-    def look(self, trials: Iterable[Trial], now: float) -> list[Trial]:
-        """Take in how the trials stand; returns those whose attempt has ended since the last look."""
+    def update(self, trials: Iterable[TrialRecord], now: float) -> list[TrialRecord]:
+        """Take in the trials that have changed; return those whose attempt ended since the last call."""
         ended = []
         for trial in trials:
-            number, seen = trial.facts.number, (trial.control.attempt, trial.progress.step)
+            number, seen = trial.facts.number, (trial.newest.number, trial.progress.step)
             if trial.state is State.RUNNING:
                 if number not in self._steps or self._steps[number][0] != seen:
                     self._steps[number] = (seen, now)
@@ -45,6 +45,6 @@ class Clocks:
                 self.ended[number] = now
                 for clock in (self.stopped, self.stacks, self.killed):
                     clock.pop(number, None)
-                self.given_up.discard(number)
+                self.unkillable.discard(number)
                 ended.append(trial)
         return ended

@@ -1,4 +1,4 @@
-"""Following one trial: its record as it grows, what the rules make of it, and its values for those who compare."""
+"""Follow one trial: read its record as it grows, run the rules over it, and collect its evaluations."""
 
 from __future__ import annotations
 
@@ -7,50 +7,58 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import RecordError
+from sweeper.record.decision import Decision
 from sweeper.record.events import Event
+from sweeper.record.progress import Evaluation, evaluations
+from sweeper.record.reader import TrialReader
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Trial, TrialReader
-from sweeper.record.values.evaluation import Evaluation, evaluations
-from sweeper.rules.decision import Decision, Rule
+from sweeper.record.trial import TrialRecord
+from sweeper.rules.decision import Rule
 from sweeper.rules.health import Change, HealthState
 
 
 @dataclass(slots=True)
 class Follower:
-    """A trial's reader, and the states of the rules over the same history; `evaluations` are of the objective.
+    """The reader of a trial, and the states of the rules over its history.
 
-    The rules see what was read when somebody asks for their `decision`: of a thousand trials that were killed, none is
-    judged before it runs again.
+    The rules are run only when their `decision` is asked for, so that taking over a thousand waiting trials costs
+    nothing until they run.
 
-    `gone` says why the record can no longer be read; the trial is then as it was read last.
+    Attributes:
+        evaluations: the values of the sweep's metric.
+        unreadable: why the record can no longer be read; empty while it can. The trial is then as it was last read.
     """
 
     reader: TrialReader
     rules: Sequence[Rule]
     evaluations: list[Evaluation] = field(default_factory=list)
-    gone: str = ""
+    unreadable: str = ""
     _states: list[Any] = field(init=False)
     _unjudged: list[Event] = field(init=False)
     _decision: Decision | None = field(init=False)
-    _was_judged: bool = False
+    _is_judged: bool = False
 
     def __post_init__(self) -> None:
-        self._begin()
+        self._restart()
 
     @classmethod
     def of(cls, trial: TrialDir, rules: Sequence[Rule]) -> Follower:
-        """A follower at the start of a trial's record."""
+        """Return a follower at the start of a trial's record.
+
+        Raises:
+            RecordError: the facts of the trial cannot be read.
+        """
         return cls(TrialReader.open(trial), rules)
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> TrialRecord:
         """The trial as last read."""
         return self.reader.trial
 
     @property
     def decision(self) -> Decision | None:
-        """The rules' first decision over what was read; it stands until the history restarts."""
-        self._was_judged = True
+        """The first decision of a rule over what was read; it holds until a later attempt rewrites the history."""
+        self._is_judged = True
         unjudged, self._unjudged = self._unjudged, []
         for event in unjudged:
             for index, rule in enumerate(self.rules):
@@ -59,42 +67,41 @@ class Follower:
         return self._decision
 
     def launched(self) -> None:
-        """An attempt was started by this orchestrator, so its health is to be recorded however soon it ends."""
-        self._was_judged = True
+        """Take in that this orchestrator launched an attempt, so that its health is recorded however soon it ends."""
+        self._is_judged = True
 
     def changes_of_health(self) -> list[Change]:
-        """Return what has changed in the trial's health and is not on the record yet, oldest first.
+        """Return the changes of the trial's health that are not on the record yet, oldest first.
 
-        Empty for a trial that no orchestrator of this process has run: nothing is added to the records of old runs.
+        Return nothing for a trial that has not run under this orchestrator, so that old records do not grow.
         """
-        if not self._was_judged:
+        if not self._is_judged:
             return []
-        self.decision  # noqa: B018 - has the rules take in what was read
+        self.decision  # noqa: B018 - runs the rules over what was read
         timeline = [change for state in self._states if isinstance(state, HealthState) for change in state.timeline]
-        control = self.trial.control
-        recorded = {(one.diagnosis, one.step, one.holds) for one in control.diagnosed}
+        recorded = {(one.diagnosis, one.step, one.holds) for one in self.trial.diagnosed}
         changes = [one for one in timeline if (one.diagnosis, one.step, one.holds) not in recorded]
-        # After a resume from a checkpoint, what was recorded of the steps after it no longer stands.
+        # After a resume from a checkpoint, diagnoses recorded at later steps no longer hold.
         holding = {one.diagnosis for one in timeline}
-        gone = [one for name, one in control.health.items() if name not in holding]
+        gone = [one for name, one in self.trial.health.items() if name not in holding]
         ended = [Change(diagnosis=one.diagnosis, step=one.step, since=one.since, holds=False) for one in gone]
         return [*ended, *changes]
 
     def poll(self) -> None:
-        """Read what was appended."""
+        """Read what was appended to the record."""
         try:
             entries = self.reader.poll()
         except RecordError as error:
-            self.gone = str(error)
+            self.unreadable = str(error)
             return
         if self.reader.restarted:
-            self._begin()
+            self._restart()
         events = [entry.event for entry in entries]
         self.evaluations += evaluations(events, self.trial.facts.metric)
         if self.rules:
             self._unjudged += events
 
-    def _begin(self) -> None:
+    def _restart(self) -> None:
         self._states = [rule.start() for rule in self.rules]
         self._unjudged, self._decision = [], None
         self.evaluations = []

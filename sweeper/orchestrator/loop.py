@@ -1,37 +1,37 @@
-"""The one loop: read, fold, judge, ask, plan, write down, act, show; then sleep until something happens."""
+"""Run a sweep: one loop that reads the records, judges, asks the search, plans, acts, shows the sweep, and sleeps."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sweeper.config import Happening
 from sweeper.executors.executor import Executor
-from sweeper.orchestrator.actions import Acts
+from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.clocks import Clocks
-from sweeper.orchestrator.io.inotify import Notices
-from sweeper.orchestrator.io.notifications import Notifier
-from sweeper.orchestrator.io.user_commands import PAUSE, RESUME, REVIVE, STOP, Orders
+from sweeper.orchestrator.io.inotify import AttemptWatcher
+from sweeper.orchestrator.io.messages import Messages
+from sweeper.orchestrator.io.user_commands import PAUSE, RESUME, REVIVE, STOP, UserCommands
 from sweeper.orchestrator.io.views_process import ViewsProcess
-from sweeper.orchestrator.io.wakeup import LONGEST_SLEEP_S, Waking
+from sweeper.orchestrator.io.wakeup import Wakeup
+from sweeper.orchestrator.liveness import Liveness
 from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.pace import Pace
-from sweeper.orchestrator.plan import Patience, Situation, plan
-from sweeper.orchestrator.resources.checkpoints import crowded, worth
-from sweeper.orchestrator.resources.slots import Places
-from sweeper.orchestrator.resources.usage import Purse
+from sweeper.orchestrator.plan import Action, Situation, Timeouts, plan
+from sweeper.orchestrator.resources.checkpoints import KeptCheckpoints, quality
+from sweeper.orchestrator.resources.slots import SlotManager
+from sweeper.orchestrator.resources.usage import BudgetUsage
 from sweeper.orchestrator.search.audits import Audits, version_of
 from sweeper.orchestrator.search.proposals import Proposals
-from sweeper.orchestrator.search.pruners import Comparisons
+from sweeper.orchestrator.search.pruners import SweepPruners
 from sweeper.orchestrator.trials import Trials
-from sweeper.record.budget import Budget, barred, spent
-from sweeper.record.causes import Cause
-from sweeper.record.ended import Memory, recall, uncollected
+from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
+from sweeper.record.decision import Decision
+from sweeper.record.ended import EndedTrials, EndedWriter, without_garbage_collection
 from sweeper.record.events import (
     REVIVED,
     Event,
@@ -41,379 +41,391 @@ from sweeper.record.events import (
     SweepResumed,
     SweepStarted,
 )
-from sweeper.record.fold import State
 from sweeper.record.launch_order import preferred
+from sweeper.record.reader import open_trials
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.journal import JournalWriter, read_journal
-from sweeper.record.trial import Trial, open_trials
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import end_text
-from sweeper.results.receipt import again_text, cause_text, end_line
-from sweeper.results.snapshot import Show, SweepView
-from sweeper.rules.decision import Decision, Rule
-from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis, Effect
-from sweeper.rules.health import Change
+from sweeper.results.snapshot import Display, SweepView
+from sweeper.rules.decision import Rule
 from sweeper.rules.needs import unmet
 from sweeper.search import Search
 
-_TOLD = {State.FAIL: Happening.FAILURE, State.PRUNED: Happening.PRUNE}
-LEAST_FREE = 1 << 16
-"""Bytes; with less on the disk, it is full to whoever writes."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a tick finds in the records: the trials that changed, and those of them whose attempt has ended."""
+
+    changed: Sequence[TrialRecord]
+    ended: Sequence[TrialRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What follows from the records and from users' commands.
+
+    Attributes:
+        decisions: what rules and pruners decided about running trials, by number.
+        continued: why a trial continues although it was flagged, by number.
+        to_revive: numbers of trials to revive, in this order.
+        to_discard: numbers of pruned trials whose checkpoints are to be discarded.
+    """
+
+    decisions: Mapping[int, Decision]
+    continued: Mapping[int, str]
+    to_revive: Sequence[int]
+    to_discard: Sequence[int]
 
 
 class Orchestrator:
-    """Runs the trials of an opened run; `patience` is the defaults', with what the sweep file says of hanging."""
+    """Runs the trials of an opened run.
 
-    def __init__(  # noqa: PLR0913 - what it runs, with what, and who watches
+    Args:
+        executor: starts and ends attempts.
+        search: proposes configurations.
+        rules: decide which trials to stop early.
+        display: shows the sweep to the user.
+        timeouts: by default the standard ones, with `hang_after_s` of the sweep file.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         run: Run,
         *,
         executor: Executor,
         search: Search,
         rules: Sequence[Rule],
-        show: Show,
-        patience: Patience | None = None,
+        display: Display,
+        timeouts: Timeouts | None = None,
     ) -> None:
+        spec, directory = run.spec, run.directory
         self._run = run
         self._executor = executor
-        self._show = show
-        self._early_stop = run.spec.to_json()["early_stop"]
-        self._rules_that_stop = () if run.spec.early_stop is None else run.spec.early_stop.rules
-        self._patience = patience or Patience(hang_after_s=run.spec.hang_after_s)
-        self._started, self._began = time.time(), time.monotonic()
-        self._messages: list[str] = []
-        self._waking = Waking(self._say)
-        self._places = Places(executor, self._say, lambda: self._trials.count(State.WAITING))
+        self._display = display
+        self._timeouts = timeouts or Timeouts(hang_after_s=spec.hang_after_s)
+        self._early_stop = spec.to_json()["early_stop"]
+        self._started, self._monotonic_start = time.time(), time.monotonic()
+        self._messages = Messages(directory, spec)
+        say = self._messages.say
+        self._wakeup = Wakeup(say)
+        self._watcher = AttemptWatcher.open(reliable=not filesystem.is_shared(directory.path))
+        self._trials = Trials(rules, self._watcher)
+        self._slots = SlotManager(executor, say, lambda: self._trials.count(State.WAITING))
         self._clocks = Clocks()
+        self._liveness = Liveness(executor, self._trials)
+        self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say)
         self._proposals = Proposals(run, search)
-        self._audits = Audits(run.directory, run.spec.name, run.spec.early_stop)
-        self._comparisons = Comparisons.of(run.directory, run.spec.metric, run.spec.early_stop)
-        self._purse = Purse(Budget(**run.spec.budget.model_dump()), self._started)
-        self._notifier = Notifier(run.directory, run.spec.name, run.spec.notify)
-        self._notices = Notices.here(trusted=not filesystem.is_shared(run.directory.path))
-        self._trials = Trials(rules, self._notices)
-        self._acts = Acts(self._trials, executor, self._places, self._clocks, self._say)
-        self._dead: set[tuple[int, int]] = set()
-        self._victims: list[int] = []
-        self._unparked: list[int] = []
-        self._orders = Orders()
+        self._audits = Audits(directory, spec.name, spec.early_stop)
+        self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)
+        self._checkpoints = KeptCheckpoints(None if spec.early_stop is None else spec.early_stop.keep_parked_gb)
+        self._usage = BudgetUsage(BudgetLimits(**spec.budget.model_dump()), self._started)
         self._paused = False
-        self._pruned = 0
-        self._liveness, self._shown = Pace(every_s=LONGEST_SLEEP_S), Pace()
+        self._display_pace = Pace()
 
     def run(self) -> str:
-        """Run to the end, `complete` or `failed`, until the budget is `spent`, or until `interrupted`.
+        """Run the sweep until it is `complete` or `failed`, its budget is `spent`, or it is `interrupted`.
 
         The record is complete when this returns.
+
+        Returns:
+            Which of these it is.
         """
         spec, directory = self._run.spec, self._run.directory
-        slots = tuple(self._places.slots.all)
+        slots = tuple(self._slots.by_name)
         self._log(SweepStarted(pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=slots))
-        with self._waking:
+        with self._wakeup:
             self._open()
-            views = ViewsProcess(directory, spec.figures)  # which reads as much: nobody is to wait for that
+            views = ViewsProcess(directory, spec.figures)  # started last: it reads as much, and launches come first
             while self._tick():
-                views.keep()
-                if self._waking.sleep((*self._executor.ends(), *self._notices.filenos(), *self._show.filenos())):
-                    self._liveness.hasten()  # somebody ended, perhaps without a word
+                views.keep_running()
+                self._sleep()
             outcome = self._outcome()
-            self._executor.close()
-            self._notices.close()
-            views.finish()
-            self._notifier.tell(Happening.END, end_text(outcome, self.trials), outcome=outcome)
-            self._notifier.finish()
-            seen = self._waking.interrupts
-            while not (views.ended() and self._notifier.is_idle()) and self._waking.interrupts == seen:
-                self._update("drawing what is left")
-                self._waking.sleep(self._show.filenos())
-            self._tell_troubles()
-            if views.code:
-                self._say(
-                    f"the TensorBoard files are not complete: see {directory.views_log}; "
-                    f"`sweeper tensorboard {directory.path}` draws what is missing"
-                )
-        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - self._began))
-        self._update(outcome, now=True)
+            self._finish(outcome, views)
+        self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - self._monotonic_start))
+        self._show(outcome, now=True)
         return outcome
 
     @property
-    def known_of_rules(self) -> list[str]:
-        """How often each rule that condemned anybody here is known to be wrong, a line each."""
+    def audit_lines(self) -> list[str]:
+        """A line for each rule that flagged a trial here: what the audits say about its false-stop rate."""
         return self._audits.texts(self.trials)
 
     @property
-    def trials(self) -> list[Trial]:
-        """All trials as last read."""
+    def trials(self) -> list[TrialRecord]:
+        """All trials as they were last read."""
         return self._trials.all
 
     # ---- the start and the end ------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Take in what is on the record, and make what is missing of it."""
+        """Read what is on the record, and make the trials that are missing."""
         directory = self._run.directory
-        known, stale = recall(directory)
-        known = {number: trial for number, trial in known.items() if self._comparisons.knows(number)}
+        cached = EndedTrials(directory)
+        known, stale = cached.trials, cached.stale
+        known = {number: trial for number, trial in known.items() if self._pruners.is_closed(number)}
         if stale > len(known):
-            known = {}  # most of it is of no use any more: it is made anew
-        self._memory = Memory(directory, anew=not known)
+            known = {}  # most lines of `ended.jsonl` are stale: the file is written anew
+        self._ended_writer = EndedWriter(directory, anew=not known)
         readers, unreadable = open_trials(directory, known)
         for number, why in unreadable.items():
-            self._say(f"{number:04d} cannot be read and stays as it is; its configuration is run anew: {why}")
+            kept = f"The record of trial {number:04d} is unreadable and is left as it is"
+            self._messages.say(f"{kept}; its configuration runs anew: {why}")
         followed = {reader.trial.facts.number: reader for reader in readers}
-        with uncollected():
+        with without_garbage_collection():
             for number in sorted({*known, *followed}):
                 if number in known:
                     self._trials.add([known[number]])
                 else:
-                    self._trials.read([followed[number]])
-        log = read_journal(directory.log)  # nobody else appends while we hold the run
+                    self._trials.follow([followed[number]])
+        log = read_journal(directory.log)  # only this process appends to it while it holds the run
         self._trials.preferred = preferred(log)
-        self._purse.open(log, self.trials)
-        self._purse.take(self.trials)
-        if not self._spent() or self._purse.budget == Budget(trials=self._purse.budget.trials):
-            for trial in self._trials.of(State.FAIL):
-                self._acts.grant_retry(trial)
-        there = [*self.trials, *self._trials.gone.values()]
-        self._trials.add(self._proposals.initial(there, {*known, *followed, *unreadable}))
+        self._usage.add_earlier_calls(log, self.trials)
+        self._usage.update(self.trials)
+        self._grant_retries()
+        existing = [*self.trials, *self._trials.unreadable.values()]
+        self._trials.add(self._proposals.initial(existing, {*known, *followed, *unreadable}))
+
+    def _grant_retries(self) -> None:
+        """Let trials run again that failed in earlier calls, unless a budget of hours is spent."""
+        only_trials = self._usage.budget == BudgetLimits(trials=self._usage.budget.trials)
+        if only_trials or not self._is_budget_spent():
+            for trial in self._trials.in_state(State.FAIL):
+                self._actions.grant_retry(trial)
 
     def _outcome(self) -> str:
         left = self._trials.count(State.WAITING, State.RUNNING, State.PAUSED)
-        if self._waking.interrupts and left:
+        if self._wakeup.interrupts and left:
             return "interrupted"
-        # Who runs still cannot be killed; who waits, though the budget allows it, has no slot left.
-        if self._trials.count(State.FAIL, State.RUNNING) or self._launchable() or self._trials.gone:
+        # A trial that still runs is unkillable; one that waits although the budget covers it has no slot left.
+        if self._trials.count(State.FAIL, State.RUNNING) or self._can_launch_more() or self._trials.unreadable:
             return "failed"
-        return "spent" if self._spent() and left else "complete"
+        return "spent" if self._is_budget_spent() and left else "complete"
+
+    def _finish(self, outcome: str, views: ViewsProcess) -> None:
+        """Wait for the views process and the notifications; one more interrupt ends the wait."""
+        directory, notifier = self._run.directory, self._messages.notifier
+        self._executor.close()
+        self._watcher.close()
+        views.finish()
+        notifier.send(Happening.END, end_text(outcome, self.trials), outcome=outcome)
+        notifier.finish()
+        interrupts = self._wakeup.interrupts
+        while not (views.ended() and notifier.is_idle()) and self._wakeup.interrupts == interrupts:
+            self._show("drawing what is left")
+            self._wakeup.sleep(self._display.filenos())
+        self._messages.say_once(self._troubles())
+        if views.code:
+            remedy = f"Draw what is missing with `sweeper tensorboard {directory.path}`"
+            self._messages.say(f"The TensorBoard files are incomplete (see {directory.views_log}). {remedy}")
 
     # ---- one tick -------------------------------------------------------------------------------------------------
 
     def _tick(self) -> bool:
-        """Everything that is to be done now; False when there is nothing left to wait for."""
-        self._trials.look()
-        self._look_at_liveness()
-        changed = self._trials.changes()
-        self._look_at_health(changed)
-        self._purse.take(changed)
-        followers = (self._trials.followers.get(trial.facts.number) for trial in changed)
-        self._comparisons.look(follower for follower in followers if follower is not None)
-        self._look_at_ends(changed)
-        self._places.look()
-        self._take_orders()
-        self._look_at_audits(changed)
-        self._look_at_parking()
-        self._proposals.tell(changed)
-        self._memory.keep(self._trials.ended_readers())
+        """Run the steps of one tick; return whether there is anything left to wait for.
+
+        Each step takes the results of the steps before it: read, judge, ask, plan, act, show. Each action writes to the
+        record before it does anything.
+        """
+        reading = self._read()
+        self._take_in(reading)
+        commands = self._receive_commands()
+        judgement = self._judge(reading, commands)
         self._ask()
-        for action in plan(self._situation()):
-            self._acts.do(action)
-        self._orders.done()
-        self._look_at_losses()
-        self._victims, self._unparked = [], []
-        self._tell_troubles()
-        self._update("stopping" if self._waking.interrupts else "paused" if self._paused else "running")
-        running = {trial.facts.number for trial in self._trials.of(State.RUNNING)}
-        if running - self._clocks.given_up:
-            return True
-        wanted = self._paused or self._launchable()
-        return wanted and not self._waking.interrupts and bool(self._places.slots.usable)
+        actions = plan(self._situation(commands, judgement))
+        self._act(actions, commands)
+        self._messages.say_once(self._troubles())
+        self._show("stopping" if self._wakeup.interrupts else "paused" if self._paused else "running")
+        return self._has_more_to_do()
 
-    def _situation(self) -> Situation:
-        running, free = self._trials.of(State.RUNNING), self._free()
-        alive = [trial for trial in running if _newest(trial) not in self._dead]
-        decisions = self._decisions(alive)
-        waiting = list(self._trials.to_launch(len(free) + 1)) if free else []
-        return Situation(
-            trials=[*running, *waiting],
-            alive={trial.facts.number for trial in alive},
-            free_slots=free,
-            decisions=decisions,
-            spared=self._spared(decisions),
-            stop_since=self._clocks.stopped,
-            stacks_since=self._clocks.stacks,
-            kill_since=self._clocks.killed,
-            given_up=self._clocks.given_up,
-            step_since=self._clocks.steps,
-            end_since=self._clocks.ended,
-            faults=self._executor.faults(),
-            barred=self._barred(waiting),
-            ending={number: self._orders.decision(self._trials[number]) for number in self._orders.of(STOP)},
-            holding=self._orders.of(PAUSE),
-            releasing=self._orders.of(RESUME),
-            victims=self._victims,
-            unparked=self._unparked,
-            stopping=self._waking.interrupts > 0 or self._paused,
-            killing=self._waking.interrupts > 1,
-            now=time.monotonic(),
-            patience=self._patience,
-        )
+    def _sleep(self) -> None:
+        """Sleep until something happens; an end may come without a record of it, so liveness is checked soon."""
+        if self._wakeup.sleep((*self._executor.ends(), *self._watcher.filenos(), *self._display.filenos())):
+            self._liveness.check_soon()
 
-    # ---- what is known --------------------------------------------------------------------------------------------
+    def _read(self) -> Reading:
+        """Read what was appended to the records."""
+        self._trials.refresh()
+        self._liveness.check()
+        changed = self._trials.changes()
+        return Reading(changed=changed, ended=self._clocks.update(changed, time.monotonic()))
 
-    def _look_at_losses(self) -> None:
-        """Go on without trials whose records are gone: nothing can be said of them there, so none is left running."""
-        for trial, why in self._trials.losses():
-            self._say(f"{trial.facts.number:04d} is given up, and the next call runs it anew: {why}")
-            self._proposals.forget(trial)
-            if trial.state is State.RUNNING:
-                self._executor.kill(trial.attempt)
-
-    def _look_at_liveness(self) -> None:
-        """Who runs by the record, and lives no more; one that ended since it was read is read again before that."""
-        if not self._liveness.is_due():
-            return
-        with self._liveness.doing():
-            dead = [t for t in self._trials.of(State.RUNNING) if not self._executor.is_alive(t.attempt)]
-        if dead:
-            self._trials.look()
-        self._dead = {_newest(trial) for trial in dead}
-
-    def _look_at_health(self, changed: Sequence[Trial]) -> None:
-        """Write down what has changed in the health of the trials that this orchestrator runs or has run."""
-        for trial in changed:
+    def _take_in(self, reading: Reading) -> None:
+        """Record and report what was read: health, evaluations, ends of attempts, results of configurations."""
+        for trial in reading.changed:
             follower = self._trials.followers.get(trial.facts.number)
-            if follower is not None and (changes := follower.changes_of_health()):
-                self._say_failures(trial, changes)
-                self._acts.keep_health(trial, changes)
+            if follower is not None and (health := follower.changes_of_health()):
+                self._messages.diagnosed(trial, health)
+                self._actions.record_health(trial, health)
+        self._usage.update(reading.changed)
+        followers = (self._trials.followers.get(trial.facts.number) for trial in reading.changed)
+        self._pruners.report(follower for follower in followers if follower is not None)
+        for trial in reading.ended:
+            stop_requested = trial.newest.stop is not None
+            if (peak := self._executor.device_peak_mb(trial.attempt_dir)) is not None:
+                self._actions.record_device_peak(trial, peak)
+            self._messages.attempt_ended(trial, stop_requested=stop_requested)
+            self._slots.attempt_ended(trial, stop_requested=stop_requested)
+        self._slots.refresh()
+        self._proposals.update(reading.changed)
+        self._ended_writer.append(self._trials.ended_readers())
 
-    def _say_failures(self, trial: Trial, changes: Sequence[Change]) -> None:
-        """Say which failures began that no rule stops, each once a trial; a stop says so by itself."""
-        stopping = {rule.name for rule in self._rules_that_stop if isinstance(rule, Diagnosis)}
-        known = {event.diagnosis for event in trial.control.diagnosed}
-        for change in changes:
-            fails = change.holds and DIAGNOSES[change.diagnosis].effect is Effect.STOPS
-            if fails and change.diagnosis not in stopping | known:
-                known.add(change.diagnosis)
-                self._say(f"{trial.number:04d} is diagnosed {change.diagnosis} at step {change.step}: {change.reason}")
-
-    def _look_at_ends(self, changed: Sequence[Trial]) -> None:
-        """Of attempts that have ended: which of them are retried and why, and what that says of their slots."""
-        for trial in self._clocks.look(changed, time.monotonic()):
-            attempt, name, asked = trial.control.attempt, f"{trial.facts.number:04d}", trial.control.stop is not None
-            if (peak := self._executor.device_peak_mb(trial.attempt)) is not None:
-                self._acts.keep_measure(trial, peak)
-            if trial.state is State.WAITING and not asked:
-                self._say(f"{name} ended: {cause_text(trial, attempt)}; {again_text(trial)}")
-            if trial.cause(attempt) == Cause.LOST and shutil.disk_usage(trial.directory.path).free < LEAST_FREE:
-                # The worker, and who was to write how it ended, could not even say so.
-                self._say(f"{trial.directory.path}: No space left on device; free some, and call `sweeper run` again")
-            if trial.state in _TOLD:
-                self._notifier.tell(_TOLD[trial.state], f"{name} {end_line(trial)}", trial=trial.facts.number)
-            self._places.ended(trial, asked=asked)
-
-    def _look_at_audits(self, changed: Sequence[Trial]) -> None:
-        """Where a rule turns out to be wrong too often, say so, and let its victims go on, the best first."""
-        for version in self._audits.look(changed):
-            broken = f"the breaker of {version} is broken, and it stops nobody: {self._audits.ledgers[version].text()}"
-            self._say(broken)
-            self._notifier.tell(Happening.BREAKER, broken, rule=version)
-            victims = [trial for trial in self._trials.of(State.PRUNED) if version_of(trial) == version]
-            self._victims += [trial.facts.number for trial in sorted(victims, key=worth, reverse=True)]
-
-    def _look_at_parking(self) -> None:
-        """Whose checkpoints go, once more is pruned than before, so that the rest keeps within what is granted."""
-        early_stop, pruned = self._run.spec.early_stop, self._trials.count(State.PRUNED)
-        if early_stop is None or early_stop.keep_parked_gb is None or pruned == self._pruned:
-            return
-        self._pruned = pruned
-        self._unparked = crowded(self._trials.of(State.PRUNED), early_stop.keep_parked_gb)
-
-    def _take_orders(self) -> None:
-        """What persons asked for: what concerns the sweep is done here, what concerns a trial is planned."""
-        orders = self._orders = Orders.waiting(self._run.directory, self._trials, self._say)
-        self._victims += orders.of(REVIVE)
-        for params in orders.added:
+    def _receive_commands(self) -> UserCommands:
+        """Read the users' commands, and carry out those that concern the whole sweep; return all."""
+        commands = UserCommands.receive(self._run.directory, self._trials, self._messages.say)
+        for params in commands.added:
             self._trials.add(self._proposals.add(params))
-        for numbers in orders.preferred:
+        for numbers in commands.preferred:
             first = Preferred(trials=tuple(numbers))
             self._log(first)
             self._trials.preferred = preferred([Preferred(trials=self._trials.preferred), first])
-            self._say(f"first in the queue: {', '.join(f'{number:04d}' for number in numbers)}")
-        if orders.sweep == STOP:
-            self._waking.interrupt()
-        elif orders.sweep and (orders.sweep == PAUSE) is not self._paused:
+            self._messages.say(f"First in the queue: {', '.join(f'{number:04d}' for number in numbers)}")
+        if commands.sweep == STOP:
+            self._wakeup.interrupt()
+        elif commands.sweep and (commands.sweep == PAUSE) is not self._paused:
             self._paused = not self._paused
             self._log(SweepPaused() if self._paused else SweepResumed())
-            goes = "paused: running trials save a checkpoint and end, until `sweeper resume`"
-            self._say(goes if self._paused else "the sweep goes on")
+            paused = "The sweep is paused until `sweeper resume`: running trials save a checkpoint and exit"
+            self._messages.say(paused if self._paused else "The sweep is resumed")
+        return commands
 
-    def _ask(self) -> None:
-        """Further configurations, for the slots that no trial waits for."""
-        if not (self._waking.interrupts or self._paused or self._spent()):
-            wanted = len(self._free()) - self._trials.count(State.WAITING)
-            self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
+    def _judge(self, reading: Reading, commands: UserCommands) -> Judgement:
+        """Return what rules, pruners and audits decide about the trials, and which trials are to be revived."""
+        of_disabled_rules = self._stopped_by_disabled_rules(reading)
+        to_revive = commands.trials_to(REVIVE)
+        decisions = self._decisions()
+        continued = {n: self._audits.reason_to_continue(self._trials[n], one) for n, one in decisions.items()}
+        continued |= dict.fromkeys(to_revive, REVIVED)
+        return Judgement(
+            decisions=decisions,
+            continued={number: why for number, why in continued.items() if why is not None},
+            to_revive=[*to_revive, *of_disabled_rules],
+            to_discard=self._checkpoints.to_discard(self._trials),
+        )
 
-    def _free(self) -> Sequence[str]:
-        dying = [trial for trial in self._trials.gone.values() if self._executor.is_alive(trial.attempt)]
-        taken = {
-            launched.slot
-            for trial in (*self._trials.of(State.RUNNING), *dying)
-            if (launched := trial.control.launched.get(trial.control.attempt)) is not None
-        }
-        return self._places.slots.free(taken)
-
-    def _decisions(self, alive: Sequence[Trial]) -> dict[int, Decision]:
-        compared, followers = self._comparisons.decisions, self._trials.followers
-        numbers = [trial.facts.number for trial in alive]
-        found = ((number, followers[number].decision or compared.get(number)) for number in numbers)
+    def _decisions(self) -> dict[int, Decision]:
+        followers, pruned = self._trials.followers, self._pruners.decisions
+        numbers = [trial.facts.number for trial in self._liveness.alive()]
+        found = ((number, followers[number].decision or pruned.get(number)) for number in numbers)
         return {number: decision for number, decision in found if decision is not None}
 
-    def _spared(self, decisions: dict[int, Decision]) -> dict[int, str]:
-        """Which of the condemned are let run on, and as what."""
-        spared = {number: self._audits.spared(self._trials[number], one) for number, one in decisions.items()}
-        spared |= dict.fromkeys(self._orders.of(REVIVE), REVIVED)
-        return {number: why for number, why in spared.items() if why is not None}
+    def _stopped_by_disabled_rules(self, reading: Reading) -> list[int]:
+        """Report the rules that the audit now disables; return the trials that they stopped, the best first."""
+        numbers: list[int] = []
+        for version in self._audits.update(reading.changed):
+            self._messages.rule_disabled(version, self._audits.ledgers[version].text())
+            stopped = [trial for trial in self._trials.in_state(State.PRUNED) if version_of(trial) == version]
+            numbers += [trial.facts.number for trial in sorted(stopped, key=quality, reverse=True)]
+        return numbers
 
-    def _spent(self) -> list[str]:
-        return spent(self._purse.budget, self._purse.spending(self._trials.of(State.RUNNING), self._now()))
+    def _ask(self) -> None:
+        """Ask the search for configurations for the slots that no trial waits for."""
+        if not (self._wakeup.interrupts or self._paused or self._is_budget_spent()):
+            wanted = len(self._free_slots()) - self._trials.count(State.WAITING)
+            self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
 
-    def _barred(self, waiting: Sequence[Trial]) -> AbstractSet[int]:
-        spending = self._purse.spending(self._trials.of(State.RUNNING), self._now())
-        return barred(self._purse.budget, spending, waiting)
+    def _situation(self, commands: UserCommands, judgement: Judgement) -> Situation:
+        free = self._free_slots()
+        waiting = list(self._trials.to_launch(len(free) + 1)) if free else []
+        return Situation(
+            trials=[*self._trials.in_state(State.RUNNING), *waiting],
+            alive={trial.facts.number for trial in self._liveness.alive()},
+            free_slots=free,
+            decisions=judgement.decisions,
+            continued=judgement.continued,
+            stop_since=self._clocks.stopped,
+            stacks_since=self._clocks.stacks,
+            kill_since=self._clocks.killed,
+            unkillable=self._clocks.unkillable,
+            step_since=self._clocks.steps,
+            end_since=self._clocks.ended,
+            faults=self._executor.faults(),
+            over_budget=self._over_budget(waiting),
+            to_stop=commands.stops(self._trials),
+            to_pause=commands.trials_to(PAUSE),
+            to_resume=commands.trials_to(RESUME),
+            to_revive=judgement.to_revive,
+            to_discard=judgement.to_discard,
+            stopping=self._wakeup.interrupts > 0 or self._paused,
+            killing=self._wakeup.interrupts > 1,
+            now=time.monotonic(),
+            timeouts=self._timeouts,
+        )
 
-    def _launchable(self) -> bool:
-        """Whether a trial waits, or is paused, that the budget allows."""
-        waiting = [*self._trials.to_launch(1), *self._trials.of(State.PAUSED)]  # who is paused is waited for
-        return len(self._barred(waiting)) < len(waiting)
+    def _act(self, actions: Sequence[Action], commands: UserCommands) -> None:
+        """Carry out the actions, remove the commands, and end trials whose records have become unreadable."""
+        for action in actions:
+            self._actions.run(action)
+        commands.remove_files()
+        for trial, why in self._trials.newly_unreadable():
+            self._messages.record_unreadable(trial, why)
+            self._proposals.forget(trial)
+            if trial.state is State.RUNNING:  # nothing can be recorded about it any more
+                self._executor.kill(trial.attempt_dir)
+
+    def _has_more_to_do(self) -> bool:
+        running = {trial.facts.number for trial in self._trials.in_state(State.RUNNING)}
+        if running - self._clocks.unkillable:
+            return True
+        wanted = self._paused or self._can_launch_more()
+        return wanted and not self._wakeup.interrupts and bool(self._slots.usable)
+
+    # ---- slots and budget -----------------------------------------------------------------------------------------
+
+    def _free_slots(self) -> Sequence[str]:
+        unreadable = [trial for trial in self._trials.unreadable.values() if self._executor.is_alive(trial.attempt_dir)]
+        taken = {
+            launched.slot
+            for trial in (*self._trials.in_state(State.RUNNING), *unreadable)
+            if (launched := trial.newest.launched) is not None
+        }
+        return self._slots.free(taken)
+
+    def _used(self) -> Usage:
+        return self._usage.total(self._trials.in_state(State.RUNNING), self._now())
+
+    def _is_budget_spent(self) -> bool:
+        return bool(exhausted(self._usage.budget, self._used()))
+
+    def _over_budget(self, waiting: Sequence[TrialRecord]) -> AbstractSet[int]:
+        """Return the numbers of the waiting trials that the budget does not cover."""
+        return over_budget(self._usage.budget, self._used(), waiting)
+
+    def _can_launch_more(self) -> bool:
+        """Return whether a trial waits or is paused that the budget covers."""
+        waiting = [*self._trials.to_launch(1), *self._trials.in_state(State.PAUSED)]
+        return len(self._over_budget(waiting)) < len(waiting)
 
     def _now(self) -> float:
-        """Seconds since the epoch as of the start of this call: nobody who sets the clock meanwhile spends a budget."""
-        return self._started + time.monotonic() - self._began
+        """Return seconds since the epoch, counted from the start of this call: setting the clock uses no budget."""
+        return self._started + time.monotonic() - self._monotonic_start
 
-    # ---- the record and the person --------------------------------------------------------------------------------
+    # ---- the record and the user ----------------------------------------------------------------------------------
 
-    def _tell_troubles(self) -> None:
-        for trouble in (*self._executor.troubles(), *self._notifier.troubles()):
-            if trouble not in self._messages:
-                self._say(trouble)
+    def _troubles(self) -> Sequence[str]:
+        return (*self._executor.troubles(), *self._messages.notifier.troubles())
 
     def _log(self, event: Event) -> None:
         with JournalWriter(self._run.directory.log) as log:
             log.append(replace(event, time=time.time()), sync=True)
 
-    def _say(self, message: str) -> None:
-        self._messages.append(message)
-
-    def _update(self, state: str, *, now: bool = False) -> None:
-        """Show the sweep: a table of many trials takes its time, of which it gets a part."""
-        if not (self._show.pressed() or now or self._shown.is_due()):
+    def _show(self, state: str, *, now: bool = False) -> None:
+        """Show the sweep if that is due: drawing a table of many trials takes a bounded share of the time."""
+        if not (self._display.pressed() or now or self._display_pace.is_due()):
             return
-        known, moment = len(self._trials), self._now()
-        cap = max(self._run.spec.run_cap or 0, known) or None  # None where the search has no end of its own
-        with self._shown.doing():
-            self._show.update(
+        count, moment = len(self._trials), self._now()
+        cap = max(self._run.spec.run_cap or 0, count) or None
+        with self._display_pace.measure():
+            self._display.update(
                 SweepView(
                     name=self._run.spec.name,
                     state=state,
                     trials=self.trials,
-                    total=known if self._proposals.search.eager else cap,
-                    slots=tuple(self._places.slots.all),
+                    total=count if self._proposals.search.eager else cap,
+                    slots=tuple(self._slots.by_name),
                     now=moment,
                     started=self._started,
-                    messages=tuple(self._messages),
+                    messages=tuple(self._messages.lines),
                     unmet=unmet(self._early_stop, self.trials, moment),
                 )
             )
-
-
-def _newest(trial: Trial) -> tuple[int, int]:
-    """A trial's number, and that of its newest attempt."""
-    return trial.facts.number, trial.control.attempt

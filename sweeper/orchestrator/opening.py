@@ -1,4 +1,4 @@
-"""Opening a run: the directory, the lease, the resolved spec and its data; new, or as an earlier call left it."""
+"""Open a new run or one that an earlier call left: its directory, lease, resolved sweep file and data; make trials."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeper.config import Choice, Constant, Goal, SweepSpec, compare
+from sweeper.config import Choice, Constant, Goal, SweepSpec, changes_between
 from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.trial_command import command_of
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
-from sweeper.record.fold import Retry
+from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.claim import process_identity
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, read_json, write_atomically, write_json
 from sweeper.record.storage.lease import Lease, acquire, holder_of, is_held
-from sweeper.record.trial import Facts, Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted_values
 from sweeper.search import Configuration
 from sweeper.search.grid import values_of
@@ -32,12 +32,12 @@ from sweeper.trainers import TRAINERS
 Say = Callable[[str], None]
 
 HOLDER_S = 1.0
-"""How long to wait for a living holder's name; on another host it has none here."""
+"""Seconds to wait for the name of a living holder of the lease; a holder on another host is not found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """An opened run, held by this process."""
+    """An opened run, whose lease this process holds."""
 
     directory: SweepDir
     spec: SweepSpec
@@ -54,26 +54,29 @@ def open_run(  # noqa: PLR0913 - all by name
     say: Say,
     mounts: str | None = None,
 ) -> Run:
-    """Take `runs/<name>`: make it, or go on with it.
+    """Open the run `runs/<name>`: create it, or resume it if it exists.
 
     Args:
+        spec: the resolved sweep file.
         text: the sweep file, byte for byte.
-        provenance: called for a new run only.
+        runs: the directory of all runs.
+        provenance: returns the provenance; called for a new run only.
+        say: prints a message to the user.
         mounts: the text of a mountinfo file; by default this machine's.
 
     Raises:
-        RunBusy: another orchestrator holds it, or may hold it on another host.
-        SpecChanged: the file would change trials that already ran.
-        UsageError: the directory cannot be written, or locks do not hold there.
-        DataUnavailable: none of the data sources can be had.
+        RunBusy: another orchestrator holds the run, or may hold it on another host.
+        SpecChanged: the sweep file would change trials that have already run.
+        UsageError: the directory is not writable, or file locks do not work there.
+        DataUnavailable: none of the data sources is available.
     """
     directory = SweepDir(runs / spec.name)
-    lease = _take(directory, say, filesystem.mountinfo() if mounts is None else mounts)
+    lease = _acquire(directory, say, filesystem.mountinfo() if mounts is None else mounts)
     try:
         if directory.spec.exists():
-            data = _go_on(directory, spec, text, say)
+            data = _resume(directory, spec, text, say)
         else:
-            data = _begin(directory, spec, text, provenance(), say)
+            data = _create(directory, spec, text, provenance(), say)
     except BaseException:
         lease.release()
         raise
@@ -81,13 +84,13 @@ def open_run(  # noqa: PLR0913 - all by name
 
 
 def reopen_run(directory: SweepDir) -> Run:
-    """Take an existing run as it is, without its sweep file.
+    """Open an existing run as it is, without its sweep file.
 
     Raises:
-        RunBusy: another orchestrator holds it.
-        RecordError: its resolved sweep cannot be read.
+        RunBusy: another orchestrator holds the run.
+        RecordError: the resolved sweep file of the run cannot be read.
     """
-    lease = _take(directory, lambda _: None, filesystem.mountinfo())
+    lease = _acquire(directory, lambda _: None, filesystem.mountinfo())
     try:
         kept = read_json(directory.spec)
         spec = SweepSpec.from_json(_object(kept.get("spec")))
@@ -97,24 +100,22 @@ def reopen_run(directory: SweepDir) -> Run:
     return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")))
 
 
-def _take(directory: SweepDir, say: Say, mounts: str) -> Lease:
+def _acquire(directory: SweepDir, say: Say, mounts: str) -> Lease:
     try:
         (directory.path / "trials").mkdir(parents=True, exist_ok=True)
-        _look_at_locks(directory, say, mounts)
+        _check_locks(directory, say, mounts)
         lease = acquire(directory.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
         locks = lease is None or is_held(directory.lease)
     except OSError as error:
-        message = f"{directory.path}: expected a directory that can be written, got: {error.strerror}; see --runs"
+        message = f"{directory.path}: this directory is not writable ({error.strerror}). Choose another one with --runs"
         raise UsageError(message) from error
     if lease is not None and not locks:
         lease.release()
-        message = (
-            f"{directory.path}: expected a directory where locks hold (flock), got one where they do not; see --runs"
-        )
+        message = f"{directory.path}: file locks (flock) do not work in this directory. Choose another one with --runs"
         raise UsageError(message)
     if lease is None:
         message = (
-            f"{directory.path}: is being run by {_holder(directory)}. "
+            f"{directory.path} is being run by {_holder(directory)}. "
             f"Watch it with `sweeper status {directory.path}`, or stop that process first"
         )
         raise RunBusy(message)
@@ -122,7 +123,7 @@ def _take(directory: SweepDir, say: Say, mounts: str) -> Lease:
 
 
 def _holder(directory: SweepDir) -> str:
-    """Who holds the run. Who has just taken it says so a moment later, and until then the one before stands there."""
+    """Return the holder of the lease; a new holder writes its name a moment after it has acquired the lease."""
     deadline = time.monotonic() + HOLDER_S
     while True:
         holder = holder_of(directory.lease)
@@ -132,62 +133,62 @@ def _holder(directory: SweepDir) -> str:
         time.sleep(0.02)
 
 
-def _look_at_locks(directory: SweepDir, say: Say, mounts: str) -> None:
-    """Refuse a run on a shared file system that another host may still be at; else say what holds there.
+def _check_locks(directory: SweepDir, say: Say, mounts: str) -> None:
+    """Refuse a run on a shared file system that another host may still be running; otherwise warn about the locks.
 
-    flock(2) holds among the processes of one host on all of them, which is all that the attempts of a sweep need.
-    Whether another host sees it depends on the mount, so what it wrote into the record has to do.
+    flock(2) works among the processes of one host on every such file system, and the attempts of a sweep need no more.
+    Whether another host sees the lock depends on the mount, so what that host wrote to `log.jsonl` decides.
     """
     kind = filesystem.type_of(directory.path, mounts)
     if kind not in filesystem.SHARED:
         return
-    calls = [event for event in read_journal(directory.log) if isinstance(event, SweepStarted | SweepEnded)]
-    last = calls[-1] if calls else None
+    events = [event for event in read_journal(directory.log) if isinstance(event, SweepStarted | SweepEnded)]
+    last = events[-1] if events else None
     if isinstance(last, SweepStarted) and last.host != socket.gethostname():
         message = (
-            f"{directory.path}: may still be run by pid {last.pid} on {last.host}: it lies on {kind}, where the locks "
-            f"of another host may not be seen. Go on there; or, where that host is gone for good, move "
+            f"{directory.path} may still be run by pid {last.pid} on {last.host}: it is on {kind}, where locks of "
+            f"another host may not be visible. Resume the sweep on that host or, if that host is gone, move "
             f"{directory.log.name} away"
         )
         raise RunBusy(message)
-    say(f"{directory.path} lies on {kind}: locks may not hold between hosts, so run this sweep from this one only")
+    say(f"{directory.path} is on {kind}, where locks may not work between hosts. Run this sweep from this host only")
 
 
-def _begin(
+def _create(
     directory: SweepDir, spec: SweepSpec, text: bytes, provenance: Mapping[str, object], say: Say
 ) -> Mapping[str, object]:
     found = prepared(spec, say)
     data = {key: found[key] for key in ("dataset", "tokenizer") if key in found}
     write_atomically(directory.sweep_yaml, text)
-    told = redacted_values({**provenance, "data": found.get("provenance", {})})
-    _write_spec(directory, spec, data, told)
+    published = redacted_values({**provenance, "data": found.get("provenance", {})})
+    _write_spec(directory, spec, data, published)
     return data
 
 
-def _go_on(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapping[str, object]:
+def _resume(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapping[str, object]:
     try:
         kept = read_json(directory.spec)
     except RecordError as error:
-        remedy = "put a copy of it back, or move it away: then it is made anew from the sweep file"
-        raise RecordError(f"{error}. It was written whole, so something else damaged it; {remedy}") from error
+        remedy = "Restore a copy of it, or move it away so that it is written anew from the sweep file"
+        raise RecordError(f"{error}. {remedy}") from error
     data, provenance = _object(kept.get("data")), _object(kept.get("provenance"))
-    changes = compare(SweepSpec.from_json(_object(kept.get("spec"))), spec)
+    changes = changes_between(SweepSpec.from_json(_object(kept.get("spec"))), spec)
     if changes.conflicts:
         lines = "\n".join(f"  {line}" for line in changes.conflicts)
         message = (
-            f"{directory.path}: the sweep no longer fits what has run there:\n{lines}\n"
-            "Give the sweep another name, or another place (--runs), or undo these changes"
+            f"{directory.path}: the sweep file no longer matches the trials that have run there:\n{lines}\n"
+            "Undo these changes, or give the sweep another name or another directory (--runs)"
         )
         raise SpecChanged(message)
     if changes.additions:
         for line in changes.additions:
-            say(f"taken: {line}")
+            say(f"Added to the sweep: {line}")
         with JournalWriter(directory.log) as log:
             log.append(SpecTaken(time=time.time(), additions=changes.additions), sync=True)
         write_atomically(directory.sweep_yaml, text)
         _write_spec(directory, spec, data, provenance)
     for key, value in data.items():
-        say(f"{key}: {value}, as before")
+        say(f"{key}: {value}, as in earlier calls")
     return data
 
 
@@ -205,43 +206,52 @@ def _write_spec(
 
 
 def prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
-    """The data that the trainer chose and encoded, once for all trials, in a process of its own; with its provenance.
+    """Have the built-in trainer choose and encode its data, once for all trials, in a separate process.
+
+    Returns:
+        The chosen dataset and tokenizer, and their provenance; empty for a trainer that prepares nothing.
 
     Raises:
-        DataUnavailable: it cannot be had.
+        DataUnavailable: none of the data sources is available.
     """
     trainer = TRAINERS.get(spec.trainer or "")
     if trainer is None or trainer.prepare is None:
         return {}
     defaults = trainer.defaults
-    asked = {
+    wanted = {
         "dataset": list(spec.dataset or _listed(defaults["dataset"])),
         "tokenizer": list(spec.tokenizer or _listed(defaults["tokenizer"])),
         "max_length": _values(spec, "max_length", defaults["max_length"]),
     }
+    code, answer, lines = _run_module(trainer.prepare, json.dumps(wanted))
+    for line in lines:
+        say(line)
+    if code:
+        message = f"The data of {spec.trainer} could not be prepared:\n" + "\n".join(lines[-20:])
+        raise DataUnavailable(message)
+    return _object(json.loads(answer))
+
+
+def _run_module(module: str, request: str) -> tuple[int, str, list[str]]:
+    """Run a Python module with a text as its standard input; return exit code, output, and lines of standard error."""
     process = subprocess.Popen(
-        [sys.executable, "-m", trainer.prepare],
+        [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     with process:
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they were asked for above
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - all are pipes
         try:
-            process.stdin.write(json.dumps(asked))
+            process.stdin.write(request)
             process.stdin.close()
-            said = [line.rstrip() for line in process.stderr]
+            lines = [line.rstrip() for line in process.stderr]
             answer = process.stdout.read()
-        except BaseException:  # an interrupt that reached us alone
+        except BaseException:  # an interrupt that only this process received
             process.kill()
             raise
-    for line in said:
-        say(line)
-    if process.returncode:
-        message = f"the data of {spec.trainer} could not be prepared:\n" + "\n".join(said[-20:])
-        raise DataUnavailable(message)
-    return _object(json.loads(answer))
+    return process.returncode, answer, lines
 
 
 def _listed(value: object) -> Sequence[object]:
@@ -262,25 +272,25 @@ def _object(value: object) -> Mapping[str, object]:
 # ---- trials -------------------------------------------------------------------------------------------------------
 
 
-def make_trials(run: Run, called_for: Sequence[tuple[Configuration, int]], first: int) -> list[Trial]:
+def make_trials(run: Run, wanted: Sequence[tuple[Configuration, int]], first: int) -> list[TrialRecord]:
     """Make a trial for each configuration and seed, numbered from `first`; they are on the disk when this returns.
 
-    Many share one sync: a thousand trials would wait a thousand times for the disk.
+    Several trials share one sync, because a sync for each of a thousand trials takes long.
     """
-    made = [_make_trial(run, one, seed, number) for number, (one, seed) in enumerate(called_for, first)]
+    made = [_make_trial(run, one, seed, number) for number, (one, seed) in enumerate(wanted, first)]
     if len(made) == 1:
-        write_json(made[0].directory.facts, _written(made[0].facts))
+        write_json(made[0].directory.facts, _json(made[0].facts))
         return made
     for trial in made:
-        write_json(trial.directory.facts, _written(trial.facts), sync=False)
+        write_json(trial.directory.facts, _json(trial.facts), sync=False)
     if made:
         os.sync()
     return made
 
 
-def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> Trial:
+def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialRecord:
     spec, directory = run.spec, run.directory.trial(number)
-    shutil.rmtree(directory.path, ignore_errors=True)  # only ever a directory of which nothing ran
+    shutil.rmtree(directory.path, ignore_errors=True)  # if it exists, nothing of it has run
     directory.path.mkdir()
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
@@ -298,10 +308,10 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         at=spec.metric.at.value,
         checkpoint_every_s=spec.checkpoint.every_minutes * 60,
         resources=spec.resources.model_dump(),
-        retry=Retry.read(spec.retry.model_dump(mode="json")),
+        retry=RetryPolicy.read(spec.retry.model_dump(mode="json")),
     )
-    return Trial(directory=directory, facts=facts)
+    return TrialRecord(directory=directory, facts=facts)
 
 
-def _written(facts: Facts) -> dict[str, object]:
+def _json(facts: Facts) -> dict[str, object]:
     return {"format": FORMAT, **asdict(facts)}

@@ -1,18 +1,21 @@
-"""What is to be done now: a pure function of the trials, who lives, and what is wanted.
+"""Decide what to do now: a pure function from the situation of a sweep to an ordered list of actions.
 
-1. A running trial whose processes are gone without an exit is lost.
-2. Who is condemned but spared (rules only observe, or the trial is audited) has that written down once, and runs on.
-3. A stop is recorded once an attempt, because of a decision or of an interrupt; a decision wins. One that an earlier
-   orchestrator recorded is asked for again: it may have died between saying and doing.
-4. Who made no step for `hang_after_s`, or whose slot has a fault, is given up: that is written down with its cause,
-   who hangs is asked for its stacks, and it is killed.
-5. Who does not end within the grace is killed. Who lives on after that is waited for no more.
-6. A person's word comes before a rule's: who is to end is ended whatever he does, who is paused is asked to stop as by
-   an interrupt and launched no more until released, who is to go on after all is revived, or spared while he runs.
-7. A pruned trial whose checkpoints there is no room for gives them up.
-8. While nobody asked the sweep to stop, waiting trials take free slots in the order in which they are given, but
-   for those that the budget bars, and those whose pause before a retry is not over. A retry leaves the slot where
-   the trial ended to another one, if there is any.
+1. A running trial whose processes are gone and which left no exit is declared lost.
+2. A flagged trial may continue: rules only observe, the trial is audited, the rule is disabled, or a user revived the
+   trial. That is recorded once.
+3. A stop is recorded once per attempt, because of a decision or of an interrupt; a decision takes precedence. A stop
+   that an earlier orchestrator recorded is requested again, because that orchestrator may have died before it sent it.
+4. An attempt that made no step for `hang_after_s`, or whose slot has a fault, is abandoned: the cause is recorded, a
+   hanging attempt is asked for its stacks, and the attempt is killed.
+5. An attempt that does not end within the grace period is killed. If it survives SIGKILL, it is marked as unkillable
+   and the sweep no longer waits for it.
+6. A user's command takes precedence over a rule. A trial that a user stops is stopped even if it was continued. A
+   paused trial is asked to stop as by an interrupt and is not launched until it is resumed. A revived trial continues
+   whatever the rules decide.
+7. The checkpoints of a pruned trial are discarded if they exceed the disk space granted to such checkpoints.
+8. Unless the sweep is stopping, waiting trials take free slots in the given order. Trials that the budget does not
+   cover, and trials whose retry delay is not over, are skipped. A retry avoids the slot where the trial failed if
+   another trial can take that slot.
 """
 
 from __future__ import annotations
@@ -23,14 +26,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sweeper.record.causes import Cause
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
-from sweeper.rules.decision import Decision
+from sweeper.record.decision import Decision
+from sweeper.record.trial import State, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How many seconds are waited: after a stop, for stacks, after a kill, and for a step (None: without an end)."""
+class Timeouts:
+    """How many seconds the orchestrator waits before it acts.
+
+    `grace_s` is the time between a stop request and the kill, `stacks_s` the time for writing stacks, `kill_s` the time
+    after which a killed attempt counts as unkillable, and `hang_after_s` the longest time without a step (None: no
+    limit).
+    """
 
     grace_s: float = 60.0
     stacks_s: float = 5.0
@@ -40,43 +47,57 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
+    """Everything that a plan depends on. Times are monotonic seconds; sets and mappings are by trial number.
 
-    `trials` are those that run, and as many of those that wait as there is room for. `barred` are the waiting trials
-    that the budget does not allow. `ending`, `holding`, `releasing` and `victims` are what persons want: who is ended,
-    by which decision, who is paused, who goes on, and who goes on whatever rules say. `spared` says as what a trial is
-    let run on though it is condemned. `faults` says
-    what is wrong with a slot, by its name. `stop_since`, `stacks_since`, `kill_since` and `given_up` are what this
-    orchestrator did with the attempts that run; `step_since` is when it saw them launched, or make their newest step;
-    `end_since` when it saw the newest attempt of a trial end.
+    Attributes:
+        trials: the running trials, and as many waiting trials as there is room for.
+        alive: running trials of which a process is alive.
+        free_slots: names of the slots that may be used now, in order of preference.
+        decisions: what rules and pruners decided about running trials.
+        continued: why a trial continues although it was flagged.
+        stop_since: when this orchestrator requested the stop of a running attempt.
+        stacks_since: when it asked a hanging attempt for its stacks.
+        kill_since: when it killed an attempt.
+        unkillable: trials whose attempt survived a kill.
+        step_since: when a running trial was launched or made its newest step.
+        end_since: when the newest attempt of a trial ended.
+        faults: what is wrong with a slot, by the name of the slot.
+        over_budget: waiting trials that the budget does not cover.
+        to_stop: trials that users stop, with the decision to record.
+        to_pause: trials that users pause.
+        to_resume: trials that users resume.
+        to_revive: trials to continue whatever the rules decide, in this order.
+        to_discard: pruned trials whose checkpoints are to be discarded.
+        stopping: whether the sweep is interrupted or paused.
+        killing: whether the workers are to be killed at once.
     """
 
-    trials: Sequence[Trial]
+    trials: Sequence[TrialRecord]
     alive: AbstractSet[int]
     free_slots: Sequence[str]
     decisions: Mapping[int, Decision] = field(default_factory=dict)
-    spared: Mapping[int, str] = field(default_factory=dict)
+    continued: Mapping[int, str] = field(default_factory=dict)
     stop_since: Mapping[int, float] = field(default_factory=dict)
     stacks_since: Mapping[int, float] = field(default_factory=dict)
     kill_since: Mapping[int, float] = field(default_factory=dict)
-    given_up: AbstractSet[int] = frozenset()
+    unkillable: AbstractSet[int] = frozenset()
     step_since: Mapping[int, float] = field(default_factory=dict)
     end_since: Mapping[int, float] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
-    barred: AbstractSet[int] = frozenset()
-    ending: Mapping[int, Decision] = field(default_factory=dict)
-    holding: Sequence[int] = ()
-    releasing: Sequence[int] = ()
-    victims: Sequence[int] = ()
-    unparked: Sequence[int] = ()
+    over_budget: AbstractSet[int] = frozenset()
+    to_stop: Mapping[int, Decision] = field(default_factory=dict)
+    to_pause: Sequence[int] = ()
+    to_resume: Sequence[int] = ()
+    to_revive: Sequence[int] = ()
+    to_discard: Sequence[int] = ()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class LaunchAttempt:
     """Start the trial's next attempt on a slot."""
 
     number: int
@@ -84,32 +105,32 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """End the trial, or ask its attempt to end: because of a decision, or of an interrupt where there is none."""
+class StopTrial:
+    """Stop the trial, because of a decision or, if there is none, of an interrupt."""
 
     number: int
     decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spare:
-    """Write down that the trial is condemned, and let it run on as what `spared` says."""
+class ContinueTrial:
+    """Record that the trial was flagged and continues, for the reason `why`."""
 
     number: int
     decision: Decision
-    spared: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopAgain:
-    """Ask the attempt once more to end, as its record says that it was asked."""
+class RepeatStop:
+    """Send the stop request again that the record says was sent."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abandon:
-    """Write down why the trial's attempt is given up; it is killed next."""
+class AbandonAttempt:
+    """Record why the attempt is to be killed; the kill follows."""
 
     number: int
     cause: Cause
@@ -117,147 +138,176 @@ class Abandon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kill:
-    """End the trial's attempt now."""
+class KillAttempt:
+    """Kill the trial's attempt."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
-    """Wait no more for the trial's attempt, which cannot be killed."""
+class MarkUnkillable:
+    """Stop waiting for the trial's attempt, which survived a kill."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclareLost:
-    """Nobody will write how the attempt ended."""
+    """Record that the attempt ended without an exit."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revive:
-    """Let the trial go on whatever rules say: a pruned one from its checkpoint."""
+class ReviveTrial:
+    """Let the trial continue whatever the rules decide; a pruned trial resumes from its checkpoint."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """Write down that the trial is paused."""
+class PauseTrial:
+    """Record that the trial is paused."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """Let the paused trial go on."""
+class ResumeTrial:
+    """Record that the paused trial may run again."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unpark:
+class DiscardCheckpoints:
     """Remove the checkpoints of the pruned trial."""
 
     number: int
 
 
-Action = Launch | Stop | Spare | StopAgain | Abandon | Kill | GiveUp | DeclareLost | Revive | Hold | Release | Unpark
+Action = (
+    LaunchAttempt
+    | StopTrial
+    | ContinueTrial
+    | RepeatStop
+    | AbandonAttempt
+    | KillAttempt
+    | MarkUnkillable
+    | DeclareLost
+    | ReviveTrial
+    | PauseTrial
+    | ResumeTrial
+    | DiscardCheckpoints
+)
 
 
 def plan(situation: Situation) -> list[Action]:
-    """The actions of this moment, in the order in which they are to be recorded and done."""
+    """Return the actions of this tick, in the order in which they are to be recorded and carried out."""
     running = [trial for trial in situation.trials if trial.state is State.RUNNING]
-    actions: list[Action] = [Hold(number=number) for number in situation.holding]
+    actions: list[Action] = [PauseTrial(number=number) for number in situation.to_pause]
     for trial in running:
         actions += _for_running(trial, situation)
-    ending = situation.ending.items()
-    actions += [Stop(number=n, decision=decision) for n, decision in ending if n not in situation.alive]
-    actions += [Release(number=number) for number in situation.releasing]
-    actions += [Revive(number=number) for number in situation.victims]
-    actions += [Unpark(number=number) for number in situation.unparked]
+    to_stop = situation.to_stop.items()
+    actions += [StopTrial(number=n, decision=decision) for n, decision in to_stop if n not in situation.alive]
+    actions += [ResumeTrial(number=number) for number in situation.to_resume]
+    actions += [ReviveTrial(number=number) for number in situation.to_revive]
+    actions += [DiscardCheckpoints(number=number) for number in situation.to_discard]
     if situation.free_slots and not (situation.stopping or situation.killing):
         actions += _launches(situation)
     return actions
 
 
-def _launches(situation: Situation) -> list[Launch]:
+def _launches(situation: Situation) -> list[LaunchAttempt]:
     waiting = [trial for trial in situation.trials if trial.state is State.WAITING and _may_start(trial, situation)]
-    launches: list[Launch] = []
+    launches: list[LaunchAttempt] = []
     for slot in situation.free_slots[: len(waiting)]:
-        # Who is retried leaves the slot where it ended to somebody else, if anybody else waits.
-        trial = next((trial for trial in waiting if not _ended_on(trial, slot)), waiting[0])
+        trial = next((trial for trial in waiting if not _failed_on(trial, slot)), waiting[0])
         waiting.remove(trial)
-        launches.append(Launch(number=trial.facts.number, slot=slot))
+        launches.append(LaunchAttempt(number=trial.facts.number, slot=slot))
     return launches
 
 
-def _may_start(trial: Trial, situation: Situation) -> bool:
+def _may_start(trial: TrialRecord, situation: Situation) -> bool:
     number = trial.facts.number
-    since = situation.now - situation.end_since.get(number, -math.inf)
-    unwanted = number in situation.barred or number in situation.ending or number in situation.holding
-    return not unwanted and since >= trial.pause_s
+    since_end = situation.now - situation.end_since.get(number, -math.inf)
+    excluded = number in situation.over_budget or number in situation.to_stop or number in situation.to_pause
+    return not excluded and since_end >= trial.backoff_s
 
 
-def _ended_on(trial: Trial, slot: str) -> bool:
-    return trial.retry > 0 and trial.control.launched[trial.control.attempt].slot == slot
+def _failed_on(trial: TrialRecord, slot: str) -> bool:
+    return trial.retry_number > 0 and trial.newest.slot == slot
 
 
-def _for_running(trial: Trial, situation: Situation) -> list[Action]:
+def _for_running(trial: TrialRecord, situation: Situation) -> list[Action]:
+    if trial.facts.number not in situation.alive:
+        return [DeclareLost(number=trial.facts.number)]
+    found = (
+        _continue(trial, situation),
+        _stop(trial, situation),
+        _abandonment(trial, situation),
+        _kill(trial, situation),
+        _mark_unkillable(trial, situation),
+    )
+    return [action for action in found if action is not None]
+
+
+def _continue(trial: TrialRecord, situation: Situation) -> ContinueTrial | None:
+    """Let a flagged trial continue, unless that is on the record already."""
     number = trial.facts.number
-    if number not in situation.alive:
-        return [DeclareLost(number=number)]
-    actions: list[Action] = []
-    decision = situation.decisions.get(number)
-    spared = situation.spared.get(number)
-    if decision and spared:
-        if trial.control.spared is None:
-            actions.append(Spare(number=number, decision=decision, spared=spared))
-        decision = None
-    ending = situation.ending.get(number)
-    stopping = situation.stopping or number in situation.holding
-    if ending and not trial.control.is_condemned(trial.control.attempt):
-        actions.append(Stop(number=number, decision=ending))
-    elif trial.control.stop is None and (decision or stopping):
-        actions.append(Stop(number=number, decision=decision))
-    elif trial.control.stop is not None and number not in situation.stop_since:
-        actions.append(StopAgain(number=number))
-    abandon = _abandoned(trial, situation)
-    if abandon is not None:
-        actions.append(abandon)
-    if number not in situation.kill_since and _is_to_be_killed(trial, situation):
-        actions.append(Kill(number=number))
-    deaf = situation.now - situation.kill_since.get(number, situation.now) > situation.patience.kill_s
-    if deaf and number not in situation.given_up:
-        actions.append(GiveUp(number=number))
-    return actions
-
-
-def _abandoned(trial: Trial, situation: Situation) -> Abandon | None:
-    """Why the running attempt is to be given up, once; an attempt that was asked to stop has its grace for a hang."""
-    number, attempt, after = trial.facts.number, trial.control.attempt, situation.patience.hang_after_s
-    if attempt in trial.control.abandoned:
+    decision, why = situation.decisions.get(number), situation.continued.get(number)
+    if decision is None or not why or trial.continued is not None:
         return None
-    fault = situation.faults.get(trial.control.launched[attempt].slot)
+    return ContinueTrial(number=number, decision=decision, why=why)
+
+
+def _stop(trial: TrialRecord, situation: Situation) -> StopTrial | RepeatStop | None:
+    number, newest = trial.facts.number, trial.newest
+    by_user = situation.to_stop.get(number)
+    if by_user is not None and not newest.flagged:
+        return StopTrial(number=number, decision=by_user)
+    if newest.stop is not None:
+        return None if number in situation.stop_since else RepeatStop(number=number)
+    decision = None if situation.continued.get(number) else situation.decisions.get(number)
+    if decision is not None or situation.stopping or number in situation.to_pause:
+        return StopTrial(number=number, decision=decision)
+    return None
+
+
+def _abandonment(trial: TrialRecord, situation: Situation) -> AbandonAttempt | None:
+    """Return why the running attempt is to be abandoned, once; a stopping attempt has its grace period instead."""
+    number, newest, limit = trial.facts.number, trial.newest, situation.timeouts.hang_after_s
+    if newest.abandoned:
+        return None
+    fault = situation.faults.get(newest.slot)
     if fault is not None:
-        return Abandon(number=number, cause=Cause.LOST, reason=fault)
+        return AbandonAttempt(number=number, cause=Cause.LOST, reason=fault)
     silent = situation.now - situation.step_since.get(number, situation.now)
     # An attempt that has not opened its trial, such as a plain command's, reports no steps that could be missed.
-    if after is None or silent <= after or trial.control.stop is not None or trial.progress.attempt != attempt:
+    if limit is None or silent <= limit or newest.stop is not None or newest.started is None:
         return None
-    return Abandon(number=number, cause=Cause.HUNG, reason=f"no step for {silent:.0f} s, and hang_after_s is {after:g}")
+    reason = f"no step for {silent:.0f} s, and hang_after_s is {limit:g}"
+    return AbandonAttempt(number=number, cause=Cause.HUNG, reason=reason)
 
 
-def _is_to_be_killed(trial: Trial, situation: Situation) -> bool:
-    number, now, patience = trial.facts.number, situation.now, situation.patience
-    abandoned = trial.control.abandoned.get(trial.control.attempt)
-    if situation.killing or now - situation.stop_since.get(number, now) > patience.grace_s:
-        return True
-    if abandoned is None:
-        return False
-    # Stacks take a moment to be written; who hangs since an earlier orchestrator has had it.
-    asked = situation.stacks_since.get(number, -math.inf)
-    return abandoned.cause != Cause.HUNG or now - asked > patience.stacks_s
+def _kill(trial: TrialRecord, situation: Situation) -> KillAttempt | None:
+    number, now, timeouts = trial.facts.number, situation.now, situation.timeouts
+    if number in situation.kill_since:
+        return None
+    abandoned = trial.newest.abandoned
+    # Writing stacks takes a moment. An attempt that an earlier orchestrator abandoned has had that time.
+    stacks_done = now - situation.stacks_since.get(number, -math.inf) > timeouts.stacks_s
+    is_due = (
+        situation.killing
+        or now - situation.stop_since.get(number, now) > timeouts.grace_s
+        or (abandoned is not None and (abandoned.cause != Cause.HUNG or stacks_done))
+    )
+    return KillAttempt(number=number) if is_due else None
+
+
+def _mark_unkillable(trial: TrialRecord, situation: Situation) -> MarkUnkillable | None:
+    number = trial.facts.number
+    since_kill = situation.now - situation.kill_since.get(number, situation.now)
+    if since_kill > situation.timeouts.kill_s and number not in situation.unkillable:
+        return MarkUnkillable(number=number)
+    return None

@@ -1,4 +1,4 @@
-"""The command line of a trial: a trainer, a program, or any command, with its parameters."""
+"""Build the command line of a trial from a trainer, a program or a command, and its parameters."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import sys
 from collections.abc import Mapping
 
 from sweeper.config import SweepSpec, has_macro
-from sweeper.record.values.params import json_of, word_of
+from sweeper.record.values.params import argument_of, json_of
 from sweeper.trainers import program_of
 
-USUAL = ("${interpreter}", "${program}", "${args}")
+DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
 
 
 def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list[str]:
-    """What is executed for a trial.
+    """Return the command line of a trial.
 
     A trainer, built in or a function, reads its parameters from the trial directory. A command gets them as
-    `--name=value` where it says `${args}` (`spec.macros` has all of these), or at its end where it has no macro. What
-    only the place knows where it runs, `worker.command` fills in.
+    `--name=value` in place of `${args}` (`config.model.macros` lists all macros), or at its end if it has no macro.
+    Macros whose value only the executing machine knows are left in place; `worker.process.command` replaces them.
     """
     if spec.trainer is not None:
         return [sys.executable, "-m", *program_of(spec.trainer)]
-    words = spec.command or USUAL
+    words = spec.command or DEFAULT_COMMAND
     if not any(map(has_macro, words)):
         return [*words, *_flags(params)]
     macros = {
@@ -29,8 +29,8 @@ def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list
         "${interpreter}": [sys.executable],
         "${program}": [spec.program] if spec.program else [],
         "${args}": _flags(params),
-        "${args_no_hyphens}": [f"{name}={word_of(value)}" for name, value in params.items()],
-        "${args_no_equals}": [word for name, value in params.items() for word in (f"--{name}", word_of(value))],
+        "${args_no_hyphens}": [f"{name}={argument_of(value)}" for name, value in params.items()],
+        "${args_no_equals}": [word for name, value in params.items() for word in (f"--{name}", argument_of(value))],
         "${args_no_boolean_flags}": _switches(params),
         "${args_json}": [json_of(params)],
     }
@@ -38,10 +38,10 @@ def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list
 
 
 def _flags(params: Mapping[str, object]) -> list[str]:
-    return [f"--{name}={word_of(value)}" for name, value in params.items()]
+    return [f"--{name}={argument_of(value)}" for name, value in params.items()]
 
 
 def _switches(params: Mapping[str, object]) -> list[str]:
-    """The flags, but of true and false: the one is a flag without a value, the other none at all."""
+    """Return the parameters as flags: a true value is a flag without a value, and a false one is left out."""
     kept = {name: value for name, value in params.items() if value is not False}
-    return [f"--{name}" if value is True else f"--{name}={word_of(value)}" for name, value in kept.items()]
+    return [f"--{name}" if value is True else f"--{name}={argument_of(value)}" for name, value in kept.items()]

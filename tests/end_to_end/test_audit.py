@@ -73,7 +73,7 @@ def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tupl
 def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_sweeps(tmp_path: Path) -> None:
     out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
     assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
-    assert "it runs on (audited)" in out
+    assert "continues (audit)" in out
     assert re.search(r"the rule \w+ \(version [0-9a-f]+\): 1 of 3 audited was a learner: false-prune rate at most", out)
     out, trials = sweep(tmp_path, "two", slopes=[0.0, 0.002, 1.0], audit=1.0)
     assert "2 of 6 audited were learners" in out
@@ -101,4 +101,4 @@ def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> N
         ("COMPLETE", "audited"),
     ]
     assert "is broken, and it stops nobody" in out
-    assert "0000 is revived" in out
+    assert "Trial 0000 is revived" in out

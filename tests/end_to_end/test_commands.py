@@ -95,7 +95,7 @@ def test_a_pruned_trial_is_revived_and_goes_on_from_its_checkpoint(folder: Path)
     )
     code, out, err = call(folder, "revive", "runs/s", "1")
     assert code == 0, err
-    assert "0001 is revived" in out
+    assert "Trial 0001 is revived" in out
     _, revived = trials(folder)
     assert (revived["state"], revived["step"], revived["attempts"]) == ("COMPLETE", 119, 2)
     assert revived["spared"]["as"] == "revived"

@@ -137,7 +137,7 @@ def test_a_rule_that_only_observes_says_what_it_would_have_stopped(tmp_path: Pat
     code, out, err = folder.train("--name", "seen", "--early-stop", "rules.yaml", arguments=("Sigmoid", "400"))
     assert code == 0, out + err
     assert "complete" in err
-    assert "condemned by the rule stalled at step 60\n  and let run on (observed)" in err
+    assert "flagged by the rule stalled at step 60, but continued (observe mode)\n" in err
     trial = folder.trial("seen")
     assert (trial["state"], trial["pruned"], trial["step"]) == ("COMPLETE", None, 399)
     assert (trial["spared"]["as"], trial["spared"]["rule"], trial["spared"]["step"]) == ("observed", "stalled", 60)
@@ -156,7 +156,7 @@ def test_a_command_that_is_killed_each_time_ends_with_1(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "import os\nprint('here')\nos.kill(os.getpid(), 9)\n")
     code, out, err = folder.train()
     assert (code, out) == (1, "here\n" * 3), err
-    assert "attempt 1 ended with signal 9; attempt 2 goes on from the start" in err
+    assert "attempt 1 ended with signal 9; attempt 2 starts from the beginning" in err
 
 
 def test_a_command_gets_its_words_and_the_callers_environment_and_no_input(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_an_interrupted_run_goes_on_by_its_name(tmp_path: Path) -> None:
     assert "with --name long the same command goes on" in err
     code, out, err = folder.call(*command)
     assert code == 0, err
-    assert "goes on from the checkpoint of step" in err
+    assert "resumes from the checkpoint of step" in err
     assert "".join([*seen, out]).splitlines() == [f"step {step}" for step in range(40)]
     assert folder.trial("long")["attempts"] == 2
     code, out, err = folder.call(*command)

@@ -117,5 +117,5 @@ def test_what_only_calling_it_shows_is_one_sentence(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    expected = "trainer job:f: expected an argument for each parameter, got missing a required argument: 'lr'\n"
+    expected = "trainer job:f: its arguments do not match the sweep's parameters: missing a required argument: 'lr'\n"
     assert (done.returncode, done.stderr) == (2, expected)

@@ -30,11 +30,11 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def test_a_trial_is_looked_into_and_ended_by_keys(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, 2, script=STILL.replace("time.sleep(trial", "print('a line'); time.sleep(trial"))
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1\n")
-    terminal.wait_for("keys: up/down choose a trial")
+    terminal.wait_for("keys: up/down select a trial")
     terminal.type("x")  # nothing is chosen, so nothing is asked
     until(lambda: b'"step":4,' in steps(sweep, 0))
     terminal.type(DOWN)
-    terminal.wait_for("keys: up/down  enter why  o output  x stop  p pause  s spare  esc back")
+    terminal.wait_for("keys: up/down  enter why  o output  x stop  p pause  s revive  esc back")
     at = len(terminal.look())
     terminal.type("\r")
     terminal.wait_for("attempt 1 on cpu 0: has not ended", since=at)
@@ -42,7 +42,7 @@ def test_a_trial_is_looked_into_and_ended_by_keys(tmp_path: Path, terminal: Term
     at = terminal.wait_for("attempts/1/output.log", since=at)
     terminal.wait_for("a line", since=at)
     terminal.type("x")
-    at = terminal.wait_for("end trial 0000 for good? y: yes, any other key: no", since=at)
+    at = terminal.wait_for("stop trial 0000 for good? y: yes, any other key: no", since=at)
     terminal.type("n")
     terminal.wait_for("keys: up/down others", since=at)
     assert "StopRequested" not in control(sweep, 0)
@@ -61,7 +61,7 @@ def test_a_trial_is_looked_into_and_ended_by_keys(tmp_path: Path, terminal: Term
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, 2, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1\n")
-    at = terminal.wait_for("keys: up/down choose a trial")
+    at = terminal.wait_for("keys: up/down select a trial")
     terminal.type("\x1a")
     terminal.wait_for("Stopped", since=at)
     assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
@@ -69,7 +69,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path, te
     until(lambda: b'"step":4,' in steps(sweep, 0))  # trials run on
     at = len(terminal.look())
     terminal.type("fg\n")
-    at = terminal.wait_for("keys: up/down choose a trial", since=at)
+    at = terminal.wait_for("keys: up/down select a trial", since=at)
     terminal.type(DOWN)
     at = terminal.wait_for("esc back", since=at)
     terminal.type("p")
@@ -86,7 +86,7 @@ def test_in_the_background_no_key_is_taken_and_nothing_stands_still(tmp_path: Pa
     sweep = sweep_of(tmp_path, 1, 2, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1 &\n")
     until(lambda: b'"step":4,' in steps(sweep, 0))
-    assert "choose a trial" in terminal.look()
+    assert "select a trial" in terminal.look()
     assert set(QUIET) <= terminal.modes()
     at = len(terminal.look())
     terminal.type("fg\n")
@@ -100,7 +100,7 @@ def test_in_the_background_no_key_is_taken_and_nothing_stands_still(tmp_path: Pa
 def test_a_killed_sweep_leaves_a_terminal_that_the_shell_puts_back(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml\n")
-    at = terminal.wait_for("keys: up/down choose a trial")
+    at = terminal.wait_for("keys: up/down select a trial")
     os.kill(int(holder_of(sweep.run_directory / "lease").split()[1]), signal.SIGKILL)
     terminal.wait_for("Killed", since=at)
     assert set(QUIET) <= terminal.modes()

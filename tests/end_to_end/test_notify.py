@@ -125,11 +125,11 @@ def test_a_failure_to_tell_is_said_once_without_the_address_and_changes_nothing(
     code, out = run(sweep, "--workers", "1")
     assert code == 1
     assert len(got) == 2
-    assert out.count("notify: the webhook could not tell what happens: HTTP status 404") == 1
-    assert out.count("notify: the command could not tell what happens: exit code 1; see runs/told/notify.log") == 1
+    assert out.count("notify: the webhook failed: HTTP status 404") == 1
+    assert out.count("notify: the command failed: exit code 1; see runs/told/notify.log") == 1
     assert SECRET not in out
     code, out = run(sweep, f"notify={json.dumps({'webhook': url + '/' + SECRET})}")
-    assert "taken: notify" in out
+    assert "Added to the sweep: notify" in out
     assert SECRET not in out
 
 
@@ -138,11 +138,11 @@ def test_a_failure_to_tell_is_said_once_without_the_address_and_changes_nothing(
     [
         (
             {"webhook": "${NO_SUCH_HOOK}"},
-            "the webhook could not tell what happens: the environment has no NO_SUCH_HOOK",
+            "the webhook failed: the environment variable NO_SUCH_HOOK is not set",
         ),
-        ({"webhook": "http://127.0.0.1:1/" + SECRET}, "the webhook could not tell what happens: Connection refused"),
-        ({"webhook": "http://[" + SECRET}, "the webhook could not tell what happens: ValueError"),
-        ({"command": ["no-such-command"]}, "the command could not tell what happens: No such file or directory"),
+        ({"webhook": "http://127.0.0.1:1/" + SECRET}, "the webhook failed: Connection refused"),
+        ({"webhook": "http://[" + SECRET}, "the webhook failed: ValueError"),
+        ({"command": ["no-such-command"]}, "the command failed: No such file or directory"),
         ({"command": ["sleep", "600"], "timeout_s": 0.2}, "it took longer than 0.2 s and was killed"),
     ],
 )

@@ -21,11 +21,11 @@ import pytest
 import yaml
 
 import sweeper
-from sweeper.record.events import Launched, Measured
-from sweeper.record.fold import State
+from sweeper.record.events import Launched
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.worker.process.shim import descendants
 from tests.fakes.pynvml import Fake, gpu
 
@@ -131,7 +131,7 @@ class Site:
     def run(self, name: str) -> SweepDir:
         return SweepDir(self.folder / "runs" / name)
 
-    def trials(self, name: str) -> list[Trial]:
+    def trials(self, name: str) -> list[TrialRecord]:
         return [read_trial(trial) for trial in self.run(name).trials()]
 
     def trace(self) -> list[list[str]]:
@@ -193,14 +193,14 @@ def test_slots_of_a_killed_orchestrator_are_held_until_its_workers_end(site: Sit
     first.kill()
     first.wait()
     second = site.start("two")
-    until(lambda: "trials wait for slots that other sweeps on this machine have" in site.said("two"))
+    until(lambda: "trials wait for slots that are in use by other sweeps on this machine" in site.said("two"))
     assert str(site.run("one").path) in site.said("two")
     assert site.begun("two") == 0
     (site.folder / "go-one").touch()
     assert second.wait(PATIENCE_S) == 0
     assert (site.begun("one"), site.begun("two")) == (len(CORES), 1)
     assert site.start("one").wait(PATIENCE_S) == 0
-    assert [trial.control.attempt for trial in site.trials("one")] == [1] * (len(CORES) + 1)
+    assert [trial.newest.number for trial in site.trials("one")] == [1] * (len(CORES) + 1)
     assert max(site.at_once()) == len(CORES)
 
 
@@ -218,7 +218,7 @@ def test_an_orchestrator_that_takes_over_counts_what_it_took_over(site: Site) ->
     (site.folder / "go-one").touch()
     assert second.wait(PATIENCE_S) == 0
     assert site.at_once() == [1, 2, 1, 0, 1, 0, 1, 0]
-    assert [trial.control.attempt for trial in site.trials("one")] == [1] * 4
+    assert [trial.newest.number for trial in site.trials("one")] == [1] * 4
 
 
 def test_a_sweep_waits_for_a_watched_command_that_has_the_machine(site: Site) -> None:
@@ -266,12 +266,12 @@ def test_a_device_with_a_stranger_on_it_is_waited_for_and_used_when_they_are_gon
     site.fake.occupy("GPU-a", stranger.pid, 12_300_000_000)
     process = site.start("one", **ON_DEVICE)
     who = f"pid {stranger.pid} (you: sleep), 12.3 GB"
-    until(lambda: f"gpu 0 is left alone while others are on it, and used when they are gone: {who}" in site.said("one"))
+    until(lambda: f"gpu 0 is in use by other processes, so trials wait until they are gone: {who}" in site.said("one"))
     assert [trial.state for trial in site.trials("one")] == [State.WAITING] * 2
     stranger.kill()
     stranger.wait()
     assert process.wait(PATIENCE_S) == 0, site.said("one")
-    assert f"gpu 0 is free again: gone is {who}" in site.said("one")
+    assert f"gpu 0 is free again: {who} is gone" in site.said("one")
     assert [(what, device) for what, _, _, device in site.trace()] == [("begin", "GPU-a"), ("end", "GPU-a")] * 2
 
 
@@ -295,7 +295,7 @@ def test_a_device_is_handed_on_only_when_it_says_that_it_is_free(site: Site) -> 
     process = site.start("one", LINGERS=str(lingering.pid), **ON_DEVICE)
     until(
         lambda: (
-            f"gpu 0 is left alone while others are on it, and used when they are gone: pid {lingering.pid}"
+            f"gpu 0 is in use by other processes, so trials wait until they are gone: pid {lingering.pid}"
             in site.said("one")
         )
     )
@@ -329,7 +329,7 @@ def test_parts_of_a_device_are_shared_by_two_sweeps_and_by_no_more_than_fit(site
         most = max(most, taken)
     assert (most <= 1, taken) == (True, 0)
     assert max(site.at_once()) > 1
-    assert "left alone" not in site.said("one") + site.said("two")
+    assert "in use by other processes" not in site.said("one") + site.said("two")
     launched = [
         event
         for trial in site.run("one").trials()
@@ -357,10 +357,14 @@ def test_trials_are_packed_by_what_the_first_was_measured_to_take(site: Site) ->
     counts = site.at_once()
     assert counts[:2] == [1, 0]
     assert max(counts) == 4  # of 80 GB, each with a tenth more than 15
-    assert "a trial was measured to take 15.00 GB of its device; with 10% more set aside for each" in site.said("one")
+    assert (
+        "a trial was measured to use 15.00 GB of device memory, so trials are packed by that plus a margin of 10%"
+        in site.said("one")
+    )
     first = site.trials("one")[0]
-    assert first.control.measured[1] == Measured(time=first.control.measured[1].time, attempt=1, device_peak_mb=14305.1)
-    assert first.control.launched[1].gpus == 1
+    assert first.attempts[0].measured is not None
+    assert first.attempts[0].measured.device_peak_mb == 14305.1
+    assert first.attempts[0].gpus == 1
     (site.folder / "trace").unlink()
     site.write("one", MEASURED, trials=13, resources={"gpu_memory_gb": "measured"})
     assert site.start("one", **ON_DEVICE).wait(PATIENCE_S) == 0
@@ -392,10 +396,10 @@ def test_who_found_no_memory_beside_neighbours_is_run_again_alone(site: Site) ->
     assert site.start("one", **ON_DEVICE).wait(PATIENCE_S) == 1
     trials = site.trials("one")
     assert [trial.state for trial in trials] == [State.COMPLETE, State.FAIL, *[State.COMPLETE] * 6]
-    assert [trial.control.attempt for trial in trials] == [2, 2, *[1] * 6]
-    assert [trials[0].control.launched[attempt].gpus for attempt in (1, 2)] == [0.25, 1]
+    assert [trial.newest.number for trial in trials] == [2, 2, *[1] * 6]
+    assert [attempt.gpus for attempt in trials[0].attempts] == [0.25, 1]
     assert "0000 ended: cuda-oom" in site.said("one")
-    assert "it is run again, with its devices to itself" in site.said("one")
+    assert "it will be restarted, alone on its devices" in site.said("one")
     trace = [(what, number) for what, _, number, _ in site.trace()]
     for number in ("0", "1"):
         again = [i for i, line in enumerate(trace) if line == ("begin", number)][1]
@@ -404,10 +408,10 @@ def test_who_found_no_memory_beside_neighbours_is_run_again_alone(site: Site) ->
 
 def test_a_sweep_that_wants_more_than_there_is_says_so(site: Site) -> None:
     for resources, expected in (
-        ({"gpus": 2}, "resources.gpus: expected at most as many whole GPUs as there are, got 2, of 1"),
+        ({"gpus": 2}, "resources.gpus: expected at most the number of whole GPUs here, 1, got 2"),
         (
             {"gpu_memory_gb": 81},
-            "resources.gpu_memory_gb: expected at most what the largest GPU here has, 80.0 GB, got 81",
+            "resources.gpu_memory_gb: expected at most the memory of the largest GPU here, 80.0 GB, got 81",
         ),
     ):
         site.write("one", BRIEF, trials=1, resources=resources)

@@ -121,8 +121,8 @@ def test_a_paused_trial_waits_until_it_is_resumed(tmp_path: Path) -> None:
     assert "1 of 2 ended, 0 running, 1 paused" in say(sweep, "status", RUN)
     say(sweep, "resume", RUN, "0")
     out = ended(process)
-    assert "0000 is paused: it saves a checkpoint and ends, until `sweeper resume`" in out
-    assert "0000 goes on" in out
+    assert "Trial 0000 is paused: it saves a checkpoint and exits, until `sweeper resume`" in out
+    assert "Trial 0000 is resumed" in out
     assert values(sweep) == [820.0, 1640.0]
     assert [trial["attempts"] for trial in seen(sweep)["trials"]] == [2, 1]
     assert '"event":"Resumed"' in steps(sweep, 0).decode()

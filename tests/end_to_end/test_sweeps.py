@@ -174,7 +174,7 @@ def test_a_pruner_stops_who_falls_behind_and_says_behind_whom(tmp_path: Path) ->
     assert second["step"] < 39
     why = sweep.call("why", "runs/behind", "1")[1]
     assert "pruned by the rule median at step 3" in why
-    assert "1 of 1 siblings had a better one there, their median 20" in why
+    assert "1 of 1 siblings were better at that evaluation (their median is 20)" in why
 
 
 def test_tensorboard_listens_on_loopback_and_lists_the_trials(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_values_and_seeds_can_be_added_and_nothing_else(tmp_path: Path) -> None:
     assert sweep.call("run", "sweep.yaml")[0] == 0
     code, out, err = sweep.call("run", "sweep.yaml", "parameters.lr.values=[1,2,3]", "seeds=[0,1]")
     assert code == 0, out + err
-    assert "taken: " in out
+    assert "Added to the sweep: " in out
     trials = sweep.status()["trials"]
     assert [(trial["params"]["lr"], trial["seed"]) for trial in trials] == [
         (1, 0),

@@ -20,10 +20,10 @@ from sweeper import cli
 from sweeper.executors import local, machine
 from sweeper.executors.executor import Slot
 from sweeper.executors.gpus import devices
-from sweeper.executors.gpus.lost import NvmlHealth
+from sweeper.executors.gpus.lost import LostDevices
 from sweeper.executors.slots.division import Division, slots_of
 from sweeper.orchestrator import loop
-from sweeper.orchestrator.plan import Patience
+from sweeper.orchestrator.plan import Timeouts
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.layout import AttemptDir
 
@@ -41,7 +41,7 @@ def _put(owner: object, name: str, fake: object) -> None:
 
 def patience(**seconds: float) -> None:
     """Wait so long, and no longer."""
-    _put(loop, "Patience", functools.partial(Patience, **seconds))
+    _put(loop, "Timeouts", functools.partial(Timeouts, **seconds))
 
 
 def unkillable() -> None:
@@ -92,8 +92,8 @@ class FakeNvml:
 def gpus() -> None:
     """Two CUDA devices."""
     _put(devices, "cuda_devices", lambda _: list(DEVICES))
-    fast = functools.partial(NvmlHealth, nvml=FakeNvml(), clock=lambda: SPEED * time.monotonic())
-    _put(local, "health_of", fast)
+    fast = functools.partial(LostDevices, nvml=FakeNvml(), clock=lambda: SPEED * time.monotonic())
+    _put(local, "lost_devices", fast)
 
 
 def shared() -> None:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from sweeper.record.attempt import Attempt
 from sweeper.record.causes import Cause
 from sweeper.record.events import Abandoned, KillSent, SweepEnded
-from sweeper.record.fold import State
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.lease import is_held
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.receipt import receipt
 from sweeper.worker.process.shim import descendants
 from tests.faults.harness import PATIENCE_S, Fault, Scene, unheard
@@ -174,10 +174,10 @@ def hang_worker(scene: Scene) -> None:
 
 
 def _expect_hung(scene: Scene, attempt: AttemptDir) -> None:
-    trial = _trial_of(scene, attempt)
-    cause, said = trial.cause(attempt.number), trial.progress.finished.get(attempt.number)
+    trial, recorded = _trial_of(scene, attempt), _recorded(scene, attempt)
+    cause = recorded.cause
     given_up = [e for e in read_journal(trial.directory.control) if isinstance(e, Abandoned | KillSent)]
-    done = said is not None and said.outcome == "completed"  # it was halted behind its last word
+    done = recorded.outcome == "completed"  # it was halted behind its last word
     held = done or (cause == Cause.HUNG and [type(e) for e in given_up[:2]] == [Abandoned, KillSent])
     scene.expect(held, f"{attempt.path}: expected hung, got {cause!r} after {given_up}")
 
@@ -192,14 +192,14 @@ def keep_from_dying(scene: Scene) -> None:
     (scene.site.folder / "unkillable").write_text(name)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-    slot = _trial_of(scene, attempt).control.launched[attempt.number].slot
+    slot = _recorded(scene, attempt).slot
     if "hang_after_s" not in scene.site.kind.file:
         scene.orchestrator.send_signal(signal.SIGINT)
     code = scene.end_of_first_call()
     said = scene.site.outputs[0].read_text(errors="replace")
     lives = is_held(attempt.lease)
     scene.expect(code is not None, "the call waits for who cannot be killed")
-    for words in (f"{name} was killed and lives on: it is waited for no more", f"launched on the slot {slot}"):
+    for words in (f"Trial {name} did not exit after SIGKILL", f"launched on slot {slot}"):
         scene.expect(words in said or not lives, f"expected {words!r}, got {said[-500:]!r}")
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
@@ -216,11 +216,11 @@ def ordered(order: str, *causes: str, to: str = "order") -> Callable[[Scene], No
         _order(scene, order, to)
         scene.expect_end(0, 1)
         for trial, attempt in _obedient(scene):
-            cause, number = trial.cause(attempt.number), f"{trial.facts.number:04d}"
-            if to != "order" and trial.progress.outcome == "completed":
+            cause, number = _recorded(scene, attempt).cause, f"{trial.facts.number:04d}"
+            if to != "order" and trial.outcome == "completed":
                 continue  # the first rank was through already, and what it says counts
             scene.expect(cause in causes, f"{number}: expected one of {causes}, got {cause!r}")
-            if trial.facts.retry.after(cause) or not cause:
+            if trial.facts.retry.covers(cause) or not cause:
                 scene.expect(trial.state is State.COMPLETE, f"{number}: expected COMPLETE, got {trial.state}")
             if cause == Cause.CUDA_OOM:
                 told = "3072 MiB on the device"
@@ -240,8 +240,8 @@ def kill_for_want_of_memory(scene: Scene) -> None:
     kill(pid)
     scene.expect_end(0, 1)
     trial = _trial_of(scene, attempt)
-    ended, cause = trial.exits.get(attempt.number), trial.cause(attempt.number)
-    through = trial.progress.outcome == "completed" or (ended is not None and ended.signal is None)
+    ended, cause = _recorded(scene, attempt).exit, _recorded(scene, attempt).cause
+    through = trial.outcome == "completed" or (ended is not None and ended.signal is None)
     scene.expect(cause == Cause.OOM or through, f"{attempt.path}: expected oom, got {cause!r}")
 
 
@@ -259,13 +259,13 @@ def spoil_a_slot(scene: Scene) -> None:
     scene.expect_end(0, 1)
     said = scene.site.outputs[0].read_text(errors="replace")
     ends = sorted(
-        (trial.exits[attempt].time, trial.facts.number, trial.cause(attempt))
+        (attempt.exit.time, trial.facts.number, attempt.cause)
         for trial in scene.site.trials()
-        for attempt, launched in trial.control.launched.items()
-        if launched.slot == slot and attempt in trial.exits
+        for attempt in trial.attempts
+        if attempt.slot == slot and attempt.exit
     )
     died = [number for _, number, cause in ends if cause == Cause.KILLED]
-    told = f"nothing more is launched on the slot {slot}" in said
+    told = f"No more attempts are launched on slot {slot}" in said
     scene.expect(told or len(died) < 3 or len(set(died[-3:])) < 2, f"{died} died on {slot}, which is used on")
     scene.expect(len(died) <= 4, f"the slot {slot} burned {len(died)} attempts")
     (scene.site.folder / "bad-slot").unlink()
@@ -278,7 +278,7 @@ def _order(scene: Scene, order: str, to: str = "order") -> None:
     aside.rename(scene.site.folder / to)
 
 
-def _obedient(scene: Scene) -> Iterator[tuple[Trial, AttemptDir]]:
+def _obedient(scene: Scene) -> Iterator[tuple[TrialRecord, AttemptDir]]:
     """The trial whose worker took the order, and the attempt in which it did: the one that did not end well."""
     for path in [scene.site.folder / "order", *scene.site.folder.glob("order-to-*")]:
         path.unlink(missing_ok=True)  # to nobody any more
@@ -286,12 +286,18 @@ def _obedient(scene: Scene) -> Iterator[tuple[Trial, AttemptDir]]:
         trial = scene.site.trial(int(path.name.removeprefix("order-of-")))
         if trial is not None:
             taken = path.stat().st_ctime
-            began = [n for n, launched in trial.control.launched.items() if launched.time <= taken]
+            began = [attempt.number for attempt in trial.attempts if attempt.launch_time <= taken]
             yield trial, trial.directory.attempt(max(began, default=1))
 
 
-def _trial_of(scene: Scene, attempt: AttemptDir) -> Trial:
+def _trial_of(scene: Scene, attempt: AttemptDir) -> TrialRecord:
     found = scene.site.trial(int(attempt.path.parent.parent.name))
+    assert found is not None, attempt.path
+    return found
+
+
+def _recorded(scene: Scene, attempt: AttemptDir) -> Attempt:
+    found = _trial_of(scene, attempt).attempt(attempt.number)
     assert found is not None, attempt.path
     return found
 

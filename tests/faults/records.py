@@ -17,12 +17,12 @@ import torch
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Noted, Resumed
-from sweeper.record.fold import State
+from sweeper.record.reader import read_exit
 from sweeper.record.storage import inbox
 from sweeper.record.storage.claim import owner_of, process_identity
 from sweeper.record.storage.journal import JournalReader, JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.trial import read_exit
+from sweeper.record.trial import State
 from sweeper.results.status import read_sweep, to_json
 from sweeper.worker import checkpoint
 from tests.faults.harness import Fault, Scene
@@ -177,7 +177,7 @@ def damage_checkpoints(scene: Scene) -> None:
     proof = scene.site.folder / "proof"
     for trial in scene.site.trials():
         kept = checkpoint.checkpoints(trial.directory.checkpoints)
-        if trial.progress.outcome == "completed" or not kept:
+        if trial.outcome == "completed" or not kept:
             continue
         how = scene.random.choice([flip, truncate, replace_by_a_directory, None])
         if how is None:
@@ -187,14 +187,14 @@ def damage_checkpoints(scene: Scene) -> None:
             how(kept[0], scene.random.random())
             left = kept[1:]
         step = checkpoint.step_of(left[0]) if left else None
-        check = functools.partial(_took_the_one_before, scene.site, trial.directory, trial.control.attempt, step)
+        check = functools.partial(_took_the_one_before, scene.site, trial.directory, trial.newest.number, step)
         scene.afterwards.append(check)
     scene.afterwards.append(lambda: iter(["a checkpoint ran code"] if proof.exists() else []))
 
 
 def _took_the_one_before(site: Site, directory: TrialDir, attempt: int, step: int | None) -> Iterator[str]:
     trial = site.trial(directory.number)
-    if trial is None or trial.control.attempt == attempt:
+    if trial is None or trial.newest.number == attempt:
         return  # it had ended, and nobody had said so yet
     events = read_journal(directory.attempt(attempt + 1).events)
     resumed = [event.step for event in events if isinstance(event, Resumed)]
@@ -287,7 +287,7 @@ def damage_a_trial(*damages: Callable[[TrialDir], None], running: bool) -> Calla
         directory = before.directory
         scene.excused.append(directory.path)
         damage = scene.random.choice(damages)
-        others = {trial.facts.number: trial.control.attempt for trial in trials if trial is not before}
+        others = {trial.facts.number: trial.newest.number for trial in trials if trial is not before}
         try:
             damage(directory)
         except FileNotFoundError:
@@ -297,7 +297,7 @@ def damage_a_trial(*damages: Callable[[TrialDir], None], running: bool) -> Calla
             scene.expect_end(0, 1)
             if scene.orchestrator.returncode:
                 said = scene.site.outputs[0].read_text(errors="replace")
-                words = f"{directory.path.name} is given up, and the next call runs it anew"
+                words = f"Trial {directory.path.name} is abandoned, and the next `sweeper run` starts it anew"
                 scene.expect(words in said, f"expected {words!r}, got {said[-500:]!r}")
                 ended = {t.facts.number: t.state for t in scene.site.trials() if t.facts.number in others}
                 left = {number for number, state in ended.items() if state is not State.COMPLETE}

@@ -187,12 +187,12 @@ def share(scene: Scene) -> None:
         with JournalWriter(site.run.log) as log:
             log.append(SweepStarted(pid=17, host="elsewhere", profile="", slots=()))
         second = site.start(*call, program="tests.faults.faked")
-        _expect_refusal(scene, second, "may still be run by pid 17 on elsewhere: it lies on nfs4")
+        _expect_refusal(scene, second, "may still be run by pid 17 on elsewhere: it is on nfs4")
         with JournalWriter(site.run.log) as log:
             log.append(SweepStarted(pid=17, host=socket.gethostname(), profile="", slots=()))
     code = site.start(*call, program="tests.faults.faked").wait(PATIENCE_S)
     said = site.outputs[-1].read_text()
-    held = code == 0 and "lies on nfs4: locks may not hold between hosts" in said
+    held = code == 0 and "is on nfs4, where locks may not work between hosts" in said
     scene.expect(held, f"on a shared disk: expected 0 and a warning, got {code} and {said}")
 
 
@@ -274,12 +274,11 @@ def lose_device(scene: Scene) -> None:
     aside.rename(scene.site.folder / "lost-device")
     scene.expect_end(0)
     slot, said = f"gpu {number}", scene.site.outputs[0].read_text()
-    lost = [t for t in scene.site.trials() for a in t.control.launched if t.cause(a) == Cause.LOST]
-    told = f"nothing more is launched on the slot {slot}" in said and "Xid 79: fallen off the bus" in said
+    lost = [t for t in scene.site.trials() for attempt in t.attempts if attempt.cause == Cause.LOST]
+    told = f"No more attempts are launched on slot {slot}" in said and "Xid 79: fallen off the bus" in said
     scene.expect(told or not lost, f"{[t.facts.number for t in lost]} were lost, and the slot is used on")
     for trial in lost:
-        attempts = sorted(trial.control.launched)
-        elsewhere = [trial.control.launched[attempt].slot for attempt in attempts[1:]]
+        elsewhere = [attempt.slot for attempt in trial.attempts[1:]]
         scene.expect(elsewhere and slot not in elsewhere, f"{trial.facts.number:04d} was retried on {elsewhere}")
 
 

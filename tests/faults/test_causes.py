@@ -20,15 +20,14 @@ from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
 from sweeper.orchestrator.loop import Orchestrator
 from sweeper.orchestrator.opening import open_run
-from sweeper.orchestrator.plan import Patience
+from sweeper.orchestrator.plan import Timeouts
 from sweeper.record.events import Told
-from sweeper.record.fold import State
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir
-from sweeper.record.trial import Trial
-from sweeper.results.comparison.configurations import standings
+from sweeper.record.trial import State, TrialRecord
+from sweeper.results.comparison.configurations import configuration_results
 from sweeper.results.receipt import receipt
-from sweeper.results.snapshot import Show, SweepView
+from sweeper.results.snapshot import Display, SweepView
 from sweeper.results.status import read_sweep, to_json
 from sweeper.search import search_for
 
@@ -44,7 +43,7 @@ def me(number):
 """
 
 
-class Watching(Show):
+class Watching(Display):
     """A display that keeps what was said, and may do something at each update."""
 
     def __init__(self, then: Callable[[SweepView], None]) -> None:
@@ -63,11 +62,10 @@ class Ended:
         self.run = run
         self.outcome = outcome
         self.said = "\n".join(messages)
-        self.trials: Sequence[Trial] = read_sweep(run).trials
+        self.trials: Sequence[TrialRecord] = read_sweep(run).trials
 
     def slots_of(self, number: int) -> list[str]:
-        launched = self.trials[number].control.launched
-        return [launched[attempt].slot for attempt in sorted(launched)]
+        return [attempt.slot for attempt in self.trials[number].attempts]
 
 
 Sweep = Callable[..., Ended]
@@ -85,7 +83,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
         values: Sequence[object],
         *,
         executor: LocalExecutor | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         then: Callable[[SweepView], None] = lambda _: None,
         **keys: object,
     ) -> Ended:
@@ -107,8 +105,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
             executor=executors[-1],
             search=search_for(spec),
             rules=[],
-            show=show,
-            patience=patience,
+            display=show,
+            timeouts=timeouts,
         )
         outcome = orchestrator.run()
         opened.lease.release()
@@ -128,8 +126,8 @@ def slots(*names: str, **environment: str) -> list[Slot]:
     return [Slot(name=name, environment={"OMP_NUM_THREADS": "1", **environment}) for name in names]
 
 
-def causes(trial: Trial) -> list[str]:
-    return [trial.cause(attempt) for attempt in sorted(trial.control.launched)]
+def causes(trial: TrialRecord) -> list[str]:
+    return [attempt.cause for attempt in trial.attempts]
 
 
 class LateWord(LocalExecutor):
@@ -144,8 +142,8 @@ class LateWord(LocalExecutor):
 def test_who_ends_between_being_read_and_being_looked_for_is_not_lost(sweep: Sweep) -> None:
     script = "with sweeper.trial() as trial:\n    trial.report({'m': 1.0}, step=0)\n    time.sleep(2)\n"
     ended = sweep(script, [1, 2, 3], executor=LateWord(slots("a", "b")))
-    assert [(trial.state, len(trial.control.launched)) for trial in ended.trials] == [(State.COMPLETE, 1)] * 3
-    assert not any(trial.control.lost for trial in ended.trials)
+    assert [(trial.state, len(trial.attempts)) for trial in ended.trials] == [(State.COMPLETE, 1)] * 3
+    assert not any(attempt.lost for trial in ended.trials for attempt in trial.attempts)
 
 
 ENDS = """
@@ -179,11 +177,11 @@ def test_a_strangers_signal_is_retried_and_the_scripts_own_end_is_not(sweep: Swe
         "told": ["stopped", "stopped"],
     }
     assert {trial.state for trial in ended.trials} == {State.FAIL}
-    assert "0004 ended: killed (SIGKILL, which nobody here sent); it is run again, retry 1 of 1" in ended.said
+    assert "Trial 0004 ended: killed (SIGKILL, not sent by sweeper); it will be restarted (retry 1 of 1)" in ended.said
     whys = [receipt(trial) for trial in ended.trials]
     assert "error (SIGSEGV)" in whys[2]
     assert "ValueError: no luck (exit code 1)" in whys[0]
-    assert "stopped (by a signal that nobody here sent)" in whys[6]
+    assert "stopped (by a signal that sweeper did not send)" in whys[6]
     kept = to_json(read_sweep(ended.run))["trials"]
     assert isinstance(kept, list)
     assert [trial["cause"] for trial in kept[4:]] == ["killed", "killed", "stopped"]
@@ -200,12 +198,12 @@ def test_an_error_is_retried_where_the_file_says_so(sweep: Sweep) -> None:
     ended = sweep(ONCE, [1], retry={"on": ["error"], "backoff_s": 0.5})
     assert ended.outcome == "complete"
     assert causes(ended.trials[0]) == ["error", ""]
-    assert "error (exit code 3); it is run again in 0.5 s, retry 1 of 2" in ended.said
+    assert "error (exit code 3); it will be restarted in 0.5 s (retry 1 of 2)" in ended.said
 
 
 def test_a_command_that_reports_no_steps_is_never_hung(sweep: Sweep) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(3)", "${args}"]
-    ended = sweep("", [1], command=command, patience=Patience(hang_after_s=0.5))
+    ended = sweep("", [1], command=command, timeouts=Timeouts(hang_after_s=0.5))
     assert ended.outcome == "complete"
     assert causes(ended.trials[0]) == [""]
 
@@ -232,11 +230,12 @@ def interrupt_once() -> Callable[[SweepView], None]:
 
 
 def test_a_worker_that_ignores_a_stop_is_killed_after_its_grace(sweep: Sweep) -> None:
-    ended = sweep(DEAF, [0], patience=Patience(grace_s=1), then=interrupt_once())
+    ended = sweep(DEAF, [0], timeouts=Timeouts(grace_s=1), then=interrupt_once())
     assert ended.outcome == "interrupted"
     (trial,) = ended.trials
-    assert trial.exits[1].signal == signal.SIGKILL
-    assert set(trial.control.killed) == {1}
+    assert trial.newest.exit is not None
+    assert trial.newest.exit.signal == signal.SIGKILL
+    assert [attempt.number for attempt in trial.attempts if attempt.killed] == [1]
     assert trial.state is State.WAITING
     assert "killed (SIGKILL, which was sent here)" in receipt(trial)
 
@@ -254,16 +253,18 @@ def test_a_slot_on_which_attempt_after_attempt_is_killed_is_used_no_more(sweep: 
     assert ended.outcome == "complete"
     places = [slot for number in range(5) for slot in ended.slots_of(number)]
     assert places.count("bad") == 3
-    assert "nothing more is launched on the slot bad" in ended.said
+    assert "No more attempts are launched on slot bad" in ended.said
     assert "3 attempts in a row ended there by no error of a script: " in ended.said
 
 
 def test_a_sweep_without_a_slot_left_ends_and_burns_no_trials(sweep: Sweep) -> None:
     ended = sweep(BAD_PLACE, range(6), executor=LocalExecutor(slots("a", BAD="1")))
     assert ended.outcome == "failed"
-    assert sum(len(trial.control.launched) for trial in ended.trials) == 3
+    assert sum(len(trial.attempts) for trial in ended.trials) == 3
     assert {trial.state for trial in ended.trials} == {State.WAITING}
-    assert "no slot is left, and the sweep ends with what runs; 6 trials wait" in ended.said
+    assert (
+        "No usable slot is left. The sweep ends when the running trials have ended; 6 trials still wait" in ended.said
+    )
 
 
 def test_commands_that_cannot_be_started_are_not_retried_and_end_the_sweep(sweep: Sweep) -> None:
@@ -289,4 +290,4 @@ def test_what_is_not_finite_is_nobodys_best(sweep: Sweep) -> None:
     assert [trial["value"] for trial in kept["trials"]] == [0.5, 0.75, 0.5]
     told = {e.configuration: e.value for e in read_journal(ended.run.search) if isinstance(e, Told)}
     assert told == {0: 0.5, 1: 0.75, 2: 0.5}
-    assert standings(ended.trials)[0].mean == 0.75
+    assert configuration_results(ended.trials)[0].mean == 0.75

@@ -17,11 +17,12 @@ from sweeper.errors import RunBusy, UsageError
 from sweeper.orchestrator import opening
 from sweeper.orchestrator.opening import open_run
 from sweeper.record.events import SweepEnded, SweepStarted
+from sweeper.record.reader import read_trials
 from sweeper.record.storage.filesystem import mountinfo, type_of
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import is_held
-from sweeper.record.trial import Trial, read_trials
+from sweeper.record.trial import TrialRecord
 from sweeper.trainers import TRAINERS
 from tests.end_to_end.test_sweeps import LEARNER, grid, steps_seen, until
 from tests.faults.small import PATIENCE_S, VALUES, Patient, mount
@@ -53,7 +54,7 @@ def _made(path: Path) -> Path:
 def test_a_run_on_a_read_only_disk_is_refused_in_words_and_can_still_be_read(frozen: Patient) -> None:
     code, _, err = frozen.call("run", "sweep.yaml")
     assert code == 2
-    assert "expected a directory that can be written, got: Read-only file system; see --runs" in err
+    assert "this directory is not writable (Read-only file system). Choose another one with --runs" in err
     for arguments in (["revive", "runs/frozen", "0"], ["add", "runs/frozen", "lr=3"]):
         code, _, err = frozen.call(*arguments)
         assert code == 2
@@ -128,7 +129,7 @@ def test_a_shared_file_system_is_named_and_the_run_taken(shared: dict[str, Any])
     assert is_held(run.directory.lease)
     run.lease.release()
     (line,) = said
-    assert "lies on nfs4: locks may not hold between hosts, so run this sweep from this one only" in line
+    assert "is on nfs4, where locks may not work between hosts. Run this sweep from this host only" in line
     said.clear()
     open_run(**{**shared, "mounts": _mounts(("/", "ext4"))}, say=said.append).lease.release()
     assert said == []
@@ -149,7 +150,7 @@ def test_a_run_on_a_shared_file_system_that_another_host_may_be_at_is_refused(
     if not refused:
         open_run(**shared, say=lambda _: None).lease.release()
         return
-    with pytest.raises(RunBusy, match="may still be run by pid 17 on other: it lies on nfs4"):
+    with pytest.raises(RunBusy, match="may still be run by pid 17 on other: it is on nfs4"):
         open_run(**shared, say=lambda _: None)
     assert not is_held(directory.lease)
     open_run(**{**shared, "mounts": _mounts(("/", "ext4"))}, say=lambda _: None).lease.release()  # a lock would be seen
@@ -158,7 +159,7 @@ def test_a_run_on_a_shared_file_system_that_another_host_may_be_at_is_refused(
 def test_where_locks_do_not_hold_no_run_is_taken(shared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a file system cannot be had here: what asks whether the lock that was just taken is held says no."""
     monkeypatch.setattr(opening, "is_held", lambda _: False)
-    with pytest.raises(UsageError, match="expected a directory where locks hold"):
+    with pytest.raises(UsageError, match="do not work in this directory"):
         open_run(**shared, say=lambda _: None)
 
 
@@ -211,7 +212,7 @@ def test_a_trial_that_was_damaged_while_nothing_ran_is_named_and_run_anew(tmp_pa
     assert [trials[lr]["value"] for lr in (1, 2)] == VALUES
     assert (trials[1]["number"], trials[2]["number"]) == (2, 1)
     if damage is not _delete:
-        assert "0000 cannot be read and stays as it is; its configuration is run anew" in out
+        assert "The record of trial 0000 is unreadable and is left as it is; its configuration runs anew" in out
         assert _bytes_of(damaged) == left
     assert sweep.call("run", "sweep.yaml")[0] == 0
     assert sweep.values() == list(reversed(VALUES))
@@ -243,12 +244,12 @@ def test_a_trial_that_is_damaged_while_it_runs_costs_the_others_nothing(tmp_path
     out, err = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in out + err
     second = next(trial for trial, _ in read_trials(sweep.run_dir)[0] if trial.facts.number == 1)
-    assert (second.value, second.control.attempt) == (VALUES[1], 1)
+    assert (second.value, second.newest.number) == (VALUES[1], 1)
     if damage is _garbage:  # its facts are read once, when it is opened
         assert process.returncode == 0
     else:
         assert process.returncode == 1, out + err
-        assert "0000 is given up, and the next call runs it anew" in out
+        assert "Trial 0000 is abandoned, and the next `sweeper run` starts it anew" in out
     until(lambda: not _processes_in(sweep.folder))
     assert sweep.call("run", "sweep.yaml", "parameters.pace.value=0.2")[0] == 0
     assert sorted(sweep.values()) == VALUES
@@ -261,7 +262,7 @@ def test_a_trial_that_waits_and_cannot_be_written_to_costs_the_others_nothing(tm
     sweep.run_dir.trial(1).control.mkdir()
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, "Traceback" in out + err) == (1, False), out + err
-    assert "0001 is given up, and the next call runs it anew" in out
+    assert "Trial 0001 is abandoned, and the next `sweeper run` starts it anew" in out
     assert next(trial for trial in sweep.status()["trials"] if trial["number"] == 0)["value"] == VALUES[0]
     sweep.run_dir.trial(1).control.rmdir()
     assert sweep.call("run", "sweep.yaml")[0] == 0
@@ -269,7 +270,7 @@ def test_a_trial_that_waits_and_cannot_be_written_to_costs_the_others_nothing(tm
 
 
 def _step(sweep: Patient, number: int) -> int:
-    found: list[Trial] = [trial for trial, _ in read_trials(sweep.run_dir)[0] if trial.facts.number == number]
+    found: list[TrialRecord] = [trial for trial, _ in read_trials(sweep.run_dir)[0] if trial.facts.number == number]
     return found[0].progress.step if found else -1
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.record.reader import read_trials
 from sweeper.record.storage import inbox
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_trials
 from tests.end_to_end.test_sweeps import LEARNER, grid
 from tests.faults.small import Patient, says
 
@@ -96,7 +96,7 @@ def test_a_run_goes_on_after_a_file_of_it_was_cut(recorded: Patient, tmp_path: P
     assert sorted(trial["params"]["lr"] for trial in status["trials"]) == [1, 2]
     if name == "facts":
         assert [trial["number"] for trial in status["trials"]] == [1, 2]  # 0 keeps its bytes, and is run anew as 2
-        assert "0000 cannot be read and stays as it is; its configuration is run anew" in out
+        assert "The record of trial 0000 is unreadable and is left as it is; its configuration runs anew" in out
         assert path.read_bytes() == whole[: int(part * (len(whole) - 1))]
     if name != "events":  # what the trial measured before it was cut off its record is gone
         assert sorted(trial["value"] for trial in status["trials"]) == [6.0, 12.0]

@@ -1,4 +1,4 @@
-"""Acts on trials whose records somebody damages meanwhile."""
+"""ActionRunner on trials whose records somebody damages meanwhile."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, cast
 import pytest
 
 from sweeper.executors.executor import Executor, Slot
-from sweeper.orchestrator.actions import Acts
+from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.clocks import Clocks
-from sweeper.orchestrator.io.inotify import Notices
-from sweeper.orchestrator.plan import Action, Hold, Launch
-from sweeper.orchestrator.resources.slots import Places
+from sweeper.orchestrator.io.inotify import AttemptWatcher
+from sweeper.orchestrator.plan import Action, LaunchAttempt, PauseTrial
+from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.trials import Trials
+from sweeper.record.reader import open_trials
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
-from sweeper.record.trial import open_trials
 from tests.orchestrator.test_trials import make
 
 
-class Placing:
-    """As much of an executor as an act needs; something happens when it launches."""
+class FakeExecutor:
+    """As much of an executor as the actions need; `happens` is called when it launches an attempt."""
 
     def __init__(self, happens: Callable[[TrialDir], None]) -> None:
         self.happens = happens
@@ -49,28 +49,28 @@ def run(tmp_path: Path) -> SweepDir:
 
 
 @pytest.fixture
-def acts(run: SweepDir) -> Iterator[Acts]:
-    executor = cast("Executor", Placing(lambda trial: shutil.rmtree(trial.path)))
-    notices = Notices.here()
-    trials = Trials([], notices)
-    trials.read(open_trials(run)[0])
-    places = Places(executor, print, lambda: 0)
-    yield Acts(trials, executor, places, Clocks(), print)
-    notices.close()
+def actions(run: SweepDir) -> Iterator[ActionRunner]:
+    executor = cast("Executor", FakeExecutor(lambda trial: shutil.rmtree(trial.path)))
+    watcher = AttemptWatcher.open()
+    trials = Trials([], watcher)
+    trials.follow(open_trials(run)[0])
+    slots = SlotManager(executor, print, lambda: 0)
+    yield ActionRunner(trials, executor, slots, Clocks(), print)
+    watcher.close()
 
 
-def test_what_is_launched_as_its_record_goes_is_killed(run: SweepDir, acts: Acts) -> None:
-    acts.do(Launch(number=0, slot="cpu 0"))
-    executor: Any = acts.executor
+def test_an_attempt_whose_record_vanishes_at_its_launch_is_killed(run: SweepDir, actions: ActionRunner) -> None:
+    actions.run(LaunchAttempt(number=0, slot="cpu 0"))
+    executor: Any = actions.executor
     assert executor.killed == [run.trial(0).attempt(1).path]
-    assert list(acts.trials.gone) == [0]
+    assert list(actions.trials.unreadable) == [0]
 
 
-@pytest.mark.parametrize("action", [Launch(number=0, slot="cpu 0"), Hold(number=0)])
-def test_a_trial_whose_record_nobody_can_write_to_is_gone(run: SweepDir, acts: Acts, action: Action) -> None:
+@pytest.mark.parametrize("action", [LaunchAttempt(number=0, slot="cpu 0"), PauseTrial(number=0)])
+def test_an_unwritable_record_becomes_unreadable(run: SweepDir, actions: ActionRunner, action: Action) -> None:
     run.trial(0).control.mkdir()
-    acts.do(action)
-    acts.do(action)
-    assert [why for _, why in acts.trials.losses()] == [
+    actions.run(action)
+    actions.run(action)
+    assert [why for _, why in actions.trials.newly_unreadable()] == [
         f"{run.trial(0).control}: expected a readable file, got: Is a directory"
     ]

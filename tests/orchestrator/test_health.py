@@ -1,4 +1,4 @@
-"""The health of a trial reaches its record while it runs, once, and only for trials that this orchestrator runs."""
+"""The health of a trial is recorded while it runs, once, and only for trials that this orchestrator runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from sweeper.orchestrator.follower import Follower
 from sweeper.record.events import Diagnosed, Event, Launched, Lost, Resumed, Started
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import read_trial
 from sweeper.rules import rules_of
 from tests.rules.histories import Run, constant, noisy
 from tests.views.synthetic import make_trial
@@ -33,7 +33,7 @@ def append(trial: TrialDir, *events: Event, attempt: int = 1) -> None:
 
 
 def record(trial: TrialDir, follower: Follower) -> list[Diagnosed]:
-    """Write down what changed, as the orchestrator does."""
+    """Record the changes of health as the orchestrator does."""
     events = [Diagnosed(attempt=1, **asdict(change)) for change in follower.changes_of_health()]
     with JournalWriter(trial.control) as control:
         for event in events:
@@ -52,7 +52,7 @@ def launched(trial: TrialDir) -> Follower:
     return follower
 
 
-def test_a_diagnosis_is_written_down_once(trial: TrialDir) -> None:
+def test_a_diagnosis_is_recorded_once(trial: TrialDir) -> None:
     follower = launched(trial)
     follower.launched()
     (event,) = [one for one in record(trial, follower) if one.diagnosis == "vanishing_gradient"]
@@ -60,10 +60,10 @@ def test_a_diagnosis_is_written_down_once(trial: TrialDir) -> None:
     assert "no longer reaches" in event.reason
     assert event.evidence["statistic"] == "reach"
     assert record(trial, follower) == []
-    assert read_trial(trial).control.health["vanishing_gradient"].since == event.since
+    assert read_trial(trial).health["vanishing_gradient"].since == event.since
 
 
-def test_an_orchestrator_that_takes_over_writes_nothing_twice(trial: TrialDir) -> None:
+def test_a_takeover_records_nothing_twice(trial: TrialDir) -> None:
     first = launched(trial)
     first.launched()
     record(trial, first)
@@ -73,11 +73,11 @@ def test_an_orchestrator_that_takes_over_writes_nothing_twice(trial: TrialDir) -
     assert second.changes_of_health() == []
 
 
-def test_nothing_is_added_to_the_record_of_a_trial_that_ran_before(trial: TrialDir) -> None:
+def test_the_record_of_an_earlier_run_does_not_grow(trial: TrialDir) -> None:
     assert launched(trial).changes_of_health() == []
 
 
-def test_what_was_diagnosed_after_the_checkpoint_that_a_retry_resumed_from_no_longer_holds(trial: TrialDir) -> None:
+def test_a_diagnosis_after_the_checkpoint_of_a_retry_no_longer_holds(trial: TrialDir) -> None:
 
     follower = launched(trial)
     follower.launched()
@@ -88,4 +88,4 @@ def test_what_was_diagnosed_after_the_checkpoint_that_a_retry_resumed_from_no_lo
     append(trial, Started(pid=2, host="here", attempt=2), Resumed(step=20), attempt=2)
     follower.poll()
     record(trial, follower)
-    assert "vanishing_gradient" not in read_trial(trial).control.health
+    assert "vanishing_gradient" not in read_trial(trial).health

@@ -1,4 +1,4 @@
-"""What grows with a sweep takes a bounded part of the time."""
+"""Work whose cost grows with the sweep takes a bounded share of the time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Clock:
 
 
 def took(pace: Pace, clock: Clock, seconds: float) -> None:
-    with pace.doing():
+    with pace.measure():
         clock.now += seconds
 
 
-def test_what_took_long_waits_ten_times_as_long() -> None:
+def test_work_that_took_long_waits_ten_times_as_long() -> None:
     clock = Clock()
     pace = Pace(clock=clock)
     assert pace.is_due()
@@ -28,11 +28,11 @@ def test_what_took_long_waits_ten_times_as_long() -> None:
     assert pace.is_due()
 
 
-def test_what_took_no_time_waits_for_its_turn_unless_it_is_hastened() -> None:
+def test_short_work_waits_for_its_interval_unless_it_is_made_due() -> None:
     clock = Clock()
     pace = Pace(every_s=5.0, clock=clock)
     took(pace, clock, 0.0)
     clock.now += 4.9
     assert not pace.is_due()
-    pace.hasten()
+    pace.make_due()
     assert pace.is_due()

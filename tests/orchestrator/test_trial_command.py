@@ -1,4 +1,4 @@
-"""What a trial's command becomes: its macros, when the trial is made and where it runs."""
+"""The command line of a trial: macros that are replaced when it is made, and macros that are replaced where it runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sweeper.config import SweepSpec
 from sweeper.config.model.macros import WORDS, macro
 from sweeper.errors import UsageError
 from sweeper.orchestrator.trial_command import command_of
+from sweeper.record.reader import read_exit
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import read_exit
 from sweeper.record.values.params import json_of
 from sweeper.worker.process.command import FILE, filled
 
@@ -37,7 +37,7 @@ def command(*words: str, **keys: Any) -> list[str]:
     return command_of(SweepSpec.from_json({**given, **keys}), PARAMS, seed=7)
 
 
-def test_values_are_spelled_as_wandb_s_agent_spells_them() -> None:
+def test_values_are_written_as_by_the_agent_of_wandb() -> None:
     assert command("train", "${args}") == ["train", *FLAGS]
     assert command("train") == ["train", *FLAGS]
     assert command(program="train.py") == [sys.executable, "train.py", *FLAGS]
@@ -69,18 +69,18 @@ def test_each_macro(word: str, expected: list[str]) -> None:
     assert command("x", macro(word), program="train.py") == ["x", *expected]
 
 
-def test_each_macro_that_a_sweep_file_may_name_is_filled_in_by_somebody() -> None:
+def test_every_macro_of_a_sweep_file_is_replaced() -> None:
     left = [word for word in WORDS if macro(word) in command("x", macro(word), program="train.py")]
     assert left == ["args_json_file"]
 
 
-def test_the_seed_may_stand_within_a_word_and_only_in_the_command() -> None:
+def test_the_seed_may_be_part_of_a_word_of_the_command() -> None:
     words = ["x", "--seed=${trial:seed}", "${args_json}"]
     spec = SweepSpec.from_json({"name": "s", "method": "grid", "metric": {"name": "m"}, "command": words})
     assert command_of(spec, {"a": "${trial:seed}"}, seed=7) == ["x", "--seed=7", '{"a": "${trial:seed}"}']
 
 
-def test_a_parameter_whose_group_is_one_itself_keeps_its_name_in_json() -> None:
+def test_a_parameter_named_like_a_group_keeps_its_name_in_json() -> None:
     assert json.loads(json_of({"a": 1, "a.b": 2, "c.d.e": 3})) == {"a": 1, "a.b": 2, "c": {"d": {"e": 3}}}
 
 
@@ -92,7 +92,7 @@ def made(folder: Path) -> TrialDir:
     return trial
 
 
-def test_variables_and_the_file_of_parameters_are_those_of_the_place_where_it_runs(tmp_path: Path) -> None:
+def test_variables_and_the_file_of_parameters_are_those_of_the_executing_machine(tmp_path: Path) -> None:
     trial = made(tmp_path)
     words = filled(["x", "--data=${envvar:DATA}/a", FILE], trial, 1, {"DATA": "/data"})
     assert words == ["x", "--data=/data/a", str(trial.attempt(1).arguments)]
@@ -125,7 +125,7 @@ def run(folder: Path, token: str | None) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("launch", ["spawn", "preload"])
-def test_a_sweep_file_of_wandb_runs_and_what_a_variable_holds_is_on_no_record(tmp_path: Path, launch: str) -> None:
+def test_a_sweep_file_of_wandb_runs_and_no_record_contains_the_value_of_a_variable(tmp_path: Path, launch: str) -> None:
     words = SWEEP.replace("LAUNCH", launch)
     (tmp_path / "sweep.yaml").write_text(words if launch == "spawn" else words.replace('"${env}", ', ""))
     (tmp_path / "show.py").write_text(SHOW)
@@ -145,7 +145,7 @@ def test_a_sweep_file_of_wandb_runs_and_what_a_variable_holds_is_on_no_record(tm
     assert not [path for path in written if b"hush" in path.read_bytes()]
 
 
-def test_an_attempt_whose_variable_is_not_set_where_it_runs_cannot_be_started(tmp_path: Path) -> None:
+def test_an_attempt_with_an_unset_variable_does_not_start(tmp_path: Path) -> None:
     trial = made(tmp_path)
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""The trials of a sweep kept up as they grow: the same as read anew, at the cost of what is new."""
+"""Reading the trials of a sweep incrementally: the result equals a fresh read, and only new data is read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.orchestrator.follower import Follower
-from sweeper.orchestrator.io.inotify import Notices
-from sweeper.orchestrator.trials import LOOK_EVERY_S, Trials
-from sweeper.record.events import Event, Exit, Finished, Launched, Lost, Metrics, Revived, StopRequested, encode
-from sweeper.record.fold import State
+from sweeper.orchestrator.io.inotify import AttemptWatcher
+from sweeper.orchestrator.trials import READ_ALL_EVERY_S, Trials
+from sweeper.record.decision import Decision
+from sweeper.record.events import Event, Exit, Finished, Launched, Lost, Metrics, Revived, StopRequested
+from sweeper.record.reader import open_trials, read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_atomically, write_json
-from sweeper.record.trial import Trial, open_trials, read_trial
+from sweeper.record.trial import State, TrialRecord
 
 
 class Clock:
@@ -29,10 +31,10 @@ class Clock:
         return self.now
 
 
-class Deaf(Notices):
-    """Notices that miss everything, though they watch."""
+class Deaf(AttemptWatcher):
+    """AttemptWatcher that miss everything, though they watch."""
 
-    def take(self) -> set[int] | None:
+    def changed(self) -> set[int] | None:
         return set()
 
 
@@ -54,17 +56,17 @@ def end(trial: TrialDir, attempt: int, code: int = 0) -> None:
     write_atomically(trial.attempt(attempt).exit, encode(exit_), sync=False)
 
 
-def opened(run: SweepDir, notices: Notices, clock: Clock | None = None) -> Trials:
-    trials = Trials([], notices, clock=clock or Clock())
-    trials.read(open_trials(run)[0])
+def opened(run: SweepDir, watcher: AttemptWatcher, clock: Clock | None = None) -> Trials:
+    trials = Trials([], watcher, clock=clock or Clock())
+    trials.follow(open_trials(run)[0])
     return trials
 
 
 @pytest.fixture
-def notices() -> Iterator[Notices]:
-    notices = Notices.here()
-    yield notices
-    notices.close()
+def watcher() -> Iterator[AttemptWatcher]:
+    watcher = AttemptWatcher.open()
+    yield watcher
+    watcher.close()
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def run(tmp_path: Path) -> SweepDir:
 
 def do(trials: Trials, trial: TrialDir, what: str) -> None:
     """Append what a worker would at any time, or what the orchestrator would, which reads it at once."""
-    number, attempt = trial.number, trials[trial.number].control.attempt
+    number, attempt = trial.number, trials[trial.number].newest.number
     match what:
         case "launch" if trials[number].state is State.WAITING:
             trial.attempt(attempt + 1).path.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def do(trials: Trials, trial: TrialDir, what: str) -> None:
         case "exit" | "fail" if trials[number].state is State.RUNNING:
             end(trial, attempt, code=int(what == "fail"))
         case "prune" if trials[number].state is State.RUNNING:
-            append(trial.control, StopRequested(attempt=attempt, cause="pruned", decision={}))
+            append(trial.control, StopRequested(attempt=attempt, cause="pruned", decision=Decision.read({})))
             trials.poll(number)
         case "lose" if trials[number].state is State.RUNNING:
             append(trial.control, Lost(attempt=attempt))
@@ -104,39 +106,39 @@ WORDS = ["launch", "report", "finish", "exit", "fail", "prune", "lose", "revive"
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([*WORDS, "look", "change"])), max_size=30))
-def test_kept_up_they_are_what_a_fresh_reading_finds(deeds: list[tuple[int, str]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([*WORDS, "refresh", "change"])), max_size=30))
+def test_incremental_reading_equals_a_fresh_read(steps: list[tuple[int, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        run, notices = SweepDir(Path(folder)), Notices.here()
+        run, watcher = SweepDir(Path(folder)), AttemptWatcher.open()
         for number in range(3):
             make(run.trial(number))
-        trials = opened(run, notices)
-        seen: dict[int, Trial] = {}
-        for number, what in deeds:
-            if what == "look":
-                trials.look()
+        trials = opened(run, watcher)
+        seen: dict[int, TrialRecord] = {}
+        for number, what in steps:
+            if what == "refresh":
+                trials.refresh()
             elif what == "change":
                 seen |= {trial.facts.number: trial for trial in trials.changes()}
             else:
                 do(trials, run.trial(number), what)
-        trials.look()
+        trials.refresh()
         seen |= {trial.facts.number: trial for trial in trials.changes()}
-        notices.close()
+        watcher.close()
         fresh = [read_trial(trial) for trial in run.trials()]
         assert trials.all == fresh
-        assert {state: trials.of(state) for state in State} == {
+        assert {state: trials.in_state(state) for state in State} == {
             state: [trial for trial in fresh if trial.state is state] for state in State
         }
         assert sorted(seen.items()) == [(trial.facts.number, trial) for trial in fresh]
 
 
-def test_a_look_reads_only_whom_the_kernel_names(
-    run: SweepDir, notices: Notices, monkeypatch: pytest.MonkeyPatch
+def test_a_refresh_reads_only_trials_that_inotify_reports(
+    run: SweepDir, watcher: AttemptWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trials = opened(run, notices)
+    trials = opened(run, watcher)
     for number in range(3):
         do(trials, run.trial(number), "launch")
-    trials.look()
+    trials.refresh()
     do(trials, run.trial(1), "report")
     polled = []
     poll = Follower.poll
@@ -146,42 +148,42 @@ def test_a_look_reads_only_whom_the_kernel_names(
         poll(follower)
 
     monkeypatch.setattr(Follower, "poll", counted)
-    trials.look()
-    trials.look()
+    trials.refresh()
+    trials.refresh()
     assert polled == [1]
     assert trials[1].progress.step == 1
 
 
-@pytest.mark.parametrize("kind", [Deaf, Notices])
-def test_what_the_kernel_does_not_tell_is_found_a_little_later(run: SweepDir, kind: Any) -> None:
-    clock, notices = Clock(), kind.here()
-    trials = opened(run, notices, clock)
+@pytest.mark.parametrize("kind", [Deaf, AttemptWatcher])
+def test_an_event_that_inotify_misses_is_found_a_little_later(run: SweepDir, kind: Any) -> None:
+    clock, watcher = Clock(), kind.open()
+    trials = opened(run, watcher, clock)
     do(trials, run.trial(0), "launch")
     append(run.trial(0).attempt(1).events, Finished(outcome="completed"))
     end(run.trial(0), 1)
-    trials.look()
+    trials.refresh()
     assert (trials[0].state is State.RUNNING) == (kind is Deaf)
-    clock.now += LOOK_EVERY_S
-    trials.look()
+    clock.now += READ_ALL_EVERY_S
+    trials.refresh()
     assert trials[0].state is State.COMPLETE
-    notices.close()
+    watcher.close()
 
 
-def test_where_nothing_is_told_each_look_reads_who_runs(run: SweepDir) -> None:
-    trials = opened(run, Notices.here(trusted=False))
+def test_without_inotify_every_refresh_reads_the_running_trials(run: SweepDir) -> None:
+    trials = opened(run, AttemptWatcher.open(reliable=False))
     do(trials, run.trial(0), "launch")
     do(trials, run.trial(0), "report")
-    trials.look()
+    trials.refresh()
     assert trials[0].progress.step == 1
 
 
-def test_who_has_ended_is_followed_no_more_and_read_again_when_revived(run: SweepDir, notices: Notices) -> None:
-    trials = opened(run, notices)
+def test_an_ended_trial_is_not_followed_until_it_is_revived(run: SweepDir, watcher: AttemptWatcher) -> None:
+    trials = opened(run, watcher)
     for what in ("launch", "report", "prune", "exit"):
         do(trials, run.trial(0), what)
-    trials.look()
+    trials.refresh()
     assert 0 in [trial.facts.number for trial in trials.changes()]
-    assert 0 in trials.followers  # those who compare want its history once more
+    assert 0 in trials.followers  # the pruners need its history once more
     assert trials.changes() == []
     assert 0 not in trials.followers
     do(trials, run.trial(0), "revive")
@@ -189,20 +191,20 @@ def test_who_has_ended_is_followed_no_more_and_read_again_when_revived(run: Swee
     assert trials[0].progress.step == 1
 
 
-def test_a_directory_that_is_taken_away_is_told_and_given_up(run: SweepDir, notices: Notices) -> None:
-    trials = opened(run, notices)
+def test_a_trial_whose_directory_is_removed_becomes_unreadable(run: SweepDir, watcher: AttemptWatcher) -> None:
+    trials = opened(run, watcher)
     do(trials, run.trial(1), "launch")
     shutil.rmtree(run.trial(1).path)
-    trials.look()
-    ((lost, why),) = trials.losses()
+    trials.refresh()
+    ((lost, why),) = trials.newly_unreadable()
     assert lost.facts.number == 1
     assert "it is gone" in why
     assert [trial.facts.number for trial in trials.all] == [0, 2]
-    assert sorted(trials.gone) == [1]
+    assert sorted(trials.unreadable) == [1]
 
 
-def test_so_many_are_to_be_launched_as_were_never_launched(run: SweepDir, notices: Notices) -> None:
-    trials = opened(run, notices)
+def test_to_launch_counts_trials_that_were_never_launched(run: SweepDir, watcher: AttemptWatcher) -> None:
+    trials = opened(run, watcher)
     do(trials, run.trial(0), "launch")
     do(trials, run.trial(0), "lose")
     assert [trial.facts.number for trial in trials.to_launch(1)] == [0, 1]

@@ -1,1 +1,1 @@
-"""How the orchestrator hears from the outside and reports to it: file events, signals, user commands, notifications."""
+"""Input and output of the orchestrator: inotify, signals, user commands, notifications, and the views process."""

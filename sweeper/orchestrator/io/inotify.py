@@ -1,7 +1,8 @@
-"""What the kernel tells of attempts (inotify(7)): which appended something, and which have ended.
+"""Watch the directories of running attempts with inotify(7): which attempts appended to their files, which ended.
 
-It may forget (its queue is bounded), it may refuse (watches are), and on a disk that hosts share it does not know what
-others write. So it only says where to look at once: everybody who runs is looked at now and then anyhow.
+The kernel may lose events (its queue is bounded), may refuse a watch (watches are limited), and does not see what other
+hosts write to a shared disk. Events are therefore hints where to read at once; all running trials are also read at
+regular intervals.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from sweeper.record.storage.layout import AttemptDir
 MODIFY, MOVED_TO, DELETE_SELF, MOVE_SELF = 0x2, 0x80, 0x400, 0x800
 OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x01000000
 _HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the name
-_MOST = 1 << 16
+_BUFFER = 1 << 16
 
 
-class Kernel:
-    """One queue of inotify(7), for what a mask names in directories.
+class InotifyQueue:
+    """One queue of inotify(7) for the kinds of events in a mask, in any number of directories.
 
     Raises:
-        OSError: there is no inotify here, or none is left for this user.
+        OSError: inotify does not exist here, or this user has no instance left.
     """
 
     def __init__(self, mask: int) -> None:
@@ -36,40 +37,40 @@ class Kernel:
         self.fd = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def watch(self, number: int, path: bytes) -> None:
-        """Be told of a directory, by a number.
+        """Watch a directory; its events are reported by `number`.
 
         Raises:
-            OSError: it is not there, or no watch is left.
+            OSError: the directory does not exist, or no watch is left.
         """
         watch = self._checked(self._libc.inotify_add_watch(self.fd, path, self._mask))
         self._numbers[watch], self._watches[number] = number, watch
 
-    def forget(self, number: int) -> None:
-        """Be told no more of a directory."""
+    def unwatch(self, number: int) -> None:
+        """Stop watching a directory."""
         watch = self._watches.pop(number, None)
         if watch is not None:
             self._numbers.pop(watch, None)
             self._libc.inotify_rm_watch(self.fd, watch)
 
     def read(self) -> Iterator[int | None]:
-        """What happened since the last call: numbers, with repetitions; None where the kernel has lost some."""
-        while data := self._taken():
-            place = 0
-            while place < len(data):
-                watch, mask, _, length = _HEAD.unpack_from(data, place)
-                place += _HEAD.size + length
+        """Yield the number of the directory of each event since the last call; None if the kernel lost events."""
+        while data := self._read_buffer():
+            offset = 0
+            while offset < len(data):
+                watch, mask, _, length = _HEAD.unpack_from(data, offset)
+                offset += _HEAD.size + length
                 if mask & OVERFLOW:
                     yield None
                 elif not mask & IGNORED and watch in self._numbers:
                     yield self._numbers[watch]
 
     def close(self) -> None:
-        """Be told of nothing any more."""
+        """Close the queue."""
         os.close(self.fd)
 
-    def _taken(self) -> bytes:
+    def _read_buffer(self) -> bytes:
         try:
-            return os.read(self.fd, _MOST)
+            return os.read(self.fd, _BUFFER)
         except BlockingIOError:
             return b""
 
@@ -81,58 +82,59 @@ class Kernel:
 
 
 @dataclass(slots=True)
-class Notices:
-    """Of the attempts that run, by the numbers of their trials.
+class AttemptWatcher:
+    """Watches the running attempts, by the numbers of their trials.
 
-    `unwatched` are those that the kernel says nothing of. Ends wake whoever waits for `fileno`; what is appended does
-    not, or a thousand workers would: it is there to be taken when somebody looks.
+    `unwatched` are the trials of which the kernel reports nothing. The end of an attempt makes the descriptors of
+    `filenos` readable and so wakes the loop. Appending does not, because a thousand workers would wake it all the time;
+    what was appended is reported at the next call of `changed`.
     """
 
     unwatched: set[int] = field(default_factory=set)
-    _appended: Kernel | None = None
-    _ended: Kernel | None = None
+    _appended: InotifyQueue | None = None
+    _ended: InotifyQueue | None = None
 
     @classmethod
-    def here(cls, *, trusted: bool = True) -> Notices:
-        """Those of this machine; of nothing where there are none, or where they are not to be trusted."""
-        notices = cls()
-        if trusted:
-            with contextlib.suppress(OSError, AttributeError):  # no inotify left, or none in this system's library
-                notices._appended = Kernel(MODIFY)
-                notices._ended = Kernel(MOVED_TO | DELETE_SELF | MOVE_SELF)
-        return notices
+    def open(cls, *, reliable: bool = True) -> AttemptWatcher:
+        """Return a watcher; it watches nothing if inotify is missing or, as on a shared disk, not reliable."""
+        watcher = cls()
+        if reliable:
+            with contextlib.suppress(OSError, AttributeError):  # no instance left, or not in this system's libc
+                watcher._appended = InotifyQueue(MODIFY)
+                watcher._ended = InotifyQueue(MOVED_TO | DELETE_SELF | MOVE_SELF)
+        return watcher
 
     def watch(self, number: int, attempt: AttemptDir) -> None:
-        """Be told of a trial's attempt, and of no earlier one."""
-        self.forget(number)
+        """Watch an attempt of a trial, and no longer an earlier one."""
+        self.unwatch(number)
         try:
-            for kernel in (self._appended, self._ended):
-                if kernel is None:
+            for queue in (self._appended, self._ended):
+                if queue is None:
                     self.unwatched.add(number)
                 else:
-                    kernel.watch(number, os.fsencode(attempt.path))
+                    queue.watch(number, os.fsencode(attempt.path))
         except OSError:
             self.unwatched.add(number)
 
-    def forget(self, number: int) -> None:
-        """Be told no more of a trial."""
+    def unwatch(self, number: int) -> None:
+        """Stop watching a trial."""
         self.unwatched.discard(number)
-        for kernel in (self._appended, self._ended):
-            if kernel is not None:
-                kernel.forget(number)
+        for queue in (self._appended, self._ended):
+            if queue is not None:
+                queue.unwatch(number)
 
-    def take(self) -> set[int] | None:
-        """Of which trials there is news since the last call, as far as it is known; None: it may be any."""
-        told = {number for kernel in (self._appended, self._ended) if kernel is not None for number in kernel.read()}
-        return None if None in told else {number for number in told if number is not None}
+    def changed(self) -> set[int] | None:
+        """Return the watched trials with events since the last call; None if events were lost and any may have some."""
+        found = {number for queue in (self._appended, self._ended) if queue is not None for number in queue.read()}
+        return None if None in found else {number for number in found if number is not None}
 
     def filenos(self) -> list[int]:
-        """What becomes readable when an attempt ends."""
+        """Return the descriptors that become readable when an attempt ends."""
         return [] if self._ended is None else [self._ended.fd]
 
     def close(self) -> None:
-        """Be told of nothing any more."""
-        for kernel in (self._appended, self._ended):
-            if kernel is not None:
-                kernel.close()
+        """Stop watching everything."""
+        for queue in (self._appended, self._ended):
+            if queue is not None:
+                queue.close()
         self._appended = self._ended = None

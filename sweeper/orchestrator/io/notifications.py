@@ -1,7 +1,7 @@
-"""Telling others what happens, in the background: whatever comes of it, the sweep goes on as it would.
+"""Send notifications about the sweep by a command or a webhook, in the background; failures never affect the sweep.
 
-One notice after the other, in a thread of its own, each within its time. What does not arrive is said once, without the
-address, which may be a secret, and is not tried again.
+One thread sends one notification after the other, each within a time limit. A notification that fails is not sent
+again; the failure is reported without the address, which may be a secret.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from sweeper.record.storage.layout import SweepDir
 from sweeper.record.values.redaction import redacted
 
 TEXT = "${text}"
-MOST_WAITING = 100
-"""Further notices are dropped, and that is said: a thousand trials may fail at once."""
+MOST_QUEUED = 100
+"""Further notifications are dropped with a message, because a thousand trials may fail at once."""
 
 
-Way = Callable[[Mapping[str, object], Notify], str]
-"""Tells something; returns why it could not, empty where it could."""
+Sender = Callable[[Mapping[str, object], Notify], str]
+"""Sends a notification; returns why that failed, or an empty string."""
 
 
 @dataclass(slots=True)
 class Notifier:
-    """Tells what the sweep file wants told; nobody, where `notify` is None."""
+    """Sends the notifications that the sweep file asks for; none if `notify` is None."""
 
     run: SweepDir
     name: str
     notify: Notify | None
-    _waiting: queue.Queue[Mapping[str, object]] = field(default_factory=lambda: queue.Queue(MOST_WAITING))
+    _queue: queue.Queue[Mapping[str, object]] = field(default_factory=lambda: queue.Queue(MOST_QUEUED))
     _troubles: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
-    _until: float = math.inf
+    _deadline: float = math.inf
 
-    def tell(self, what: Happening, text: str, **facts: object) -> None:
-        """Tell it, if it is to be told; returns at once."""
+    def send(self, what: Happening, text: str, **facts: object) -> None:
+        """Queue a notification if the sweep file asks for this event; return at once."""
         if self.notify is None or what not in self.notify.on:
             return
         body = {
@@ -54,26 +54,26 @@ class Notifier:
             "text": redacted(f"{self.name}: {text}"),
         }
         try:
-            self._waiting.put_nowait({**body, **facts})
+            self._queue.put_nowait({**body, **facts})
         except queue.Full:
-            self._troubles.put(f"notify: more than {MOST_WAITING} notices wait, and further ones are dropped")
+            self._troubles.put(f"notify: more than {MOST_QUEUED} notifications are queued; further ones are dropped")
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(self.notify,), daemon=True, name="notify")
             self._thread.start()
 
     def finish(self) -> None:
-        """Nothing more will be told; what waits has as long as two notices may take."""
-        self._until = time.monotonic() + 2 * (self.notify.timeout_s if self.notify is not None else 0)
+        """Take in that no notification will follow; the queued ones have twice the time limit of one to be sent."""
+        self._deadline = time.monotonic() + 2 * (self.notify.timeout_s if self.notify is not None else 0)
 
     def is_idle(self) -> bool:
-        """Whether all that was to be told has been, or could not be, or its time is over."""
-        if self._waiting.unfinished_tasks and time.monotonic() > self._until:
-            self._troubles.put("notify: the sweep ended before all was told")
+        """Return whether every notification was sent or has failed, or the time for sending them is over."""
+        if self._queue.unfinished_tasks and time.monotonic() > self._deadline:
+            self._troubles.put("notify: the sweep ended before all notifications were sent")
             return True
-        return not self._waiting.unfinished_tasks
+        return not self._queue.unfinished_tasks
 
     def troubles(self) -> Sequence[str]:
-        """What could not be told, and why, since the last call."""
+        """Return the failures since the last call, as messages."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -81,18 +81,18 @@ class Notifier:
         return found
 
     def _work(self, notify: Notify) -> None:
-        ways: list[tuple[str, Way]] = []
-        ways += [("command", self._call)] if notify.command is not None else []
-        ways += [("webhook", _post)] if notify.webhook is not None else []
+        senders: list[tuple[str, Sender]] = []
+        senders += [("command", self._run_command)] if notify.command is not None else []
+        senders += [("webhook", _post)] if notify.webhook is not None else []
         while True:
-            body = self._waiting.get()
-            for name, way in ways:
-                why = _attempted(way, body, notify)
+            body = self._queue.get()
+            for name, sender in senders:
+                why = _try(sender, body, notify)
                 if why:
-                    self._troubles.put(f"notify: the {name} could not tell what happens: {why}")
-            self._waiting.task_done()
+                    self._troubles.put(f"notify: the {name} failed: {why}")
+            self._queue.task_done()
 
-    def _call(self, body: Mapping[str, object], notify: Notify) -> str:
+    def _run_command(self, body: Mapping[str, object], notify: Notify) -> str:
         words = [word.replace(TEXT, str(body["text"])) for word in notify.command or ()]
         with self.run.notify_log.open("ab") as log:
             process = subprocess.Popen(
@@ -107,20 +107,20 @@ class Notifier:
         return f"exit code {process.returncode}; see {self.run.notify_log}" if process.returncode else ""
 
 
-def _attempted(way: Way, body: Mapping[str, object], notify: Notify) -> str:
-    """Why it did not arrive, empty where it did; the address is in none of the reasons."""
-    import http.client  # most sweeps tell nobody
+def _try(sender: Sender, body: Mapping[str, object], notify: Notify) -> str:
+    """Send a notification; return why that failed, without the address, or an empty string."""
+    import http.client  # slow to import, and most sweeps send no notifications
     import urllib.error
 
     try:
-        return way(body, notify)
+        return sender(body, notify)
     except urllib.error.HTTPError as error:
         return f"HTTP status {error.code}"
     except urllib.error.URLError as error:
         return error.reason.strerror or "no answer" if isinstance(error.reason, OSError) else "no answer"
     except OSError as error:
         return error.strerror or type(error).__name__
-    except (ValueError, http.client.HTTPException) as error:  # of a URL that is none; the text may have it
+    except (ValueError, http.client.HTTPException) as error:  # an invalid URL; the text of the error may contain it
         return type(error).__name__
 
 
@@ -128,14 +128,14 @@ def _post(body: Mapping[str, object], notify: Notify) -> str:
     webhook = notify.webhook or ""
     missing = [name for name in ENVIRONMENT.findall(webhook) if name not in os.environ]
     if missing:
-        return f"the environment has no {missing[0]}"
+        return f"the environment variable {missing[0]} is not set"
     url = ENVIRONMENT.sub(lambda found: os.environ[found[1]], webhook)
     if not url.startswith(("http://", "https://")):
-        return "expected a URL, http:// or https://"
+        return "expected a URL that starts with http:// or https://"
     headers = {"Content-Type": "application/json", "User-Agent": "sweeper"}
     import urllib.request
 
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - looked at above
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the scheme was checked above
     begun = time.monotonic()
     with urllib.request.urlopen(request, timeout=notify.timeout_s) as answer:  # noqa: S310
         while answer.read1(4096) and time.monotonic() - begun < notify.timeout_s:

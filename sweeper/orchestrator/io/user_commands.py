@@ -1,4 +1,4 @@
-"""What persons asked for from other terminals, or by a key: the commands of `record.inbox`, understood."""
+"""Read the commands that users send to a running sweep, from other terminals or by keys of the live table."""
 
 from __future__ import annotations
 
@@ -8,68 +8,71 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.orchestrator.trials import Trials
-from sweeper.record.events import PERSON
+from sweeper.record.decision import PERSON, Decision
 from sweeper.record.storage import inbox
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import holder_of
-from sweeper.record.trial import Trial
-from sweeper.rules.decision import Decision
+from sweeper.record.trial import TrialRecord
 
 STOP, PAUSE, RESUME, REVIVE = "stop", "pause", "resume", "revive"
 
 
 @dataclass(slots=True, kw_only=True)
-class Orders:
-    """The commands that wait. Of several to one trial, or to the sweep, the last counts.
+class UserCommands:
+    """The commands that were waiting. If there are several for one trial, or for the sweep, the last one counts.
 
-    `words` says by number what is to become of a trial, `reasons` why, where a person ends it; `sweep` is what is to
-    become of all; `added` are configurations, `preferred` the numbers that are to be started first. `files` are to be
-    removed once all of it is done.
+    Attributes:
+        by_trial: the command for each trial, by number.
+        sweep: the word of the command for the whole sweep; empty if there is none.
+        added: parameters of configurations to add.
+        preferred: lists of trial numbers to launch first.
+        files: the files to remove once all commands are carried out.
     """
 
-    words: dict[int, str] = field(default_factory=dict)
-    reasons: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    by_trial: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     sweep: str = ""
     added: list[Mapping[str, object]] = field(default_factory=list)
     preferred: list[Sequence[int]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
     @classmethod
-    def waiting(cls, run: SweepDir, trials: Trials, say: Callable[[str], None]) -> Orders:
-        """The commands that were left for the orchestrator of a run, who calls this."""
-        orders = cls()
+    def receive(cls, run: SweepDir, trials: Trials, say: Callable[[str], None]) -> UserCommands:
+        """Read the commands in the inbox of a run that this process orchestrates."""
+        commands = cls()
         for path, command in inbox.received(run):
-            orders.files.append(path)
+            commands.files.append(path)
             match command:
                 case {"do": "stop" | "pause" | "resume" as word, "to": str(holder)}:
-                    # One to an orchestrator that is gone is not for the next.
-                    orders.sweep = word if holder == holder_of(run.lease) else orders.sweep
-                case {"do": "stop" | "pause" | "resume" | "revive" as word, "number": int(number)} if number in trials:
-                    orders.words[number] = word
-                    orders.reasons[number] = command
+                    # A command to an orchestrator that has ended is not meant for its successor.
+                    commands.sweep = word if holder == holder_of(run.lease) else commands.sweep
+                case {"do": "stop" | "pause" | "resume" | "revive", "number": int(number)} if number in trials:
+                    commands.by_trial[number] = command
                 case {"do": "first", "numbers": list(numbers)} if _are_all(numbers, trials):
-                    orders.preferred.append(numbers)
+                    commands.preferred.append(numbers)
                 case {"do": "add", "params": dict(params)}:
-                    orders.added.append(params)
+                    commands.added.append(params)
                 case _:
-                    say(f"a command that is none was passed over: {path.name}")
-        return orders
+                    say(f"Ignored unrecognised command file: {path.name}")
+        return commands
 
-    def of(self, word: str) -> list[int]:
-        """The trials that a word is said of."""
-        return [number for number, said in self.words.items() if said == word]
+    def trials_to(self, word: str) -> list[int]:
+        """Return the numbers of the trials whose command is this word."""
+        return [number for number, command in self.by_trial.items() if command["do"] == word]
 
-    def decision(self, trial: Trial) -> Decision:
-        """A person's, by which a trial is ended."""
-        asked: Mapping[str, Any] = self.reasons[trial.facts.number]
-        reason, step = str(asked.get("because") or "it was asked for"), trial.progress.step
-        value = {} if trial.value is None else {"value": trial.value}
-        return Decision(rule=PERSON, step=step, reason=reason, evidence={"by": str(asked.get("by", "?")), **value})
+    def stops(self, trials: Trials) -> dict[int, Decision]:
+        """Return the users' decisions to stop trials, by trial number."""
+        return {number: _decision(self.by_trial[number], trials[number]) for number in self.trials_to(STOP)}
 
-    def done(self) -> None:
-        """Remove the commands, which are carried out."""
+    def remove_files(self) -> None:
+        """Remove the files of the commands, which were carried out."""
         for path in self.files:
             path.unlink(missing_ok=True)
+
+
+def _decision(command: Mapping[str, Any], trial: TrialRecord) -> Decision:
+    evidence = {"by": str(command.get("by", "?"))} | ({} if trial.value is None else {"value": trial.value})
+    reason = str(command.get("because") or "it was asked for")
+    return Decision(rule=PERSON, step=trial.progress.step, reason=reason, evidence=evidence)
 
 
 def _are_all(numbers: Sequence[object], trials: Trials) -> bool:

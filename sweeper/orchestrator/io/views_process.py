@@ -1,4 +1,4 @@
-"""The views process of a sweep: started beside it, told to finish by closing its standard input."""
+"""Run the views process of a sweep, which draws TensorBoard files; closing its standard input makes it finish."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ import os
 import subprocess
 import sys
 
-from sweeper.config.model.sweep import Figures
+from sweeper.config.model.sweep import FigureSettings
 from sweeper.record.storage.layout import SweepDir
 
 RESTARTS = 3
 
 
 class ViewsProcess:
-    """Projects the record into TensorBoard runs while the sweep goes on; whatever happens to it, training does not.
+    """A process that draws the TensorBoard files while the sweep runs; its failures do not affect training.
 
-    One that dies is started again, `RESTARTS` times at most: it goes on from what it wrote.
+    If the process dies it is restarted, at most `RESTARTS` times, and continues from what it has written.
     """
 
-    def __init__(self, run: SweepDir, figures: Figures) -> None:
+    def __init__(self, run: SweepDir, figures: FigureSettings) -> None:
         self._run = run
-        self._command = [sys.executable, "-m", "sweeper.views", str(run.path)]
+        self._command = [sys.executable, "-m", "sweeper.views.tensorboard", str(run.path)]
         self._command += ["--figures-every", str(figures.every_steps), "--max-layers", str(figures.max_layers)]
         self._command += ["--most-runs", str(figures.most_runs)]
         self._restarts = 0
         self._finishing = False
-        self._process = self._started()
+        self._process = self._start()
 
-    def keep(self) -> None:
-        """Start it again where it died."""
+    def keep_running(self) -> None:
+        """Restart the process if it died."""
         if self._process.poll() is None or not self.code or self._restarts == RESTARTS:
             return
         self._restarts += 1
-        with contextlib.suppress(OSError):  # no memory, or no disk: as good as another death
-            self._process = self._started()
+        with contextlib.suppress(OSError):  # no memory or no disk space: counts as another failure
+            self._process = self._start()
         if self._finishing:
             self.finish()
 
     def finish(self) -> None:
-        """Let it draw what is in the record, and end; it needs no more from us than to see its input closed."""
+        """Close its standard input, so that it draws the rest of the record and exits."""
         self._finishing = True
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
 
     def ended(self) -> bool:
-        """Whether it is done, or dead for good."""
-        self.keep()
+        """Return whether the process has finished, or has failed for the last time."""
+        self.keep_running()
         return self._process.poll() is not None
 
     @property
     def code(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code of the process, None while it runs."""
         return self._process.returncode
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         with self._run.views_log.open("ab") as log:
             return subprocess.Popen(
                 self._command,

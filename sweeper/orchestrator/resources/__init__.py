@@ -1,1 +1,1 @@
-"""What a running sweep may use: slots, budget, and disk space for checkpoints."""
+"""Manage what a running sweep uses: slots, its budget, and disk space for checkpoints."""

@@ -1,54 +1,67 @@
-"""Pruned trials are parked with their checkpoints; where the disk has to be spared, the worst give theirs up first."""
+"""Keep the checkpoints of pruned trials, so that they can be revived; if space is short, discard the worst first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from sweeper.orchestrator.trials import Trials
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 
 GB = 1e9
 
 
-def to_give_up(parked: Sequence[tuple[int, float, float]], budget: float) -> list[int]:
-    """Whose checkpoints go, so that the others fit the budget.
+@dataclass(slots=True)
+class KeptCheckpoints:
+    """Chooses which pruned trials lose their checkpoints, so that the others fit in `limit_gb` (None: no limit)."""
+
+    limit_gb: float | None
+    _pruned: int = 0
+
+    def to_discard(self, trials: Trials) -> list[int]:
+        """Return the numbers of the trials whose checkpoints are to be discarded, the worst first.
+
+        The sizes on the disk are measured only if the number of pruned trials has changed since the last call.
+        """
+        pruned = trials.count(State.PRUNED)
+        if self.limit_gb is None or pruned == self._pruned:
+            return []
+        self._pruned = pruned
+        kept = [(trial.facts.number, quality(trial), _size(trial)) for trial in trials.in_state(State.PRUNED)]
+        return over_limit(kept, self.limit_gb * GB)
+
+
+def over_limit(kept: Sequence[tuple[int, float, float]], limit: float) -> list[int]:
+    """Return the numbers of the trials whose checkpoints exceed the limit, the worst first, and as few as possible.
 
     Args:
-        parked: number, worth (see `worth`), bytes of each.
-        budget: bytes.
-
-    Returns:
-        Numbers, the worst first; as few as it takes, in that order.
+        kept: number, quality (see `quality`) and size in bytes of the checkpoints of each trial.
+        limit: bytes.
     """
-    total, given_up = sum(size for _, _, size in parked), []
-    for number, _, size in sorted(parked, key=lambda one: one[1]):
-        if total <= budget:
+    total, discarded = sum(size for _, _, size in kept), []
+    for number, _, size in sorted(kept, key=lambda one: one[1]):
+        if total <= limit:
             break
         if size:
-            given_up.append(number)
+            discarded.append(number)
             total -= size
-    return given_up
+    return discarded
 
 
-def crowded(pruned: Sequence[Trial], budget_gb: float) -> list[int]:
-    """The numbers of those whose checkpoints have to go, so that those of the others fit."""
-    parked = [(trial.facts.number, worth(trial), _size(trial)) for trial in pruned]
-    return to_give_up(parked, budget_gb * GB)
-
-
-def unpark(trial: TrialDir) -> None:
+def discard_checkpoints(trial: TrialDir) -> None:
     """Remove the checkpoints of a trial."""
     for path in trial.checkpoints.glob("*.pt"):
         path.unlink(missing_ok=True)
 
 
-def worth(trial: Trial) -> float:
-    """The trial's value, signed so that more is better; -inf where nothing was measured."""
+def quality(trial: TrialRecord) -> float:
+    """Return the trial's value, signed so that more is better; -inf if nothing was measured."""
     if trial.value is None:
         return -math.inf
     return trial.value if trial.facts.maximize else -trial.value
 
 
-def _size(trial: Trial) -> float:
+def _size(trial: TrialRecord) -> float:
     return float(sum(path.stat().st_size for path in trial.directory.checkpoints.glob("*.pt")))

@@ -1,1 +1,1 @@
-"""The decisions that need more than one trial: proposals, pruners and audits."""
+"""Make the decisions that depend on several trials: proposals, pruners and audits."""

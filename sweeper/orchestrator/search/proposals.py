@@ -1,4 +1,4 @@
-"""The orchestrator's side of the search: what was asked and told, on the record before anything comes of it."""
+"""Ask the search for configurations and report results to it; both are recorded in `search.jsonl` first."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from dataclasses import dataclass, field, replace
 
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.record.events import AUDITED, Asked, Told
-from sweeper.record.fold import State
 from sweeper.record.storage.journal import JournalWriter, read_journal
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.search import Configuration, Search
 
 
 @dataclass(slots=True)
 class Proposals:
-    """Asks the search for configurations and makes their trials; tells it how they ended.
+    """Asks the search for configurations, makes their trials, and reports to it how they ended.
 
-    What became of each configuration is kept up as trials change, so that neither a proposal nor an end costs more
-    with every trial.
+    The result of each configuration is updated as its trials change, so that the cost of a proposal does not grow with
+    the number of trials.
     """
 
     run: Run
     search: Search
     _configurations: dict[int, Configuration] = field(init=False)
     _journal: JournalWriter = field(init=False)
-    _told: set[int] = field(init=False)
-    _trials: dict[int, dict[int, Trial]] = field(default_factory=dict)
+    _reported: set[int] = field(init=False)
+    _trials: dict[int, dict[int, TrialRecord]] = field(default_factory=dict)
     _made: set[tuple[int, int]] = field(default_factory=set)
     _next: int = 0
     _complete: bool = False
@@ -44,17 +43,17 @@ class Proposals:
             for event in events
             if isinstance(event, Asked)
         }
-        self._told = {event.configuration for event in events if isinstance(event, Told)}
+        self._reported = {event.configuration for event in events if isinstance(event, Told)}
         self._journal = JournalWriter(self.run.directory.search)
 
-    def initial(self, trials: Iterable[Trial], taken: Iterable[int]) -> list[Trial]:
-        """The trials that are called for from the start and are not there: an eager search's, and those of before.
+    def initial(self, trials: Iterable[TrialRecord], taken: Iterable[int]) -> list[TrialRecord]:
+        """Make the trials that are missing at the start of a call: all of an eager search, and those asked for earlier.
 
-        A trial that cannot be read, or was deleted, is not there: its configuration is run anew, under a new number.
+        A trial that was deleted or cannot be read counts as missing: its configuration runs under a new number.
 
         Args:
-            trials: those that are there.
-            taken: numbers that are not free: what cannot be read keeps its own, and its bytes, for a person to judge.
+            trials: the trials that exist.
+            taken: numbers that are in use. An unreadable trial keeps its number and its files, for the user to inspect.
         """
         for trial in trials:
             self._made.add((trial.facts.configuration, trial.facts.seed))
@@ -63,49 +62,49 @@ class Proposals:
             self._ask(None)
         return self._make(list(self._configurations.values()))
 
-    def further(self, wanted: int) -> list[Trial]:
-        """The trials of so many further configurations, or of as many as there are."""
+    def further(self, wanted: int) -> list[TrialRecord]:
+        """Make the trials of `wanted` further configurations, or of fewer if the search has no more."""
         return self._make(self._ask(wanted)) if wanted > 0 else []
 
-    def add(self, params: Mapping[str, object]) -> list[Trial]:
-        """The trials of a configuration that a person asks for; none where the sweep has it already."""
+    def add(self, params: Mapping[str, object]) -> list[TrialRecord]:
+        """Make the trials of a configuration that a user adds; none if the sweep has that configuration already."""
         if any(params == configuration.params for configuration in self._configurations.values()):
             return []
         added = Configuration(number=len(self._configurations), params=params)
         self._accept([added])
         return self._make([added])
 
-    def tell(self, changed: Iterable[Trial]) -> None:
-        """Take in how trials stand, and put on the record how configurations ended whose trials have all ended."""
+    def update(self, changed: Iterable[TrialRecord]) -> None:
+        """Take in the trials that have changed, and record the result of configurations whose trials have all ended."""
         touched: dict[int, None] = {}
         for trial in changed:
             self._trials.setdefault(trial.facts.configuration, {})[trial.facts.number] = trial
             touched[trial.facts.configuration] = None
-        self._stand(touched)
+        self._update_configurations(touched)
 
-    def forget(self, trial: Trial) -> None:
-        """Take in that nothing more is known of a trial."""
+    def forget(self, trial: TrialRecord) -> None:
+        """Drop a trial whose record is unreadable."""
         self._trials.get(trial.facts.configuration, {}).pop(trial.facts.number, None)
-        self._stand([trial.facts.configuration])
+        self._update_configurations([trial.facts.configuration])
 
-    def _stand(self, touched: Iterable[int]) -> None:
-        told = []
+    def _update_configurations(self, touched: Iterable[int]) -> None:
+        results = []
         for number in touched:
-            if number not in self._configurations:  # a damaged line
+            if number not in self._configurations:  # its line in search.jsonl is damaged
                 continue
             known = self._configurations[number]
-            ended = self._configurations[number] = _as_told(known, list(self._trials.get(number, {}).values()))
-            if ended.state != "RUNNING" and number not in self._told:
-                told.append(
+            ended = self._configurations[number] = _with_result(known, list(self._trials.get(number, {}).values()))
+            if ended.state != "RUNNING" and number not in self._reported:
+                results.append(
                     Told(time=time.time(), configuration=number, state=ended.state, value=ended.value, step=ended.step)
                 )
-        if told:
-            # Not synced: it follows from the trials' own records, and what is asked next is synced after it.
-            self._journal.extend(told)
-            self._told |= {event.configuration for event in told}
+        if results:
+            # Not synced, because it follows from the records of the trials and the next proposal is synced after it.
+            self._journal.extend(results)
+            self._reported |= {event.configuration for event in results}
 
     def _ask(self, wanted: int | None) -> list[Configuration]:
-        """So many more configurations (None: all), unless the cap is reached or the search has none left."""
+        """Return `wanted` further configurations (None: all), or as many as `run_cap` and the search allow."""
         if self._complete:
             return []
         cap, seen = self.run.spec.run_cap, list(self._configurations.values())
@@ -125,31 +124,31 @@ class Proposals:
             )
             self._configurations |= {configuration.number: configuration for configuration in proposed}
 
-    def _make(self, proposed: Sequence[Configuration]) -> list[Trial]:
-        """The trials that are called for by these and the sweep's seeds and were not made: seed by seed."""
-        called_for = [
+    def _make(self, proposed: Sequence[Configuration]) -> list[TrialRecord]:
+        """Make the missing trials of these configurations, one per seed, ordered by seed."""
+        missing = [
             (configuration, seed)
             for seed in self.run.spec.seeds
             for configuration in proposed
             if (configuration.number, seed) not in self._made
         ]
-        made = make_trials(self.run, called_for, self._next)
-        self._made |= {(configuration.number, seed) for configuration, seed in called_for}
+        made = make_trials(self.run, missing, self._next)
+        self._made |= {(configuration.number, seed) for configuration, seed in missing}
         self._next += len(made)
         return made
 
 
-def _as_told(configuration: Configuration, own: Sequence[Trial]) -> Configuration:
-    """The configuration with what came of its trials: the mean over its seeds, once all of them have ended.
+def _with_result(configuration: Configuration, own: Sequence[TrialRecord]) -> Configuration:
+    """Return the configuration with the result of its trials: the mean over its seeds, once all of them have ended.
 
-    An audit is hidden from the search: it is told what it would have been told without, as soon as it would have been.
+    Audits are hidden from the search: an audited trial counts as pruned, with the value it had when it was flagged.
     """
-    audited = {t.facts.number: s for t in own if (s := t.control.spared) is not None and s.spared == AUDITED}
+    audited = {t.facts.number: s for t in own if (s := t.continued) is not None and s.cause == AUDITED}
     states = {State.PRUNED if trial.facts.number in audited else trial.state for trial in own}
     if not own or not all(state.ended for state in states):
         return replace(configuration, state="RUNNING", value=None, step=None)
-    told = [audited[t.facts.number].value if t.facts.number in audited else t.value for t in own]
-    values = [value for value in told if value is not None]
+    ended = [audited[t.facts.number].value if t.facts.number in audited else t.value for t in own]
+    values = [value for value in ended if value is not None]
     state = next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL)
     return replace(
         configuration,

@@ -1,9 +1,8 @@
-"""The pruners of a sweep, live: told every value of the objective, in one order, which is on the record.
+"""Run Optuna's pruners during a sweep: report every value of the metric to them, in one recorded order.
 
-A rule judges a trial by itself, so its verdict follows from that trial's record alone. A pruner's verdict depends on
-what its siblings had told by then. So each value is appended to the sweep's own journal before it is told, and the
-pruners are a fold over that journal: an orchestrator that takes over knows what its predecessor knew, and decides the
-same.
+A rule judges a trial by itself, so its decision follows from the record of that trial alone. A pruner's decision
+depends on the values that the other trials had reported by then. Each value is therefore appended to `search.jsonl`
+before it is reported, and the pruners are a fold over that journal: an orchestrator that takes over decides the same.
 """
 
 from __future__ import annotations
@@ -16,68 +15,68 @@ from dataclasses import dataclass, field
 
 from sweeper.config import EarlyStop, Goal, Metric, PrunerSettings, rule_name
 from sweeper.orchestrator.follower import Follower
+from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, Closed, Evaluated, Event
-from sweeper.record.fold import State
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir
+from sweeper.record.trial import State
 from sweeper.rules.calibration.audit import rule_version
-from sweeper.rules.decision import Decision
 from sweeper.search.pruners import Pruner, pruner_of
 
 
 @dataclass(slots=True)
-class Comparisons:
-    """What the pruners were told, and whom they condemned; `decisions` is by trial number."""
+class SweepPruners:
+    """The pruners of a sweep, the values that were reported to them, and their `decisions` by trial number."""
 
     run: SweepDir
     metric: Metric
     pruners: Mapping[PrunerSettings, Pruner]
     decisions: dict[int, Decision] = field(default_factory=dict)
-    _told: dict[int, int] = field(default_factory=dict)
-    _at: dict[int, list[float]] = field(default_factory=dict)
+    _reported: dict[int, int] = field(default_factory=dict)
+    _values: dict[int, list[float]] = field(default_factory=dict)
     _closed: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, run: SweepDir, metric: Metric, early_stop: EarlyStop | None) -> Comparisons:
-        """The pruners of a sweep file, as far as the run's journal goes."""
+    def of(cls, run: SweepDir, metric: Metric, early_stop: EarlyStop | None) -> SweepPruners:
+        """Return the pruners of a sweep file, in the state after all values in the journal of the run."""
         rules = () if early_stop is None else early_stop.rules
         settings = [rule for rule in rules if isinstance(rule, PrunerSettings)]
         maximize = metric.goal is Goal.MAXIMIZE
-        comparisons = cls(run, metric, {one: pruner_of(one, maximize=maximize) for one in settings})
+        pruners = cls(run, metric, {one: pruner_of(one, maximize=maximize) for one in settings})
         if settings:
             for event in read_journal(run.search):
-                comparisons._take(event)
-        return comparisons
+                pruners._take(event)
+        return pruners
 
-    def knows(self, number: int) -> bool:
-        """Whether nothing more is to be told of a trial."""
+    def is_closed(self, number: int) -> bool:
+        """Return whether no further value of a trial has to be reported."""
         return not self.pruners or number in self._closed
 
-    def look(self, followers: Iterable[Follower]) -> None:
-        """Tell what is new, in the order in which it was measured as far as that is known."""
+    def report(self, followers: Iterable[Follower]) -> None:
+        """Record and report the new values of these trials, in the order of their times."""
         if not self.pruners:
             return
-        news: list[tuple[float, Event]] = []
+        new: list[tuple[float, Event]] = []
         for follower in followers:
-            news += self._news(follower)
-        if not news:  # as at nearly every look
+            new += self._new_events(follower)
+        if not new:
             return
         with JournalWriter(self.run.search) as journal:
-            for _, event in sorted(news, key=lambda pair: pair[0]):
+            for _, event in sorted(new, key=lambda pair: pair[0]):
                 journal.append(event, sync=False)
                 self._take(event)
 
-    def _news(self, follower: Follower) -> Iterable[tuple[float, Event]]:
-        """What a trial tells for the first time. What a later attempt measures once more is no news."""
+    def _new_events(self, follower: Follower) -> Iterable[tuple[float, Event]]:
+        """Yield time and event of each value that was not reported before; values repeated by a retry are skipped."""
         trial, number = follower.trial, follower.trial.facts.number
         if number in self._closed:
             return
-        now, told = time.time(), self._told.get(number, 0)
-        for index, (moment, step, value) in enumerate(follower.evaluations[told:], told + 1):
+        now, reported = time.time(), self._reported.get(number, 0)
+        for index, (moment, step, value) in enumerate(follower.evaluations[reported:], reported + 1):
             yield moment, Evaluated(time=now, trial=number, evaluation=index, step=step, value=value)
-        # An audited trial runs on, and nobody who compares may learn from it: it ended where it was condemned.
-        spared = trial.control.spared
-        audited = spared is not None and spared.spared == AUDITED
+        # An audited trial continues, but the pruners must not learn from it: for them it ended when it was flagged.
+        spared = trial.continued
+        audited = spared is not None and spared.cause == AUDITED
         if trial.state.ended or audited:
             yield math.inf, Closed(time=now, trial=number, pruned=audited or trial.state is State.PRUNED)
 
@@ -85,12 +84,12 @@ class Comparisons:
         if isinstance(event, Closed):
             self._close(event.trial, pruned=event.pruned)
         elif isinstance(event, Evaluated) and event.trial not in self._closed:
-            self._told[event.trial] = event.evaluation
-            verdicts = [(s, p.report(event.trial, event.evaluation, event.value)) for s, p in self.pruners.items()]
-            siblings = self._at.setdefault(event.evaluation, [])
-            condemning = next((settings for settings, condemned in verdicts if condemned), None)
-            if condemning is not None:
-                self.decisions[event.trial] = self._decision(condemning, event, siblings)
+            self._reported[event.trial] = event.evaluation
+            answers = [(s, p.report(event.trial, event.evaluation, event.value)) for s, p in self.pruners.items()]
+            siblings = self._values.setdefault(event.evaluation, [])
+            pruning = next((settings for settings, prunes in answers if prunes), None)
+            if pruning is not None:
+                self.decisions[event.trial] = self._decision(pruning, event, siblings)
                 self._close(event.trial, pruned=True)
             siblings.append(event.value)
 
@@ -102,20 +101,22 @@ class Comparisons:
 
     def _decision(self, settings: PrunerSettings, event: Evaluated, siblings: list[float]) -> Decision:
         name, value = self.metric.name, event.value
-        told = sorted((v for v in siblings if math.isfinite(v)), reverse=self.metric.goal is Goal.MAXIMIZE)
-        better = sum((v > value) == (self.metric.goal is Goal.MAXIMIZE) and v != value for v in told)
+        others = sorted((v for v in siblings if math.isfinite(v)), reverse=self.metric.goal is Goal.MAXIMIZE)
+        better = sum((v > value) == (self.metric.goal is Goal.MAXIMIZE) and v != value for v in others)
         evidence: dict[str, object] = {
             "statistic": name,
             "value": value,
             "evaluation": event.evaluation,
-            "siblings_told": len(told),
+            "siblings_told": len(others),
             "siblings_better": better,
         }
         text = f"{name} of {value:.4g} at evaluation {event.evaluation}"
-        if told:
-            middle = statistics.median(told)
-            evidence |= {"best_of_siblings": told[0], "median_of_siblings": middle}
-            text += f": {better} of {len(told)} siblings had a better one there, their median {middle:.4g}"
+        if others:
+            median = statistics.median(others)
+            evidence |= {"best_of_siblings": others[0], "median_of_siblings": median}
+            text += (
+                f": {better} of {len(others)} siblings were better at that evaluation (their median is {median:.4g})"
+            )
         return Decision(
             rule=rule_name(settings), step=event.step, reason=text, evidence=evidence, version=rule_version(settings)
         )

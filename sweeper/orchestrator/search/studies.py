@@ -1,36 +1,34 @@
-"""A run's trials in the form in which Optuna's analyses take them."""
+"""Convert the trials of a run to the form that Optuna's analyses take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from sweeper.config import SweepSpec
-from sweeper.record.fold import State
+from sweeper.record.progress import evaluations
 from sweeper.record.storage.layout import SweepDir, read_json
-from sweeper.record.trial import Entry as Recorded
-from sweeper.record.trial import Trial
-from sweeper.record.values.evaluation import evaluations
-from sweeper.search.study import Entry
+from sweeper.record.trial import HistoryEntry, State, TrialRecord
+from sweeper.search.study import StudyTrial
 
 
 def spec_of(run: SweepDir) -> SweepSpec:
-    """The resolved sweep of a run.
+    """Return the resolved sweep file of a run.
 
     Raises:
-        RecordError: it cannot be understood.
+        RecordError: it cannot be read or is not valid.
     """
-    return SweepSpec.from_json(read_json(run.spec).get("spec"))  # type: ignore[arg-type]  # from_json says what is wrong
+    return SweepSpec.from_json(read_json(run.spec).get("spec"))  # type: ignore[arg-type]  # from_json checks it
 
 
-def entries_of(read: Iterable[tuple[Trial, Sequence[Recorded]]]) -> list[Entry]:
-    """An entry a trial, with every value that it had."""
+def entries_of(read: Iterable[tuple[TrialRecord, Sequence[HistoryEntry]]]) -> list[StudyTrial]:
+    """Return each trial with all values of its metric."""
     return [
-        Entry(
+        StudyTrial(
             params=trial.facts.params,
-            state=trial.state.value if trial.control.launched else State.WAITING.value,
+            state=trial.state.value if trial.attempts else State.WAITING.value,
             value=trial.value,
             values={e.step: e.value for e in evaluations((entry.event for entry in history), trial.facts.metric)},
-            began=min((launched.time for launched in trial.control.launched.values()), default=0.0),
+            began=min((attempt.launch_time for attempt in trial.attempts), default=0.0),
             ended=trial.progress.latest,
             attributes={"number": trial.facts.number, "seed": trial.facts.seed},
         )

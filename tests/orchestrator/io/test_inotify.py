@@ -1,4 +1,4 @@
-"""What the kernel tells of attempts, with a real kernel."""
+"""What the kernel tells of attempts, with a real queue."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from sweeper.orchestrator.io import inotify as module
-from sweeper.orchestrator.io.inotify import MODIFY, Kernel, Notices
+from sweeper.orchestrator.io.inotify import MODIFY, AttemptWatcher, InotifyQueue
 from sweeper.record.storage.layout import AttemptDir, write_atomically
 
 
 @pytest.fixture
-def notices() -> Iterator[Notices]:
-    notices = Notices.here()
-    yield notices
-    notices.close()
+def watcher() -> Iterator[AttemptWatcher]:
+    watcher = AttemptWatcher.open()
+    yield watcher
+    watcher.close()
 
 
 @pytest.fixture
@@ -27,67 +27,67 @@ def attempt(tmp_path: Path) -> AttemptDir:
     return AttemptDir(tmp_path / "1")
 
 
-def wakes(notices: Notices) -> bool:
-    return bool(select.select(notices.filenos(), [], [], 0)[0])
+def wakes(watcher: AttemptWatcher) -> bool:
+    return bool(select.select(watcher.filenos(), [], [], 0)[0])
 
 
-def test_what_is_appended_is_told_and_wakes_nobody(notices: Notices, attempt: AttemptDir) -> None:
-    notices.watch(7, attempt)
+def test_an_append_is_reported_without_waking_the_loop(watcher: AttemptWatcher, attempt: AttemptDir) -> None:
+    watcher.watch(7, attempt)
     attempt.events.write_bytes(b"{}\n")
-    assert not wakes(notices)
-    assert notices.take() == {7}
-    assert notices.take() == set()
+    assert not wakes(watcher)
+    assert watcher.changed() == {7}
+    assert watcher.changed() == set()
 
 
-def test_an_end_wakes(notices: Notices, attempt: AttemptDir) -> None:
-    notices.watch(7, attempt)
+def test_the_end_of_an_attempt_wakes_the_loop(watcher: AttemptWatcher, attempt: AttemptDir) -> None:
+    watcher.watch(7, attempt)
     write_atomically(attempt.exit, b"{}\n", sync=False)
-    assert wakes(notices)
-    assert notices.take() == {7}
-    assert not wakes(notices)
+    assert wakes(watcher)
+    assert watcher.changed() == {7}
+    assert not wakes(watcher)
 
 
-def test_a_directory_that_is_taken_away_wakes(notices: Notices, attempt: AttemptDir) -> None:
-    notices.watch(7, attempt)
+def test_the_removal_of_a_directory_wakes_the_loop(watcher: AttemptWatcher, attempt: AttemptDir) -> None:
+    watcher.watch(7, attempt)
     shutil.rmtree(attempt.path)
-    assert wakes(notices)
-    assert notices.take() == {7}
+    assert wakes(watcher)
+    assert watcher.changed() == {7}
 
 
-def test_of_who_is_forgotten_nothing_is_told(notices: Notices, attempt: AttemptDir) -> None:
-    notices.watch(7, attempt)
-    notices.forget(7)
+def test_a_trial_that_is_no_longer_watched_is_not_reported(watcher: AttemptWatcher, attempt: AttemptDir) -> None:
+    watcher.watch(7, attempt)
+    watcher.unwatch(7)
     attempt.events.write_bytes(b"{}\n")
     write_atomically(attempt.exit, b"{}\n", sync=False)
-    assert notices.take() == set()
-    assert not wakes(notices)
+    assert watcher.changed() == set()
+    assert not wakes(watcher)
 
 
-def test_what_cannot_be_watched_is_named(notices: Notices, attempt: AttemptDir, tmp_path: Path) -> None:
-    notices.watch(7, AttemptDir(tmp_path / "2"))
-    assert notices.unwatched == {7}
-    notices.watch(7, attempt)
-    assert notices.unwatched == set()
+def test_a_missing_directory_is_unwatched(watcher: AttemptWatcher, attempt: AttemptDir, tmp_path: Path) -> None:
+    watcher.watch(7, AttemptDir(tmp_path / "2"))
+    assert watcher.unwatched == {7}
+    watcher.watch(7, attempt)
+    assert watcher.unwatched == set()
 
 
-def test_where_there_is_no_inotify_nobody_is_watched(attempt: AttemptDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(_mask: int) -> Kernel:
+def test_without_inotify_every_trial_is_unwatched(attempt: AttemptDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_mask: int) -> InotifyQueue:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(module, "Kernel", none_left)
-    notices = Notices.here()
-    notices.watch(7, attempt)
-    assert (notices.unwatched, notices.filenos(), notices.take()) == ({7}, [], set())
-    notices.close()
+    monkeypatch.setattr(module, "InotifyQueue", none_left)
+    watcher = AttemptWatcher.open()
+    watcher.watch(7, attempt)
+    assert (watcher.unwatched, watcher.filenos(), watcher.changed()) == ({7}, [], set())
+    watcher.close()
 
 
-def test_a_full_queue_is_told_as_anybody(attempt: AttemptDir) -> None:
+def test_an_overflow_of_the_queue_is_reported_as_unknown_changes(attempt: AttemptDir) -> None:
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    kernel = Kernel(MODIFY)
-    kernel.watch(7, str(attempt.path).encode())
+    queue = InotifyQueue(MODIFY)
+    queue.watch(7, str(attempt.path).encode())
     with attempt.events.open("wb", buffering=0) as one, attempt.output.open("wb", buffering=0) as other:
-        for _ in range(most // 2 + 1):  # in turns, or the kernel merges them
+        for _ in range(most // 2 + 1):  # alternating, because the kernel merges equal events
             one.write(b".")
             other.write(b".")
-    assert None in set(kernel.read())
-    kernel.close()
+    assert None in set(queue.read())
+    queue.close()

@@ -1,4 +1,4 @@
-"""Pruners live: the same verdicts as over the record, also where an orchestrator takes over, and none from audits."""
+"""Pruners during a sweep decide as in a replay of the record, also after a takeover; audits do not affect them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from sweeper import config
 from sweeper.config import EarlyStop, Goal, Metric, PrunerSettings
 from sweeper.orchestrator.follower import Follower
-from sweeper.orchestrator.search.pruners import Comparisons
+from sweeper.orchestrator.search.pruners import SweepPruners
+from sweeper.record.decision import Decision
 from sweeper.record.events import (
     AUDITED,
-    Condemned,
+    Continued,
     Event,
     Exit,
     Finished,
@@ -22,11 +23,11 @@ from sweeper.record.events import (
     Metrics,
     Started,
     StopRequested,
-    encode,
 )
+from sweeper.record.progress import Evaluation
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.values.evaluation import Evaluation
 from sweeper.search import pruners
 from sweeper.search.pruners import History
 
@@ -41,7 +42,7 @@ SETTINGS: list[PrunerSettings] = [
 ]
 
 
-class Recorded:
+class RecordedTrials:
     """Trials whose records grow one event at a time."""
 
     def __init__(self, path: Path, count: int) -> None:
@@ -62,25 +63,25 @@ class Recorded:
         append(trial.control, Launched(attempt=attempt, slot="cpu 0"))
         append(trial.attempt(attempt).events, Started(pid=1, host="here"))
 
-    def tell(self, number: int, evaluation: int, value: float, *, time: float = 0.0, attempt: int = 1) -> None:
+    def measure(self, number: int, evaluation: int, value: float, *, time: float = 0.0, attempt: int = 1) -> None:
         event = Metrics(time=time, step=10 * evaluation - 1, values={METRIC.name: value})
         append(self.trials[number].attempt(attempt).events, event)
 
     def end(self, number: int, *, pruned: bool = False) -> None:
         trial = self.trials[number]
         if pruned:
-            append(trial.control, StopRequested(attempt=1, cause="pruned", decision={"rule": "median"}))
+            append(trial.control, StopRequested(attempt=1, cause="pruned", decision=Decision.read({"rule": "median"})))
         append(trial.attempt(1).events, Finished(outcome="stopped" if pruned else "completed"))
         exit_ = Exit(attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
         trial.attempt(1).exit.write_bytes(encode(exit_))
 
-    def comparisons(self, *settings: PrunerSettings) -> Comparisons:
-        return Comparisons.of(self.run, METRIC, EarlyStop(rules=settings))
+    def pruners(self, *settings: PrunerSettings) -> SweepPruners:
+        return SweepPruners.of(self.run, METRIC, EarlyStop(rules=settings))
 
-    def look(self, comparisons: Comparisons) -> None:
+    def report(self, pruners: SweepPruners) -> None:
         for follower in self.followers:
             follower.poll()
-        comparisons.look(self.followers)
+        pruners.report(self.followers)
 
 
 def append(path: Path, event: Event) -> None:
@@ -89,7 +90,7 @@ def append(path: Path, event: Event) -> None:
 
 
 def moments() -> list[tuple[float, int, int, float | None]]:
-    """Time, trial, evaluation and value, None at the end of a trial: three at a time, each with a pace of its own."""
+    """Return time, trial, evaluation and value (None: the trial ends); three run at once, at different speeds."""
     found: list[tuple[float, int, int, float | None]] = []
     for number, values in enumerate(CURVES):
         begin, pace = 40.0 * (number // 3) + number, 2.0 + 0.9 * (number % 3)
@@ -104,84 +105,87 @@ def replayed(settings: PrunerSettings) -> dict[int, int | None]:
         own = [moment for moment in moments() if moment[1] == number]
         told = [Evaluation(time, 10 * index - 1, value) for time, _, index, value in own if value is not None]
         histories.append(History(number=number, evaluations=told, last_step=10**6, ended=own[-1][0]))
-    return pruners.verdicts(settings, histories, maximize=True)
+    return pruners.stop_steps(settings, histories, maximize=True)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=config.rule_name)
 @pytest.mark.parametrize("seed", range(3))
-def test_live_verdicts_are_those_of_the_replay_whoever_takes_over(
+def test_live_decisions_equal_those_of_a_replay_after_any_takeover(
     tmp_path: Path, settings: PrunerSettings, seed: int
 ) -> None:
-    """Looks at random moments, so that one sees several values at once; orchestrators that come and go between them."""
+    """Report at random moments, so that several values arrive at once, and replace the orchestrator between them."""
     chance = random.Random(seed)
-    recorded = Recorded(tmp_path, len(CURVES))
-    comparisons = recorded.comparisons(settings)
+    recorded = RecordedTrials(tmp_path, len(CURVES))
+    pruners = recorded.pruners(settings)
     for time, number, index, value in moments():
         if value is None:
-            recorded.look(comparisons)  # the order of an end among values is that in which it is seen
+            recorded.report(pruners)  # an end is ordered among the values by when it is read
             recorded.end(number)
-            recorded.look(comparisons)
+            recorded.report(pruners)
         else:
-            recorded.tell(number, index, value, time=time)
+            recorded.measure(number, index, value, time=time)
         if chance.random() < 0.5:
-            recorded.look(comparisons)
+            recorded.report(pruners)
         if chance.random() < 0.2:
-            recorded.look(comparisons)
-            comparisons = recorded.comparisons(settings)
+            recorded.report(pruners)
+            pruners = recorded.pruners(settings)
     expected = {number: step for number, step in replayed(settings).items() if step is not None}
     assert expected
-    assert {number: decision.step for number, decision in comparisons.decisions.items()} == expected
-    assert recorded.comparisons(settings).decisions == comparisons.decisions
+    assert {number: decision.step for number, decision in pruners.decisions.items()} == expected
+    assert recorded.pruners(settings).decisions == pruners.decisions
 
 
-def test_a_decision_says_what_it_was_compared_with(tmp_path: Path) -> None:
-    recorded = Recorded(tmp_path, 3)
-    comparisons = recorded.comparisons(config.Median(n_startup_trials=1))
+def test_a_decision_names_the_values_it_was_compared_with(tmp_path: Path) -> None:
+    recorded = RecordedTrials(tmp_path, 3)
+    pruners = recorded.pruners(config.Median(n_startup_trials=1))
     for number, value in enumerate([0.9, 0.5, 0.3]):
-        recorded.tell(number, 1, value)
+        recorded.measure(number, 1, value)
         if number < 2:
             recorded.end(number)
-        recorded.look(comparisons)
-    decision = comparisons.decisions[2]
+        recorded.report(pruners)
+    decision = pruners.decisions[2]
     assert (decision.rule, decision.step) == ("median", 9)
     assert decision.reason == (
-        "accuracy of 0.3 at evaluation 1: 2 of 2 siblings had a better one there, their median 0.7"
+        "accuracy of 0.3 at evaluation 1: 2 of 2 siblings were better at that evaluation (their median is 0.7)"
     )
     assert decision.evidence["siblings_better"] == 2
     assert decision.evidence["best_of_siblings"] == 0.9
     assert decision.version.startswith("median-")
 
 
-def test_what_a_later_attempt_measures_again_is_no_news(tmp_path: Path) -> None:
-    recorded = Recorded(tmp_path, 2)
-    comparisons = recorded.comparisons(config.OneEpoch(reduction_factor=2))
-    recorded.tell(0, 1, 0.5)
-    recorded.look(comparisons)
+def test_a_value_repeated_by_a_retry_is_not_reported_again(tmp_path: Path) -> None:
+    recorded = RecordedTrials(tmp_path, 2)
+    pruners = recorded.pruners(config.OneEpoch(reduction_factor=2))
+    recorded.measure(0, 1, 0.5)
+    recorded.report(pruners)
     recorded.start(recorded.trials[0], attempt=2)  # it had saved nothing
-    recorded.tell(0, 1, 0.9, attempt=2)
-    recorded.look(comparisons)
-    recorded.tell(1, 1, 0.7)
-    recorded.look(comparisons)
-    assert not comparisons.decisions  # 0.7 is better than 0.5
+    recorded.measure(0, 1, 0.9, attempt=2)
+    recorded.report(pruners)
+    recorded.measure(1, 1, 0.7)
+    recorded.report(pruners)
+    assert not pruners.decisions  # 0.7 is better than 0.5
 
 
-def test_nobody_is_compared_with_what_an_audited_trial_became(tmp_path: Path) -> None:
-    recorded = Recorded(tmp_path, 2)
-    comparisons = recorded.comparisons(config.Median(n_startup_trials=0, n_warmup_steps=1))
-    recorded.tell(0, 1, 0.2)
-    append(recorded.trials[0].control, Condemned(attempt=1, spared=AUDITED, decision={"rule": "stalled"}, value=0.2))
-    recorded.look(comparisons)
-    recorded.tell(0, 2, 0.9)
+def test_no_trial_is_compared_with_an_audited_trial_after_it_was_flagged(tmp_path: Path) -> None:
+    recorded = RecordedTrials(tmp_path, 2)
+    pruners = recorded.pruners(config.Median(n_startup_trials=0, n_warmup_steps=1))
+    recorded.measure(0, 1, 0.2)
+    append(
+        recorded.trials[0].control,
+        Continued(attempt=1, cause=AUDITED, decision=Decision.read({"rule": "stalled"}), value=0.2),
+    )
+    recorded.report(pruners)
+    recorded.measure(0, 2, 0.9)
     recorded.end(0)
-    recorded.tell(1, 1, 0.3)
-    recorded.tell(1, 2, 0.4)
-    recorded.look(comparisons)
-    assert not comparisons.decisions
+    recorded.measure(1, 1, 0.3)
+    recorded.measure(1, 2, 0.4)
+    recorded.report(pruners)
+    assert not pruners.decisions
 
 
 def test_without_pruners_nothing_is_written(tmp_path: Path) -> None:
-    recorded = Recorded(tmp_path, 1)
-    comparisons = Comparisons.of(recorded.run, METRIC, EarlyStop())
-    recorded.tell(0, 1, 0.5)
-    recorded.look(comparisons)
+    recorded = RecordedTrials(tmp_path, 1)
+    pruners = SweepPruners.of(recorded.run, METRIC, EarlyStop())
+    recorded.measure(0, 1, 0.5)
+    recorded.report(pruners)
     assert not recorded.run.search.exists()
