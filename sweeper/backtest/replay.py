@@ -146,7 +146,7 @@ def _verdict(rule: Rule, case: Case) -> Verdict | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrunerArm:
-    """A pruner with its settings; the model of its replay is that of `search.pruners.verdicts`."""
+    """A pruner with its settings; the model of its replay is that of `search.pruners.stop_steps`."""
 
     settings: config.PrunerSettings
 
@@ -159,7 +159,7 @@ class PrunerArm:
         """As `Arm.verdicts`; trials are compared with their siblings alone."""
         found: dict[int, int | None] = {}
         for cases in recording.siblings:
-            found |= pruners.verdicts(self.settings, _histories(cases), maximize=recording.maximize)
+            found |= pruners.stop_steps(self.settings, _histories(cases), maximize=recording.maximize)
         return _by_pruner(self.name, found)
 
 

@@ -1,1 +1,1 @@
-"""Executors place trials on slots and say whether they live; outcomes come from the record."""
+"""Executors start trials on slots and report whether they are alive. How a trial ended comes from its record."""

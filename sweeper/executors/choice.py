@@ -1,25 +1,25 @@
-"""Which executor a sweep asks for; Ray is imported only where it is asked for."""
+"""Make the executor that a sweep asks for. Ray is imported only for a sweep that uses it."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
 
-from sweeper.config import Launch, Local, Ray, Slurm, SweepSpec, variables
+from sweeper.config import LaunchMode, Local, Ray, Slurm, SweepSpec, variables
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Executor
 from sweeper.executors.machine import Machine, executor_of_trials
 from sweeper.record.storage.layout import SweepDir
 
 LIBRARIES: Mapping[str, str] = {"ray": "ray"}
-"""What an executor needs that is not installed with sweeper, but with its extra of the executor's name."""
+"""The library that each executor needs beyond the core of sweeper; the extra of the executor's name installs it."""
 
 
 def require_library(spec: SweepSpec) -> None:
-    """See that the executor of a sweep can be had.
+    """Check that the library of a sweep's executor is installed.
 
     Raises:
-        UsageError: its library is not installed.
+        UsageError: The library is not installed.
     """
     name = spec.executor.type
     library = LIBRARIES.get(name)
@@ -30,10 +30,12 @@ def require_library(spec: SweepSpec) -> None:
 
 
 def require_variables(spec: SweepSpec, environment: Mapping[str, str]) -> None:
-    """See that trials find the variables that their command names; what other machines have, only they know.
+    """Check that the environment variables that a sweep's command names are set.
+
+    Only local sweeps are checked: the environment on other machines is not known here.
 
     Raises:
-        UsageError: one is not set.
+        UsageError: A variable is not set.
     """
     missing = [name for name in variables(spec.command or ()) if name not in environment]
     if missing and isinstance(spec.executor, Local):
@@ -44,24 +46,29 @@ def require_variables(spec: SweepSpec, environment: Mapping[str, str]) -> None:
 def executor_of(
     spec: SweepSpec, run: SweepDir, machine: Machine, *, peak_mb: Callable[[], float] = lambda: 0.0
 ) -> Executor:
-    """The executor that a sweep asks for, ready to launch trials of the run.
+    """Return the executor that a sweep asks for, ready to launch trials of the run.
 
     Args:
-        peak_mb: tells what earlier calls measured a trial to take of its device; asked where trials are packed by it.
+        spec: The sweep.
+        run: The directory of the run.
+        machine: What this process may use of the machine.
+        peak_mb: Returns the peak device memory of a trial, in MiB, that earlier commands measured (0: not known).
+            Called only if trials are packed by measured memory.
 
     Raises:
-        UsageError: it cannot be had: its library is not installed, or its cluster cannot be reached.
+        UsageError: The library of the executor is not installed, its cluster cannot be reached, or the machine has
+            no slot that is large enough.
     """
     require_library(spec)
     match spec.executor:
         case Ray() as settings:
             from sweeper.executors.ray.executor import RayExecutor
 
-            return RayExecutor(spec, settings, run, machine, preload=spec.launch is Launch.PRELOAD)
+            return RayExecutor(spec, settings, run, machine, preload=spec.launch is LaunchMode.PRELOAD)
         case Slurm() as settings:
             from sweeper.executors.slurm.executor import slurm_executor
 
             return slurm_executor(settings, spec.resources, machine.workers)
         case _:
-            preload = spec.launch is Launch.PRELOAD
+            preload = spec.launch is LaunchMode.PRELOAD
             return executor_of_trials(machine, run.path, spec.resources, preload=preload, peak_mb=peak_mb)

@@ -1,4 +1,4 @@
-"""What every executor can do."""
+"""The interface that every executor implements, and the slots on which it starts trials."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Protocol
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 CORES = "cores"
-"""Among what a slot needs: how many processor cores. Everything else there is a device, and which part of it."""
+"""The key in `Slot.needs` for a number of processor cores. Every other key is the identifier of a device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """Room for one trial: a name for people, and the environment that keeps a worker within it.
+    """Resources for one trial.
 
-    `needs` is what it takes of the machine: of `CORES` a number, of each device, by its identifier, a part up to 1. A
-    slot that does not wait is used whoever else is there.
+    Attributes:
+        name: The name of the slot, as users see it.
+        environment: The variables that restrict a worker to the resources of the slot.
+        needs: What the slot takes of the machine: under `CORES` a number of cores, under the identifier of a device the
+            fraction of it, up to 1.
+        waits: Whether a trial waits until others have released these resources. If not, they are used in any case.
     """
 
     name: str
@@ -27,72 +31,81 @@ class Slot:
 
     @property
     def devices(self) -> list[str]:
-        """The devices that it needs, whole or in part."""
+        """The identifiers of the devices that the slot has, whole or in part."""
         return [device for device in self.needs if device != CORES]
 
     @property
     def gpus(self) -> float:
-        """How many devices it has in all."""
+        """The number of devices that the slot has; fractions are added up."""
         return sum(self.needs[device] for device in self.devices)
 
     @property
-    def alone(self) -> Slot:
-        """The slot with its devices to itself."""
+    def exclusive(self) -> Slot:
+        """The same slot with its devices as a whole."""
         return replace(self, needs={**self.needs, **dict.fromkeys(self.devices, 1.0)})
 
 
 class HasFileno(Protocol):
-    """What select(2) can wait for."""
+    """An object that select(2) can wait for."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
 
 
 class Executor(Protocol):
-    """Places attempts. It knows liveness only; how an attempt ended is read from its record.
+    """Starts, signals and watches attempts. It reports liveness only; how an attempt ended is read from its record.
 
-    Where attempts run elsewhere, it also brings what they append, by itself and as it comes: an attempt lives until all
-    of its record is here.
+    An executor that runs attempts on other machines also transfers what they append to their record, without being
+    asked. It reports an attempt as alive until all of its record has arrived.
     """
 
     def slots(self) -> Sequence[Slot]:
-        """All slots, free or not. They may become others, once it is known how much a trial takes."""
+        """Return all slots, free or in use. They can change once the memory of a trial was measured."""
 
     def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:
-        """Whether the slot is to be had now; if so, it is the attempt's until that ends, and it is launched next.
+        """Reserve a slot for an attempt, which is launched next.
 
-        Who else has it, and whether it is waited for, is among the `troubles`.
+        Returns:
+            Whether the slot was free; then it belongs to the attempt until that ends. If it was not free, `troubles`
+            reports what has it.
         """
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
-        """Start an attempt; `Launched` is on the record before this is called."""
+        """Start an attempt. The caller has recorded `Launched` before."""
 
     def stop(self, attempt: AttemptDir) -> None:
-        """Ask the attempt to end after the step at hand."""
+        """Ask an attempt to end after its current step."""
 
     def kill(self, attempt: AttemptDir) -> None:
-        """End the attempt and all its descendants now."""
+        """End an attempt and all its descendants immediately."""
 
     def dump(self, attempt: AttemptDir) -> None:
-        """Ask the attempt's processes that can for their stacks, into its output; nothing happens to the others."""
+        """Have the processes of an attempt write their stacks to its output, if they handle that signal."""
 
     def faults(self) -> Mapping[str, str]:
-        """What is wrong with each slot that can no longer be used, by its name."""
+        """Return why slots can no longer be used, by the name of the slot. Slots that work are left out."""
 
     def avoid(self, node: str) -> bool:
-        """Start nothing more on a machine (`record.claim.node_of`); False where there is no other, or no choice."""
+        """Start nothing more on a machine.
+
+        Args:
+            node: The name of the machine, as `record.storage.claim.node_of` returns it.
+
+        Returns:
+            False if there is no other machine, or if the executor does not choose machines.
+        """
 
     def is_alive(self, attempt: AttemptDir) -> bool:
-        """Whether any process of the attempt is, or may still come, alive."""
+        """Return whether any process of the attempt is alive or may still start."""
 
     def device_peak_mb(self, attempt: AttemptDir) -> float | None:
-        """The most device memory that the attempt was seen to take, in MiB, where that is measured."""
+        """Return the peak device memory of the attempt so far, in MiB; None if it was not measured."""
 
     def ends(self) -> Sequence[HasFileno]:
-        """What becomes readable when an attempt ends of which no signal tells."""
+        """Return objects that become readable when an attempt ends for which the kernel sends no SIGCHLD."""
 
     def troubles(self) -> Sequence[str]:
-        """What a person should know of how attempts are started, each thing once."""
+        """Return messages for the user about problems with starting attempts, without repetitions."""
 
     def close(self) -> None:
-        """Start no more. What runs goes on."""
+        """Start no more attempts and release what this object holds. Running attempts continue."""

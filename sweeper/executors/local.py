@@ -1,4 +1,4 @@
-"""The local executor: one shim a trial, each in a session of its own, on GPU slots or on CPU slots."""
+"""The local executor: runs each attempt under a shim in a session of its own, on GPU or CPU slots of this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweeper.executors.executor import Slot
-from sweeper.executors.gpus.lost import Health, health_of
-from sweeper.executors.preload import Forked, Preloaded
+from sweeper.executors.gpus.lost import LostDevices, lost_devices
+from sweeper.executors.preload import ForkedShim, PreloadServer
 from sweeper.executors.processes import kill_marked, marked, parent_and_session
 from sweeper.executors.slots.division import threads_of
 from sweeper.executors.slots.packing import Packing
@@ -23,7 +23,7 @@ from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.record.storage.lease import is_held
 
 ORPHAN_GRACE_S = 60.0
-"""How long a worker whose shim was killed may take to save a checkpoint and end."""
+"""How long a worker may take to save a checkpoint and end after its shim was killed."""
 
 
 class LocalExecutor:
@@ -32,35 +32,38 @@ class LocalExecutor:
     def __init__(
         self,
         slots: Sequence[Slot],
-        health: Health | None = None,
+        lost: LostDevices | None = None,
         *,
         preload: bool = False,
         reservations: Reservations | None = None,
         packing: Packing | None = None,
     ) -> None:
-        """By default the library says which of the slots' devices are lost, and slots are shared with nobody.
+        """Use the given slots.
 
         Args:
-            preload: fork attempts from a process that has imported what they import, as soon as there is one.
-            packing: how the slots become others once it is measured what a trial takes.
+            slots: All slots.
+            lost: Detects lost devices; by default the management library is asked about the devices of the slots.
+            preload: Fork attempts from a process that has already imported what they import, once it is ready.
+            reservations: Reserves slots; by default the slots are not shared, so that each is reserved at once.
+            packing: Changes the slots once the memory of a trial was measured.
         """
         self._slots = tuple(slots)
         self._preload = preload
-        self._preloaded: Preloaded | None = None
+        self._preloaded: PreloadServer | None = None
         self._reservations = reservations or Reservations(None, None, time.monotonic)
         self._packing = packing
-        self._health = health or health_of(sorted({device for slot in slots for device in slot.devices}))
-        self._shims: dict[Path, subprocess.Popen[bytes] | Forked] = {}
+        self._lost = lost or lost_devices(sorted({device for slot in slots for device in slot.devices}))
+        self._shims: dict[Path, subprocess.Popen[bytes] | ForkedShim] = {}
         self._orphans: dict[Path, tuple[float, set[int]]] = {}
 
     def slots(self) -> Sequence[Slot]:
-        """All slots; others than before, where it was measured meanwhile how much a trial takes."""
+        """Return all slots. They change once the memory of a trial was measured."""
         if self._packing is not None:
             self._slots = tuple(self._packing.slots())
         return self._slots
 
     def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:
-        """Whether nobody else has the slot, by the machine's ledger and the devices' own word."""
+        """Reserve a slot, unless another attempt has it in the slot ledger or another process uses its devices."""
         directory = trial.attempt(attempt)
         reserved = self._reservations.reserve(directory, slot)
         if reserved and self._packing is not None:
@@ -68,19 +71,19 @@ class LocalExecutor:
         return reserved
 
     def device_peak_mb(self, attempt: AttemptDir) -> float | None:
-        """What was measured of the attempt, where it had a device to itself and trials are packed by that."""
+        """Return the peak device memory of the attempt in MiB; None unless trials are packed by measured memory."""
         return None if self._packing is None else self._packing.peak_mb(attempt)
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Start the shim of an attempt."""
         directory = trial.attempt(attempt)
         directory.path.mkdir(parents=True, exist_ok=True)
-        # Those that ended are reaped here, and known by their record from then on.
+        # Shims that ended are reaped here. From then on their record says how they ended.
         self._shims = {path: shim for path, shim in self._shims.items() if shim.poll() is None}
         environment = {"PYTHONUNBUFFERED": "1", **slot.environment}
         with directory.output.open("ab") as output:
             forked = None
-            if self._preloaded is not None and self._preloaded.serves:
+            if self._preloaded is not None and self._preloaded.is_ready:
                 forked = self._preloaded.fork(trial.path.absolute(), attempt, command, environment, output.fileno())
             self._shims[directory.path] = forked or subprocess.Popen(
                 [
@@ -98,44 +101,44 @@ class LocalExecutor:
                 start_new_session=True,
             )
         if self._preload and self._preloaded is None:
-            # After the first trials, which would only wait for it: they import for themselves meanwhile.
-            self._preloaded = Preloaded(command, {**os.environ, **threads_of(1)})
+            # Started after the first launch, so that the first trials do not wait until it has imported everything.
+            self._preloaded = PreloadServer(command, {**os.environ, **threads_of(1)})
 
     def stop(self, attempt: AttemptDir) -> None:
-        """SIGTERM to the shim, which hands it to the worker."""
+        """Send SIGTERM to the shim, which passes it to the worker."""
         self._signal_shim(attempt, signal.SIGTERM)
 
     def kill(self, attempt: AttemptDir) -> None:
-        """SIGQUIT to the shim, which kills; where the shim is gone, SIGKILL to all that it left."""
+        """Send SIGQUIT to the shim, which kills the attempt. If the shim is gone, send SIGKILL to what it left."""
         if not self._signal_shim(attempt, signal.SIGQUIT):
             kill_marked(attempt)
 
     def dump(self, attempt: AttemptDir) -> None:
-        """SIGUSR1 to the shim, which hands it to those that catch it; not to a shim that does not."""
+        """Send SIGUSR1 to the shim, which passes it to processes that handle it; skip a shim that does not."""
         shim = self._shims.get(attempt.path)
         pid = shim.pid if shim is not None else owner_of(attempt).get("pid")
         if isinstance(pid, int) and catches(pid, signal.SIGUSR1):
             self._signal_shim(attempt, signal.SIGUSR1)
 
     def faults(self) -> Mapping[str, str]:
-        """Slots of which a device is lost."""
-        lost = self._health.faults()
-        told = {
+        """Return the slots of which a device is lost."""
+        lost = self._lost.faults()
+        faults = {
             slot.name: [f"the device {device} is lost ({lost[device]})" for device in slot.devices if device in lost]
             for slot in self._slots
         }
-        return {name: ", ".join(texts) for name, texts in told.items() if texts}
+        return {name: ", ".join(texts) for name, texts in faults.items() if texts}
 
     def avoid(self, node: str) -> bool:  # noqa: ARG002 - it is the only one
-        """There is no other machine."""
+        """Return False: there is no other machine."""
         return False
 
     def is_alive(self, attempt: AttemptDir) -> bool:
-        """Whether the shim runs, or anybody holds the lease.
+        """Return whether the shim runs or any process holds the lease.
 
-        An attempt that was launched and never claimed, by an orchestrator that is gone, is fenced off here: a shim
-        that comes late finds the claim made and ends. What is left of an attempt without its shim is ended here, too:
-        nobody would hand it a stop, reap it, or write how it ended.
+        This call also cleans up. If an orchestrator that is gone launched the attempt and no shim claimed it, the
+        attempt is fenced off: a shim that starts late finds it claimed and ends. If the shim is gone, the processes
+        that it left are ended, because no process would pass a stop on to them, reap them or record how they ended.
         """
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
@@ -149,24 +152,24 @@ class LocalExecutor:
         return True
 
     def troubles(self) -> Sequence[str]:
-        """Why attempts are not forked from a preloaded process, though they should be; and who else has the slots."""
+        """Return why attempts are not preloaded as requested, how trials are packed, and what occupies slots."""
         trouble = "" if self._preloaded is None else self._preloaded.trouble
-        plainly = [f"trials are started plainly, not preloaded: {trouble}"] if trouble else []
-        packed = [] if self._packing is None else self._packing.notes
-        return [*plainly, *packed, *self._reservations.notes]
+        not_preloaded = [f"trials are started without preloading: {trouble}"] if trouble else []
+        packing = [] if self._packing is None else self._packing.notes
+        return [*not_preloaded, *packing, *self._reservations.notes]
 
-    def ends(self) -> Sequence[Forked]:
-        """Shims that are no children of ours, so that no signal tells of their end: readable once one has ended."""
-        return [shim for shim in self._shims.values() if isinstance(shim, Forked) and shim.poll() is None]
+    def ends(self) -> Sequence[ForkedShim]:
+        """Return the running shims that are not children of this process, so that their end sends no SIGCHLD."""
+        return [shim for shim in self._shims.values() if isinstance(shim, ForkedShim) and shim.poll() is None]
 
     def close(self) -> None:
-        """Fork no more. What runs goes on, and keeps what it has of the machine."""
+        """End the preload process and release unused reservations. Running attempts continue and keep their slots."""
         self._reservations.close()
         if self._preloaded is not None:
             self._preloaded.close()
 
     def _gone_shim(self, attempt: AttemptDir) -> int | None:
-        """The pid that the attempt's shim had, where it is known to be gone."""
+        """Return the pid of the attempt's shim if the shim ran on this machine and is gone, else None."""
         owner = owner_of(attempt)
         pid, here = owner.get("pid"), process_identity(os.getpid())
         if not isinstance(pid, int) or any(owner.get(key) != here.get(key) for key in ("host", "boot")):
@@ -174,29 +177,37 @@ class LocalExecutor:
         return None if is_process(owner, pid) else pid
 
     def _end_orphans(self, attempt: AttemptDir, session: int) -> None:
-        """SIGTERM to the worker, once; SIGKILL to all that is left when it has ended, or after the grace."""
-        left = {pid: parent_and_session(pid) for pid in marked(attempt)}
+        """Send SIGTERM to the worker once; kill all that is left when the worker has ended or the grace period is over.
+
+        Args:
+            attempt: The attempt, without its shim.
+            session: The session of its worker, which is the pid of the shim.
+        """
+        remaining = {pid: parent_and_session(pid) for pid in marked(attempt)}
         if attempt.path not in self._orphans:
-            workers = {pid for pid, (parent, own) in left.items() if own == session and parent not in left}
+            workers = {pid for pid, (parent, own) in remaining.items() if own == session and parent not in remaining}
             self._orphans[attempt.path] = time.monotonic() + ORPHAN_GRACE_S, workers
             for pid in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-        until, workers = self._orphans[attempt.path]
-        if not workers & left.keys() or time.monotonic() > until:
+        deadline, workers = self._orphans[attempt.path]
+        if not workers & remaining.keys() or time.monotonic() > deadline:
             kill_marked(attempt)
 
     def _signal_shim(self, attempt: AttemptDir, number: signal.Signals) -> bool:
-        """A signal to the attempt's shim; False where it is gone. Nobody else's process is ever signalled."""
+        """Send a signal to the attempt's shim, never to another process with its pid; return False if it is gone."""
         shim = self._shims.get(attempt.path)
         if shim is not None:
-            shim.send_signal(number)  # ours to reap, so the pid is still its own
+            shim.send_signal(number)  # the pid cannot have been reused: this process has not reaped the shim
             return shim.poll() is None
         return _signal_owner(owner_of(attempt), number)
 
 
 def _signal_owner(owner: Mapping[str, object], number: signal.Signals) -> bool:
-    """A signal to the process that made a claim, if it is still that process (pidfd_open(2) closes the race)."""
+    """Send a signal to the process that made a claim; return False if it is gone.
+
+    The pidfd is opened before the identity of the process is checked, so that its pid cannot be reused in between.
+    """
     pid = owner.get("pid")
     if not isinstance(pid, int):
         return False

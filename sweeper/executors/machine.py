@@ -1,4 +1,4 @@
-"""The local executor of a sweep on this machine: its slots, what else is known of its devices, and who shares them."""
+"""Assembly of the local executor of a sweep: slots, reservations in the shared ledger, and packing by memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from sweeper.executors.executor import CORES, Slot
 from sweeper.executors.gpus.nvml import nvml
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.slots.division import Division, slots_of, whole_machine
-from sweeper.executors.slots.ledger import Ledger, place_of_ledger
+from sweeper.executors.slots.ledger import SlotLedger, ledger_directory
 from sweeper.executors.slots.packing import MIB, Packing
-from sweeper.executors.slots.reservations import Reservations
+from sweeper.executors.slots.reservations import Reservations, unshared
 
 GB = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What this process may use: CUDA devices by identifier, and how many cores.
+    """What this process may use of the machine.
 
-    `workers` trials run at a time, here or elsewhere; None: as many as fit. With `share`, slots are used whoever else
-    is on them.
+    Attributes:
+        devices: The identifiers of CUDA devices.
+        cores: The number of processor cores.
+        workers: The number of concurrent trials, here or on other machines; None: as many as fit.
+        share: Whether slots are used even if other sweeps or processes use the same resources.
+        environment: The environment of this process.
     """
 
     devices: Sequence[str]
@@ -40,38 +44,44 @@ class Machine:
 def executor_of_trials(
     machine: Machine, run: Path, resources: Resources, *, preload: bool, peak_mb: Callable[[], float]
 ) -> LocalExecutor:
-    """The executor of a run's trials.
+    """Return the executor for the trials of a run.
 
     Args:
-        preload: fork trials from a process that has imported what they import.
-        peak_mb: tells what earlier calls measured a trial to take of its device; asked where trials are packed by it.
+        machine: What this process may use of the machine.
+        run: The directory of the run.
+        resources: What a trial needs.
+        preload: Fork trials from a process that has already imported what they import.
+        peak_mb: Returns the peak device memory of a trial, in MiB, that earlier commands measured (0: not known).
+            Called only if trials are packed by measured memory.
 
     Raises:
-        UsageError: no slot can be made of what there is.
+        UsageError: The machine has no slot that is large enough.
     """
-    asked, division = nvml(), _division(machine, resources)
+    library, division = nvml(), _division(machine, resources)
     slots = _slots(machine, resources, division)
     packing = None
-    if division.measured and asked is not None and division.on_devices:
-        packing = Packing(division, asked, time.monotonic, peak=peak_mb() * MIB)
+    if division.measured and library is not None and division.on_devices:
+        packing = Packing(division, library, time.monotonic, peak=peak_mb() * MIB)
     reservations = _reservations(machine, run, slots, share=machine.share)
     if resources.gpu_memory_gb is not None and division.on_devices and len(division.totals) < len(machine.devices):
-        reservations.notes.append("how much memory a GPU has cannot be known here: gpu_memory_gb packs no trials")
+        reservations.notes.append(
+            "resources.gpu_memory_gb does not pack trials, because the memory size of a GPU cannot be read here"
+        )
     return LocalExecutor(slots, preload=preload, reservations=reservations, packing=packing)
 
 
 def slots_on(machine: Machine, resources: Resources) -> list[Slot]:
-    """The slots that a sweep's trials would have; nothing is reserved.
+    """Return the slots that the trials of a sweep would have, without reserving any.
 
     Raises:
-        UsageError: no slot can be made of what there is.
+        UsageError: The machine has no slot that is large enough.
     """
     return _slots(machine, resources, _division(machine, resources))
 
 
 def _division(machine: Machine, resources: Resources) -> Division:
-    asked, memory = nvml(), resources.gpu_memory_gb
-    told = {} if asked is None else {device: asked.memory(device) for device in machine.devices}
+    library, memory = nvml(), resources.gpu_memory_gb
+    memories = {} if library is None else {device: library.memory(device) for device in machine.devices}
     return Division(
         devices=machine.devices,
         cores=machine.cores,
@@ -80,7 +90,7 @@ def _division(machine: Machine, resources: Resources) -> Division:
         cpus=resources.cpus,
         memory=None if memory is None or isinstance(memory, str) else memory * GB,
         measured=memory == MEASURED,
-        totals={device: known.total for device, known in told.items() if known is not None},
+        totals={device: known.total for device, known in memories.items() if known is not None},
     )
 
 
@@ -91,28 +101,31 @@ def _slots(machine: Machine, resources: Resources, division: Division) -> list[S
     return slots
 
 
-def executor_of_one(machine: Machine, run: Path) -> LocalExecutor:
-    """The executor of a command that has the whole machine, whoever else is there; others wait for it."""
+def executor_of_command(machine: Machine, run: Path) -> LocalExecutor:
+    """Return the executor for a single command, which uses the whole machine without waiting for others to release it.
+
+    Other sweeps on this machine wait until the command has ended.
+    """
     slots = [whole_machine(machine.devices, machine.cores)]
     return LocalExecutor(slots, reservations=_reservations(machine, run, slots))
 
 
 def _reservations(machine: Machine, run: Path, slots: Iterable[Slot], *, share: bool = False) -> Reservations:
-    """Reservations in the machine's ledger; where there can be none, in one of the run's own, and that is said."""
+    """Return reservations in the user's ledger, or in a temporary one, with a note, if that cannot be used."""
     wanted, notes = {key for slot in slots for key in slot.needs}, []
     try:
-        place = place_of_ledger(machine.environment)
+        directory = ledger_directory(machine.environment)
     except OSError as error:
-        notes.append(f"slots are not shared with other sweeps on this machine: {error.filename}: {error.strerror}")
-        place = Path(tempfile.mkdtemp(prefix="sweeper-"))
-    ledger = Ledger(place, run, cores=machine.cores, cpus=sorted(os.sched_getaffinity(0)), wanted=wanted)
+        notes.append(unshared(error))
+        directory = Path(tempfile.mkdtemp(prefix="sweeper-"))
+    ledger = SlotLedger(directory, run, cores=machine.cores, cpus=sorted(os.sched_getaffinity(0)), wanted=wanted)
     return Reservations(ledger, nvml() if wanted - {CORES} else None, time.monotonic, share=share, notes=notes)
 
 
 def _no_slot(resources: Resources, devices: Sequence[str], division: Division) -> str:
     wanted = resources.gpus or 1
     if wanted > 1:
-        return f"resources.gpus: expected at most as many whole GPUs as there are, got {wanted}, of {len(devices)}"
+        return f"resources.gpus: expected at most the number of whole GPUs here, {len(devices)}, got {wanted}"
     most = max(division.totals.values(), default=0) / GB
     got = resources.gpu_memory_gb
-    return f"resources.gpu_memory_gb: expected at most what the largest GPU here has, {most:.1f} GB, got {got}"
+    return f"resources.gpu_memory_gb: expected at most the memory of the largest GPU here, {most:.1f} GB, got {got}"

@@ -1,4 +1,4 @@
-"""Which processes belong to an attempt: its mark is in their environment, or they hold its lease."""
+"""The processes of an attempt: they have its mark in their environment, or they hold its lease."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ PROC = Path("/proc")
 
 
 def is_of(pid: int, attempt: AttemptDir) -> bool:
-    """Whether a process belongs to the attempt, or is below its shim.
+    """Return whether a process belongs to the attempt or descends from its shim.
 
-    One that is about to end has neither environment nor descriptors any more, but a parent.
+    Descent matters for a process that is about to end: it has a parent, but no environment or descriptors any more.
     """
     return _belongs(PROC / str(pid), *_signs(attempt)) or owner_of(attempt).get("pid") in _ancestors(pid)
 
 
 def marked(attempt: AttemptDir) -> set[int]:
-    """Every process of the attempt."""
+    """Return the pids of all processes of the attempt."""
     marks, lease = _signs(attempt)
     return {int(process.name) for process in PROC.glob("[0-9]*") if _belongs(process, marks, lease)}
 
 
 def kill_marked(attempt: AttemptDir) -> None:
-    """SIGKILL every process of the attempt, those too that are started meanwhile."""
+    """Send SIGKILL to all processes of the attempt, including those that start in the meantime."""
     killed: set[int] = set()
     while new := marked(attempt) - killed:
         for pid in new:
@@ -38,7 +38,7 @@ def kill_marked(attempt: AttemptDir) -> None:
 
 
 def parent_and_session(pid: int) -> tuple[int, int]:
-    """Of a process; -1 where it is gone."""
+    """Return the parent's pid and the session of a process; -1 for both if it is gone."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -54,9 +54,10 @@ def _ancestors(pid: int) -> list[int]:
 
 
 def _signs(attempt: AttemptDir) -> tuple[set[bytes], Path]:
-    """What stands in the environment of the attempt's processes, and the lease that they hold.
+    """Return the variables that mark the environment of the attempt's processes, and the lease that they hold.
 
-    The environment of a forked worker is that of the process it was forked from; what it starts is marked again.
+    /proc shows the environment of a preloaded worker as that of the process it was forked from, without the marks. Such
+    a worker is recognised by the lease; the processes that it starts have the marks.
     """
     trial = attempt.path.parent.parent.absolute()
     return {f"{TRIAL_DIR}={trial}".encode(), f"{ATTEMPT}={attempt.number}".encode()}, attempt.lease.absolute().resolve()
@@ -70,7 +71,7 @@ def _belongs(process: Path, marks: set[bytes], lease: Path) -> bool:
 
 
 def _holds(process: Path, lease: Path) -> bool:
-    """Whether a process has the lease open to hold it: who only asks whether it is held opens it to read."""
+    """Return whether a process has the lease open for writing; a process that only tests it opens it for reading."""
     for fd in (process / "fd").iterdir():
         with contextlib.suppress(OSError, ValueError):
             if fd.readlink() == lease:

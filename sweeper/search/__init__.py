@@ -1,4 +1,4 @@
-"""Which configurations are tried, in which order. The only place that knows Optuna."""
+"""Search: which configurations a sweep tries, and Optuna's pruners. Only this package imports Optuna."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Configuration", "Search", "search_for"]
 
 
 def search_for(spec: SweepSpec) -> Search:
-    """The search that a sweep asks for."""
+    """Return the search that a sweep asks for (`method` in the file)."""
     if spec.method is Method.GRID:
         return Grid(spec.parameters)
     from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import

@@ -1,43 +1,43 @@
-"""Grid search: every combination once, whatever was tried before, in the order of the file."""
+"""Grid search: every combination of values once, in the order of the file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from sweeper.config import Choice, Constant, Parameter, Range, applies, in_order
+from sweeper.config import Choice, Constant, Parameter, Range, applies, in_dependency_order
 from sweeper.search.proposal import Configuration
 
 
 class Grid:
-    """The combinations of all values, the last parameter varying fastest; conditional ones where they apply."""
+    """All combinations of values; the last parameter varies fastest, conditional ones only where they apply."""
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self._parameters = parameters
-        self._names = in_order(parameters)
+        self._names = in_dependency_order(parameters)
 
     @property
     def eager(self) -> bool:
-        """A grid is known from the start."""
+        """True: a grid is known from the start."""
         return True
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
-        """The first combination that was not seen; None when all were."""
+        """Return the first combination that was not seen; None if all were."""
         return next(self.proposals(seen), None)
 
     def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
-        """The combinations that were not seen."""
+        """Yield the combinations that were not seen."""
         known = {_identity(configuration.params) for configuration in seen}
         points = (point for point in self.points() if _identity(point) not in known)
         for number, point in enumerate(points, len(seen)):
             yield Configuration(number=number, params=point)
 
     def points(self) -> Iterator[Mapping[str, object]]:
-        """Every combination, in the order of the file."""
+        """Yield every combination, in the order of the file."""
         yield from self._extended({})
 
     def _extended(self, begun: Mapping[str, object], done: int = 0) -> Iterator[Mapping[str, object]]:
-        """Every combination that begins so, with the first `done` names decided."""
+        """Yield every combination that starts with the values in `begun`, which cover the first `done` parameters."""
         if done == len(self._names):
             yield begun
             return
@@ -51,7 +51,7 @@ class Grid:
 
 
 def values_of(parameter: Parameter) -> Sequence[object]:
-    """Every value that a parameter of a grid can take."""
+    """Return every value that a parameter of a grid can take."""
     match parameter:
         case Constant():
             return [parameter.value]

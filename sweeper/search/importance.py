@@ -1,4 +1,7 @@
-"""Which parameters the values of a sweep depend on, by Optuna's fANOVA (Hutter et al. 2014)."""
+"""Parameter importance: how much of the variation of the metric each parameter explains, by fANOVA.
+
+Source: Hutter et al. 2014, "An efficient approach for assessing hyperparameter importance", as in Optuna.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,30 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from sweeper.config import SweepSpec
-from sweeper.search.study import Entry, study_trials
+from sweeper.search.study import StudyTrial, study_trials
 
-FEWEST = 4
-"""Complete trials; below, every split of a tree is chance."""
+MIN_TRIALS = 4
+"""With fewer complete trials, the splits of the trees would be random."""
 
 
-def importance(spec: SweepSpec, entries: Sequence[Entry]) -> dict[str, float]:
-    """Each varied parameter's share of the variation of the values, summing to 1; empty where nothing can be said.
+def importance(spec: SweepSpec, trials: Sequence[StudyTrial]) -> dict[str, float]:
+    """Return each varied parameter's share of the variance of the metric, between 0 and 1; the sum is 1.
 
-    Complete trials alone count. Parameters that only some of them have are left out.
+    Only complete trials count. Parameters that only some of them have are left out.
+
+    Returns:
+        The shares by parameter; empty with fewer than `MIN_TRIALS` complete trials, or if their values are equal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = [trial for trial in study_trials(spec, entries) if trial.state is optuna.trial.TrialState.COMPLETE]
-    values = {trial.value for trial in trials}
-    if len(trials) < FEWEST or len(values) == 1:
+    complete = [trial for trial in study_trials(spec, trials) if trial.state is optuna.trial.TrialState.COMPLETE]
+    values = {trial.value for trial in complete}
+    if len(complete) < MIN_TRIALS or len(values) == 1:
         return {}
     study = optuna.create_study()
-    study.add_trials(trials)
+    study.add_trials(complete)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
-        except (RuntimeError, ValueError):  # as where no parameter is common to all
+        except (RuntimeError, ValueError):  # for example, no parameter is common to all trials
             return {}

@@ -1,4 +1,4 @@
-"""Optuna's pruners, from their settings in a sweep file; the names and the defaults are Optuna's."""
+"""Optuna's pruners, made from their settings in a sweep file. Names and defaults are those of Optuna."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from optuna.trial import Trial, TrialState
 from sweeper import config
 
 STUDY = "sweeper"
-"""Optuna's Hyperband assigns brackets by a checksum of the study's name and the trial's number in it."""
+"""The name of every study: Optuna's Hyperband assigns brackets by a checksum of study name and trial number."""
 
 
 class OptunaPruner:
-    """A pruner of Optuna on an in-memory study; trials have Optuna's numbers in the order of their first reports."""
+    """A pruner of Optuna with an in-memory study, in which trials are numbered in the order of their first reports."""
 
     def __init__(self, pruner: BasePruner, *, maximize: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,17 +40,17 @@ class OptunaPruner:
         self._last: dict[int, float] = {}
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """As `Pruner.report`; Optuna is asked after every value."""
+        """Report a value, as in `Pruner.report`."""
         if number not in self._trials:
             self._trials[number] = self._study.ask()
         self._trials[number].report(value, step)
         self._last[number] = value
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that are not finite, by NumPy and by Optuna
+            warnings.simplefilter("ignore")  # NumPy and Optuna warn about values that are not finite
             return self._trials[number].should_prune()
 
     def end(self, number: int, *, pruned: bool) -> None:
-        """As `Pruner.end`; a trial whose last value is not finite is one that failed."""
+        """Report an end, as in `Pruner.end`. A trial counts as failed if its last value is not finite."""
         trial = self._trials.get(number)
         if trial is None:
             return
@@ -62,8 +62,16 @@ class OptunaPruner:
             self._study.tell(trial, state=TrialState.FAIL)
 
 
-def made(settings: config.StopSettings, evaluations: int | None) -> BasePruner:
-    """Optuna's pruner of such settings, for trials of so many evaluations, where that is known."""
+def build_pruner(settings: config.StopSettings, evaluations: int | None) -> BasePruner:
+    """Return Optuna's pruner with these settings.
+
+    Args:
+        settings: The settings from the sweep file.
+        evaluations: The number of evaluations of a trial, if it is known; Hyperband uses it as `max_resource`.
+
+    Raises:
+        TypeError: The settings are not those of a pruner of Optuna.
+    """
     given = settings.model_dump()
     match settings:
         case config.Percentile():
@@ -72,20 +80,20 @@ def made(settings: config.StopSettings, evaluations: int | None) -> BasePruner:
             return MedianPruner(**given)
         case config.SuccessiveHalving():
             return SuccessiveHalvingPruner(**given)
-        case config.Hyperband(max_resource=most):
-            return HyperbandPruner(**given | {"max_resource": most or evaluations or "auto"})
+        case config.Hyperband(max_resource=maximum):
+            return HyperbandPruner(**given | {"max_resource": maximum or evaluations or "auto"})
         case config.Threshold():
             return ThresholdPruner(**given)
         case config.Wilcoxon():
             return _unwarned(lambda: WilcoxonPruner(**given))
         case config.Patient(wrapped=wrapped):
-            inner = None if wrapped is None else made(wrapped, evaluations)
+            inner = None if wrapped is None else build_pruner(wrapped, evaluations)
             return _unwarned(lambda: PatientPruner(inner, settings.patience, settings.min_delta))
     raise TypeError(settings)
 
 
 def _unwarned(make: Callable[[], BasePruner]) -> BasePruner:
-    """Those that Optuna calls experimental for years; that they do what is promised is held by our tests."""
+    """Make a pruner without Optuna's warning that it is experimental; our tests cover its behaviour."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return make()

@@ -1,20 +1,20 @@
-"""Searches by Optuna's samplers: random, TPE, Gaussian process, CMA-ES and quasi-Monte Carlo.
+"""Search with Optuna's samplers: random, TPE, Gaussian process, CMA-ES and quasi-Monte Carlo (QMC).
 
-Optuna is the brain, not the memory: for each proposal an in-memory study is rebuilt from the configurations seen, with
-a sampler whose seed is derived from the sweep's and the proposal's number. So a resumed sweep proposes what an
-uninterrupted one would have. What a sampler keeps in its study beyond parameters and values goes through the record as
-the attributes of a configuration.
+Optuna proposes, but it stores nothing. For each proposal an in-memory study is built from the configurations so far,
+with a sampler that is seeded by the sweep's name and the number of the proposal. So a resumed sweep proposes what
+an uninterrupted one would have. State that a sampler keeps in its study beyond parameters and values is recorded as the
+attributes of a configuration.
 
-Running configurations are told as running, and each sampler has its own way with them: TPE takes them for bad ones (the
-constant liar), the Gaussian process integrates over what they may become, the others do not look at them.
+*Running configurations* are added as running. TPE treats them as bad ones (the constant liar), the Gaussian process
+integrates over their possible values, the other samplers ignore them.
 
-Pruned configurations are told as pruned, with the objective's value where they were stopped and no other metric. TPE
-ranks them behind all that are complete, by how far they came and then by value; CMA-ES takes that value for theirs. The
-Gaussian process has no such notion: it would leave them aside and propose again where trials were stopped. So it alone
-is told the value where a configuration was stopped as that of a complete one.
+*Pruned configurations* are added as pruned, with the value of the metric where they were stopped. TPE ranks them after
+all complete ones, by step and then by value; CMA-ES uses that value as theirs. The Gaussian process does not support
+pruned trials: it would ignore them and propose again where trials were stopped. So for it alone they are added as
+complete ones with that value.
 
-What a proposal costs is bounded: random search and QMC are told only what they look at, and of the others' history so
-many configurations are kept as `MOST` says (`kept`).
+The cost of a proposal is bounded: random search and QMC get only what they use, the other samplers at most
+`MAX_HISTORY` configurations (`limit_history`).
 """
 
 from __future__ import annotations
@@ -34,107 +34,134 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sweeper.config import Choice, Constant, Distribution, Goal, Method, Parameter, Range, SweepSpec, applies, in_order
+from sweeper.config import (
+    Choice,
+    Constant,
+    Distribution,
+    Goal,
+    Method,
+    Parameter,
+    Range,
+    SweepSpec,
+    applies,
+    in_dependency_order,
+)
 from sweeper.search.proposal import Configuration
 
-_OF_TRIAL = "cma:"
-"""Where CMA-ES keeps its state, in attributes of trials.
+_TRIAL_PREFIX = "cma:"
+"""The prefix of the attributes in which CMA-ES keeps its state, for each trial.
 
-All other attributes are the study's: QMC's place in the sequence, the name of which depends on Optuna's version.
+All other attributes belong to the study: the position of QMC in its sequence, the name of which depends on Optuna's
+version.
 """
 
 
-MOST: Mapping[Method, int] = {Method.BAYES: 1_000, Method.TPE: 1_000, Method.CMAES: 1_000, Method.GP: 250}
-"""How many configurations a sampler is told of at most: TPE takes 0.1 s for 10,000, the Gaussian process grows with the
-cube of their number."""
+MAX_HISTORY: Mapping[Method, int] = {Method.BAYES: 1_000, Method.TPE: 1_000, Method.CMAES: 1_000, Method.GP: 250}
+"""The maximum number of configurations that a sampler gets.
+
+TPE takes 0.1 s for 10,000; the time of the Gaussian process grows with the cube of their number.
+"""
 
 
-def kept(seen: Sequence[Configuration], most: int, *, maximize: bool) -> Sequence[Configuration]:
-    """Those that a sampler is told of, at most `most`, in their order: a quarter the best, a quarter those that run.
+def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) -> Sequence[Configuration]:
+    """Return at most `limit` of the configurations, in their order.
 
-    The rest are the newest of the others. CMA-ES finds its state and the generation at hand among these.
+    A quarter are the best, up to a quarter the newest that run, and the rest the newest of the others. That is where
+    CMA-ES finds its state and its current generation.
+
+    Args:
+        seen: All configurations so far.
+        limit: The maximum number.
+        maximize: Whether larger values of the metric are better.
     """
-    if len(seen) <= most:
+    if len(seen) <= limit:
         return seen
-    running = [one for one in seen if one.state in _RUN]
-    ended = [one for one in seen if one.state not in _RUN]
-    valued = (one for one in ended if one.value is not None and math.isfinite(one.value))
-    best = heapq.nsmallest(most // 4, valued, key=lambda one: (-one.value if maximize else one.value) or 0.0)  # type: ignore[operator]  # those with values
-    chosen = {one.number for one in [*best, *running[-(most // 4) :]]}
-    others = [one.number for one in ended if one.number not in chosen]
-    chosen |= set(others[len(others) - min(len(others), most - len(chosen)) :])
-    return [one for one in seen if one.number in chosen]
+    running = [configuration for configuration in seen if configuration.state in _UNFINISHED]
+    ended = [configuration for configuration in seen if configuration.state not in _UNFINISHED]
+    sign = -1 if maximize else 1
+    ranked = [(sign * c.value, c.number) for c in ended if c.value is not None and math.isfinite(c.value)]
+    best = heapq.nsmallest(limit // 4, ranked, key=lambda pair: pair[0])
+    chosen = {number for _, number in best} | {c.number for c in running[-(limit // 4) :]}
+    others = [c.number for c in ended if c.number not in chosen]
+    chosen |= set(others[len(others) - min(len(others), limit - len(chosen)) :])
+    return [configuration for configuration in seen if configuration.number in chosen]
 
 
 class OptunaSearch:
-    """Proposes by an Optuna sampler."""
+    """Proposes configurations with a sampler of Optuna."""
 
     def __init__(self, spec: SweepSpec) -> None:
         self._spec = spec
-        self._names = in_order(spec.parameters)
+        self._names = in_dependency_order(spec.parameters)
         self._varied = {name: _distribution(p) for name, p in spec.parameters.items() if not isinstance(p, Constant)}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     @property
     def eager(self) -> bool:
-        """Each proposal may depend on the values so far."""
+        """False: each proposal may depend on the results so far."""
         return False
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration:
-        """The next configuration; there always is one."""
+        """Return the next configuration; there is always one."""
+        storage = optuna.storages.InMemoryStorage()
+        study, study_id = self._study(seen, storage)
+        trial = study.ask()
+        params: dict[str, object] = {}
+        for name in self._names:
+            if applies(self._spec.parameters[name], params):
+                params[name] = self._suggest(trial, name)
+        attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        return Configuration(
+            number=len(seen),
+            params=params,
+            attributes=_trial_attributes(attached) | storage.get_study_system_attrs(study_id),
+        )
+
+    def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
+        """Yield the next configurations, without an end."""
+        history = list(seen)
+        while True:
+            history.append(self.propose(history))
+            yield history[-1]
+
+    def _study(self, seen: Sequence[Configuration], storage: optuna.storages.InMemoryStorage) -> tuple[Study, int]:
+        """Return a study of the configurations so far, and its id in the storage."""
         with warnings.catch_warnings():
-            # Samplers that Optuna calls experimental for years; that they do what is promised is held by our tests.
+            # Optuna calls some samplers experimental; our tests cover their behaviour.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = self._sampler(len(seen))
-        storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
             storage=storage,
             study_name=self._spec.name,
             sampler=sampler,
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
-        study.add_trials(self._told(seen))
+        study.add_trials(self._history(seen))
         study_id = storage.get_study_id_from_name(self._spec.name)
-        places = {k: v for one in seen for k, v in one.attributes.items() if not k.startswith(_OF_TRIAL)}
-        for key, value in places.items():  # the last one's place in the sequence stands
+        # The attributes of the study are those of the last configuration that has them.
+        attributes = {k: v for one in seen for k, v in one.attributes.items() if not k.startswith(_TRIAL_PREFIX)}
+        for key, value in attributes.items():
             storage.set_study_system_attr(study_id, key, value)
-        trial = study.ask()
-        params: dict[str, object] = {}
-        for name in self._names:
-            if applies(self._spec.parameters[name], params):
-                params[name] = self._suggested(trial, name)
-        attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
-        return Configuration(
-            number=len(seen),
-            params=params,
-            attributes=_of_trial(attached) | storage.get_study_system_attrs(study_id),
-        )
+        return study, study_id
 
-    def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
-        """The next ones, without an end."""
-        all_of_them = list(seen)
-        while True:
-            all_of_them.append(self.propose(all_of_them))
-            yield all_of_them[-1]
-
-    def _told(self, seen: Sequence[Configuration]) -> list[FrozenTrial]:
-        """What the sampler looks at of what was seen."""
+    def _history(self, seen: Sequence[Configuration]) -> list[FrozenTrial]:
+        """Return the configurations that the sampler uses, as Optuna trials."""
         match self._spec.method:
             case Method.RANDOM:
                 return []
-            case Method.QMC:  # the space of the first that is complete; before that, of those that run
-                states = ((known, known.state) for known in map(self._known, seen))
+            case Method.QMC:  # it uses the search space of the first complete trial, or else of running ones
                 running = []
-                for known, state in states:
-                    if state is TrialState.COMPLETE:
-                        return [known]
-                    if state is TrialState.RUNNING:
-                        running.append(known)
+                for trial in map(self._as_trial, seen):
+                    if trial.state is TrialState.COMPLETE:
+                        return [trial]
+                    if trial.state is TrialState.RUNNING:
+                        running.append(trial)
                 return running
         maximize = self._spec.metric.goal is Goal.MAXIMIZE
-        return [self._known(one) for one in kept(seen, MOST[self._spec.method], maximize=maximize)]
+        return [self._as_trial(one) for one in limit_history(seen, MAX_HISTORY[self._spec.method], maximize=maximize)]
 
     def _sampler(self, proposal: int) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
@@ -146,7 +173,7 @@ class OptunaSearch:
             case Method.CMAES:
                 return CmaEsSampler(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
             case Method.QMC:
-                # One sequence for the whole sweep; what it leaves to chance is drawn anew for each proposal.
+                # The whole sweep uses one sequence. Parameters outside of it are drawn independently for each proposal.
                 sequence = zlib.crc32(self._spec.name.encode())
                 rest = RandomSampler(seed=seed)
                 return QMCSampler(
@@ -154,21 +181,21 @@ class OptunaSearch:
                 )
         return TPESampler(seed=seed, constant_liar=True, multivariate=False)
 
-    def _known(self, configuration: Configuration) -> FrozenTrial:
+    def _as_trial(self, configuration: Configuration) -> FrozenTrial:
         value = configuration.value
         if value is not None and not math.isfinite(value):
             value = None
-        pruned = configuration.state == "PRUNED" and self._spec.method in _KNOW_PRUNED
+        pruned = configuration.state == "PRUNED" and self._spec.method in _SUPPORT_PRUNED
         if value is None or pruned:
             state = TrialState.PRUNED if pruned else _WITHOUT_VALUE[configuration.state]
         else:
             state = TrialState.COMPLETE
         params = {
-            name: self._internal(name, configuration.params[name])
+            name: self._encoded(name, configuration.params[name])
             for name in self._varied
             if name in configuration.params
         }
-        if None in params.values():  # a person added it from outside the space, in which samplers think
+        if None in params.values():  # a user added a value outside of the search space, which samplers do not support
             return create_trial(state=TrialState.FAIL)
         return create_trial(
             state=state,
@@ -176,11 +203,11 @@ class OptunaSearch:
             intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
             params=params,
             distributions={name: self._varied[name] for name in params},
-            system_attrs=_of_trial(configuration.attributes),
+            system_attrs=_trial_attributes(configuration.attributes),
         )
 
-    def _suggested(self, trial: Trial, name: str) -> object:
-        """The sampler's value for a parameter."""
+    def _suggest(self, trial: Trial, name: str) -> object:
+        """Return the sampler's value for a parameter."""
         match self._spec.parameters[name], self._varied.get(name):
             case Constant(value=value), _:
                 return value
@@ -192,8 +219,8 @@ class OptunaSearch:
                 return trial.suggest_float(name, least, most, log=log)
         raise AssertionError(name)
 
-    def _internal(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
-        """What stands for the value in the study; None where the parameter cannot take it."""
+    def _encoded(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
+        """Return what represents a value in the study; None if the parameter cannot take the value."""
         match self._spec.parameters[name]:
             case Choice(values=values):
                 return next((str(i) for i, known in enumerate(values) if _equal(known, value)), None)
@@ -207,8 +234,8 @@ class OptunaSearch:
         return value
 
 
-_RUN = ("RUNNING", "WAITING")
-_KNOW_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
+_UNFINISHED = ("RUNNING", "WAITING")
+_SUPPORT_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
 _WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,
     "WAITING": TrialState.RUNNING,
@@ -216,11 +243,11 @@ _WITHOUT_VALUE: Mapping[str, TrialState] = {
     "COMPLETE": TrialState.FAIL,
     "FAIL": TrialState.FAIL,
 }
-"""What a configuration without a value is to a sampler; one that has failed is passed over."""
+"""The state in the study of a configuration without a value. Samplers ignore those that failed."""
 
 
-def _of_trial(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in attributes.items() if key.startswith(_OF_TRIAL)}
+def _trial_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key.startswith(_TRIAL_PREFIX)}
 
 
 def _equal(known: object, value: object) -> bool:
@@ -234,11 +261,11 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
         case Range(distribution=Distribution.UNIFORM | Distribution.LOG_UNIFORM):
             return FloatDistribution(float(parameter.min), float(parameter.max), log=parameter.distribution.log)
         case Range():
-            # By factor, so that multiples of q are whole numbers to Optuna, and lie in the range whatever min is.
+            # The study holds the factor of q: an integer, so that multiples of q are in the range whatever min is.
             factors = parameter.factors
             return IntDistribution(factors[0], factors[-1], log=parameter.distribution.log)
         case Choice():
-            # By position: Optuna takes scalars only, a value may be a list.
+            # The study holds the position of the value: Optuna accepts scalars only, and a value may be a list.
             return CategoricalDistribution([str(i) for i in range(len(parameter.values))])
-    message = "a constant is not proposed"
+    message = "a constant has no distribution"
     raise TypeError(message)

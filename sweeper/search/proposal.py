@@ -1,4 +1,4 @@
-"""What a search is: a pure function from the configurations seen so far to the next one."""
+"""The interface of a search: a pure function from the configurations so far to the next one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A proposal and what became of it.
+    """A proposed configuration and its result.
 
-    `value` is the mean over its seeds, None while it runs or where none came; `step` the last optimizer step at which
-    any of them was evaluated. `attributes` is what the sampler wants to find again, ready for JSON.
+    Attributes:
+        number: Its number, from 0.
+        params: The value of each parameter that applies.
+        attributes: The state that the sampler needs for later proposals; JSON can represent it.
+        state: The state of its trials together, as in `record.trial.State`.
+        value: The metric of the sweep, as the mean over seeds; None while it runs, or if it was never logged.
+        step: The last optimizer step at which any of its trials was evaluated; None if none was.
     """
 
     number: int
@@ -24,14 +29,14 @@ class Configuration:
 
 
 class Search(Protocol):
-    """Proposes configurations. Given the same configurations it proposes the same one: a resumed sweep goes on."""
+    """Proposes configurations. From the same configurations it proposes the same next one, so sweeps can resume."""
 
     @property
     def eager(self) -> bool:
-        """Whether proposals do not depend on values, so that all may be asked for at the start."""
+        """Whether proposals do not depend on results, so that all can be made at the start."""
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
-        """The next configuration, numbered after those seen; None where there is none left."""
+        """Return the next configuration, numbered after those seen; None if there is none left."""
 
     def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
-        """The next ones, each as if nothing had become of those before it yet; they end where there is none left."""
+        """Yield the next configurations, each as if the ones before it were still running, until there is none left."""

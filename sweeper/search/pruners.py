@@ -1,10 +1,11 @@
-"""Pruners: who is stopped early because siblings did better at the same evaluation. Optuna's, and one of ours.
+"""Pruners: stop a trial early because other trials had better values at the same evaluation.
 
-A *pruner* compares trials by the sweep's metric alone, where a rule (`sweeper.rules`) looks at one trial by itself. Its
-unit of resource is the evaluation, counted from 1 (an epoch, where a script evaluates once an epoch): trials with
-different batch sizes are then compared at equal shares of their training.
+A *pruner* compares trials by the sweep's metric only, where a rule (`sweeper.rules`) considers one trial by itself. Its
+unit of resource is the evaluation, counted from 1 (an epoch, if a script evaluates once an epoch), so that trials with
+different batch sizes are compared at equal fractions of their training. Most pruners are Optuna's, one is ours.
 
-Live, `Pruner.report` is called as values come; over a record, `verdicts` calls it in the order they came in.
+In a running sweep `Pruner.report` is called as values arrive. For a recorded sweep, `stop_steps` calls it in the same
+order.
 """
 
 from __future__ import annotations
@@ -16,12 +17,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper import config
-from sweeper.record.values.evaluation import Evaluation
+from sweeper.record.progress import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """All evaluations of a recorded trial; its last step, and the time in seconds since the epoch at which it ended."""
+    """The evaluations of a recorded trial.
+
+    Attributes:
+        number: The number of the trial.
+        evaluations: Its evaluations in order.
+        last_step: Its last optimizer step.
+        ended: When it ended, in seconds since the epoch.
+    """
 
     number: int
     evaluations: Sequence[Evaluation]
@@ -30,27 +38,35 @@ class History:
 
 
 class Pruner(Protocol):
-    """Told values one by one, it says of the trial at hand whether it is stopped here."""
+    """Decides after each reported value whether the trial that reported it is stopped."""
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Take in a value of a trial that runs.
+        """Report a value of a running trial.
 
         Args:
-            step: the evaluation, from 1 and rising within a trial.
+            number: The number of the trial.
+            step: The number of the evaluation, from 1 and rising within a trial.
+            value: The metric of the sweep; it may be NaN or infinite.
 
         Returns:
-            Whether the trial is condemned; it stays in the pruner's memory as one that was stopped once `end` is told.
+            Whether the trial should stop. The caller then calls `end` with `pruned=True`.
         """
 
     def end(self, number: int, *, pruned: bool) -> None:
-        """A trial has ended: because it was condemned, or by itself. It reports no more."""
+        """Report that a trial has ended.
+
+        Args:
+            number: The number of the trial.
+            pruned: Whether it was stopped by this pruner.
+        """
 
 
-class OneEpoch:
-    """One comparison, at the first evaluation: as long as one is among the best 1 / `eta` of those told so far.
+class OneEpochPruner:
+    """Stops a trial at its first evaluation unless that is among the best 1 / `eta` of those reported so far.
 
-    Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?", asynchronously:
-    nobody waits for values that are not there yet. The first trial goes on whatever it has; `one_epoch` is the paper's.
+    Source: Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?". This is an
+    asynchronous version, which does not wait for other trials: the first trial always continues. `one_epoch` is the
+    version of the paper.
     """
 
     def __init__(self, eta: int, *, maximize: bool) -> None:
@@ -58,8 +74,8 @@ class OneEpoch:
         self._sign = -1 if maximize else 1
         self._firsts: list[float] = []
 
-    def report(self, number: int, step: int, value: float) -> bool:  # noqa: ARG002 - the number is of no account
-        """As `Pruner.report`; of equals the earlier one is better, a value that is not finite is the worst."""
+    def report(self, number: int, step: int, value: float) -> bool:  # noqa: ARG002 - not needed
+        """Report a value, as in `Pruner.report`. Of equal values the earlier is better; NaN and infinity are worst."""
         if step != 1:
             return False
         own = self._sign * value if math.isfinite(value) else math.inf
@@ -68,16 +84,22 @@ class OneEpoch:
         return better >= math.ceil(len(self._firsts) / self._eta)
 
     def end(self, number: int, *, pruned: bool) -> None:
-        """Nothing changes by an end."""
+        """Do nothing: this pruner does not use ends."""
 
 
 def pruner_of(settings: config.PrunerSettings, *, maximize: bool, evaluations: int | None = None) -> Pruner:
-    """The pruner of one entry of `early_stop.rules`, for trials of so many evaluations, where that is known."""
-    if isinstance(settings, config.OneEpoch):
-        return OneEpoch(settings.reduction_factor, maximize=maximize)
-    from sweeper.search.optuna_pruners import OptunaPruner, made  # Optuna takes most of a second to import
+    """Return the pruner with these settings.
 
-    return OptunaPruner(made(settings, evaluations), maximize=maximize)
+    Args:
+        settings: One entry of `early_stop.rules`.
+        maximize: Whether larger values of the metric are better.
+        evaluations: The number of evaluations of a trial, if it is known.
+    """
+    if isinstance(settings, config.OneEpoch):
+        return OneEpochPruner(settings.reduction_factor, maximize=maximize)
+    from sweeper.search.optuna_pruners import OptunaPruner, build_pruner  # Optuna takes most of a second to import
+
+    return OptunaPruner(build_pruner(settings, evaluations), maximize=maximize)
 
 
 DEFAULTS: Sequence[config.PrunerSettings] = (
@@ -87,27 +109,38 @@ DEFAULTS: Sequence[config.PrunerSettings] = (
     config.OneEpoch(),
     config.Percentile(),
 )
-"""The pruners that every backtest shows, with Optuna's defaults; the first rung is the first evaluation.
+"""The pruners that every backtest shows, with Optuna's defaults. The first rung is the first evaluation.
 
-Its others are shown where they are asked for: `threshold` has no default bounds, `wilcoxon` compares instances of a
-problem, which the evaluations of one run are not, and `patient` alone compares nobody.
+A backtest shows the others only if the sweep names them: `threshold` has no default limits, `wilcoxon` compares
+instances of a problem, which the evaluations of one run are not, and `patient` without another pruner compares no
+trials.
 """
 
 
-def verdicts(settings: config.PrunerSettings, histories: Sequence[History], *, maximize: bool) -> dict[int, int | None]:
-    """At which optimizer step each recorded trial would have been stopped, None where it would not have been.
+def stop_steps(
+    settings: config.PrunerSettings, histories: Sequence[History], *, maximize: bool
+) -> dict[int, int | None]:
+    """Return the optimizer step at which a pruner would have stopped each recorded trial.
 
-    The model of the replay: values are told in the order of their recorded wall-clock times, so each decision sees
-    exactly the values told before that moment. A condemned trial tells nothing more, as if it had been stopped. All
-    others keep their recorded times and parameters: that a freed slot would have started the next trial sooner, or that
-    a sampler would have proposed others, is left aside. A verdict at a trial's last step stops nothing, so it is none.
+    Values are reported in the order of their recorded wall-clock times, so each decision uses exactly the values that
+    were there at that time. A stopped trial reports nothing more. All other trials keep their recorded times and
+    parameters: the replay ignores that a free slot would have started the next trial earlier, and that a sampler would
+    have proposed other configurations. A stop at a trial's last step saves nothing, so it does not count.
+
+    Args:
+        settings: The settings of the pruner.
+        histories: All trials of the sweep.
+        maximize: Whether larger values of the metric are better.
+
+    Returns:
+        The step by trial number; None for a trial that would not have been stopped.
     """
     longest = max((len(history.evaluations) for history in histories), default=1)
-    return replayed(pruner_of(settings, maximize=maximize, evaluations=longest), histories)
+    return replay(pruner_of(settings, maximize=maximize, evaluations=longest), histories)
 
 
-def replayed(pruner: Pruner, histories: Sequence[History]) -> dict[int, int | None]:
-    """The verdicts of a pruner that is told the histories; the model is that of `verdicts`."""
+def replay(pruner: Pruner, histories: Sequence[History]) -> dict[int, int | None]:
+    """Report the histories to a pruner, and return at which step it stops each trial, as `stop_steps` does."""
     found: dict[int, int | None] = {history.number: None for history in histories}
     for _, number, index, evaluation, last in sorted(_moments(histories), key=lambda moment: moment[:3]):
         if found[number] is not None:
@@ -121,10 +154,10 @@ def replayed(pruner: Pruner, histories: Sequence[History]) -> dict[int, int | No
 
 
 def _moments(histories: Sequence[History]) -> list[tuple[float, int, int, Evaluation | None, int]]:
-    """Each evaluation and each end: time, trial, position within the trial; equal times by number."""
+    """Return each evaluation and each end (None) as time, trial, position in the trial, evaluation and last step."""
     moments: list[tuple[float, int, int, Evaluation | None, int]] = []
     for history in histories:
-        # A clock that was set back does not turn a trial's own order around.
+        # The order within a trial stays the same even if its clock was set back.
         times = list(itertools.accumulate([*(e.time for e in history.evaluations), history.ended], max))
         rows: list[Evaluation | None] = [*history.evaluations, None]
         moments += [
@@ -135,13 +168,23 @@ def _moments(histories: Sequence[History]) -> list[tuple[float, int, int, Evalua
 
 
 def one_epoch(histories: Sequence[History], *, maximize: bool, eta: int = 3) -> dict[int, int | None]:
-    """The baseline of Egele et al. 2023, "Is one epoch all you need for multi-fidelity hyperparameter optimization?".
+    """Return at which step the one-epoch baseline of Egele et al. 2023 stops each recorded trial.
 
-    Every trial of the sweep is trained to its first evaluation; of all n, the best ceil(n / eta) by that one value are
-    trained to their end, the others stopped there. The paper keeps a fixed number, the top K; here it is a share, so
-    that sweeps of different sizes can be compared. It waits for all trials, so a live sweep has to pause each at its
-    first evaluation: of the replays, this is the one whose verdicts see what was told later. Of equals, the lower
-    numbers are kept; a value that is not finite is the worst; trials without an evaluation go on.
+    Source: "Is one epoch all you need for multi-fidelity hyperparameter optimization?". Every trial is trained to its
+    first evaluation. Of all n trials the best ceil(n / eta) by that value are trained to their end; the others stop
+    there. The paper keeps a fixed number, the top K; a fraction makes sweeps of different sizes comparable.
+
+    The baseline waits for the first evaluations of all trials, so a running sweep would have to pause each trial there.
+    It is the only replay that uses values which were reported later. Of equal values the lower trial number is kept; a
+    value that is not finite is the worst; trials without an evaluation continue.
+
+    Args:
+        histories: All trials of the sweep.
+        maximize: Whether larger values of the metric are better.
+        eta: The inverse of the fraction that is kept.
+
+    Returns:
+        The step by trial number; None for a trial that is not stopped.
     """
     firsts = [(history.evaluations[0], history) for history in histories if history.evaluations]
     sign = -1 if maximize else 1

@@ -1,4 +1,4 @@
-"""A sweep as an Optuna study on disk, for optuna-dashboard and Optuna's own analyses: a projection of the record."""
+"""Export of a sweep as an Optuna study on disk, for optuna-dashboard and Optuna's analyses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,18 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A trial of the study. `began` and `ended` are seconds since the epoch; `values` is the objective by step."""
+class StudyTrial:
+    """A trial for the study.
+
+    Attributes:
+        params: The value of each parameter that applies.
+        state: The state of the trial, as in `record.trial.State`.
+        value: The final value of the metric; None if it has none.
+        values: The metric by optimizer step.
+        began: When it began, in seconds since the epoch.
+        ended: When it ended, in seconds since the epoch; None while it runs.
+        attributes: User attributes of the Optuna trial.
+    """
 
     params: Mapping[str, object]
     state: str
@@ -37,11 +47,18 @@ class Entry:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_study(path: Path, spec: SweepSpec, entries: Sequence[Entry]) -> int:
-    """Write the study of a sweep to an SQLite file, whole or not at all; returns how many trials it has.
+def write_study(path: Path, spec: SweepSpec, trials: Sequence[StudyTrial]) -> int:
+    """Write a sweep as a study to an SQLite file, atomically.
 
-    A file that is there is replaced. Trials that never began are left out. A value that a person added from outside the
-    space widens it.
+    Trials that never began are left out. A value outside of the search space, which a user added, widens the space.
+
+    Args:
+        path: The file; an existing one is replaced.
+        spec: The sweep.
+        trials: Its trials.
+
+    Returns:
+        The number of trials in the study.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -55,48 +72,48 @@ def write_study(path: Path, spec: SweepSpec, entries: Sequence[Entry]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 3.2, in every release
             study.set_metric_names([spec.metric.name])
-        trials = study_trials(spec, entries)
-        study.add_trials(trials)
+        exported = study_trials(spec, trials)
+        study.add_trials(exported)
         temporary.replace(path)
-        return len(trials)
+        return len(exported)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def study_trials(spec: SweepSpec, entries: Sequence[Entry]) -> list[FrozenTrial]:
-    """The trials that began, as Optuna has them; a value from outside the space widens it."""
-    begun = [entry for entry in entries if entry.state in _STATES]
+def study_trials(spec: SweepSpec, trials: Sequence[StudyTrial]) -> list[FrozenTrial]:
+    """Return the trials that began as Optuna trials. A value outside of the search space widens the space."""
+    begun = [trial for trial in trials if trial.state in _STATES]
     varied = {name: parameter for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)}
     space = {
-        name: _distribution(parameter, [entry.params[name] for entry in begun if name in entry.params])
+        name: _distribution(parameter, [trial.params[name] for trial in begun if name in trial.params])
         for name, parameter in varied.items()
     }
-    return [_trial(entry, space) for entry in begun]
+    return [_trial(trial, space) for trial in begun]
 
 
-def _trial(entry: Entry, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    state = _STATES[entry.state]
-    if state is TrialState.COMPLETE and entry.value is None:
-        state = TrialState.FAIL  # to Optuna a complete trial has a value
-    named = {name: distribution for name, distribution in space.items() if name in entry.params}
+def _trial(trial: StudyTrial, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    state = _STATES[trial.state]
+    if state is TrialState.COMPLETE and trial.value is None:
+        state = TrialState.FAIL  # Optuna requires a value of a complete trial
+    named = {name: distribution for name, distribution in space.items() if name in trial.params}
     return FrozenTrial(
         number=-1,
         trial_id=-1,
         state=state,
-        value=entry.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
-        datetime_start=_moment(entry.began),
-        datetime_complete=_moment(entry.ended) if state.is_finished() else None,
-        params={name: _plain(entry.params[name], distribution) for name, distribution in named.items()},
+        value=trial.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        datetime_start=_moment(trial.began),
+        datetime_complete=_moment(trial.ended) if state.is_finished() else None,
+        params={name: _plain(trial.params[name], distribution) for name, distribution in named.items()},
         distributions=named,
-        user_attrs=dict(entry.attributes),
+        user_attrs=dict(trial.attributes),
         system_attrs={},
-        intermediate_values=dict(entry.values),
+        intermediate_values=dict(trial.values),
     )
 
 
 def _moment(seconds: float | None) -> dt.datetime | None:
-    """In local time without a zone, as Optuna keeps it."""
-    return None if seconds is None else dt.datetime.fromtimestamp(seconds)  # noqa: DTZ006 - Optuna's own form
+    """Return the local time without a zone, which is what Optuna stores."""
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds)  # noqa: DTZ006 - Optuna's format
 
 
 def _distribution(parameter: Parameter, values: Sequence[Any]) -> BaseDistribution:

@@ -17,8 +17,8 @@ from sweeper.backtest.report import Tally, tallied
 from sweeper.cli import main
 from sweeper.orchestrator.follower import Follower
 from sweeper.record.events import Event, Metrics, Observation
+from sweeper.record.progress import Evaluation
 from sweeper.record.storage.journal import JournalWriter
-from sweeper.record.values.evaluation import Evaluation
 from sweeper.rules import rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
@@ -215,7 +215,7 @@ def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
         )
         for i, values in enumerate([rising(0.9), rising(0.7), [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.35]])
     ]
-    assert steps_of(found) == pruners.verdicts(config.SuccessiveHalving(), told, maximize=True)
+    assert steps_of(found) == pruners.stop_steps(config.SuccessiveHalving(), told, maximize=True)
 
 
 # ---- what a record does not have -------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ import pytest
 
 from sweeper.executors.executor import Executor
 from sweeper.record.events import Exit
+from sweeper.record.reader import read_exit
 from sweeper.record.storage.claim import owner_of
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, write_json
-from sweeper.record.trial import read_exit
 
 PATIENCE_S = 100.0
 

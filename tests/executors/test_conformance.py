@@ -34,7 +34,7 @@ class LocalSubject:
         if self._preload:  # the first attempt is started plainly, and has the server started
             first = make_trial(SweepDir(self.run.path / f"first {len(self._made)}"))
             over(made, launch(made, first, "pass"))
-            until(lambda: made._preloaded is not None and made._preloaded.serves)
+            until(lambda: made._preloaded is not None and made._preloaded.is_ready)
         return made
 
     def lose(self, attempt: AttemptDir) -> None:

@@ -17,9 +17,9 @@ from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
 from sweeper.record.events import Exit
+from sweeper.record.reader import read_exit
 from sweeper.record.storage.claim import owner_of, stake
 from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
-from sweeper.record.trial import read_exit
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
 PATIENCE_S = 90.0
@@ -125,7 +125,7 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_told_from_others(
     count.parent.mkdir(parents=True)
     count.write_text(risen.replace("1", "0"))
     worker = f"import os, pathlib, sys; pathlib.Path({str(count)!r}).write_text({risen!r}); {end}"
-    shim = f"import pathlib, sys; from sweeper.worker import shim; shim.CGROUPS = pathlib.Path({str(groups)!r})"
+    shim = f"import pathlib, sys; from sweeper.worker.process import shim; shim.CGROUPS = pathlib.Path({str(groups)!r})"
     arguments = [str(trial.path), "1", sys.executable, "-c", worker]
     subprocess.run([sys.executable, "-c", f"{shim}; sys.exit(shim.main())", *arguments], check=True)
     exit_ = read_exit(trial.attempt(1))

@@ -19,12 +19,13 @@ import pytest
 import sweeper
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
-from sweeper.executors.preload import Forked
+from sweeper.executors.preload import ForkedShim
 from sweeper.executors.slots.division import THREAD_VARIABLES
 from sweeper.record.events import Exit, Metrics
+from sweeper.record.facts import Facts
+from sweeper.record.reader import read_exit
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir, write_json
-from sweeper.record.trial import Facts, read_exit
 from sweeper.worker.process import preload
 from sweeper.worker.process.program import Program
 
@@ -63,7 +64,7 @@ class Runs:
         self.count += 1
         trial.path.mkdir(parents=True, exist_ok=True)
         self.executor.launch(trial, 1, [sys.executable, *program], self.slot)
-        self.forked.append(isinstance(self.executor._shims[trial.attempt(1).path], Forked))
+        self.forked.append(isinstance(self.executor._shims[trial.attempt(1).path], ForkedShim))
         return trial.attempt(1)
 
     def run(self, script: str, *arguments: str, module: bool = False) -> tuple[str, Exit]:
@@ -73,7 +74,7 @@ class Runs:
     def wait_for_server(self) -> None:
         server = self.executor._preloaded
         assert server is not None
-        until(lambda: server.serves or server.trouble)
+        until(lambda: server.is_ready or server.trouble)
 
     def ended(self, attempt: AttemptDir) -> tuple[str, Exit]:
         until(lambda: attempt.exit.exists() and not self.executor.is_alive(attempt))
@@ -300,7 +301,7 @@ def test_what_a_fork_would_break_is_a_reason_to_start_plainly(
 ) -> None:
     installed(tmp_path, monkeypatch, name, text)
     runs = Runs(tmp_path, preload=True, first=f"import {name}, os; print('hello'); os._exit(0)")
-    assert runs.executor.troubles() == [f"trials are started plainly, not preloaded: {trouble}"]
+    assert runs.executor.troubles() == [f"trials are started without preloading: {trouble}"]
     assert (runs.run("print('hello')")[0], runs.forked) == ("hello\n", [False, False])
     runs.close()
 
@@ -360,10 +361,10 @@ def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) 
         until(trial.attempt(1).exit.exists)
         until(lambda: all(shim.poll() is not None for shim in executor._shims.values()))
         assert trial.attempt(1).output.read_text() == "hello\n"
-        until(lambda: executor._preloaded and (executor._preloaded.serves or executor.troubles()))
+        until(lambda: executor._preloaded and (executor._preloaded.is_ready or executor.troubles()))
     executor.close()
     assert executor.troubles() == [
-        "trials are started plainly, not preloaded: its command runs no Python program by this interpreter"
+        "trials are started without preloading: its command runs no Python program by this interpreter"
     ]
 
 
@@ -374,14 +375,14 @@ def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path
     runs.executor._preloaded._server.wait()
     assert runs.run("print('hello')")[0] == "hello\n"
     runs.close()
-    assert "preloaded process" in runs.executor.troubles()[0]
+    assert "preload process" in runs.executor.troubles()[0]
 
 
 def test_where_the_server_does_not_answer_attempts_are_started_plainly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that wakes up again forks a shim for the attempt, which finds it claimed: it has run once."""
-    monkeypatch.setattr("sweeper.executors.preload.ANSWERS_WITHIN_S", 0.5)
+    monkeypatch.setattr("sweeper.executors.preload.ANSWER_TIMEOUT_S", 0.5)
     runs = Runs(tmp_path, preload=True)
     assert runs.executor._preloaded is not None
     server = runs.executor._preloaded._server
@@ -410,7 +411,7 @@ def test_the_end_of_a_shim_is_seen_by_any_descriptor() -> None:
     try:
         with subprocess.Popen(["sleep", "60"]) as process:
             low = os.pidfd_open(process.pid)
-            forked = Forked(process.pid, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1030))
+            forked = ForkedShim(process.pid, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1030))
             os.close(low)
             assert forked.poll() is None
             forked.send_signal(signal.SIGTERM)

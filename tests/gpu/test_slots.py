@@ -16,10 +16,10 @@ import yaml
 import sweeper
 from sweeper.executors.gpus.devices import cuda_devices
 from sweeper.executors.gpus.nvml import Nvml, nvml
-from sweeper.executors.gpus.occupancy import look, pids_are_ours, strangers
-from sweeper.record.fold import State
+from sweeper.executors.gpus.occupancy import other_processes, pids_are_ours, usage_of
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.trial import State, TrialRecord
 
 pytestmark = [
     pytest.mark.gpu,
@@ -50,7 +50,7 @@ def library() -> Nvml:
 def device(library: Nvml) -> str:
     """A device that is free, by its UUID."""
     found = cuda_devices(os.environ)[0]
-    if strangers(look(found, library), ()):
+    if other_processes(usage_of(found, library), ()):
         pytest.skip("somebody else is on the device")
     return found
 
@@ -93,7 +93,7 @@ def test_memory_of_a_device_is_that_which_torch_tells(library: Nvml, device: str
 def test_somebody_on_a_device_is_seen_and_gone_when_they_are(
     library: Nvml, device: str, stranger: subprocess.Popen[bytes]
 ) -> None:
-    there = strangers(look(device, library), ())
+    there = other_processes(usage_of(device, library), ())
     assert there
     memory = sum(one.memory or 0 for one in there)
     assert memory == 0 or memory > TAKEN
@@ -101,7 +101,7 @@ def test_somebody_on_a_device_is_seen_and_gone_when_they_are(
         assert [one.pid for one in there] == [stranger.pid]
     stranger.kill()
     stranger.wait()
-    until(lambda: not strangers(look(device, library), ()))
+    until(lambda: not other_processes(usage_of(device, library), ()))
 
 
 def sweep(folder: Path, device: str, script: str, trials: int, resources: dict[str, object]) -> subprocess.Popen[bytes]:
@@ -125,13 +125,13 @@ def sweep(folder: Path, device: str, script: str, trials: int, resources: dict[s
     )
 
 
-def trials_of(folder: Path) -> list[Trial]:
+def trials_of(folder: Path) -> list[TrialRecord]:
     return [read_trial(trial) for trial in SweepDir(folder / "runs" / "shared").trials()]
 
 
 def test_a_sweep_waits_for_a_stranger(tmp_path: Path, device: str, stranger: subprocess.Popen[bytes]) -> None:
     process = sweep(tmp_path, device, OCCUPY, 1, {})
-    until(lambda: "is left alone while others are on it" in (tmp_path / "output.txt").read_text())
+    until(lambda: "is in use by other processes" in (tmp_path / "output.txt").read_text())
     assert [trial.state for trial in trials_of(tmp_path)] == [State.WAITING]
     stranger.kill()
     stranger.wait()
@@ -142,5 +142,7 @@ def test_trials_are_packed_by_what_one_was_measured_to_take(tmp_path: Path, devi
     process = sweep(tmp_path, device, f"{OCCUPY}\ntime.sleep(3)", 4, {"gpu_memory_gb": "measured"})
     assert process.wait(PATIENCE_S) == 0, (tmp_path / "output.txt").read_text()
     first, *others = trials_of(tmp_path)
-    assert first.control.measured[1].device_peak_mb > TAKEN / 2**20
-    assert [trial.control.launched[1].gpus or 1 for trial in others] < [1.0] * 3
+    measured = first.attempts[0].measured
+    assert measured is not None
+    assert measured.device_peak_mb > TAKEN / 2**20
+    assert [trial.attempts[0].gpus or 1 for trial in others] < [1.0] * 3

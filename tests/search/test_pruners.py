@@ -10,7 +10,7 @@ import pytest
 
 from sweeper import config
 from sweeper.config import PrunerSettings, rule_name
-from sweeper.record.values.evaluation import Evaluation
+from sweeper.record.progress import Evaluation
 from sweeper.search import optuna_pruners, pruners
 from sweeper.search.pruners import DEFAULTS, History
 
@@ -51,7 +51,7 @@ def by_optuna(settings: PrunerSettings, levels: Sequence[Sequence[float]]) -> di
         return values[-1]
 
     study = optuna.create_study(
-        study_name=optuna_pruners.STUDY, direction="maximize", pruner=optuna_pruners.made(settings, EPOCHS)
+        study_name=optuna_pruners.STUDY, direction="maximize", pruner=optuna_pruners.build_pruner(settings, EPOCHS)
     )
     study.optimize(objective, n_trials=len(levels))
     return found
@@ -73,7 +73,7 @@ ALL = [*DEFAULTS, *OPTUNAS]
 def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> None:
     levels = [[evaluation.value for evaluation in one.evaluations] for one in ONE_AFTER_ANOTHER]
     expected = by_optuna(settings, levels)
-    assert pruners.verdicts(settings, ONE_AFTER_ANOTHER, maximize=True) == expected
+    assert pruners.stop_steps(settings, ONE_AFTER_ANOTHER, maximize=True) == expected
     assert any(step is not None for step in expected.values()), "a case in which nobody is stopped shows nothing"
 
 
@@ -82,7 +82,7 @@ def test_a_metric_to_be_minimized_is_the_same_turned_around(settings: PrunerSett
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
     ]
-    assert pruners.verdicts(settings, turned, maximize=False) == pruners.verdicts(
+    assert pruners.stop_steps(settings, turned, maximize=False) == pruners.stop_steps(
         settings, ONE_AFTER_ANOTHER, maximize=True
     )
 
@@ -111,27 +111,27 @@ TWO_AT_ONCE = [history(0, [0.1, 0.2, 0.3], pace=2.0), history(1, [0.5, 0.6, 0.7]
 
 def test_values_are_told_in_the_order_of_their_recorded_times() -> None:
     recorder = Recorder()
-    pruners.replayed(recorder, TWO_AT_ONCE)
+    pruners.replay(recorder, TWO_AT_ONCE)
     assert [value for what, _, value in recorder.told if what == "value"] == [0.1, 0.5, 0.2, 0.6, 0.3, 0.7]
     assert names_told(recorder)[-3:] == [("ended", 0), ("value", 1), ("ended", 1)]
 
 
 def test_a_condemned_trial_tells_nothing_more() -> None:
     recorder = Recorder(stop=(0, 2))
-    assert pruners.replayed(recorder, TWO_AT_ONCE) == {0: 19, 1: None}
+    assert pruners.replay(recorder, TWO_AT_ONCE) == {0: 19, 1: None}
     assert [entry for entry in names_told(recorder) if entry[1] == 0] == [("value", 0), ("value", 0), ("pruned", 0)]
 
 
 def test_a_verdict_at_the_last_step_stops_nothing() -> None:
     recorder = Recorder(stop=(1, 3))
-    assert pruners.replayed(recorder, TWO_AT_ONCE) == {0: None, 1: None}
+    assert pruners.replay(recorder, TWO_AT_ONCE) == {0: None, 1: None}
     assert ("ended", 1) in names_told(recorder)
 
 
 def test_a_clock_that_was_set_back_leaves_a_trial_in_its_own_order() -> None:
     evaluations = [Evaluation(10.0, 9, 0.1), Evaluation(5.0, 19, 0.2)]
     recorder = Recorder()
-    pruners.replayed(recorder, [History(number=0, evaluations=evaluations, last_step=30, ended=6.0)])
+    pruners.replay(recorder, [History(number=0, evaluations=evaluations, last_step=30, ended=6.0)])
     assert [value for what, _, value in recorder.told if what == "value"] == [0.1, 0.2]
     assert names_told(recorder)[-1] == ("ended", 0)
 
@@ -149,13 +149,13 @@ def test_one_epoch_keeps_the_best_share_of_the_whole_sweep() -> None:
 def test_who_told_nothing_is_never_stopped() -> None:
     silent = History(number=7, evaluations=(), last_step=100, ended=50.0)
     for settings in ALL:
-        assert pruners.verdicts(settings, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
+        assert pruners.stop_steps(settings, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
 
 
 def test_a_value_that_is_not_finite_is_no_error() -> None:
     broken = history(3, [math.nan] * EPOCHS, begin=1000.0)
     for settings in ALL:
-        assert set(pruners.verdicts(settings, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
+        assert set(pruners.stop_steps(settings, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
 
 
 def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
@@ -163,13 +163,13 @@ def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
     firsts = [0.3, 0.9, 0.5, 0.8, math.nan, 0.95, 0.9]
     histories = [history(i, [first, 0.99], begin=10.0 * i) for i, first in enumerate(firsts)]
     stopped = {
-        n for n, step in pruners.verdicts(config.OneEpoch(), histories, maximize=True).items() if step is not None
+        n for n, step in pruners.stop_steps(config.OneEpoch(), histories, maximize=True).items() if step is not None
     }
     assert stopped == {2, 4}
 
 
 def test_threshold_stops_at_a_bound() -> None:
-    found = pruners.verdicts(config.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
+    found = pruners.stop_steps(config.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
     first_above = {
         one.number: next((e.step for e in one.evaluations[:-1] if e.value > 0.5), None) for one in ONE_AFTER_ANOTHER
     }

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from sweeper.config import SweepSpec
 from sweeper.errors import RecordError
-from sweeper.record.events import Asked, decode, encode
+from sweeper.record.events import Asked
+from sweeper.record.storage.codec import decode, encode
 from sweeper.search import Configuration, search_for
-from sweeper.search.optuna_search import kept
+from sweeper.search.optuna_search import limit_history
 
 
 def spec(method: str, parameters: Mapping[str, object]) -> SweepSpec:
@@ -189,7 +190,7 @@ def test_a_sweep_interrupted_after_each_ask_is_the_uninterrupted_one(method: str
 FRESH = """
 import json, sys
 from sweeper.search import Configuration, search_for
-from sweeper.search.optuna_search import kept
+from sweeper.search.optuna_search import limit_history
 from sweeper.config import SweepSpec
 for sweep, seen in json.load(sys.stdin):
     proposed = search_for(SweepSpec.from_json(sweep)).propose([Configuration(**one) for one in seen])
@@ -377,7 +378,7 @@ def test_of_a_long_history_the_best_the_running_and_the_newest_are_kept(
     count: int, running: int, most: int, maximize: bool
 ) -> None:
     seen = seen_of(count, running=min(count, running))
-    told = kept(seen, most, maximize=maximize)
+    told = limit_history(seen, most, maximize=maximize)
     assert len(told) <= most
     assert [one.number for one in told] == sorted({one.number for one in told})
     if count <= most:

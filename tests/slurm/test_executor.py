@@ -16,10 +16,10 @@ from sweeper.config import Resources, Slurm
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Slot
 from sweeper.executors.slurm.executor import SlurmExecutor, job_name, options_of, slurm_executor
-from sweeper.executors.slurm.queue import Job, Queue, jobs_of
+from sweeper.executors.slurm.queue import Job, JobQueue, jobs_of
+from sweeper.record.reader import read_exit
 from sweeper.record.storage.claim import stake
 from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
-from sweeper.record.trial import read_exit
 from tests.slurm.cluster import Cluster
 
 SLOT = Slot(name="job 0", environment={"OMP_NUM_THREADS": "1"})
@@ -46,14 +46,14 @@ def trial(tmp_path: Path) -> TrialDir:
 @pytest.fixture(autouse=True)
 def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody waits for an answer of squeue after a test."""
-    queues: list[Queue] = []
-    begin = Queue.__init__
+    queues: list[JobQueue] = []
+    begin = JobQueue.__init__
 
-    def remembered(queue: Queue) -> None:
+    def remembered(queue: JobQueue) -> None:
         begin(queue)
         queues.append(queue)
 
-    monkeypatch.setattr(Queue, "__init__", remembered)
+    monkeypatch.setattr(JobQueue, "__init__", remembered)
     yield
     for queue in queues:
         queue.close()
@@ -173,11 +173,11 @@ def test_a_controller_that_is_killed_takes_nothing_with_it(
     slurm.ask("scontrol", "update", f"JobId={job}", "Comment=written")
     until(lambda: (slurm.folder / "state" / "job_state").stat().st_mtime > began)
     slurm.kill("slurmctld")
-    until(lambda: any("squeue fails" in trouble for trouble in executor.troubles()))
+    until(lambda: any("squeue failed" in trouble for trouble in executor.troubles()))
     assert executor.is_alive(attempt)
     executor.stop(attempt)  # reaches nobody now, and is not forgotten
     waiting = launch(executor, trial, "print('late')", attempt=2)
-    assert any("takes no job" in trouble for trouble in executor.troubles())
+    assert any("Slurm rejected a job" in trouble for trouble in executor.troubles())
     assert executor.is_alive(waiting)
     slurm.start("slurmctld")
     over(executor, attempt)
@@ -216,7 +216,7 @@ def test_settings_that_slurm_does_not_take_are_said_before_anything_runs(slurm: 
         slurm_executor(Slurm(partition="nowhere"), Resources(), None)
 
 
-def test_squeue_is_asked_once_for_all_jobs_and_not_at_every_look(
+def test_squeue_is_called_once_for_all_jobs_and_not_at_every_poll(
     slurm: Cluster, tmp_path: Path, trial: TrialDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, wrapper = tmp_path / "calls", tmp_path / "bin" / "squeue"
@@ -233,19 +233,19 @@ def test_squeue_is_asked_once_for_all_jobs_and_not_at_every_look(
     assert len(log.read_text().splitlines()) <= 3
 
 
-def test_a_queue_that_does_not_answer_is_not_waited_for(
+def test_a_squeue_that_does_not_respond_does_not_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: Cluster
 ) -> None:
     stuck = tmp_path / "squeue"
     stuck.write_text("#!/bin/sh\nexec sleep 120\n")
     stuck.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    queue = Queue()
-    assert [queue.look() for _ in range(100)] == [False] * 100
-    assert queue._asked is not None
-    queue._asked.kill()
-    until(lambda: queue.look() or queue.trouble)
-    assert "squeue fails" in queue.trouble
+    queue = JobQueue()
+    assert [queue.poll() for _ in range(100)] == [False] * 100
+    assert queue._squeue is not None
+    queue._squeue.kill()
+    until(lambda: queue.poll() or queue.trouble)
+    assert "squeue failed" in queue.trouble
 
 
 def test_of_jobs_with_one_name_the_one_that_has_begun_is_known() -> None:

@@ -1,1 +1,1 @@
-"""The CUDA devices of this machine: which there are, which are lost, and which processes use them."""
+"""CUDA devices of this machine: which exist, which are lost, and which processes use them."""

@@ -1,7 +1,7 @@
-"""Which CUDA devices are lost, as NVIDIA's management library tells it; looked at now and then, by nobody's thread.
+"""Detection of lost CUDA devices with NVIDIA's management library.
 
-A device is lost where the driver reports an Xid error that only a reset mends, or where its handle answers that it is
-gone. Errors that a program brings upon itself (Xid 13, 31, 43, ...) say nothing about the device.
+A device is lost if the driver reports an Xid error that only a reset clears, or if a call with its handle reports that
+the GPU is lost. Xid errors that a program causes itself (13, 31, 43, ...) do not count.
 """
 
 from __future__ import annotations
@@ -9,35 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from sweeper.executors.gpus.nvml import Foreign, management_library
 
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 
 FATAL_XIDS: Mapping[int, str] = {
     48: "double-bit memory error",
     79: "fallen off the bus",
     95: "uncontained memory error",
-    119: "its system processor does not answer",
-    120: "its system processor has an error",
+    119: "its GPU System Processor does not respond",
+    120: "its GPU System Processor reported an error",
 }
 """Xid errors after which a device does no work before it is reset (NVIDIA, "XID Errors")."""
-
-
-class Health(Protocol):
-    """Whoever knows of lost devices."""
-
-    def faults(self) -> Mapping[str, str]:
-        """What is wrong with each device that is lost, by its identifier."""
-
-
-class NothingKnown:
-    """The health of devices that nobody can be asked about."""
-
-    def faults(self) -> Mapping[str, str]:
-        """Of nothing."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +30,20 @@ class _Watched:
     events: Foreign
 
 
-class NvmlHealth:
-    """Asks the management library about devices that are named by UUID; an index may mean another device to CUDA."""
+class LostDevices:
+    """Asks the management library which of some devices are lost."""
 
     def __init__(self, devices: Sequence[str], nvml: Foreign, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Register for the Xid events of the devices.
+
+        Args:
+            devices: UUIDs. Other identifiers are ignored: CUDA may count devices in another order than the library.
+            nvml: The library; not used if there are no devices.
+            clock: Returns monotonic seconds.
+        """
         self._nvml = nvml
         self._clock = clock
-        self._looked = clock()
+        self._checked = clock()
         self._faults: dict[str, str] = {}
         self._watched: dict[str, _Watched] = {}
         for device in devices:
@@ -63,9 +54,9 @@ class NvmlHealth:
             self._watched[device] = _Watched(handle, self._events_of(handle))
 
     def faults(self) -> Mapping[str, str]:
-        """What is wrong with each device that was found lost; looks anew every `LOOK_EVERY_S` seconds at most."""
-        if self._clock() - self._looked >= LOOK_EVERY_S:
-            self._looked = self._clock()
+        """Return the fault of each lost device, by identifier. Devices are checked every `CHECK_EVERY_S` at most."""
+        if self._clock() - self._checked >= CHECK_EVERY_S:
+            self._checked = self._clock()
             for device, watched in self._watched.items():
                 fault = self._fault_of(watched)
                 if fault:
@@ -73,15 +64,15 @@ class NvmlHealth:
         return dict(self._faults)
 
     def _events_of(self, handle: Foreign) -> Foreign:
-        """A set of its own for the device's events, so that the set tells which device; None where it has none.
+        """Return an event set for one device, so that the set identifies the device; None if it has no events.
 
-        A slice has no events: those of its GPU are its own.
+        A MIG slice has no events of its own, so those of its GPU are used.
         """
         nvml = self._nvml
         try:
             if nvml.nvmlDeviceIsMigDeviceHandle(handle):
                 handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-        except nvml.NVMLError:  # the driver knows of no slices
+        except nvml.NVMLError:  # the driver does not know MIG
             pass
         try:
             events = nvml.nvmlEventSetCreate()
@@ -103,19 +94,18 @@ class NvmlHealth:
         return ""
 
     def _xids(self, events: Foreign) -> list[int]:
-        """The Xid errors since the last look; waiting for none, the library ends the list by an error."""
+        """Return the Xid errors since the last check. With a timeout of 0 the library ends the list by an error."""
+        nvml = self._nvml
         found: list[int] = []
         try:
             while events is not None:
-                found.append(int(self._nvml.nvmlEventSetWait_v2(events, 0).eventData))
-        except self._nvml.NVMLError:
+                found.append(int(nvml.nvmlEventSetWait_v2(events, 0).eventData))
+        except nvml.NVMLError:
             pass
         return found
 
 
-def health_of(devices: Sequence[str]) -> Health:
-    """The health of these devices, as far as it can be known."""
-    if not devices:
-        return NothingKnown()
-    library = management_library()
-    return NothingKnown() if library is None else NvmlHealth(devices, library)
+def lost_devices(devices: Sequence[str]) -> LostDevices:
+    """Return a detector for these devices; without the library or without devices it never reports any."""
+    library = management_library() if devices else None
+    return LostDevices(devices if library is not None else [], library)

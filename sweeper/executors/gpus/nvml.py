@@ -1,6 +1,6 @@
-"""What NVIDIA's management library says of the devices here, with answers in the place of its errors.
+"""Access to NVIDIA's management library (NVML). Methods return None or less instead of raising its errors.
 
-A device is a GPU, or a slice of one in MIG mode (Multi-Instance GPU): a GPU in that mode computes in its slices alone.
+A device is a GPU, or a slice of a GPU in MIG mode (Multi-Instance GPU): such a GPU runs programs in its slices only.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Foreign: TypeAlias = Any
-"""The management library, and what it hands out: it ships no types."""
+"""The management library and the objects that it returns; it has no type annotations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device by its UUID. `gpu` is the number of its GPU in the library's order, which is that of the PCI bus."""
+    """A device.
+
+    Attributes:
+        identifier: The UUID.
+        model: The name of the GPU model.
+        gpu: The index of the GPU in the library's order, which is that of the PCI bus.
+        is_slice: Whether the device is a MIG slice.
+    """
 
     identifier: str
     model: str
@@ -23,31 +30,37 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """Of a device, in bytes; `used` is without what the driver keeps for itself, where the library tells that apart."""
+class DeviceMemory:
+    """The memory of a device, in bytes. `used` excludes what the driver reserves, if the library reports that."""
 
     total: int
     used: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """On a device; `memory` in bytes, None where that is not told. It only draws, or it computes."""
+class DeviceProcess:
+    """A process on a device.
+
+    Attributes:
+        pid: The process id, in the PID namespace of the driver.
+        memory: Device memory in bytes; None if the library does not report it.
+        graphics_only: Whether the process only uses graphics (a desktop), not CUDA.
+    """
 
     pid: int
     memory: int | None
-    draws: bool = False
+    graphics_only: bool = False
 
 
 class Nvml:
-    """The library, initialized."""
+    """The initialized library."""
 
     def __init__(self, library: Foreign) -> None:
         self._library = library
         self._handles: dict[str, Foreign] = {}
 
     def devices(self) -> list[Device]:
-        """All that may be used here, in the library's order; those that cannot be reached are left out."""
+        """Return the usable devices in the library's order. Devices that cannot be accessed are left out."""
         library = self._library
         found: list[Device] = []
         try:
@@ -62,21 +75,21 @@ class Nvml:
                 continue
         return found
 
-    def memory(self, identifier: str) -> Memory | None:
-        """Of a device; None where that cannot be known."""
+    def memory(self, identifier: str) -> DeviceMemory | None:
+        """Return the memory of a device; None if the library cannot report it."""
         library = self._library
         try:
             handle = self._handle(identifier)
             try:
-                told = library.nvmlDeviceGetMemoryInfo(handle, version=library.nvmlMemory_v2)
+                info = library.nvmlDeviceGetMemoryInfo(handle, version=library.nvmlMemory_v2)
             except library.NVMLError:  # an older driver
-                told = library.nvmlDeviceGetMemoryInfo(handle)
+                info = library.nvmlDeviceGetMemoryInfo(handle)
         except library.NVMLError:
             return None
-        return Memory(total=int(told.total), used=int(told.used))
+        return DeviceMemory(total=int(info.total), used=int(info.used))
 
-    def processes(self, identifier: str) -> list[Process] | None:
-        """Who is on a device; None where that cannot be known. In a container it may be fewer than there are."""
+    def processes(self, identifier: str) -> list[DeviceProcess] | None:
+        """Return the processes on a device; None if they cannot be listed. Some may be missing in a container."""
         library = self._library
         try:
             handle = self._handle(identifier)
@@ -84,11 +97,11 @@ class Nvml:
         except library.NVMLError:
             return None
         try:
-            drawing = library.nvmlDeviceGetGraphicsRunningProcesses(handle)
+            graphics = library.nvmlDeviceGetGraphicsRunningProcesses(handle)
         except library.NVMLError:
-            drawing = []
-        found = {one.pid: Process(pid=one.pid, memory=one.usedGpuMemory, draws=True) for one in drawing}
-        found |= {one.pid: Process(pid=one.pid, memory=one.usedGpuMemory) for one in computing}
+            graphics = []
+        found = {p.pid: DeviceProcess(pid=p.pid, memory=p.usedGpuMemory, graphics_only=True) for p in graphics}
+        found |= {p.pid: DeviceProcess(pid=p.pid, memory=p.usedGpuMemory) for p in computing}
         return list(found.values())
 
     def _handle(self, identifier: str) -> Foreign:
@@ -97,12 +110,12 @@ class Nvml:
         return self._handles[identifier]
 
     def _devices_of(self, handle: Foreign, index: int) -> list[Device]:
-        """A GPU, or its slices where it is in MIG mode."""
+        """Return a GPU, or its slices if it is in MIG mode."""
         library = self._library
         model = library.nvmlDeviceGetName(handle)
         try:
             in_slices = library.nvmlDeviceGetMigMode(handle)[0] == library.NVML_DEVICE_MIG_ENABLE
-        except library.NVMLError:  # it knows no such mode
+        except library.NVMLError:  # the GPU does not support MIG
             in_slices = False
         if not in_slices:
             return [Device(identifier=library.nvmlDeviceGetUUID(handle), model=model, gpu=index)]
@@ -110,14 +123,14 @@ class Nvml:
         for number in range(library.nvmlDeviceGetMaxMigDeviceCount(handle)):
             try:
                 identifier = library.nvmlDeviceGetUUID(library.nvmlDeviceGetMigDeviceHandleByIndex(handle, number))
-            except library.NVMLError:  # a place for a slice, without one
+            except library.NVMLError:  # this index has no slice
                 continue
             slices.append(Device(identifier=identifier, model=model, gpu=index, is_slice=True))
         return slices
 
 
 def management_library() -> Foreign | None:
-    """The library, initialized; None where there is none, or no driver."""
+    """Return the initialized library; None if the library or the driver is missing."""
     try:
         import pynvml
     except ImportError:
@@ -130,6 +143,6 @@ def management_library() -> Foreign | None:
 
 
 def nvml() -> Nvml | None:
-    """What can be asked about devices, where anybody can."""
+    """Return access to the library; None if the library or the driver is missing."""
     library = management_library()
     return None if library is None else Nvml(library)

@@ -1,7 +1,8 @@
-"""Who is on a device that does not belong there: a GPU is handed on when its process list and memory say it is free.
+"""Processes that use a device without belonging to an attempt that has it: a device with any of them is not free.
 
-What the library lists are processes of the whole machine. In a container some may be missing, or be named by numbers
-that mean others here, or nobody: then memory that nobody is seen to use still says that somebody is there.
+The management library lists the processes of the whole machine. In a container some may be missing from its list, and
+its process ids may belong to no process, or to another one, in the container's PID namespace. Memory that no listed
+process uses is therefore counted as an unseen process.
 """
 
 from __future__ import annotations
@@ -12,66 +13,76 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.executors.gpus.nvml import Memory, Nvml, Process
+from sweeper.executors.gpus.nvml import DeviceMemory, DeviceProcess, Nvml
 from sweeper.executors.processes import PROC, is_of
 from sweeper.mistakes import printable
 from sweeper.record.storage.layout import AttemptDir
 
 UNSEEN_FROM = 300e6
-"""Bytes. Less than a CUDA context takes is no process; some is used on a device where nobody is."""
+"""Bytes. A CUDA context takes more than this; less can be in use on a device without any process."""
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
-"""The inode of /proc/self/ns/pid outside of containers (PROC_PID_INIT_INO of the kernel)."""
+"""The inode of /proc/self/ns/pid outside of containers (PROC_PID_INIT_INO in the kernel)."""
 
 GB = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
-    """A process on a device that is none of its attempts'; `pid` is None where only its memory shows."""
+class OtherProcess:
+    """A process on a device that belongs to none of the attempts that have it.
+
+    Attributes:
+        pid: The process id as the library reports it; None if only its memory was seen.
+        memory: Device memory in bytes; None if the library does not report it.
+    """
 
     pid: int | None
     memory: int | None
 
     def text(self) -> str:
-        """Who it is and what it has, for people."""
-        has = "" if self.memory is None else f", {self.memory / GB:.1f} GB"
+        """Describe the process and its memory for users."""
+        memory = "" if self.memory is None else f", {self.memory / GB:.1f} GB"
         if self.pid is None:
-            return f"somebody who cannot be seen from here{has}"
-        who = _described(self.pid)
-        return f"pid {self.pid}{f' ({who})' if who else ''}{has}"
+            return f"a process that is not visible from here{memory}"
+        description = _described(self.pid)
+        return f"pid {self.pid}{f' ({description})' if description else ''}{memory}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the library said of a device, at one moment."""
+class DeviceUsage:
+    """The processes and the memory of a device, as the library reported them at one moment."""
 
-    processes: Sequence[Process]
-    memory: Memory | None
+    processes: Sequence[DeviceProcess]
+    memory: DeviceMemory | None
 
 
-def look(device: str, nvml: Nvml) -> Seen | None:
-    """What is on a device now; None where that cannot be known."""
+def usage_of(device: str, nvml: Nvml) -> DeviceUsage | None:
+    """Return the current usage of a device; None if the library cannot report it."""
     processes = nvml.processes(device)
-    return None if processes is None else Seen(processes=processes, memory=nvml.memory(device))
+    return None if processes is None else DeviceUsage(processes=processes, memory=nvml.memory(device))
 
 
-def strangers(seen: Seen | None, attempts: Sequence[AttemptDir]) -> list[Stranger]:
-    """Who was on a device without being one of the attempts that have it; nobody where nothing is known."""
-    if seen is None:
+def other_processes(usage: DeviceUsage | None, attempts: Sequence[AttemptDir]) -> list[OtherProcess]:
+    """Return the processes on a device that belong to none of the attempts that have it.
+
+    Processes that only use graphics are ignored. If the usage is not known (None), the list is empty.
+    """
+    if usage is None:
         return []
-    there, memory = seen.processes, seen.memory
+    processes, memory = usage.processes, usage.memory
     found = [
-        Stranger(pid=one.pid, memory=one.memory) for one in there if not one.draws and _is_other(one.pid, attempts)
+        OtherProcess(pid=process.pid, memory=process.memory)
+        for process in processes
+        if not process.graphics_only and _is_other(process.pid, attempts)
     ]
-    if attempts or found or memory is None or any(one.memory is None for one in there):
+    if attempts or found or memory is None or any(process.memory is None for process in processes):
         return found
-    unseen = memory.used - sum(one.memory or 0 for one in there)
-    return [Stranger(pid=None, memory=unseen)] if unseen > UNSEEN_FROM else []
+    unseen = memory.used - sum(process.memory or 0 for process in processes)
+    return [OtherProcess(pid=None, memory=unseen)] if unseen > UNSEEN_FROM else []
 
 
 def pids_are_ours() -> bool:
-    """Whether the library's process numbers mean here what they mean to it: not in a container with its own."""
+    """Return whether this process shares the library's PID namespace; a container usually has its own."""
     try:
         return Path("/proc/self/ns/pid").stat().st_ino == FIRST_PID_NAMESPACE
     except OSError:
@@ -81,20 +92,20 @@ def pids_are_ours() -> bool:
 def _is_other(pid: int, attempts: Sequence[AttemptDir]) -> bool:
     if any(is_of(pid, attempt) for attempt in attempts):
         return False
-    # By a number of another namespace nobody can be told from the attempts that are there.
+    # A pid of another namespace cannot be distinguished from those of the attempts on the device.
     return not attempts or (pids_are_ours() and (PROC / str(pid)).exists())
 
 
 def _described(pid: int) -> str:
-    """User and name of a process, as far as they are known here."""
+    """Return the user and the name of a process, as far as they are known here."""
     process = PROC / str(pid)
     if not pids_are_ours():
-        return "by its number outside of this container"
+        return "its pid outside of this container"
     try:
         uid = process.stat().st_uid
         name = printable((process / "comm").read_text().strip())
     except OSError:
-        return "not seen from here"
+        return "not visible from here"
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,1 +1,1 @@
-"""The Ray executor: Ray places and carries, the record comes back byte by byte."""
+"""The Ray executor: Ray places attempts on the nodes of a cluster, and their records are transferred back."""

@@ -1,4 +1,4 @@
-"""Ray itself: joining a cluster or starting one, what a trial takes of it, and how many trials it has room for."""
+"""The Ray cluster: connect to one or start one, resources of a trial, and the number of trials that fit."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ if TYPE_CHECKING:
     from sweeper.executors.machine import Machine
 
 Foreign: TypeAlias = Any
-"""What Ray hands out: handles of actors, references to what they answer."""
+"""Objects of Ray: handles of actors, and references to their results (`ObjectRef`)."""
 
 OWN_CLUSTER = {
-    "RAY_AUTH_MODE": "token",  # who has not the token of this user is refused: Ray listens on every interface
+    "RAY_AUTH_MODE": "token",  # Ray listens on every interface; only clients with this user's token are accepted
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "120",
 }
-"""What a cluster that is started here has, unless the environment says otherwise."""
+"""Environment variables of a cluster that sweeper starts on this machine, unless they are set already."""
 
 
 def join(settings: Ray, machine: Machine) -> bool:
-    """Connect to the cluster that the settings name, or to one that is started on this machine and ends with us.
+    """Connect to the cluster at `settings.address`; without an address, start one on this machine.
 
-    Returns False where this process was connected before, to whatever cluster: then it is not ours to leave.
+    A cluster that is started here ends with this process.
+
+    Returns:
+        False if this process was connected to a cluster before; then the caller must not disconnect it.
 
     Raises:
-        UsageError: the cluster cannot be reached, or does not start.
+        UsageError: The cluster cannot be reached, or does not start.
     """
-    if settings.address is None and "ray" not in sys.modules:  # it reads them when it is imported
+    if settings.address is None and "ray" not in sys.modules:  # Ray reads them when it is imported
         for name, value in OWN_CLUSTER.items():
             os.environ.setdefault(name, value)
     import ray
@@ -47,7 +50,7 @@ def join(settings: Ray, machine: Machine) -> bool:
             "address": "local",
             "num_cpus": machine.cores,
             "num_gpus": len(machine.devices),
-            "resources": dict(settings.resources),  # one trial's worth: there is nobody else to have them
+            "resources": dict(settings.resources),  # custom resources for one trial: no other sweep uses this cluster
             "include_dashboard": False,
         }
     else:
@@ -56,23 +59,25 @@ def join(settings: Ray, machine: Machine) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # whatever it is, Ray cannot be had; its own words say why
-        came = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        what = "a cluster that can be reached" if settings.address else "a cluster that starts on this machine"
-        hint = "is it up, and is the token that of its nodes (RAY_AUTH_MODE)?" if settings.address else "see /tmp/ray"
-        address = f" at {settings.address}" if settings.address else ""
-        raise UsageError(f"executor: ray: expected {what}{address}, got {came}; {hint}") from error
+    except Exception as error:  # Ray raises errors of many types; the message of the error explains the reason
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        if settings.address:
+            failed = f"cannot connect to the cluster at {settings.address}"
+            hint = "check that it runs, and that RAY_AUTH_MODE and the token are those of its nodes"
+        else:
+            failed, hint = "cannot start a cluster on this machine", "its logs are in /tmp/ray"
+        raise UsageError(f"executor: ray: {failed}: {reason}; {hint}") from error
     return True
 
 
 def needs_of(settings: Ray, resources: Resources, *, has_gpus: bool) -> Mapping[str, float]:
-    """What a trial takes, in Ray's words: a core and, where there are GPUs, one of them, unless the sweep says so."""
+    """Return the resources of a trial under Ray's names (default: one core, and one GPU if the cluster has any)."""
     gpus = resources.gpus if resources.gpus is not None else float(has_gpus)
     return {"CPU": resources.cpus or 1, "GPU": gpus, **settings.resources}
 
 
 def capacity(nodes: Sequence[Mapping[str, Foreign]], needs: Mapping[str, float]) -> int:
-    """How many trials fit on the nodes that live, if nobody else were there: each is on one node."""
+    """Return how many trials fit on the live nodes if nothing else runs there; a trial does not span nodes."""
     return sum(
         min(math.floor(node["Resources"].get(name, 0.0) / amount + 1e-9) for name, amount in needs.items() if amount)
         for node in nodes
@@ -81,7 +86,7 @@ def capacity(nodes: Sequence[Mapping[str, Foreign]], needs: Mapping[str, float])
 
 
 def options_of(needs: Mapping[str, float]) -> dict[str, Foreign]:
-    """What is needed, as the options of an actor; Ray restarts and retries nothing."""
+    """Return the options of an actor with these resources, which Ray neither restarts nor retries."""
     others = {name: amount for name, amount in needs.items() if name not in ("CPU", "GPU")}
     return {
         "num_cpus": needs["CPU"],

@@ -1,1 +1,1 @@
-"""The slots of this machine: how it is divided, and which sweep holds which part."""
+"""Slots of this machine: how it is divided, and how all sweeps of a user share it."""

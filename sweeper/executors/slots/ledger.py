@@ -1,11 +1,13 @@
-"""What the trials of this user's sweeps take of this machine: one ledger, which all orchestrators of the user share.
+"""The slot ledger: what the running attempts of all of a user's sweeps take of this machine. Orchestrators share it.
 
-1. A claim names an attempt, and what that takes. It holds as long as the attempt may run, by the attempt's own lease,
-   which shim and worker hold: so it outlives the orchestrator, and nobody has to give it back (`is_live`).
-2. The ledger is read and replaced under a lock that ends with its holder; who dies in between leaves it as it was.
-3. Who finds no room leaves a wish for as long as it asks. Where others wish for the same, a sweep takes no more while
-   one of them has less; of those that have nothing, who has waited longest comes first.
-4. Claims that no longer hold are struck out when there is no room otherwise.
+1. A claim names an attempt and what it takes. It is valid as long as the attempt may run, which the attempt's own lease
+   shows: shim and worker hold that. So a claim outlives its orchestrator, and no process has to return it (`is_live`).
+2. The ledger is read and replaced under a lock. The kernel releases the lock of a process that dies, and such a process
+   leaves the ledger as it was.
+3. A sweep that gets no slot queues a request, which expires when the sweep stops polling. While another sweep has a
+   request for the same resources and uses less of them, a sweep gets no more. Among sweeps that use nothing, the one
+   that has waited longest comes first.
+4. Claims that are no longer valid are removed when a new claim would otherwise not fit.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeper.errors import Unwritable
 from sweeper.executors.executor import CORES
@@ -25,18 +27,28 @@ from sweeper.record.storage.claim import process_identity, stake
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.lease import acquire, is_held
 
-PLACE = "SWEEPER_SLOTS"
-"""In the environment: the directory of the ledger."""
+DIRECTORY_VARIABLE = "SWEEPER_SLOTS"
+"""The environment variable that names the directory of the ledger."""
 
-WISH_S = 2.0
-"""Whoever has not asked for so long wishes for nothing."""
+REQUEST_EXPIRES_S = 2.0
+"""A queued request expires if its sweep has not polled for this long."""
 
 ROUNDING = 1e-6
+
+_Entry = TypeVar("_Entry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What an attempt of a run takes: of `CORES` a number, out of those in `cpus`; of each device a part."""
+    """What an attempt takes of the machine.
+
+    Attributes:
+        run: The directory of the run.
+        attempt: The directory of the attempt.
+        needs: Under `CORES` a number of cores, under the identifier of a device a fraction of it.
+        cpus: The processor cores on which the attempt may run.
+        owner: The identity of the orchestrator that made the claim (`record.storage.claim.process_identity`).
+    """
 
     run: str
     attempt: str
@@ -46,103 +58,128 @@ class Claim:
 
     @property
     def directory(self) -> AttemptDir:
-        """The attempt."""
+        """The directory of the attempt."""
         return AttemptDir(Path(self.attempt))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a run could use, `since` when it has found no room, and when it asked last; monotonic seconds."""
+class QueuedRequest:
+    """A request of a run that got no slot.
+
+    Attributes:
+        run: The directory of the run.
+        needs: The keys of all resources that the run could use.
+        cpus: The processor cores on which its attempts may run.
+        since: When the run first got no slot, in monotonic seconds.
+        polled: When the run polled last, in monotonic seconds.
+    """
 
     run: str
     needs: Sequence[str]
     cpus: Sequence[int] = ()
     since: float = 0.0
-    asked: float = 0.0
+    polled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
-    """The ledger at one moment."""
+class LedgerState:
+    """The contents of the ledger at one moment."""
 
     claims: tuple[Claim, ...] = ()
-    wishes: tuple[Wish, ...] = ()
+    requests: tuple[QueuedRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Whether a claim was granted, and whose claims are on the same devices and cores."""
+class ClaimResult:
+    """Whether a claim was granted, and which other claims are on the same devices and cores."""
 
     granted: bool
     others: tuple[Claim, ...] = ()
 
 
-def common(claim: Claim | Wish, other: Claim | Wish) -> set[str]:
-    """What two of them both need; cores only where they may be the same ones."""
+def shared_keys(claim: Claim | QueuedRequest, other: Claim | QueuedRequest) -> set[str]:
+    """Return the resources that both need; cores count only if both may run on some of the same ones."""
     both = set(claim.needs) & set(other.needs)
     return both if set(claim.cpus) & set(other.cpus) else both - {CORES}
 
 
-def fits(book: Book, claim: Claim, cores: float) -> bool:
-    """Whether there is room beside the other claims, on a machine with so many cores."""
-    rivals = [other for other in book.claims if other.attempt != claim.attempt]
+def fits(state: LedgerState, claim: Claim, cores: float) -> bool:
+    """Return whether a claim fits beside the claims of other attempts, on a machine with `cores` cores."""
+    rivals = [other for other in state.claims if other.attempt != claim.attempt]
     return all(
-        sum(other.needs[key] for other in rivals if key in common(claim, other)) + amount
+        sum(other.needs[key] for other in rivals if key in shared_keys(claim, other)) + amount
         <= (cores if key == CORES else 1.0) + ROUNDING
         for key, amount in claim.needs.items()
     )
 
 
-def comes_later(book: Book, claim: Claim, now: float) -> bool:
-    """Whether another run comes first, by the third rule."""
-    own = next((wish for wish in book.wishes if wish.run == claim.run), None)
+def must_yield(state: LedgerState, claim: Claim, now: float) -> bool:
+    """Return whether the request of another run comes before a claim (rule 3 of this module).
+
+    Args:
+        state: The ledger.
+        claim: The new claim.
+        now: Monotonic seconds.
+    """
+    own = next((request for request in state.requests if request.run == claim.run), None)
     since = own.since if own is not None and _is_fresh(own, now) else now
-    return any(
-        (_held(book, wish.run, shared), wish.since)
-        < (held := _held(book, claim.run, shared), since if not held else -1)
-        for wish in book.wishes
-        if wish.run != claim.run and _is_fresh(wish, now) and (shared := common(claim, wish))
-    )
+    for request in state.requests:
+        shared = shared_keys(claim, request)
+        if request.run == claim.run or not shared or not _is_fresh(request, now):
+            continue
+        other_usage, own_usage = _usage(state, request.run, shared), _usage(state, claim.run, shared)
+        if other_usage < own_usage or (other_usage == own_usage == 0 and request.since < since):
+            return True
+    return False
 
 
-def _is_fresh(wish: Wish, now: float) -> bool:
-    return 0 <= now - wish.asked < WISH_S
+def _is_fresh(request: QueuedRequest, now: float) -> bool:
+    return 0 <= now - request.polled < REQUEST_EXPIRES_S
 
 
-def _held(book: Book, run: str, keys: Iterable[str]) -> float:
-    """How much of these a run has."""
+def _usage(state: LedgerState, run: str, keys: Iterable[str]) -> float:
+    """Return how much of these resources a run has claimed in total."""
     wanted = set(keys)
-    return sum(amount for c in book.claims if c.run == run for key, amount in c.needs.items() if key in wanted)
+    return sum(amount for c in state.claims if c.run == run for key, amount in c.needs.items() if key in wanted)
 
 
 def is_live(claim: Claim) -> bool:
-    """Whether the attempt of a claim may still run.
+    """Return whether the attempt of a claim may still run.
 
-    One that was launched and not yet claimed by its shim is its orchestrator's as long as that lives; after that it is
-    fenced off, so that a shim that comes late ends at once (`record.claim`).
+    While an attempt was launched but its shim has not claimed it yet, the attempt counts as live if its orchestrator
+    is. If the orchestrator is gone, this call fences the attempt off, so that a shim that starts late ends at once
+    (`record.storage.claim`).
     """
     attempt = claim.directory
     if attempt.exit.exists():
         return False
-    staked = attempt.claim.exists()  # looked at first: the lease is taken before the claim is made
+    is_claimed = attempt.claim.exists()  # checked before the lease, because a shim takes the lease first
     if is_held(attempt.lease):
         return True
-    if staked:
+    if is_claimed:
         return False
     pid = claim.owner.get("pid")
     if isinstance(pid, int) and process_identity(pid) == claim.owner:
         return True
     try:
         return not stake(attempt, {})
-    except Unwritable:  # its directory is gone
+    except Unwritable:  # the directory of the attempt is gone
         return False
 
 
-class Ledger:
+class SlotLedger:
     """The ledger in a directory, as one run uses it."""
 
     def __init__(self, directory: Path, run: Path, *, cores: float, cpus: Sequence[int], wanted: Iterable[str]) -> None:
-        """Args: `cores` is how many this process may use, out of `cpus`; `wanted` all that the run could use."""
+        """Use the ledger in a directory, which exists.
+
+        Args:
+            directory: The directory of the ledger.
+            run: The directory of the run that makes claims.
+            cores: The number of cores that this process may use.
+            cpus: The cores among which these are.
+            wanted: The keys of all resources that the run could use.
+        """
         self._directory = directory
         self._run = str(run.absolute())
         self._cores = cores
@@ -152,52 +189,65 @@ class Ledger:
 
     @property
     def run(self) -> str:
-        """Whose claims are made here."""
+        """The directory of the run that makes claims."""
         return self._run
 
-    def take(self, attempt: AttemptDir, needs: Mapping[str, float], *, now: float, wait: bool = True) -> Answer:
-        """Claim what an attempt needs, if there is room; in any case, where nobody waits for room.
+    def claim(self, attempt: AttemptDir, needs: Mapping[str, float], *, now: float, wait: bool = True) -> ClaimResult:
+        """Claim what an attempt needs, or queue a request if that is not free.
+
+        Args:
+            attempt: The directory of the attempt.
+            needs: What it needs, as in `Claim.needs`.
+            now: Monotonic seconds.
+            wait: Whether to grant the claim only if it fits and no other run comes first; if not, it is always granted.
 
         Raises:
-            OSError: the ledger cannot be read or written.
+            OSError: The ledger cannot be read or written.
         """
-        place = str(attempt.path.absolute())
-        claim = Claim(run=self._run, attempt=place, needs=dict(needs), cpus=self._cpus, owner=self._owner)
+        path = str(attempt.path.absolute())
+        claim = Claim(run=self._run, attempt=path, needs=dict(needs), cpus=self._cpus, owner=self._owner)
         with self._locked() as locked:
-            if not locked:  # somebody else is at it, and it takes no time
-                return Answer(granted=False)
-            book = self._read()
-            if wait and not self._may(book, claim, now):
-                # Who has ended by the record is found by a look at its directory, and nearly always that is enough.
-                book = replace(book, claims=tuple(other for other in book.claims if not other.directory.exit.exists()))
-            if wait and not self._may(book, claim, now):
-                book = replace(book, claims=tuple(other for other in book.claims if is_live(other)))
-                if not self._may(book, claim, now):
-                    self._write(_with_wish(book, self._wish(book, now)))
-                    return Answer(granted=False, others=_others(book, claim))
-            left = tuple(other for other in book.claims if other.attempt != place)
-            self._write(Book(claims=(*left, claim), wishes=_wishes_of_others(book, self._run)))
-            return Answer(granted=True, others=_others(book, claim))
+            if not locked:  # another process has the lock, for a moment only; the caller polls again
+                return ClaimResult(granted=False)
+            state = self._read()
+            if wait and not self._may_claim(state, claim, now):
+                # A recorded exit is found by one look-up, and that is nearly always enough; `is_live` costs more.
+                state = replace(state, claims=tuple(c for c in state.claims if not c.directory.exit.exists()))
+            if wait and not self._may_claim(state, claim, now):
+                state = replace(state, claims=tuple(other for other in state.claims if is_live(other)))
+                if not self._may_claim(state, claim, now):
+                    requests = (*_without(state.requests, self._run), self._request(state, now))
+                    self._write(replace(state, requests=requests))
+                    return ClaimResult(granted=False, others=_others(state, claim))
+            remaining = tuple(other for other in state.claims if other.attempt != path)
+            self._write(LedgerState(claims=(*remaining, claim), requests=_without(state.requests, self._run)))
+            return ClaimResult(granted=True, others=_others(state, claim))
 
     def claims(self) -> tuple[Claim, ...]:
-        """All claims, those too that no longer hold and were not struck out yet."""
+        """Return all claims, including invalid ones that were not removed yet."""
         return self._read().claims
 
     def close(self) -> None:
-        """Strike out what no longer holds, and what the run wishes for."""
+        """Remove invalid claims and the request of this run.
+
+        Raises:
+            OSError: The ledger cannot be read or written.
+        """
         with self._locked() as locked:
             if locked:
-                book = self._read()
-                left = tuple(claim for claim in book.claims if is_live(claim))
-                self._write(Book(claims=left, wishes=_wishes_of_others(book, self._run)))
+                state = self._read()
+                live = tuple(claim for claim in state.claims if is_live(claim))
+                self._write(LedgerState(claims=live, requests=_without(state.requests, self._run)))
 
-    def _wish(self, book: Book, now: float) -> Wish:
-        own = next((wish for wish in book.wishes if wish.run == self._run and _is_fresh(wish, now)), None)
+    def _request(self, state: LedgerState, now: float) -> QueuedRequest:
+        own = next(
+            (request for request in state.requests if request.run == self._run and _is_fresh(request, now)), None
+        )
         since = now if own is None else own.since
-        return Wish(run=self._run, needs=self._wanted, cpus=self._cpus, since=since, asked=now)
+        return QueuedRequest(run=self._run, needs=self._wanted, cpus=self._cpus, since=since, polled=now)
 
-    def _may(self, book: Book, claim: Claim, now: float) -> bool:
-        return fits(book, claim, self._cores) and not comes_later(book, claim, now)
+    def _may_claim(self, state: LedgerState, claim: Claim, now: float) -> bool:
+        return fits(state, claim, self._cores) and not must_yield(state, claim, now)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[bool]:
@@ -208,75 +258,83 @@ class Ledger:
             if lease is not None:
                 lease.release()
 
-    def _read(self) -> Book:
+    def _read(self) -> LedgerState:
         try:
-            told = json.loads((self._directory / "ledger.json").read_bytes())
+            return _decoded(json.loads((self._directory / "ledger.json").read_bytes()))
         except (FileNotFoundError, ValueError):
-            return Book()
-        return _book_of(told)
+            return LedgerState()
 
-    def _write(self, book: Book) -> None:
-        # Not synced to the disk: what it says does not outlive the machine's processes anyway.
+    def _write(self, state: LedgerState) -> None:
+        # Not synced to the disk: after a crash of the machine none of the claims is valid.
         temporary = self._directory / ".ledger.json.tmp"
-        entries = {name: [_told(entry) for entry in getattr(book, name)] for name in ("claims", "wishes")}
-        temporary.write_text(json.dumps(entries))
+        temporary.write_text(json.dumps(_encoded(state)))
         temporary.replace(self._directory / "ledger.json")
 
 
-def _others(book: Book, claim: Claim) -> tuple[Claim, ...]:
-    return tuple(other for other in book.claims if other.attempt != claim.attempt and common(claim, other))
+def _others(state: LedgerState, claim: Claim) -> tuple[Claim, ...]:
+    return tuple(other for other in state.claims if other.attempt != claim.attempt and shared_keys(claim, other))
 
 
-def _wishes_of_others(book: Book, run: str) -> tuple[Wish, ...]:
-    return tuple(wish for wish in book.wishes if wish.run != run)
+def _without(requests: Iterable[QueuedRequest], run: str) -> tuple[QueuedRequest, ...]:
+    return tuple(request for request in requests if request.run != run)
 
 
-def _with_wish(book: Book, wish: Wish) -> Book:
-    return replace(book, wishes=(*_wishes_of_others(book, wish.run), wish))
+# The keys "wishes" and "asked" are those of the first version: sweeps of several versions may share a ledger.
 
 
-def _told(entry: Claim | Wish) -> dict[str, object]:
-    return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
+def _encoded(state: LedgerState) -> dict[str, object]:
+    names = {"polled": "asked"}
+
+    def fields(entry: Claim | QueuedRequest) -> dict[str, object]:
+        return {names.get(name, name): getattr(entry, name) for name in entry.__dataclass_fields__}
+
+    return {"claims": list(map(fields, state.claims)), "wishes": list(map(fields, state.requests))}
 
 
-def _book_of(told: object) -> Book:
-    """What a file says, as far as it can be understood; another version of this program may have written it."""
-    known: dict[str, list[Any]] = {"claims": [], "wishes": []}
-    for name, read in (("claims", _claim), ("wishes", _wish)):
-        entries = told.get(name) if isinstance(told, dict) else None
-        for entry in entries if isinstance(entries, list) else ():
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
-                known[name].append(read(entry))
-    return Book(claims=tuple(known["claims"]), wishes=tuple(known["wishes"]))
+def _decoded(value: object) -> LedgerState:
+    """Return what a file contains, without entries that this version does not understand."""
+    return LedgerState(claims=_entries(value, "claims", _claim), requests=_entries(value, "wishes", _request))
+
+
+def _entries(value: object, key: str, decode: Callable[[Mapping[str, Any]], _Entry]) -> tuple[_Entry, ...]:
+    entries = value.get(key) if isinstance(value, dict) else None
+    found: list[_Entry] = []
+    for entry in entries if isinstance(entries, list) else ():
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+            found.append(decode(entry))
+    return tuple(found)
 
 
 def _claim(entry: Mapping[str, Any]) -> Claim:
-    int(Path(entry["attempt"]).name)  # an attempt's directory, or nothing that could be looked at
+    int(Path(entry["attempt"]).name)  # raises ValueError unless this is the directory of an attempt
     needs = {str(key): float(amount) for key, amount in entry["needs"].items()}
     cpus = tuple(map(int, entry["cpus"]))
     return Claim(run=str(entry["run"]), attempt=entry["attempt"], needs=needs, cpus=cpus, owner=dict(entry["owner"]))
 
 
-def _wish(entry: Mapping[str, Any]) -> Wish:
+def _request(entry: Mapping[str, Any]) -> QueuedRequest:
     needs, cpus = tuple(map(str, entry["needs"])), tuple(map(int, entry["cpus"]))
-    since, asked = float(entry["since"]), float(entry["asked"])
-    return Wish(run=str(entry["run"]), needs=needs, cpus=cpus, since=since, asked=asked)
+    since, polled = float(entry["since"]), float(entry["asked"])
+    return QueuedRequest(run=str(entry["run"]), needs=needs, cpus=cpus, since=since, polled=polled)
 
 
-def place_of_ledger(environment: Mapping[str, str]) -> Path:
-    """Where this user's ledger is on this machine; made if need be.
+def ledger_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of this user's ledger on this machine; create it if necessary.
 
-    Not $XDG_RUNTIME_DIR, which a terminal has and a job of cron has not, and which is emptied when the user logs out
-    though sweeps go on.
+    It is not in $XDG_RUNTIME_DIR, which is set in a terminal but not in a cron job, and which is emptied at logout
+    while sweeps continue.
+
+    Args:
+        environment: The environment of this process. `SWEEPER_SLOTS` names another directory.
 
     Raises:
-        OSError: it cannot be made, or is not the user's own.
+        OSError: The directory cannot be created, or another user could write to it.
     """
-    given = environment.get(PLACE)
-    place = Path(given) if given else Path("/tmp") / f"sweeper-{os.geteuid()}"  # noqa: S108 - looked at below
-    place.mkdir(mode=0o700, parents=bool(given), exist_ok=True)
-    found = place.lstat()
-    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-    if not given and not mine:
-        raise PermissionError(None, "it is not this user's own directory", str(place))
-    return place
+    given = environment.get(DIRECTORY_VARIABLE)
+    path = Path(given) if given else Path("/tmp") / f"sweeper-{os.geteuid()}"  # noqa: S108 - checked below
+    path.mkdir(mode=0o700, parents=bool(given), exist_ok=True)
+    found = path.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    if not given and not is_own:
+        raise PermissionError(None, "it is not this user's own directory", str(path))
+    return path

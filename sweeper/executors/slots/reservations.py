@@ -1,4 +1,4 @@
-"""Whether a slot is to be had now: the ledger has room, and nobody else is on its devices. Says what is waited for."""
+"""Reservation of slots: a slot is free if its claim fits in the ledger and no other process uses its devices."""
 
 from __future__ import annotations
 
@@ -9,134 +9,154 @@ from pathlib import Path
 
 from sweeper.executors.executor import Slot
 from sweeper.executors.gpus.nvml import Nvml
-from sweeper.executors.gpus.occupancy import Stranger, look, strangers
-from sweeper.executors.slots.ledger import Answer, Claim, Ledger, is_live
+from sweeper.executors.gpus.occupancy import OtherProcess, other_processes, usage_of
+from sweeper.executors.slots.ledger import Claim, ClaimResult, SlotLedger, is_live
 from sweeper.record.storage.layout import AttemptDir
 
-LOOK_AGAIN_S = 1.0
-"""A device that is not free is looked at again so much later."""
+CHECK_EVERY_S = 1.0
+"""Pause before a device that was in use is checked again."""
 
-SAID_AFTER_S = 2.0
-"""A slot that another sweep has is often free a moment later."""
+REPORT_AFTER_S = 2.0
+"""Waiting for a slot of another sweep is reported after this time only, because slots are often free a moment later."""
 
 DRAIN_S = 2.0
+"""A drain ends if the attempt that asked for it has not asked again for this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Company:
-    """Who was seen on a device, and when."""
+class _Occupation:
+    """Other processes on a device: their pids, a description for users, and when they were seen."""
 
     pids: AbstractSet[int | None]
-    who: str
-    at: float
+    text: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drain:
+    """Devices on which nothing more starts, so that one attempt gets them as a whole."""
+
+    devices: frozenset[str]
+    attempt: Path
+    asked_at: float
 
 
 @dataclass(slots=True)
 class Reservations:
-    """Reserves slots for the attempts of a run; `share` uses them whoever else is there. `notes` are for people.
+    """Reserves slots for the attempts of a run.
 
-    An attempt that needs a device to itself, beside attempts of its own run, would never get it while every part that
-    falls free is taken again: so nothing else is given of that device while it asks.
+    An attempt that needs a whole device may find it used by attempts of its own run. It would never get the device if
+    each fraction that becomes free were used again, so nothing else starts on that device while the attempt asks.
+
+    Attributes:
+        ledger: The ledger; None if slots are not shared with other sweeps.
+        nvml: Access to the management library; None if devices are not checked for other processes.
+        clock: Returns monotonic seconds.
+        share: Whether slots are used even if other sweeps or processes use the same resources.
+        notes: Messages for the user, each once.
     """
 
-    ledger: Ledger | None
+    ledger: SlotLedger | None
     nvml: Nvml | None
     clock: Callable[[], float]
     share: bool = False
     notes: list[str] = field(default_factory=list)
-    _occupied: dict[str, _Company] = field(default_factory=dict)
-    _refused: float | None = None
-    _drained: tuple[frozenset[str], Path, float] | None = None
+    _occupied: dict[str, _Occupation] = field(default_factory=dict)
+    _refused_since: float | None = None
+    _drain: _Drain | None = None
 
     def reserve(self, attempt: AttemptDir, slot: Slot) -> bool:
-        """Whether the slot is the attempt's from now on."""
+        """Reserve a slot for an attempt, until that ends; return False if the slot is not free."""
         if not slot.needs:
             return True
         now, waits = self.clock(), slot.waits and not self.share
-        if waits and (self._is_drained(attempt, slot, now) or not self._are_free(slot, now)):
+        if waits and (self._is_drained(attempt, slot, now) or not self._are_devices_free(slot, now)):
             return False
         if not waits:
-            self._tell_company(slot)
-        answer = self._take(attempt, slot, now, wait=waits)
-        if answer.granted:
-            self._refused = None
+            self._note_shared_use(slot)
+        result = self._claim(attempt, slot, now, wait=waits)
+        if result.granted:
+            self._refused_since = None
         else:
-            self._on_refusal(attempt, slot, answer, now)
-        return answer.granted
+            self._on_refusal(attempt, slot, result, now)
+        return result.granted
 
     def close(self) -> None:
-        """Nothing is reserved any more; what runs keeps what it has."""
+        """Withdraw what this run waits for. Running attempts keep their slots."""
         if self.ledger is not None:
             try:
                 self.ledger.close()
             except OSError as error:
-                self._note_unshared(error)
+                self._note(unshared(error))
 
-    def _take(self, attempt: AttemptDir, slot: Slot, now: float, *, wait: bool) -> Answer:
+    def _claim(self, attempt: AttemptDir, slot: Slot, now: float, *, wait: bool) -> ClaimResult:
         if self.ledger is None:
-            return Answer(granted=True)
+            return ClaimResult(granted=True)
         try:
-            return self.ledger.take(attempt, slot.needs, now=now, wait=wait)
+            return self.ledger.claim(attempt, slot.needs, now=now, wait=wait)
         except OSError as error:
-            self._note_unshared(error)
-            return Answer(granted=True)
+            self._note(unshared(error))
+            return ClaimResult(granted=True)
 
-    def _on_refusal(self, attempt: AttemptDir, slot: Slot, answer: Answer, now: float) -> None:
+    def _on_refusal(self, attempt: AttemptDir, slot: Slot, result: ClaimResult, now: float) -> None:
+        """Report other sweeps that have the slot, and drain a device that this run uses in fractions."""
         own = self.ledger.run if self.ledger is not None else ""
-        others = sorted({claim.run for claim in answer.others if claim.run != own})
-        self._refused = now if self._refused is None else self._refused
-        if others and now - self._refused >= SAID_AFTER_S:
-            self._note(f"trials wait for slots that other sweeps on this machine have: {', '.join(others)}")
-        beside = any(claim.run == own and set(claim.needs) & set(slot.devices) for claim in answer.others)
-        whole = bool(slot.devices) and slot.alone == slot
-        free_to_drain = self._drained is None or self._drained[1] == attempt.path or now - self._drained[2] > DRAIN_S
-        if whole and beside and free_to_drain:
-            self._drained = frozenset(slot.devices), attempt.path, now
+        others = sorted({claim.run for claim in result.others if claim.run != own})
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if others and now - self._refused_since >= REPORT_AFTER_S:
+            self._note(f"trials wait for slots that are in use by other sweeps on this machine: {', '.join(others)}")
+        is_whole = bool(slot.devices) and slot.exclusive == slot
+        is_own = any(claim.run == own and set(claim.needs) & set(slot.devices) for claim in result.others)
+        drain = self._drain
+        can_drain = drain is None or drain.attempt == attempt.path or now - drain.asked_at > DRAIN_S
+        if is_whole and is_own and can_drain:
+            self._drain = _Drain(devices=frozenset(slot.devices), attempt=attempt.path, asked_at=now)
 
     def _is_drained(self, attempt: AttemptDir, slot: Slot, now: float) -> bool:
-        if self._drained is None or self._drained[1] == attempt.path:
+        """Return whether the slot is on a device that is drained for another attempt."""
+        drain = self._drain
+        if drain is None or drain.attempt == attempt.path:
             return False
-        devices, _, asked = self._drained
-        return now - asked <= DRAIN_S and bool(devices & set(slot.devices))
+        return now - drain.asked_at <= DRAIN_S and bool(drain.devices & set(slot.devices))
 
-    def _are_free(self, slot: Slot, now: float) -> bool:
-        """Whether nobody is on the slot's devices who has no claim to them."""
-        return all(self._is_free(device, slot, now) for device in slot.devices)
+    def _are_devices_free(self, slot: Slot, now: float) -> bool:
+        """Return whether no process without a claim uses the devices of the slot."""
+        return all(self._is_device_free(device, slot, now) for device in slot.devices)
 
-    def _is_free(self, device: str, slot: Slot, now: float) -> bool:
+    def _is_device_free(self, device: str, slot: Slot, now: float) -> bool:
         before = self._occupied.get(device)
-        if before is not None and now - before.at < LOOK_AGAIN_S:
+        if before is not None and now - before.seen_at < CHECK_EVERY_S:
             return False
-        there, place = self._strangers(device), slot.name.partition(" #")[0]
-        if not there:
+        found, name = self._other_processes(device), slot.name.partition(" #")[0]
+        if not found:
             if self._occupied.pop(device, None) is not None and before is not None:
-                self._note(f"{place} is free again: gone is {before.who}")
+                self._note(f"{name} is free again: {before.text} is gone")
             return True
-        now_there = _Company(pids={stranger.pid for stranger in there}, who=_told(there), at=now)
-        if before is None or before.pids != now_there.pids:
-            self._note(f"{place} is left alone while others are on it, and used when they are gone: {now_there.who}")
-        self._occupied[device] = now_there
+        occupation = _Occupation(pids={process.pid for process in found}, text=_described(found), seen_at=now)
+        if before is None or before.pids != occupation.pids:
+            self._note(f"{name} is in use by other processes, so trials wait until they are gone: {occupation.text}")
+        self._occupied[device] = occupation
         return False
 
-    def _tell_company(self, slot: Slot) -> None:
+    def _note_shared_use(self, slot: Slot) -> None:
         for device in slot.devices:
-            there = self._strangers(device)
+            found = self._other_processes(device)
             before = self._occupied.get(device)
-            pids = {stranger.pid for stranger in there}
-            if there and (before is None or before.pids != pids):
-                self._note(f"{slot.name} is used though others are on it: {_told(there)}")
-            self._occupied[device] = _Company(pids=pids, who="", at=0.0)
+            pids = {process.pid for process in found}
+            if found and (before is None or before.pids != pids):
+                self._note(f"{slot.name} is used although other processes use it: {_described(found)}")
+            self._occupied[device] = _Occupation(pids=pids, text="", seen_at=0.0)
 
-    def _strangers(self, device: str) -> list[Stranger]:
+    def _other_processes(self, device: str) -> list[OtherProcess]:
         if self.nvml is None:
             return []
-        seen = look(device, self.nvml)
-        # The ledger is read after that: whose process is seen had made its claim before.
+        usage = usage_of(device, self.nvml)
+        # The ledger is read after the processes, so that every attempt with a listed process has its claim in it.
         attempts = [claim.directory for claim in self._claims() if device in claim.needs and is_live(claim)]
-        there = strangers(seen, attempts)
-        # Whoever was about to end is gone when looked at again; whoever has come since is none that was seen.
-        still = {stranger.pid for stranger in strangers(look(device, self.nvml), attempts)} if there else set()
-        return [stranger for stranger in there if stranger.pid in still]
+        found = other_processes(usage, attempts)
+        # A process that was about to end is missing from a second list; one that has just started was not in the first.
+        still = {process.pid for process in other_processes(usage_of(device, self.nvml), attempts)} if found else set()
+        return [process for process in found if process.pid in still]
 
     def _claims(self) -> tuple[Claim, ...]:
         try:
@@ -144,13 +164,15 @@ class Reservations:
         except OSError:
             return ()
 
-    def _note_unshared(self, error: OSError) -> None:
-        self._note(f"slots are not shared with other sweeps on this machine: {error.filename}: {error.strerror}")
-
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
 
-def _told(there: Sequence[Stranger]) -> str:
-    return "; ".join(stranger.text() for stranger in there)
+def unshared(error: OSError) -> str:
+    """Describe for users why the ledger cannot be used."""
+    return f"slots are not shared with other sweeps on this machine: {error.filename}: {error.strerror}"
+
+
+def _described(processes: Sequence[OtherProcess]) -> str:
+    return "; ".join(process.text() for process in processes)

@@ -1,1 +1,1 @@
-"""The Slurm executor: one job per attempt."""
+"""The Slurm executor: one job for each attempt."""

@@ -1,7 +1,7 @@
-"""Slurm's queue, by its own commands: sbatch puts a job in, squeue says what is there, scancel signals and cancels.
+"""Slurm's queue, by its commands: sbatch submits a job, squeue lists jobs, scancel signals and cancels them.
 
-Accounting (sacct) is never asked: many clusters have none. Every command is bounded. squeue, which is asked again and
-again, is one query for all jobs of the user, at most every `LOOK_EVERY_S`, less often where it is slow, never awaited.
+Accounting (sacct) is not used, because many clusters have none. Every command has a timeout. squeue is called for all
+jobs of the user at once, in the background, every `POLL_EVERY_S` at most and less often if it is slow.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import IO
 
 from sweeper.errors import SweeperError
 
-LOOK_EVERY_S = 2.0
-LEAST_PAUSE = 10.0
-"""So many times as long as squeue took, it is left alone."""
-ANSWERS_WITHIN_S = 60.0
-"""A controller that takes longer is one that does not answer."""
+POLL_EVERY_S = 2.0
+PAUSE_FACTOR = 10.0
+"""The pause before the next call of squeue is at least this many times the duration of the last one."""
+COMMAND_TIMEOUT_S = 60.0
+"""A controller that takes longer than this is taken not to respond."""
 
 PENDING = "PENDING"
 ENDED = frozenset(
@@ -32,146 +32,166 @@ ENDED = frozenset(
         *("REVOKED", "TIMEOUT"),
     }
 )
-"""States of jobs that squeue still shows for a while and that run no more. All others may be, or come, alive."""
+"""States of jobs that have ended and that squeue still lists for a while. Jobs in all other states may be alive."""
 
 
-class Refused(SweeperError):
-    """A command of Slurm failed, in its own words."""
+class SlurmCommandFailed(SweeperError):
+    """A command of Slurm failed; the message is that of the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job that has not ended, as squeue showed it last."""
+    """A job that has not ended, as squeue listed it last."""
 
     id: str
     state: str
 
 
-class Queue:
-    """The jobs of this user by their names, as of `as_of` (monotonic seconds); `trouble` says why that is not newer."""
+class JobQueue:
+    """The jobs of this user in Slurm's queue.
+
+    Attributes:
+        jobs: The jobs that have not ended, by name.
+        as_of: When squeue was called for this list, in monotonic seconds; -inf before the first list.
+        trouble: Why the last call of squeue failed, for users; empty if it succeeded.
+    """
 
     def __init__(self) -> None:
+        """Start with an empty queue."""
         self.jobs: Mapping[str, Job] = {}
         self.as_of = -math.inf
         self.trouble = ""
-        self._asked: subprocess.Popen[bytes] | None = None
-        self._asked_at = -math.inf
-        self._next = -math.inf
-        self._answer: IO[bytes] | None = None
+        self._squeue: subprocess.Popen[bytes] | None = None
+        self._called_at = -math.inf
+        self._next_call = -math.inf
+        self._output: IO[bytes] | None = None
 
-    def look(self) -> bool:
-        """Take in the answer to an earlier question, if there is one, and ask anew when it is time.
+    def poll(self) -> bool:
+        """Read the output of squeue if it has ended, and call it again when it is time.
 
-        True where an answer was taken in.
+        Returns:
+            Whether `jobs` is new.
         """
-        fresh = self._asked is not None and self._take()
-        if self._asked is None and time.monotonic() >= self._next:
-            self._ask()
-        return fresh
+        is_new = self._squeue is not None and self._read()
+        if self._squeue is None and time.monotonic() >= self._next_call:
+            self._call_squeue()
+        return is_new
 
     def submit(self, script: str, options: Sequence[str], environment: Mapping[str, str]) -> str:
-        """The id of a new job that runs a script.
+        """Submit a job that runs a script.
+
+        Args:
+            script: The text of the script.
+            options: Options of sbatch.
+            environment: The environment of the job.
+
+        Returns:
+            The id of the job.
 
         Raises:
-            Refused: sbatch failed; the job may be in the queue all the same.
+            SlurmCommandFailed: sbatch failed. The job may be in the queue nevertheless.
         """
-        answer = _call(["sbatch", "--parsable", *options], environment=environment, text=script)
-        return answer.strip().split(";")[0]
+        printed = _call(["sbatch", "--parsable", *options], environment=environment, text=script)
+        return printed.strip().split(";")[0]
 
     def signal(self, job: str, name: str) -> None:
-        """A signal to the batch process of a job, and to nothing else of it.
+        """Send a signal to the batch process of a job, not to its other processes.
 
         Raises:
-            Refused: it runs no such process, or the controller cannot be reached.
+            SlurmCommandFailed: The job has no such process, or the controller does not respond.
         """
         _call(["scancel", "--batch", f"--signal={name}", job])
 
     def cancel(self, job: str) -> None:
-        """Take a job from the queue, or have Slurm end all its processes.
+        """Remove a pending job from the queue, or have Slurm end all processes of a running one.
 
         Raises:
-            Refused: there is no such job, or the controller cannot be reached.
+            SlurmCommandFailed: There is no such job, or the controller does not respond.
         """
         _call(["scancel", job])
 
     def close(self) -> None:
-        """Wait for no answer."""
-        if self._asked is not None and self._answer is not None:
-            self._asked.kill()
-            self._asked.wait()
-            self._answer.close()
-            self._asked = self._answer = None
+        """Stop waiting for squeue."""
+        if self._squeue is not None and self._output is not None:
+            self._squeue.kill()
+            self._squeue.wait()
+            self._output.close()
+            self._squeue = self._output = None
 
-    def _ask(self) -> None:
-        self._asked_at = time.monotonic()
-        self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - kept; a pipe would fill, and nobody waits to empty it
+    def _call_squeue(self) -> None:
+        self._called_at = time.monotonic()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed later; a pipe would fill up
         command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%j"]
         try:
-            self._asked = subprocess.Popen(
+            self._squeue = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=self._answer,
+                stdout=self._output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # so that Ctrl-C does not reach it
             )
         except OSError as error:
-            self._answer.close()
+            self._output.close()
             self.trouble = f"squeue cannot be started: {error.strerror}"
-            self._next = self._asked_at + LOOK_EVERY_S
+            self._next_call = self._called_at + POLL_EVERY_S
 
-    def _take(self) -> bool:
-        assert self._asked is not None and self._answer is not None  # noqa: S101, PT018 - asked is asked into a file
-        code, took_s = self._asked.poll(), time.monotonic() - self._asked_at
-        if code is None and took_s < ANSWERS_WITHIN_S:
+    def _read(self) -> bool:
+        assert self._squeue is not None and self._output is not None  # noqa: S101, PT018 - only called while squeue runs
+        code, took_s = self._squeue.poll(), time.monotonic() - self._called_at
+        if code is None and took_s < COMMAND_TIMEOUT_S:
             return False
         if code is None:
-            self._asked.kill()
-            self._asked.wait()
-        with self._answer as answer:
-            answer.seek(0)
-            text = answer.read().decode(errors="replace")
-        self._asked = self._answer = None
-        self._next = time.monotonic() + max(LOOK_EVERY_S, LEAST_PAUSE * took_s if code == 0 else 0)
+            self._squeue.kill()
+            self._squeue.wait()
+        with self._output as output:
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        self._squeue = self._output = None
+        self._next_call = time.monotonic() + max(POLL_EVERY_S, PAUSE_FACTOR * took_s if code == 0 else 0)
         if code != 0:
-            why = text.strip().splitlines()[-1:] or [f"no answer within {ANSWERS_WITHIN_S:g} s"]
-            self.trouble = f"squeue fails, so that jobs are taken to be as they were: {why[0]}"
+            reason = text.strip().splitlines()[-1:] or [f"no response within {COMMAND_TIMEOUT_S:g} s"]
+            self.trouble = f"squeue failed, so the last known states of jobs are used: {reason[0]}"
             return False
-        self.trouble, self.as_of = "", self._asked_at
+        self.trouble, self.as_of = "", self._called_at
         self.jobs = jobs_of(text)
         return True
 
 
 def jobs_of(text: str) -> dict[str, Job]:
-    """The jobs that have not ended in what squeue printed, by name; of several of a name, one that has begun.
+    """Return the jobs that have not ended from the output of squeue, by name.
 
-    A job may have been submitted twice, where the first answer did not come; the other one ends when it begins.
+    A job may have been submitted twice, if the first call of sbatch seemed to fail. Then the one that has started
+    counts, and the other one ends as soon as it starts.
     """
     jobs: dict[str, Job] = {}
     for line in text.splitlines():
-        parts = line.split("|", 2)  # a name may hold anything but a newline
-        if len(parts) == 3 and parts[1] not in ENDED:  # noqa: PLR2004 - as many as were asked for
+        parts = line.split("|", 2)  # a name can contain anything but a newline
+        if len(parts) == 3 and parts[1] not in ENDED:  # noqa: PLR2004 - the number of fields in the format
             number, state, name = parts
             if name not in jobs or jobs[name].state == PENDING:
                 jobs[name] = Job(number, state)
     return jobs
 
 
-def missing() -> str:
-    """Which of the commands are not on this machine; empty where all are."""
+def missing_commands() -> str:
+    """Return the names of Slurm's commands that are not on this machine, separated by commas; empty if all are."""
     return ", ".join(name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None)
 
 
-def acceptable(options: Sequence[str]) -> None:
-    """See that Slurm takes jobs with these options.
+def check_options(options: Sequence[str]) -> None:
+    """Check that Slurm accepts jobs with these options of sbatch.
 
     Raises:
-        Refused: it does not, and why.
+        SlurmCommandFailed: It does not; the message is the reason.
     """
     _call(["sbatch", "--test-only", *options], text="#!/bin/sh\n")
 
 
 def submission_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of who submits, without what a job that it may run in itself is told of its own size."""
+    """Return the environment for a new job, without the variables of a job that this process may run in.
+
+    Otherwise sbatch would use the number of tasks and nodes of that job.
+    """
     return {
         name: value for name, value in own.items() if not name.startswith("SLURM_") or name.startswith("SLURM_CONF")
     }
@@ -185,21 +205,23 @@ def _call(command: Sequence[str], *, environment: Mapping[str, str] | None = Non
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=ANSWERS_WITHIN_S,
+            timeout=COMMAND_TIMEOUT_S,
             env=dict(environment) if environment is not None else submission_environment(os.environ),
             start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"{command[0]}: no answer within {ANSWERS_WITHIN_S:g} s") from error
+        raise SlurmCommandFailed(f"{command[0]}: no response within {COMMAND_TIMEOUT_S:g} s") from error
     except OSError as error:
-        raise Refused(f"{command[0]}: cannot be started: {error.strerror}") from error
+        raise SlurmCommandFailed(f"{command[0]}: cannot be started: {error.strerror}") from error
     if run.returncode:
-        told = [line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in run.stderr.split("\n") if line]
-        raise Refused(f"{command[0]}: {'; '.join(told) or f'exit code {run.returncode}'}")
+        lines = [
+            line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in run.stderr.split("\n") if line
+        ]
+        raise SlurmCommandFailed(f"{command[0]}: {'; '.join(lines) or f'exit code {run.returncode}'}")
     return run.stdout
 
 
 def escaped(path: Path) -> str:
-    """A path as sbatch takes it for output: a percent sign begins a pattern there."""
+    """Return a path for sbatch's --output, in which a percent sign starts a pattern."""
     return str(path).replace("%", "%%")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.executors.executor import Slot
-from sweeper.executors.gpus.lost import LOOK_EVERY_S, NvmlHealth, health_of
+from sweeper.executors.gpus.lost import CHECK_EVERY_S, LostDevices, lost_devices
 from sweeper.executors.local import LocalExecutor
 from tests.fakes import pynvml as library
 from tests.fakes.pynvml import Fake, gpu
@@ -46,38 +46,38 @@ def test_which_devices_are_lost(
     xids: Mapping[str, str], lost: Mapping[str, int], faults: dict[str, str], fake: Fake
 ) -> None:
     clock = Clock()
-    health = NvmlHealth(["GPU-a", "GPU-b", "MIG-GPU-c-1", "0"], library, clock=clock)
+    detector = LostDevices(["GPU-a", "GPU-b", "MIG-GPU-c-1", "0"], library, clock=clock)
     for what, told in (("xids", xids), ("lost", lost)):
         for uuid, number in told.items():
             fake.say(what, uuid, number)
-    assert health.faults() == {}
-    clock.now += LOOK_EVERY_S
-    assert health.faults() == faults
+    assert detector.faults() == {}
+    clock.now += CHECK_EVERY_S
+    assert detector.faults() == faults
 
 
 def test_a_lost_device_stays_lost(fake: Fake) -> None:
     clock = Clock()
     fake.say("xids", "GPU-a", 79)
-    health = NvmlHealth(["GPU-a"], library, clock=clock)
+    detector = LostDevices(["GPU-a"], library, clock=clock)
     for _ in range(3):
-        clock.now += LOOK_EVERY_S
-        assert health.faults() == {"GPU-a": "Xid 79: fallen off the bus"}
+        clock.now += CHECK_EVERY_S
+        assert detector.faults() == {"GPU-a": "Xid 79: fallen off the bus"}
 
 
 def test_without_the_library_or_devices_nothing_is_known() -> None:
-    assert health_of([]).faults() == {}
-    assert health_of(["GPU-of-nobody"]).faults() == {}
+    assert lost_devices([]).faults() == {}
+    assert lost_devices(["GPU-of-nobody"]).faults() == {}
 
 
 def test_a_slot_has_the_faults_of_its_devices(fake: Fake) -> None:
     clock = Clock()
     fake.say("lost", "GPU-b", IS_LOST)
-    health = NvmlHealth(["GPU-a", "GPU-b", "GPU-c"], library, clock=clock)
+    detector = LostDevices(["GPU-a", "GPU-b", "GPU-c"], library, clock=clock)
     slots = [
         Slot(name="gpu 0+1", needs={"GPU-a": 1.0, "GPU-b": 1.0}),
         Slot(name="gpu 2", needs={"GPU-c": 0.5}),
         Slot(name="cpu 0", needs={"cores": 1.0}),
     ]
-    executor = LocalExecutor(slots, health)
-    clock.now += LOOK_EVERY_S
+    executor = LocalExecutor(slots, detector)
+    clock.now += CHECK_EVERY_S
     assert executor.faults() == {"gpu 0+1": "the device GPU-b is lost (GPU is lost)"}

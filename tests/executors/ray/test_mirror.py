@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.errors import Unwritable
 from sweeper.executors.ray import mirror
-from sweeper.executors.ray.mirror import Known, News, Replica, news_of, packed, unpack
+from sweeper.executors.ray.mirror import FileUpdates, KnownFiles, Replica, pack, unpack, updates_of
 from sweeper.record.storage.layout import TrialDir
 
 Pair = tuple[TrialDir, TrialDir]
@@ -35,17 +35,17 @@ def contents(trial: TrialDir) -> dict[str, bytes]:
     }
 
 
-def bring(there: TrialDir, replica: Replica) -> News:
-    news = news_of(there, there.attempt(1), replica.known)
-    replica.take(news)
-    return news
+def bring(there: TrialDir, replica: Replica) -> FileUpdates:
+    updates = updates_of(there, there.attempt(1), replica.known)
+    replica.apply(updates)
+    return updates
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_whoever_dies_between_two_answers_the_record_is_exact(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(mirror, "MOST_BYTES", 64)
+    monkeypatch.setattr(mirror, "MAX_REPLY_BYTES", 64)
     chance = random.Random(seed)
     there, here = pair
     replica = Replica(here, 1)
@@ -66,14 +66,14 @@ def test_whoever_dies_between_two_answers_the_record_is_exact(
         if chance.random() < 0.2:
             replica = Replica(here, 1)
     there.attempt(1).exit.write_text("the end")
-    while (news := bring(there, replica)).pieces or news.kept is None:
+    while (updates := bring(there, replica)).chunks or updates.checkpoints is None:
         ended = here.attempt(1).exit.exists()
         assert not ended or contents(here) == contents(there)
     assert contents(here) == contents(there)
 
 
 def test_the_end_comes_last(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "MOST_BYTES", 8)
+    monkeypatch.setattr(mirror, "MAX_REPLY_BYTES", 8)
     there, here = pair
     there.attempt(1).events.write_bytes(b"0123456789")
     there.attempt(1).exit.write_text("{}")
@@ -113,16 +113,16 @@ def test_what_a_trial_needs_travels_and_does_not_come_back(pair: Pair) -> None:
     here.facts.write_text("facts")
     there.checkpoints.mkdir()
     (there.checkpoints / "step-000000000.aaaaaaaaaaaaaaaa.pt").write_bytes(b"of an earlier attempt")
-    unpack(packed(here), there)
+    unpack(pack(here), there)
     assert there.facts.read_text() == "facts"
     assert contents(there) == contents(here)
-    assert not news_of(there, there.attempt(1), Replica(here, 1).known).pieces
-    assert news_of(there, there.attempt(1), Known()).pieces
+    assert not updates_of(there, there.attempt(1), Replica(here, 1).known).chunks
+    assert updates_of(there, there.attempt(1), KnownFiles()).chunks
 
 
 def test_no_file_outside_the_trial_is_written(pair: Pair) -> None:
     _, here = pair
-    piece = mirror.Piece(path="../../elsewhere", offset=0, data=b"x")
+    chunk = mirror.Chunk(path="../../elsewhere", offset=0, data=b"x")
     with pytest.raises(Unwritable, match="elsewhere"):
-        Replica(here, 1).take(News(pieces=[piece]))
+        Replica(here, 1).apply(FileUpdates(chunks=[chunk]))
     assert not (here.path.parents[1] / "elsewhere").exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.config import Launch, SweepSpec
+from sweeper.config import LaunchMode, SweepSpec
 from sweeper.executors.executor import Executor, Slot
 from sweeper.executors.machine import Machine
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
@@ -58,7 +58,7 @@ class RaySubject:
 
         made = executor_of(self._spec, self.run, MACHINE)
         self._made.append(made)
-        if self._spec.launch is Launch.PRELOAD:  # the first attempt is started plainly, and has the server started
+        if self._spec.launch is LaunchMode.PRELOAD:  # the first attempt is started plainly, and has the server started
             until(functools.partial(self._forks, made))
         return made
 

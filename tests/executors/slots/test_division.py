@@ -59,19 +59,19 @@ def test_slots_follow_the_machine(given: dict[str, Any], names: list[str], envir
 
 def test_a_measured_peak_is_packed_with_a_margin() -> None:
     division = Division(devices=["a", "b"], cores=8, measured=True, totals={"a": 80, "b": 40})
-    (share,) = {slot.needs["a"] for slot in slots_of(division.packed(18)) if "a" in slot.needs}
+    (share,) = {slot.needs["a"] for slot in slots_of(division.with_memory(18)) if "a" in slot.needs}
     assert share == pytest.approx(18 * (1 + MARGIN) / 80)
-    assert [slot.name for slot in slots_of(division.packed(18))] == [
+    assert [slot.name for slot in slots_of(division.with_memory(18))] == [
         *("gpu 0 #1", "gpu 1 #1", "gpu 0 #2", "gpu 1 #2", "gpu 0 #3", "gpu 0 #4")
     ]
     # What ran on a device fits it, margin or not; on a smaller one it does not.
-    assert [slot.name for slot in slots_of(division.packed(79))] == ["gpu 0"]
+    assert [slot.name for slot in slots_of(division.with_memory(79))] == ["gpu 0"]
 
 
 def test_a_part_of_a_device_becomes_all_of_it_for_who_is_to_be_alone() -> None:
     slot = slots_of(Division(devices=["a"], cores=8, gpus=0.25, cpus=1))[0]
-    assert (slot.gpus, slot.alone.gpus, slot.alone.needs) == (0.25, 1, {"a": 1, "cores": 1})
-    assert slot.alone.environment == slot.environment
+    assert (slot.gpus, slot.exclusive.gpus, slot.exclusive.needs) == (0.25, 1, {"a": 1, "cores": 1})
+    assert slot.exclusive.environment == slot.environment
 
 
 def test_the_whole_machine_is_its_devices_or_else_its_cores() -> None:

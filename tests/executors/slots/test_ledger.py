@@ -15,15 +15,15 @@ import pytest
 
 from sweeper.executors.slots import ledger as claims
 from sweeper.executors.slots.ledger import (
-    WISH_S,
-    Book,
+    REQUEST_EXPIRES_S,
     Claim,
-    Ledger,
-    Wish,
-    comes_later,
+    LedgerState,
+    QueuedRequest,
+    SlotLedger,
     fits,
     is_live,
-    place_of_ledger,
+    ledger_directory,
+    must_yield,
 )
 from sweeper.record.storage.claim import claim, process_identity, stake
 from sweeper.record.storage.layout import AttemptDir, TrialDir
@@ -34,8 +34,10 @@ def one(run: str, number: int = 0, cpus: tuple[int, ...] = (0, 1), **needs: floa
     return Claim(run=run, attempt=f"/{run}/trials/{number}/attempts/1", needs=needs, cpus=cpus)
 
 
-def wish(run: str, *needs: str, since: float = 0.0, asked: float = 9.0, cpus: tuple[int, ...] = (0, 1)) -> Wish:
-    return Wish(run=run, needs=needs, cpus=cpus, since=since, asked=asked)
+def request(
+    run: str, *needs: str, since: float = 0.0, polled: float = 9.0, cpus: tuple[int, ...] = (0, 1)
+) -> QueuedRequest:
+    return QueuedRequest(run=run, needs=needs, cpus=cpus, since=since, polled=polled)
 
 
 @pytest.mark.parametrize(
@@ -57,28 +59,30 @@ def wish(run: str, *needs: str, since: float = 0.0, asked: float = 9.0, cpus: tu
     ],
 )
 def test_there_is_room_as_long_as_the_machine_lasts(there: list[Claim], asked: Claim, room: bool) -> None:
-    assert fits(Book(claims=tuple(there)), asked, cores=2) == room
+    assert fits(LedgerState(claims=tuple(there)), asked, cores=2) == room
 
 
 @pytest.mark.parametrize(
-    ("there", "wishes", "later"),
+    ("there", "requests", "later"),
     [
         ([], [], False),
-        ([one("a", 1, cores=1)], [wish("b", "cores")], True),  # who has nothing comes first
-        ([one("a", 1, cores=1)], [wish("b", "cores", asked=10 - WISH_S)], False),  # asks no more
-        ([one("a", 1, cores=1)], [wish("b", "GPU")], False),
-        ([one("a", 1, cores=1)], [wish("b", "cores", cpus=(2, 3))], False),
-        ([one("a", 1, cores=1), one("b", cores=1)], [wish("b", "cores")], False),  # as much for each
-        ([one("a", 1, cores=2), one("b", cores=1)], [wish("b", "cores")], True),
-        ([], [wish("b", "cores", since=5)], True),  # b has waited, a asks for the first time
-        ([], [wish("b", "cores", since=5), wish("a", "cores", since=4)], False),
-        ([], [wish("b", "cores", since=4), wish("a", "cores", since=5)], True),
-        ([], [wish("a", "cores")], False),
+        ([one("a", 1, cores=1)], [request("b", "cores")], True),  # who has nothing comes first
+        ([one("a", 1, cores=1)], [request("b", "cores", polled=10 - REQUEST_EXPIRES_S)], False),  # asks no more
+        ([one("a", 1, cores=1)], [request("b", "GPU")], False),
+        ([one("a", 1, cores=1)], [request("b", "cores", cpus=(2, 3))], False),
+        ([one("a", 1, cores=1), one("b", cores=1)], [request("b", "cores")], False),  # as much for each
+        ([one("a", 1, cores=2), one("b", cores=1)], [request("b", "cores")], True),
+        ([], [request("b", "cores", since=5)], True),  # b has waited, a asks for the first time
+        ([], [request("b", "cores", since=5), request("a", "cores", since=4)], False),
+        ([], [request("b", "cores", since=4), request("a", "cores", since=5)], True),
+        ([], [request("a", "cores")], False),
     ],
 )
-def test_of_two_sweeps_the_one_with_less_comes_first(there: list[Claim], wishes: list[Wish], later: bool) -> None:
-    book = Book(claims=tuple(there), wishes=tuple(wishes))
-    assert comes_later(book, one("a", cores=1), now=10.0) == later
+def test_of_two_sweeps_the_one_with_less_comes_first(
+    there: list[Claim], requests: list[QueuedRequest], later: bool
+) -> None:
+    book = LedgerState(claims=tuple(there), requests=tuple(requests))
+    assert must_yield(book, one("a", cores=1), now=10.0) == later
 
 
 @pytest.fixture
@@ -127,9 +131,9 @@ def test_a_claim_of_a_directory_that_is_gone_is_gone(tmp_path: Path) -> None:
     assert not is_live(of(TrialDir(tmp_path / "nowhere" / "0000").attempt(1), GONE))
 
 
-def ledger(place: Path, run: str, cores: float = 2) -> Ledger:
+def ledger(place: Path, run: str, cores: float = 2) -> SlotLedger:
     place.mkdir(exist_ok=True)
-    return Ledger(place, Path(f"/{run}"), cores=cores, cpus=[0, 1], wanted=["cores"])
+    return SlotLedger(place, Path(f"/{run}"), cores=cores, cpus=[0, 1], wanted=["cores"])
 
 
 def made(tmp_path: Path, run: str, number: int) -> AttemptDir:
@@ -141,39 +145,39 @@ def made(tmp_path: Path, run: str, number: int) -> AttemptDir:
 def test_claims_are_struck_out_when_there_is_no_room_otherwise(tmp_path: Path) -> None:
     mine = ledger(tmp_path / "slots", "a")
     first, second = made(tmp_path, "a", 0), made(tmp_path, "a", 1)
-    assert mine.take(first, {"cores": 2.0}, now=0.0).granted
-    refused = mine.take(second, {"cores": 2.0}, now=0.1)
+    assert mine.claim(first, {"cores": 2.0}, now=0.0).granted
+    refused = mine.claim(second, {"cores": 2.0}, now=0.1)
     assert (refused.granted, [other.attempt for other in refused.others]) == (False, [str(first.path)])
     first.exit.write_text("{}")
-    assert mine.take(second, {"cores": 2.0}, now=0.2).granted
+    assert mine.claim(second, {"cores": 2.0}, now=0.2).granted
     assert [claim.attempt for claim in mine.claims()] == [str(second.path)]
 
 
 def test_a_freed_slot_goes_to_the_sweep_that_has_none(tmp_path: Path) -> None:
     mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
     has = [made(tmp_path, "a", number) for number in range(2)]
-    assert all(mine.take(attempt, {"cores": 1.0}, now=0.0).granted for attempt in has)
+    assert all(mine.claim(attempt, {"cores": 1.0}, now=0.0).granted for attempt in has)
     wanted = made(tmp_path, "b", 0)
-    assert not other.take(wanted, {"cores": 1.0}, now=0.1).granted
+    assert not other.claim(wanted, {"cores": 1.0}, now=0.1).granted
     has[0].exit.write_text("{}")
-    assert not mine.take(made(tmp_path, "a", 2), {"cores": 1.0}, now=0.2).granted
-    assert other.take(wanted, {"cores": 1.0}, now=0.3).granted
+    assert not mine.claim(made(tmp_path, "a", 2), {"cores": 1.0}, now=0.2).granted
+    assert other.claim(wanted, {"cores": 1.0}, now=0.3).granted
     has[1].exit.write_text("{}")
-    assert mine.take(made(tmp_path, "a", 3), {"cores": 1.0}, now=0.4).granted
+    assert mine.claim(made(tmp_path, "a", 3), {"cores": 1.0}, now=0.4).granted
 
 
 def test_who_waits_for_nobody_is_counted_all_the_same(tmp_path: Path) -> None:
     mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
-    assert mine.take(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
-    assert other.take(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0, wait=False).granted
-    assert not ledger(tmp_path / "slots", "c").take(made(tmp_path, "c", 0), {"cores": 1.0}, now=0.0).granted
+    assert mine.claim(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
+    assert other.claim(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0, wait=False).granted
+    assert not ledger(tmp_path / "slots", "c").claim(made(tmp_path, "c", 0), {"cores": 1.0}, now=0.0).granted
 
 
 def test_close_takes_the_wish_and_what_is_over_along(tmp_path: Path) -> None:
     mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
     over = made(tmp_path, "a", 0)
-    assert mine.take(over, {"cores": 2.0}, now=0.0).granted
-    assert not other.take(made(tmp_path, "b", 0), {"cores": 1.0}, now=0.0).granted
+    assert mine.claim(over, {"cores": 2.0}, now=0.0).granted
+    assert not other.claim(made(tmp_path, "b", 0), {"cores": 1.0}, now=0.0).granted
     over.exit.write_text("{}")
     other.close()
     assert json.loads((tmp_path / "slots" / "ledger.json").read_bytes()) == {"claims": [], "wishes": []}
@@ -195,7 +199,7 @@ def test_close_takes_the_wish_and_what_is_over_along(tmp_path: Path) -> None:
 def test_a_ledger_that_cannot_be_read_says_nothing(tmp_path: Path, text: bytes) -> None:
     mine = ledger(tmp_path / "slots", "a")
     (tmp_path / "slots" / "ledger.json").write_bytes(text)
-    assert mine.take(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
+    assert mine.claim(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
     assert len(mine.claims()) == 1
 
 
@@ -203,15 +207,15 @@ def test_many_takers_at_once_never_get_more_than_there_is(tmp_path: Path) -> Non
     script = """
 import json, sys, time
 from pathlib import Path
-from sweeper.executors.slots.ledger import Ledger
+from sweeper.executors.slots.ledger import SlotLedger
 from sweeper.record.storage.layout import TrialDir
 here, name = Path(sys.argv[1]), sys.argv[2]
-ledger = Ledger(here / "slots", here / name, cores=2, cpus=[0], wanted=["cores"])
+ledger = SlotLedger(here / "slots", here / name, cores=2, cpus=[0], wanted=["cores"])
 got = 0
 while got < 10:
     attempt = TrialDir(here / name / "trials" / str(got)).attempt(1)
     attempt.path.mkdir(parents=True, exist_ok=True)
-    if not ledger.take(attempt, {"cores": 1.0}, now=time.monotonic()).granted:
+    if not ledger.claim(attempt, {"cores": 1.0}, now=time.monotonic()).granted:
         time.sleep(0.002)
         continue
     with open(here / "trace", "a") as trace:
@@ -245,26 +249,26 @@ time.sleep(60)
     holder = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "slots" / "lock")], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()
-    assert not mine.take(made(tmp_path, "a", 0), {"cores": 1.0}, now=0.0).granted
+    assert not mine.claim(made(tmp_path, "a", 0), {"cores": 1.0}, now=0.0).granted
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     holder.stdout.close()
-    assert mine.take(made(tmp_path, "a", 1), {"cores": 1.0}, now=0.0).granted
+    assert mine.claim(made(tmp_path, "a", 1), {"cores": 1.0}, now=0.0).granted
 
 
 def test_the_default_place_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place_of_ledger({"SWEEPER_SLOTS": str(tmp_path / "a" / "b")}) == tmp_path / "a" / "b"
+    assert ledger_directory({"SWEEPER_SLOTS": str(tmp_path / "a" / "b")}) == tmp_path / "a" / "b"
     monkeypatch.setattr(claims, "Path", lambda *parts: tmp_path.joinpath(*(part.lstrip("/") for part in parts)))
     (tmp_path / "tmp").mkdir()
-    place = place_of_ledger({})
+    place = ledger_directory({})
     assert (place.name, place.stat().st_mode & 0o777) == (f"sweeper-{os.geteuid()}", 0o700)
     place.chmod(0o777)
     with pytest.raises(PermissionError, match="not this user's own"):
-        place_of_ledger({})
+        ledger_directory({})
     place.rmdir()
     place.symlink_to(tmp_path)
     with pytest.raises(PermissionError, match="not this user's own"):
-        place_of_ledger({})
+        ledger_directory({})
 
 
 def test_time_is_the_machines(tmp_path: Path) -> None:

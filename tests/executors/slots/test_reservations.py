@@ -14,8 +14,8 @@ import pytest
 from sweeper.executors.executor import Slot
 from sweeper.executors.gpus import occupancy
 from sweeper.executors.gpus.nvml import Nvml
-from sweeper.executors.slots.ledger import Ledger
-from sweeper.executors.slots.reservations import DRAIN_S, LOOK_AGAIN_S, SAID_AFTER_S, Reservations
+from sweeper.executors.slots.ledger import SlotLedger
+from sweeper.executors.slots.reservations import CHECK_EVERY_S, DRAIN_S, REPORT_AFTER_S, Reservations
 from sweeper.record.storage.claim import claim
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from tests.fakes import pynvml as library
@@ -54,7 +54,7 @@ def runs(tmp_path: Path, fake: Fake, clock: Clock) -> Runs:
 
     def of(name: str, *, share: bool = False) -> Reservations:
         wanted = ["cores", "GPU-a", "GPU-b"]
-        ledger = Ledger(tmp_path / "slots", tmp_path / name, cores=2, cpus=[0], wanted=wanted)
+        ledger = SlotLedger(tmp_path / "slots", tmp_path / name, cores=2, cpus=[0], wanted=wanted)
         return Reservations(ledger, Nvml(library), clock, share=share)
 
     return of
@@ -113,17 +113,17 @@ def test_a_device_is_waited_for_while_a_stranger_is_on_it_and_used_when_they_are
     assert mine.reserve(attempt("a", 1), slot("GPU-b", name="gpu 1"))
     (note,) = mine.notes
     assert note == (
-        f"gpu 0 is left alone while others are on it, and used when they are gone: pid {pid} (you: sleep), 12.3 GB"
+        f"gpu 0 is in use by other processes, so trials wait until they are gone: pid {pid} (you: sleep), 12.3 GB"
     )
     there.write_text("12400000000")
-    clock.now += LOOK_AGAIN_S
+    clock.now += CHECK_EVERY_S
     assert not mine.reserve(attempt("a", 0), slot())
     assert mine.notes == [note]
     there.unlink()
     assert not mine.reserve(attempt("a", 0), slot())  # looked at only now and then
-    clock.now += LOOK_AGAIN_S
+    clock.now += CHECK_EVERY_S
     assert mine.reserve(attempt("a", 0), slot())
-    assert mine.notes[1:] == [f"gpu 0 is free again: gone is pid {pid} (you: sleep), 12.4 GB"]
+    assert mine.notes[1:] == [f"gpu 0 is free again: pid {pid} (you: sleep), 12.4 GB is gone"]
 
 
 def test_the_user_of_a_stranger_is_named(
@@ -141,9 +141,9 @@ def test_the_user_of_a_stranger_is_named(
     [
         (None, 0, ""),
         (None, 200_000_000, ""),  # the driver's own
-        (None, 5_000_000_000, "somebody who cannot be seen from here, 5.0 GB"),
+        (None, 5_000_000_000, "a process that is not visible from here, 5.0 GB"),
         ("400000000 draws", 0, ""),  # somebody's desktop
-        ("none", 5_000_000_000, f"pid {OF_NOBODY_HERE} (not seen from here)"),
+        ("none", 5_000_000_000, f"pid {OF_NOBODY_HERE} (not visible from here)"),
     ],
 )
 def test_memory_says_that_somebody_is_there_whom_nobody_sees(
@@ -170,7 +170,7 @@ def test_neighbours_that_have_claims_are_no_strangers(
     fake.occupy("GPU-a", process())
     assert not mine.reserve(attempt("a", 2), slot(part=0.25, name="gpu 0 #3"))
     assert [note.partition(":")[0] for note in mine.notes] == [
-        "gpu 0 is left alone while others are on it, and used when they are gone"
+        "gpu 0 is in use by other processes, so trials wait until they are gone"
     ]
 
 
@@ -183,7 +183,7 @@ def test_what_an_attempt_left_on_its_device_is_waited_for(
     first.exit.write_text("{}")
     assert not mine.reserve(attempt("a", 1), slot())
     left.unlink()
-    clock.now += LOOK_AGAIN_S
+    clock.now += CHECK_EVERY_S
     assert mine.reserve(attempt("a", 1), slot())
 
 
@@ -196,7 +196,7 @@ def test_sharing_uses_a_device_whoever_is_there_and_says_so(
     assert other.reserve(attempt("b", 0), slot("GPU-b"))
     assert mine.reserve(attempt("a", 0), slot())
     assert mine.reserve(attempt("a", 1), slot("GPU-b", name="gpu 1"))
-    assert mine.notes == [f"gpu 0 is used though others are on it: pid {pid} (you: sleep), 1.0 GB"]
+    assert mine.notes == [f"gpu 0 is used although other processes use it: pid {pid} (you: sleep), 1.0 GB"]
 
 
 def test_a_sweep_that_waits_for_another_says_so_after_a_while(runs: Runs, clock: Clock, attempt: Attempts) -> None:
@@ -205,10 +205,10 @@ def test_a_sweep_that_waits_for_another_says_so_after_a_while(runs: Runs, clock:
     assert other.reserve(attempt("b", 0), cores)
     assert not mine.reserve(attempt("a", 0), cores)
     assert mine.notes == []
-    clock.now += SAID_AFTER_S
+    clock.now += REPORT_AFTER_S
     assert not mine.reserve(attempt("a", 0), cores)
     (note,) = mine.notes
-    assert note.startswith("trials wait for slots that other sweeps on this machine have: /")
+    assert note.startswith("trials wait for slots that are in use by other sweeps on this machine: /")
     assert note.endswith("/b")
 
 
@@ -219,10 +219,10 @@ def test_who_is_to_have_a_device_alone_gets_it_once_its_neighbours_have_ended(
     parts = [slot(part=0.5, name=f"gpu 0 #{n}") for n in (1, 2)]
     assert all(mine.reserve(attempt("a", n), part) for n, part in enumerate(parts))
     attempt("a", 0).exit.write_text("{}")
-    assert not mine.reserve(attempt("a", 2), parts[0].alone)
+    assert not mine.reserve(attempt("a", 2), parts[0].exclusive)
     assert not mine.reserve(attempt("a", 3), parts[0])  # though half of it is free
     attempt("a", 1).exit.write_text("{}")
-    assert mine.reserve(attempt("a", 2), parts[0].alone)
+    assert mine.reserve(attempt("a", 2), parts[0].exclusive)
     assert not mine.reserve(attempt("a", 3), parts[1])
 
 
@@ -230,7 +230,7 @@ def test_a_device_is_not_kept_free_for_who_asks_no_more(runs: Runs, clock: Clock
     mine = runs("a")
     parts = [slot(part=0.5, name=f"gpu 0 #{n}") for n in (1, 2)]
     assert mine.reserve(attempt("a", 0), parts[0])
-    assert not mine.reserve(attempt("a", 1), parts[1].alone)
+    assert not mine.reserve(attempt("a", 1), parts[1].exclusive)
     clock.now += DRAIN_S + 0.1
     assert mine.reserve(attempt("a", 2), parts[1])
 
