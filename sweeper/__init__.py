@@ -1,11 +1,15 @@
-"""sweeper: hyperparameter sweeps that stop stalled runs early, and say why.
+"""sweeper: hyperparameter sweeps that stop stalled runs early, and explain why.
 
-A training script needs this much of it:
+A training script reports to its trial:
+
+    import sweeper
 
     with sweeper.trial(defaults={"lr": 3e-5}) as trial:
-        ...
+        loss = train(lr=trial.params["lr"])
+        trial.report({"loss/train": loss}, step=0)
 
-Importing it loads the standard library only.
+The public API is `sweeper.trial`, `sweeper.Trial` and the callbacks of `sweeper.integrations`. Importing `sweeper` loads
+the standard library only.
 """
 
 from sweeper.worker.trial import Trial, trial

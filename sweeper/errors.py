@@ -1,15 +1,15 @@
-"""The tree of errors: one leaf for each thing a caller would do next.
+"""The tree of errors, with one class for each thing that a caller would do next.
 
-SweeperError            anything sweeper says no to; the command line prints it and exits, no traceback
-  UsageError            the command is wrong: call it differently            (exit 2)
-    SpecError           the sweep file is wrong: mend the file               (exit 2)
-    SpecChanged         the file no longer fits the run: rename, or undo     (exit 2)
-  RunBusy               another orchestrator holds the run: wait, or stop it (exit 2)
-  RecordError           a record cannot be read: look at the named file      (exit 2)
-  Unwritable            a record cannot be written: make room, call again    (exit 2)
-  AttemptClaimed        this attempt was started before: do not run it again
-  DataUnavailable       a data source cannot be had: use the next one
-  CheckpointError       a checkpoint cannot be used: use the one before it
+SweeperError            any expected error; the command line prints its text, without a traceback
+  UsageError            the command is wrong: call it differently                        (exit 2)
+    SpecError           the sweep file has mistakes: correct the file                    (exit 2)
+    SpecChanged         the file no longer fits the run: rename the sweep, or undo       (exit 2)
+  RunBusy               the sweep is already running: wait, or stop it                   (exit 2)
+  RecordError           a record cannot be read: look at the file in the message         (exit 2)
+  Unwritable            a record cannot be written: free disk space, and run again       (exit 2)
+  AttemptClaimed        the attempt was started before: do not start it again
+  DataUnavailable       a data source is unavailable: use the next one
+  CheckpointError       a checkpoint cannot be used: use the previous one
 """
 
 from __future__ import annotations
@@ -19,16 +19,24 @@ from dataclasses import dataclass
 
 
 class SweeperError(Exception):
-    """The root; its text is one or more complete sentences for a person."""
+    """The root of all errors of sweeper. Its text is a complete message for a user."""
 
 
 class UsageError(SweeperError):
-    """The command line cannot be carried out as given."""
+    """The command line, or an argument of the trial API, is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One mistake in a sweep file: where, what was expected, what came and, where it helps, what to do."""
+    """One mistake in a user's file.
+
+    Attributes:
+        where: the place, such as `sweep.yaml:7` or `command line: lr=x`.
+        key: the path of the key, such as `parameters.lr.max`; empty if the mistake concerns the whole place.
+        expected: what was expected there.
+        got: what was found instead.
+        hint: what to do; empty if `expected` makes it obvious.
+    """
 
     where: str
     key: str
@@ -43,11 +51,11 @@ class Mistake:
 
 
 MOST_SHOWN = 100
-"""Mistakes that the text of an error lists; a person mends the first ones and looks again."""
+"""Maximum number of mistakes that the text of an error lists."""
 
 
 class SpecError(UsageError):
-    """A sweep file with mistakes, all of them in ``mistakes``."""
+    """A sweep file has mistakes. All of them are in ``mistakes``."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
@@ -57,27 +65,27 @@ class SpecError(UsageError):
 
 
 class SpecChanged(UsageError):
-    """The file would change trials that have already run."""
+    """The sweep file would change trials that have already run."""
 
 
 class RunBusy(SweeperError):
-    """Another orchestrator holds the run's lease."""
+    """The sweep is already running: another orchestrator holds the run's lease."""
 
 
 class RecordError(SweeperError):
-    """A record, or a file it needs, is missing or cannot be understood."""
+    """A record, or a file that belongs to it, is missing or cannot be understood."""
 
 
 class Unwritable(SweeperError, OSError):
-    """A record cannot be written: its disk is full, read-only or gone. What was recorded before stands."""
+    """A record cannot be written: its disk is full, read-only or gone. Everything recorded before is kept."""
 
 
 class AttemptClaimed(SweeperError):
-    """The attempt was already started by somebody else."""
+    """Another process has already started the attempt."""
 
 
 class DataUnavailable(SweeperError):
-    """A dataset or tokenizer cannot be had here."""
+    """A dataset, a tokenizer or pretrained weights are not available on this machine."""
 
 
 class CheckpointError(SweeperError):

@@ -1,7 +1,7 @@
-"""Callbacks for libraries that own the training loop; each is imported when it is asked for, with its library.
+"""Callbacks for libraries that own the training loop. Each callback and its library are imported on first use.
 
-from sweeper.integrations import HuggingFaceCallback  # transformers.Trainer
-from sweeper.integrations import LightningCallback    # lightning.pytorch.Trainer
+from sweeper.integrations import HuggingFaceCallback  # for transformers.Trainer
+from sweeper.integrations import LightningCallback    # for lightning.pytorch.Trainer
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def __getattr__(name: str) -> object:
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
-        message = f'{name}: {error.name} is not installed; pip install "sweeper[{_EXTRAS[name]}]"'
+        message = f'{name} needs {error.name}, which is not installed. Run: pip install "sweeper[{_EXTRAS[name]}]"'
         raise ImportError(message) from error
     return getattr(module, name)

@@ -1,4 +1,4 @@
-"""sweeper in a `transformers.Trainer`."""
+"""The callback for `transformers.Trainer`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,34 @@ from sweeper.worker.watch.watch import Watch
 
 
 class HuggingFaceCallback(TrainerCallback):
-    """Watches a Trainer's model, reports what it logs, and ends training where the trial is asked to stop.
+    """Watch the model of a `transformers.Trainer`, report its metrics, and stop it when the trial should stop.
 
-        callback = HuggingFaceCallback(trial)
-        arguments = TrainingArguments(output_dir=trial.dir / "trainer", save_total_limit=2, ...)
-        Trainer(model, arguments, callbacks=[callback], ...).train(resume_from_checkpoint=callback.resume())
+    With several ranks, each rank has a callback. Gradients are recorded after clipping, as the optimizer receives them.
+    Steps are optimizer steps from 0: what Trainer logs at `global_step` 10 belongs to step 9. Metrics get sweeper's
+    names: `loss` becomes `loss/train`, `eval_loss` becomes `loss/test`, `grad_norm` becomes `gradient/norm`. Durations,
+    throughput and the summary at the end of training are not reported.
 
-    Under several ranks each has one. The gradients are those that the optimizer is given, after clipping. Steps are
-    optimizer steps from 0: what Trainer logs at `global_step` 10 is of step 9. Metrics are named as in `names`: `loss`
-    is `loss/train`, `eval_loss` is `loss/test`, `grad_norm` is `gradient/norm`; durations, throughput and the summary
-    at the end of training are left out.
+    A resumed attempt starts from Trainer's own checkpoints. Trainer writes them on its own schedule, after each
+    `checkpoint.every_minutes` of the sweep, and before it stops. Its `save_total_limit` should be 2 or more.
 
-    Trainer's own checkpoints are what a resumed attempt goes on from, at its own cadence, at the sweep's, and where it
-    is stopped. Trainer deletes them by `save_total_limit`, which should leave two or more.
+    Args:
+        trial: the open trial.
+        every: number of optimizer steps from one observation to the next.
+        statistics: `full`, or `reach` for gradient norms only.
+        layers: patterns of the tensors to watch; by default, all are watched.
+        include_bias: whether to watch biases too.
+
+    Raises:
+        ImportError: transformers is not installed (raised by the import of the class).
+
+    Example:
+        ::
+
+            with sweeper.trial() as trial:
+                callback = HuggingFaceCallback(trial)
+                arguments = TrainingArguments(output_dir=trial.dir / "trainer", save_total_limit=2)
+                trainer = Trainer(model, arguments, train_dataset=data, callbacks=[callback])
+                trainer.train(resume_from_checkpoint=callback.resume())
     """
 
     def __init__(
@@ -39,7 +54,7 @@ class HuggingFaceCallback(TrainerCallback):
         layers: Sequence[str] | None = None,
         include_bias: bool = False,
     ) -> None:
-        """The options are those of `Trial.watch`."""
+        """Keep the options for `Trial.watch`, which is called once the optimizer exists."""
         self._trial = trial
         self._options: dict[str, Any] = {
             "every": every,
@@ -52,10 +67,16 @@ class HuggingFaceCallback(TrainerCallback):
         self._saved = 0
 
     def resume(self) -> str | None:
-        """What to call `Trainer.train(resume_from_checkpoint=...)` with: None at a first start.
+        """Return the argument for `Trainer.train(resume_from_checkpoint=...)`.
+
+        Returns:
+            The folder of the newest checkpoint; None on the first start.
 
         Raises:
-            CheckpointError: the checkpoint that the record names is not there.
+            CheckpointError: the checkpoint that the record points to does not exist.
+
+        Example:
+            ``trainer.train(resume_from_checkpoint=callback.resume())``
         """
         path = pointed_to(self._trial)
         return None if path is None else str(path)
@@ -65,7 +86,7 @@ class HuggingFaceCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The optimizer exists, and a checkpoint has been loaded."""
+        """Start watching: the optimizer exists, and the checkpoint has been loaded."""
         self._trial.plan(total_steps=state.max_steps, peak_lr=args.learning_rate)
         self._trial.next_step = state.global_step
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
@@ -78,7 +99,7 @@ class HuggingFaceCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Training, evaluation or the script logged."""
+        """Report the metrics that training, evaluation or the script logged."""
         if logs is None or "train_runtime" in logs:  # the summary: its train_loss is a mean over all steps
             return
         values = {metric_name(name): value for name, value in logs.items() if _is_metric(name, value)}
@@ -86,38 +107,38 @@ class HuggingFaceCallback(TrainerCallback):
             self._trial.report(values, step=max(0, state.global_step - 1))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """An optimizer step is over; on every rank, which agree here on saving and stopping."""
+        """Tell Trainer to save or stop after an optimizer step. All ranks agree on both."""
         self._stopping = self._trial.should_stop
         if self._stopping:
             control.should_training_stop = True
-        if self._trial.should_save:  # by cadence, or because of the stop
+        if self._trial.should_save:  # because a checkpoint is due, or because of the stop
             control.should_save = True
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """An epoch is over, or was left because of a stop: then what is due at the end of an epoch is not yet due."""
+        """Do not evaluate after an epoch that a stop has cut short, and save only if this step was not saved."""
         if self._stopping:
             if not float(state.epoch or 0).is_integer():
                 control.should_evaluate = False
             control.should_save = self._saved != state.global_step
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Trainer wrote a checkpoint."""
+        """Point to the checkpoint that Trainer wrote."""
         self._saved = state.global_step
-        if not args.save_only_model:  # from weights alone nothing can go on
+        if not args.save_only_model:  # training cannot resume from weights alone
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             point_to(self._trial, folder, step=state.global_step - 1)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Training is over."""
+        """Stop watching."""
         if self._watch is not None:
             self._watch.close()
 
 
 def _is_metric(name: str, value: object) -> bool:
-    """Whether it says how well the model does, and not how fast, or where in the data."""
+    """Return whether a logged value is a metric of the model, and not a duration, a throughput or the epoch."""
     is_about_time = name == "epoch" or name.endswith(("_runtime", "_per_second", "_time"))
     return isinstance(value, int | float) and not is_about_time

@@ -1,4 +1,4 @@
-"""sweeper in a `lightning.pytorch.Trainer`."""
+"""The callback for `lightning.pytorch.Trainer`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,41 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from sweeper.integrations.names import metric_name
 from sweeper.integrations.pointer import point_to, pointed_to
-from sweeper.worker.trial import Trial
+from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
 
 KEPT = 2
+"""Number of Lightning checkpoints that are kept."""
 
 
 class LightningCallback(Callback):
-    """Watches a LightningModule, reports what it logs, and ends training where the trial is asked to stop.
+    """Watch a LightningModule, report what it logs, and stop the Trainer when the trial should stop.
 
-        callback = LightningCallback(trial)
-        trainer = Trainer(callbacks=[callback], ...)
-        trainer.fit(module, ckpt_path=callback.resume())
+    With several ranks, each rank has a callback. Gradients are recorded before clipping. Steps are optimizer steps from
+    0; with several optimizers, one step is one turn of all of them. Logged metrics are reported every
+    `log_every_n_steps` steps and after each evaluation and epoch, under sweeper's names: `train_loss` becomes
+    `loss/train`, `val_acc` becomes `accuracy/test`.
 
-    Under several ranks each has one. The gradients are those before clipping. Steps are optimizer steps from 0, with
-    several optimizers turns of all of them. What the module logs is reported every `log_every_n_steps` steps and where
-    an evaluation or an epoch ends, named as in `names`: `train_loss` is `loss/train`, `val_acc` is `accuracy/test`.
+    A checkpoint is written to `trial.dir / "lightning"` after each `checkpoint.every_minutes` of the sweep, and before
+    the Trainer stops. Lightning does not save the position in an epoch, unless the data loader has a `state_dict`.
 
-    A checkpoint is written below `trial.dir / "lightning"` at the sweep's cadence and where the trial is stopped.
-    Lightning does not say where in an epoch the data stood, unless the data loader can (`state_dict`).
+    Args:
+        trial: the open trial.
+        every: number of optimizer steps from one observation to the next.
+        statistics: `full`, or `reach` for gradient norms only.
+        layers: patterns of the tensors to watch; by default, all are watched.
+        include_bias: whether to watch biases too.
+
+    Raises:
+        ImportError: lightning is not installed (raised by the import of the class).
+
+    Example:
+        ::
+
+            with sweeper.trial() as trial:
+                callback = LightningCallback(trial)
+                trainer = Trainer(max_epochs=3, callbacks=[callback])
+                trainer.fit(module, ckpt_path=callback.resume())
     """
 
     def __init__(
@@ -43,7 +59,7 @@ class LightningCallback(Callback):
         layers: Sequence[str] | None = None,
         include_bias: bool = False,
     ) -> None:
-        """The options are those of `Trial.watch`."""
+        """Keep the options for `Trial.watch`, which is called once the optimizers exist."""
         super().__init__()
         self._trial = trial
         self._options: dict[str, Any] = {
@@ -57,10 +73,16 @@ class LightningCallback(Callback):
         self._reported: dict[str, torch.Tensor] = {}
 
     def resume(self) -> str | None:
-        """What to call `Trainer.fit(ckpt_path=...)` with: None at a first start.
+        """Return the argument for `Trainer.fit(ckpt_path=...)`.
+
+        Returns:
+            The path of the newest checkpoint; None on the first start.
 
         Raises:
-            CheckpointError: the checkpoint that the record names is not there.
+            CheckpointError: the checkpoint that the record points to does not exist.
+
+        Example:
+            ``trainer.fit(module, ckpt_path=callback.resume())``
         """
         path = pointed_to(self._trial)
         return None if path is None else str(path)
@@ -68,13 +90,13 @@ class LightningCallback(Callback):
     # ---- what Lightning calls ---------------------------------------------------------------------------------------
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The first hook after Lightning took the signals."""
+        """Take SIGTERM back, in the first hook after Lightning has set its signal handlers."""
         self._take_back_sigterm()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The optimizers exist, and a checkpoint has been loaded."""
+        """Start watching: the optimizers exist, and the checkpoint has been loaded."""
         self._take_back_sigterm()
-        if pl_module.automatic_optimization:  # else only the module knows when it steps
+        if pl_module.automatic_optimization:  # otherwise only the module knows its number of steps
             total_steps = trainer.estimated_stepping_batches
             if math.isfinite(total_steps):
                 self._trial.plan(total_steps=int(total_steps), peak_lr=_peak_lr(trainer.optimizers))
@@ -85,18 +107,18 @@ class LightningCallback(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """The gradients are complete, and not yet clipped."""
+        """Record the gradients before they are clipped."""
         if self._watch is not None:
             self._watch.look()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """A batch is over; where it ended a step, the ranks agree here on saving and stopping."""
+        """After the last batch of an optimizer step, report, save or stop. All ranks agree on saving and stopping."""
         if self._trial.next_step == self._steps_seen:  # gradients are being accumulated
             return
         self._steps_seen = self._trial.next_step
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set where its types do not see it
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning does not declare it
         if every and self._steps_seen % every == 0:
             self._report(trainer)
         stop = self._trial.should_stop
@@ -104,21 +126,21 @@ class LightningCallback(Callback):
             self._save(trainer)
         if stop:
             trainer.should_stop = True
-            # These would let training go on until it is killed.
+            # Otherwise training would continue until these minimums are reached.
             trainer.fit_loop.min_epochs = None
             trainer.fit_loop.epoch_loop.min_steps = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """An evaluation is over."""
+        """Report the metrics of an evaluation."""
         if not trainer.sanity_checking:
             self._report(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """An epoch is over."""
+        """Report the metrics that Lightning computes at the end of an epoch."""
         self._report(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training is over."""
+        """Report the last metrics, and stop watching."""
         self._report(trainer)
         if self._watch is not None:
             self._watch.close()
@@ -126,7 +148,7 @@ class LightningCallback(Callback):
     # -----------------------------------------------------------------------------------------------------------------
 
     def _report(self, trainer: Trainer) -> None:
-        """Report what was logged since the last report."""
+        """Report the metrics that were logged since the last report."""
         metrics = trainer.callback_metrics
         fresh = {name: value for name, value in metrics.items() if not _is_same(value, self._reported.get(name))}
         self._reported.update(fresh)
@@ -144,18 +166,18 @@ class LightningCallback(Callback):
             trainer.strategy.remove_checkpoint(old)
 
     def _take_back_sigterm(self) -> None:
-        """Lightning's handler leaves training by an exception, wherever it is; the trial's waits for the step."""
+        """Replace Lightning's SIGTERM handler, which raises an exception, by the trial's, which waits for the step."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._trial.ask_to_stop)  # Lightning itself puts back what it found
+            signal.signal(signal.SIGTERM, recorder_of(self._trial).request_stop)  # Lightning restores the previous one
 
 
 def _is_same(value: torch.Tensor, reported: torch.Tensor | None) -> bool:
-    """Whether a metric is still the one that was reported: what is logged anew lies elsewhere in memory."""
+    """Return whether a metric has been reported already. A newly logged value has another address in memory."""
     return reported is not None and value.data_ptr() == reported.data_ptr()
 
 
 def _peak_lr(optimizers: Sequence[torch.optim.Optimizer]) -> float | None:
-    """The highest learning rate that the schedulers mean to reach; they keep it with the parameters."""
+    """Return the peak learning rate of the schedulers, which they keep in the optimizers' parameter groups."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     rates = [group.get("max_lr", group.get("initial_lr", group.get("lr"))) for group in groups]
     return max((float(rate) for rate in rates if rate is not None), default=None)

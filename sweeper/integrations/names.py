@@ -1,7 +1,8 @@
-"""What libraries call their metrics, in sweeper's words: `loss/train`, `accuracy/test`, `gradient/norm`.
+"""Translate libraries' metric names to sweeper's: `loss/train`, `accuracy/test`, `gradient/norm`.
 
-A leading or trailing `train`, `eval`, `val`, `valid`, `validation` or `test` says of which set a metric is; all but
-the first are `test`, the set that trials are ranked by. A bare `loss` is that of training. Any other name stays.
+A prefix or suffix `train`, `eval`, `val`, `valid`, `validation` or `test` names the data set of a metric. `train`
+stays, and all others become `test`, the set that trials are ranked by. `loss` alone becomes `loss/train`. Any other
+name stays.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _TRAILING = re.compile(rf"(.+)[_/]({'|'.join(_SETS)})")
 
 
 def metric_name(name: str) -> str:
-    """The name that the record has for a library's metric."""
+    """Return sweeper's name of a library's metric: `loss/test` for `eval_loss`."""
     if leading := _LEADING.fullmatch(name):
         which, what = leading.groups()
     elif trailing := _TRAILING.fullmatch(name):

@@ -1,7 +1,7 @@
-"""A library's own checkpoint, made known to the record by a small checkpoint that names it.
+"""Point to a library's own checkpoint: sweeper's checkpoint then holds only its path.
 
-The library writes and reads what it needs, in a file or folder of its own; `trial.save` and `trial.restore` carry the
-name, so that the record says from which step an attempt went on.
+The library writes and reads its checkpoint in a file or folder of its own. `trial.save` and `trial.restore` carry the
+path, so that the record shows from which step an attempt resumed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _KEY = "checkpoint"
 
 
 def point_to(trial: Trial, path: str | os.PathLike[str], *, step: int) -> None:
-    """Record that the library's checkpoint after `step` is complete; every rank calls this."""
+    """Record that the library's checkpoint after `step` is complete. Every rank calls this."""
     trial.save({_KEY: os.path.relpath(path, trial.dir)}, step=step)  # relative: a run may be moved
 
 
 def pointed_to(trial: Trial) -> Path | None:
-    """The library's newest checkpoint, None at a first start; every rank calls this.
+    """Return the path of the library's newest checkpoint, or None on the first start. Every rank calls this.
 
     Raises:
-        CheckpointError: what the record names is not there.
+        CheckpointError: the checkpoint that the record points to does not exist.
     """
     state = trial.restore()
     if state is None:
@@ -32,7 +32,7 @@ def pointed_to(trial: Trial) -> Path | None:
     path = Path(os.path.normpath(trial.dir / str(state.get(_KEY, ""))))
     if _KEY not in state or not path.exists():
         raise CheckpointError(
-            f"{path}: expected the checkpoint after step {trial.next_step - 1}, which is not there; "
-            f"without {trial.dir / 'checkpoints'} the trial starts anew"
+            f"{path}: the checkpoint after step {trial.next_step - 1} does not exist. "
+            f"To restart the trial from the beginning, delete {trial.dir / 'checkpoints'}"
         )
     return path

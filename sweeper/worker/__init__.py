@@ -1,1 +1,1 @@
-"""What runs beside training: the trial API, the watch, the shim. Standard library only; torch is the caller's."""
+"""The code that runs in and beside the training process: trial API, watch, checkpoints, shim. Does not import torch."""

@@ -1,8 +1,8 @@
-"""Checkpoints: the newest two, each carrying its checksum in its name.
+"""Write and read checkpoints. The newest two are kept, and each has its checksum in its name.
 
-`step-000000129.3fa94c01d2e7b655.pt` holds the state after step 129; the second part is the beginning of the SHA-256 of
-its bytes. Truncation is caught by loaders, a flipped bit by none, hence the checksum. Files are read with
-`weights_only=True`: loading one runs no code.
+`step-000000129.3fa94c01d2e7b655.pt` holds the state after step 129. The second part is the beginning of the SHA-256 of
+its bytes: torch notices a truncated file, but not a flipped bit. Files are read with `weights_only=True`, so loading
+one runs no code.
 """
 
 from __future__ import annotations
@@ -24,17 +24,25 @@ _NAME = re.compile(r"step-(\d{9,})\.([0-9a-f]{16})\.pt")
 
 
 def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
-    """Save a state atomically and durably, and drop all but the newest two.
+    """Save a state atomically and durably, and delete all but the newest two checkpoints.
+
+    Args:
+        folder: the folder of the trial's checkpoints. It is created, but its parents are not.
+        state: tensors, numbers, strings, lists and dicts by name.
+        step: the optimizer step after which the state was taken.
+
+    Returns:
+        The path of the checkpoint.
 
     Raises:
-        Unwritable: the disk is full or gone; earlier checkpoints are untouched.
+        Unwritable: the disk is full or gone. Earlier checkpoints are unchanged.
     """
     import torch
 
     temporary = folder / f".saving.{os.getpid()}"
-    with _in_words(folder):
+    with _disk_errors_as_unwritable(folder):
         try:
-            folder.mkdir(exist_ok=True)  # and nothing above it: a trial that was deleted is not to come back in part
+            folder.mkdir(exist_ok=True)  # without its parents: a deleted trial must not come back in part
             with temporary.open("wb") as file:
                 torch.save(dict(state), file)
                 file.flush()
@@ -52,38 +60,38 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, newest step first; what has no checkpoint's name is none."""
+    """Return the checkpoints in a folder, newest step first. Files with other names are ignored."""
     return sorted((path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), key=step_of, reverse=True)
 
 
-def strangers(folder: Path) -> list[Path]:
-    """What is named as a checkpoint might be, and was not written by `save`: there is no checksum in its name."""
+def unrecognised(folder: Path) -> list[Path]:
+    """Return files named `step-*.pt` that `save` did not write, because their name has no checksum."""
     return sorted(path for path in folder.glob("step-*.pt") if not _NAME.fullmatch(path.name))
 
 
 def step_of(path: Path) -> int:
-    """The step after which a checkpoint was taken."""
+    """Return the step after which a checkpoint was taken."""
     return int(path.name.split(".")[0].removeprefix("step-"))
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU.
+    """Return the state in a checkpoint, with tensors on the CPU.
 
     Raises:
-        CheckpointError: its bytes are not the ones that were saved, or they are no plain state.
+        CheckpointError: the file was truncated or altered, or it holds something other than plain data.
     """
     import torch
 
     try:
         checksum = _checksum(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: expected a readable file, got: {error.strerror}") from error
+        raise CheckpointError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
     if checksum != path.name.split(".")[1]:
-        raise CheckpointError(f"{path}: expected the bytes that were saved, got others: truncated or altered")
+        raise CheckpointError(f"{path}: the checkpoint was truncated or altered: its checksum differs from its name")
     try:
         state: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what it happens to hit; all of it means: take the one before
-        raise CheckpointError(f"{path}: {_EXPECTED}, got what it will not load: {_reason(error)}") from error
+    except Exception as error:  # torch raises many types; all of them mean that this checkpoint cannot be used
+        raise CheckpointError(f"{path}: {_EXPECTED}, but torch cannot load it: {_reason(error)}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: {_EXPECTED} by name, got {type(state).__name__}")
     return state
@@ -93,23 +101,23 @@ _EXPECTED = "expected tensors, numbers, strings, lists and dicts"
 
 
 def _reason(error: Exception) -> str:
-    """What torch has against a file, without its advice to load it anyway."""
+    """Return torch's reason for not loading a file, without its advice to load it with weights_only=False."""
     refused = re.search(
         r"Unsupported (?:global|operand|class)[^,\n]*|Trying to (?:call|instantiate)[^,\n]*", str(error)
     )
-    return f"{refused[0].strip()} (code; none of it was run)" if refused else str(error).split("\n", 1)[0][:200]
+    return f"{refused[0].strip()} (this is code; it was not run)" if refused else str(error).split("\n", 1)[0][:200]
 
 
 @contextlib.contextmanager
-def _in_words(folder: Path) -> Iterator[None]:
-    """A disk's refusal, as such; torch hides one behind a RuntimeError about its archive (torch 2.13)."""
+def _disk_errors_as_unwritable(folder: Path) -> Iterator[None]:
+    """Raise Unwritable for errors of the disk. torch 2.13 hides them in a RuntimeError about its archive."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        refusal = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refusal, OSError):
+        disk_error = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(disk_error, OSError):
             raise
-        raise unwritable(folder, refusal) from error
+        raise unwritable(folder, disk_error) from error
 
 
 def _checksum(path: Path) -> str:

@@ -1,9 +1,9 @@
-"""A function as a trainer: `python -m sweeper.worker.function PACKAGE.MODULE:FUNCTION`, under `sweeper run` or alone.
+"""Run a function as a trainer: `python -m sweeper.worker.function PACKAGE.MODULE:FUNCTION`, with or without a sweep.
 
-1. The trial is opened around the call; `sweeper.trial()` within it is that trial.
-2. The argument named `trial` is given the trial, one named `seed` its seed, every other one the parameter of its name.
-   A function that takes no parameter by name reads them from `trial.params`.
-3. What it returns is reported after the last step: a number as the sweep's metric, a mapping as metrics by their names.
+1. The trial is opened around the call. Inside the function, `sweeper.trial()` returns that trial.
+2. An argument named `trial` receives the trial, an argument named `seed` its seed, and every other argument the
+   parameter of its name. A function that takes only `trial` (and `seed`) reads the parameters from `trial.params`.
+3. The return value is reported after the last step: a number as the sweep's metric, a mapping as metrics by name.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError, UsageError
+from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.trial import trial as open_trial
 
 GIVEN = ("trial", "seed")
-"""Arguments that are no parameters of the sweep."""
+"""Names of arguments that do not receive a parameter of the sweep."""
 PLAIN = (str, int, float, bool, type(None))
+"""Types of defaults that the record can hold."""
 
 
 def main() -> int:
-    """Run the trial of this process; returns the exit code."""
+    """Run the trial of this process, and return the exit code."""
     try:
         name = sys.argv[1]
         function = function_of(name)
         signature = inspect.signature(function)
         with open_trial(defaults=defaults_of(signature)) as trial:
             given = {"trial": trial, "seed": trial.seed}
-            trial.conclude(function(**arguments_of(name, signature, given, trial.params)))
+            report_returned(trial, function(**arguments_of(name, signature, given, trial.params)))
     except SweeperError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -39,27 +41,27 @@ def main() -> int:
 
 
 def function_of(name: str) -> Callable[..., object]:
-    """What `package.module:function` names.
+    """Import and return the function `package.module:function`.
 
     Raises:
-        UsageError: there is no such module, or nothing in it of that name that can be called.
+        UsageError: there is no such module, or it has no function of that name.
     """
     module, _, attribute = name.partition(":")
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and what it imports is not
-        raise UsageError(f"trainer {name}: expected a module {module}, got none in {Path.cwd()}") from None
+            raise  # the module exists, but imports one that does not
+        raise UsageError(f"trainer {name}: there is no module {module}, in {Path.cwd()} or installed") from None
     function = getattr(loaded, attribute, None)
     if not callable(function):
-        got = "none" if function is None else f"a {type(function).__name__}"
+        got = "nothing of that name" if function is None else f"a {type(function).__name__}"
         raise UsageError(f"trainer {name}: expected a function {attribute} in {loaded.__file__}, got {got}")
-    return function  # type: ignore[no-any-return]  # of a module that nobody knows
+    return function  # type: ignore[no-any-return]  # the module has no known types
 
 
 def defaults_of(signature: inspect.Signature) -> dict[str, object]:
-    """The defaults of the parameters among the arguments, as far as a record can hold them."""
+    """Return the defaults of a function's parameters, without those that the record cannot hold."""
     return {
         name: argument.default
         for name, argument in signature.parameters.items()
@@ -70,19 +72,47 @@ def defaults_of(signature: inspect.Signature) -> dict[str, object]:
 def arguments_of(
     name: str, signature: inspect.Signature, given: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the function is called with.
+    """Return the keyword arguments to call the function with.
+
+    Args:
+        name: the name of the trainer, for messages.
+        signature: the signature of the function.
+        given: the trial and the seed by argument name; only those that the function takes are passed.
+        params: the parameters of the trial; all are passed, unless the function takes only the trial.
 
     Raises:
-        UsageError: it does not take a parameter, or needs what is none.
+        UsageError: the function does not take one of the parameters, or has an argument that nothing is passed for.
     """
-    called = {key: value for key, value in given.items() if key in signature.parameters}
+    arguments = {key: value for key, value in given.items() if key in signature.parameters}
     if signature.parameters.keys() != {"trial"} and signature.parameters.keys() != {"trial", "seed"}:
-        called |= params
+        arguments |= params
     try:
-        signature.bind(**called)
+        signature.bind(**arguments)
     except TypeError as error:
-        raise UsageError(f"trainer {name}: expected an argument for each parameter, got {error}") from None
-    return called
+        raise UsageError(f"trainer {name}: its arguments do not match the sweep's parameters: {error}") from None
+    return arguments
+
+
+def report_returned(trial: Trial, returned: object) -> None:
+    """Report the return value of a trainer's function as metrics of the last step.
+
+    Args:
+        trial: the trial that the function ran in.
+        returned: a number, which is reported as the sweep's metric; a mapping of numbers by metric name; or None.
+            Values that are not numbers are noted in the record instead.
+    """
+    recorder = recorder_of(trial)
+    values: Mapping[str, Any]
+    if isinstance(returned, Mapping):
+        values = returned
+    else:
+        values = {} if returned is None else {recorder.facts.metric or "value": returned}
+    numbers: dict[str, Any] = {str(name): value for name, value in values.items() if hasattr(value, "__float__")}
+    if numbers:
+        trial.report(numbers, step=max(recorder.last_step, 0))
+    for name in values.keys() - numbers.keys():
+        kind = type(values[name]).__name__
+        trial.note(f"the trainer returned {name} as a {kind}, which is not a number, so it was not reported")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Several processes that train one model: which of them writes the record, and what they agree on.
+"""Ranks: several processes that train one model. Only rank 0 writes the record, and all ranks agree on stops and saves.
 
-Rank 0 alone appends. Its place is read from the environment that launchers set (torchrun: RANK; Lightning: LOCAL_RANK
-and NODE_RANK), since a trial opens before any process group does. Agreements go over a process group of their own on
-the CPU, so that no device is waited for.
+The rank is read from the variables that launchers set (torchrun: RANK; Lightning: LOCAL_RANK and NODE_RANK), because a
+trial opens before any process group exists. The ranks agree through a process group of their own on the CPU, so they do
+not wait for a device.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is rank 0, or the only one."""
-    places = ("RANK",) if "RANK" in environment else ("LOCAL_RANK", "NODE_RANK")
-    return all(environment.get(place, "0") == "0" for place in places)
+    """Return whether this process is rank 0, or the only process."""
+    variables = ("RANK",) if "RANK" in environment else ("LOCAL_RANK", "NODE_RANK")
+    return all(environment.get(variable, "0") == "0" for variable in variables)
 
 
-def place(environment: Mapping[str, str] = os.environ) -> str:
-    """The name of this process among the ranks; that of the first is of no use to anybody."""
+def rank_name(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of this rank for file names: `3`, or `1.3` as node and local rank."""
     if "RANK" in environment:
         return environment["RANK"]
     return f"{environment.get('NODE_RANK', '0')}.{environment.get('LOCAL_RANK', '0')}"
 
 
 class Ranks:
-    """The ranks of this process's trial."""
+    """The ranks of a trial, as seen by one of them."""
 
     def __init__(self) -> None:
         self._group: Any = None
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag whether it is set on any rank; every rank has to call this equally often.
+        """Return, for each flag, whether it is set on any rank. Every rank must call this equally often.
 
-        One small all-reduce between CPUs; without a process group, nothing.
+        It takes one small all-reduce on the CPU. Without a process group, the flags are returned as they are.
         """
         if not _several():
             return list(flags)
@@ -50,7 +50,7 @@ class Ranks:
 
 
 def _several() -> bool:
-    """Whether a process group of several ranks is set up. A script that has not imported torch has none."""
+    """Return whether there is a process group of several ranks. Does not import torch."""
     torch = sys.modules.get("torch")
     distributed = getattr(torch, "distributed", None)
     return (

@@ -1,4 +1,4 @@
-"""A training script that runs by itself: one trial in a new directory, with the record that a sweep would have."""
+"""Run a training script without a sweep: one trial in a new directory, with the record that a sweep would have."""
 
 from __future__ import annotations
 
@@ -26,10 +26,18 @@ from sweeper.record.storage.layout import (
 )
 
 
-def place(
+def new_run(
     runs: Path, *, script: Path, params: Mapping[str, object]
 ) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
-    """A new run below `runs`, its only trial and attempt, and what to call with the exit code at the end.
+    """Create a run with one trial and one attempt.
+
+    Args:
+        runs: the folder of all runs.
+        script: the training script, after which the run is named.
+        params: the parameters to record: the defaults of the script.
+
+    Returns:
+        The directory of the trial, that of the attempt, the trial's facts, and a function that records the exit code.
 
     Raises:
         Unwritable: `runs` cannot be written.
@@ -48,19 +56,19 @@ def place(
     attempt = directory.attempt(1)
     lease = claim(attempt)
 
-    def ended(code: int) -> None:
+    def record_exit(code: int) -> None:
         try:
             write_exit(attempt, code=code, signal=None, cause=cause_of_exit(code=code, signal=None))
         finally:
             lease.release()
 
-    return directory, attempt, facts, ended
+    return directory, attempt, facts, record_exit
 
 
-def beside(
+def run_of_other_rank(
     runs: Path, *, script: Path, params: Mapping[str, object]
 ) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
-    """What a rank other than the first is given: nothing is written there, and only the first knows the directory."""
+    """Return what `new_run` returns, for a rank other than the first. It writes nothing: only rank 0 knows the run."""
     directory = SweepDir(runs / (script.stem or "run")).trial(0)
     return directory, directory.attempt(1), _facts([], params), lambda _: None
 
@@ -79,8 +87,20 @@ def write_exit(
     cause: str,
     peak_device_mb: float | None = None,
 ) -> None:
-    """Write how an attempt ended, with the peak memory of this process's children, or its own where it has none."""
-    who = resource.RUSAGE_CHILDREN if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss else resource.RUSAGE_SELF
+    """Write how an attempt ended, with the peak memory of this process's children, or its own if it has none.
+
+    Args:
+        attempt: the directory of the attempt.
+        code: the exit code; None if a signal ended the worker.
+        signal: the signal that ended the worker, or None.
+        cause: the cause of the end, as in `record.causes`; empty if there is none.
+        peak_device_mb: peak memory on the CUDA device in MiB, if known.
+
+    Raises:
+        Unwritable: the record cannot be written.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = children or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     exit_ = Exit(
         time=time.time(),
         attempt=attempt.number,
@@ -88,6 +108,6 @@ def write_exit(
         signal=signal,
         cause=cause,
         peak_device_mb=peak_device_mb,
-        peak_memory_mb=round(resource.getrusage(who).ru_maxrss / 1024, 1),  # ru_maxrss is in KiB on Linux
+        peak_memory_mb=round(peak / 1024, 1),  # ru_maxrss is in KiB on Linux
     )
     write_atomically(attempt.exit, encode(exit_))

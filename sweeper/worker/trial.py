@@ -1,7 +1,7 @@
-"""The trial API: what a training script says, appended to the attempt's own directory.
+"""The trial API: a training script reports to the record of its attempt, saves its state, and asks whether to stop.
 
-Under `sweeper run` the directory, parameters and seed come from the sweep. Alone, the script gets a new directory
-under `runs/` and the same record, written by the same functions.
+Under `sweeper run`, the directory, the parameters and the seed come from the sweep. A script that is started by itself
+gets a new directory under `runs/` and the same record.
 """
 
 from __future__ import annotations
@@ -16,22 +16,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
-from sweeper.record.causes import Cause
-from sweeper.record.events import Checkpointed, Event, Finished, Metrics, Noted, Plan, Resumed, Started
+from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed, Started
 from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import catches
-from sweeper.record.storage.codec import encode
-from sweeper.record.storage.journal import JournalWriter
-from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir, write_atomically
+from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker import checkpoint
-from sweeper.worker.ranks import Ranks, is_first, place
-from sweeper.worker.watch.outbox import Outbox
+from sweeper.worker.ranks import Ranks, is_first
+from sweeper.worker.recorder import Recorder
 
 if TYPE_CHECKING:
     import torch
@@ -39,51 +34,84 @@ if TYPE_CHECKING:
     from sweeper.worker.watch.watch import Watch
 
 STDERR = 2
-"""The descriptor itself: `sys.stderr` may have been replaced by something that has none."""
+"""The file descriptor. `sys.stderr` may have been replaced by an object without one."""
 
 
 class Trial:
-    """One run of a training script; made by `sweeper.trial()`.
+    """One run of a training script, opened by `sweeper.trial()`.
 
-    Where several ranks train one model, each has a `Trial`, and calls it as the others do; that of rank 0 writes.
+    With several ranks, each rank opens a trial and makes the same calls; only rank 0 writes the record.
 
     Attributes:
-        params: the parameters, those of the sweep before the script's own defaults.
-        seed: what to seed random numbers with.
-        dir: the trial's directory, where the script may keep files of its own.
-        next_step: the optimizer step that comes next, from 0; counted by the watch.
+        params: the parameters: the sweep's values, and the script's defaults for parameters that the sweep does not
+            set.
+        seed: the seed for random numbers.
+        dir: the trial's directory. The script may keep files of its own in it.
+
+    Example:
+        A training loop that can be stopped and resumed::
+
+            with sweeper.trial(defaults={"lr": 3e-4}) as trial:
+                torch.manual_seed(trial.seed)
+                optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
+                trial.plan(total_steps=1000)
+                trial.watch(model, optimizer)
+                state = trial.restore()
+                if state is not None:
+                    model.load_state_dict(state["model"])
+                    optimizer.load_state_dict(state["optimizer"])
+                for step in range(trial.next_step, 1000):
+                    loss = train_one_step()
+                    trial.report({"loss/train": loss}, step=step)
+                    if trial.should_save:
+                        trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
+                    if trial.should_stop:
+                        break
     """
 
-    def __init__(self, facts: Facts, directory: TrialDir, attempt: AttemptDir, defaults: Mapping[str, object]) -> None:
-        self.params: Mapping[str, Any] = {**defaults, **facts.params}
-        self.seed = facts.seed
+    def __init__(self, recorder: Recorder, directory: TrialDir, defaults: Mapping[str, object]) -> None:
+        self.params: Mapping[str, Any] = {**defaults, **recorder.facts.params}
+        self.seed = recorder.facts.seed
         self.dir: Path = directory.path
-        self.outbox = Outbox()
-        self.next_step = 0
-        self._facts = facts
-        self._attempt = attempt
+        self._recorder = recorder
         self._checkpoints = directory.checkpoints
-        self._journal = JournalWriter(attempt.events) if is_first() else None
         self._ranks = Ranks()
-        self._watch: Watch | None = None
         self._saved_at = time.monotonic()
-        self._stop = threading.Event()
-        self._stop_seen = False
-        self._total_steps: int | None = None
-        self._last_step = -1
 
-    # ---- what a training script calls -----------------------------------------------------------------------------
+    @property
+    def next_step(self) -> int:
+        """The next optimizer step, counted from 0. The watch counts steps; `restore` sets it after a resume.
+
+        Set it if the script resumes from a checkpoint of its own, so that the record counts from the right step.
+
+        Example:
+            ``trial.next_step = my_checkpoint["step"] + 1``
+        """
+        return self._recorder.next_step
+
+    @next_step.setter
+    def next_step(self, step: int) -> None:
+        self._recorder.next_step = step
 
     def plan(self, *, total_steps: int, peak_lr: float | None = None, uncorrected: Sequence[float] = ()) -> None:
-        """Say how many optimizer steps there will be, and the highest learning rate of the schedule.
+        """Declare the number of optimizer steps and the peak learning rate, for rules and progress displays.
 
         Args:
-            uncorrected: the two betas of an Adam whose bias correction is left out, as BERT's.
-        """
-        self._total_steps = total_steps
-        self.append(Plan(total_steps=total_steps, peak_lr=peak_lr, uncorrected=tuple(uncorrected)))
+            total_steps: number of optimizer steps of the whole training.
+            peak_lr: highest learning rate of the schedule, if known.
+            uncorrected: the two betas of an Adam without bias correction, as in the original BERT. Leave it empty for
+                torch's own optimizers.
 
-    def watch(  # noqa: PLR0913 - each has a default that serves
+        Raises:
+            Unwritable: the record cannot be written.
+
+        Example:
+            ``trial.plan(total_steps=epochs * len(loader), peak_lr=3e-4)``
+        """
+        self._recorder.total_steps = total_steps
+        self._recorder.append(Plan(total_steps=total_steps, peak_lr=peak_lr, uncorrected=tuple(uncorrected)))
+
+    def watch(  # noqa: PLR0913 - all but two have defaults
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
@@ -93,172 +121,192 @@ class Trial:
         layers: Sequence[str] | None = None,
         include_bias: bool = False,
     ) -> Watch:
-        """Watch gradients and updates at every `every`-th optimizer step, by hooks; call before the first step.
+        """Record gradients, updates and activations of a model, by hooks. Call it once, before the first step.
 
         Args:
-            model: the whole of what is trained; several models go into one `torch.nn.ModuleList`.
-            optimizer: what updates it; several that take turns as a list. A step is a turn of all of them.
-            every: optimizer steps from one observation to the next.
-            statistics: `full`, or `reach`: the gradient norms of the layers alone, without a copy of the weights.
-            layers: watch only tensors whose name, or whose module's name, matches one of these patterns
-                (`encoder.layer.*`).
-            include_bias: watch biases too.
+            model: everything that is trained. Put several models into one `torch.nn.ModuleList`.
+            optimizer: the optimizer of the model, or a list of optimizers that take turns. One turn of all of them
+                counts as one step.
+            every: number of optimizer steps from one observation to the next.
+            statistics: `full`, or `reach` for gradient norms only, which needs no copy of the weights.
+            layers: patterns such as `encoder.layer.*`. Only tensors whose own name or module name matches one of them
+                are watched. By default, all are.
+            include_bias: whether to watch biases too.
+
+        Returns:
+            The watch. Its hooks find each optimizer step by themselves. Call `Watch.look()` between `backward()` and
+            gradient clipping if gradients should be recorded before they are clipped.
 
         Raises:
-            UsageError: an argument is not what it should be, or the trial is already being watched.
+            UsageError: an argument is invalid, or the trial has a watch already.
+
+        Example:
+            ``trial.watch(model, optimizer, every=20)``
         """
         from sweeper.worker.watch.watch import Watch
 
-        if self._watch is not None and self._watch.open:
-            raise UsageError("watch(...): the trial is watched already; one watch takes several models and optimizers")
-        self._watch = Watch(
+        recorder = self._recorder
+        if recorder.watch is not None and recorder.watch.open:
+            hint = "pass several models as one torch.nn.ModuleList, and several optimizers as a list"
+            raise UsageError(f"watch(...) was called twice for one trial: {hint}")
+        recorder.watch = Watch(
             model,
             [optimizer] if not isinstance(optimizer, Sequence) else optimizer,
-            self,
-            rows=self._attempt.layers if self._journal is not None else None,
+            recorder,
+            rows=recorder.attempt.layers if recorder.writes else None,
             every=every,
             statistics=statistics,
             layers=layers,
             include_bias=include_bias,
         )
-        return self._watch
+        return recorder.watch
 
     def restore(self) -> dict[str, Any] | None:
-        """What `save` was given last, tensors on the CPU; None at a first start.
+        """Load the newest checkpoint of the trial, to resume from it.
 
-        A damaged checkpoint is passed over for the one before it, and one that `save` has not written for any other;
-        the record says so.
+        A damaged checkpoint is skipped, with a note in the record, and the one before it is loaded.
+
+        Returns:
+            The state that was given to `save`, with tensors on the CPU; None if there is no checkpoint, as on the
+            first start. `next_step` is then the step after the checkpoint.
+
+        Raises:
+            Unwritable: the record cannot be written.
+
+        Example:
+            ::
+
+                state = trial.restore()
+                if state is not None:
+                    model.load_state_dict(state["model"])
         """
-        for path in checkpoint.strangers(self._checkpoints):
-            expected = f"expected a name with the checksum, as {checkpoint.EXAMPLE}: not saved by sweeper, passed over"
-            self.append(Noted(text=f"{path}: {expected}"))
+        for path in checkpoint.unrecognised(self._checkpoints):
+            expected = f"expected a name with a checksum, such as {checkpoint.EXAMPLE}"
+            self.note(f"ignored {path}, which sweeper did not save: {expected}")
         for path in checkpoint.checkpoints(self._checkpoints):
             try:
                 state = checkpoint.load(path)
             except CheckpointError as error:
-                self.append(Noted(text=str(error)))
+                self.note(str(error))
                 continue
             step = checkpoint.step_of(path)
-            self.append(Resumed(step=step), sync=True)
-            self.next_step = step + 1
+            self._recorder.append(Resumed(step=step), sync=True)
+            self._recorder.next_step = step + 1
             return state
         return None
 
     def report(self, values: Mapping[str, float | torch.Tensor], *, step: int) -> None:
-        """Record scalars of an optimizer step, counted from 0; tensors (0-d) are welcome and nothing waits for them."""
-        self._last_step = max(self._last_step, step)
-        if self._journal is None:
+        """Record scalar metrics of an optimizer step.
+
+        Args:
+            values: metrics by name, such as `loss/train`. Values are numbers or 0-d tensors. The training loop does not
+                wait for tensors on an accelerator: they are written once they have been computed.
+            step: the optimizer step, counted from 0.
+
+        Raises:
+            Unwritable: the record cannot be written.
+
+        Example:
+            ``trial.report({"loss/train": loss, "accuracy/test": 0.91}, step=step)``
+        """
+        recorder = self._recorder
+        recorder.last_step = max(recorder.last_step, step)
+        if not recorder.writes:
             return
-        there = {name: value for name, value in values.items() if _has_to_be_waited_for(value)}
-        here = {name: float(_detached(value)) for name, value in values.items() if name not in there}
-        if not there:
-            self.outbox.put(None, lambda _: self.append(Metrics(step=step, values=here)))
+        pending = {name: value for name, value in values.items() if _is_on_accelerator(value)}
+        known = {name: float(_detached(value)) for name, value in values.items() if name not in pending}
+        if not pending:
+            recorder.outbox.put(None, lambda _: recorder.append(Metrics(step=step, values=known)))
             return
         names = list(values)
 
         def write(arrived: list[float]) -> None:
-            known = {**here, **dict(zip(there, arrived, strict=True))}
-            self.append(Metrics(step=step, values={name: known[name] for name in names}))
+            complete = {**known, **dict(zip(pending, arrived, strict=True))}
+            recorder.append(Metrics(step=step, values={name: complete[name] for name in names}))
 
-        self.outbox.put(_stacked(list(there.values())), write)
+        recorder.outbox.put(_stacked(list(pending.values())), write)
 
     @property
     def should_stop(self) -> bool:
-        """Whether the loop is asked to end after the step at hand.
+        """Whether the training loop should end after the current step.
 
-        Ranks agree on it, by a small message between CPUs each time it is asked: ask on every rank, once a step.
+        It is true after SIGTERM, which `sweeper stop`, a rule or a time limit of the cluster sends. Save first, then
+        leave the loop. All ranks get the same answer, by a small all-reduce on the CPU: with several ranks, read it on
+        every rank, once a step.
+
+        Example:
+            ::
+
+                if trial.should_stop:
+                    break
         """
-        if not self._stop_seen:
-            (self._stop_seen,) = self._ranks.any(self._stop.is_set())
-        return self._stop_seen
+        if not self._recorder.stopping:
+            (self._recorder.stopping,) = self._ranks.any(self._recorder.stop_requested.is_set())
+        return self._recorder.stopping
 
     @property
     def should_save(self) -> bool:
-        """Whether a checkpoint is due: by the sweep's cadence, or because of a stop. Ranks agree on it."""
-        if self._stop_seen:
+        """Whether a checkpoint is due: `checkpoint.every_minutes` have passed, or the trial should stop.
+
+        All ranks get the same answer: with several ranks, read it on every rank, once a step.
+
+        Example:
+            ::
+
+                if trial.should_save:
+                    trial.save({"model": model.state_dict()}, step=step)
+        """
+        if self._recorder.stopping:
             return True
-        due = time.monotonic() - self._saved_at >= self._facts.checkpoint_every_s
-        self._stop_seen, due = self._ranks.any(self._stop.is_set(), due)
-        return self._stop_seen or due
+        due = time.monotonic() - self._saved_at >= self._recorder.facts.checkpoint_every_s
+        self._recorder.stopping, due = self._ranks.any(self._recorder.stop_requested.is_set(), due)
+        return self._recorder.stopping or due
 
     def save(self, state: Mapping[str, Any], *, step: int) -> None:
-        """Checkpoint the state after `step`: tensors, numbers, strings, lists and dicts, for `restore`.
+        """Write a checkpoint for `restore`. The newest two are kept.
 
-        Where it cannot be written the checkpoint before it stays, training goes on, and the record says so.
+        If the checkpoint cannot be written, the previous one is kept, training continues, and the record has a note.
+
+        Args:
+            state: everything that the training needs to resume: tensors, numbers, strings, lists and dicts of these.
+            step: the optimizer step after which the state was taken, counted from 0.
+
+        Raises:
+            Unwritable: the record itself cannot be written.
+
+        Example:
+            ``trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)``
         """
-        self.outbox.flush()
+        self._recorder.outbox.flush()
         self._saved_at = time.monotonic()
-        if self._journal is None:
+        if not self._recorder.writes:
             return
         try:
             path = checkpoint.save(self._checkpoints, state, step=step)
         except Unwritable as error:
-            self.note(f"the state after step {step} was not saved, and the checkpoint before it stays: {error}")
+            self.note(f"the checkpoint after step {step} was not written, so the previous one was kept: {error}")
         else:
-            self.append(Checkpointed(step=step, file=path.name), sync=True)
+            self._recorder.append(Checkpointed(step=step, file=path.name), sync=True)
         self._saved_at = time.monotonic()
 
     def note(self, text: str) -> None:
-        """Record something a person should know, once."""
-        self.append(Noted(text=text))
+        """Record a remark for the people who read the record. It is shown by `sweeper why`.
 
-    # ---- what sweeper itself calls --------------------------------------------------------------------------------
-
-    def append(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event, stamped with the time, on the rank that writes."""
-        if self._journal is not None:
-            self._journal.append(replace(event, time=time.time()), sync=sync)
-
-    def stepped(self) -> None:
-        """Count an optimizer step."""
-        self.next_step += 1
-        self._last_step = max(self._last_step, self.next_step - 1)
-
-    def conclude(self, returned: object) -> None:
-        """Report what a trainer's function returned, after the last step: a number is the sweep's metric."""
-        standalone = {self._facts.metric or "value": returned}
-        values: Mapping[str, Any] = returned if isinstance(returned, Mapping) else standalone
-        known: dict[str, Any] = {str(name): value for name, value in values.items() if hasattr(value, "__float__")}
-        if known:
-            self.report(known, step=max(self._last_step, 0))
-        for name in values.keys() - known.keys() if returned is not None else ():  # who returns nothing has reported
-            self.note(f"{name}: expected a number to be returned, got a {type(values[name]).__name__}")
-
-    def ask_to_stop(self, *_: int | FrameType | None) -> None:
-        """Ask the loop to end after the step at hand; a signal handler."""
-        self._stop.set()
-
-    def finish(self, error: BaseException | None) -> None:
-        """Write how the script left, and close the record.
+        Args:
+            text: one line of text.
 
         Raises:
-            Unwritable: the record cannot be written; not where the script leaves by an error, which says more.
-        """
-        try:
-            if self._watch is not None:
-                self._watch.close()
-            self.outbox.flush()
-            self.append(self._ending(error), sync=True)
-        except Unwritable:
-            if error is None:
-                raise
-        if self._journal is not None:
-            self._journal.close()
-        elif error is not None and TRIAL_DIR in os.environ:  # alone, only the first rank knows the directory
-            with suppress(Unwritable):
-                word = replace(self._ending(error), time=time.time())
-                write_atomically(self._attempt.last_word(place()), encode(word))
+            Unwritable: the record cannot be written.
 
-    def _ending(self, error: BaseException | None) -> Finished:
-        if isinstance(error, KeyboardInterrupt):
-            return Finished(outcome="stopped")
-        if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            cause = Cause.CUDA_OOM if _is_out_of_device_memory(error) else ""
-            text = f"{type(error).__name__}: {error}"[:2000]
-            return Finished(outcome="failed", error=text, cause=cause, peak_device_mb=_peak_device_mb())
-        through = self._total_steps is not None and self._last_step + 1 >= self._total_steps
-        outcome = "stopped" if self._stop_seen and not through else "completed"
-        return Finished(outcome=outcome, peak_device_mb=_peak_device_mb())
+        Example:
+            ``trial.note("the data set has only 3 classes")``
+        """
+        self._recorder.append(Noted(text=text))
+
+
+def recorder_of(trial: Trial) -> Recorder:
+    """Return the recorder of a trial. Internal: scripts do not need it."""
+    return trial._recorder  # noqa: SLF001 - the one place where sweeper itself reaches behind the public API
 
 
 _OPEN: ContextVar[Trial | None] = ContextVar("open", default=None)
@@ -266,77 +314,75 @@ _OPEN: ContextVar[Trial | None] = ContextVar("open", default=None)
 
 @contextmanager
 def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
-    """Open this process's trial: under `sweeper run` the one it was started for, alone a new one under `runs/`.
+    """Open the trial of this process.
 
-    Within a trial that is open it is that trial, as in a function that `sweeper.worker.function` calls.
+    Under `sweeper run` it is the trial that the process was started for. A script that is started by itself gets a new
+    trial under `runs/`. Inside an open trial, as in a function that sweeper calls as a trainer, it is the open one.
+
+    While it is open, SIGTERM makes `should_stop` true, and SIGUSR1 prints the stacks of all threads to standard error.
+    The previous signal handlers are restored afterwards.
 
     Args:
-        defaults: parameters for what the sweep does not set.
+        defaults: values of parameters that the sweep does not set.
 
-    Within it SIGTERM asks the loop to stop (`should_stop`), and SIGUSR1 writes the stacks of all threads to standard
-    error; the previous handlers are put back afterwards.
+    Yields:
+        The trial. Its end is recorded when the block is left: `completed`, `stopped`, or `failed` with the exception.
+
+    Raises:
+        Unwritable: the record cannot be written.
+        RecordError: the directory that the sweep made for the trial cannot be read.
+
+    Example:
+        ::
+
+            with sweeper.trial(defaults={"lr": 3e-5}) as trial:
+                trial.report({"loss/train": train(lr=trial.params["lr"])}, step=0)
     """
     if (outer := _OPEN.get()) is not None:
         outer.params = {**(defaults or {}), **outer.params}
         yield outer
         return
-    directory, attempt, facts, ended = _place(defaults or {})
-    opened = Trial(facts, directory, attempt, defaults or {})
-    opened.append(Started(pid=os.getpid(), host=socket.gethostname(), attempt=attempt.number), sync=True)
-    dumps = not catches(os.getpid(), signal.SIGUSR1)  # a script's own handler is left to it
-    if dumps:
+    directory, attempt, facts, record_exit = _locate(defaults or {})
+    recorder = Recorder(facts, attempt)
+    opened = Trial(recorder, directory, defaults or {})
+    recorder.append(Started(pid=os.getpid(), host=socket.gethostname(), attempt=attempt.number), sync=True)
+    dumps_stacks = not catches(os.getpid(), signal.SIGUSR1)  # a handler of the script's own is kept
+    if dumps_stacks:
         faulthandler.register(signal.SIGUSR1, file=STDERR, all_threads=True)
-    main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, opened.ask_to_stop) if main else None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, recorder.request_stop) if in_main_thread else None
     _OPEN.set(opened)
     try:
         yield opened
-        opened.finish(None)
+        recorder.finish(None)
     except BaseException as error:
-        opened.finish(error)
-        with suppress(Unwritable):  # what the script left by says more
-            ended(1)
+        recorder.finish(error)
+        with suppress(Unwritable):  # the script's own exception matters more
+            record_exit(1)
         raise
     else:
-        ended(0)
+        record_exit(0)
     finally:
         _OPEN.set(None)
-        if main:
+        if in_main_thread:
             signal.signal(signal.SIGTERM, previous)
-        if dumps:
+        if dumps_stacks:
             faulthandler.unregister(signal.SIGUSR1)
 
 
-def _place(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Any]:
+def _locate(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """Return the directories and facts of this process's trial, and the function that records its exit code."""
     if TRIAL_DIR in os.environ:
         directory = TrialDir(Path(os.environ[TRIAL_DIR]))
         return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
     from sweeper.worker import standalone
 
-    made = standalone.place if is_first() else standalone.beside
-    return made(Path("runs"), script=Path(sys.argv[0]), params=defaults)
+    make = standalone.new_run if is_first() else standalone.run_of_other_rank
+    return make(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 
-def _is_out_of_device_memory(error: BaseException) -> bool:
-    """Whether it is torch's exception for that; a script that has not imported torch cannot raise it."""
-    torch = sys.modules.get("torch")
-    kind = getattr(torch, "OutOfMemoryError", None) or getattr(getattr(torch, "cuda", None), "OutOfMemoryError", None)
-    return isinstance(kind, type) and isinstance(error, kind)
-
-
-def _peak_device_mb() -> float | None:
-    """The most memory that torch had allocated on the current CUDA device, in MiB; None where CUDA is not in use."""
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not cuda.is_initialized():
-        return None
-    try:
-        return float(round(cuda.max_memory_allocated() / 2**20, 1))
-    except RuntimeError:  # a device that failed answers nothing more, and the end is still to be written
-        return None
-
-
-def _has_to_be_waited_for(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:
-    """Whether a value is still being computed, on an accelerator."""
+def _is_on_accelerator(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:
+    """Return whether a value is on an accelerator, where it may not have been computed yet."""
     device: torch.device | None = getattr(value, "device", None)
     return device is not None and device.type != "cpu"
 
@@ -347,6 +393,7 @@ def _detached(value: float | torch.Tensor) -> float | torch.Tensor:
 
 
 def _stacked(values: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return 0-d tensors as one tensor of shape (n,), in float32 on the device of the first."""
     import torch
 
     device = values[0].device

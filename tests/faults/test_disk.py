@@ -105,7 +105,7 @@ with sweeper.trial() as trial:
         events = read_journal(trial.attempt(1).events)
         assert [event.step for event in events if isinstance(event, Checkpointed)] == [0, 1, 3]
         (note,) = [event.text for event in events if isinstance(event, Noted)]
-        assert "the state after step 2 was not saved, and the checkpoint before it stays" in note
+        assert "the checkpoint after step 2 was not written, so the previous one was kept" in note
         assert NO_ROOM in note
         assert isinstance(events[-1], Finished)
         assert [checkpoint.step_of(path) for path in checkpoint.checkpoints(trial.checkpoints)] == [3, 1]

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from sweeper.record.events import Event, Observation, Watching
+from sweeper.record.reader import history, read_row
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import TrialDir, write_json
-from sweeper.record.trial import history, read_row
 
 
 class Tiny(nn.Module):

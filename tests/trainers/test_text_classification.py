@@ -20,6 +20,7 @@ from sweeper.record.storage.layout import TrialDir, write_json
 from sweeper.trainers import text_classification
 from sweeper.trainers.settings import DEFAULTS
 from sweeper.worker.checkpoint import checkpoints, load
+from sweeper.worker.trial import recorder_of
 
 TINY = {
     "hidden_size": 8,
@@ -68,7 +69,7 @@ def _run(directory: TrialDir, monkeypatch: pytest.MonkeyPatch, *, attempt: int =
         def stopping_report(values: Mapping[str, float | torch.Tensor], *, step: int) -> None:
             report(values, step=step)
             if step == stop_at:
-                trial.ask_to_stop()
+                recorder_of(trial).request_stop()
 
         monkeypatch.setattr(trial, "report", stopping_report)
         text_classification.train(trial)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from sweeper.record.events import Metrics, Observation, Watching
-from sweeper.record.fold import State
+from sweeper.record.reader import read_row, read_trial
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_row, read_trial
+from sweeper.record.trial import State
 from sweeper.worker.ranks import Ranks, is_first
 
 MODEL = """
@@ -125,7 +125,7 @@ def test_rank_0_alone_writes(tmp_path: Path) -> None:
     (only,) = (tmp_path / "runs").iterdir()
     trial = read_trial(SweepDir(only).trial(0))
     assert trial.state is State.COMPLETE
-    assert [e.values for e in read_journal(trial.attempt.events) if isinstance(e, Metrics)] == [{"rank": 0.0}]
+    assert [e.values for e in read_journal(trial.attempt_dir.events) if isinstance(e, Metrics)] == [{"rank": 0.0}]
     assert len(list(trial.directory.checkpoints.iterdir())) == 1
     assert trial.progress.notes == ("here",)
 

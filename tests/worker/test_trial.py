@@ -13,12 +13,13 @@ import torch
 
 import sweeper
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Resumed
-from sweeper.record.fold import State
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.claim import catches
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.trial import read_trial
+from sweeper.record.trial import State
 from sweeper.worker.checkpoint import checkpoints
+from sweeper.worker.trial import recorder_of
 
 
 @pytest.fixture
@@ -117,14 +118,14 @@ def test_a_stop_after_the_last_step_is_a_completed_run(directory: TrialDir) -> N
     with sweeper.trial() as trial:
         trial.plan(total_steps=3)
         trial.report({"a": 1.0}, step=2)
-        trial.ask_to_stop()
+        recorder_of(trial).request_stop()
         assert trial.should_stop
     assert outcome(directory).outcome == "completed"
 
 
 def test_a_stop_that_the_script_never_looked_at_did_not_stop_it(directory: TrialDir) -> None:
     with sweeper.trial() as trial:
-        trial.ask_to_stop()
+        recorder_of(trial).request_stop()
     assert outcome(directory).outcome == "completed"
 
 

@@ -18,9 +18,9 @@ from torch.utils.checkpoint import checkpoint
 import sweeper
 from sweeper.errors import UsageError
 from sweeper.record.events import Event, Noted, Observation, Watching
+from sweeper.record.reader import read_row
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir
-from sweeper.record.trial import read_row
 from sweeper.worker.watch.watch import IDLE_AFTER
 
 Values = npt.NDArray[np.float64]
@@ -507,7 +507,7 @@ def test_a_trial_is_watched_once_at_a_time() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with sweeper.trial() as trial:
         first = trial.watch(model, optimizer, every=1)
-        with pytest.raises(UsageError, match="watched already"):
+        with pytest.raises(UsageError, match="called twice"):
             trial.watch(model, optimizer)
         first.close()
         trial.watch(model, optimizer, every=1)

@@ -1,0 +1,131 @@
+"""The recorder of one attempt: it appends events, counts optimizer steps, and writes how the attempt ended.
+
+Internal. Scripts use `sweeper.Trial`; the watch and the runner of functions use the recorder behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from sweeper.errors import Unwritable
+from sweeper.record.causes import Cause
+from sweeper.record.events import Event, Finished
+from sweeper.record.facts import Facts
+from sweeper.record.storage.codec import encode
+from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import TRIAL_DIR, AttemptDir, write_atomically
+from sweeper.worker.ranks import is_first, rank_name
+from sweeper.worker.watch.outbox import Outbox
+
+if TYPE_CHECKING:
+    from sweeper.worker.watch.watch import Watch
+
+LONGEST_ERROR = 2000
+"""Maximum number of characters of an exception's text in the record."""
+
+
+class Recorder:
+    """Write the events of one attempt. Ranks other than the first write nothing.
+
+    Attributes:
+        facts: what the sweep decided about the trial: parameters, seed, metric, checkpoint interval.
+        attempt: the directory of the attempt.
+        outbox: values that an accelerator is still computing, each with the function that records it.
+        watch: the trial's watch, once there is one; it is closed before the end is recorded.
+        next_step: the next optimizer step, counted from 0.
+        last_step: the highest step that was counted or reported; -1 before the first.
+        total_steps: the planned number of optimizer steps, if the script has declared it.
+        stop_requested: set when this process was asked to stop.
+        stopping: whether the script has been told to stop; all ranks agree on it.
+    """
+
+    def __init__(self, facts: Facts, attempt: AttemptDir) -> None:
+        self.facts = facts
+        self.attempt = attempt
+        self.outbox = Outbox()
+        self.watch: Watch | None = None
+        self.next_step = 0
+        self.last_step = -1
+        self.total_steps: int | None = None
+        self.stop_requested = threading.Event()
+        self.stopping = False
+        self._journal = JournalWriter(attempt.events) if is_first() else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank writes the record."""
+        return self._journal is not None
+
+    def append(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event with the current time, if this rank writes the record."""
+        if self._journal is not None:
+            self._journal.append(replace(event, time=time.time()), sync=sync)
+
+    def stepped(self) -> None:
+        """Count an optimizer step."""
+        self.next_step += 1
+        self.last_step = max(self.last_step, self.next_step - 1)
+
+    def request_stop(self, *_: int | FrameType | None) -> None:
+        """Ask the training loop to end after the current step. Can be used as a signal handler."""
+        self.stop_requested.set()
+
+    def finish(self, error: BaseException | None) -> None:
+        """Record how the script ended, and close the record.
+
+        Args:
+            error: the exception that ended the script, or None.
+
+        Raises:
+            Unwritable: the record cannot be written. Not raised when there is an `error`, which matters more.
+        """
+        try:
+            if self.watch is not None:
+                self.watch.close()
+            self.outbox.flush()
+            self.append(self._ending(error), sync=True)
+        except Unwritable:
+            if error is None:
+                raise
+        if self._journal is not None:
+            self._journal.close()
+        elif error is not None and TRIAL_DIR in os.environ:  # without a sweep, only rank 0 knows the directory
+            with suppress(Unwritable):
+                event = replace(self._ending(error), time=time.time())
+                write_atomically(self.attempt.last_word(rank_name()), encode(event))
+
+    def _ending(self, error: BaseException | None) -> Finished:
+        if isinstance(error, KeyboardInterrupt):
+            return Finished(outcome="stopped")
+        if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            cause = Cause.CUDA_OOM if _is_out_of_device_memory(error) else ""
+            text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+            return Finished(outcome="failed", error=text, cause=cause, peak_device_mb=_peak_device_mb())
+        did_all_steps = self.total_steps is not None and self.last_step + 1 >= self.total_steps
+        outcome = "stopped" if self.stopping and not did_all_steps else "completed"
+        return Finished(outcome=outcome, peak_device_mb=_peak_device_mb())
+
+
+def _is_out_of_device_memory(error: BaseException) -> bool:
+    """Return whether the error is torch's out-of-memory exception. Does not import torch."""
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "OutOfMemoryError", None) or getattr(getattr(torch, "cuda", None), "OutOfMemoryError", None)
+    return isinstance(kind, type) and isinstance(error, kind)
+
+
+def _peak_device_mb() -> float | None:
+    """Return the peak memory that torch allocated on the current CUDA device, in MiB; None if CUDA is not in use."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return None
+    try:
+        return float(round(cuda.max_memory_allocated() / 2**20, 1))
+    except RuntimeError:  # a failed device answers nothing, and the end must still be recorded
+        return None
