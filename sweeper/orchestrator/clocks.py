@@ -13,7 +13,7 @@ class Clocks:
     """Monotonic seconds by trial number.
 
     An attempt was asked to stop (`stopped`), was asked for its stacks (`stacks`), was killed (`killed`) or ended
-    (`ended`). `unkillable` has the trials whose attempt survived a kill.
+    (`ended`). `unkillable` has the trials with an attempt that survived a kill.
     """
 
     stopped: dict[int, float] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Clocks:
         self.ended.pop(trial.facts.number, None)
 
     def update(self, trials: Iterable[TrialRecord], now: float) -> list[TrialRecord]:
-        """Take in the trials that have changed; return those whose attempt ended since the last call."""
+        """Take in the trials that have changed; return those with an attempt that ended since the last call."""
         ended = []
         for trial in trials:
             number, seen = trial.facts.number, (trial.newest.number, trial.progress.step)

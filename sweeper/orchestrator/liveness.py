@@ -1,4 +1,4 @@
-"""Find running trials whose processes are gone although their records do not say how they ended."""
+"""Find running trials without a process: it is gone, but the record does not say how it ended."""
 
 from __future__ import annotations
 

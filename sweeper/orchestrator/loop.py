@@ -55,7 +55,7 @@ from sweeper.search import Search
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a tick finds in the records: the trials that changed, and those of them whose attempt has ended."""
+    """What a tick finds in the records: the trials that changed, and those with an attempt that ended."""
 
     changed: Sequence[TrialRecord]
     ended: Sequence[TrialRecord]
@@ -69,7 +69,7 @@ class Judgement:
         decisions: what rules and pruners decided about running trials, by number.
         continued: why a trial continues although it was flagged, by number.
         to_revive: numbers of trials to revive, in this order.
-        to_discard: numbers of pruned trials whose checkpoints are to be discarded.
+        to_discard: numbers of pruned trials that lose their checkpoints.
     """
 
     decisions: Mapping[int, Decision]
@@ -353,7 +353,7 @@ class Orchestrator:
         )
 
     def _act(self, actions: Sequence[Action], commands: UserCommands) -> None:
-        """Carry out the actions, remove the commands, and end trials whose records have become unreadable."""
+        """Carry out the actions, remove the commands, and end trials with records that became unreadable."""
         for action in actions:
             self._actions.run(action)
         commands.remove_files()

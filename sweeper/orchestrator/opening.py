@@ -37,7 +37,7 @@ HOLDER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """An opened run, whose lease this process holds."""
+    """An opened run; this process holds its lease."""
 
     directory: SweepDir
     spec: SweepSpec

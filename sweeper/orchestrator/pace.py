@@ -1,4 +1,4 @@
-"""Limit how often work is done whose cost grows with the sweep, so that it takes a bounded share of the time."""
+"""Limit how often expensive work is done, so that it takes a bounded share of the time in a sweep of any size."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Decide what to do now: a pure function from the situation of a sweep to an ordered list of actions.
 
-1. A running trial whose processes are gone and which left no exit is declared lost.
+1. A running trial without processes and without an exit is declared lost.
 2. A flagged trial may continue: rules only observe, the trial is audited, the rule is disabled, or a user revived the
    trial. That is recorded once.
 3. A stop is recorded once per attempt, because of a decision or of an interrupt; a decision takes precedence. A stop
    that an earlier orchestrator recorded is requested again, because that orchestrator may have died before it sent it.
-4. An attempt that made no step for `hang_after_s`, or whose slot has a fault, is abandoned: the cause is recorded, a
-   hanging attempt is asked for its stacks, and the attempt is killed.
+4. An attempt that made no step for `hang_after_s`, or that runs on a faulty slot, is abandoned: the cause is recorded,
+   a hanging attempt is asked for its stacks, and the attempt is killed.
 5. An attempt that does not end within the grace period is killed. If it survives SIGKILL, it is marked as unkillable
    and the sweep no longer waits for it.
 6. A user's command takes precedence over a rule. A trial that a user stops is stopped even if it was continued. A
@@ -14,7 +14,7 @@
    whatever the rules decide.
 7. The checkpoints of a pruned trial are discarded if they exceed the disk space granted to such checkpoints.
 8. Unless the sweep is stopping, waiting trials take free slots in the given order. Trials that the budget does not
-   cover, and trials whose retry delay is not over, are skipped. A retry avoids the slot where the trial failed if
+   cover, and retries before the end of their backoff, are skipped. A retry avoids the slot where the trial failed if
    another trial can take that slot.
 """
 
@@ -58,7 +58,7 @@ class Situation:
         stop_since: when this orchestrator requested the stop of a running attempt.
         stacks_since: when it asked a hanging attempt for its stacks.
         kill_since: when it killed an attempt.
-        unkillable: trials whose attempt survived a kill.
+        unkillable: trials with an attempt that survived a kill.
         step_since: when a running trial was launched or made its newest step.
         end_since: when the newest attempt of a trial ended.
         faults: what is wrong with a slot, by the name of the slot.
@@ -67,7 +67,7 @@ class Situation:
         to_pause: trials that users pause.
         to_resume: trials that users resume.
         to_revive: trials to continue whatever the rules decide, in this order.
-        to_discard: pruned trials whose checkpoints are to be discarded.
+        to_discard: pruned trials that lose their checkpoints.
         stopping: whether the sweep is interrupted or paused.
         killing: whether the workers are to be killed at once.
     """

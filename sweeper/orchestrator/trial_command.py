@@ -17,7 +17,7 @@ def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list
 
     A trainer, built in or a function, reads its parameters from the trial directory. A command gets them as
     `--name=value` in place of `${args}` (`config.model.macros` lists all macros), or at its end if it has no macro.
-    Macros whose value only the executing machine knows are left in place; `worker.process.command` replaces them.
+    Macros with values that only the executing machine knows stay in place for `worker.process.command` to replace.
     """
     if spec.trainer is not None:
         return [sys.executable, "-m", *program_of(spec.trainer)]

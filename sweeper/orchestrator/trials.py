@@ -30,7 +30,7 @@ class Trials:
 
     Attributes:
         followers: the readers of the trials that have not ended, or have ended just now.
-        unreadable: trials whose record has become unreadable, as they were last read.
+        unreadable: trials with a record that became unreadable, as they were last read.
         preferred: numbers of trials to launch before all others, in this order.
     """
 
@@ -88,7 +88,7 @@ class Trials:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     def add(self, trials: Iterable[TrialRecord]) -> None:
-        """Add trials as they are: trials that have ended, or whose record is still empty."""
+        """Add trials as they are: trials that have ended, or that have an empty record."""
         for trial in trials:
             if not trial.state.ended:
                 self.followers[trial.facts.number] = Follower(TrialReader(trial), self._rules)
@@ -143,7 +143,7 @@ class Trials:
         return [self.followers[number].reader for number in self._ended if number in self.followers]
 
     def newly_unreadable(self) -> list[tuple[TrialRecord, str]]:
-        """Return the trials whose record has become unreadable since the last call, each with the reason."""
+        """Return the trials with a record that became unreadable since the last call, each with the reason."""
         found, self._newly_unreadable = self._newly_unreadable, []
         return found
 

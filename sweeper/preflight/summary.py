@@ -49,7 +49,7 @@ def recorded(run: SweepDir) -> list[TrialRecord]:
 def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against: Sequence[TrialRecord]) -> str:
     """Return the summary of a sweep: trials, arms, and each arm's schedule if it uses the built-in trainer.
 
-    Arms whose peak learning rate made recorded trials stall are marked.
+    Arms with a peak learning rate at which recorded trials stalled are marked.
 
     Args:
         spec: the sweep.

@@ -1,4 +1,4 @@
-"""Audits in real processes: the condemned run on, the rate is measured, the breaker breaks and its victims go on."""
+"""Audits in real processes: flagged trials continue, the rate is measured, and a rule may be disabled."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tupl
     return out, json.loads(call("status", f"runs/{name}", "--json"))["trials"]
 
 
-def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_sweeps(tmp_path: Path) -> None:
+def test_audited_trials_continue_and_the_rate_is_measured_over_sweeps(tmp_path: Path) -> None:
     out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
     assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
     assert "continues (audit)" in out
@@ -81,18 +81,18 @@ def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_swe
     assert (ledger.audits, ledger.false_prunes) == (6, 2)
 
 
-def test_a_breaker_that_is_broken_stops_nobody(tmp_path: Path) -> None:
-    """Three audits of one sweep find learners alone; the next sweep's rule stops nobody, and says so."""
+def test_a_rule_that_the_audit_disabled_stops_no_trial(tmp_path: Path) -> None:
+    """Three audits of one sweep find only learners, so the rule is disabled in the next sweep."""
     sweep(tmp_path, "before", slopes=[1.0, 1.1, 1.2], audit=1.0)
     out, trials = sweep(tmp_path, "after", slopes=[1.0, 1.1], audit=0.0)
     assert [(t["state"], t["spared"]["as"]) for t in trials] == [("COMPLETE", "breaker")] * 2
-    assert "is broken, and it stops nobody: 3 of 3 audited were learners" in out
+    assert "is disabled and stops no more trials, because it is wrong too often: 3 of 3 audited were learners" in out
     (told,) = (tmp_path / "after.told").read_text().splitlines()
     assert json.loads(told)["event"] == "breaker"
-    assert "is broken, and it stops nobody" in json.loads(told)["text"]
+    assert "is disabled and stops no more trials" in json.loads(told)["text"]
 
 
-def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> None:
+def test_trials_that_a_disabled_rule_stopped_are_revived(tmp_path: Path) -> None:
     """The random assignment of this name stops trial 0 and audits 1 and 2, which are both learners."""
     out, trials = sweep(tmp_path, "live8", slopes=[1.0, 1.1, 1.2], audit=0.6)
     assert [(t["state"], t["spared"]["as"]) for t in trials] == [
@@ -100,5 +100,5 @@ def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> N
         ("COMPLETE", "audited"),
         ("COMPLETE", "audited"),
     ]
-    assert "is broken, and it stops nobody" in out
+    assert "is disabled and stops no more trials" in out
     assert "Trial 0000 is revived" in out

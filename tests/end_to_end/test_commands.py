@@ -1,4 +1,4 @@
-"""Commands to a run from another terminal: `revive` and `add`, in real processes, while it runs and after."""
+"""Commands to a run from another terminal: `revive` and `add`, in real processes, during a sweep and after it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def trials(folder: Path) -> list[dict[str, Any]]:
     return listed
 
 
-def test_a_pruned_trial_is_revived_and_goes_on_from_its_checkpoint(folder: Path) -> None:
+def test_a_revived_trial_resumes_from_its_checkpoint(folder: Path) -> None:
     (folder / "s.yaml").write_text(SWEEP.replace("PAUSE", "0.04"))
     assert call(folder, "run", "s.yaml")[0] == 0
     alive, dead = trials(folder)
@@ -164,7 +164,7 @@ resources: {cpus: 1}
 """  # noqa: E501 - a command
 
 
-def test_a_spent_budget_launches_no_more_says_so_and_a_larger_one_goes_on(folder: Path) -> None:
+def test_a_spent_budget_ends_the_launches_and_a_larger_one_resumes_the_sweep(folder: Path) -> None:
     (folder / "s.yaml").write_text(BUDGETED)
     code, out, err = call(folder, "run", "s.yaml", "budget.trials=1", "--workers", "2")
     assert (code, err) == (0, "")

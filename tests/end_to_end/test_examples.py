@@ -1,4 +1,4 @@
-"""The sweeps of `experiments/` that users copy, as they stand, and their scripts with two ranks."""
+"""The example sweeps in `experiments/`, unchanged, and their scripts with two ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(name: str, folder: Path, *overrides: str) -> tuple[list[dict[str, Any]],
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The processes of trials below a folder that are alive, by the mark in their environment."""
+    """Return the living processes of trials below a folder, found by the mark in their environment."""
     alive = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -54,7 +54,7 @@ def processes_of(folder: Path) -> list[str]:
         ("lightning_module", "vanishing_gradient"),
     ],
 )
-def test_an_example_stops_a_trial_that_fails_and_completes_one_that_learns(
+def test_an_example_stops_the_failing_trial_and_completes_the_learning_one(
     name: str, diagnosis: str, tmp_path: Path
 ) -> None:
     (learner, failed), _ = run(name, tmp_path)

@@ -1,4 +1,4 @@
-"""`sweeper exec`: one command in real processes, watched as a sweep's trial is, as a user would run it."""
+"""`sweeper exec` in real processes: one command, watched like the trial of a sweep."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ with sweeper.trial() as trial:
 
 
 class Folder:
-    """A folder with a script, and the command line to run it with."""
+    """A folder with a script, and the command line that runs it."""
 
     def __init__(self, path: Path, script: str) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class Folder:
         return dict(trial)
 
 
-def test_a_run_that_completes_leaves_the_record_of_a_sweep_of_one_trial(tmp_path: Path) -> None:
+def test_a_complete_run_has_the_record_of_a_sweep_of_one_trial(tmp_path: Path) -> None:
     folder = Folder(tmp_path, COUNTER)
     code, out, err = folder.train("--name", "one", arguments=("3", "0"))
     assert (code, out) == (0, "step 0\nstep 1\nstep 2\n"), err
@@ -100,7 +100,7 @@ def test_a_run_that_completes_leaves_the_record_of_a_sweep_of_one_trial(tmp_path
     assert folder.trial("one") == before
 
 
-def test_a_run_that_does_not_learn_is_stopped_by_default_and_the_reason_is_said(tmp_path: Path) -> None:
+def test_a_run_that_does_not_learn_is_stopped_by_default_with_a_reason(tmp_path: Path) -> None:
     code, out, err = Folder(tmp_path, DEEP).train("--name", "dead", arguments=("Sigmoid", "100000"))
     assert code == 3, out + err
     assert out == "the loop has ended\n"
@@ -108,10 +108,10 @@ def test_a_run_that_does_not_learn_is_stopped_by_default_and_the_reason_is_said(
     for said in (at_once, receipt):
         assert "by the rule vanishing_gradient at step 20" in said
         assert "the gradient no longer reaches the first layers" in said
-    assert "loss/train was not measured, but loss " in receipt
+    assert "loss/train was not logged; other metrics: loss " in receipt
 
 
-def test_a_run_that_was_stopped_is_not_run_again_under_its_name(tmp_path: Path) -> None:
+def test_a_stopped_run_does_not_run_again_under_its_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path, DEEP)
     (tmp_path / "rules.yaml").write_text("rules:\n  - stalled: {grace_steps: 20}\n")
     call = ("--name", "dead", "--early-stop", "rules.yaml")
@@ -124,14 +124,14 @@ def test_a_run_that_was_stopped_is_not_run_again_under_its_name(tmp_path: Path) 
     assert "runs/dead has ended already" in err
 
 
-def test_without_rules_a_stalled_run_goes_on(tmp_path: Path) -> None:
+def test_without_rules_a_stalled_run_continues(tmp_path: Path) -> None:
     code, _, err = Folder(tmp_path, DEEP).train("--early-stop", "none", arguments=("Sigmoid", "150"))
     assert code == 0, err
     assert "no rule may stop it" in err
     assert "after 150 steps" in err
 
 
-def test_a_rule_that_only_observes_says_what_it_would_have_stopped(tmp_path: Path) -> None:
+def test_a_rule_in_observe_mode_reports_what_it_would_have_stopped(tmp_path: Path) -> None:
     folder = Folder(tmp_path, DEEP)
     (tmp_path / "rules.yaml").write_text("mode: observe\nrules: [{stalled: {}}]\n")
     code, out, err = folder.train("--name", "seen", "--early-stop", "rules.yaml", arguments=("Sigmoid", "400"))
@@ -143,7 +143,7 @@ def test_a_rule_that_only_observes_says_what_it_would_have_stopped(tmp_path: Pat
     assert (trial["spared"]["as"], trial["spared"]["rule"], trial["spared"]["step"]) == ("observed", "stalled", 60)
 
 
-def test_the_exit_code_of_a_command_that_fails_is_its_own(tmp_path: Path) -> None:
+def test_a_failing_command_sets_the_exit_code(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "import sys\nprint('no such luck', file=sys.stderr, end='')\nsys.exit(7)\n")
     code, out, err = folder.train()
     assert (code, out) == (7, "no such luck")
@@ -159,7 +159,7 @@ def test_a_command_that_is_killed_each_time_ends_with_1(tmp_path: Path) -> None:
     assert "attempt 1 ended with signal 9; attempt 2 starts from the beginning" in err
 
 
-def test_a_command_gets_its_words_and_the_callers_environment_and_no_input(tmp_path: Path) -> None:
+def test_a_command_gets_its_arguments_and_the_environment_but_no_input(tmp_path: Path) -> None:
     words = ["--lr", "1e-4", "", "no", "${HOME}", "a b", "--", "--name", "é\x1b"]
     names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TOKENIZERS_PARALLELISM", "MINE")
     script = f"import json, os, sys\nenv = [os.environ.get(name) for name in {names}]\n"
@@ -170,7 +170,7 @@ def test_a_command_gets_its_words_and_the_callers_environment_and_no_input(tmp_p
     assert json.loads(out) == [words, ["3", "7", os.environ.get("TOKENIZERS_PARALLELISM"), "x"], str(tmp_path), ""]
 
 
-def test_a_script_without_sweeper_just_runs_and_is_told_what_to_add(tmp_path: Path) -> None:
+def test_a_script_without_sweeper_runs_and_the_user_learns_what_to_add(tmp_path: Path) -> None:
     code, out, err = Folder(tmp_path, "print('plain')\n").train()
     assert (code, out) == (0, "plain\n")
     assert "it opened no trial" in err
@@ -190,7 +190,7 @@ def test_a_mistake_in_the_rules_names_file_line_and_key(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_interrupted_run_goes_on_by_its_name(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_by_its_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path, COUNTER)
     command = ("exec", "--name", "long", "--", sys.executable, "train.py", "40", "0.05")
     process = folder.start(*command)
@@ -224,7 +224,7 @@ def test_two_interrupts_kill_the_command(tmp_path: Path) -> None:
     assert process.returncode == 130, err
 
 
-def test_a_command_is_run_again_after_the_ends_that_were_named(tmp_path: Path) -> None:
+def test_a_command_is_retried_after_the_chosen_causes(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "import os, sys\nprint(os.environ['SWEEPER_ATTEMPT'])\nsys.exit(3)\n")
     again = ("--retry", "1", "--retry-on", "error,killed")
     code, out, err = folder.call("exec", "--name", "again", *again, sys.executable, "train.py")
@@ -241,7 +241,7 @@ def test_a_command_without_a_step_is_killed_as_hung(tmp_path: Path) -> None:
     assert "hung (no step for " in err
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_end_the_run(tmp_path: Path) -> None:
     folder = Folder(tmp_path, COUNTER)
     process = folder.start("exec", "--name", "piped", "--", sys.executable, "train.py", "20", "0.05")
     assert process.stdout is not None
@@ -258,7 +258,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
     [
         (["exec"], "expected a command"),
         (["exec", "--"], "expected a command"),
-        (["exec", "--name", "../x", "true"], "name: expected a name for a directory"),
+        (["exec", "--name", "../x", "true"], "name: expected a name of letters, digits"),
         (["exec", "--early-stop", "none.yaml", "true"], "none.yaml: expected a file of rules"),
         (["exec", "--runs", "/proc/none", "true"], "/proc/none"),
         (["exec", "--goal", "up", "true"], "--goal"),
@@ -266,7 +266,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
         (["exec", "--hang-after-s", "0", "true"], "hang_after_s: expected"),
     ],
 )
-def test_wrong_calls_are_answered_with_code_2(tmp_path: Path, arguments: list[str], word: str) -> None:
+def test_invalid_arguments_exit_with_code_2(tmp_path: Path, arguments: list[str], word: str) -> None:
     code, out, err = Folder(tmp_path, COUNTER).call(*arguments)
     assert (code, out) == (2, "")
     assert word in err

@@ -1,4 +1,4 @@
-"""`trainer: module:function`, in a whole sweep: started plainly and forked."""
+"""`trainer: module:function` in a whole sweep, with each launch mode."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def failing(lr):
 
 
 def run(folder: Path, function: str, launch: str, **keys: Any) -> tuple[int, str, list[dict[str, Any]]]:
-    """The exit code of a sweep, what it said, and its trials by `status`."""
+    """Run a sweep; return its exit code, its output, and its trials by `status`."""
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -71,7 +71,7 @@ def test_a_function_is_a_trainer(tmp_path: Path, function: str, values: list[int
     assert "plainly" not in said
 
 
-def test_an_error_in_a_function_is_the_trials(tmp_path: Path) -> None:
+def test_an_error_in_a_function_fails_its_trial(tmp_path: Path) -> None:
     _, _, trials = run(tmp_path, "job.train:failing", "spawn", parameters={"lr": {"value": 1}})
     assert trials[0]["state"] == "FAIL"
     output = (tmp_path / "runs/calls/trials/0000/attempts/1/output.log").read_text()
@@ -86,7 +86,7 @@ def test_an_error_in_a_function_is_the_trials(tmp_path: Path) -> None:
         ("job.loss:loss", "sweep.yaml:1: trainer: expected a parameter for each argument of job.loss:loss, got none n"),
     ],
 )
-def test_a_function_that_does_not_fit_is_said_before_anything_starts(
+def test_an_unsuitable_function_is_reported_before_anything_starts(
     tmp_path: Path, function: str, message: str
 ) -> None:
     code, said, trials = run(tmp_path, function, "spawn")
@@ -94,7 +94,7 @@ def test_a_function_that_does_not_fit_is_said_before_anything_starts(
     assert (code, trials, "Traceback" in said) == (2, [], False)
 
 
-def test_alone_it_runs_with_its_defaults(tmp_path: Path) -> None:
+def test_without_a_sweep_a_function_runs_with_its_defaults(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("def train(trial, lr=0.5):\n    print(trial.params, lr)\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -108,7 +108,7 @@ def test_alone_it_runs_with_its_defaults(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
-def test_what_only_calling_it_shows_is_one_sentence(tmp_path: Path) -> None:
+def test_an_error_that_only_a_call_shows_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("import functools\nf = functools.partial(lambda lr: None)\n")
     done = subprocess.run(
         [sys.executable, "-m", "sweeper.worker.function", "job:f"],

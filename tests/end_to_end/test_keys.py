@@ -27,7 +27,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
-def test_a_trial_is_looked_into_and_ended_by_keys(tmp_path: Path, terminal: Terminal) -> None:
+def test_keys_show_and_stop_a_trial(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, 2, script=STILL.replace("time.sleep(trial", "print('a line'); time.sleep(trial"))
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1\n")
     terminal.wait_for("keys: up/down select a trial")
@@ -58,7 +58,7 @@ def test_a_trial_is_looked_into_and_ended_by_keys(tmp_path: Path, terminal: Term
     assert set(QUIET) <= terminal.modes()
 
 
-def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path, terminal: Terminal) -> None:
+def test_ctrl_z_releases_the_terminal_and_fg_takes_it_again(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, 2, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1\n")
     at = terminal.wait_for("keys: up/down select a trial")
@@ -82,7 +82,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path, te
     assert not is_held(tmp_path / RUN / "lease")
 
 
-def test_in_the_background_no_key_is_taken_and_nothing_stands_still(tmp_path: Path, terminal: Terminal) -> None:
+def test_in_the_background_no_key_is_read_and_the_sweep_continues(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, 2, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml --workers 1 &\n")
     until(lambda: b'"step":4,' in steps(sweep, 0))
@@ -97,7 +97,7 @@ def test_in_the_background_no_key_is_taken_and_nothing_stands_still(tmp_path: Pa
     until(lambda: states(sweep) == ["COMPLETE", "COMPLETE"])
 
 
-def test_a_killed_sweep_leaves_a_terminal_that_the_shell_puts_back(tmp_path: Path, terminal: Terminal) -> None:
+def test_the_shell_restores_the_terminal_after_a_killed_sweep(tmp_path: Path, terminal: Terminal) -> None:
     sweep = sweep_of(tmp_path, 1, script=STILL)
     terminal.type(f"{SWEEPER} run sweep.yaml\n")
     at = terminal.wait_for("keys: up/down select a trial")

@@ -1,4 +1,4 @@
-"""`notify`: who is told what, in real sweeps, by a command and by a real HTTP server; and that nothing hangs on it."""
+"""Notifications of real sweeps by a command and to a real HTTP server; a failure does not delay the sweep."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def server() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -84,7 +84,7 @@ def run(sweep: Sweep, *arguments: str, **env: str) -> tuple[int, str]:
     return process.returncode, process.stdout + process.stderr
 
 
-def test_a_command_is_told_of_the_end_of_failures_and_of_prunes(tmp_path: Path) -> None:
+def test_a_command_is_notified_of_the_end_of_failures_and_of_prunes(tmp_path: Path) -> None:
     file = {"on": ["end", "failure", "prune"], "command": [*KEEP, "${text}"]}
     sweep = sweep_of(tmp_path, file, script=MIXED, lrs=(1, 2, 3))
     text = json.loads((tmp_path / "sweep.yaml").read_text())
@@ -102,7 +102,7 @@ def test_a_command_is_told_of_the_end_of_failures_and_of_prunes(tmp_path: Path) 
     assert "notify" not in out
 
 
-def test_a_webhook_of_the_environment_is_told_and_stands_nowhere(
+def test_a_webhook_from_the_environment_is_notified_and_not_recorded(
     tmp_path: Path, server: tuple[str, list[tuple[str, Any]]]
 ) -> None:
     url, got = server
@@ -116,7 +116,7 @@ def test_a_webhook_of_the_environment_is_told_and_stands_nowhere(
     assert not [p for p in sweep.run_directory.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
 
 
-def test_a_failure_to_tell_is_said_once_without_the_address_and_changes_nothing(
+def test_a_failed_notification_is_reported_once_without_the_address(
     tmp_path: Path, server: tuple[str, list[tuple[str, Any]]]
 ) -> None:
     url, got = server
@@ -146,7 +146,7 @@ def test_a_failure_to_tell_is_said_once_without_the_address_and_changes_nothing(
         ({"command": ["sleep", "600"], "timeout_s": 0.2}, "it took longer than 0.2 s and was killed"),
     ],
 )
-def test_what_cannot_be_told_holds_nobody(tmp_path: Path, notify: dict[str, Any], why: str) -> None:
+def test_a_failed_notification_does_not_delay_the_sweep(tmp_path: Path, notify: dict[str, Any], why: str) -> None:
     code, out = run(sweep_of(tmp_path, {"on": "end", **notify}))
     assert code == 0, out
     assert out.count(why) == 1
@@ -162,7 +162,7 @@ def test_what_cannot_be_told_holds_nobody(tmp_path: Path, notify: dict[str, Any]
         ({"command": ["a"], "timeout_s": 0}, "notify.timeout_s"),
     ],
 )
-def test_mistakes_in_it_are_said_and_show_no_secret(tmp_path: Path, notify: dict[str, Any], said: str) -> None:
+def test_mistakes_in_notify_are_explained_without_secrets(tmp_path: Path, notify: dict[str, Any], said: str) -> None:
     code, out = run(sweep_of(tmp_path, notify))
     assert code == 2
     assert said in out

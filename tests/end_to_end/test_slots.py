@@ -31,10 +31,10 @@ from tests.fakes.pynvml import Fake, gpu
 
 ROOT = Path(sweeper.__file__).parents[1]
 PATIENCE_S = 100.0
-"""For anything to happen that has to; nothing here measures speed."""
+"""Time limit for every expected event; nothing here measures speed."""
 
 CORES = sorted(os.sched_getaffinity(0))[:2]
-"""Those that all sweeps of a test have together."""
+"""The cores that all sweeps of a test share."""
 
 TRAIN = """
 import os, sys, time
@@ -78,7 +78,7 @@ say("end")
 
 
 class Site:
-    """A folder with sweeps, which share a ledger."""
+    """A folder with sweeps that share a ledger."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ class Site:
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump({**file, **keys}))
 
     def start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """`sweeper run`, on the test's cores; its output is in a file."""
+        """Start `sweeper run` on the test's cores, with its output in a file."""
         with self.output(name).open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "sweeper.cli", "run", f"{name}.yaml", *arguments],
@@ -135,19 +135,19 @@ class Site:
         return [read_trial(trial) for trial in self.run(name).trials()]
 
     def trace(self) -> list[list[str]]:
-        """What workers said: begin or end, run, number, device."""
+        """Return what the workers wrote: begin or end, run, number, device."""
         path = self.folder / "trace"
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
     def begun(self, name: str) -> int:
         return sum(what == "begin" and run == name for what, run, *_ in self.trace())
 
-    def wishes(self) -> list[str]:
-        """Who has found no room in the ledger, and asks on."""
-        return [wish["run"] for wish in json.loads((self.folder / "slots" / "ledger.json").read_bytes())["wishes"]]
+    def queued_requests(self) -> list[str]:
+        """Return the sweeps with a queued request in the ledger."""
+        return [request["run"] for request in json.loads((self.folder / "slots" / "ledger.json").read_bytes())["wishes"]]
 
     def at_once(self) -> list[int]:
-        """How many trials ran, after each that began or ended."""
+        """Return the number of running trials after each begin or end."""
         counts, running = [], 0
         for what, *_ in self.trace():
             running += 1 if what == "begin" else -1
@@ -185,7 +185,7 @@ def test_two_sweeps_share_the_cores_of_a_machine(site: Site) -> None:
     assert [trial.state for name in ("one", "two") for trial in site.trials(name)] == [State.COMPLETE] * 12
 
 
-def test_slots_of_a_killed_orchestrator_are_held_until_its_workers_end(site: Site) -> None:
+def test_slots_of_a_killed_orchestrator_stay_taken_until_its_workers_end(site: Site) -> None:
     site.write("one", UNTIL_TOLD, trials=len(CORES) + 1)
     site.write("two", BRIEF, trials=1)
     first = site.start("one")
@@ -205,7 +205,7 @@ def test_slots_of_a_killed_orchestrator_are_held_until_its_workers_end(site: Sit
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="there is one core")
-def test_an_orchestrator_that_takes_over_counts_what_it_took_over(site: Site) -> None:
+def test_a_takeover_counts_the_slots_of_running_workers(site: Site) -> None:
     site.write("one", UNTIL_TOLD, trials=4, resources={})
     first = site.start("one")
     until(lambda: site.begun("one") == 2)
@@ -213,7 +213,7 @@ def test_an_orchestrator_that_takes_over_counts_what_it_took_over(site: Site) ->
     first.wait()
     second = site.start("one", "--workers", "1")  # one trial now takes both cores
     (site.folder / "go-one-0").touch()
-    until(lambda: site.wishes() == [str(site.run("one").path)])
+    until(lambda: site.queued_requests() == [str(site.run("one").path)])
     assert site.begun("one") == 2
     (site.folder / "go-one").touch()
     assert second.wait(PATIENCE_S) == 0
@@ -221,7 +221,7 @@ def test_an_orchestrator_that_takes_over_counts_what_it_took_over(site: Site) ->
     assert [trial.newest.number for trial in site.trials("one")] == [1] * 4
 
 
-def test_a_sweep_waits_for_a_watched_command_that_has_the_machine(site: Site) -> None:
+def test_a_sweep_waits_for_an_exec_command_that_uses_the_machine(site: Site) -> None:
     site.write("one", BRIEF, trials=1)
     alone = [
         sys.executable,
@@ -244,7 +244,7 @@ def test_a_sweep_waits_for_a_watched_command_that_has_the_machine(site: Site) ->
     assert (watched.wait(PATIENCE_S), process.wait(PATIENCE_S)) == (0, 0)
 
 
-def test_who_shares_waits_for_nobody(site: Site) -> None:
+def test_a_sweep_with_share_does_not_wait(site: Site) -> None:
     site.write("one", UNTIL_TOLD, trials=len(CORES))
     site.write("two", BRIEF, trials=1)
     first = site.start("one")
@@ -259,7 +259,7 @@ def test_who_shares_waits_for_nobody(site: Site) -> None:
 ON_DEVICE = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "fakes"), str(ROOT)])}
 
 
-def test_a_device_with_a_stranger_on_it_is_waited_for_and_used_when_they_are_gone(site: Site) -> None:
+def test_a_sweep_waits_for_a_device_that_another_process_uses(site: Site) -> None:
     site.write("one", BRIEF, trials=2, resources={})
     stranger = subprocess.Popen([shutil.which("sleep") or "sleep", "1000"])
     site.processes.append(stranger)
@@ -288,7 +288,7 @@ say("end")
 )
 
 
-def test_a_device_is_handed_on_only_when_it_says_that_it_is_free(site: Site) -> None:
+def test_a_device_is_reused_only_when_it_reports_that_it_is_free(site: Site) -> None:
     site.write("one", LEFT, trials=2, resources={})
     lingering = subprocess.Popen(["sleep", "1000"])
     site.processes.append(lingering)
@@ -318,7 +318,7 @@ say("end")
 )
 
 
-def test_parts_of_a_device_are_shared_by_two_sweeps_and_by_no_more_than_fit(site: Site) -> None:
+def test_two_sweeps_share_a_device_with_no_more_trials_than_fit(site: Site) -> None:
     for name, part in (("one", 0.25), ("two", 0.5)):
         site.write(name, PARTS, trials=4, resources={"gpus": part})
     processes = [site.start(name, **ON_DEVICE) for name in ("one", "two")]
@@ -350,7 +350,7 @@ say("end")
 )
 
 
-def test_trials_are_packed_by_what_the_first_was_measured_to_take(site: Site) -> None:
+def test_trials_are_packed_by_the_measured_memory_of_the_first(site: Site) -> None:
     site.write("one", MEASURED, trials=9, resources={"gpu_memory_gb": "measured"})
     process = site.start("one", **ON_DEVICE)
     assert process.wait(PATIENCE_S) == 0, site.said("one")
@@ -391,7 +391,7 @@ say("end")
 )
 
 
-def test_who_found_no_memory_beside_neighbours_is_run_again_alone(site: Site) -> None:
+def test_a_trial_without_memory_on_a_shared_device_is_retried_with_a_whole_device(site: Site) -> None:
     site.write("one", CROWDED, trials=8, resources={"gpus": 0.25})
     assert site.start("one", **ON_DEVICE).wait(PATIENCE_S) == 1
     trials = site.trials("one")
@@ -406,7 +406,7 @@ def test_who_found_no_memory_beside_neighbours_is_run_again_alone(site: Site) ->
         assert (site.at_once()[again], trace[again + 1]) == (1, ("end", number))
 
 
-def test_a_sweep_that_wants_more_than_there_is_says_so(site: Site) -> None:
+def test_a_sweep_that_needs_more_than_the_machine_has_is_rejected(site: Site) -> None:
     for resources, expected in (
         ({"gpus": 2}, "resources.gpus: expected at most the number of whole GPUs here, 1, got 2"),
         (

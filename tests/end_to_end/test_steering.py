@@ -19,7 +19,7 @@ RUN = "runs/steered"
 
 WAITS = "        while step == 5 and not os.path.exists('go'):\n            time.sleep(0.02)\n        time.sleep("
 STILL = "import os\n" + LEARNER.replace("        time.sleep(", WAITS, 1)
-"""A learner that stands still at step 5 until there is a file `go`."""
+"""A learner that waits at step 5 until a file `go` exists."""
 
 
 def sweep_of(folder: Path, *rates: int, pace: float = SLOW, script: str = LEARNER) -> Sweep:
@@ -50,7 +50,7 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def seen(sweep: Sweep) -> dict[str, Any]:
-    """What `status --json` says, without a process for it."""
+    """Return the output of `status --json`, without a process for it."""
     status: dict[str, Any] = json.loads(json.dumps(to_json(read_sweep(SweepDir(sweep.run_directory)))))
     return status
 
@@ -63,7 +63,7 @@ def values(sweep: Sweep) -> list[float | None]:
     return [trial["value"] for trial in seen(sweep)["trials"]]
 
 
-def test_a_sweep_is_stopped_from_another_terminal_as_by_ctrl_c(tmp_path: Path) -> None:
+def test_stop_from_another_terminal_equals_ctrl_c(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     process = sweep.start("run", "sweep.yaml")
     until(lambda: b'"step":3,' in steps(sweep, 0))
@@ -76,7 +76,7 @@ def test_a_sweep_is_stopped_from_another_terminal_as_by_ctrl_c(tmp_path: Path) -
     assert values(sweep) == [820.0, 1640.0]
 
 
-def test_a_word_to_a_process_that_is_gone_is_not_for_the_next(tmp_path: Path) -> None:
+def test_a_command_to_an_ended_orchestrator_is_not_for_the_next_one(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, pace=0.0)
     (sweep.run_directory / "inbox").mkdir(parents=True)
     (sweep.run_directory / "inbox/1.json").write_text(json.dumps({"do": "stop", "to": "pid 1 on mars"}))
@@ -84,8 +84,8 @@ def test_a_word_to_a_process_that_is_gone_is_not_for_the_next(tmp_path: Path) ->
     assert states(sweep) == ["COMPLETE", "COMPLETE"]
 
 
-def test_a_person_ends_trials_and_the_receipt_says_who_and_why(tmp_path: Path) -> None:
-    """One that runs, and one that waits; the search is told that both were pruned, with the value until then."""
+def test_the_receipt_of_a_stopped_trial_names_the_user_and_the_reason(tmp_path: Path) -> None:
+    """A running and a waiting trial: the search learns that both were pruned, with their value so far."""
     sweep = sweep_of(tmp_path, 1, 2, 3)
     process = sweep.start("run", "sweep.yaml", "--workers", "1")
     until(lambda: b'"step":3,' in steps(sweep, 0))
@@ -128,7 +128,7 @@ def test_a_paused_trial_waits_until_it_is_resumed(tmp_path: Path) -> None:
     assert '"event":"Resumed"' in steps(sweep, 0).decode()
 
 
-def test_a_trial_stays_paused_over_calls_until_resume_runs_it(tmp_path: Path) -> None:
+def test_a_trial_stays_paused_across_calls_until_it_is_resumed(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     process = sweep.start("run", "sweep.yaml", "--workers", "1")
     until(lambda: b'"step":3,' in steps(sweep, 0))
@@ -147,7 +147,7 @@ def test_a_trial_stays_paused_over_calls_until_resume_runs_it(tmp_path: Path) ->
     assert values(sweep) == [820.0, 1640.0]
 
 
-def test_a_whole_sweep_is_paused_and_goes_on(tmp_path: Path) -> None:
+def test_a_whole_sweep_is_paused_and_resumed(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     process = sweep.start("run", "sweep.yaml")
     until(lambda: b'"step":3,' in steps(sweep, 0) and b'"step":3,' in steps(sweep, 1))
@@ -163,8 +163,8 @@ def test_a_whole_sweep_is_paused_and_goes_on(tmp_path: Path) -> None:
     assert [e["event"] for e in _events(sweep, "log.jsonl")][-3:] == ["SweepPaused", "SweepResumed", "SweepEnded"]
 
 
-def test_a_running_trial_is_spared_and_no_rule_stops_it(tmp_path: Path) -> None:
-    """`plateau` would end it at step 10, since its loss never improves; it stands still before that, to be spared."""
+def test_no_rule_stops_a_running_trial_that_was_revived(tmp_path: Path) -> None:
+    """`plateau` would stop it at step 10, because its loss never improves; it is revived before that step."""
     flat = STILL.replace('"loss/train": 1 / (1 + total)', '"loss/train": 1.0')
     rules = {"early_stop": {"rules": [{"plateau": {"grace_steps": 10}}]}}
     sweep = Sweep(tmp_path, flat, grid("steered", pace=SLOW) | rules)
@@ -179,7 +179,7 @@ def test_a_running_trial_is_spared_and_no_rule_stops_it(tmp_path: Path) -> None:
     assert (second["state"], second["pruned"]["rule"]) == ("PRUNED", "plateau")
 
 
-def test_who_is_first_in_the_queue_is_started_next(tmp_path: Path) -> None:
+def test_the_first_trial_in_the_queue_starts_next(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 1, 2, 3, 4, script=STILL)
     process = sweep.start("run", "sweep.yaml", "--workers", "1")
     until(lambda: b'"step":3,' in steps(sweep, 0))
@@ -194,7 +194,7 @@ def test_who_is_first_in_the_queue_is_started_next(tmp_path: Path) -> None:
     assert order == [0, 2, 3, 1]
 
 
-def test_what_is_said_while_nothing_runs_is_done_by_the_next_call(tmp_path: Path) -> None:
+def test_commands_to_a_sweep_that_is_not_running_are_carried_out_by_the_next_call(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, 1, 2, 3)
     process = sweep.start("run", "sweep.yaml", "--workers", "1")
     until(lambda: b'"step":3,' in steps(sweep, 0))
@@ -221,7 +221,7 @@ def test_what_is_said_while_nothing_runs_is_done_by_the_next_call(tmp_path: Path
         (["stop", RUN, "--because", "x"], "expected the numbers of trials to end"),
     ],
 )
-def test_wrong_words_are_explained(ended_sweep: Sweep, arguments: list[str], said: str) -> None:
+def test_invalid_commands_are_explained(ended_sweep: Sweep, arguments: list[str], said: str) -> None:
     code, out, err = ended_sweep.call(*arguments)
     assert code == 2, out
     assert said in err

@@ -63,7 +63,7 @@ with sweeper.trial() as trial:
 
 
 class Sweep:
-    """A folder with a script and a sweep file, and the command line to run it with."""
+    """A folder with a script and a sweep file, and the command line that runs it."""
 
     def __init__(self, folder: Path, script: str, file: dict[str, Any]) -> None:
         self.folder = folder
@@ -118,7 +118,7 @@ def steps_seen(sweep: Sweep, step: int) -> bool:
     return any(f'"step":{step},'.encode() in path.read_bytes() for path in events)
 
 
-def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
+def test_a_sweep_completes_and_prunes_a_stalled_trial(tmp_path: Path) -> None:
     file = grid("depth") | {
         "parameters": {"activation": {"values": ["none", "sigmoid"]}},
         "early_stop": {"rules": [{"stalled": {"grace_steps": 20}}]},
@@ -159,8 +159,8 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     assert boards == ["0000_activation=none", "0001_activation=sigmoid"]
 
 
-def test_a_pruner_stops_who_falls_behind_and_says_behind_whom(tmp_path: Path) -> None:
-    """One at a time, the best first: the second is behind the median of those that ended, which is the first."""
+def test_a_pruner_stops_the_worse_trial_and_names_the_comparison(tmp_path: Path) -> None:
+    """One trial at a time, the best first: the second is worse than the median of the ended ones, the first."""
     file = grid("behind", pace=0.05) | {
         "parameters": {"lr": {"values": [2, 1]}, "pace": {"value": 0.05}},
         "early_stop": {"rules": [{"median": {"n_startup_trials": 1, "n_warmup_steps": 4}}]},
@@ -212,7 +212,7 @@ def test_a_second_call_repeats_nothing(tmp_path: Path) -> None:
     assert sweep.status() == before
 
 
-def test_an_interrupted_sweep_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_resumes_from_its_checkpoints(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("stop", pace=0.05))
     process = sweep.start("run", "sweep.yaml")
     until(lambda: steps_seen(sweep, 5))
@@ -245,7 +245,7 @@ def test_two_interrupts_kill_the_workers(tmp_path: Path) -> None:
     assert {exit_["signal"] for exit_ in exits} == {signal.SIGKILL}
 
 
-def test_workers_of_a_killed_orchestrator_are_taken_over_and_not_doubled(tmp_path: Path) -> None:
+def test_workers_of_a_killed_orchestrator_are_taken_over_and_not_duplicated(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("orphans", pace=0.1))
     process = sweep.start("run", "sweep.yaml")
     until(lambda: steps_seen(sweep, 3))
@@ -257,7 +257,7 @@ def test_workers_of_a_killed_orchestrator_are_taken_over_and_not_doubled(tmp_pat
     assert [trial["attempts"] for trial in sweep.status()["trials"]] == [1, 1]
 
 
-def test_a_second_orchestrator_names_the_first_and_ends(tmp_path: Path) -> None:
+def test_a_second_orchestrator_names_the_first_and_exits(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("busy", pace=0.1))
     process = sweep.start("run", "sweep.yaml")
     until(lambda: steps_seen(sweep, 0))

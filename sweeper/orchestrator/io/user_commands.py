@@ -56,7 +56,7 @@ class UserCommands:
         return commands
 
     def trials_to(self, word: str) -> list[int]:
-        """Return the numbers of the trials whose command is this word."""
+        """Return the numbers of the trials that have this word as their command."""
         return [number for number, command in self.by_trial.items() if command["do"] == word]
 
     def stops(self, trials: Trials) -> dict[int, Decision]:

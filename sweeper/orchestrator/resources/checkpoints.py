@@ -21,7 +21,7 @@ class KeptCheckpoints:
     _pruned: int = 0
 
     def to_discard(self, trials: Trials) -> list[int]:
-        """Return the numbers of the trials whose checkpoints are to be discarded, the worst first.
+        """Return the numbers of the trials that lose their checkpoints, the worst first.
 
         The sizes on the disk are measured only if the number of pruned trials has changed since the last call.
         """
@@ -34,7 +34,7 @@ class KeptCheckpoints:
 
 
 def over_limit(kept: Sequence[tuple[int, float, float]], limit: float) -> list[int]:
-    """Return the numbers of the trials whose checkpoints exceed the limit, the worst first, and as few as possible.
+    """Return the numbers of the trials that have to lose their checkpoints: the worst first, and as few as possible.
 
     Args:
         kept: number, quality (see `quality`) and size in bytes of the checkpoints of each trial.

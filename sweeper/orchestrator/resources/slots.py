@@ -78,7 +78,7 @@ class SlotManager:
         return [name for name in self.by_name if name not in self._quarantined]
 
     def free(self, taken: AbstractSet[str]) -> Sequence[str]:
-        """Return the names of the usable slots that are not taken; those whose last reservation failed come last."""
+        """Return the names of the usable slots that are not taken; slots with a failed reservation come last."""
         return sorted((name for name in self.usable if name not in taken), key=self._refused.__contains__)
 
     def refresh(self) -> None:

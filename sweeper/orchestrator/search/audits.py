@@ -49,7 +49,7 @@ class Audits:
         if rate and is_audited(seed_of(self.name), number, decision.version, rate):
             return AUDITED
         if self._others is None:
-            self._count()
+            self._recompute()
         return BREAKER if self.is_disabled(decision.version) else None
 
     def is_disabled(self, version: str) -> bool:
@@ -65,7 +65,7 @@ class Audits:
             self._add(trial)
         if self._stale and self._pace.is_due():
             with self._pace.measure():
-                self._count()
+                self._recompute()
         own = {rule_version(rule) for rule in self.early_stop.rules}
         before, self._disabled = self._disabled, frozenset(version for version in own if self.is_disabled(version))
         return sorted(self._disabled - before)
@@ -74,7 +74,7 @@ class Audits:
         """Return a line for each rule that flagged a trial here: what the audits say about its false-stop rate."""
         versions = dict.fromkeys(version for trial in trials if (version := version_of(trial)))
         if versions:
-            self._count()
+            self._recompute()
         known = ((version, self.ledgers.get(version, Ledger(version=version))) for version in versions)
         return [f"the rule {_named(version)}: {ledger.text()}" for version, ledger in known]
 
@@ -90,7 +90,7 @@ class Audits:
         else:
             self._complete.pop(number, None)
 
-    def _count(self) -> None:
+    def _recompute(self) -> None:
         if self._others is None:
             self._others = list(outcomes_of_runs(run for run in runs_beside(self.run) if run.path != self.run.path))
         self.ledgers = pooled([*self._others, *outcomes(self._complete.values())])
@@ -99,8 +99,8 @@ class Audits:
 
 def version_of(trial: TrialRecord) -> str:
     """Return the version of the rule that flagged a trial; empty if none did."""
-    stop, spared = trial.newest.stop, trial.continued
-    decision = spared.decision if spared is not None else None if stop is None else stop.decision
+    stop, continued = trial.newest.stop, trial.continued
+    decision = continued.decision if continued is not None else None if stop is None else stop.decision
     return "" if decision is None else decision.version
 
 

@@ -75,7 +75,7 @@ class Proposals:
         return self._make([added])
 
     def update(self, changed: Iterable[TrialRecord]) -> None:
-        """Take in the trials that have changed, and record the result of configurations whose trials have all ended."""
+        """Take in the trials that have changed, and record the result of each configuration that is done."""
         touched: dict[int, None] = {}
         for trial in changed:
             self._trials.setdefault(trial.facts.configuration, {})[trial.facts.number] = trial
@@ -83,7 +83,7 @@ class Proposals:
         self._update_configurations(touched)
 
     def forget(self, trial: TrialRecord) -> None:
-        """Drop a trial whose record is unreadable."""
+        """Drop a trial with an unreadable record."""
         self._trials.get(trial.facts.configuration, {}).pop(trial.facts.number, None)
         self._update_configurations([trial.facts.configuration])
 

@@ -75,8 +75,8 @@ class SweepPruners:
         for index, (moment, step, value) in enumerate(follower.evaluations[reported:], reported + 1):
             yield moment, Evaluated(time=now, trial=number, evaluation=index, step=step, value=value)
         # An audited trial continues, but the pruners must not learn from it: for them it ended when it was flagged.
-        spared = trial.continued
-        audited = spared is not None and spared.cause == AUDITED
+        continued = trial.continued
+        audited = continued is not None and continued.cause == AUDITED
         if trial.state.ended or audited:
             yield math.inf, Closed(time=now, trial=number, pruned=audited or trial.state is State.PRUNED)
 
