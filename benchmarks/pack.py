@@ -7,6 +7,8 @@ Kept of the trials that ended by themselves: facts without the command, control,
 of per-tensor statistics, checkpoints, provenance, and the names of hosts. With `--digits` measured values are rounded
 to so many significant digits and times to seconds of the run, which makes the archive several times smaller; what is
 said of these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
+
+Runs that were recorded before observations had `weights` get them here, from the rows of per-tensor statistics.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, encode
-from sweeper.record.fold import State
+from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, Watching
+from sweeper.record.reader import read_row, read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import read_journal
-from sweeper.record.storage.layout import SweepDir, read_json
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.storage.layout import AttemptDir, SweepDir, read_json
+from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.depth_profile import weights
 
 
 def main() -> None:
@@ -49,7 +54,7 @@ def main() -> None:
     print(f"{options.archive}: {packed} trials, {options.archive.stat().st_size / 1000:.0f} kB")
 
 
-def files_of(run: SweepDir, trials: list[Trial], digits: int | None = None) -> Iterator[tuple[str, bytes]]:
+def files_of(run: SweepDir, trials: list[TrialRecord], digits: int | None = None) -> Iterator[tuple[str, bytes]]:
     """The files of the archive, by their paths in the run."""
     kept = read_json(run.spec)
     # With its data, so that `sweeper run` can go on with what was unpacked.
@@ -58,16 +63,38 @@ def files_of(run: SweepDir, trials: list[Trial], digits: int | None = None) -> I
     if spec.get("command"):
         told["spec"] = {**spec, "command": [Path(word).name for word in spec["command"]]}
     yield "spec.json", _json({**told, "provenance": {}})
-    began = min((one.time for trial in trials for one in trial.control.launched.values()), default=0.0)
+    began = min((attempt.launch_time for trial in trials for attempt in trial.attempts), default=0.0)
     for trial in trials:
         folder = trial.directory.path.relative_to(run.path)
         yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})
         yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits, began)
         for attempt in trial.directory.attempts():
             place = attempt.path.relative_to(run.path)
-            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events), digits, began)
+            yield f"{place}/events.jsonl", _lines(list(with_weights(attempt)), digits, began)
             if attempt.exit.exists():
                 yield f"{place}/exit.json", _lines(read_journal(attempt.exit), digits, began)
+
+
+def with_weights(attempt: AttemptDir) -> Iterator[Event]:
+    """Yield the events of an attempt; an observation without `weights` gets those that its row allows."""
+    watching: Watching | None = None
+    for event in read_journal(attempt.events):
+        watching = event if isinstance(event, Watching) else watching
+        if isinstance(event, Observation) and not event.weights and watching is not None:
+            yield _with_weights(event, watching, read_row(attempt, event.row, watching.row_width))
+        else:
+            yield event
+
+
+def _with_weights(event: Observation, watching: Watching, row: Sequence[float] | None) -> Observation:
+    if row is None:
+        return event
+    width = len(watching.statistics)
+    columns = {name: row[: watching.of_tensors][start::width] for start, name in enumerate(watching.statistics)}
+    norms = columns["grad_norm"]
+    # In the row a gradient that is missing and one that is not finite look alike.
+    missing = [math.isnan(norm) and event.not_finite == 0 for norm in norms]
+    return replace(event, weights=weights(columns, watching, missing))
 
 
 def _lines(events: list[Event], digits: int | None, began: float) -> bytes:
@@ -85,6 +112,7 @@ def _rounded(event: Event, digits: int, began: float) -> Event:
         rounded: dict[str, Any] = {name: _to(getattr(event, name), digits) for name in names}
         event = replace(event, **rounded)
         event = replace(event, activations={name: _to(value, digits) for name, value in event.activations.items()})
+        event = replace(event, weights={name: _to(value, digits) for name, value in event.weights.items()})
     return replace(event, time=float(round(event.time - began)))
 
 

@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from sweeper.views.terminal.rich_tables import ranking_table
 
 from sweeper.record.storage.layout import SweepDir
 from sweeper.results.status import read_sweep
-from sweeper.views.terminal.rich_tables import ranking_table
 from sweeper.views.terminal.table import status_table
 
 CHROMIUM = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from sweeper.record.decision import Decision
 from sweeper.rules import conditions
 from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.calibration.audit import rule_version
 from sweeper.rules.conditions import Condition, all_of, any_of
-from sweeper.rules.decision import Decision, Rule, first_decision
+from sweeper.rules.decision import Rule, first_decision
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis
 from sweeper.rules.health import DiagnosisCondition, Health
 from sweeper.rules.needs import AUTOMATIC, NO_LOSS

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import Event
 from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.conditions import Finding
-from sweeper.rules.decision import Decision
 from sweeper.rules.diagnosis import Diagnosis, Reason
 from sweeper.rules.signals import Objective, Signals
 

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.names import held_out_loss, score, training_loss
@@ -71,7 +70,7 @@ def _parts(settings: Mapping[str, Any]) -> list[list[frozenset[str]]]:
     return [needs(name, inner) for one in settings.get("of", ()) for name, inner in one.items()]
 
 
-def recorded(trial: Trial) -> frozenset[str]:
+def recorded(trial: TrialRecord) -> frozenset[str]:
     """What a trial gives to those who read it: the metrics that it reported, and what its watch can tell."""
     reported, watching = set(trial.progress.metrics), trial.progress.watching
     names = reported | {word for word, found in KINDS.items() if found(reported) is not None}
@@ -85,7 +84,7 @@ def recorded(trial: Trial) -> frozenset[str]:
     return frozenset(names)
 
 
-def unmet(early_stop: object, trials: Sequence[Trial], now: float) -> tuple[str, ...]:
+def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float) -> tuple[str, ...]:
     """Who waits for what no trial has recorded, a sentence each; nothing before a trial has had its chance.
 
     Args:
@@ -104,7 +103,7 @@ def unmet(early_stop: object, trials: Sequence[Trial], now: float) -> tuple[str,
 class _Heard:
     """What each trial recorded that had its chance; as a rule the first answers, and the others are not looked at."""
 
-    trials: Sequence[Trial]
+    trials: Sequence[TrialRecord]
     now: float
     chance: float
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import Event, Observation, Plan
 from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.conditions import Condition, Finding
-from sweeper.rules.decision import Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,9 +195,7 @@ def test_what_cannot_be_read_is_said_with_its_line(capsys: pytest.CaptureFixture
         (
             SCRIPT,
             ["train.py"],
-            (
-                "train.py: these arguments have no default: data. Give their values: `sweeper init train.py data=...`"
-            ),
+            ("train.py: these arguments have no default: data. Give their values: `sweeper init train.py data=...`"),
         ),
         (SCRIPT, ["train.py", "data=a", "lrr=1"], "train.py: expected one of its arguments, got lrr; did you mean lr?"),
         (SCRIPT, ["train.py", "data"], "expected NAME=VALUE, got data"),

@@ -12,8 +12,9 @@ import pytest
 
 from sweeper import config
 from sweeper.record.events import Metrics
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS
 from sweeper.results.status import read_sweep, to_json
 from sweeper.rules.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
@@ -39,13 +40,13 @@ def rules(*rules: dict[str, Any]) -> object:
     return config.SweepSpec.from_json({**given, "early_stop": {"rules": list(rules)}}).to_json()["early_stop"]
 
 
-def running(folder: Path, number: int = 0, **script: Any) -> Trial:
+def running(folder: Path, number: int = 0, **script: Any) -> TrialRecord:
     trial = make_trial(SweepDir(folder), number)
     play(trial, Script(until=320, outcome="", exit_code=None, **script))
     return read_trial(trial)
 
 
-def silent(trial: Trial, **metrics: float) -> Trial:
+def silent(trial: TrialRecord, **metrics: float) -> TrialRecord:
     """The same trial, had its script watched nothing, and reported these metrics only."""
     series = trial.progress.metrics["loss/train"]
     kept = dict.fromkeys(metrics, series)
@@ -125,7 +126,7 @@ def test_recorded_statistics_count_by_name(tmp_path: Path, statistics: tuple[str
 
 def test_nothing_is_said_before_a_trial_has_had_its_chance(tmp_path: Path) -> None:
     trial = silent(running(tmp_path))
-    launched = trial.control.launched[1].time
+    launched = trial.attempts[0].launch_time
     said = [len(unmet(rules({"stalled": {}}), [trial], launched + s)) for s in (CHANCE_S - 1, CHANCE_S, EVALUATION_S)]
     assert said == [0, 1, 2]  # the rule, and later the metric, which may come at the end of an epoch
 

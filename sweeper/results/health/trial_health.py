@@ -1,7 +1,7 @@
-"""The health of trials, as every view shows it: which diagnoses hold, in a few words, and how many trials have which.
+"""The health of trials as every view shows it: which diagnoses hold, and how many trials have each diagnosis.
 
-An orchestrator records the timeline of each trial that it runs. No orchestrator looks at a script that was started
-alone; the timeline of such a trial is computed here, from its history (`OwnHealth`).
+An orchestrator records the health timeline of every trial that it runs. A standalone trial, a script that was started
+without an orchestrator, has no recorded timeline; it is computed here from the trial's history (`StandaloneHealth`).
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from sweeper.record.events import Diagnosed, Parameters, decode, encode
-from sweeper.record.fold import State
+from sweeper.record.events import Diagnosed, Parameters
+from sweeper.record.reader import TrialReader
+from sweeper.record.storage.codec import decode, encode
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Entry, Trial, TrialReader
+from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from sweeper.results.wording import plain
 from sweeper.rules import Health, health_of
 from sweeper.rules.diagnoses import DIAGNOSES, Effect
 from sweeper.rules.health import HealthState
 from sweeper.rules.names import held_out_loss, is_loss, score, training_loss
 
-ALONE = "alone"
-"""The slot of a script that was started without an orchestrator (`worker.alone`)."""
+STANDALONE_SLOT = "alone"
+"""The recorded slot of a standalone trial."""
 OK, UNKNOWN = "ok", "-"
-STYLES: Mapping[Effect | None, str] = {Effect.STOPS: "red", Effect.WARNS: "yellow", Effect.INFORMS: "", None: "yellow"}
-"""The colour of a diagnosis in a terminal, by its effect; None is that of a class of a newer version."""
 MOST_NAMED = 6
-"""Reported names that a sentence lists."""
+"""Maximum number of metric names that a sentence lists."""
 NOTHING_WATCHED = "nothing is watched"
-"""The note of a watch that found no tensor to watch begins so."""
+"""The beginning of the note that a watch leaves if it found no tensor to watch."""
 NOTHING_TRAINED = "nothing is trained"
 SOON = 30
-"""Steps after which an observation must have come, were there any."""
+"""Steps after which an observation is overdue."""
 
 _SHORT: Mapping[str, str] = {
     "non_finite": "non-finite",
     "vanishing_gradient": "vanishing",
+    "over_regularised": "regularised",
     "unused_parameters": "unused",
     "loss_mismatch": "mismatch",
 }
@@ -46,48 +46,49 @@ _RANKS: Mapping[str, int] = {
 
 
 def effect_of(diagnosis: str) -> Effect | None:
-    """Return the effect of a class, None for a class of a newer version."""
+    """Return the effect of a diagnosis; None for a diagnosis that only a newer version knows."""
     return DIAGNOSES[diagnosis].effect if diagnosis in DIAGNOSES else None
 
 
 def short_name(diagnosis: str) -> str:
-    """Return the name of a class in one or two words."""
+    """Return the name of a diagnosis in one or two words."""
     return _SHORT.get(diagnosis) or plain(diagnosis).replace("_", " ")
 
 
-def holding(trial: Trial) -> list[Diagnosed]:
-    """Return the diagnoses that hold now: those that stop first, then warnings, then information; the oldest first.
+def holding(trial: TrialRecord) -> list[Diagnosed]:
+    """Return the diagnoses that hold now: those that stop trials first, then warnings, then information; oldest first.
 
-    What began first is nearer to the cause: updates that fade after a divergence are no reason for a higher rate.
+    The oldest diagnosis is usually closest to the cause: updates that fade after a divergence do not call for a higher
+    learning rate.
     """
-    return sorted(trial.control.health.values(), key=_importance)
+    return sorted(trial.health.values(), key=_importance)
 
 
-def is_known(trial: Trial) -> bool:
-    """Return whether anything is known of the trial's health: it was observed, or it reported values.
+def is_known(trial: TrialRecord) -> bool:
+    """Return whether the trial's health is known: it has diagnoses, it was observed, or it logged metrics.
 
-    The observations of a record from before there were diagnoses say nothing: no orchestrator looked for any.
+    Observations of records from before diagnoses existed do not count, because no orchestrator evaluated them.
     """
     observation = trial.progress.observation
-    if trial.control.diagnosed:
+    if trial.diagnosed:
         return True
-    if observation is not None and observation.missing < 0 and not ran_alone(trial):
+    if observation is not None and observation.missing < 0 and not is_standalone(trial):
         return False
     return observation is not None or bool(trial.progress.metrics)
 
 
-def is_healthy(trial: Trial) -> bool:
-    """Return whether no diagnosis that stops or warns holds now."""
-    return all(effect_of(name) is Effect.INFORMS for name in trial.control.health)
+def is_healthy(trial: TrialRecord) -> bool:
+    """Return whether no diagnosis that stops trials or warns holds now."""
+    return all(effect_of(name) is Effect.INFORMS for name in trial.health)
 
 
-def has_failed(trial: Trial) -> bool:
-    """Return whether a diagnosis that stops has ever held."""
-    return any(event.holds and effect_of(event.diagnosis) is Effect.STOPS for event in trial.control.diagnosed)
+def has_failed(trial: TrialRecord) -> bool:
+    """Return whether a diagnosis that stops trials has ever held."""
+    return any(event.holds and effect_of(event.diagnosis) is Effect.STOPS for event in trial.diagnosed)
 
 
-def health_text(trial: Trial, *, with_step: bool = True) -> str:
-    """Return what holds, as a cell of a table: ``vanishing since 110 +1``, ``ok``, or ``-`` where nothing is known."""
+def health_text(trial: TrialRecord, *, with_step: bool = True) -> str:
+    """Return the health as a table cell: ``vanishing since 110 +1``, ``ok``, or ``-`` if it is unknown."""
     found = holding(trial)
     if not found:
         return OK if is_known(trial) else UNKNOWN
@@ -96,14 +97,14 @@ def health_text(trial: Trial, *, with_step: bool = True) -> str:
     return f"{short_name(found[0].diagnosis)}{since}{more}"
 
 
-def health_effect(trial: Trial) -> Effect | None:
-    """Return the effect of the most important diagnosis that holds; `INFORMS` where none does."""
+def health_effect(trial: TrialRecord) -> Effect | None:
+    """Return the effect of the most important diagnosis that holds; `INFORMS` if none holds."""
     found = holding(trial)
     return effect_of(found[0].diagnosis) if found else Effect.INFORMS
 
 
-def health_to_json(trial: Trial) -> list[dict[str, object]]:
-    """Return the timeline for programs, oldest change first."""
+def health_to_json(trial: TrialRecord) -> list[dict[str, object]]:
+    """Return the health timeline for programs, oldest change first."""
     return [
         {
             "diagnosis": event.diagnosis,
@@ -114,15 +115,15 @@ def health_to_json(trial: Trial) -> list[dict[str, object]]:
             "evidence": dict(event.evidence),
             "effect": effect.value if (effect := effect_of(event.diagnosis)) is not None else None,
         }
-        for event in trial.control.diagnosed
+        for event in trial.diagnosed
     ]
 
 
-def counts_text(trials: Sequence[Trial]) -> str:
-    """Return how many trials have which class: ``8 ok, 3 vanishing_gradient, 1 non_finite``.
+def counts_text(trials: Sequence[TrialRecord]) -> str:
+    """Return how many trials have each diagnosis: ``8 ok, 3 vanishing_gradient, 1 non_finite``.
 
-    A trial counts once, for the most important class that has ever held. Information, such as `converged`, counts as
-    ok. Empty where nothing is known of any trial.
+    A trial is counted once, for the most important diagnosis that ever held. Diagnoses that only inform, such as
+    `converged`, count as ok. The text is empty if the health of no trial is known.
     """
     counts = Counter(_class_of(trial) for trial in trials if is_known(trial))
     if not counts:
@@ -133,8 +134,8 @@ def counts_text(trials: Sequence[Trial]) -> str:
     return ", ".join([*listed, f"{unknown} unknown"] if unknown else listed)
 
 
-def values_text(trials: Sequence[Trial]) -> str:
-    """Return which reported values the diagnoses take for the loss and for the score; empty where none is reported.
+def values_text(trials: Sequence[TrialRecord]) -> str:
+    """Return which logged metrics the diagnoses read as the loss and as the score; empty if none is logged.
 
     The metric of the sweep is the score, unless it is a loss.
     """
@@ -147,100 +148,102 @@ def values_text(trials: Sequence[Trial]) -> str:
     loss, held_out, found = training_loss(names), held_out_loss(names), own or score(names)
     if loss is None and held_out is None and found is None:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        return f"loss: none, score: none recognised by its name among {plain(', '.join(names[:MOST_NAMED]))}{more}"
-    silent = " (not reported so far)" if own and own not in names else ""
+        return (
+            f"loss: none, score: none (no name of a logged metric fits: {plain(', '.join(names[:MOST_NAMED]))}{more})"
+        )
+    silent = " (not logged yet)" if own and own not in names else ""
     parts = [f"loss: {loss or 'none recognised'}"]
     parts += [f"held-out loss: {held_out}"] if held_out else []
     parts += [f"score: {found or 'none recognised'}{silent}"]
     return plain("; ".join(parts))
 
 
-# ---- what a record says of a trial that was not observed ------------------------------------------------------------
+# ---- why a trial was not observed -----------------------------------------------------------------------------------
 
 
-def unobserved_text(trial: Trial) -> str:
-    """Return why a trial that took steps has no observations, as its record has it; empty where it has some."""
+def unobserved_text(trial: TrialRecord) -> str:
+    """Return why a trial that took steps has no observations, according to its record; empty if it has some."""
     if trial.progress.watching is not None or (trial.step < 0 and trial.state is not State.COMPLETE):
         return ""
     parameters = trial.progress.parameters
     if parameters is not None and not parameters.trained:
         return f"{NOTHING_TRAINED}: {parameters_text(parameters)}"
     if any(note.startswith(NOTHING_WATCHED) for note in trial.progress.notes):
-        return "not observed: trial.watch was called, but found nothing to watch (see the note)"
+        return "not observed: trial.watch was called but found nothing to watch (see the note)"
     if parameters is None:
-        return "not watched: no call of trial.watch(model, optimizer)"
+        return "not observed: the script does not call trial.watch(model, optimizer)"
     if not trial.state.ended and trial.step < SOON:
         return ""
-    return f"not observed: trial.watch was called, but the optimizer took no step; {parameters_text(parameters)}"
+    return f"not observed: trial.watch was called but the optimizer took no step; {parameters_text(parameters)}"
 
 
 def parameters_text(parameters: Parameters) -> str:
-    """Return what an optimizer trains of a model, and what it does not."""
+    """Return how many parameters of a model are trained, frozen, or in no optimizer."""
     parts = [f"{parameters.trained:,} parameters are trained"] if parameters.trained else []
     parts += [f"{parameters.frozen:,} parameters are frozen"] if parameters.frozen else []
     if parameters.unowned:
         named = f" ({', '.join(parameters.names)})" if parameters.names else ""
-        parts += [f"{parameters.unowned:,} parameters belong to no optimizer{named}"]
-    parts += [f"the optimizer holds {parameters.foreign:,} that are not the model's"] if parameters.foreign else []
+        parts += [f"{parameters.unowned:,} parameters are in no optimizer{named}"]
+    parts += [f"{parameters.foreign:,} parameters of the optimizer are not in the model"] if parameters.foreign else []
     return plain(", ".join(parts) or "the model has no parameters")
 
 
-# ---- trials that no orchestrator runs -------------------------------------------------------------------------------
+# ---- standalone trials ----------------------------------------------------------------------------------------------
 
 
-def ran_alone(trial: Trial) -> bool:
+def is_standalone(trial: TrialRecord) -> bool:
     """Return whether the trial is a script that was started without an orchestrator."""
-    return any(launched.slot == ALONE for launched in trial.control.launched.values())
+    return any(attempt.slot == STANDALONE_SLOT for attempt in trial.attempts)
 
 
 @dataclass(slots=True)
-class OwnHealth:
-    """The timeline of a trial that no orchestrator runs, computed as its record grows; of any other, as recorded."""
+class StandaloneHealth:
+    """Computes the health timeline of a standalone trial as its record grows; leaves any other trial as recorded."""
 
     _health: Health = field(default_factory=lambda: health_of([]))
     _state: HealthState | None = None
-    _read: Trial | None = None
-    _told: Trial | None = None
+    _read: TrialRecord | None = None
+    _diagnosed: TrialRecord | None = None
 
-    def take(self, reader: TrialReader, entries: Iterable[Entry]) -> Trial:
-        """Return the reader's trial with its timeline; `entries` is what its last poll returned."""
+    def take(self, reader: TrialReader, entries: Iterable[HistoryEntry]) -> TrialRecord:
+        """Return the reader's trial with its timeline; `entries` are those that its last poll returned."""
         trial = reader.trial
-        if not ran_alone(trial):
+        if not is_standalone(trial):
             return trial
         if self._state is None or reader.restarted:
             self._state = self._health.start()
         for entry in entries:
             self._state, _ = self._health.step(self._state, entry.event)
-        if self._told is None or trial is not self._read:
-            self._read, self._told = trial, _with_timeline(trial, self._state)
-        return self._told
+        if self._diagnosed is None or trial is not self._read:
+            self._read, self._diagnosed = trial, _with_timeline(trial, self._state)
+        return self._diagnosed
 
 
-def read_diagnosed(directory: TrialDir) -> Trial:
-    """Return a trial as its record has it now, with the timeline of its health.
+def read_diagnosed(directory: TrialDir) -> TrialRecord:
+    """Return a trial as recorded now, with its health timeline.
 
     Raises:
         RecordError: the trial's facts cannot be read.
     """
     reader = TrialReader.open(directory)
-    return OwnHealth().take(reader, reader.poll())
+    return StandaloneHealth().take(reader, reader.poll())
 
 
-def _with_timeline(trial: Trial, state: HealthState) -> Trial:
-    return replace(trial, control=replace(trial.control, diagnosed=tuple(_events(trial, state))))
+def _with_timeline(trial: TrialRecord, state: HealthState) -> TrialRecord:
+    return replace(trial, diagnosed=tuple(_events(trial, state)))
 
 
-def _events(trial: Trial, state: HealthState) -> Iterator[Diagnosed]:
-    """The timeline as an orchestrator would have recorded it: read back, so that the evidence is what JSON can hold."""
+def _events(trial: TrialRecord, state: HealthState) -> Iterator[Diagnosed]:
+    """Yield the timeline as an orchestrator would have recorded it; the evidence has only values that JSON can hold."""
     for change in state.timeline:
-        event = decode(encode(Diagnosed(attempt=trial.control.attempt, time=trial.latest, **asdict(change))))
+        event = decode(encode(Diagnosed(attempt=trial.newest.number, time=trial.latest, **asdict(change))))
         if isinstance(event, Diagnosed):
             yield event
 
 
-def _class_of(trial: Trial) -> str:
-    """The most important class that has ever held; `OK` where none has, and for information."""
-    held = [event for event in trial.control.diagnosed if event.holds]
+def _class_of(trial: TrialRecord) -> str:
+    """Return the most important diagnosis that ever held; `OK` if none did, or only such that inform."""
+    held = [event for event in trial.diagnosed if event.holds]
     serious = [event for event in held if effect_of(event.diagnosis) is not Effect.INFORMS]
     return min(serious, key=_importance).diagnosis if serious else OK
 

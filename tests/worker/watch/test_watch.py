@@ -14,9 +14,9 @@ from torch import nn
 
 import sweeper
 from sweeper.record.events import Event, Noted, Observation, Watching
+from sweeper.record.reader import read_row
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir
-from sweeper.record.trial import read_row
 
 
 class Deep(nn.Module):
