@@ -1,7 +1,7 @@
-"""What every executor does, as tests that each of them is put to; with real processes and real signals.
+"""Tests that every executor passes, with real processes and real signals.
 
-A subclass gives the fixture ``subject``: how its executor is made, and how the place that an attempt is at is lost. All
-places are on this machine, so that processes can be looked at.
+A subclass provides the fixture ``subject``: how its executor is made, and how the machine of an attempt is lost. All
+machines are simulated on this one, so that tests can inspect processes.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ time.sleep(300)
 def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.01)
 
 
 class Subject(Protocol):
-    """An executor under test, and the run that it is of."""
+    """An executor under test, and its run."""
 
     run: SweepDir
 
     def executor(self) -> Executor:
-        """Another one, as of another orchestrator; closed by whoever made the subject."""
+        """Make another executor, as another orchestrator would; the fixture closes it."""
 
     def lose(self, attempt: AttemptDir) -> None:
-        """Have the place that the attempt is at go down."""
+        """Make the machine of the attempt fail."""
 
 
 def make_trial(run: SweepDir, number: int = 0) -> TrialDir:
@@ -88,7 +88,7 @@ def ended(executor: Executor, attempt: AttemptDir) -> Exit:
 
 
 def running(attempt: AttemptDir, word: bytes = b"ready") -> list[str]:
-    """Wait for a word in the output; returns those before it."""
+    """Wait for a word in the output; return the words before it."""
     until(lambda: attempt.output.exists() and word in attempt.output.read_bytes())
     return attempt.output.read_text().split(word.decode())[0].split()
 
@@ -107,7 +107,7 @@ def is_gone(pid: object) -> bool:
 
 
 class Conformance:
-    """The tests."""
+    """The tests that every executor passes."""
 
     @pytest.fixture
     def trial(self, subject: Subject) -> TrialDir:
@@ -126,20 +126,20 @@ class Conformance:
             ("import ctypes; ctypes.string_at(0)", (None, 11, "error")),
         ],
     )
-    def test_the_end_of_a_worker_is_on_the_record(
+    def test_the_end_of_a_worker_is_recorded(
         self, executor: Executor, trial: TrialDir, code: str, expected: tuple[int | None, int | None, str]
     ) -> None:
         exit_ = ended(executor, launch(executor, trial, code))
         assert (exit_.code, exit_.signal, exit_.cause) == expected
         assert exit_.peak_memory_mb > 1
 
-    def test_a_command_that_does_not_exist_is_said_in_the_output(self, executor: Executor, trial: TrialDir) -> None:
+    def test_a_missing_command_is_reported_in_the_output(self, executor: Executor, trial: TrialDir) -> None:
         executor.launch(trial, 1, ["/no/such/command"], executor.slots()[0])
         exit_ = ended(executor, trial.attempt(1))
         assert (exit_.code, exit_.cause) == (127, "not-found")
         assert b"/no/such/command: cannot be started" in trial.attempt(1).output.read_bytes()
 
-    def test_output_is_kept_from_the_first_byte_and_the_environment_is_that_of_slot_and_trial(
+    def test_output_is_complete_and_the_environment_comes_from_slot_and_trial(
         self, executor: Executor, trial: TrialDir
     ) -> None:
         code = """
@@ -157,7 +157,7 @@ os.write(1, bytes(range(256)))
         assert attempt.output.read_bytes() == b"0 1 1\n" + bytes(range(256))
         assert (trial.path / "kept" / "file").read_text() == "of the script"
 
-    def test_a_stop_is_handed_to_the_worker(self, executor: Executor, trial: TrialDir) -> None:
+    def test_a_stop_reaches_the_worker(self, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, LISTENS)
         running(attempt)
         assert executor.is_alive(attempt)
@@ -174,7 +174,7 @@ os.write(1, bytes(range(256)))
         assert ended(executor, attempt).signal == signal.SIGKILL
         assert all(is_gone(pid) for pid in pids)
 
-    def test_stacks_are_asked_of_those_that_listen(self, executor: Executor, trial: TrialDir) -> None:
+    def test_processes_that_handle_the_signal_write_their_stacks(self, executor: Executor, trial: TrialDir) -> None:
         code = """
 import faulthandler, signal, time
 faulthandler.register(signal.SIGUSR1)
@@ -214,14 +214,14 @@ waits_for_ever()
         assert ended(later, attempt).code == 5
         over(subject.executor(), attempt)
 
-    def test_what_was_never_started_is_not_alive(self, subject: Subject, trial: TrialDir) -> None:
+    def test_an_attempt_that_was_never_started_is_not_alive(self, subject: Subject, trial: TrialDir) -> None:
         attempt = trial.attempt(1)
         attempt.path.mkdir(parents=True)
         later = subject.executor()
         over(later, attempt)
         assert read_exit(attempt) is None
 
-    def test_a_worker_whose_shim_was_killed_is_ended_and_has_no_exit(self, executor: Executor, trial: TrialDir) -> None:
+    def test_a_worker_without_its_shim_is_ended_and_has_no_exit(self, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, f"import os\nprint(os.getpid())\n{SLEEPS}")
         [worker] = running(attempt)
         os.kill(shim_of(attempt), signal.SIGKILL)
@@ -229,20 +229,20 @@ waits_for_ever()
         assert is_gone(worker)
         assert read_exit(attempt) is None
 
-    def test_what_is_lost_is_gone_with_all_its_processes_and_goes_on_elsewhere(
+    def test_a_lost_attempt_ends_with_all_its_processes_and_the_trial_continues_elsewhere(
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
         pids = [*running(attempt), str(shim_of(attempt))]
         subject.lose(attempt)
         over(executor, attempt)
-        executor.kill(attempt)  # as the orchestrator does with what is lost
+        executor.kill(attempt)  # as the orchestrator does with a lost attempt
         until(lambda: all(is_gone(pid) for pid in pids))
         again = launch(executor, trial, "print('again')", attempt=2)
         assert ended(executor, again).code == 0
         assert again.output.read_text() == "again\n"
 
-    def test_a_start_that_comes_late_is_fenced_off(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
+    def test_a_late_start_is_fenced_off(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
         attempt = launch(executor, trial, "print('once')")
         ended(executor, attempt)
         arguments = [str(trial.path), "1", "true"]

@@ -1,4 +1,4 @@
-"""Which executor a sweep gets, and what is said where it cannot be had."""
+"""The executor of a sweep, and the message if it is not available."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ def spec(**keys: Any) -> SweepSpec:
     return SweepSpec.from_json({"name": "a", "command": ["true"], "method": "grid", "metric": metric, **keys})
 
 
-def test_a_sweep_runs_on_this_machine_unless_it_says_otherwise(tmp_path: Path) -> None:
+def test_a_sweep_runs_on_this_machine_by_default(tmp_path: Path) -> None:
     executor = executor_of(spec(), SweepDir(tmp_path), MACHINE)
     assert isinstance(executor, LocalExecutor)
     assert [slot.name for slot in executor.slots()] == ["cpu 0", "cpu 1"]
 
 
 @pytest.mark.parametrize(("name", "library"), [("ray", "ray")])
-def test_a_library_that_is_missing_is_named_with_the_extra_that_has_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, library: str
-) -> None:
+def test_a_missing_library_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch, name: str, library: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda asked: None if asked == library else object())
     with pytest.raises(UsageError, match=rf'expected {library} to be installed, .* "sweeper\[{name}\]"'):
         require_library(spec(executor=name))

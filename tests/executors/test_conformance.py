@@ -1,4 +1,4 @@
-"""The local executor, put to what every executor is put to; with both kinds of launch."""
+"""The tests of every executor, for the local executor with both kinds of launch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
 
 
 class LocalSubject:
-    """Executors on this machine; where they preload, those that are ready to."""
+    """Executors on this machine; those that preload are ready to fork."""
 
     def __init__(self, run: SweepDir, *, preload: bool) -> None:
         self.run = run
@@ -31,7 +31,7 @@ class LocalSubject:
     def executor(self) -> Executor:
         made = LocalExecutor([SLOT], preload=self._preload)
         self._made.append(made)
-        if self._preload:  # the first attempt is started plainly, and has the server started
+        if self._preload:  # the first attempt starts without preloading, and starts the preload process
             first = make_trial(SweepDir(self.run.path / f"first {len(self._made)}"))
             over(made, launch(made, first, "pass"))
             until(lambda: made._preloaded is not None and made._preloaded.is_ready)

@@ -81,7 +81,7 @@ def running(attempt: AttemptDir, word: bytes = b"ready") -> None:
         ("import os; os.abort()", (None, 6, "error")),
     ],
 )
-def test_the_end_of_a_worker_is_on_the_record(
+def test_the_end_of_a_worker_is_recorded(
     executor: LocalExecutor, trial: TrialDir, code: str, expected: tuple[int | None, int | None, str]
 ) -> None:
     exit_ = ended(executor, launch(executor, trial, code))
@@ -96,7 +96,7 @@ def test_a_stop_before_the_worker_listens_ends_it(executor: LocalExecutor, trial
     assert ended(executor, attempt).signal == signal.SIGTERM
 
 
-def test_what_a_worker_leaves_behind_is_ended_with_it(executor: LocalExecutor, trial: TrialDir) -> None:
+def test_processes_that_a_worker_leaves_end_with_it(executor: LocalExecutor, trial: TrialDir) -> None:
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
@@ -116,10 +116,10 @@ def test_what_a_worker_leaves_behind_is_ended_with_it(executor: LocalExecutor, t
         (("memory.events", "max 3\noom_kill 1\n"), "sys.exit(1)", "error"),
     ],
 )
-def test_a_worker_that_the_kernel_killed_for_memory_is_told_from_others(
+def test_a_worker_that_the_kernel_killed_for_memory_is_recognised(
     trial: TrialDir, tmp_path: Path, counter: tuple[str, str], end: str, cause: str
 ) -> None:
-    """The kernel's counter is faked, by files such as it keeps; the shim and the signal are real."""
+    """The counter of the kernel is faked with files in its format; the shim and the signal are real."""
     groups, (name, risen) = tmp_path / "cgroup", counter
     count = groups / name
     count.parent.mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_told_from_others(
     assert exit_.cause == cause
 
 
-def test_stacks_are_asked_of_those_that_listen_and_nothing_happens_to_the_others(
+def test_processes_that_handle_the_signal_write_their_stacks_and_others_continue(
     executor: LocalExecutor, trial: TrialDir
 ) -> None:
     code = (
@@ -155,9 +155,7 @@ def test_stacks_are_asked_of_those_that_listen_and_nothing_happens_to_the_others
     assert ended(executor, attempt).signal == signal.SIGTERM
 
 
-def test_a_command_that_does_not_listen_is_not_ended_by_asking_for_stacks(
-    executor: LocalExecutor, trial: TrialDir
-) -> None:
+def test_asking_for_stacks_does_not_end_a_command_without_a_handler(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
     executor.dump(attempt)
@@ -165,7 +163,7 @@ def test_a_command_that_does_not_listen_is_not_ended_by_asking_for_stacks(
     assert ended(executor, attempt).signal == signal.SIGTERM
 
 
-def test_an_attempt_that_runs_is_not_started_again(executor: LocalExecutor, trial: TrialDir) -> None:
+def test_a_running_attempt_is_not_started_a_second_time(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
     shim = subprocess.run(
@@ -179,9 +177,7 @@ def test_an_attempt_that_runs_is_not_started_again(executor: LocalExecutor, tria
     ended(executor, attempt)
 
 
-def test_a_worker_whose_shim_was_killed_still_counts_as_alive_and_can_be_killed(
-    executor: LocalExecutor, trial: TrialDir
-) -> None:
+def test_a_worker_without_its_shim_is_alive_and_can_be_killed(executor: LocalExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial, "import time; print('ready', flush=True); time.sleep(60)")
     running(attempt)
     os.kill(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
@@ -192,7 +188,7 @@ def test_a_worker_whose_shim_was_killed_still_counts_as_alive_and_can_be_killed(
     assert read_exit(attempt) is None
 
 
-def test_a_worker_whose_shim_was_killed_is_asked_to_end_and_its_daemon_that_holds_the_lease_is_killed(
+def test_a_worker_without_its_shim_is_stopped_and_its_daemon_with_the_lease_is_killed(
     executor: LocalExecutor, trial: TrialDir
 ) -> None:
     code = (
@@ -233,7 +229,7 @@ def test_a_process_that_has_left_session_and_lease_is_killed_by_its_mark(
     os.killpg(int(str(owner_of(attempt)["pid"])), signal.SIGKILL)
     until(lambda: executor._shims[attempt.path].poll() is not None)
     until(lambda: not executor.is_alive(attempt))
-    assert rank.exists()  # as a rank of torchrun: why what is lost is killed first
+    assert rank.exists()  # like a rank of torchrun: the reason why a lost attempt is killed
     executor.kill(attempt)
     until(lambda: not rank.exists())
 
@@ -250,7 +246,7 @@ def test_an_attempt_that_was_never_claimed_is_fenced_off(trial: TrialDir) -> Non
     assert late.returncode == os.EX_TEMPFAIL
 
 
-def test_no_stranger_is_signalled(trial: TrialDir) -> None:
+def test_no_unrelated_process_is_signalled(trial: TrialDir) -> None:
     attempt = trial.attempt(1)
     attempt.path.mkdir(parents=True)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

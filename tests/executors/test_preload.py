@@ -1,4 +1,4 @@
-"""A worker that is forked from a preloaded process: to its script, and to who started it, as one started plainly."""
+"""A worker that is forked from a preload process behaves like one that was started without preloading."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class Runs:
-    """Attempts of a script, plainly started or forked."""
+    """Attempts of a script, with or without preloading."""
 
     def __init__(self, folder: Path, *, preload: bool, first: str = "print('first')", slot: Slot = SLOT) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Runs:
         self.preload = preload
         self.count = 0
         self.forked: list[bool] = []
-        if preload:  # the first attempt is started plainly, and has the server started
+        if preload:  # the first attempt starts without preloading, and starts the preload process
             self.first = self.run(first)[0]
             self.wait_for_server()
 
@@ -114,7 +114,7 @@ print(json.dumps({
 
 
 @pytest.mark.parametrize("module", [False, True], ids=["script", "module"])
-def test_what_a_script_sees_of_its_process(runs: Runs, tmp_path: Path, module: bool) -> None:
+def test_a_preloaded_script_sees_the_same_process_as_a_plain_one(runs: Runs, tmp_path: Path, module: bool) -> None:
     output, exit_ = runs.run(LOOK, "--lr=1e-3", "x y", module=module)
     seen = json.loads(output)
     assert seen["argv"][1:] == ["--lr=1e-3", "x y"]
@@ -174,7 +174,7 @@ def test_a_syntax_error_is_shown(runs: Runs) -> None:
     assert exit_.code == 1
 
 
-def test_a_script_that_is_edited_is_run_as_it_is_now(runs: Runs, tmp_path: Path) -> None:
+def test_an_edited_script_runs_in_its_new_version(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("VALUE = 1")
     assert runs.run("import beside; print(beside.VALUE)")[0] == "1\n"
     (tmp_path / "beside.py").write_text("VALUE = 'two'")
@@ -214,8 +214,8 @@ def test_a_stop_before_the_first_line_ends_it(runs: Runs) -> None:
         ("import os; os.kill(os.getpid(), 9)", signal.SIGKILL),
     ],
 )
-def test_a_crash_is_one_trials_own(runs: Runs, crash: str, number: signal.Signals) -> None:
-    """The fixture sees to it that the last one is forked, too: the server lives."""
+def test_a_crash_affects_one_trial_only(runs: Runs, crash: str, number: signal.Signals) -> None:
+    """The fixture checks that the last attempt is forked too, so the preload process has survived."""
     beside = runs.start("import time; print('up'); time.sleep(99)")
     until(lambda: beside.output.exists() and beside.output.read_text() == "up\n")
     assert runs.ended(runs.start(crash))[1].signal == number
@@ -244,7 +244,7 @@ def test_a_function_is_called_with_its_parameters(runs: Runs) -> None:
     assert values == [{"x": 4.0}]
 
 
-def test_a_worker_whose_shim_was_killed_is_found(runs: Runs) -> None:
+def test_a_preloaded_worker_without_its_shim_is_found(runs: Runs) -> None:
     attempt = runs.start("import time; print('up'); time.sleep(99)")
     until(lambda: attempt.output.exists() and attempt.output.read_text() == "up\n")
     shim = runs.executor._shims[attempt.path]
@@ -255,7 +255,7 @@ def test_a_worker_whose_shim_was_killed_is_found(runs: Runs) -> None:
     until(lambda: not runs.executor.is_alive(attempt))
 
 
-def test_another_executor_takes_a_worker_over(runs: Runs) -> None:
+def test_another_executor_takes_over_a_worker(runs: Runs) -> None:
     attempt = runs.start("import time; print('up'); time.sleep(99)")
     until(lambda: attempt.output.exists() and attempt.output.read_text() == "up\n")
     other = LocalExecutor([SLOT])
@@ -264,7 +264,7 @@ def test_another_executor_takes_a_worker_over(runs: Runs) -> None:
     assert runs.ended(attempt)[1].signal == signal.SIGTERM
 
 
-def test_the_end_of_the_orchestrator_leaves_the_worker(runs: Runs) -> None:
+def test_a_worker_continues_after_the_end_of_the_orchestrator(runs: Runs) -> None:
     attempt = runs.start("import time; print('up'); time.sleep(1); print('done')")
     runs.close()
     assert runs.ended(attempt)[0] == "up\ndone\n"
@@ -279,7 +279,7 @@ COMPUTED = "import torch\ntorch.set_num_threads(2)\ntorch.rand(1_000_000).exp()"
 
 
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> Path:
-    """The file of a module in a folder of installed packages, which Python looks into before any other."""
+    """The file of a module in a folder of installed packages, which comes first in Python's search path."""
     place = folder / "site-packages"
     place.mkdir(exist_ok=True)
     monkeypatch.setenv("PYTHONPATH", f"{place}{os.pathsep}{Path(sweeper.__file__).parents[1]}")
@@ -296,7 +296,7 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: st
     ],
     ids=["threads", "cuda", "computed"],
 )
-def test_what_a_fork_would_break_is_a_reason_to_start_plainly(
+def test_state_that_does_not_survive_a_fork_prevents_preloading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, trouble: str
 ) -> None:
     installed(tmp_path, monkeypatch, name, text)
@@ -306,15 +306,15 @@ def test_what_a_fork_would_break_is_a_reason_to_start_plainly(
     runs.close()
 
 
-def test_an_open_device_is_a_reason_to_start_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting devices opens them, and torch does not call CUDA initialized then."""
+def test_an_open_device_prevents_preloading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting devices opens them, although torch does not report CUDA as initialized then."""
     monkeypatch.setattr(preload, "open_files", lambda: ["/dev/null", "/dev/nvidiactl", "/dev/nvidia0"])
     monkeypatch.setattr(preload, "threads_of_this_process", lambda: 1)
     assert preload.unfit() == "opened /dev/nvidia0, and CUDA could not be used in a fork"
 
 
-def test_an_installed_module_that_was_edited_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started plainly once, and from then on forked from a process that has imported it as it is now."""
+def test_an_edited_installed_module_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt starts without preloading; later ones are forked from a process that imported the new version."""
     module = installed(tmp_path, monkeypatch, "some", "VALUE = 1")
     script = "import some; print(some.VALUE)"
     runs = Runs(tmp_path, preload=True, first=script)
@@ -352,7 +352,7 @@ def test_threads_and_environment_are_those_of_a_plain_start_and_random_numbers_a
     runs.close()
 
 
-def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) -> None:
+def test_a_command_that_is_not_python_starts_without_preloading(tmp_path: Path) -> None:
     executor = LocalExecutor([SLOT], preload=True)
     for number in range(2):
         trial = SweepDir(tmp_path).trial(number)
@@ -368,7 +368,7 @@ def test_a_command_that_is_no_python_program_is_started_plainly(tmp_path: Path) 
     ]
 
 
-def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path) -> None:
+def test_attempts_start_without_preloading_after_the_server_was_killed(tmp_path: Path) -> None:
     runs = Runs(tmp_path, preload=True)
     assert runs.executor._preloaded is not None
     runs.executor._preloaded._server.kill()
@@ -378,10 +378,10 @@ def test_where_the_server_was_killed_attempts_are_started_plainly(tmp_path: Path
     assert "preload process" in runs.executor.troubles()[0]
 
 
-def test_where_the_server_does_not_answer_attempts_are_started_plainly(
+def test_attempts_start_without_preloading_if_the_server_does_not_respond(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that wakes up again forks a shim for the attempt, which finds it claimed: it has run once."""
+    """A server that continues later forks a shim for the attempt, which finds it claimed: the attempt runs once."""
     monkeypatch.setattr("sweeper.executors.preload.ANSWER_TIMEOUT_S", 0.5)
     runs = Runs(tmp_path, preload=True)
     assert runs.executor._preloaded is not None
@@ -396,7 +396,7 @@ def test_where_the_server_does_not_answer_attempts_are_started_plainly(
     assert output.read_text().count("hello") == 1
 
 
-def test_only_this_environments_interpreter_is_preloaded_for(tmp_path: Path) -> None:
+def test_only_the_interpreter_of_this_environment_is_preloaded(tmp_path: Path) -> None:
     """Interpreters of several environments are links to one file; their packages differ."""
     (tmp_path / "python").symlink_to(os.path.realpath(sys.executable))
     assert Program.of([str(tmp_path / "python"), "train.py"]) is None
@@ -404,8 +404,8 @@ def test_only_this_environments_interpreter_is_preloaded_for(tmp_path: Path) -> 
     assert Program.of([sys.executable, "-O", "train.py"]) is None
 
 
-def test_the_end_of_a_shim_is_seen_by_any_descriptor() -> None:
-    """A thousand shims have one each; select(2) takes none above 1023."""
+def test_the_end_of_a_shim_is_noticed_with_any_descriptor_number() -> None:
+    """Each of a thousand shims has a descriptor, and select(2) accepts none above 1023."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2048, hard)), hard))
     try:

@@ -1,4 +1,4 @@
-"""Pruners over recorded trials: as Optuna would have judged them live, and the baseline of one epoch."""
+"""Pruners on recorded trials: the decisions equal those of Optuna's own loop; and the one-epoch baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPOCHS = 9
 
 
 def history(number: int, values: Sequence[float], *, begin: float = 0.0, pace: float = 1.0) -> History:
-    """Evaluations at steps 9, 19, ...; the first `pace` seconds after `begin`, the trial ends with the last."""
+    """Return a trial with evaluations at steps 9, 19, ... every `pace` seconds after `begin`; it ends with the last."""
     evaluations = [Evaluation(begin + pace * (i + 1), 10 * (i + 1) - 1, value) for i, value in enumerate(values)]
     return History(
         number=number, evaluations=evaluations, last_step=10 * len(values) - 1, ended=begin + pace * len(values)
@@ -37,7 +37,7 @@ ONE_AFTER_ANOTHER = [
 
 
 def by_optuna(settings: PrunerSettings, levels: Sequence[Sequence[float]]) -> dict[int, int | None]:
-    """What Optuna itself stops, in its own loop: one trial after another, evaluations from 1."""
+    """Return what Optuna stops in a loop of its own: one trial after another, evaluations from 1."""
     found: dict[int, int | None] = {}
 
     def objective(trial: optuna.Trial) -> float:
@@ -74,11 +74,11 @@ def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> No
     levels = [[evaluation.value for evaluation in one.evaluations] for one in ONE_AFTER_ANOTHER]
     expected = by_optuna(settings, levels)
     assert pruners.stop_steps(settings, ONE_AFTER_ANOTHER, maximize=True) == expected
-    assert any(step is not None for step in expected.values()), "a case in which nobody is stopped shows nothing"
+    assert any(step is not None for step in expected.values()), "a case in which no trial is stopped tests nothing"
 
 
 @pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=rule_name)
-def test_a_metric_to_be_minimized_is_the_same_turned_around(settings: PrunerSettings) -> None:
+def test_minimizing_equals_maximizing_the_negative(settings: PrunerSettings) -> None:
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
     ]
@@ -88,7 +88,7 @@ def test_a_metric_to_be_minimized_is_the_same_turned_around(settings: PrunerSett
 
 
 class Recorder:
-    """A pruner that writes down what it is told, and stops one trial at one evaluation."""
+    """A pruner that records its calls, and stops one trial at one evaluation."""
 
     def __init__(self, stop: tuple[int, int] | None = None) -> None:
         self.told: list[tuple[str, int, float]] = []
@@ -109,26 +109,26 @@ def names_told(recorder: Recorder) -> list[tuple[str, int]]:
 TWO_AT_ONCE = [history(0, [0.1, 0.2, 0.3], pace=2.0), history(1, [0.5, 0.6, 0.7], begin=0.5, pace=2.0)]
 
 
-def test_values_are_told_in_the_order_of_their_recorded_times() -> None:
+def test_values_are_reported_in_the_order_of_their_recorded_times() -> None:
     recorder = Recorder()
     pruners.replay(recorder, TWO_AT_ONCE)
     assert [value for what, _, value in recorder.told if what == "value"] == [0.1, 0.5, 0.2, 0.6, 0.3, 0.7]
     assert names_told(recorder)[-3:] == [("ended", 0), ("value", 1), ("ended", 1)]
 
 
-def test_a_condemned_trial_tells_nothing_more() -> None:
+def test_a_stopped_trial_reports_nothing_more() -> None:
     recorder = Recorder(stop=(0, 2))
     assert pruners.replay(recorder, TWO_AT_ONCE) == {0: 19, 1: None}
     assert [entry for entry in names_told(recorder) if entry[1] == 0] == [("value", 0), ("value", 0), ("pruned", 0)]
 
 
-def test_a_verdict_at_the_last_step_stops_nothing() -> None:
+def test_a_stop_at_the_last_step_does_not_count() -> None:
     recorder = Recorder(stop=(1, 3))
     assert pruners.replay(recorder, TWO_AT_ONCE) == {0: None, 1: None}
     assert ("ended", 1) in names_told(recorder)
 
 
-def test_a_clock_that_was_set_back_leaves_a_trial_in_its_own_order() -> None:
+def test_a_clock_that_was_set_back_keeps_the_order_within_a_trial() -> None:
     evaluations = [Evaluation(10.0, 9, 0.1), Evaluation(5.0, 19, 0.2)]
     recorder = Recorder()
     pruners.replay(recorder, [History(number=0, evaluations=evaluations, last_step=30, ended=6.0)])
@@ -136,7 +136,7 @@ def test_a_clock_that_was_set_back_leaves_a_trial_in_its_own_order() -> None:
     assert names_told(recorder)[-1] == ("ended", 0)
 
 
-def test_one_epoch_keeps_the_best_share_of_the_whole_sweep() -> None:
+def test_one_epoch_keeps_the_best_fraction_of_the_whole_sweep() -> None:
     firsts = [0.3, 0.9, 0.5, 0.5, math.nan, 0.1, 0.2]
     histories = [history(i, [first, 0.99]) for i, first in enumerate(firsts)]
     assert math.ceil(len(firsts) / 3) == 3
@@ -146,7 +146,7 @@ def test_one_epoch_keeps_the_best_share_of_the_whole_sweep() -> None:
     assert kept == {0, 5, 6}
 
 
-def test_who_told_nothing_is_never_stopped() -> None:
+def test_a_trial_without_reports_is_never_stopped() -> None:
     silent = History(number=7, evaluations=(), last_step=100, ended=50.0)
     for settings in ALL:
         assert pruners.stop_steps(settings, [*ONE_AFTER_ANOTHER[:3], silent], maximize=True)[7] is None
@@ -158,7 +158,7 @@ def test_a_value_that_is_not_finite_is_no_error() -> None:
         assert set(pruners.stop_steps(settings, [*ONE_AFTER_ANOTHER[:3], broken], maximize=True)) == {0, 1, 2, 3}
 
 
-def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
+def test_asynchronous_one_epoch_compares_with_the_values_so_far() -> None:
     """Of k first values the best ceil(k / 3) go on: the first; then only one that beats it, until there are four."""
     firsts = [0.3, 0.9, 0.5, 0.8, math.nan, 0.95, 0.9]
     histories = [history(i, [first, 0.99], begin=10.0 * i) for i, first in enumerate(firsts)]
@@ -168,7 +168,7 @@ def test_one_epoch_without_waiting_judges_by_those_told_so_far() -> None:
     assert stopped == {2, 4}
 
 
-def test_threshold_stops_at_a_bound() -> None:
+def test_threshold_stops_at_its_limit() -> None:
     found = pruners.stop_steps(config.Threshold(upper=0.5), ONE_AFTER_ANOTHER, maximize=True)
     first_above = {
         one.number: next((e.step for e in one.evaluations[:-1] if e.value > 0.5), None) for one in ONE_AFTER_ANOTHER

@@ -1,4 +1,4 @@
-"""The searches: which configurations they propose, and that they propose them again."""
+"""Searches: the configurations that they propose, and that they propose the same ones again."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ RANGES: dict[str, object] = {
 }
 
 
-def test_a_grid_is_every_combination_once_with_the_last_varying_fastest() -> None:
+def test_a_grid_has_every_combination_once_and_the_last_parameter_varies_fastest() -> None:
     seen = proposals(spec("grid", GRID), 100)
     assert [(c.params["lr"], c.params["n"]) for c in seen] == [(lr, n) for lr in (1e-4, 3e-4) for n in (1, 2, 3)]
 
 
 @given(st.permutations(range(6)), st.integers(min_value=0, max_value=6))
-def test_a_grid_goes_on_with_what_is_missing_whatever_was_seen(order: list[int], known: int) -> None:
+def test_a_grid_proposes_the_missing_combinations(order: list[int], known: int) -> None:
     everything = proposals(spec("grid", GRID), 100)
     seen = read_back([replace(everything[n], number=i) for i, n in enumerate(order[:known])])
     search = search_for(spec("grid", GRID))
@@ -117,7 +117,7 @@ DISTRIBUTIONS = ["uniform", "log_uniform_values", "int_uniform", "q_uniform", "q
     q=st.sampled_from([1, 2, 7, 0.1, 0.25, 0.003]),
     method=st.sampled_from(["random", "tpe", "cmaes", "qmc"]),
 )
-def test_every_distribution_keeps_to_its_range_and_its_multiples(
+def test_every_distribution_stays_in_its_range_and_on_its_multiples(
     distribution: str, bounds: tuple[float, float], q: float, method: str
 ) -> None:
     """Oracle: decimal arithmetic on the numbers as they are written."""
@@ -161,7 +161,7 @@ def sphere(params: Mapping[str, object]) -> float:
 
 
 def swept(method: str, count: int, *, resumed: bool, delay: int = 0) -> list[Configuration]:
-    """A sweep on the sphere in which each value is told `delay` asks late; resumed, a new search at each ask."""
+    """Run a sweep on the sphere; values arrive `delay` proposals late. If resumed, each proposal has a new search."""
     sweep = spec(method, SPHERE)
     search = search_for(sweep)
     seen: list[Configuration] = []
@@ -213,7 +213,7 @@ def test_proposals_with_trials_running_are_all_different(method: str) -> None:
     assert len(set(points)) == len(points)
 
 
-def test_cma_es_goes_on_from_the_state_that_the_record_holds() -> None:
+def test_cma_es_continues_from_its_recorded_state() -> None:
     with_state = swept("cmaes", 20, resumed=False)
     assert any(key.startswith("cma:optimizer") for c in with_state for key in c.attributes)
     without = [replace(c, attributes={}) for c in with_state]
@@ -243,7 +243,7 @@ def test_values_steer_a_search(method: str) -> None:
 
 @pytest.mark.parametrize("method", SAMPLERS)
 @pytest.mark.parametrize("outside", [{"lr": 1.0}, {"width": 2.5}, {"kind": "z"}, {"batch": 9}, {"lr": "x"}])
-def test_a_configuration_added_from_outside_the_space_is_passed_over(method: str, outside: dict[str, object]) -> None:
+def test_a_configuration_outside_of_the_space_is_ignored(method: str, outside: dict[str, object]) -> None:
     sweep = spec(method, RANGES)
     seen = proposals(sweep, 12, [float(i) for i in range(12)])
     added = replace(seen[3], params={**seen[3].params, **outside}, attributes={})
@@ -277,7 +277,7 @@ def test_a_grid_has_each_conditional_combination_once() -> None:
 
 
 @pytest.mark.parametrize("method", ["random", "tpe", "gp", "qmc"])
-def test_a_search_asks_for_a_conditional_parameter_only_where_it_applies(method: str) -> None:
+def test_a_search_proposes_a_conditional_parameter_only_where_it_applies(method: str) -> None:
     sweep = spec(method, CONDITIONAL | {"decay": {"min": 0.0, "max": 1.0, "when": {"optimizer": "adam"}}} | RANGES)
     seen = proposals(sweep, 16, [(7 * i % 16) / 16 for i in range(16)])
     assert {"adam", "sgd"} == {c.params["optimizer"] for c in seen}
@@ -289,7 +289,7 @@ def test_a_search_asks_for_a_conditional_parameter_only_where_it_applies(method:
 
 
 def with_pruned(state: str, *, value: float | None, step: int = 10) -> list[Configuration]:
-    """Twelve configurations that are complete, the better the nearer to 0.8, and twelve near 0.2 that ended so."""
+    """Twelve complete configurations, which are better near 0.8, and twelve others near 0.2 in the given state."""
     complete = [
         Configuration(number=i, params={"x": 0.6 + 0.03 * i}, state="COMPLETE", value=1 + abs(0.03 * i - 0.2), step=100)
         for i in range(12)
@@ -304,7 +304,7 @@ LINE = {"x": {"min": 0.0, "max": 1.0, "distribution": "uniform"}}
 
 
 def next_from(method: str, seen: list[Configuration]) -> list[float]:
-    """What is proposed next, by sweeps of twenty names, which are twenty seeds."""
+    """Return the next proposals of sweeps with twenty names, which are twenty seeds."""
     sweeps = [spec(method, LINE).model_copy(update={"name": f"s{i}"}) for i in range(20)]
     found = [search_for(sweep).propose(seen) for sweep in sweeps]
     return [float(str(c.params["x"])) for c in found if c]
@@ -326,7 +326,7 @@ def test_tpe_ranks_the_pruned_by_how_far_they_came() -> None:
 
 
 @pytest.mark.parametrize("method", ["gp", "cmaes"])
-def test_where_it_was_stopped_is_what_a_pruned_one_is_worth_to_samplers_that_rank_by_value(method: str) -> None:
+def test_a_pruned_configuration_counts_with_its_last_value_for_samplers_that_rank_by_value(method: str) -> None:
     seen = swept(method, 14, resumed=False)[:-1]
     pruned = [replace(c, state="PRUNED", step=10) if c.number % 3 == 0 and c.value else c for c in seen]
     search = search_for(spec(method, SPHERE))
@@ -337,7 +337,7 @@ def test_where_it_was_stopped_is_what_a_pruned_one_is_worth_to_samplers_that_ran
 @pytest.mark.parametrize("method", SAMPLERS)
 @pytest.mark.parametrize("state", ["PRUNED", "FAIL", "COMPLETE"])
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_what_ended_without_a_finite_value_is_no_error(method: str, state: str, value: float | None) -> None:
+def test_a_configuration_without_a_finite_value_is_no_error(method: str, state: str, value: float | None) -> None:
     seen = [replace(c, state=state, value=value, step=3) for c in swept(method, 4, resumed=False)]
     assert search_for(spec(method, SPHERE)).propose(seen) is not None
 
@@ -374,7 +374,7 @@ def seen_of(count: int, *, running: int) -> list[Configuration]:
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(4, 40), st.booleans())
-def test_of_a_long_history_the_best_the_running_and_the_newest_are_kept(
+def test_the_best_the_running_and_the_newest_of_a_long_history_are_kept(
     count: int, running: int, most: int, maximize: bool
 ) -> None:
     seen = seen_of(count, running=min(count, running))
@@ -393,7 +393,7 @@ def test_of_a_long_history_the_best_the_running_and_the_newest_are_kept(
 
 
 @pytest.mark.parametrize("method", ["random", "qmc"])
-def test_what_a_sampler_does_not_look_at_changes_nothing(method: str) -> None:
+def test_configurations_that_a_sampler_ignores_change_nothing(method: str) -> None:
     sweep = spec(method, {"x": {"distribution": "uniform", "min": 0.0, "max": 1.0}})
     seen = proposals(sweep, 6)
     one, other = ([replace(c, value=value, state="COMPLETE") for c in seen] for value in (1.0, 9.0))

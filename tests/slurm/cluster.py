@@ -71,7 +71,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 Preempt
 
 
 def missing() -> str:
-    """Why a cluster cannot be had here; empty where it can."""
+    """Return why no cluster can be started here; empty if one can."""
     absent = [name for name in BINARIES if shutil.which(name, path=_path()) is None]
     if absent:
         return f"no Slurm here: {', '.join(absent)} not found (on Debian: apt-get install slurm-wlm munge)"
@@ -109,19 +109,19 @@ class Cluster:
         self.processes.pop(name).wait()
 
     def ask(self, *command: str) -> str:
-        """What a command of Slurm prints."""
+        """Run a command of Slurm, and return what it prints."""
         run = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         if run.returncode:
             raise RuntimeError(f"{' '.join(command)}: {run.stderr.strip()}")
         return run.stdout
 
     def jobs(self) -> dict[str, str]:
-        """The names of the jobs that have not ended, and their states."""
+        """Return the states of the jobs that have not ended, by name."""
         lines = self.ask("squeue", "--noheader", "--format=%j %T").splitlines()
         return dict(line.split() for line in lines)
 
     def idle(self) -> bool:
-        """Whether all nodes take jobs and have none."""
+        """Return whether all nodes accept jobs and have none."""
         try:
             states = self.ask("sinfo", "--noheader", "--partition=main", "--format=%T")
         except RuntimeError:
@@ -142,14 +142,14 @@ class Cluster:
             time.sleep(0.05)
 
     def clear(self) -> None:
-        """Cancel what is in the queue, and wait until nothing of it runs."""
+        """Cancel all jobs, and wait until none runs."""
         if self.jobs():
             self.ask("scancel", "--signal=KILL", "--full", "--user=root", "--state=RUNNING")
             self.ask("scancel", "--user=root")
         self.wait_until_idle()
 
     def end(self) -> None:
-        """Cancel what runs, and end the daemons."""
+        """Cancel all jobs, and end the daemons."""
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             if self.idle() or self.jobs():
                 self.clear()
@@ -165,10 +165,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(folder: Path, *, gpus: int = 2, cpus: int = 4, nodes: Sequence[str] = ("node0",)) -> Iterator[Cluster]:
-    """A Slurm, in a folder that is its own; each node has so many faked GPUs and cores."""
+    """Start a Slurm in a folder of its own, with this number of faked GPUs and cores on each node."""
     folder.mkdir(parents=True)
     (folder / "state").mkdir()
-    with tempfile.TemporaryDirectory(prefix="slurmd-") as spool:  # sockets are made there, whose names have to be short
+    with tempfile.TemporaryDirectory(prefix="slurmd-") as spool:  # for sockets, which need short names
         for node in nodes:
             (Path(spool) / node).mkdir()
         with _cluster(folder, spool, gpus, cpus, nodes) as running:
@@ -197,7 +197,7 @@ def _cluster(folder: Path, spool: str, gpus: int, cpus: int, nodes: Sequence[str
         os.mknod(folder / f"nv{number}", stat.S_IFCHR | 0o666, os.makedev(NVIDIA_MAJOR, number))
     gres = [f"NodeName={node} Name=gpu File={folder}/nv[0-{gpus - 1}]" for node in nodes]
     (folder / "gres.conf").write_text("\n".join(["AutoDetect=off", *gres, ""]))
-    # Of the environment, only what a login has: jobs inherit that of who submits them, not this one.
+    # The daemons get the environment of a login only: jobs inherit the environment of the user that submits them.
     environment = {**os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")}
     slurm = Cluster(folder, environment)
     try:
@@ -225,7 +225,7 @@ def _wait_for(path: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Return ports that are not in use now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -13,7 +13,7 @@ from tests.slurm.cluster import Cluster, cluster, missing
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running Slurm, whose commands are found."""
+    """A running Slurm, with its commands in PATH."""
     if why := missing():
         pytest.skip(why)
     with cluster(tmp_path_factory.mktemp("slurm") / "cluster") as running, pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The Slurm executor does what every executor does."""
+"""The tests of every executor, for the Slurm executor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.slurm.cluster import Cluster
 
 @dataclass(frozen=True, slots=True)
 class OnSlurm:
-    """A run whose attempts are jobs; its place is the one node."""
+    """A run with its attempts as jobs on the only node."""
 
     run: SweepDir
     slurm: Cluster
@@ -33,7 +33,7 @@ class OnSlurm:
         return self.made[-1]
 
     def lose(self, attempt: AttemptDir) -> None:
-        """The node loses power, which its operator says, and comes back without its jobs."""
+        """Make the node lose power: its operator reports that, and it comes back without its jobs."""
         status = Path(f"/proc/{owner_of(attempt)['pid']}/stat").read_text().rpartition(")")[2]
         self.slurm.kill("node0")
         with contextlib.suppress(ProcessLookupError):

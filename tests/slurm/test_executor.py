@@ -45,7 +45,7 @@ def trial(tmp_path: Path) -> TrialDir:
 
 @pytest.fixture(autouse=True)
 def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody waits for an answer of squeue after a test."""
+    """After a test no process waits for squeue."""
     queues: list[JobQueue] = []
     begin = JobQueue.__init__
 
@@ -88,7 +88,7 @@ def test_a_job_gets_the_devices_that_it_asks_for_and_keeps_within_its_threads(
     assert trial.attempt(1).output.read_text() == "0,1 2 None\n"
 
 
-def test_a_stop_before_the_job_begins_takes_it_from_the_queue(slurm: Cluster, trial: TrialDir) -> None:
+def test_a_stop_before_the_job_starts_cancels_it(slurm: Cluster, trial: TrialDir) -> None:
     executor = SlurmExecutor([SLOT], ["--begin=now+1hour"])
     attempt = launch(executor, trial)
     assert executor.is_alive(attempt)
@@ -98,9 +98,7 @@ def test_a_stop_before_the_job_begins_takes_it_from_the_queue(slurm: Cluster, tr
     assert read_exit(attempt) is None
 
 
-def test_scancel_from_outside_is_an_end_like_any_other(
-    slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
-) -> None:
+def test_scancel_by_a_user_is_an_ordinary_end(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial)
     running(attempt)
     slurm.ask("scancel", f"--name={job_name(attempt)}")
@@ -110,7 +108,7 @@ def test_scancel_from_outside_is_an_end_like_any_other(
     assert exit_.signal == signal.SIGTERM
 
 
-def test_a_job_that_slurm_kills_leaves_nobody_and_no_exit(
+def test_a_job_that_slurm_kills_leaves_no_process_and_no_exit(
     slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
 ) -> None:
     deaf = "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
@@ -124,11 +122,13 @@ def test_a_job_that_slurm_kills_leaves_nobody_and_no_exit(
     until(lambda: not child.exists())
 
 
-def test_a_job_that_is_requeued_runs_no_second_time(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
+def test_a_requeued_job_does_not_run_a_second_time(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial)
     running(attempt)
     job = slurm.ask("squeue", "--noheader", "--format=%i", f"--name={job_name(attempt)}").strip()
-    slurm.ask("scontrol", "update", f"JobId={job}", "Requeue=1")  # as only an operator would, for we say --no-requeue
+    slurm.ask(
+        "scontrol", "update", f"JobId={job}", "Requeue=1"
+    )  # only an operator does this, since sweeper submits with --no-requeue
     slurm.ask("scontrol", "requeue", job)
     over(executor, attempt)
 
@@ -144,7 +144,7 @@ def test_a_job_that_is_requeued_runs_no_second_time(slurm: Cluster, executor: Sl
     assert attempt.output.read_bytes().count(b"ready") == 1
 
 
-def test_a_requeued_job_whose_first_run_left_no_exit_is_given_up(slurm: Cluster, trial: TrialDir) -> None:
+def test_a_requeued_job_without_an_exit_is_lost(slurm: Cluster, trial: TrialDir) -> None:
     executor = SlurmExecutor([SLOT], ["--begin=now+1hour"])  # waits, as a requeued job does
     attempt = launch(executor, trial)
     stake(attempt, {"pid": 1})
@@ -163,9 +163,7 @@ def test_a_job_that_is_submitted_twice_runs_once(slurm: Cluster, executor: Slurm
     assert attempt.output.read_bytes().count(b"ready") == 1
 
 
-def test_a_controller_that_is_killed_takes_nothing_with_it(
-    slurm: Cluster, executor: SlurmExecutor, trial: TrialDir
-) -> None:
+def test_jobs_survive_a_killed_controller(slurm: Cluster, executor: SlurmExecutor, trial: TrialDir) -> None:
     attempt = launch(executor, trial)
     running(attempt)
     # A job that the controller did not write down yet when it is killed is one that it kills when it comes back.
@@ -175,7 +173,7 @@ def test_a_controller_that_is_killed_takes_nothing_with_it(
     slurm.kill("slurmctld")
     until(lambda: any("squeue failed" in trouble for trouble in executor.troubles()))
     assert executor.is_alive(attempt)
-    executor.stop(attempt)  # reaches nobody now, and is not forgotten
+    executor.stop(attempt)  # cannot be sent now, and is sent later
     waiting = launch(executor, trial, "print('late')", attempt=2)
     assert any("Slurm rejected a job" in trouble for trouble in executor.troubles())
     assert executor.is_alive(waiting)
@@ -189,7 +187,7 @@ def test_a_controller_that_is_killed_takes_nothing_with_it(
     assert not executor.troubles()
 
 
-def test_a_time_limit_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
+def test_a_time_limit_arrives_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
     executor = SlurmExecutor([SLOT], ["--time=1"])  # less than the grace, so that Slurm asks at once
     code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {WAITS}"
     attempt = launch(executor, trial, code)
@@ -199,7 +197,7 @@ def test_a_time_limit_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
     assert exit_.code == 5 or exit_.signal == signal.SIGTERM  # the signal may come before the handler
 
 
-def test_a_preemption_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
+def test_a_preemption_arrives_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
     executor = SlurmExecutor([SLOT], ["--gres=gpu:2", "--time=60"])
     code = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {WAITS}"
     attempt = launch(executor, trial, code)
@@ -211,7 +209,7 @@ def test_a_preemption_comes_as_a_stop(slurm: Cluster, trial: TrialDir) -> None:
     assert exit_.code == 5
 
 
-def test_settings_that_slurm_does_not_take_are_said_before_anything_runs(slurm: Cluster) -> None:
+def test_settings_that_slurm_rejects_are_reported_before_anything_runs(slurm: Cluster) -> None:
     with pytest.raises(UsageError, match=r"executor: slurm: .* invalid partition specified: nowhere"):
         slurm_executor(Slurm(partition="nowhere"), Resources(), None)
 
@@ -248,23 +246,23 @@ def test_a_squeue_that_does_not_respond_does_not_block(
     assert "squeue failed" in queue.trouble
 
 
-def test_of_jobs_with_one_name_the_one_that_has_begun_is_known() -> None:
+def test_among_jobs_of_the_same_name_the_started_one_counts() -> None:
     text = "7|PENDING|a\n8|RUNNING|a\n9|PENDING|a\n10|COMPLETED|b\n11|COMPLETING|c|d\nslurm: a message\n"
     assert jobs_of(text) == {"a": Job("8", "RUNNING"), "c|d": Job("11", "COMPLETING")}
 
 
-def test_the_name_of_a_job_says_what_it_is_and_no_other_attempt_has_it(tmp_path: Path) -> None:
+def test_the_name_of_a_job_is_readable_and_unique(tmp_path: Path) -> None:
     attempt = TrialDir(tmp_path / "warmup" / "trials" / "0007").attempt(2)
     other = TrialDir(tmp_path / "elsewhere" / "warmup" / "trials" / "0007").attempt(2)
     assert job_name(attempt).startswith("sweeper-warmup-0007.2-")
     assert job_name(attempt) != job_name(other)
 
 
-def test_what_is_asked_of_slurm_is_what_the_sweep_says() -> None:
+def test_options_of_sbatch_follow_from_the_sweep() -> None:
     settings = Slurm(partition="p", account="a", qos="q", time="1:00:00")
     assert options_of(settings, Resources(gpus=2, cpus=4)) == [
         "--nodes=1",
         *("--partition=p", "--account=a", "--qos=q", "--gres=gpu:2", "--time=1:00:00", "--cpus-per-task=4"),
     ]
-    assert options_of(Slurm(), Resources(gpus=0.5)) == ["--nodes=1", "--gres=gpu:1"]  # Slurm has no parts of that name
+    assert options_of(Slurm(), Resources(gpus=0.5)) == ["--nodes=1", "--gres=gpu:1"]  # Slurm has no fractions of a GPU
     assert options_of(Slurm(gres="gpu:a100:1"), Resources()) == ["--nodes=1", "--gres=gpu:a100:1"]

@@ -48,13 +48,13 @@ def trial_of(sweep: Sweep, number: int) -> TrialRecord:
 
 
 def seen(sweep: Sweep, number: int) -> bool:
-    """Whether the trial has made a step."""
+    """Return whether the trial has recorded a step."""
     directory = SweepDir(sweep.run_directory).trial(number)
     return directory.facts.exists() and trial_of(sweep, number).progress.step >= 0
 
 
 @pytest.mark.usefixtures("slurm")
-def test_six_trials_end_in_the_table_that_they_end_in_on_this_machine(tmp_path: Path) -> None:
+def test_the_table_equals_that_of_the_local_executor_on_slurm(tmp_path: Path) -> None:
     values = [1.0, 3.0, 2.0, 6.0, 5.0, 4.0]
     tables: list[list[tuple[State, float | None, object, int]]] = []
     for executor in ("local", ON_SLURM):
@@ -67,7 +67,7 @@ def test_six_trials_end_in_the_table_that_they_end_in_on_this_machine(tmp_path: 
     assert [value for _, value, _, _ in tables[1]] == [820.0 * lr for lr in values]
 
 
-def test_an_orchestrator_that_is_killed_leaves_its_jobs_to_the_next(slurm: Cluster, tmp_path: Path) -> None:
+def test_the_next_orchestrator_takes_over_the_jobs_of_a_killed_one(slurm: Cluster, tmp_path: Path) -> None:
     one = sweep(tmp_path / "a", [1.0, 2.0], pace=0.5, executor=ON_SLURM)
     first = one.start("run", "sweep.yaml")
     until(lambda: all(seen(one, number) for number in (0, 1)))
@@ -82,8 +82,8 @@ def test_an_orchestrator_that_is_killed_leaves_its_jobs_to_the_next(slurm: Clust
         assert trial.value == 820.0 * (number + 1)
 
 
-def test_a_job_whose_time_is_over_goes_on_in_another_from_its_checkpoint(slurm: Cluster, tmp_path: Path) -> None:
-    """What Slurm sends before a time limit, sent here by hand; it uses up no retry, of which there are none."""
+def test_a_job_at_its_time_limit_resumes_in_another_from_its_checkpoint(slurm: Cluster, tmp_path: Path) -> None:
+    """The test sends what Slurm sends before a time limit. It does not count as a retry, and none is allowed."""
     one = sweep(tmp_path / "a", [1.0], pace=0.2, executor=ON_SLURM, retry={"max": 0})
     process = one.start("run", "sweep.yaml")
     until(lambda: seen(one, 0))
@@ -97,7 +97,7 @@ def test_a_job_whose_time_is_over_goes_on_in_another_from_its_checkpoint(slurm: 
     assert any(isinstance(event, Resumed) for event in history(trial.directory.attempts()))
 
 
-def test_a_sweep_that_is_interrupted_takes_its_waiting_jobs_from_the_queue(slurm: Cluster, tmp_path: Path) -> None:
+def test_an_interrupted_sweep_cancels_its_waiting_jobs(slurm: Cluster, tmp_path: Path) -> None:
     one = sweep(tmp_path / "a", [1.0, 2.0, 3.0], pace=0.5, executor={**ON_SLURM, "array_parallelism": 3})
     process = one.start("run", "sweep.yaml")  # three jobs, and two GPUs
     until(lambda: seen(one, 0) and seen(one, 1) and len(slurm.jobs()) == 3)
@@ -108,8 +108,8 @@ def test_a_sweep_that_is_interrupted_takes_its_waiting_jobs_from_the_queue(slurm
     assert [trial_of(one, number).state.value for number in range(3)] == ["WAITING"] * 3
 
 
-def test_a_node_where_everything_dies_gets_no_more_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a node is always free, so that all jobs would go there, one after the other."""
+def test_a_node_on_which_every_job_fails_gets_no_more_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a node is always free, so that all jobs would go there one after the other."""
     dies = "import os\nif os.environ['SLURMD_NODENAME'] == 'node0': os.kill(os.getpid(), 9)\n"
     with cluster(tmp_path / "cluster", nodes=("node0", "node1"), cpus=2) as slurm:
         monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])

@@ -1,4 +1,4 @@
-"""Which devices there are, by their identifiers. The management library is faked: no GPU is here."""
+"""CUDA devices and their identifiers. The management library is faked, because tests run without a GPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SLICED = [gpu("GPU-aaa"), gpu("GPU-abb", slices=2), gpu("GPU-bbb", slices=0)]
         (SAME, {"CUDA_VISIBLE_DEVICES": "7"}, ["7"]),
         (SAME, {"CUDA_VISIBLE_DEVICES": "GPU-ab"}, ["GPU-abb"]),
         (SAME, {"CUDA_VISIBLE_DEVICES": "GPU-a"}, ["GPU-a"]),
-        (OTHER, {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),  # which of them CUDA counts first, nobody says
+        (OTHER, {"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),  # CUDA may count them in another order
         (OTHER, {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, ["GPU-abb"]),
         (SLICED, {}, ["GPU-aaa", "MIG-GPU-abb-0", "MIG-GPU-abb-1"]),
         (SLICED, {"CUDA_VISIBLE_DEVICES": "MIG-GPU-abb-1"}, ["MIG-GPU-abb-1"]),
@@ -52,7 +52,7 @@ def test_devices_are_known_by_their_uuid(
     assert cuda_devices(environment) == devices
 
 
-def test_who_is_on_a_device_and_what_they_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_on_a_device_and_their_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_NVML", str(tmp_path))
     fake = Fake(tmp_path, gpu("GPU-a", slices=2))
     fake.occupy("MIG-GPU-a-0", 1, 5 * 10**9)
@@ -70,7 +70,7 @@ def test_who_is_on_a_device_and_what_they_have(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("module", [sweeper.executors.gpus.nvml, sweeper.executors.gpus.lost])
-def test_every_name_that_is_used_is_one_of_the_real_library(module: Any) -> None:
+def test_every_name_in_use_exists_in_the_real_library(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text())
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names = {name for name in used if name.startswith(("nvml", "NVML"))}

@@ -1,4 +1,4 @@
-"""Lost devices. The management library is faked, with the names and errors of the real one: no GPU is here."""
+"""Lost devices. The management library is faked, with the names and errors of the real one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         ({}, {"GPU-a": IS_LOST}, {"GPU-a": "GPU is lost"}),
         ({}, {"GPU-b": RESET_REQUIRED}, {"GPU-b": "GPU requires restart"}),
         ({}, {"GPU-a": library.NVML_ERROR_NOT_SUPPORTED}, {}),
-        ({"GPU-c": "79"}, {}, {"MIG-GPU-c-1": "Xid 79: fallen off the bus"}),  # a slice goes with its GPU
+        ({"GPU-c": "79"}, {}, {"MIG-GPU-c-1": "Xid 79: fallen off the bus"}),  # a slice is lost with its GPU
     ],
 )
 def test_which_devices_are_lost(
@@ -64,9 +64,9 @@ def test_a_lost_device_stays_lost(fake: Fake) -> None:
         assert detector.faults() == {"GPU-a": "Xid 79: fallen off the bus"}
 
 
-def test_without_the_library_or_devices_nothing_is_known() -> None:
+def test_without_the_library_or_devices_none_is_lost() -> None:
     assert lost_devices([]).faults() == {}
-    assert lost_devices(["GPU-of-nobody"]).faults() == {}
+    assert lost_devices(["GPU-unknown"]).faults() == {}
 
 
 def test_a_slot_has_the_faults_of_its_devices(fake: Fake) -> None:

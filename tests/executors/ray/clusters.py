@@ -20,7 +20,7 @@ ENVIRONMENT = {
 
 @contextmanager
 def started(**head: Any) -> Iterator[Any]:
-    """A `ray.cluster_utils.Cluster` with a head."""
+    """Start a `ray.cluster_utils.Cluster` with a head."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -38,12 +38,12 @@ def started(**head: Any) -> Iterator[Any]:
 
 
 def add_node(cluster: Any, **node: Any) -> Any:
-    """Another node of a cluster."""
+    """Add a node to a cluster."""
     return _with_patience(lambda: cluster.add_node(**node))
 
 
 def _with_patience(start: Callable[[], Any]) -> Any:
-    """A node that starts: on a busy machine Ray gives up after fifteen seconds, and says that it does."""
+    """Start a node; on a busy machine Ray gives up after fifteen seconds, so try several times."""
     for last in (False, False, True):
         try:
             return start()

@@ -1,4 +1,4 @@
-"""A trial's directory in two places: what is here is a beginning of what is there, and the same in the end."""
+"""Transfer of a trial's directory: the copy is always a prefix of the original, and equal to it in the end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bring(there: TrialDir, replica: Replica) -> FileUpdates:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whoever_dies_between_two_answers_the_record_is_exact(
+def test_the_record_is_exact_if_either_side_dies_between_replies(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(mirror, "MAX_REPLY_BYTES", 64)
@@ -72,7 +72,7 @@ def test_whoever_dies_between_two_answers_the_record_is_exact(
     assert contents(here) == contents(there)
 
 
-def test_the_end_comes_last(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_is_transferred_last(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "MAX_REPLY_BYTES", 8)
     there, here = pair
     there.attempt(1).events.write_bytes(b"0123456789")
@@ -83,10 +83,10 @@ def test_the_end_comes_last(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None
     bring(there, replica)
     assert here.attempt(1).events.read_bytes() == b"0123456789"
     assert here.attempt(1).exit.exists()
-    assert not here.facts.exists()  # what is the orchestrator's own does not come back
+    assert not here.facts.exists()  # files that the orchestrator writes are not sent back
 
 
-def test_a_full_disk_leaves_a_beginning_and_the_rest_comes_later(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_a_prefix_and_the_rest_arrives_later(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     there, here = pair
     there.attempt(1).events.write_bytes(b"0123456789")
     replica = Replica(here, 1)
@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_a_beginning_and_the_rest_comes_later(pair: Pair, mon
     assert here.attempt(1).events.read_bytes() == b"0123456789"
 
 
-def test_what_a_trial_needs_travels_and_does_not_come_back(pair: Pair) -> None:
+def test_files_of_a_trial_are_sent_to_the_node_and_not_back(pair: Pair) -> None:
     there, here = pair
     here.checkpoints.mkdir()
     (here.checkpoints / "step-000000001.aaaaaaaaaaaaaaaa.pt").write_bytes(b"state")

@@ -37,11 +37,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 MACHINE = Machine(devices=[], cores=2, workers=2)
 
 
-WHO = "print(*open('/proc/self/cmdline').read().split(chr(0)))"
+COMMAND_LINE = "print(*open('/proc/self/cmdline').read().split(chr(0)))"
 
 
 class RaySubject:
-    """The executor on the cluster, which forks where it preloads; a place is lost when the actor there is."""
+    """The executor on the cluster; a machine fails when the actor on it does."""
 
     def __init__(self, folder: Path, address: str, launch: str) -> None:
         self.run = SweepDir(folder / "a [run] with ünïcode")
@@ -58,12 +58,14 @@ class RaySubject:
 
         made = executor_of(self._spec, self.run, MACHINE)
         self._made.append(made)
-        if self._spec.launch is LaunchMode.PRELOAD:  # the first attempt is started plainly, and has the server started
+        if (
+            self._spec.launch is LaunchMode.PRELOAD
+        ):  # the first attempt starts without preloading, and starts the preload process
             until(functools.partial(self._forks, made))
         return made
 
     def _forks(self, executor: Executor) -> bool:
-        attempt = launch(executor, make_trial(self.run, next(self._firsts)), WHO)
+        attempt = launch(executor, make_trial(self.run, next(self._firsts)), COMMAND_LINE)
         over(executor, attempt)
         return b"sweeper.worker.process.preload" in attempt.output.read_bytes()
 
@@ -98,14 +100,14 @@ class TestRay(Conformance):
         yield subject
         subject.close()
 
-    def test_nobody_outlives_a_host(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
-        """Nobody here asks or kills: on another machine nobody here could."""
+    def test_no_process_outlives_a_host(self, subject: Subject, executor: Executor, trial: TrialDir) -> None:
+        """This process neither stops nor kills the attempt: on another machine it could not."""
         attempt = launch(executor, trial, DEAF_WITH_CHILDREN)
         pids = [*running(attempt), str(shim_of(attempt))]
         subject.lose(attempt)
         until(lambda: all(is_gone(pid) for pid in pids))
 
-    def test_a_slot_is_had_once_ray_has_a_place_for_it(
+    def test_a_slot_is_reserved_once_ray_has_started_its_host(
         self, subject: Subject, executor: Executor, trial: TrialDir
     ) -> None:
         first, second = executor.slots()
@@ -115,6 +117,6 @@ class TestRay(Conformance):
         late = subject.executor()
         third = make_trial(subject.run, 2)
         assert not late.reserve(third, 1, Slot(name="ray 2"))
-        executor.close()  # gives back what it had
+        executor.close()  # releases its host
         until(lambda: late.reserve(third, 1, Slot(name="ray 2")))
         late.close()

@@ -1,4 +1,4 @@
-"""Sweeps on a real Ray cluster of several nodes on this machine, by the command line: nodes and drivers are killed."""
+"""Whole sweeps on a real Ray cluster of several nodes on this machine; nodes and drivers are killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytest.importorskip("ray", reason='Ray is not installed: pip install "sweeper[ra
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 NEEDS = {"away": 1}
-"""A custom resource that the first node does not have, so that it is known where trials go."""
+"""A custom resource that the first node does not have, so that trials run on known nodes."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def sweep_in(folder: Path, file: dict[str, Any]) -> Sweep:
 
 
 def records(directory: Path, attempt: int = 1) -> dict[str, bytes]:
-    """The files of the attempts of a run, by trial and name."""
+    """Return the files of the attempts of a run, by trial and name."""
     return {
         f"{path.parents[2].name}/{path.name}": path.read_bytes()
         for path in directory.glob(f"trials/*/attempts/{attempt}/*")
@@ -50,7 +50,7 @@ def records(directory: Path, attempt: int = 1) -> dict[str, bytes]:
 
 
 def node_of(folder: Path) -> Path:
-    """Where nodes keep the only sweep that ran."""
+    """Return the folder in which nodes keep the only sweep that ran."""
     [place] = (folder / "node").iterdir()
     return place
 
@@ -60,7 +60,7 @@ def without_times(data: bytes) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in ("time", "pid", "host")} for line in lines]
 
 
-def test_the_table_is_that_of_the_local_executor(cluster: Any, tmp_path: Path) -> None:
+def test_the_table_equals_that_of_the_local_executor(cluster: Any, tmp_path: Path) -> None:
     file = grid("table", seeds=[0, 1, 2])
     here = sweep_in(tmp_path / "here", file)
     there = sweep_in(tmp_path / "there", file | on(cluster, tmp_path))
@@ -75,10 +75,10 @@ def test_the_table_is_that_of_the_local_executor(cluster: Any, tmp_path: Path) -
     assert of_here.keys() == of_there.keys()
     events = [name for name in of_here if name.endswith("events.jsonl")]
     assert [without_times(of_here[name]) for name in events] == [without_times(of_there[name]) for name in events]
-    assert not list(node_of(tmp_path).glob("trials/*"))  # nodes keep nothing that is here
+    assert not list(node_of(tmp_path).glob("trials/*"))  # nodes delete what has been transferred
 
 
-def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_its_checkpoint(cluster: Any, tmp_path: Path) -> None:
+def test_a_trial_on_a_killed_node_resumes_elsewhere_from_its_checkpoint(cluster: Any, tmp_path: Path) -> None:
     file = grid("lost") | {"checkpoint": {"every_minutes": 0.005}}
     file["parameters"] = {"lr": {"value": 2}, "pace": {"value": 0.1}, "steps": {"value": 80}}
     undisturbed = 2 * sum(range(1, 81))
@@ -102,7 +102,7 @@ def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_its_checkpoint(clus
     cluster.remove_node(after, allow_graceful=False)
 
 
-def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: Any, tmp_path: Path) -> None:
+def test_another_driver_takes_over_from_a_killed_one_and_the_record_is_exact(cluster: Any, tmp_path: Path) -> None:
     # The trials wait at two steps, so that a slow start of one does not let the other end before the driver is killed.
     wait = f"while step in (10, 20) and not Path(f'{tmp_path}/go-{{step}}').exists(): time.sleep(0.05)"
     script = LEARNER.replace('time.sleep(trial.params.get("pace", 0.0))', wait).replace(
@@ -114,7 +114,7 @@ def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: 
     until(lambda: all_at(sweep.run_directory, 9))
     first.kill()
     first.communicate()
-    (tmp_path / "go-10").touch()  # so that something is written that nobody brings
+    (tmp_path / "go-10").touch()  # so that trials write something while no driver transfers it
     until(lambda: all_at(node_of(tmp_path), 19))
     there = records(node_of(tmp_path))
     here = records(sweep.run_directory)
@@ -133,7 +133,7 @@ def test_a_driver_that_is_killed_is_taken_over_and_the_record_is_exact(cluster: 
 
 
 def all_at(directory: Path, step: int) -> bool:
-    """Whether both trials of a run have reported a step."""
+    """Return whether both trials of a run have reported a step."""
     of_trials = [data for name, data in records(directory).items() if name.endswith("/events.jsonl")]
     return len(of_trials) == 2 and all(f'"step":{step},'.encode() in data for data in of_trials)
 

@@ -1,4 +1,4 @@
-"""How a machine becomes slots."""
+"""Division of a machine into slots."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SLICES = ["MIG-a", "MIG-b", "GPU-c", "GPU-d"]
         ({"devices": ["a", "b"], "cores": 8, "gpus": 1, "memory": 50, "totals": TWO}, ["gpu 0"], {}),
         ({"devices": ["a", "b"], "cores": 8, "gpus": 2, "memory": 50, "totals": TWO}, [], {}),
         ({"devices": ["a"], "cores": 8, "gpus": 0.5, "memory": 20, "totals": TWO}, ["gpu 0 #1", "gpu 0 #2"], {}),
-        ({"devices": ["a"], "cores": 8, "memory": 20}, ["gpu 0"], {}),  # of how much, nobody knows
+        ({"devices": ["a"], "cores": 8, "memory": 20}, ["gpu 0"], {}),  # the memory of the device is not known
         ({"devices": ["a", "b"], "cores": 8, "measured": True, "totals": TWO}, GPUS, {}),  # not measured yet
         ({"devices": ["a"], "cores": 8, "gpus": 0.5, "measured": True, "totals": TWO}, ["gpu 0"], {}),
     ],

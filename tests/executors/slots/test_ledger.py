@@ -1,4 +1,4 @@
-"""The ledger of a machine: how much there is, who comes first, and how long a claim holds."""
+"""The slot ledger: which claims fit, which sweep comes first, and how long a claim is valid."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def request(
         ([one("a", cores=2)], one("a", cores=2), True),  # the same attempt, once more
     ],
 )
-def test_there_is_room_as_long_as_the_machine_lasts(there: list[Claim], asked: Claim, room: bool) -> None:
+def test_claims_fit_up_to_the_capacity_of_the_machine(there: list[Claim], asked: Claim, room: bool) -> None:
     assert fits(LedgerState(claims=tuple(there)), asked, cores=2) == room
 
 
@@ -66,8 +66,8 @@ def test_there_is_room_as_long_as_the_machine_lasts(there: list[Claim], asked: C
     ("there", "requests", "later"),
     [
         ([], [], False),
-        ([one("a", 1, cores=1)], [request("b", "cores")], True),  # who has nothing comes first
-        ([one("a", 1, cores=1)], [request("b", "cores", polled=10 - REQUEST_EXPIRES_S)], False),  # asks no more
+        ([one("a", 1, cores=1)], [request("b", "cores")], True),  # a sweep without claims comes first
+        ([one("a", 1, cores=1)], [request("b", "cores", polled=10 - REQUEST_EXPIRES_S)], False),  # polls no more
         ([one("a", 1, cores=1)], [request("b", "GPU")], False),
         ([one("a", 1, cores=1)], [request("b", "cores", cpus=(2, 3))], False),
         ([one("a", 1, cores=1), one("b", cores=1)], [request("b", "cores")], False),  # as much for each
@@ -78,9 +78,7 @@ def test_there_is_room_as_long_as_the_machine_lasts(there: list[Claim], asked: C
         ([], [request("a", "cores")], False),
     ],
 )
-def test_of_two_sweeps_the_one_with_less_comes_first(
-    there: list[Claim], requests: list[QueuedRequest], later: bool
-) -> None:
+def test_the_sweep_that_uses_less_comes_first(there: list[Claim], requests: list[QueuedRequest], later: bool) -> None:
     book = LedgerState(claims=tuple(there), requests=tuple(requests))
     assert must_yield(book, one("a", cores=1), now=10.0) == later
 
@@ -106,28 +104,28 @@ def of(attempt: AttemptDir, owner: Mapping[str, object] | None = None) -> Claim:
 GONE = {"pid": 1 << 22, "start": 1, "boot": "b", "host": "h"}
 
 
-def test_a_claim_holds_as_long_as_the_attempts_lease_is_held(attempt: AttemptDir, lease: Lease) -> None:
+def test_a_claim_is_valid_while_the_lease_of_its_attempt_is_held(attempt: AttemptDir, lease: Lease) -> None:
     assert is_live(of(attempt, GONE))
     lease.release()
     assert not is_live(of(attempt, process_identity(os.getpid())))
 
 
-def test_a_claim_ends_with_the_word_of_how_the_attempt_ended(attempt: AttemptDir, lease: Lease) -> None:
+def test_a_claim_ends_with_the_recorded_exit_of_its_attempt(attempt: AttemptDir, lease: Lease) -> None:
     attempt.exit.write_text("{}")  # the shim has reaped all, and ends
     assert not is_live(of(attempt, GONE))
 
 
-def test_an_attempt_that_is_being_launched_is_its_orchestrators(attempt: AttemptDir) -> None:
+def test_an_attempt_is_live_during_its_launch_while_its_orchestrator_is(attempt: AttemptDir) -> None:
     assert is_live(of(attempt, process_identity(os.getpid())))
-    assert stake(attempt, {})  # and nobody has fenced it off
+    assert stake(attempt, {})  # and it was not fenced off
 
 
-def test_a_launch_that_nobody_waits_for_is_fenced_off(attempt: AttemptDir) -> None:
+def test_a_launch_by_an_orchestrator_that_is_gone_is_fenced_off(attempt: AttemptDir) -> None:
     assert not is_live(of(attempt, GONE))
     assert not stake(attempt, {})  # a shim that comes late finds the claim made, and ends
 
 
-def test_a_claim_of_a_directory_that_is_gone_is_gone(tmp_path: Path) -> None:
+def test_a_claim_with_a_deleted_directory_is_invalid(tmp_path: Path) -> None:
     assert not is_live(of(TrialDir(tmp_path / "nowhere" / "0000").attempt(1), GONE))
 
 
@@ -142,7 +140,7 @@ def made(tmp_path: Path, run: str, number: int) -> AttemptDir:
     return attempt
 
 
-def test_claims_are_struck_out_when_there_is_no_room_otherwise(tmp_path: Path) -> None:
+def test_invalid_claims_are_removed_when_a_new_one_would_not_fit(tmp_path: Path) -> None:
     mine = ledger(tmp_path / "slots", "a")
     first, second = made(tmp_path, "a", 0), made(tmp_path, "a", 1)
     assert mine.claim(first, {"cores": 2.0}, now=0.0).granted
@@ -166,14 +164,14 @@ def test_a_freed_slot_goes_to_the_sweep_that_has_none(tmp_path: Path) -> None:
     assert mine.claim(made(tmp_path, "a", 3), {"cores": 1.0}, now=0.4).granted
 
 
-def test_who_waits_for_nobody_is_counted_all_the_same(tmp_path: Path) -> None:
+def test_a_claim_that_does_not_wait_is_counted_too(tmp_path: Path) -> None:
     mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
     assert mine.claim(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
     assert other.claim(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0, wait=False).granted
     assert not ledger(tmp_path / "slots", "c").claim(made(tmp_path, "c", 0), {"cores": 1.0}, now=0.0).granted
 
 
-def test_close_takes_the_wish_and_what_is_over_along(tmp_path: Path) -> None:
+def test_close_removes_the_request_and_ended_claims(tmp_path: Path) -> None:
     mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
     over = made(tmp_path, "a", 0)
     assert mine.claim(over, {"cores": 2.0}, now=0.0).granted
@@ -196,14 +194,14 @@ def test_close_takes_the_wish_and_what_is_over_along(tmp_path: Path) -> None:
         b"\xff" * 9,
     ],
 )
-def test_a_ledger_that_cannot_be_read_says_nothing(tmp_path: Path, text: bytes) -> None:
+def test_a_damaged_ledger_counts_as_empty(tmp_path: Path, text: bytes) -> None:
     mine = ledger(tmp_path / "slots", "a")
     (tmp_path / "slots" / "ledger.json").write_bytes(text)
     assert mine.claim(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
     assert len(mine.claims()) == 1
 
 
-def test_many_takers_at_once_never_get_more_than_there_is(tmp_path: Path) -> None:
+def test_concurrent_sweeps_never_get_more_than_the_machine_has(tmp_path: Path) -> None:
     script = """
 import json, sys, time
 from pathlib import Path
@@ -237,7 +235,7 @@ while got < 10:
     assert most <= 2  # on a busy machine perhaps never two at the same moment
 
 
-def test_who_is_killed_while_at_the_ledger_leaves_it_usable(tmp_path: Path) -> None:
+def test_a_process_killed_with_the_lock_leaves_the_ledger_usable(tmp_path: Path) -> None:
     mine = ledger(tmp_path / "slots", "a")
     script = """
 import fcntl, sys, time
@@ -256,7 +254,7 @@ time.sleep(60)
     assert mine.claim(made(tmp_path, "a", 1), {"cores": 1.0}, now=0.0).granted
 
 
-def test_the_default_place_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_directory_belongs_to_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ledger_directory({"SWEEPER_SLOTS": str(tmp_path / "a" / "b")}) == tmp_path / "a" / "b"
     monkeypatch.setattr(claims, "Path", lambda *parts: tmp_path.joinpath(*(part.lstrip("/") for part in parts)))
     (tmp_path / "tmp").mkdir()
@@ -271,8 +269,8 @@ def test_the_default_place_is_the_users_own(tmp_path: Path, monkeypatch: pytest.
         ledger_directory({})
 
 
-def test_time_is_the_machines(tmp_path: Path) -> None:
-    """Wishes of several processes are compared by their monotonic clocks, which on Linux are one."""
+def test_monotonic_clocks_agree_between_processes(tmp_path: Path) -> None:
+    """Requests of several processes are compared by monotonic clocks, which agree on Linux."""
     before = time.monotonic()
     command = [sys.executable, "-c", "import time; print(time.monotonic())"]
     there = float(subprocess.run(command, capture_output=True, check=True).stdout)

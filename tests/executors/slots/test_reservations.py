@@ -1,4 +1,4 @@
-"""Whether a slot is to be had: devices on which others are, and what is said of them. The library is faked."""
+"""Reservation of slots on devices that other processes use, and the notes about them. The library is faked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialD
 from tests.fakes import pynvml as library
 from tests.fakes.pynvml import Fake, gpu
 
-OF_NOBODY_HERE = 2**22 + 7
-"""A number that no process here can have: one of another namespace."""
+FOREIGN_PID = 2**22 + 7
+"""A pid that no process here can have: one of another namespace."""
 
 
 class Clock:
@@ -49,7 +49,7 @@ Runs = Callable[..., Reservations]
 
 @pytest.fixture
 def runs(tmp_path: Path, fake: Fake, clock: Clock) -> Runs:
-    """Reservations of a run, by its name."""
+    """Make the reservations of a run, by its name."""
     (tmp_path / "slots").mkdir()
 
     def of(name: str, *, share: bool = False) -> Reservations:
@@ -86,7 +86,7 @@ def scene(runs: Runs, fake: Fake, attempt: Attempts) -> Scene:
 
 @pytest.fixture
 def process() -> Iterator[Callable[..., int]]:
-    """Starts a process that does nothing; returns its pid."""
+    """Start processes that do nothing; return their pids."""
     started = []
 
     def start(attempt: AttemptDir | None = None) -> int:
@@ -104,7 +104,7 @@ def slot(device: str = "GPU-a", part: float = 1.0, name: str = "gpu 0") -> Slot:
     return Slot(name=name, needs={device: part})
 
 
-def test_a_device_is_waited_for_while_a_stranger_is_on_it_and_used_when_they_are_gone(
+def test_a_trial_waits_while_another_process_uses_the_device(
     runs: Runs, fake: Fake, clock: Clock, attempt: Attempts, process: Callable[..., int]
 ) -> None:
     mine, pid = runs("a"), process()
@@ -126,7 +126,7 @@ def test_a_device_is_waited_for_while_a_stranger_is_on_it_and_used_when_they_are
     assert mine.notes[1:] == [f"gpu 0 is free again: pid {pid} (you: sleep), 12.4 GB is gone"]
 
 
-def test_the_user_of_a_stranger_is_named(
+def test_the_user_of_another_process_is_named(
     runs: Runs, fake: Fake, attempt: Attempts, monkeypatch: pytest.MonkeyPatch, process: Callable[..., int]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -142,16 +142,14 @@ def test_the_user_of_a_stranger_is_named(
         (None, 0, ""),
         (None, 200_000_000, ""),  # the driver's own
         (None, 5_000_000_000, "a process that is not visible from here, 5.0 GB"),
-        ("400000000 draws", 0, ""),  # somebody's desktop
-        ("none", 5_000_000_000, f"pid {OF_NOBODY_HERE} (not visible from here)"),
+        ("400000000 draws", 0, ""),  # a user's desktop
+        ("none", 5_000_000_000, f"pid {FOREIGN_PID} (not visible from here)"),
     ],
 )
-def test_memory_says_that_somebody_is_there_whom_nobody_sees(
-    scene: Scene, told: str | None, unseen: int, said: str
-) -> None:
+def test_memory_reveals_a_process_that_is_not_listed(scene: Scene, told: str | None, unseen: int, said: str) -> None:
     mine = scene.runs("a")
     if told is not None:
-        scene.fake.occupy("GPU-a", OF_NOBODY_HERE, told)
+        scene.fake.occupy("GPU-a", FOREIGN_PID, told)
     scene.fake.say("unseen", "GPU-a", unseen)
     assert mine.reserve(scene.attempt("a", 0), slot()) == (not said)
     assert said in "".join(mine.notes)
@@ -163,7 +161,7 @@ def test_neighbours_that_have_claims_are_no_strangers(
     mine, other = runs("a"), runs("b")
     assert mine.reserve(attempt("a", 0), slot(part=0.25, name="gpu 0 #1"))
     fake.occupy("GPU-a", process(attempt("a", 0)))
-    fake.occupy("GPU-a", OF_NOBODY_HERE)  # in a container that may be the neighbour's number
+    fake.occupy("GPU-a", FOREIGN_PID)  # in a container that may be the neighbour's number
     assert other.reserve(attempt("b", 0), slot(part=0.25, name="gpu 0 #2"))
     fake.occupy("GPU-a", process(attempt("b", 0)))
     assert mine.reserve(attempt("a", 1), slot(part=0.25, name="gpu 0 #2"))
@@ -187,7 +185,7 @@ def test_what_an_attempt_left_on_its_device_is_waited_for(
     assert mine.reserve(attempt("a", 1), slot())
 
 
-def test_sharing_uses_a_device_whoever_is_there_and_says_so(
+def test_sharing_uses_an_occupied_device_and_reports_it(
     runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
 ) -> None:
     mine, other = runs("a", share=True), runs("b")
@@ -199,7 +197,7 @@ def test_sharing_uses_a_device_whoever_is_there_and_says_so(
     assert mine.notes == [f"gpu 0 is used although other processes use it: pid {pid} (you: sleep), 1.0 GB"]
 
 
-def test_a_sweep_that_waits_for_another_says_so_after_a_while(runs: Runs, clock: Clock, attempt: Attempts) -> None:
+def test_waiting_for_another_sweep_is_reported_after_a_while(runs: Runs, clock: Clock, attempt: Attempts) -> None:
     mine, other = runs("a"), runs("b")
     cores = Slot(name="cpu 0", needs={"cores": 2.0})
     assert other.reserve(attempt("b", 0), cores)
@@ -212,7 +210,7 @@ def test_a_sweep_that_waits_for_another_says_so_after_a_while(runs: Runs, clock:
     assert note.endswith("/b")
 
 
-def test_who_is_to_have_a_device_alone_gets_it_once_its_neighbours_have_ended(
+def test_an_attempt_gets_a_whole_device_once_its_neighbours_have_ended(
     runs: Runs, clock: Clock, attempt: Attempts
 ) -> None:
     mine = runs("a")
@@ -226,7 +224,7 @@ def test_who_is_to_have_a_device_alone_gets_it_once_its_neighbours_have_ended(
     assert not mine.reserve(attempt("a", 3), parts[1])
 
 
-def test_a_device_is_not_kept_free_for_who_asks_no_more(runs: Runs, clock: Clock, attempt: Attempts) -> None:
+def test_a_drain_ends_when_its_attempt_stops_asking(runs: Runs, clock: Clock, attempt: Attempts) -> None:
     mine = runs("a")
     parts = [slot(part=0.5, name=f"gpu 0 #{n}") for n in (1, 2)]
     assert mine.reserve(attempt("a", 0), parts[0])
@@ -235,11 +233,11 @@ def test_a_device_is_not_kept_free_for_who_asks_no_more(runs: Runs, clock: Clock
     assert mine.reserve(attempt("a", 2), parts[1])
 
 
-def test_a_slot_that_needs_nothing_is_anybodys(clock: Clock, attempt: Attempts) -> None:
+def test_a_slot_without_needs_is_always_free(clock: Clock, attempt: Attempts) -> None:
     assert Reservations(None, None, clock).reserve(attempt("a", 0), Slot(name="x"))
 
 
-def test_a_ledger_that_cannot_be_written_keeps_nobody_from_work(runs: Runs, tmp_path: Path, attempt: Attempts) -> None:
+def test_an_unwritable_ledger_does_not_stop_a_sweep(runs: Runs, tmp_path: Path, attempt: Attempts) -> None:
     mine = runs("a")
     (tmp_path / "slots").rmdir()
     assert mine.reserve(attempt("a", 0), Slot(name="cpu 0", needs={"cores": 1.0}))
@@ -248,13 +246,13 @@ def test_a_ledger_that_cannot_be_written_keeps_nobody_from_work(runs: Runs, tmp_
     ]
 
 
-def test_a_neighbour_that_is_about_to_end_is_known_by_its_shim(
+def test_a_neighbour_that_is_about_to_end_is_recognised_by_its_shim(
     runs: Runs, fake: Fake, attempt: Attempts, process: Callable[..., int]
 ) -> None:
-    """It has no environment any more, and has closed what it held."""
+    """It has no environment any more, and has closed the lease."""
     mine = runs("a")
     assert mine.reserve(attempt("a", 0), slot(part=0.5, name="gpu 0 #1"))
-    lease = claim(attempt("a", 0))  # by this process, whose children are then the attempt's
+    lease = claim(attempt("a", 0))  # by this process, so that its children belong to the attempt
     fake.occupy("GPU-a", process())
     assert mine.reserve(attempt("a", 1), slot(part=0.5, name="gpu 0 #2"))
     lease.release()
