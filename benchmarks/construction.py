@@ -31,7 +31,7 @@ from transformers.utils import logging
 
 from benchmarks.machine import description, present
 from sweeper.trainers.data import encodings, synthetic, tokenizer
-from sweeper.trainers.data.network import Patience
+from sweeper.trainers.data.network import TotalTimeout
 
 SIZES: Mapping[str, dict[str, Any]] = {
     "the trainer's default": {
@@ -179,8 +179,8 @@ def _private() -> int:
 
 def encoded(table: Table, folder: Path, repeats: int) -> None:
     """The synthetic corpus as numbers: made, and mapped."""
-    corpus = synthetic.locate(Patience()).load()
-    source = tokenizer.locate("wordpiece", cache=folder, patience=Patience())
+    corpus = synthetic.locate(TotalTimeout()).load()
+    source = tokenizer.locate("wordpiece", cache=folder, timeout=TotalTimeout())
 
     def make() -> str:
         with tempfile.TemporaryDirectory(dir=folder) as cache:

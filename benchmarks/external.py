@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
+from sweeper.record.progress import evaluations
+from sweeper.record.reader import read_trials
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_trials
-from sweeper.record.values.evaluation import evaluations
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTERNAL = ROOT.parent / "shared/external"

@@ -1,4 +1,4 @@
-"""What the pictures of a trial cost, by the number of its layers and of its looks; `--png DIR` keeps them to look at.
+"""Measure what the pictures of a trial cost, by its numbers of layers and observations; `--png DIR` keeps them.
 
     OMP_NUM_THREADS=1 python benchmarks/figures.py [--png DIR]
 
@@ -21,9 +21,9 @@ import numpy as np
 from sweeper.record.events import Observation, Watching
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.values.depth_profile import STATISTICS, depth_profile, reach
-from sweeper.results.health.verdict import Verdict
-from sweeper.views.figures.history import DepthHistory, Look
-from sweeper.views.figures.trial_figures import Figures
+from sweeper.views.figures.history import DepthHistory, RecordedObservation
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.trial_figures import TrialFigures
 
 EVERY = 10
 FRAMES = 9
@@ -36,37 +36,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    print("layers   looks  pictures                    first frame  later   kB  reading the history")
-    for layers, looks in CASES:
+    print("layers   observed  pictures                    first frame  later   kB  reading the history")
+    for layers, count in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            measure(model(layers), looks, AttemptDir(Path(folder) / "1"), options.png)
+            measure(model(layers), count, AttemptDir(Path(folder) / "1"), options.png)
 
 
-def measure(seen: Watching, looks: int, attempt: AttemptDir, png: Path | None) -> None:
-    """Record a trial of so many looks, and draw its last one again and again."""
-    observations = record(seen, looks, attempt)
+def measure(seen: Watching, count: int, attempt: AttemptDir, png: Path | None) -> None:
+    """Record a trial of `count` observations, and draw its last one several times."""
+    observations = record(seen, count, attempt)
     tracemalloc.start()
     begin, history = time.perf_counter(), DepthHistory()
     for observation in observations:
-        history.add(Look(observation, seen, attempt))
-    profiles = [look.profile for look in history.looks()]
+        history.add(RecordedObservation(observation, seen, attempt))
+    profiles = [one.profile for one in history.observations()]
     seconds, memory = time.perf_counter() - begin, tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     said = f"{seconds:.2f} s, keeps {len(profiles)} columns, {memory / 2**20:.1f} MiB"
-    newest, figures = history.looks()[-1], Figures()
-    verdict = Verdict(step=newest.observation.step, rule="stalled", threshold=0.005, window=())
+    newest, figures = history.observations()[-1], TrialFigures()
+    mark = StopMark(step=newest.observation.step, rule="stalled", threshold=0.005, window=())
     kinds: dict[str, Callable[[], Mapping[str, bytes]]] = {
         "gradients, update ratios": lambda: figures.draw(seen, newest.statistics() or {}, newest.observation),
-        "depth profile": lambda: figures.draw_history(seen, history, verdict),
+        "depth profile": lambda: figures.draw_history(seen, history, mark),
     }
     for kind, draw in kinds.items():
         first, pictures = timed(draw)
         later = statistics.median(timed(draw)[0] for _ in range(FRAMES))
         size = sum(map(len, pictures.values())) / 1000
-        print(f"{len(seen.layers):6}  {looks:6}  {kind:26}  {first:9.2f} s  {later:.3f}  {size:3.0f}  {said}")
+        print(f"{len(seen.layers):6}  {observations:6}  {kind:26}  {first:9.2f} s  {later:.3f}  {size:3.0f}  {said}")
         for tag, data in pictures.items():
             if png is not None:
-                (png / f"{len(seen.layers)}-{looks}-{tag.replace(' ', '-')}.png").write_bytes(data)
+                (png / f"{len(seen.layers)}-{observations}-{tag.replace(' ', '-')}.png").write_bytes(data)
 
 
 def model(layers: int) -> Watching:
@@ -82,14 +82,15 @@ def model(layers: int) -> Watching:
     )
 
 
-def record(seen: Watching, looks: int, attempt: AttemptDir) -> list[Observation]:
-    """Write the rows of a trial; returns its observations."""
-    count, noise, observations = len(seen.tensors), np.random.default_rng(0), []
+def record(seen: Watching, rows: int, attempt: AttemptDir) -> list[Observation]:
+    """Write the rows of a trial, and return its observations."""
+    count, noise = len(seen.tensors), np.random.default_rng(0)
+    observations: list[Observation] = []
     depth = 1 - np.arange(count) / count
     attempt.path.mkdir()
     with attempt.layers.open("wb") as file:
-        for row in range(looks):
-            fade = 6 * min(1.0, max(0.0, row / looks - 0.4) / 0.2)
+        for row in range(rows):
+            fade = 6 * min(1.0, max(0.0, row / rows - 0.4) / 0.2)
             mean = 10 ** (-3 - fade * depth + 0.3 * noise.standard_normal(count))
             columns = (mean, 40 * mean, 1.7 * mean, 0 * mean, 8 * mean, 1 + 0 * mean, 3 * mean, 3 * mean)
             file.write(np.stack(columns, axis=1).astype("<f4").tobytes())

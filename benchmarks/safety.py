@@ -28,7 +28,7 @@ from sweeper.config import EarlyStop
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.orchestrator.follower import Follower
-from sweeper.record.ended import uncollected
+from sweeper.record.ended import without_garbage_collection
 from sweeper.record.events import (
     Checkpointed,
     Event,
@@ -39,12 +39,13 @@ from sweeper.record.events import (
     Plan,
     Started,
     Watching,
-    encode,
 )
-from sweeper.record.fold import State
+from sweeper.record.facts import Facts
+from sweeper.record.reader import read_exit, read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.trial import Facts, read_exit, read_trial
+from sweeper.record.trial import State
 from sweeper.results.status import read_sweep
 from sweeper.rules import rules_of
 
@@ -228,7 +229,7 @@ def knowing(folder: Path, trials: int) -> Table:
 
     def followed(*, judged: bool) -> None:
         """As `sweeper run` does; rules judge those that are found alive, of which here there are none."""
-        with uncollected():
+        with without_garbage_collection():
             followers = [Follower.of(trial, rules_of(EarlyStop())) for trial in run.trials()]
             for follower in followers:
                 follower.poll()

@@ -310,7 +310,9 @@ def workers_case(folder: Path, workers: int) -> dict[str, float]:
 
     show._enough = started  # noqa: SLF001
     with contextlib.suppress(Enough):
-        Orchestrator(run, executor=executor, search=search_for(spec), rules=rules_of(spec.early_stop), display=show).run()
+        Orchestrator(
+            run, executor=executor, search=search_for(spec), rules=rules_of(spec.early_stop), display=show
+        ).run()
     executor.process.kill()
     (begin, before), (end, after) = show.costs
     return {"cores": (after - before) / (end - begin), "memory": memory()}

@@ -4,6 +4,7 @@ SweeperError            any expected error; the command line prints its text, wi
   UsageError            the command is wrong: call it differently                        (exit 2)
     SpecError           the sweep file has mistakes: correct the file                    (exit 2)
     SpecChanged         the file no longer fits the run: rename the sweep, or undo       (exit 2)
+    ExtraMissing        an optional library is missing: install its extra                (exit 2)
   RunBusy               the sweep is already running: wait, or stop it                   (exit 2)
   RecordError           a record cannot be read: look at the file in the message         (exit 2)
   Unwritable            a record cannot be written: free disk space, and run again       (exit 2)
@@ -66,6 +67,13 @@ class SpecError(UsageError):
 
 class SpecChanged(UsageError):
     """The sweep file would change trials that have already run."""
+
+
+class ExtraMissing(UsageError):
+    """A library that only one of sweeper's extras installs is missing."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f'{what} needs {library}, which is not installed. Run: pip install "sweeper[{extra}]"')
 
 
 class RunBusy(SweeperError):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.zoo.catalogue import tasks
 from benchmarks.zoo.task import SCORE, Arm, Task
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_trial
 
 FAILED_BELOW, HEALTHY_FROM = 0.5, 0.8
 """Shares of the reference gain."""

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands
+from sweeper.cli.arguments import Commands, add_command
 from sweeper.cli.codes import OK
 from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import console, warn
@@ -15,7 +15,7 @@ from sweeper.cli.speech import console, warn
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
+    parser = add_command(commands, "backtest", "Replay rules over recorded runs, and count their errors")
     recorded = parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="run directories, or directories of TensorBoard logs"
     )
@@ -55,9 +55,9 @@ def add(commands: Commands) -> None:
 def _backtest(options: argparse.Namespace) -> int:
     from sweeper.backtest import arms, backtest, read_recordings, to_json
     from sweeper.backtest.table import WIDTH, report_table
-    from sweeper.config import rules_of_file
+    from sweeper.config import rules_from_file
 
-    rules = None if options.rules is None else rules_of_file(options.rules)
+    rules = None if options.rules is None else rules_from_file(options.rules)
     recordings = read_recordings(
         options.runs,
         metric=options.metric,

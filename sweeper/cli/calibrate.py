@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, part
+from sweeper.cli.arguments import Commands, add_command, part
 from sweeper.cli.codes import OK
 from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import say, warn
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("calibrate", help="choose rule thresholds from recorded runs that learned")
+    parser = add_command(commands, "calibrate", "Choose rule thresholds from recorded runs that learned")
     recorded = parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="a run recorded without rules, or with mode: observe"
+        "runs", type=Path, nargs="+", metavar="RUN", help="run recorded without rules, or with mode: observe"
     )
     completed_by(recorded, runs)
     parser.add_argument("--alpha", type=part, default=0.05, help="share of learners a rule may stop (default: 0.05)")
-    parser.add_argument("--rules", metavar="RULES", help="a file with the rules to calibrate, or auto (default: auto)")
+    parser.add_argument("--rules", metavar="RULES", help="file with the rules to calibrate, or auto (default: auto)")
     parser.set_defaults(run_command=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from sweeper.config import EarlyStop, RuleSettings, as_rules, rules_of_file
+    from sweeper.config import EarlyStop, RuleSettings, rules_as_yaml, rules_from_file
     from sweeper.results.wording import folded
     from sweeper.rules.calibration.conformal import PROMISE, Family, calibrate
 
-    given = (EarlyStop() if options.rules is None else rules_of_file(options.rules)).rules
+    given = (EarlyStop() if options.rules is None else rules_from_file(options.rules)).rules
     learners, stalls = _learners_and_stalls(options.runs)
     found = [
         calibrate(rule, learners, stalls, options.alpha)
@@ -55,14 +55,14 @@ def _calibrate(options: argparse.Namespace) -> int:
         also = f"This is so for each of the {len(calibrated)} calibrated rules by itself, and for no other rule."
         print(folded(also, sys.stdout))
     rules = [rule if one is None else one.rule for rule, one in zip(given, found, strict=True)]
-    print(f"\n{as_rules(rules)}", end="")
+    print(f"\n{rules_as_yaml(rules)}", end="")
     return OK
 
 
 def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], list[Sequence[Event]]]:
     """The histories of the trials that ended by themselves, judged among those of their run; says what is left out."""
     from sweeper.backtest import read_recordings
-    from sweeper.record.fold import State
+    from sweeper.record.trial import State
 
     recordings = read_recordings({path.resolve(): path for path in runs}.values(), say=warn)
     judged = [(recording.is_learner(case), case.events) for recording in recordings for case in recording.cases]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.cli.codes import FAILED, INTERRUPTED, OK
@@ -20,7 +21,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
     from sweeper.orchestrator.loop import Orchestrator
     from sweeper.orchestrator.resources.usage import measured_peak_mb
     from sweeper.record.reader import read_trials
-    from sweeper.record.storage.inbox import person, send
+    from sweeper.record.storage.inbox import Command, ForTrial, person, send
     from sweeper.record.trial import State
     from sweeper.results.wording import counted
     from sweeper.rules import rules_of
@@ -37,7 +38,11 @@ def orchestrate(run: Run, machine: Machine) -> int:
     except UsageError:
         run.lease.release()
         raise
-    with show(sys.stdout, keys=sys.stdin, send=lambda word: send(run.directory, {"by": person(), **word})) as view:
+
+    def send_signed(command: Command) -> None:
+        send(run.directory, replace(command, by=person()) if isinstance(command, ForTrial) else command)
+
+    with show(sys.stdout, keys=sys.stdin, send=send_signed) as view:
         orchestrator = Orchestrator(
             run,
             executor=executor,

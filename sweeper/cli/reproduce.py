@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_runs, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import Commands, add_command, add_runs, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import FAILED, OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
@@ -19,26 +19,32 @@ from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
     from sweeper.config import SweepSpec
-    from sweeper.record.trial import Trial
+    from sweeper.record.trial import TrialRecord
     from sweeper.results.comparison.reproduction import Reproduction
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("reproduce", help="what it takes to run a trial again, and, with --run, that")
+    parser = add_command(commands, "reproduce", "Show how to reproduce a trial; with --run, reproduce it")
     add_trial(parser)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--run", dest="again", action="store_true", help="run it, in a run of its own, and compare")
-    what.add_argument("--patch", action="store_true", help="print what differed from the commit, for `git apply`")
-    parser.add_argument("--workers", type=positive, metavar="N", help="slots to divide the machine into (as recorded)")
+    what.add_argument(
+        "--run", dest="again", action="store_true", help="run the trial again, in a new run, and compare the results"
+    )
+    what.add_argument(
+        "--patch", action="store_true", help="print the uncommitted changes of the trial's code, for `git apply`"
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="number of slots of the machine (default: as recorded)"
+    )
     add_runs(parser)
-    parser.set_defaults(run_command=_reproduce, unattended=True)
+    parser.set_defaults(run_command=_reproduce, survive_disconnect=True)
 
 
 def _reproduce(options: argparse.Namespace) -> int:
     from sweeper.orchestrator.search.studies import spec_of
+    from sweeper.record.reader import read_trial
     from sweeper.record.storage.layout import read_json
-    from sweeper.record.trial import read_trial
     from sweeper.results.comparison.reproduction import differences_text, patch_of, reproduction_text
 
     run = existing(options.run)
@@ -66,15 +72,15 @@ def _reproduce(options: argparse.Namespace) -> int:
     return _run(again, one, options)
 
 
-def _again(spec: SweepSpec, trial: Trial, data: Mapping[str, object]) -> SweepSpec:
-    from sweeper.config import of_trial
-    from sweeper.record.fold import State
+def _again(spec: SweepSpec, trial: TrialRecord, data: Mapping[str, object]) -> SweepSpec:
+    from sweeper.config import sweep_of_trial
+    from sweeper.record.trial import State
 
     facts, stopped = trial.facts, trial.state is State.PRUNED
-    return of_trial(spec, params=facts.params, data=data, seed=facts.seed, stopped=stopped)
+    return sweep_of_trial(spec, params=facts.params, data=data, seed=facts.seed, stopped=stopped)
 
 
-def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run: Path) -> Reproduction:
+def _compared(again: SweepSpec, trial: TrialRecord, origin: Mapping[str, object], run: Path) -> Reproduction:
     """The trial as it was recorded, and what is not so here and now."""
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.orchestrator.opening import prepared
@@ -105,25 +111,25 @@ def _compared(again: SweepSpec, trial: Trial, origin: Mapping[str, object], run:
 
 
 def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> int:
-    from sweeper.config import again_as_file, named
+    from sweeper.config import reproduction_as_file, with_name_suffix
     from sweeper.executors.choice import require_library, require_variables
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.preflight.provenance import provenance
-    from sweeper.record.trial import history, read_trial
+    from sweeper.record.reader import history, read_trial
     from sweeper.results.comparison.repetition import is_equal, repeat_text, repeats
 
     require_library(again)
     require_variables(again, os.environ)
     then = one.trial
-    spec = named(again, _ending(options.runs, again, then.facts.number))
+    spec = with_name_suffix(again, _ending(options.runs, again, then.facts.number))
     # As many slots as there were: they decide on how many threads a trial computes, and those on its last bits.
     workers = options.workers or len(one.slots) or None
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
     run = open_run(
         spec,
-        text=again_as_file(spec).encode(),
+        text=reproduction_as_file(spec).encode(),
         runs=options.runs,
         provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=say,
@@ -139,24 +145,24 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
 
 def _ending(runs: Path, again: SweepSpec, number: int) -> str:
     """What the name of the run ends in: of one that was begun and has not ended, else of a new one."""
-    from sweeper.config import named
-    from sweeper.record.trial import read_trial
+    from sweeper.config import with_name_suffix
+    from sweeper.record.reader import read_trial
 
     for time in count(1):
         ending = f"-{number:04d}-again" + (f"-{time}" if time > 1 else "")
-        there = SweepDir(runs / named(again, ending).name)
+        there = SweepDir(runs / with_name_suffix(again, ending).name)
         trials = there.trials()
         if not trials or not read_trial(trials[0]).state.ended:
             return ending
     raise AssertionError  # `count` has no end
 
 
-def _slots(run: SweepDir, trial: Trial) -> Sequence[str]:
+def _slots(run: SweepDir, trial: TrialRecord) -> Sequence[str]:
     """The slots of the sweep when the trial was last launched."""
     from sweeper.record.events import SweepStarted
     from sweeper.record.storage.journal import read_journal
 
-    launched = trial.control.launched.get(trial.control.attempt)
+    launched = trial.newest.launched
     starts = [event for event in read_journal(run.log) if isinstance(event, SweepStarted)]
     before = [start for start in starts if launched is not None and start.time <= launched.time]
     return before[-1].slots if before else ()

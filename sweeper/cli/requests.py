@@ -4,58 +4,64 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir
 
+if TYPE_CHECKING:
+    from sweeper.record.storage.inbox import Command
+
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    goes = "let a pruned trial go on from its checkpoint, or spare one that runs: no rule stops it again"
-    revive = commands.add_parser("revive", aliases=["spare"], help=goes)
+    does = "Continue a stopped trial, or exempt a running one from rules"
+    revive = add_command(commands, "revive", does, aliases=["spare"])
     add_trial(revive)
     revive.set_defaults(run_command=_revive)
 
-    more = commands.add_parser("add", help="add a configuration to a sweep, whether or not it runs")
+    more = add_command(commands, "add", "Add a configuration to a sweep, running or not")
     add_run(more)
-    more.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
+    more.add_argument(
+        "parameters", nargs="+", metavar="NAME=VALUE", help="value of each parameter that varies, as in lr=1e-4"
+    )
     more.set_defaults(run_command=_add)
 
     for parser in (revive, more):
-        parser.add_argument(
-            "--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep"
-        )
-        parser.set_defaults(unattended=True)
+        parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+        parser.set_defaults(survive_disconnect=True)
 
 
 def _revive(options: argparse.Namespace) -> int:
-    from sweeper.record.fold import State
-    from sweeper.record.trial import read_trial
+    from sweeper.record.reader import read_trial
+    from sweeper.record.storage.inbox import ForTrial, TrialCommand
+    from sweeper.record.trial import State
 
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
     if trial.state in (State.COMPLETE, State.FAIL):
         expected = "the number of a pruned trial, or of one that has not ended"
         raise UsageError(f"{options.run}: expected {expected}, got {options.number}, which is {trial.state.value}")
-    return send(run, [{"do": "revive", "number": options.number}], workers=options.workers)
+    return send(run, [ForTrial(do=TrialCommand.REVIVE, number=options.number)], workers=options.workers)
 
 
 def _add(options: argparse.Namespace) -> int:
-    from sweeper.config import SweepSpec, configuration
+    from sweeper.config import SweepSpec, added_configuration
+    from sweeper.record.storage.inbox import AddConfiguration
     from sweeper.record.storage.layout import read_json
 
     run = existing(options.run)
     spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
-    params = configuration(spec, options.parameters)
-    return send(run, [{"do": "add", "params": params}], workers=options.workers)
+    params = added_configuration(spec, options.parameters)
+    return send(run, [AddConfiguration(params=params)], workers=options.workers)
 
 
-def hand_over(run: SweepDir, *commands: Mapping[str, object]) -> None:
+def hand_over(run: SweepDir, *commands: Command) -> None:
     """Leave commands for the orchestrator of a run, this one or the next."""
     from sweeper.record.storage import inbox
 
@@ -63,7 +69,7 @@ def hand_over(run: SweepDir, *commands: Mapping[str, object]) -> None:
         inbox.send(run, command)
 
 
-def send(run: SweepDir, commands: Sequence[Mapping[str, object]], *, workers: int | None) -> int:
+def send(run: SweepDir, commands: Sequence[Command], *, workers: int | None) -> int:
     """Hand commands to the orchestrator of a run; where none is at work, become it."""
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine

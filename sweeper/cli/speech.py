@@ -31,12 +31,13 @@ def console(width: int | None = None) -> Console:
 
 def print_ranking(run: SweepDir) -> None:
     """Print how the trials of a run rank."""
-    from sweeper.results.ranking import ranking, ranking_text
+    from sweeper.results.ranking import ranking_text
     from sweeper.results.status import read_sweep
+    from sweeper.views.terminal.rich_tables import ranking_table
 
     terminal, sweep = console(), read_sweep(run)
     if terminal.is_terminal:
-        terminal.print(ranking(sweep, width=terminal.width))
+        terminal.print(ranking_table(sweep, width=terminal.width))
     else:
         print(ranking_text(sweep))
 

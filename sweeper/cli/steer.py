@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, existing, existing_trial, positive
 from sweeper.cli.codes import OK
 from sweeper.cli.requests import hand_over, send
 from sweeper.cli.speech import console, say
@@ -14,61 +14,71 @@ from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
-    from sweeper.record.trial import Trial
+    from sweeper.record.storage.inbox import Command, SweepCommand, TrialCommand
+    from sweeper.record.trial import TrialRecord
 
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    stop = commands.add_parser("stop", help="end a sweep as one Ctrl-C would; with numbers, end these trials for good")
-    pause = commands.add_parser("pause", help="checkpoint and end what runs, or these trials, and launch it no more")
-    resume = commands.add_parser("resume", help="let a paused sweep, or paused trials, go on from the checkpoints")
+    stop = add_command(commands, "stop", "Interrupt a sweep like Ctrl-C; with numbers, end these trials")
+    pause = add_command(commands, "pause", "Pause a sweep, or these trials, at a checkpoint")
+    resume = add_command(commands, "resume", "Resume a paused sweep, or paused trials, from the checkpoints")
     for parser, call in ((stop, _stop), (pause, _pause), (resume, _resume)):
         add_run(parser)
-        parser.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials (the whole sweep)")
+        parser.add_argument(
+            "numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of trials (default: the whole sweep)"
+        )
         parser.set_defaults(run_command=call)
-    stop.add_argument("--because", metavar="TEXT", help="why, for the receipts of the trials")
-    resume.add_argument("--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep")
-    resume.set_defaults(unattended=True)
+    stop.add_argument("--because", metavar="TEXT", help="reason for the receipts of the trials")
+    resume.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+    resume.set_defaults(survive_disconnect=True)
 
-    queue = commands.add_parser("queue", help="the trials that wait, in the order in which they are started")
+    queue = add_command(commands, "queue", "Print the waiting trials in their order, or change the order")
     add_run(queue)
-    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials that wait, with --first")
-    queue.add_argument("--first", action="store_true", help="start these before all others, in this order")
+    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of waiting trials, with --first")
+    queue.add_argument("--first", action="store_true", help="start these trials before all others, in this order")
     queue.set_defaults(run_command=_queue)
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from sweeper.record.storage.inbox import person
+    from sweeper.record.storage.inbox import SweepCommand, TrialCommand
 
     run = existing(options.run)
     if not options.numbers:
         if options.because is not None:
             raise UsageError("--because: expected the numbers of trials to end; a whole sweep is only interrupted")
-        return _to_all(run, "stop")
-    because = {"because": options.because} if options.because else {}
-    return _to_each(run, options.numbers, {"do": "stop", "by": person(), **because})
+        return _to_all(run, SweepCommand.STOP)
+    return _to_each(run, options.numbers, TrialCommand.STOP, because=options.because or "")
 
 
 def _pause(options: argparse.Namespace) -> int:
+    from sweeper.record.storage.inbox import SweepCommand, TrialCommand
+
     run = existing(options.run)
-    return _to_each(run, options.numbers, {"do": "pause"}) if options.numbers else _to_all(run, "pause")
+    if options.numbers:
+        return _to_each(run, options.numbers, TrialCommand.PAUSE)
+    return _to_all(run, SweepCommand.PAUSE)
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from sweeper.record.storage.inbox import ForTrial, SweepCommand, TrialCommand
+    from sweeper.record.trial import State
+
     run = existing(options.run)
     if not options.numbers:
-        return _to_all(run, "resume")
-    from sweeper.record.fold import State
+        return _to_all(run, SweepCommand.RESUME)
 
     for trial in _trials(run, options.numbers):
         if trial.state not in (State.PAUSED, State.RUNNING):  # one that runs may be about to pause
             message = f"{run.path}: expected the number of a paused trial, got {trial.facts.number}, which is "
             raise UsageError(message + trial.state.value)
-    return send(run, [{"do": "resume", "number": number} for number in options.numbers], workers=options.workers)
+    commands = [ForTrial(do=TrialCommand.RESUME, number=number) for number in options.numbers]
+    return send(run, commands, workers=options.workers)
 
 
 def _queue(options: argparse.Namespace) -> int:
-    from sweeper.record.fold import State
+    from sweeper.record.storage.inbox import LaunchFirst
+    from sweeper.record.trial import State
 
     run = existing(options.run)
     if bool(options.numbers) != options.first:
@@ -78,7 +88,7 @@ def _queue(options: argparse.Namespace) -> int:
             if trial.state.ended:
                 message = f"{run.path}: expected the number of a trial that waits, got {trial.facts.number}, which is "
                 raise UsageError(message + trial.state.value)
-        return _leave(run, [{"do": "first", "numbers": options.numbers}])
+        return _leave(run, [LaunchFirst(numbers=tuple(options.numbers))])
     from sweeper.record.ended import read_states
     from sweeper.record.launch_order import preferred, queued
     from sweeper.record.storage.journal import read_journal
@@ -95,26 +105,29 @@ def _queue(options: argparse.Namespace) -> int:
     return OK
 
 
-def _to_all(run: SweepDir, word: str) -> int:
+def _to_all(run: SweepDir, command: SweepCommand) -> int:
     """Say a word to the process that runs a sweep; another one that may run it later is not meant."""
+    from sweeper.record.storage.inbox import ForSweep
     from sweeper.record.storage.lease import holder_of, is_held
 
     if not is_held(run.lease):
         raise UsageError(f"{run.path}: expected a sweep that runs, but no process runs it")
-    hand_over(run, {"do": word, "to": holder_of(run.lease)})
+    hand_over(run, ForSweep(do=command, to=holder_of(run.lease)))
     say(f"{run.path}: told {holder_of(run.lease)}")
     return OK
 
 
-def _to_each(run: SweepDir, numbers: Sequence[int], command: Mapping[str, object]) -> int:
+def _to_each(run: SweepDir, numbers: Sequence[int], command: TrialCommand, *, because: str = "") -> int:
+    from sweeper.record.storage.inbox import ForTrial, person
+
     for trial in _trials(run, numbers):
         if trial.state.ended:
             message = f"{run.path}: expected the number of a trial that has not ended, got {trial.facts.number}"
             raise UsageError(f"{message}, which is {trial.state.value}")
-    return _leave(run, [{**command, "number": number} for number in numbers])
+    return _leave(run, [ForTrial(do=command, number=number, by=person(), because=because) for number in numbers])
 
 
-def _leave(run: SweepDir, commands: Sequence[Mapping[str, object]]) -> int:
+def _leave(run: SweepDir, commands: Sequence[Command]) -> int:
     """Leave commands to the process that runs the sweep, or to the next that does."""
     from sweeper.record.storage.lease import is_held
 
@@ -126,7 +139,7 @@ def _leave(run: SweepDir, commands: Sequence[Mapping[str, object]]) -> int:
     return OK
 
 
-def _trials(run: SweepDir, numbers: Sequence[int]) -> list[Trial]:
-    from sweeper.record.trial import read_trial
+def _trials(run: SweepDir, numbers: Sequence[int]) -> list[TrialRecord]:
+    from sweeper.record.reader import read_trial
 
     return [read_trial(existing_trial(run, number)) for number in numbers]

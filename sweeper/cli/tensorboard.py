@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, existing, port
+from sweeper.cli.arguments import Commands, add_command, add_run, existing, port
 from sweeper.cli.speech import warn
 from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
-    from sweeper.config.model.sweep import Figures
+    from sweeper.config.model.sweep import FigureSettings
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
+    parser = add_command(commands, "tensorboard", "Show a run in TensorBoard")
     add_run(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    parser.add_argument("--port", type=port, help="port (from 6006 on the first that is free; 0 takes any free one)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=port, help="port to listen on; 0 for any free port (default: the first free one from 6006)"
+    )
     parser.set_defaults(run_command=_tensorboard)
 
 
@@ -52,10 +54,10 @@ def _expect_free(host: str, port: int) -> None:
         raise UsageError(f"expected that port {port} of {host} is free, got: {error.strerror}; {advice}") from error
 
 
-def _figures_of(run: SweepDir) -> Figures:
+def _figures_of(run: SweepDir) -> FigureSettings:
     """What the sweep file asks of the pictures; a trial that was run alone has none."""
-    from sweeper.config.model.sweep import Figures, SweepSpec
+    from sweeper.config.model.sweep import FigureSettings, SweepSpec
     from sweeper.record.storage.layout import read_json
 
     spec = read_json(run.spec).get("spec")
-    return SweepSpec.from_json(spec).figures if isinstance(spec, dict) and spec else Figures()
+    return SweepSpec.from_json(spec).figures if isinstance(spec, dict) and spec else FigureSettings()

@@ -5,6 +5,7 @@ Source: Hutter et al. 2014, "An efficient approach for assessing hyperparameter 
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from sweeper.config import SweepSpec
+from sweeper.errors import ExtraMissing
 from sweeper.search.study import StudyTrial, study_trials
 
 MIN_TRIALS = 4
@@ -25,12 +27,17 @@ def importance(spec: SweepSpec, trials: Sequence[StudyTrial]) -> dict[str, float
 
     Returns:
         The shares by parameter; empty with fewer than `MIN_TRIALS` complete trials, or if their values are equal.
+
+    Raises:
+        ExtraMissing: scikit-learn, which Optuna's evaluator needs, is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     complete = [trial for trial in study_trials(spec, trials) if trial.state is optuna.trial.TrialState.COMPLETE]
     values = {trial.value for trial in complete}
     if len(complete) < MIN_TRIALS or len(values) == 1:
         return {}
+    if importlib.util.find_spec("sklearn") is None:
+        raise ExtraMissing("the importance of parameters", "scikit-learn", "search")
     study = optuna.create_study()
     study.add_trials(complete)
     with warnings.catch_warnings():

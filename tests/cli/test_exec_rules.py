@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.cli import main
 from sweeper.cli.exec import _rules_text
-from sweeper.config import single
+from sweeper.config import sweep_of_command
 from sweeper.rules.diagnoses import STOPPING
 
 OFF = "; --early-stop none switches that off"
@@ -20,7 +20,7 @@ def text(rules: str | None, folder: Path) -> str:
     if rules is not None:
         path = str(folder / "rules.yaml")
         Path(path).write_text(rules)
-    return _rules_text(single(["true"], name="a", metric="loss", goal="minimize", early_stop=path).early_stop)
+    return _rules_text(sweep_of_command(["true"], name="a", metric="loss", goal="minimize", early_stop=path).early_stop)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_the_help_names_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["exec", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "auto, none, or a file of rules that may stop the run (default: auto)" in out
+    assert "rules that may stop the run: auto, none, or a file with rules (default: auto)" in out

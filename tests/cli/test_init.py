@@ -95,12 +95,12 @@ def test_what_each_argument_becomes() -> None:
         '  nesterov: {value: "False"}  # to vary it: {values: ["False", "True"]}',
         "  decay: {value: 0.01}  # to vary it: {values: [3e-3, 0.01, 0.03]}",
         "  workers: {value: 2}",
-        "  #   layers takes several words, or none: write them in command",
+        "  #   layers takes several values: write them in command",
         "  #   resume has no default",
-        "  #   v takes several words, or none: write them in command",
+        "  #   v takes several values: write them in command",
         "  #   x has only the short form -x: write it in command",
-        "  #   compile is on by default, and a switch can only be given, not taken back",
-        "  #   pretrained is of type bool, which takes any text for true, False too",
+        "  #   compile is on by default, and a switch cannot turn it off",
+        "  #   pretrained has the type bool, for which any text is true, even False",
         "seeds: [3]  # each configuration runs once per seed; [0, 1, 2] gives means with intervals",
     ):
         assert line in lines
@@ -174,22 +174,22 @@ def test_what_cannot_be_read_is_said_with_its_line(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("text", "arguments", "said"),
     [
-        (None, ["train.py"], "train.py: expected a script, got none that can be read: No such file or directory"),
+        (None, ["train.py"], "train.py: the script cannot be read: No such file or directory"),
         ("def f(:\n", ["train.py"], "train.py:1: expected Python, got: invalid syntax"),
         (
             "print(1)\n",
             ["train.py"],
             (
-                "train.py: expected calls of argparse's add_argument, or sweeper.trial(defaults={...}), got none; or "
-                "name a function of it, as package.module:function"
+                "train.py: expected calls of argparse's add_argument, or sweeper.trial(defaults={...}), got none. "
+                "You can also name a function in it, as package.module:function"
             ),
         ),
         (
             "p.add_subparsers()\np.add_argument('--a', default=1)",
             ["train.py"],
             (
-                "train.py: expected one parser, got subcommands, of which a sweep runs one; "
-                "write a file with command: [...] by hand"
+                "train.py: the script has subcommands, so its arguments cannot be read. "
+                "Write a sweep file by hand, with command: [...]"
             ),
         ),
         (

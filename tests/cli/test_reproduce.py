@@ -1,4 +1,4 @@
-"""`sweeper reproduce`: what was recorded, what is not so here and now, and the trial again, in real processes."""
+"""`sweeper reproduce`: what was recorded, what differs here, and the reproduction of the trial, in real processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sweeper.cli import main
-from sweeper.config import SweepSpec, again_as_file, load, named, of_trial
+from sweeper.config import SweepSpec, load, reproduction_as_file, sweep_of_trial, with_name_suffix
 from sweeper.record.events import SweepStarted
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
@@ -90,7 +90,7 @@ def test_all_that_was_recorded_is_said_and_nothing_differs_here_and_now(folder: 
     assert '{"lr": 0.1, "optimizer.names": ["a", 1]}' in said
     assert "environment  OMP_NUM_THREADS=1" in said
     assert "slots        cpu 0, cpu 1" in said
-    assert "Nothing that was recorded is otherwise here and now." in said
+    assert "This environment is the same as the recorded one." in said
     assert said.rstrip().endswith(f"sweeper reproduce {folder}/runs/s 2 --run")
 
 
@@ -108,14 +108,13 @@ def test_each_difference_to_here_and_now_is_named_and_how_to_undo_it(folder: Pat
         _, said = call(tmp_path / "other", "reproduce", str(run.path), "0", OMP_NUM_THREADS="")
     finally:
         run.spec.write_bytes(kept)
-    differences = said.partition("not so here and now:")[2]
-    assert (
-        f"{commit[:12]}, 4 lines changed was recorded, {git(tmp_path / 'other', 'rev-parse', 'HEAD')[:12]} is here"
-        in (differences)
+    differences = said.partition("different here:")[2]
+    assert f"recorded {commit[:12]}, 4 lines changed, here {git(tmp_path / 'other', 'rev-parse', 'HEAD')[:12]}" in (
+        differences
     )
-    assert "torch            1.0 was recorded, " in differences
-    assert "OMP_NUM_THREADS  1 was recorded, - is here" in differences
-    assert "devices          GPU-1 was recorded, - is here" in differences
+    assert "torch            recorded 1.0, here " in differences
+    assert "OMP_NUM_THREADS  recorded 1, here -" in differences
+    assert "devices          recorded GPU-1, here -" in differences
     assert f"git worktree add ../s-{commit[:12]} {commit} && cd ../s-{commit[:12]}" in differences
     assert "pip install torch==1.0" in differences
     assert "export OMP_NUM_THREADS=1" in differences
@@ -138,7 +137,7 @@ def test_the_patch_makes_the_commit_what_was_run(folder: Path, tmp_path: Path) -
 def test_the_trial_comes_again_to_the_last_bit_in_a_run_of_its_own(folder: Path) -> None:
     code, said = call(folder, "reproduce", "runs/s", "2", "--run")
     assert code == 0, said
-    assert "OMP_NUM_THREADS" in said.partition("not so here and now:")[2]
+    assert "OMP_NUM_THREADS" in said.partition("different here:")[2]
     assert "accuracy: 20 values, equal to the last bit" in said
     assert "The values are equal to the recorded ones, to the last bit." in said
     again = SweepDir(folder / "runs" / "s-0002-again")
@@ -157,10 +156,10 @@ def test_it_is_said_where_the_values_part_and_by_how_much(folder: Path) -> None:
     finally:
         (folder / "drift").write_text("0")
     assert code == 1
-    assert "accuracy: 20 values, 12 of them equal; they part at step 12" in said
+    assert "accuracy: 20 values, 12 of them equal; they first differ at step 12" in said
     assert "differ by up to 0.25" in said
     assert "loss: 20 values, equal to the last bit" in said
-    assert "The values are not equal to the recorded ones: accuracy is not the same." in said
+    assert "The values are not equal to the recorded ones: accuracy is different." in said
 
 
 def test_a_run_that_has_no_sweep_or_no_such_trial_is_refused_in_words(
@@ -191,9 +190,11 @@ CASES: Mapping[str, Any] = {
 def test_one_trial_as_a_sweep_is_a_file_that_says_the_same(case: str, tmp_path: Path) -> None:
     changes, params, data = CASES[case]
     for stopped in (True, False):
-        one = named(of_trial(spec(**changes), params=params, data=data, seed=7, stopped=stopped), "-0001-again")
+        one = with_name_suffix(
+            sweep_of_trial(spec(**changes), params=params, data=data, seed=7, stopped=stopped), "-0001-again"
+        )
         path = tmp_path / "again.yaml"
-        path.write_text(again_as_file(one))
+        path.write_text(reproduction_as_file(one))
         read = load(path, has_cuda=False, trainers={"text-classification": {"lr": 1.0, "epochs": 1}})
         assert read == one
         assert read.seeds == (7,)
