@@ -1,1 +1,1 @@
-"""What the record says about a sweep and its trials: status, ranking, receipts, comparisons; for every view."""
+"""Analysis of a recorded sweep: its status, ranking, receipts, health and comparisons. Every view shows these."""

@@ -1,34 +1,29 @@
-"""Columns of text, fitted to a width; for tables on a terminal and in files."""
+"""Columns of plain text, fitted to a width; pure functions, shared by terminal tables and text files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, set_cell_size
-from rich.table import Table
-from rich.text import Text
 
-from sweeper.record.fold import State
-
-STYLES: Mapping[State, str] = {
-    State.WAITING: "dim",
-    State.RUNNING: "cyan",
-    State.PAUSED: "magenta",
-    State.COMPLETE: "green",
-    State.PRUNED: "yellow",
-    State.FAIL: "bold red",
-}
 GAP = 2
+"""Spaces between columns."""
 SHORTEST = 6
+"""Width below which a column is shortened only if no wider column is left."""
 LONGEST_HEAD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column as text; `give` says when it gives way: the highest first, 0 never. A firm one is shortened last.
+    """One column of text.
 
-    `instead` is a narrower column that takes its place then. `styles` colours its cells.
+    Args:
+        give: the order in which columns are dropped if the table is too wide: the highest first, 0 never.
+        right: whether cells are aligned to the right.
+        firm: whether other columns are shortened before this one.
+        instead: a narrower column that replaces this one when it is dropped.
+        styles: the style of each cell, for terminals; empty for none.
     """
 
     head: str
@@ -41,49 +36,35 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Cells of the terminal it takes."""
+        """Return the width in terminal cells."""
         return max(cell_len(text) for text in (self.head, *self.cells))
 
-    def placed(self, cell: str) -> str:
-        """A cell in the width of the column."""
+    def padded(self, cell: str) -> str:
+        """Return a cell padded to the width of the column."""
         return cell.rjust(self.width) if self.right else cell.ljust(self.width)
 
     def with_head(self, width: int) -> Column:
-        """The same column with a head of at most `width` cells, or as wide as the widest cell."""
+        """Return the column with its head shortened to `width` cells, or to the widest cell if that is wider."""
         room = max(width, *(cell_len(text) for text in self.cells), 0)
         return replace(self, head=shorten(self.head, room))
 
     def shortened(self, width: int) -> Column:
-        """The same column in at most `width` cells."""
+        """Return the column with head and cells shortened to `width` terminal cells."""
         return replace(self, head=shorten(self.head, width), cells=[shorten(cell, width) for cell in self.cells])
 
 
-def table_of(columns: Sequence[Column], styles: Sequence[str], rows: Sequence[str] = ()) -> Table:
-    """The columns as a table whose states are coloured by `styles`, and rows by `rows`, row by row."""
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True)
-    for row, style in enumerate(styles):
-        cells = (Text(c.cells[row], style=_style(c, row, style)) for c in columns)
-        table.add_row(*cells, style=rows[row] if rows else None)
-    return table
-
-
-def _style(column: Column, row: int, state: str) -> str:
-    if column.styles:
-        return column.styles[row]
-    return state if column.head == "state" else ""
-
-
 def lines_of(columns: Sequence[Column]) -> list[str]:
-    """The columns as lines of plain text, their heads first."""
+    """Return the columns as lines of plain text, the heads first."""
     rows = [[column.head for column in columns], *zip(*(column.cells for column in columns), strict=True)]
-    return [(" " * GAP).join(c.placed(cell) for cell, c in zip(row, columns, strict=True)).rstrip() for row in rows]
+    return [(" " * GAP).join(c.padded(cell) for cell, c in zip(row, columns, strict=True)).rstrip() for row in rows]
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that fit, in their order: heads are shortened first, then columns go, then text is shortened."""
-    # What is longer than the terminal is cut at once: below, a column loses a cell at a time.
+    """Return the columns, in order, made to fit `width` terminal cells.
+
+    First the heads are shortened, then columns are dropped, then cells are shortened.
+    """
+    # Columns wider than the terminal are cut at once, because the loop below removes one cell at a time.
     kept = [column if column.width <= width else column.shortened(width) for column in columns]
     if total_width(kept) > width:
         kept = [column.with_head(LONGEST_HEAD) for column in kept]
@@ -101,7 +82,7 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def shorten(text: str, width: int) -> str:
-    """The text in at most `width` cells of a terminal."""
+    """Return the text cut to `width` terminal cells, with ``…`` at the end if it was cut."""
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
 
 

@@ -1,4 +1,4 @@
-"""A sweep as a table for other programs: a row a trial, a column a parameter or a fact."""
+"""Export a sweep as a table for other programs: one row per trial, one column per parameter or fact."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import UsageError
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, steps_done
 from sweeper.results.wording import plain
@@ -18,18 +17,18 @@ from sweeper.results.wording import plain
 Cell = bool | int | float | str | None
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take text for a formula (OWASP, "CSV Injection")."""
+"""Prefixes that make a spreadsheet read text as a formula (OWASP, "CSV Injection")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """The columns, and a row for each trial, by number."""
+    """The column names, and one row per trial in the order of their numbers."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
     def csv(self) -> str:
-        """As CSV; text that a spreadsheet would execute has an apostrophe before it."""
+        """Return the table as CSV. Text that a spreadsheet would execute is prefixed with an apostrophe."""
         file = io.StringIO(newline="")
         writer = csv.writer(file)
         writer.writerow(_harmless(column) for column in self.columns)
@@ -37,7 +36,7 @@ class Export:
         return file.getvalue()
 
     def write_parquet(self, path: Path) -> None:
-        """As Parquet; a column whose values are of several kinds is one of text.
+        """Write the table as Parquet. A column with values of several types is written as text.
 
         Raises:
             UsageError: pyarrow is not installed.
@@ -46,10 +45,10 @@ class Export:
             import pyarrow as pa
             from pyarrow import parquet
         except ImportError as error:
-            message = 'expected pyarrow, which writes Parquet, got none: pip install "sweeper[parquet]"'
+            message = 'writing Parquet needs pyarrow, which is not installed: pip install "sweeper[parquet]"'
             raise UsageError(message) from error
-        columns = {name: _of_one_kind([row[i] for row in self.rows]) for i, name in enumerate(self.columns)}
-        # A column without any value has no kind of its own: the text that it would hold.
+        columns = {name: _of_one_type([row[i] for row in self.rows]) for i, name in enumerate(self.columns)}
+        # A column without any value has no type of its own; it is declared as text.
         arrays = {
             name: pa.array(cells, pa.string() if all(cell is None for cell in cells) else None)
             for name, cells in columns.items()
@@ -58,7 +57,7 @@ class Export:
 
 
 def export_of(sweep: SweepView) -> Export:
-    """The table of a sweep. Parameters are columns named `params.NAME`."""
+    """Return the table of a sweep. Parameters are columns named `params.NAME`."""
     names = list(dict.fromkeys(name for trial in sweep.trials for name in trial.facts.params))
     columns = [*_FACTS, *(f"params.{name}" for name in names)]
     return Export(columns=columns, rows=[_row(trial, names, sweep.now) for trial in sweep.trials])
@@ -70,9 +69,9 @@ _FACTS = (
 )
 
 
-def _row(trial: Trial, names: Sequence[str], now: float) -> list[Cell]:
-    stop = trial.control.stop
-    decision = stop.decision if trial.state is State.PRUNED and stop is not None and stop.decision is not None else {}
+def _row(trial: TrialRecord, names: Sequence[str], now: float) -> list[Cell]:
+    stop = trial.newest.stop
+    decision = stop.decision if trial.state is State.PRUNED and stop is not None else None
     facts: list[Cell] = [
         trial.facts.number,
         trial.facts.configuration,
@@ -83,12 +82,10 @@ def _row(trial: Trial, names: Sequence[str], now: float) -> list[Cell]:
         trial.series.last if trial.series is not None else None,
         steps_done(trial),
         trial.progress.total_steps,
-        len(trial.control.launched),
+        len(trial.attempts),
         round(trial.seconds(now), 3),
-        trial.cause(trial.control.attempt) or None,
-        _cell(decision.get("rule")),
-        _cell(decision.get("step")),
-        _cell(decision.get("reason")),
+        trial.newest.cause or None,
+        *((decision.rule, decision.step, decision.reason) if decision is not None else (None, None, None)),
     ]
     return [*facts, *(_cell(trial.facts.params.get(name)) for name in names)]
 
@@ -101,10 +98,10 @@ def _harmless(cell: Cell) -> Cell:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def _of_one_kind(cells: Sequence[Cell]) -> list[Cell]:
-    kinds = {type(cell) for cell in cells if cell is not None}
-    if len(kinds) <= 1:
+def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
+    types = {type(cell) for cell in cells if cell is not None}
+    if len(types) <= 1:
         return list(cells)
-    if kinds == {int, float}:
+    if types == {int, float}:
         return [None if cell is None else float(cell) for cell in cells]
     return [None if cell is None else str(cell) for cell in cells]

@@ -1,29 +1,31 @@
-"""What a sweep found: the ranking, what was pruned when and why, and what that saved.
+"""The ranking of a sweep, and the remarks below it: how trials ended, what early stopping saved, which trial is best.
 
-With one seed a row is a trial; with more it is a configuration, and a sentence says who is best.
+With one seed, each row is a trial. With several seeds, each row is a configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
-from sweeper.results.columns import STYLES, Column, fitted, lines_of, shorten, table_of
-from sweeper.results.comparison.configurations import Standing, interval_text, repeated, standings, verdict
+from sweeper.record.trial import State, TrialRecord
+from sweeper.results.columns import Column, lines_of, shorten
+from sweeper.results.comparison.configurations import (
+    ConfigurationResult,
+    best_configuration_text,
+    configuration_results,
+    has_several_seeds,
+    interval_text,
+)
 from sweeper.results.health.trial_health import counts_text
 from sweeper.results.receipt import end_line, value_step
 from sweeper.results.snapshot import SweepView, params_of, savings_of
 from sweeper.results.wording import counted, duration, number, plain
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Best value first, those without a value last; equals by number."""
+def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials, best value first and those without a value last; equal values by number."""
 
-    def key(trial: Trial) -> tuple[bool, float, int]:
+    def key(trial: TrialRecord) -> tuple[bool, float, int]:
         value = trial.value
         signed = 0.0 if value is None else -value if trial.facts.maximize else value
         return value is None, signed, trial.facts.number
@@ -31,10 +33,10 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=key)
 
 
-def end_text(outcome: str, trials: Sequence[Trial]) -> str:
-    """How a sweep ended, in one line: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``.
+def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:
+    """Return how a sweep ended: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``.
 
-    Where it is known, the health of the trials stands before the best.
+    If the health of any trial is known, its counts come before the best trial.
     """
     counts = {state: sum(trial.state is state for trial in trials) for state in State}
     text = f"{outcome}: {', '.join(f'{count} {state.value}' for state, count in counts.items() if count)}"
@@ -47,29 +49,22 @@ def end_text(outcome: str, trials: Sequence[Trial]) -> str:
     return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}"
 
 
-def ranking(sweep: SweepView, *, width: int = 80) -> RenderableType:
-    """The ranking as rich renders it, in `width` cells; reasons wrap."""
-    columns, states = _rows(sweep, width)
-    table = table_of(fitted(columns, width), [STYLES[state] for state in states])
-    return Group(table, *(Text(line) for line in _afterwords(sweep)))
-
-
 def ranking_text(sweep: SweepView) -> str:
-    """The ranking as plain text, as wide as it needs to be."""
-    columns, _ = _rows(sweep, 1000)
-    return "\n".join([*lines_of(columns), *_afterwords(sweep)]) + "\n"
+    """Return the ranking and the remarks as plain text of any width."""
+    columns, _ = ranking_rows(sweep, 1000)
+    return "\n".join([*lines_of(columns), *remarks(sweep)]) + "\n"
 
 
-def _rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State]]:
-    """The columns, and the state by which each row is coloured."""
-    if repeated(sweep.trials):
-        order = standings(sweep.trials)
+def ranking_rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State]]:
+    """Return the columns of the ranking, and the state of each row."""
+    if has_several_seeds(sweep.trials):
+        order = configuration_results(sweep.trials)
         return _configuration_columns(order, sweep, width), [standing.state for standing in order]
     trials = ranked(sweep.trials)
     return _trial_columns(trials, sweep, width), [trial.state for trial in trials]
 
 
-def _trial_columns(order: Sequence[Trial], sweep: SweepView, width: int) -> list[Column]:
+def _trial_columns(order: Sequence[TrialRecord], sweep: SweepView, width: int) -> list[Column]:
     rows = [
         (
             number(trial.value),
@@ -87,14 +82,14 @@ def _trial_columns(order: Sequence[Trial], sweep: SweepView, width: int) -> list
     return _columns(heads, rows, gives=(0, 3, 4, 0, 0, 2, 0, 1))
 
 
-def _configuration_columns(order: Sequence[Standing], sweep: SweepView, width: int) -> list[Column]:
+def _configuration_columns(order: Sequence[ConfigurationResult], sweep: SweepView, width: int) -> list[Column]:
     rows = [
         (
             number(standing.mean),
             interval_text(*standing.interval),
             str(len(standing.values)),
             shorten(params_of(standing.trials[0]), max(20, width // 2 - 10)),
-            standing.fate,
+            standing.outcome,
             " ".join(f"{trial.facts.number:04d}" for trial in standing.trials),
             duration(sum(trial.seconds(sweep.now) for trial in standing.trials)),
         )
@@ -118,23 +113,24 @@ def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequ
     ]
 
 
-def _afterwords(sweep: SweepView) -> list[str]:
-    told = [trial for trial in sweep.trials if trial.state in (State.PRUNED, State.FAIL)]
-    lines = ["", *(f"{trial.facts.number:04d} {end_line(trial)}" for trial in told)] if told else []
+def remarks(sweep: SweepView) -> list[str]:
+    """Return the lines below the ranking: early ends, health, savings, budget and significance."""
+    stopped = [trial for trial in sweep.trials if trial.state in (State.PRUNED, State.FAIL)]
+    lines = ["", *(f"{trial.facts.number:04d} {end_line(trial)}" for trial in stopped)] if stopped else []
     if classes := counts_text(sweep.trials):
         lines += ["", f"{counted(len(sweep.trials), 'trial', 'trials')}: {classes}."]
     if saved := savings_of(sweep).text():
         lines += ["", f"{saved[:1].upper()}{saved[1:]}."]
     if sweep.unstarted:
         lines += ["", sweep.unstarted]
-    said = who_is_best(sweep)
-    return [*lines, "", said] if said else lines
+    significance = significance_text(sweep)
+    return [*lines, "", significance] if significance else lines
 
 
-def who_is_best(sweep: SweepView) -> str:
-    """One sentence on whether anybody is best; empty where there are not two to compare."""
-    if repeated(sweep.trials):
-        return verdict(standings(sweep.trials))
+def significance_text(sweep: SweepView) -> str:
+    """Return one sentence on whether the best configuration is significantly better; empty for fewer than two."""
+    if has_several_seeds(sweep.trials):
+        return best_configuration_text(configuration_results(sweep.trials))
     if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
         return ""
-    return "One seed tells no interval: who is best may be chance (`seeds: [0, 1, 2]`)."
+    return "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."

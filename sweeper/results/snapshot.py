@@ -1,4 +1,4 @@
-"""A sweep at one moment, and the numbers that are derived from it; pure."""
+"""A snapshot of a sweep, the values derived from it, and the interface of the displays that show it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper.record.events import AUDITED
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial, spelled
+from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.wording import counted, duration, plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepView:
-    """What the live table, the status and the ranking are made from.
+    """A sweep at one moment; the live table, the status and the ranking are made from it.
 
-    `total` is how many trials are planned, None where the search has no end of its own. `now` and `started` are
-    seconds since the epoch. `messages` are the newest lines for a person, oldest first.
-    `unreadable` says of each trial whose record cannot be read why, and what stands in its place.
-    `unstarted` says that the budget is spent and how many trials were not started, empty otherwise. `unmet` says of the
-    rules and of the metric that no trial records what they read (`rules.needs`).
+    Args:
+        state: the state of the sweep, for example RUNNING.
+        total: number of planned trials; None if the search has no end of its own.
+        slots: names of the slots that the sweep runs on.
+        now: seconds since the epoch.
+        started: seconds since the epoch.
+        messages: the newest messages to the user, oldest first.
+        unreadable: one line for each trial whose record cannot be read.
+        unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
+        unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
     """
 
     name: str
     state: str
-    trials: Sequence[Trial]
+    trials: Sequence[TrialRecord]
     total: int | None
     slots: Sequence[str]
     now: float
@@ -38,24 +43,24 @@ class SweepView:
 
     @property
     def metric(self) -> str:
-        """The metric of the sweep, empty before the first trial."""
+        """Return the metric of the sweep; empty before the first trial."""
         return self.trials[0].facts.metric if self.trials else ""
 
     def count(self, *states: State) -> int:
-        """How many trials are in one of the states."""
+        """Return the number of trials in one of the states."""
         return sum(trial.state in states for trial in self.trials)
 
     @property
     def slots_in_use(self) -> int:
-        """How many slots run a trial."""
+        """Return the number of slots that run a trial."""
         return self.count(State.RUNNING)
 
     @property
     def seconds_left(self) -> float:
-        """An estimate; NaN before anything is known.
+        """Estimate the seconds until the sweep ends; NaN before any trial has a known speed.
 
-        Steps left over the steps a second of all that runs; a trial that has not begun is taken to last as many steps
-        as the trials that have ended did, pruned ones included.
+        The estimate is the number of steps left divided by the total speed. A trial that has not started is assumed to
+        take as many steps as the trials that have ended did on average, including those stopped early.
         """
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
         rates = [rate for trial in running if math.isfinite(rate := steps_per_second(trial))]
@@ -68,39 +73,39 @@ class SweepView:
         return left / rate
 
 
-class Show(Protocol):
-    """Whoever shows a sweep to a person; what it may be told to do is no business of most."""
+class Display(Protocol):
+    """Shows a sweep to a user; may also take input from the user."""
 
     def update(self, sweep: SweepView) -> None:
-        """The sweep as it is now."""
+        """Show the sweep as it is now."""
 
     def filenos(self) -> Sequence[int]:
-        """What can be slept on until the person does something."""
+        """Return the file descriptors that become readable when the user does something."""
         return ()
 
     def pressed(self) -> bool:
-        """Take in what the person did; whether it is to be answered at once."""
+        """Read the user's input. Return whether the display has to be updated at once."""
         return False
 
 
 _ENDED = tuple(state for state in State if state.ended)
 
 
-def steps_done(trial: Trial) -> int:
-    """Optimizer steps that stand."""
+def steps_done(trial: TrialRecord) -> int:
+    """Return the number of optimizer steps done, without steps that a resumed attempt repeated."""
     return trial.step + 1
 
 
-def steps_per_second(trial: Trial) -> float:
-    """Speed of the newest attempt that stepped; NaN before its second step."""
+def steps_per_second(trial: TrialRecord) -> float:
+    """Return the speed of the newest attempt with steps; NaN before its second step."""
     progress = trial.progress
     seconds = progress.latest - progress.started
     steps = progress.step - progress.first_step
     return steps / seconds if progress.first_step >= 0 and steps > 0 and seconds > 0 else math.nan
 
 
-def seconds_left(trial: Trial) -> float:
-    """Until the trial's last planned step, at its present speed; NaN where it does not run or has no plan."""
+def seconds_left(trial: TrialRecord) -> float:
+    """Estimate the seconds until the trial's last planned step; NaN if it is not running or has no planned steps."""
     total = trial.progress.total_steps
     if trial.state is not State.RUNNING or total is None:
         return math.nan
@@ -109,45 +114,48 @@ def seconds_left(trial: Trial) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """What pruning spared: steps of the plan that were not taken, and the seconds they would have cost.
+    """What early stopping saved: planned steps that were not run, and the seconds that they would have taken.
 
-    Without what audits took of it: `audited` trials were condemned and let run on, for `audit_steps` after the verdict.
+    Args:
+        trials: number of trials that a rule stopped.
+        total: number of trials of the sweep.
+        audited: number of flagged trials that were continued for the audit; nothing of them counts as saved.
+        audit_steps: steps that the audited trials ran after they were flagged.
     """
 
     trials: int
-    of: int
+    total: int
     steps: int
     seconds: float
     audited: int = 0
     audit_steps: int = 0
 
     def text(self) -> str:
-        """In one sentence without its full stop; empty where nobody was condemned."""
+        """Return the savings as a sentence without its full stop; empty if no rule stopped a trial or was audited."""
         parts = []
         if self.trials:
-            pruned = f"pruning {self.trials} of {self.of} trials"
-            parts.append(f"{pruned} saved {self.steps} steps, about {duration(self.seconds)} of one slot")
+            stopped = f"stopping {self.trials} of {self.total} trials early"
+            parts.append(f"{stopped} saved {self.steps} steps, about {duration(self.seconds)} of one slot")
         if self.audited:
-            which = counted(self.audited, "condemned trial was", "condemned trials were")
-            net = ", which is counted as not saved" if self.trials else ""
-            parts.append(f"{which} let run on by the audit for {self.audit_steps} steps{net}")
+            which = counted(self.audited, "flagged trial was", "flagged trials were")
+            parts.append(f"{which} continued for the audit and took {self.audit_steps} more steps")
         return "; ".join(parts)
 
 
 def savings_of(sweep: SweepView) -> Savings:
-    """Summed over the trials that a rule pruned and whose plan is known, each at its own seconds per step."""
-    pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.control.ended_by_person]
+    """Sum the savings over the trials that a rule stopped and whose planned steps are known, each at its own speed."""
+    pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.newest.stopped_by_person]
     known = [trial for trial in pruned if trial.progress.total_steps is not None]
-    steps = [steps_spared(trial) for trial in known]
+    steps = [steps_saved(trial) for trial in known]
     seconds = (
         saved * trial.seconds(sweep.now) / steps_done(trial)
         for trial, saved in zip(known, steps, strict=True)
         if steps_done(trial) > 0
     )
-    after = [steps_after(t) for t in sweep.trials if t.control.spared and t.control.spared.spared == AUDITED]
+    after = [steps_after_decision(t) for t in sweep.trials if t.continued and t.continued.cause == AUDITED]
     return Savings(
         trials=len(known),
-        of=len(sweep.trials),
+        total=len(sweep.trials),
         steps=sum(steps),
         seconds=sum(seconds),
         audited=len(after),
@@ -155,31 +163,30 @@ def savings_of(sweep: SweepView) -> Savings:
     )
 
 
-def steps_spared(trial: Trial) -> int:
-    """Steps of its plan that a pruned trial did not take; 0 where that is not known."""
+def steps_saved(trial: TrialRecord) -> int:
+    """Return the planned steps that a trial stopped early did not take; 0 if that is unknown."""
     if trial.state is not State.PRUNED or trial.progress.total_steps is None:
         return 0
     return max(0, trial.progress.total_steps - steps_done(trial))
 
 
-def steps_after(trial: Trial) -> int:
-    """Steps that a trial took after it was condemned and let run on; 0 where it was not."""
-    spared = trial.control.spared
-    step = spared.decision.get("step") if spared is not None else None
-    return max(0, trial.progress.step - step) if isinstance(step, int) else 0
+def steps_after_decision(trial: TrialRecord) -> int:
+    """Return the steps that a trial took after a rule flagged it and it was continued; 0 if that did not happen."""
+    continued = trial.continued
+    return max(0, trial.progress.step - continued.decision.step) if continued is not None else 0
 
 
-def _expected_steps(trials: Sequence[Trial]) -> float:
+def _expected_steps(trials: Sequence[TrialRecord]) -> float:
     ended = [steps_done(trial) for trial in trials if trial.state.ended and trial.step >= 0]
     known = ended or [trial.progress.total_steps for trial in trials if trial.progress.total_steps]
     return sum(known) / len(known) if known else math.nan
 
 
-def _steps_left(trial: Trial, expected: float) -> float:
+def _steps_left(trial: TrialRecord, expected: float) -> float:
     total = trial.progress.total_steps
     return max(0.0, (expected if total is None else total) - steps_done(trial))
 
 
-def params_of(trial: Trial) -> str:
-    """The varied parameters on one line."""
+def params_of(trial: TrialRecord) -> str:
+    """Return the varied parameters on one line."""
     return plain(", ".join(f"{name}={spelled(value)}" for name, value in trial.facts.shown.items()))

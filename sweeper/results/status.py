@@ -1,21 +1,20 @@
-"""What became of a sweep, from the record alone, whether or not anything runs."""
+"""Read the status of a sweep from its record alone, whether or not an orchestrator is running."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from sweeper.errors import RecordError
-from sweeper.record.budget import Budget, Spending, barred, spent
-from sweeper.record.ended import Recalled
+from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
+from sweeper.record.ended import EndedTrials
 from sweeper.record.events import Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
-from sweeper.record.fold import State, control_of
+from sweeper.record.reader import TrialReader, is_alive, open_trials
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
-from sweeper.record.trial import Trial, TrialReader, is_alive, open_trials
-from sweeper.results.health.trial_health import OwnHealth, health_to_json, is_healthy, unobserved_text
+from sweeper.record.trial import State, TrialRecord
+from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of
 from sweeper.results.snapshot import SweepView
 from sweeper.results.wording import counted
@@ -23,38 +22,38 @@ from sweeper.rules.needs import unmet
 
 
 def read_sweep(run: SweepDir) -> SweepView:
-    """The sweep as its record has it now; see `SweepReader.read`."""
+    """Return the sweep as recorded now; see `SweepReader.read`."""
     return SweepReader(run).read()
 
 
 class SweepReader:
-    """Reads the record of a sweep, again and again; what it has read it does not read once more."""
+    """Reads the record of a sweep repeatedly; each call of `read` reads only what was appended since the last."""
 
     def __init__(self, run: SweepDir) -> None:
         self._run = run
         self._readers: dict[int, TrialReader] = {}
-        self._health: dict[int, OwnHealth] = {}
-        self._diagnosed: dict[int, Trial] = {}
-        self._recalled = Recalled(run)
-        self._again = False
+        self._health: dict[int, StandaloneHealth] = {}
+        self._diagnosed: dict[int, TrialRecord] = {}
+        self._ended = EndedTrials(run)
+        self._refresh = False
 
     def read(self) -> SweepView:
-        """The sweep as its record has it now.
+        """Return the sweep as recorded now.
 
-        Its state is RUNNING or PAUSED while an orchestrator holds the lease, else COMPLETE, FAIL, or STOPPED where
-        trials are left. Trials that cannot be read are named in `unreadable`, and count for nothing.
+        Its state is RUNNING or PAUSED while an orchestrator holds the lease; otherwise COMPLETE or FAIL, or STOPPED if
+        trials are left. Trials that cannot be read are listed in `unreadable` and are not counted.
 
         Raises:
             RecordError: the spec cannot be read.
         """
         run, held = self._run, is_held(self._run.lease)
         known, unreadable = self._trials()
-        trials = [_as_it_stands(trial, held=held) for trial in known]
+        trials = [_marked_lost(trial, held=held) for trial in known]
         log = read_journal(run.log)
         starts = [event for event in log if isinstance(event, SweepStarted)]
         ends = [event for event in log if isinstance(event, SweepEnded)]
         resolved = read_json(run.spec)
-        budget = Budget.read(resolved.get("spec"))
+        budget = BudgetLimits.read(resolved.get("spec"))
         spec, now = resolved.get("spec"), ends[-1].time if ends and not held else time.time()
         return SweepView(
             name=str(resolved.get("name", run.path.name)),
@@ -72,12 +71,12 @@ class SweepReader:
             ),
         )
 
-    def _trials(self) -> tuple[list[Trial], dict[int, str]]:
-        """All trials by number; why the others cannot be read, by number too."""
-        if self._again:
-            self._recalled.look_again()
-        self._again = True
-        opened, unreadable = open_trials(self._run, {*self._recalled.trials, *self._readers})
+    def _trials(self) -> tuple[list[TrialRecord], dict[int, str]]:
+        """Return all trials in the order of their numbers, and for each unreadable trial the reason, by number."""
+        if self._refresh:
+            self._ended.refresh()
+        self._refresh = True
+        opened, unreadable = open_trials(self._run, {*self._ended.trials, *self._readers})
         self._readers |= {reader.trial.facts.number: reader for reader in opened}
         for number, reader in list(self._readers.items()):
             try:
@@ -86,13 +85,13 @@ class SweepReader:
                 unreadable[number] = str(error)
                 del self._readers[number]
             else:
-                self._diagnosed[number] = self._health.setdefault(number, OwnHealth()).take(reader, entries)
-        found = {**self._recalled.trials, **{number: self._diagnosed[number] for number in self._readers}}
+                self._diagnosed[number] = self._health.setdefault(number, StandaloneHealth()).take(reader, entries)
+        found = {**self._ended.trials, **{number: self._diagnosed[number] for number in self._readers}}
         return [found[number] for number in sorted(found)], unreadable
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
-    """The sweep for programs; the keys are a public contract (docs/reference.md)."""
+    """Return the sweep for programs. The keys are public and documented (docs/reference/status-json.md)."""
     return {
         "name": sweep.name,
         "state": sweep.state,
@@ -103,11 +102,11 @@ def to_json(sweep: SweepView) -> dict[str, object]:
 
 
 NO_CALL = "no script calls trial.watch(model, optimizer)"
-"""What `rules.needs` says of every script that was not observed."""
+"""The wording of `rules.needs` for a script that was not observed."""
 
 
-def _as_recorded(lines: Sequence[str], trials: Sequence[Trial]) -> tuple[str, ...]:
-    """The lines on what rules wait for, where they say of scripts that do call `trial.watch` what the record has."""
+def _as_recorded(lines: Sequence[str], trials: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """Return the lines on unmet needs; if a script calls `trial.watch`, with the reason that its record gives."""
     if not any(NO_CALL in line for line in lines):
         return tuple(lines)
     begun = next((trial for trial in trials if trial.step >= 0 and trial.progress.parameters is not None), None)
@@ -116,8 +115,8 @@ def _as_recorded(lines: Sequence[str], trials: Sequence[Trial]) -> tuple[str, ..
     return tuple(line.replace(NO_CALL, f"trial {begun.number:04d}: {unobserved_text(begun)}") for line in lines)
 
 
-def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
-    stop, spared = trial.control.stop, trial.control.spared
+def _trial_to_json(trial: TrialRecord, now: float) -> dict[str, object]:
+    stop, spared = trial.newest.stop, trial.continued
     pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None
     return {
         "number": trial.facts.number,
@@ -127,10 +126,10 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
         "value": trial.value,
         "step": trial.progress.step if trial.progress.step >= 0 else None,
         "total_steps": trial.progress.total_steps,
-        "pruned": None if pruned is None else dict(pruned),
-        "spared": None if spared is None else {"as": spared.spared, **spared.decision},
-        "cause": trial.cause(trial.control.attempt) or None,
-        "attempts": len(trial.control.launched),
+        "pruned": None if pruned is None else pruned.to_json(),
+        "spared": None if spared is None else {"as": spared.cause, **spared.decision.to_json()},
+        "cause": trial.newest.cause or None,
+        "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),
         "skipped": trial.progress.skipped,
         "damaged": trial.damaged,
@@ -139,12 +138,13 @@ def _trial_to_json(trial: Trial, now: float) -> dict[str, object]:
     }
 
 
-def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *, running: bool) -> str:
-    if budget == Budget():
+def _unstarted(budget: BudgetLimits, trials: Sequence[TrialRecord], log: Sequence[Event], *, running: bool) -> str:
+    """Return a sentence on the spent budget and the trials that it left; empty if the budget is not spent."""
+    if budget == BudgetLimits():
         return ""
-    spending = Spending.of(trials, log, now=time.time(), running=running)
-    over = spent(budget, spending)
-    left = len(barred(budget, spending, (trial for trial in trials if trial.state is State.WAITING)))
+    spending = Usage.of(trials, log, now=time.time(), running=running)
+    over = exhausted(budget, spending)
+    left = len(over_budget(budget, spending, (trial for trial in trials if trial.state is State.WAITING)))
     if not over or not left:
         return ""
     verb = "is" if len(over) == 1 else "are"
@@ -154,16 +154,16 @@ def _unstarted(budget: Budget, trials: Sequence[Trial], log: Sequence[Event], *,
     return text[0].upper() + text[1:]
 
 
-def _ends(trials: Sequence[Trial]) -> Iterator[str]:
-    """Why trials failed, and why others are to be run again."""
+def _ends(trials: Sequence[TrialRecord]) -> Iterator[str]:
+    """Yield why trials failed, and why others will be restarted."""
     for trial in trials:
         if trial.state is State.FAIL:
             yield f"{trial.number:04d} failed: {failure_of(trial)}"
-        elif trial.state is State.WAITING and trial.control.attempt and trial.control.stop is None:
-            yield f"{trial.number:04d} is to be run again: {cause_text(trial, trial.control.attempt)}"
+        elif trial.state is State.WAITING and trial.newest.number and trial.newest.stop is None:
+            yield f"{trial.number:04d} will be restarted: {cause_text(trial.newest)}"
 
 
-def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:
+def _damage(trials: Sequence[TrialRecord]) -> tuple[str, ...]:
     damaged = [trial for trial in trials if trial.damaged]
     if not damaged:
         return ()
@@ -172,15 +172,15 @@ def _damage(trials: Sequence[Trial]) -> tuple[str, ...]:
     return (f"{lines} of the record could not be read: trial {where}",)
 
 
-def _as_it_stands(trial: Trial, *, held: bool) -> Trial:
-    """A trial that is running by its record, though nobody runs it nor watches over it, is lost: it will be resumed."""
-    if held or trial.state is not State.RUNNING or is_alive(trial.attempt):
+def _marked_lost(trial: TrialRecord, *, held: bool) -> TrialRecord:
+    """Return the trial, marked as lost if it is recorded as running but neither its process nor an orchestrator is."""
+    if held or trial.state is not State.RUNNING or is_alive(trial.attempt_dir):
         return trial
-    lost = Lost(attempt=trial.control.attempt, time=trial.progress.latest)
-    return replace(trial, control=control_of([lost], trial.control))
+    lost = Lost(attempt=trial.newest.number, time=trial.progress.latest)
+    return trial.after([lost])
 
 
-def _state(trials: Sequence[Trial], log: Sequence[Event], *, held: bool) -> str:
+def _state(trials: Sequence[TrialRecord], log: Sequence[Event], *, held: bool) -> str:
     states = {trial.state for trial in trials}
     if held:
         words = [event for event in log if isinstance(event, SweepStarted | SweepPaused | SweepResumed)]

@@ -1,4 +1,4 @@
-"""How numbers, durations and other people's text are written for people to read."""
+"""Numbers, durations, decisions and untrusted text, written for people to read; pure functions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from sweeper.record.events import PERSON
-from sweeper.record.trial import spelled
+from sweeper.record.decision import PERSON, Decision
+from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED
+from sweeper.record.values.params import spelled
 
 SHORT_SPAN_S = 100.0
 PLAIN_RANGE = (1e-3, 1e5)
+_WHY_CONTINUED: Mapping[str, str] = {
+    OBSERVED: "observe mode",
+    AUDITED: "audit",
+    BREAKER: "the rule is disabled",
+    REVIVED: "revived",
+}
 
 
 def plain(text: object) -> str:
-    """One line of text that does nothing to a terminal: control, format and surrogate characters become ``?``."""
+    """Return the text on one line without terminal codes: control, format and surrogate characters become ``?``."""
     return "".join(_shown(char) for char in str(text))
 
 
 def folded(text: str, stream: TextIO) -> str:
-    """The lines, folded between words to the width of a terminal, at their own indentation; else as they are."""
+    """Return the lines folded between words to the width of the stream's terminal; unchanged if it has none."""
     if not stream.isatty():
         return text
     width = max(20, os.get_terminal_size(stream.fileno()).columns or 80)
@@ -30,13 +37,13 @@ def folded(text: str, stream: TextIO) -> str:
 
 
 def fold_line(line: str, width: int) -> str:
-    """The line, folded between words to so many characters, at its own indentation."""
+    """Return the line folded between words to `width` characters; continuation lines are indented two more."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return line if len(line) <= width else textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:
-    """A measured value in at most 8 characters; ``-`` where there is none."""
+    """Return a measured value in at most 8 characters, ``-`` for None."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -48,7 +55,7 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``42s``, ``3m10s``, ``2h05m`` or ``3d04h``; ``-`` where unknown."""
+    """Return seconds as ``42s``, ``3m10s``, ``2h05m`` or ``3d04h``; ``-`` for NaN and infinity."""
     if not math.isfinite(seconds):
         return "-"
     whole = round(max(0.0, seconds))
@@ -62,23 +69,27 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """A count with its noun: ``1 line``, ``2 lines``."""
+    """Return a count with its noun: ``1 line``, ``2 lines``."""
     return f"{count} {one if count == 1 else many}"
 
 
-def decided(decision: Mapping[str, object], rule: str = "{}") -> str:
-    """By whom a trial was condemned, and when: ``stalled at step 130``, ``a person before its first step``.
+def decided_by(decision: Decision, rule: str = "{}") -> str:
+    """Return what made a decision, and when: ``stalled at step 130``, ``a person before its first step``.
 
     Args:
-        rule: how a rule is called, its name standing for ``{}``.
+        rule: a template for the name of a rule, such as ``the rule {}``.
     """
-    name, step = plain(decision.get("rule", "?")), decision.get("step", "?")
-    who = PERSON if name == PERSON else rule.format(name)
-    return f"{who} before its first step" if step == -1 else f"{who} at step {plain(step)}"
+    author = PERSON if decision.by_person else rule.format(plain(decision.rule))
+    return f"{author} before its first step" if decision.step == -1 else f"{author} at step {decision.step}"
+
+
+def why_continued(reason: str) -> str:
+    """Return in words why a trial was continued after a rule fired: ``audit``, ``observe mode``, ..."""
+    return _WHY_CONTINUED.get(reason, plain(reason))
 
 
 def brief(value: object, limit: int = 300) -> str:
-    """Any JSON value on one line of at most `limit` characters."""
+    """Return any JSON value on one line of at most `limit` characters."""
     text = plain(_brief(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -1,1 +1,1 @@
-"""What people look at: TensorBoard, figures, the live table. Projections of the record: delete them, rebuild them."""
+"""Views of a sweep: the terminal, TensorBoard, figures and the report. All are rebuilt from the record at any time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.views.tensorboard.dashboard import compared
+from sweeper.views.tensorboard.curves import comparison_charts
 from tests.browser.conftest import NARROW, WIDE, Board
 from tests.browser.story import DIMENSIONS, DOCUMENTS, NAMES, PRUNED_AT, REASON
 
@@ -19,7 +19,7 @@ def named(name: str, width: int) -> str:
 @BOTH
 def test_it_opens_on_all_runs_compared(tensorboard: Board, width: int) -> None:
     with tensorboard.page(width=width) as page:
-        for title in compared("accuracy/test"):
+        for title in comparison_charts("accuracy/test"):
             chart = page.locator("tf-custom-scalar-multi-line-chart-card").filter(has_text=title)
             # One of the four has a single evaluation, so no line.
             chart.locator("path.line[d^=M]").nth(len(NAMES) - 2).wait_for(state="attached")

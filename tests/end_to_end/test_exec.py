@@ -259,7 +259,7 @@ def test_a_closed_pipe_does_not_end_the_run(tmp_path: Path) -> None:
         (["exec"], "expected a command"),
         (["exec", "--"], "expected a command"),
         (["exec", "--name", "../x", "true"], "name: expected a name of letters, digits"),
-        (["exec", "--early-stop", "none.yaml", "true"], "none.yaml: expected a file of rules"),
+        (["exec", "--early-stop", "none.yaml", "true"], "none.yaml: expected a rules file"),
         (["exec", "--runs", "/proc/none", "true"], "/proc/none"),
         (["exec", "--goal", "up", "true"], "--goal"),
         (["exec", "--retry-on", "death", "true"], "retry.on.0: expected"),

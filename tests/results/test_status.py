@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 import sweeper
-from sweeper.record.events import Exit, Finished, Launched, Lost, Metrics, Observation, Started, StopRequested, encode
+from sweeper.record.decision import Decision
+from sweeper.record.events import (
+    Exit,
+    Finished,
+    Launched,
+    Lost,
+    Metrics,
+    Observation,
+    Started,
+    StopRequested,
+)
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.storage.lease import acquire
@@ -92,14 +103,14 @@ def test_reading_writes_nothing(tmp_path: Path) -> None:
 def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     trial = launched(add(run, 0))
-    decision = {"rule": "stalled", "step": 4, "reason": "because", "evidence": {"median": 1e-4}}
+    decision = {"rule": "stalled", "step": 4, "reason": "because", "evidence": {"median": 1e-4}, "version": "v1"}
     with JournalWriter(trial.control) as control:
-        control.append(StopRequested(time=12.5, attempt=1, cause="pruned", decision=decision))
+        control.append(StopRequested(time=12.5, attempt=1, cause="pruned", decision=Decision.read(decision)))
     ended(trial, outcome="stopped")
     expected = {"number": 0, "params": {"lr": 1}, "seed": 0, "state": "PRUNED", "value": 0.5, "step": 4}
     expected |= {
         "total_steps": None,
-        "pruned": decision,
+        "pruned": {**decision, "version": ""},
         "spared": None,
         "cause": "stopped",
         "attempts": 1,
@@ -120,7 +131,7 @@ def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
     sweep = read_sweep(run)
     assert [t.damaged for t in sweep.trials] == [0, 2]
     assert sweep.messages[-1] == "2 lines of the record could not be read: trial 0001"
-    assert "2 lines of the record could not be read: torn, or edited" in receipt(sweep.trials[1])
+    assert "2 lines of the record could not be read: incomplete or edited" in receipt(sweep.trials[1])
     assert "record" not in receipt(sweep.trials[0])
 
 
@@ -135,7 +146,9 @@ def test_skipped_steps_are_summed_over_what_stands(tmp_path: Path) -> None:
             look = Observation(step=step, row=0, reach=1.0, update_ratio=1.0, learning_rate=1.0, skipped=1)
             events.append(look)
     (view,) = read_sweep(run).trials
-    assert "2 steps were skipped by the gradient scaler: a gradient was not finite" in receipt(view).splitlines()
+    assert (
+        "2 steps were skipped by the gradient scaler, because a gradient was not finite" in receipt(view).splitlines()
+    )
     assert json.loads(json.dumps(to_json(read_sweep(run))))["trials"][0]["skipped"] == 2
 
 

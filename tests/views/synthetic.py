@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import (
     Checkpointed,
     Diagnosed,
@@ -22,11 +23,11 @@ from sweeper.record.events import (
     Started,
     StopRequested,
     Watching,
-    encode,
 )
+from sweeper.record.facts import Facts
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.trial import Facts
 from sweeper.record.values.depth_profile import STATISTICS
 
 START = 1_700_000_000.0
@@ -198,7 +199,8 @@ def play(trial: TrialDir, script: Script) -> None:
     end = script.time(script.until)
     if script.decision is not None:
         with JournalWriter(trial.control) as control:
-            control.append(StopRequested(time=end, attempt=script.number, cause="pruned", decision=script.decision))
+            decision = Decision.read(script.decision)
+            control.append(StopRequested(time=end, attempt=script.number, cause="pruned", decision=decision))
     if script.exit_code is not None:
         cause, code = ("error" if script.exit_code else "completed"), script.exit_code
         ended = Exit(time=end + 1, attempt=script.number, code=code, signal=None, cause=cause, peak_memory_mb=500.0)

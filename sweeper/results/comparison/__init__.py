@@ -1,1 +1,1 @@
-"""Comparisons: of configurations over seeds, of sweeps, of a trial and its repetition."""
+"""Comparisons: of configurations over seeds, of sweeps, and of a trial with its reproduction."""

@@ -1,9 +1,9 @@
-"""Which configuration is best, as far as repeats can tell: means over seeds, differences paired by seed; pure.
+"""Compare configurations over seeds: means, confidence intervals, and differences paired by seed; pure functions.
 
-The best is named only where it is better than every single rival, each at 95%. That needs no correction for how many
-rivals there are: among configurations that are equal, one would have to win all of its comparisons by chance, which is
-rarer the more of them there are (an intersection-union test: Berger 1982, "Multiparameter hypothesis testing and
-acceptance sampling", Technometrics 24; `tests/results/comparison/test_configurations.py` holds it by simulation).
+A configuration is called the best only if it is significantly better than each rival at 95%. No correction for the
+number of rivals is needed: among equal configurations, one would have to win all its comparisons by chance, which is
+less likely the more rivals there are (an intersection-union test: Berger 1982, "Multiparameter hypothesis testing and
+acceptance sampling", Technometrics 24; checked by simulation in `tests/results/comparison/test_configurations.py`).
 """
 
 from __future__ import annotations
@@ -14,38 +14,37 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.comparison.t_interval import half_width, mean_interval
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import counted, number, plain
 
 MOST_MORE = 1000
-"""An estimate of more seeds than this is only said to be more."""
+"""Largest number of additional seeds that an estimate names."""
 FEWEST = 2
-"""Seeds that two configurations have to share for an interval of their difference."""
+"""Seeds that two configurations must share for a confidence interval of their difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A configuration and the trials of it, by number; `values` are those of its trials that have one, by seed."""
+class ConfigurationResult:
+    """The trials of a configuration in the order of their numbers, and their values by seed."""
 
-    trials: Sequence[Trial]
+    trials: Sequence[TrialRecord]
     values: Mapping[int, float]
 
     @property
     def mean(self) -> float | None:
-        """Over seeds; None without a value."""
+        """Return the mean over seeds; None without a value."""
         return statistics.fmean(self.values.values()) if self.values else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the mean, at 95%; NaN for fewer than two values."""
+        """Return the 95% confidence interval of the mean; NaN for fewer than two values."""
         return mean_interval(list(self.values.values()))
 
     @property
-    def fate(self) -> str:
-        """How its trials ended: ``COMPLETE``, or ``2 of 3 seeds pruned``."""
+    def outcome(self) -> str:
+        """Return how its trials ended: ``COMPLETE``, or ``2 of 3 seeds pruned``."""
         states = [trial.state for trial in self.trials]
         if len(set(states)) == 1 and states[0] not in _WORDS:
             return states[0].value
@@ -56,7 +55,7 @@ class Standing:
 
     @property
     def state(self) -> State:
-        """The state that a reader should know of first."""
+        """Return the most important state of its trials, failures first."""
         states = {trial.state for trial in self.trials}
         return next(state for state in (State.FAIL, State.PRUNED, *_WORDS, State.COMPLETE) if state in states)
 
@@ -71,119 +70,119 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """By how much one configuration is better than another, of the seeds that both have a value for."""
+class PairedComparison:
+    """By how much one configuration is better than another, for each seed for which both have a value."""
 
     differences: Sequence[float]
 
     @property
     def mean(self) -> float:
-        """Positive where the first is better; in units of the metric."""
+        """Return the mean difference in units of the metric; positive if the first configuration is better."""
         return statistics.fmean(self.differences)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the mean difference, at 95%; NaN for fewer than two seeds."""
+        """Return the 95% confidence interval of the mean difference; NaN for fewer than two seeds."""
         return mean_interval(self.differences)
 
     @property
-    def tells(self) -> bool:
-        """Whether the first is better beyond what the seeds scatter; not where nothing is known."""
+    def is_significant(self) -> bool:
+        """Return whether the first configuration is significantly better at 95%; false for fewer than two seeds."""
         return self.interval[0] > 0
 
     @property
     def more_seeds(self) -> int | None:
-        """About how many more seeds would tell the two apart, were difference and scatter to stay as they are.
+        """Estimate how many more seeds would make the difference significant if mean and deviation stay the same.
 
-        None where no number would, or more than `MOST_MORE`.
+        None if no number would, or more than `MOST_MORE`.
         """
         done = len(self.differences)
         if done < FEWEST or self.mean <= 0:
             return None
         deviation = statistics.stdev(self.differences)
         counts = range(1, MOST_MORE + 1)
-        # The half width falls with every seed, so that the first count that tells is found by bisection.
+        # The half width falls with every seed, so bisection finds the first count that is sufficient.
         found = bisect.bisect_left(counts, x=True, key=lambda more: half_width(deviation, done + more) < self.mean)
         return counts[found] if found < len(counts) else None
 
 
-def repeated(trials: Sequence[Trial]) -> bool:
-    """Whether the sweep has more than one seed."""
+def has_several_seeds(trials: Sequence[TrialRecord]) -> bool:
+    """Return whether the sweep has more than one seed."""
     return len({trial.facts.seed for trial in trials}) > 1
 
 
-def standings(trials: Sequence[Trial]) -> list[Standing]:
-    """The configurations, the best mean first, those without a value last; equals by number."""
-    groups: dict[int, list[Trial]] = {}
+def configuration_results(trials: Sequence[TrialRecord]) -> list[ConfigurationResult]:
+    """Return the configurations, best mean first and those without a value last; equal means by number."""
+    groups: dict[int, list[TrialRecord]] = {}
     for trial in sorted(trials, key=lambda trial: trial.facts.number):
         groups.setdefault(trial.facts.configuration, []).append(trial)
     found = [
-        Standing(trials=group, values={t.facts.seed: t.value for t in group if t.value is not None})
+        ConfigurationResult(trials=group, values={t.facts.seed: t.value for t in group if t.value is not None})
         for group in groups.values()
     ]
 
-    def key(standing: Standing) -> tuple[bool, float]:
-        mean = standing.mean
-        return mean is None, 0.0 if mean is None else -_sign(standing) * mean
+    def key(result: ConfigurationResult) -> tuple[bool, float]:
+        mean = result.mean
+        return mean is None, 0.0 if mean is None else -_sign(result) * mean
 
     return sorted(found, key=key)
 
 
-def compared(best: Standing, rival: Standing) -> Comparison:
-    """The two, paired by seed."""
+def paired_comparison(best: ConfigurationResult, rival: ConfigurationResult) -> PairedComparison:
+    """Compare two configurations, paired by seed."""
     shared = [seed for seed in best.values if seed in rival.values]
-    return Comparison(differences=[_sign(best) * (best.values[seed] - rival.values[seed]) for seed in shared])
+    return PairedComparison(differences=[_sign(best) * (best.values[seed] - rival.values[seed]) for seed in shared])
 
 
-def verdict(order: Sequence[Standing]) -> str:
-    """One sentence on who is best, or who cannot be told apart; empty where there are not two with a value.
+def best_configuration_text(order: Sequence[ConfigurationResult]) -> str:
+    """Say which configuration is best, or that the difference is not significant; empty for fewer than two with values.
 
     Args:
-        order: as `standings` gives it.
+        order: the configurations, best first, as `configuration_results` returns them.
     """
-    valued = [standing for standing in order if standing.values]
+    valued = [result for result in order if result.values]
     if len(valued) <= 1:
         return ""
     best, rivals = valued[0], valued[1:]
-    untold = [rival for rival in rivals if not compared(best, rival).tells]
-    rival = untold[0] if untold else rivals[0]
-    comparison = compared(best, rival)
-    here, there = name_of(best), name_of(rival)
+    open_rivals = [rival for rival in rivals if not paired_comparison(best, rival).is_significant]
+    rival = open_rivals[0] if open_rivals else rivals[0]
+    comparison = paired_comparison(best, rival)
+    here, there = configuration_name(best), configuration_name(rival)
     seeds = counted(len(comparison.differences), "seed", "seeds")
-    if not untold:
-        others = " and than every other" if len(rivals) > 1 else ""
+    if not open_rivals:
+        others = ", and better than every other configuration" if len(rivals) > 1 else ""
         return f"{here} is best: better than {there} by {_interval_text(comparison)}, paired over {seeds}{others}."
-    also = counted(len(untold) - 1, "other", "others")
-    them = f"{here} and {there}" + (f" (and {also})" if len(untold) > 1 else "")
+    also = counted(len(open_rivals) - 1, "other", "others")
+    them = f"{here} and {there}" + (f" (and {also})" if len(open_rivals) > 1 else "")
     if len(comparison.differences) < FEWEST:
-        return f"{them} cannot be told apart: they share {seeds}, and an interval takes {FEWEST}."
-    difference = f"the difference is {_interval_text(comparison)} over {seeds}"
-    return f"{them} cannot be told apart: {difference}; {_more(comparison)}."
+        return f"{them} cannot be compared: they share {seeds}, and a confidence interval needs {FEWEST}."
+    difference = f"{_interval_text(comparison)}, paired over {seeds}"
+    return f"The difference between {them} is not significant at 95%: {difference}. {_more(comparison)}."
 
 
-def name_of(standing: Standing) -> str:
-    """Its varied parameters; its number where nothing varies."""
-    return params_of(standing.trials[0]) or plain(f"configuration {standing.trials[0].facts.configuration}")
+def configuration_name(result: ConfigurationResult) -> str:
+    """Return the varied parameters of a configuration; its number if nothing varies."""
+    return params_of(result.trials[0]) or plain(f"configuration {result.trials[0].facts.configuration}")
 
 
 def interval_text(low: float, high: float) -> str:
-    """``[0.79, 0.83]``; ``-`` where it is not known."""
+    """Return an interval as ``[0.79, 0.83]``; ``-`` if it is NaN."""
     return f"[{number(low)}, {number(high)}]" if math.isfinite(low) else "-"
 
 
-def _more(comparison: Comparison) -> str:
+def _more(comparison: PairedComparison) -> str:
     if comparison.mean <= 0:
-        return "as they are, no number of seeds would"
+        return "With this mean difference, no number of seeds would make it significant"
     more = comparison.more_seeds
     if more is None:
-        return f"more than {MOST_MORE} more seeds would (an estimate)"
-    return f"about {more} more {'seed' if more == 1 else 'seeds'} would (an estimate)"
+        return f"It would take more than {MOST_MORE} more seeds (estimate)"
+    return f"It would take about {counted(more, 'more seed', 'more seeds')} (estimate)"
 
 
-def _interval_text(comparison: Comparison) -> str:
+def _interval_text(comparison: PairedComparison) -> str:
     return f"{number(comparison.mean)} {interval_text(*comparison.interval)}"
 
 
-def _sign(standing: Standing) -> float:
-    """1 where more of the metric is better, else -1."""
-    return 1.0 if standing.trials[0].facts.maximize else -1.0
+def _sign(result: ConfigurationResult) -> float:
+    """Return 1 if a higher metric is better, else -1."""
+    return 1.0 if result.trials[0].facts.maximize else -1.0

@@ -1,4 +1,7 @@
-"""Two provenances side by side: what a sweep came from, and another one, or here and now; pure."""
+"""Describe the provenance of a sweep, and compare two provenances; pure functions.
+
+A provenance records the commit, the uncommitted difference, packages, environment, machine and data of a sweep.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sweeper.record.trial import spelled
+from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import REDACTED
 from sweeper.results.wording import counted, plain
 
 Origin = Mapping[str, object]
 
 _FIRST = ("torch", "numpy", "sweeper", "transformers", "tokenizers", "lightning", "accelerate")
-"""Packages that the values of a trial depend on most often: named before the others."""
+"""Packages that affect the values of a trial most often; they are listed before the others."""
 MOST_SHOWN = 12
-"""Names that are listed."""
-_SHOWN_OF_A_COMMIT = 12
-_OWN = ("commit", "difference", "untracked", "packages", "environment")
+"""Maximum number of untracked files that are listed."""
+_COMMIT_LENGTH = 12
+_COMPARED_SEPARATELY = ("commit", "difference", "untracked", "packages", "environment")
 """Keys that are not compared value by value."""
 
 
-class Kind(Enum):
-    """What a difference is one of: by what it is undone."""
+class DifferenceKind(Enum):
+    """The kinds of difference, each of which is undone by other commands."""
 
     CODE = auto()
     PACKAGE = auto()
@@ -32,48 +35,51 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing that is not the same: what it is, and what each side has of it, ``-`` where it has none."""
+    """One difference between two provenances: its name and the value on each side, ``-`` for no value."""
 
-    kind: Kind = Kind.OTHER
+    kind: DifferenceKind = DifferenceKind.OTHER
     name: str
     there: str
     here: str
 
 
 def differences(there: Origin, here: Origin) -> list[Difference]:
-    """What differs, code first, then packages, then the rest, key by key; nothing that one side never recorded."""
+    """Return the differences: code, packages, environment, then the rest. Keys that one side lacks are skipped."""
     found = [*_of_code(there, here), *_of_packages(there, here), *_of_environment(there, here)]
     return [*found, *_of_the_rest(there, here)]
 
 
 def changed_lines(origin: Origin) -> int:
-    """How many lines differ from the commit."""
+    """Return the number of lines that differ from the commit."""
     lines = str(origin.get("difference", "")).split("\n")
     return sum(line.startswith(("+", "-")) and not line.startswith(("+++", "---")) for line in lines)
 
 
 def commit_of(origin: Origin) -> str:
-    """The commit in short, and what differs from it: ``1a2b3c4d5e6f, 12 lines changed``; empty where there is none."""
-    commit = plain(origin.get("commit", ""))[:_SHOWN_OF_A_COMMIT]
+    """Return the short commit and its changes: ``1a2b3c4d5e6f, 12 lines changed``; empty without a commit."""
+    commit = plain(origin.get("commit", ""))[:_COMMIT_LENGTH]
     lines = changed_lines(origin)
     return f"{commit}, {counted(lines, 'line', 'lines')} changed" if lines else commit
 
 
 def described(origin: Origin) -> Iterator[tuple[str, str]]:
-    """What is known of where a sweep comes from, a name and a line each."""
-    yield "commit", commit_of(origin) or "none: it was no git repository"
+    """Yield a name and a line for each part of the provenance."""
+    yield "commit", commit_of(origin) or "none: not a git repository"
     if REDACTED in str(origin.get("difference", "")):
-        yield "", "secrets were taken out of what changed: it may not apply"
+        yield "", "secrets were removed from the uncommitted difference, so it may not apply"
     untracked = origin.get("untracked")
     if isinstance(untracked, list) and untracked:
         names = ", ".join(map(plain, untracked[:MOST_SHOWN]))
         more = f" and {len(untracked) - MOST_SHOWN} more" if len(untracked) > MOST_SHOWN else ""
-        yield "untracked", f"{names}{more}: files of which only the names are known"
+        yield "untracked", f"{names}{more} (only the names of these files were recorded)"
     for key in ("directory", "host", "platform"):
         if origin.get(key):
             yield key, plain(origin[key])
     environment = _mapping(origin.get("environment"))
-    yield "environment", plain(" ".join(f"{key}={item}" for key, item in environment.items())) or "nothing that is kept"
+    yield (
+        "environment",
+        plain(" ".join(f"{key}={item}" for key, item in environment.items())) or "no recorded variable is set",
+    )
     packages = _mapping(origin.get("packages"))
     torch = f" (torch {plain(packages['torch'])})" if "torch" in packages else ""
     yield "python", f"{plain(origin.get('python', '-'))}, {counted(len(packages), 'package', 'packages')}{torch}"
@@ -84,7 +90,7 @@ def described(origin: Origin) -> Iterator[tuple[str, str]]:
 
 
 def _of_data(origin: Origin) -> Iterator[tuple[str, str]]:
-    """A line for each thing that was trained on: its name, how much of it, where it is from, its checksum."""
+    """Yield a line for each data set: its name, size, source and checksum."""
     for kind, value in _mapping(origin.get("data")).items():
         parts = []
         for key, item in _mapping(value).items():
@@ -99,7 +105,9 @@ def _of_code(there: Origin, here: Origin) -> Iterator[Difference]:
     if (_text(there, "commit"), _text(there, "difference")) == (_text(here, "commit"), _text(here, "difference")):
         return
     before, now = commit_of(there) or "-", commit_of(here) or "-"
-    yield Difference(kind=Kind.CODE, name="commit", there=before, here=f"{now}, others" if before == now else now)
+    yield Difference(
+        kind=DifferenceKind.CODE, name="commit", there=before, here=f"{now} (other lines)" if before == now else now
+    )
 
 
 def _text(origin: Origin, key: str) -> str:
@@ -110,13 +118,13 @@ def _of_packages(there: Origin, here: Origin) -> Iterator[Difference]:
     before, now = _mapping(there.get("packages")), _mapping(here.get("packages"))
     if not before or not now:
         return
-    # By their names as installers compare them: of any case, and with - for _ and for a dot.
+    # Installers compare names without case, and with _ and . replaced by -.
     before, now = ({_canonical(name): version for name, version in each.items()} for each in (before, now))
     names = [name for name in (*before, *(now.keys() - before.keys())) if before.get(name) != now.get(name)]
     order = {name: place for place, name in enumerate(_FIRST)}
     for name in sorted(names, key=lambda name: (order.get(name, len(order)), name)):
         was, is_ = _short(before.get(name)), _short(now.get(name))
-        yield Difference(kind=Kind.PACKAGE, name=plain(name), there=was, here=is_)
+        yield Difference(kind=DifferenceKind.PACKAGE, name=plain(name), there=was, here=is_)
 
 
 def _of_environment(there: Origin, here: Origin) -> Iterator[Difference]:
@@ -126,7 +134,7 @@ def _of_environment(there: Origin, here: Origin) -> Iterator[Difference]:
     for name in dict.fromkeys([*before, *now]):
         if before.get(name) != now.get(name):
             was, is_ = _short(before.get(name)), _short(now.get(name))
-            yield Difference(kind=Kind.ENVIRONMENT, name=plain(name), there=was, here=is_)
+            yield Difference(kind=DifferenceKind.ENVIRONMENT, name=plain(name), there=was, here=is_)
 
 
 def _canonical(name: str) -> str:
@@ -135,12 +143,12 @@ def _canonical(name: str) -> str:
 
 def _of_the_rest(there: Origin, here: Origin) -> Iterator[Difference]:
     for key in there:
-        if key not in _OWN and key in here:
+        if key not in _COMPARED_SEPARATELY and key in here:
             yield from _values(plain(key), there[key], here[key])
 
 
 def _values(name: str, there: object, here: object) -> Iterator[Difference]:
-    """The leaves that differ."""
+    """Yield the differences between two values; mappings are compared key by key."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in dict.fromkeys([*there, *here]):
             yield from _values(f"{name}.{plain(key)}", there.get(key), here.get(key))

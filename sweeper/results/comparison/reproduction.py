@@ -1,4 +1,4 @@
-"""What it takes to run a trial again: what was recorded, what is not so here and now, and the commands; pure."""
+"""Describe how to reproduce a trial: what was recorded, what differs here, and the commands to run; pure functions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.record.trial import Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
-from sweeper.results.comparison.provenance import Difference, Kind, Origin, described
+from sweeper.results.comparison.provenance import Difference, DifferenceKind, Origin, described
 from sweeper.results.receipt import aligned, end_line
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import plain
 
 MOST_SHOWN = 12
-"""Differences that are listed; the commands that undo them have them all."""
+"""Maximum number of differences that are listed; the commands undo all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """A recorded trial, and where it is to be run again.
+    """A recorded trial, and how the machine that reproduces it differs.
 
-    `run` is the path of its run, absolute. `missing` says why its data cannot be had here; `slots` are those that the
-    sweep had.
+    Args:
+        name: name of the sweep.
+        run: absolute path of the run directory.
+        origin: the recorded provenance.
+        differences: what differs here from the recorded provenance.
+        missing: why the trial's data is not available here; empty if it is.
+        slots: the slots that the sweep had.
     """
 
-    trial: Trial
+    trial: TrialRecord
     name: str
     run: str
     origin: Origin
@@ -36,44 +41,44 @@ class Reproduction:
 
 
 def reproduction_text(one: Reproduction) -> str:
-    """All of it, plain text, safe for a terminal."""
+    """Return the whole description: plain text, safe for a terminal."""
     facts = one.trial.facts
     head = f"trial {facts.number:04d} of {plain(one.name)}: {params_of(one.trial)}, seed {facts.seed}"
     lines = [head.replace(": , ", ": "), f"  {end_line(one.trial)}", "", "recorded:", *aligned(_recorded(one))]
-    lines += ["", differences_text(one), "", "to run it again:", *(f"  {line}" for line in commands(one))]
+    lines += ["", differences_text(one), "", "to reproduce it:", *(f"  {line}" for line in commands(one))]
     return "\n".join(lines) + "\n"
 
 
 def differences_text(one: Reproduction) -> str:
-    """What is not here and now as it was recorded."""
+    """Return what differs here from what was recorded."""
     different = list(_different(one))
-    return "\n".join(["not so here and now:", *aligned(different)]) if different else _nothing(one)
+    return "\n".join(["different here:", *aligned(different)]) if different else _no_difference(one)
 
 
 def commands(one: Reproduction) -> list[str]:
-    """What to type, one line each, to have things as they were recorded, and the trial run."""
+    """Return the shell commands, one per line, that restore the recorded environment and run the trial."""
     call = f"sweeper reproduce {shlex.quote(one.run)} {one.trial.facts.number}"
-    by_kind = {kind: [d for d in one.differences if d.kind is kind] for kind in Kind}
+    by_kind = {kind: [d for d in one.differences if d.kind is kind] for kind in DifferenceKind}
     lines = []
     commit = plain(one.origin.get("commit", ""))
-    if by_kind[Kind.CODE] and commit:
-        here = next((d.here for d in by_kind[Kind.CODE]), "-")
+    if by_kind[DifferenceKind.CODE] and commit:
+        here = next((d.here for d in by_kind[DifferenceKind.CODE]), "-")
         lines += (
             [f"cd {shlex.quote(plain(one.origin['directory']))}"] if here == "-" and "directory" in one.origin else []
         )
         folder = shlex.quote(f"../{plain(one.name)}-{commit[:12]}")
         lines.append(f"git worktree add {folder} {shlex.quote(commit)} && cd {folder}")
         lines += [f"{call} --patch | git apply"] if one.origin.get("difference") else []
-    wanted = [f"{d.name}=={d.there}" for d in by_kind[Kind.PACKAGE] if d.there != "-" and d.name != "sweeper"]
+    wanted = [f"{d.name}=={d.there}" for d in by_kind[DifferenceKind.PACKAGE] if d.there != "-" and d.name != "sweeper"]
     lines += [f"pip install {' '.join(map(shlex.quote, wanted))}"] if wanted else []
-    for variable in by_kind[Kind.ENVIRONMENT]:
-        gone = variable.there == "-"
-        lines.append(f"unset {variable.name}" if gone else f"export {variable.name}={shlex.quote(variable.there)}")
+    for variable in by_kind[DifferenceKind.ENVIRONMENT]:
+        unset = variable.there == "-"
+        lines.append(f"unset {variable.name}" if unset else f"export {variable.name}={shlex.quote(variable.there)}")
     return [*lines, f"{call} --run"]
 
 
 def patch_of(origin: Origin) -> str:
-    """What differed from the commit, as `git apply` takes it."""
+    """Return the recorded difference from the commit as a patch for `git apply`; empty if there was none."""
     text = str(origin.get("difference", ""))
     return text if not text or text.endswith("\n") else f"{text}\n"
 
@@ -82,21 +87,21 @@ def _recorded(one: Reproduction) -> Iterator[tuple[str, str]]:
     facts = one.trial.facts
     yield "command", plain(redacted(shlex.join(map(str, facts.command))))
     yield "parameters", plain(json.dumps(redacted_values(facts.params)))
-    yield "slots", plain(", ".join(one.slots)) or "not known"
+    yield "slots", plain(", ".join(one.slots)) or "unknown"
     yield from described(one.origin)
 
 
 def _different(one: Reproduction) -> Iterator[tuple[str, str]]:
     for difference in one.differences[:MOST_SHOWN]:
-        yield difference.name, f"{difference.there} was recorded, {difference.here} is here"
+        yield difference.name, f"recorded {difference.there}, here {difference.here}"
     more = len(one.differences) - MOST_SHOWN
     if more > 0:
         yield f"and {more} more", ", ".join(difference.name for difference in one.differences[MOST_SHOWN:])
     if one.missing:
-        yield "data", f"cannot be had: {plain(one.missing)}"
+        yield "data", f"not available: {plain(one.missing)}"
 
 
-def _nothing(one: Reproduction) -> str:
+def _no_difference(one: Reproduction) -> str:
     if not one.origin:
-        return "Of its code, packages and machine nothing was recorded, so nothing can be compared with here and now."
-    return "Nothing that was recorded is otherwise here and now."
+        return "Its code, packages and machine were not recorded, so they cannot be compared with this environment."
+    return "This environment is the same as the recorded one."

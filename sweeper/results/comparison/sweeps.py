@@ -1,9 +1,9 @@
-"""Sweeps side by side: what each found and saved, what differs, and whether one is better where both were; pure.
+"""Compare sweeps: what each found and saved, what differs, and whether one is better on shared trials; pure functions.
 
-1. Configurations are paired by the parameters that either of two sweeps varies, trials by seed. Constants that are not
-   the same are a difference of the sweeps, not of their configurations.
-2. The sentence on the whole rests on pairs of trials that are both complete, since the value of one that was pruned is
-   what it had come to. It is of the mean over the configurations, which are the same ones, and over seeds.
+1. Configurations are paired by the parameters that at least one of two sweeps varies, and trials by seed. Different
+   constants are differences between the sweeps, not between their configurations.
+2. The sentence on which sweep is better uses only pairs of complete trials, because a trial that was stopped early has
+   the value that it had then. It compares the mean over the shared configurations, paired by seed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.config import SweepSpec, compare
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial, spelled
+from sweeper.config import SweepSpec, changes_between
+from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted
 from sweeper.results.columns import Column, fitted, lines_of, shorten
-from sweeper.results.comparison.configurations import Comparison, Standing, compared, interval_text, name_of, standings
+from sweeper.results.comparison.configurations import (
+    ConfigurationResult,
+    PairedComparison,
+    configuration_name,
+    configuration_results,
+    interval_text,
+    paired_comparison,
+)
 from sweeper.results.comparison.provenance import Origin, differences
 from sweeper.results.snapshot import SweepView, savings_of
 from sweeper.results.wording import counted, duration, number, plain
@@ -27,16 +34,16 @@ from sweeper.results.wording import counted, duration, number, plain
 MOST_DIFFERENCES = 20
 LONGEST_PARAMETERS = 60
 FEWEST = 2
-"""Seeds for an interval."""
-_UNTOLD = ("name", "description", "profile_description")
-"""Keys of a sweep in which any two differ."""
+"""Seeds that a confidence interval needs."""
+_ALWAYS_DIFFERENT = ("name", "description", "profile_description")
+"""Keys in which any two sweeps differ."""
 
 Key = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One sweep: `letter` is what it is called in the text, `path` where it is."""
+    """One of the compared sweeps: its letter in the text (``A``, ``B``, ...), and the path of its run."""
 
     letter: str
     path: str
@@ -47,31 +54,31 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A configuration that two sweeps have; `complete` are the differences by seed of trials that are both complete.
+    """A configuration that both sweeps have.
 
-    Differences are the second's value less the first's, in units of the metric.
+    `complete` has, by seed, the second value minus the first, in units of the metric, for trials complete in both.
     """
 
-    first: Standing
-    second: Standing
+    first: ConfigurationResult
+    second: ConfigurationResult
     complete: Mapping[int, float]
 
     @property
-    def comparison(self) -> Comparison:
-        """Of the second with the first: positive where the second is better."""
-        return compared(self.second, self.first)
+    def comparison(self) -> PairedComparison:
+        """Return the comparison of the second with the first; positive if the second is better."""
+        return paired_comparison(self.second, self.first)
 
 
 def comparison_text(sides: Sequence[Side], *, width: int = 1000) -> str:
-    """All of it, plain text, in `width` cells where the tables can be; every sweep with the first."""
+    """Compare every sweep with the first; return plain text with tables of at most `width` cells if they fit."""
     lines = list(_heads(sides))
     for side in sides[1:]:
         lines += ["", *_two(sides[0], side, width)]
     return "\n".join(lines) + "\n"
 
 
-def pairs_of(first: Side, second: Side) -> tuple[list[Pair], list[Standing], list[Standing]]:
-    """The configurations that both have, the best of the first at the head; those of the first alone, of the second."""
+def pairs_of(first: Side, second: Side) -> tuple[list[Pair], list[ConfigurationResult], list[ConfigurationResult]]:
+    """Return the shared configurations, best of the first sweep first; those only in the first; only in the second."""
     names = list(dict.fromkeys(name for side in (first, second) for t in side.sweep.trials for name in t.facts.shown))
     here, there = _by_key(first, names), _by_key(second, names)
     both = [
@@ -86,28 +93,29 @@ def pairs_of(first: Side, second: Side) -> tuple[list[Pair], list[Standing], lis
     )
 
 
-def verdict_of(first: Side, second: Side, pairs: Sequence[Pair]) -> str:
-    """One sentence or two on which of the two sweeps is better where both were, as far as that can be told."""
+def better_sweep_text(first: Side, second: Side, pairs: Sequence[Pair]) -> str:
+    """Return one or two sentences on which sweep is better on shared configurations, and whether it is significant."""
     complete = [pair for pair in pairs if pair.complete]
     a, b = first.letter, second.letter
     if not complete:
-        return f"{a} and {b} cannot be told apart: they share no configuration and seed that is complete in both."
+        return f"{a} and {b} cannot be compared: no configuration and seed is complete in both."
     sign = _sign(complete[0])
     seeds = [seed for seed in complete[0].complete if all(seed in pair.complete for pair in complete)]
     every = [sign * gain for pair in complete for gain in pair.complete.values()]
-    where = counted(len(complete), "configuration that both have", "configurations that both have")
+    where = counted(len(complete), "shared configuration", "shared configurations")
     over = f"over {where}, paired over {counted(len(seeds), 'seed', 'seeds')}"
     if not any(every):
-        return f"{a} and {b} have the same values, to the last bit, {over}."
+        return f"{a} and {b} have the same values to the last bit, {over}."
     if len(seeds) < FEWEST:
-        return f"{a} and {b} cannot be told apart {over}: an interval takes {FEWEST}. {_counted_pairs(b, every)}."
+        missing = f"a confidence interval needs {FEWEST} seeds"
+        return f"The significance of the difference is unknown {over}: {missing}. {_counted_pairs(b, every)}."
     gains = [sign * statistics.fmean(pair.complete[seed] for pair in complete) for seed in seeds]
-    forth, back = Comparison(differences=gains), Comparison(differences=[-gain for gain in gains])
-    for winner, loser, told in ((b, a, forth), (a, b, back)):
-        if told.tells:
-            return f"{winner} is better than {loser} by {number(told.mean)} {interval_text(*told.interval)}, {over}."
-    difference = f"the gain of {b} is {number(forth.mean)} {interval_text(*forth.interval)}"
-    return f"{a} and {b} cannot be told apart: {difference}, {over}."
+    forth, back = PairedComparison(differences=gains), PairedComparison(differences=[-gain for gain in gains])
+    for winner, loser, gain in ((b, a, forth), (a, b, back)):
+        if gain.is_significant:
+            return f"{winner} is better than {loser} by {number(gain.mean)} {interval_text(*gain.interval)}, {over}."
+    difference = f"the gain of {b} is {number(forth.mean)} {interval_text(*forth.interval)}, {over}"
+    return f"The difference between {a} and {b} is not significant at 95%: {difference}."
 
 
 def _counted_pairs(letter: str, gains: Sequence[float]) -> str:
@@ -116,7 +124,7 @@ def _counted_pairs(letter: str, gains: Sequence[float]) -> str:
     return f"{better}, on average {number(abs(mean))} {'better' if mean > 0 else 'worse'}"
 
 
-# ---- what is said -------------------------------------------------------------------------------------------------
+# ---- text -----------------------------------------------------------------------------------------------------------
 
 
 def _heads(sides: Sequence[Side]) -> Iterator[str]:
@@ -126,26 +134,27 @@ def _heads(sides: Sequence[Side]) -> Iterator[str]:
         states = ", ".join(f"{count} {word}" for word, count in words.most_common())
         took = duration(sum(trial.seconds(sweep.now) for trial in sweep.trials))
         yield f"{side.letter}  {plain(side.path)}: {counted(len(sweep.trials), 'trial', 'trials')}"
-        yield f"   {states or 'nothing has begun'}; {took} of slots"
+        yield f"   {states or 'no trials'}; {took} of slot time"
         if saved := savings_of(sweep).text():
             yield f"   {saved}"
-        best = next((one for one in standings(sweep.trials) if one.values), None)
+        best = next((one for one in configuration_results(sweep.trials) if one.values), None)
         if best is not None:
             mean = number(best.mean) + (f" {interval_text(*best.interval)}" if len(best.values) >= FEWEST else "")
-            yield f"   best {plain(sweep.metric)} {mean}: {name_of(best)}, {counted(len(best.values), 'seed', 'seeds')}"
+            seeds = counted(len(best.values), "seed", "seeds")
+            yield f"   best {plain(sweep.metric)} {mean}: {configuration_name(best)}, {seeds}"
 
 
 def _two(first: Side, second: Side, width: int) -> Iterator[str]:
     a, b = first.letter, second.letter
     found = list(_different(first, second))
-    yield f"What differs, {b} from {a}:" if found else f"{a} and {b}: neither sweep nor provenance differs"
+    yield f"Differences of {b} from {a}:" if found else f"{a} and {b} have the same sweep file and provenance."
     yield from (f"  {plain(redacted(line))}" for line in found[:MOST_DIFFERENCES])
     if len(found) > MOST_DIFFERENCES:
         yield f"  and {len(found) - MOST_DIFFERENCES} more"
     one, other = first.spec.metric, second.spec.metric
     if (one.name, one.goal) != (other.name, other.goal):
         yield ""
-        goals = f"one is to {one.goal} {plain(one.name)}, the other to {other.goal} {plain(other.name)}"
+        goals = f"{a} has to {one.goal} {plain(one.name)}, {b} has to {other.goal} {plain(other.name)}"
         yield f"{a} and {b} cannot be compared: {goals}."
         return
     pairs, only_first, only_second = pairs_of(first, second)
@@ -153,22 +162,22 @@ def _two(first: Side, second: Side, width: int) -> Iterator[str]:
     if pairs:
         yield from lines_of(fitted(_columns(first, second, pairs), width))
         yield from _notes(pairs)
-    for side, alone in ((first, only_first), (second, only_second)):
-        if alone:
-            yield f"only in {side.letter}: {counted(len(alone), 'configuration', 'configurations')}, {_best_of(alone)}"
+    for side, only in ((first, only_first), (second, only_second)):
+        if only:
+            yield f"only in {side.letter}: {counted(len(only), 'configuration', 'configurations')}, {_best_of(only)}"
     yield ""
     yield (
-        verdict_of(first, second, pairs)
+        better_sweep_text(first, second, pairs)
         if pairs
-        else f"{a} and {b} have no configuration in common: nothing can be paired."
+        else f"{a} and {b} cannot be compared: they have no configuration in common."
     )
 
 
 def _different(first: Side, second: Side) -> Iterator[str]:
     a, b = first.letter, second.letter
-    changes = compare(first.spec, second.spec)
+    changes = changes_between(first.spec, second.spec)
     for sentence in (*changes.conflicts, *changes.additions):
-        if not sentence.startswith(tuple(f"{key}:" for key in _UNTOLD)):
+        if not sentence.startswith(tuple(f"{key}:" for key in _ALWAYS_DIFFERENT)):
             yield sentence
     for difference in differences(first.origin, second.origin):
         yield f"{difference.name}: {difference.there} in {a}, {difference.here} in {b}"
@@ -184,8 +193,8 @@ def _columns(first: Side, second: Side, pairs: Sequence[Pair]) -> list[Column]:
             number(_signed(pair)),
             interval_text(*_raw_interval(pair)),
             str(len(pair.comparison.differences)),
-            _told(pair, a, b),
-            _fates(pair, a, b),
+            _better(pair, a, b),
+            _outcomes(pair, a, b),
         )
         for pair in pairs
     ]
@@ -201,15 +210,15 @@ def _columns(first: Side, second: Side, pairs: Sequence[Pair]) -> list[Column]:
 
 
 def _notes(pairs: Sequence[Pair]) -> Iterator[str]:
-    told = sum(_told(pair, "A", "B") in ("A", "B") for pair in pairs)
-    if told and len(pairs) > 1:
-        yield f"of {len(pairs)} intervals at 95%, one in twenty misses by chance; the sentence below is a single one"
+    significant = sum(_better(pair, "A", "B") in ("A", "B") for pair in pairs)
+    if significant and len(pairs) > 1:
+        yield f"one in twenty of these {len(pairs)} intervals is wrong by chance; the sentence below uses one interval"
     if any(trial.state is State.PRUNED for pair in pairs for trial in (*pair.first.trials, *pair.second.trials)):
-        yield "the value of a pruned trial is what it had come to when it was ended"
+        yield "the value of a pruned trial is the one that it had when it was stopped"
 
 
 def _signed(pair: Pair) -> float | None:
-    """The second's mean less the first's, over the seeds that both have."""
+    """Return the second mean minus the first, over the shared seeds; None without any."""
     gains = pair.comparison.differences
     return _sign(pair) * statistics.fmean(gains) if gains else None
 
@@ -219,53 +228,62 @@ def _raw_interval(pair: Pair) -> tuple[float, float]:
     return (low, high) if _sign(pair) > 0 else (-high, -low)
 
 
-def _told(pair: Pair, a: str, b: str) -> str:
+def _better(pair: Pair, a: str, b: str) -> str:
+    """Return the letter of the sweep that is significantly better, or why there is none."""
     if len(pair.comparison.differences) < FEWEST:
         return "one seed" if pair.comparison.differences else "no pair"
     if not any(pair.comparison.differences):
         return "equal"
-    return b if pair.comparison.tells else a if compared(pair.first, pair.second).tells else "cannot tell"
-
-
-def _fates(pair: Pair, a: str, b: str) -> str:
-    return "; ".join(
-        f"{letter} {one.fate.lower()}" for letter, one in ((a, pair.first), (b, pair.second)) if one.fate != "COMPLETE"
+    return (
+        b
+        if pair.comparison.is_significant
+        else a
+        if paired_comparison(pair.first, pair.second).is_significant
+        else "not significant"
     )
 
 
-def _best_of(alone: Sequence[Standing]) -> str:
-    best = next((one for one in alone if one.values), None)
-    return "none with a value" if best is None else f"the best {number(best.mean)}: {name_of(best)}"
+def _outcomes(pair: Pair, a: str, b: str) -> str:
+    return "; ".join(
+        f"{letter} {one.outcome.lower()}"
+        for letter, one in ((a, pair.first), (b, pair.second))
+        if one.outcome != "COMPLETE"
+    )
+
+
+def _best_of(results: Sequence[ConfigurationResult]) -> str:
+    best = next((one for one in results if one.values), None)
+    return "none with a value" if best is None else f"the best {number(best.mean)}: {configuration_name(best)}"
 
 
 def _named(pair: Pair) -> str:
-    """The parameters that either of the two varies."""
+    """Return the parameters that at least one of the two sweeps varies."""
     shown = dict.fromkeys([*pair.first.trials[0].facts.shown, *pair.second.trials[0].facts.shown])
     params = pair.first.trials[0].facts.params
-    return plain(", ".join(f"{name}={spelled(params.get(name))}" for name in shown)) or name_of(pair.first)
+    return plain(", ".join(f"{name}={spelled(params.get(name))}" for name in shown)) or configuration_name(pair.first)
 
 
-# ---- pairing ------------------------------------------------------------------------------------------------------
+# ---- pairing --------------------------------------------------------------------------------------------------------
 
 
-def _by_key(side: Side, names: Sequence[str]) -> dict[Key, Standing]:
-    found: dict[Key, Standing] = {}
-    for standing in standings(side.sweep.trials):
+def _by_key(side: Side, names: Sequence[str]) -> dict[Key, ConfigurationResult]:
+    found: dict[Key, ConfigurationResult] = {}
+    for standing in configuration_results(side.sweep.trials):
         found.setdefault(_key(standing.trials[0], names), standing)
     return found
 
 
-def _key(trial: Trial, names: Sequence[str]) -> Key:
-    """Equal for parameters that make equal trials: 1 and 1.0 do."""
-    held = trial.facts.params
-    return tuple((name, json.dumps(_even(held[name]), sort_keys=True)) for name in names if name in held)
+def _key(trial: TrialRecord, names: Sequence[str]) -> Key:
+    """Return a key of the parameters that is equal for equal values, including 1 and 1.0."""
+    params = trial.facts.params
+    return tuple((name, json.dumps(_as_float(params[name]), sort_keys=True)) for name in names if name in params)
 
 
-def _even(value: object) -> object:
+def _as_float(value: object) -> object:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
-def _complete(first: Standing, second: Standing) -> dict[int, float]:
+def _complete(first: ConfigurationResult, second: ConfigurationResult) -> dict[int, float]:
     ended = [{t.facts.seed for t in one.trials if t.state is State.COMPLETE} for one in (first, second)]
     seeds = [s for s in first.values if s in second.values and s in ended[0] & ended[1]]
     return {seed: second.values[seed] - first.values[seed] for seed in seeds}

@@ -1,4 +1,4 @@
-"""Student's t: the interval of a mean of few values, with the standard library alone; pure."""
+"""Confidence intervals of means by Student's t distribution, with the standard library only; pure functions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import statistics
 from collections.abc import Sequence
 
 BISECTIONS = 200
-"""At most; each halves the interval, and the search ends where no float lies between its ends."""
+"""Maximum number of bisections; the search ends earlier once no float lies between the ends of the interval."""
 MOST_TERMS = 500
-"""Of the continued fraction; it needs in the order of the square root of the degrees of freedom."""
+"""Maximum number of terms of the continued fraction, which needs about the square root of the degrees of freedom."""
 TINY = 1e-300
 CONFIDENCE = 0.95
 
 
 @functools.cache
 def t_quantile(probability: float, degrees: int) -> float:
-    """The value that a variable of Student's t distribution stays below with `probability`; to 10 digits.
+    """Return the quantile of Student's t distribution, accurate to 10 digits.
 
     Args:
-        probability: 0 to 1, both excluded.
-        degrees: of freedom, from 1.
+        probability: between 0 and 1, both excluded.
+        degrees: degrees of freedom, at least 1.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -42,10 +42,10 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided interval of the mean that normally distributed values have; NaN for fewer than two.
+    """Return the two-sided confidence interval of the mean of normally distributed values; NaN for fewer than two.
 
     Args:
-        confidence: 0 to 1, both excluded.
+        confidence: between 0 and 1, both excluded.
     """
     if len(values) <= 1:
         return math.nan, math.nan
@@ -54,23 +54,29 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tu
 
 
 def half_width(deviation: float, count: int, confidence: float = CONFIDENCE) -> float:
-    """Half of that interval, of `count` values, two or more, whose standard deviation is `deviation`."""
+    """Return half the width of the confidence interval of a mean.
+
+    Args:
+        deviation: the standard deviation of the values.
+        count: the number of values, at least 2.
+        confidence: between 0 and 1, both excluded.
+    """
     return t_quantile((1 + confidence) / 2, count - 1) * deviation / math.sqrt(count)
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), 0..1, for x in 0..1 and positive a and b."""
+    """Return the regularized incomplete beta function I_x(a, b), in [0, 1], for x in [0, 1] and positive a and b."""
     if not 0 < x < 1:
         return float(x >= 1)
     scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    # The fraction converges fast on one side of the mean; the other is its mirror image.
+    # The fraction converges fast on one side of the mean; the other side follows by symmetry.
     if x > (a + 1) / (a + b + 2):
         return 1 - math.exp(scale) * _fraction(1 - x, b, a) / b
     return math.exp(scale) * _fraction(x, a, b) / a
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction of the incomplete beta function (Abramowitz and Stegun 26.5.8) by Lentz's method."""
+    """Return the continued fraction of the incomplete beta function (Abramowitz and Stegun 26.5.8; Lentz's method)."""
     c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
     product = d
     for m in range(1, MOST_TERMS):

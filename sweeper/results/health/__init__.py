@@ -1,1 +1,1 @@
-"""The health of trials: diagnoses, their timeline and evidence, and advice."""
+"""The health of trials: the diagnoses that hold, their timeline, and advice from sibling trials."""

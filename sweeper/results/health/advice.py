@@ -1,4 +1,4 @@
-"""What a condemned trial's siblings say about it: pure functions from the trials of a sweep to sentences."""
+"""Advice on a flagged trial, based on its siblings: the other trials of the sweep; pure functions."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial, spelled
+from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.health.trial_health import has_failed, is_known
 from sweeper.results.wording import number, plain
 
 FEWEST = 2
-"""On each side of a border, so that a sentence about it is worth reading."""
+"""Trials on each side of a learning rate border that a sentence about the border needs."""
 _RATE = re.compile(r"(lower|raise) the peak learning rate")
 _OTHER_RATES = frozenset(["decay", "warmup", "min", "final", "end", "gamma", "schedule", "scheduler"])
-"""Words in the names of parameters that shape a learning rate, and are none."""
+"""Words in the names of parameters that shape a learning rate schedule but are not a learning rate."""
 
 
-def condemned(trial: Trial) -> bool:
-    """Whether a rule decided against the trial, whatever came of that."""
-    pruned = trial.state is State.PRUNED and not trial.control.ended_by_person
-    return pruned or trial.control.spared is not None
+def was_flagged(trial: TrialRecord) -> bool:
+    """Return whether a rule flagged the trial, whether or not the trial was stopped."""
+    pruned = trial.state is State.PRUNED and not trial.newest.stopped_by_person
+    return pruned or trial.continued is not None
 
 
-def advice(trial: Trial, trials: Sequence[Trial]) -> list[str]:
-    """Which parameters to change, by what the siblings did; nothing for a trial that no rule condemned.
+def advice(trial: TrialRecord, trials: Sequence[TrialRecord]) -> list[str]:
+    """Return which parameters to change according to the siblings; empty for a trial that no rule flagged.
 
     Args:
-        trials: all trials of the sweep, the condemned one among them.
+        trials: all trials of the sweep, including the flagged one.
     """
-    if not condemned(trial):
+    if not was_flagged(trial):
         return []
-    judged = [other for other in trials if condemned(other) or other.state is State.COMPLETE]
-    return [*_border(judged), *_neighbours(trial, judged)]
+    decided = [other for other in trials if was_flagged(other) or other.state is State.COMPLETE]
+    return [*_border(decided), *_neighbours(trial, decided)]
 
 
-def stall_border(trials: Sequence[Trial]) -> tuple[float, int] | None:
-    """The lowest effective learning rate from which on every trial was condemned, and how many reached it.
+def stall_border(trials: Sequence[TrialRecord]) -> tuple[float, int] | None:
+    """Return the lowest effective learning rate from which on every trial was flagged, and how many trials reached it.
 
-    None where fewer than `FEWEST` did. Trials that neither a rule condemned nor that ended by themselves say nothing.
+    None if fewer than `FEWEST` trials reached it. Only trials that a rule flagged or that are complete are counted.
     """
-    rates = [(t.progress.effective_lr, condemned(t)) for t in trials if condemned(t) or t.state is State.COMPLETE]
-    learned = max((rate for rate, is_condemned in rates if not is_condemned), default=-math.inf)
-    high = [rate for rate, is_condemned in rates if is_condemned and rate > learned]
+    rates = [(t.progress.effective_lr, was_flagged(t)) for t in trials if was_flagged(t) or t.state is State.COMPLETE]
+    learned = max((rate for rate, flagged in rates if not flagged), default=-math.inf)
+    high = [rate for rate, flagged in rates if flagged and rate > learned]
     return (min(high), len(high)) if len(high) >= FEWEST else None
 
 
-def _border(judged: Sequence[Trial]) -> list[str]:
-    """Where on the scale of effective learning rates stalls begin."""
-    rates = [(trial.progress.effective_lr, condemned(trial)) for trial in judged]
+def _border(decided: Sequence[TrialRecord]) -> list[str]:
+    """Return above which effective learning rate trials stall, and below which they learn."""
+    rates = [(trial.progress.effective_lr, was_flagged(trial)) for trial in decided]
     rates = sorted(rate for rate in rates if math.isfinite(rate[0]))
-    stalled = [rate for rate, is_condemned in rates if is_condemned]
-    learned = [rate for rate, is_condemned in rates if not is_condemned]
+    stalled = [rate for rate, flagged in rates if flagged]
+    learned = [rate for rate, flagged in rates if not flagged]
     if not stalled or not learned:
         return []
     high = [rate for rate in stalled if rate > max(learned)]
@@ -62,29 +62,32 @@ def _border(judged: Sequence[Trial]) -> list[str]:
         parts.append(f"{len(high)} of {len(high)} trials at {number(min(high))} or more stalled")
     if len(low) >= FEWEST:
         parts.append(f"{len(low)} of {len(low)} at {number(max(low))} or less learned")
-    return ["by their highest effective lr, " + "; ".join(parts)] if parts else []
+    return ["highest effective learning rate: " + "; ".join(parts)] if parts else []
 
 
-def _neighbours(trial: Trial, judged: Sequence[Trial]) -> list[str]:
-    """The siblings that differ in one parameter alone, parameter by parameter."""
+def _neighbours(trial: TrialRecord, decided: Sequence[TrialRecord]) -> list[str]:
+    """Return one line per parameter: how many siblings learned that differ in that parameter only."""
     shown, lines = trial.facts.shown, []
     for name in shown:
-        fates: dict[str, list[bool]] = {}
-        for other in judged:
+        outcomes: dict[str, list[bool]] = {}
+        for other in decided:
             differing = [key for key in shown if other.facts.shown.get(key) != shown[key]]
             if differing == [name]:
-                fates.setdefault(spelled(other.facts.shown.get(name)), []).append(not condemned(other))
-        told = [f"{sum(learned)} of {len(learned)} learned with {value}" for value, learned in fates.items()]
-        if any(any(learned) for learned in fates.values()):
+                outcomes.setdefault(spelled(other.facts.shown.get(name)), []).append(not was_flagged(other))
+        counts = [f"{sum(learned)} of {len(learned)} learned with {value}" for value, learned in outcomes.items()]
+        if any(any(learned) for learned in outcomes.values()):
             here = spelled(shown[name])
-            lines.append(plain(f"{name}={here} here; {', '.join(told)}, all else being equal"))
+            lines.append(plain(f"{name}={here} here; {', '.join(counts)}, all else equal"))
     return lines
 
 
-def by_learning_rate(trial: Trial, siblings: Sequence[Trial], advice: str) -> list[str]:
-    """Return which learning rates are known to work, where the advice is to lower or to raise the peak.
+def by_learning_rate(trial: TrialRecord, siblings: Sequence[TrialRecord], advice: str) -> list[str]:
+    """Return which learning rates worked for siblings; empty unless the advice is to lower or raise the peak.
 
-    A sibling learned where it is complete and no diagnosis that stops has ever held.
+    A sibling learned if it is complete and no diagnosis that stops trials ever held.
+
+    Args:
+        advice: the advice of the diagnosis, for example "lower the peak learning rate".
     """
     asked = _RATE.search(advice)
     if asked is None:
@@ -93,7 +96,7 @@ def by_learning_rate(trial: Trial, siblings: Sequence[Trial], advice: str) -> li
     names = [name for name in trial.facts.shown if _is_learning_rate(name)]
     for name in names:
         own = _rate(trial.facts.shown, name)
-        rates = [(_rate(other.facts.shown, name), other) for other in siblings if _can_tell(other)]
+        rates = [(_rate(other.facts.shown, name), other) for other in siblings if _is_known(other)]
         beyond = [(rate, other) for rate, other in rates if (rate < own if lower else rate > own)]
         learned = [rate for rate, other in beyond if _learned(other)]
         if not learned:
@@ -101,8 +104,9 @@ def by_learning_rate(trial: Trial, siblings: Sequence[Trial], advice: str) -> li
         nearest = max(learned) if lower else min(learned)
         further = [other for rate, other in beyond if (rate <= nearest if lower else rate >= nearest)]
         where = f"at or {'below' if lower else 'above'} {spelled(nearest)}"
-        who = f"siblings {where} learned" if all(map(_learned, further)) else f"a sibling at {spelled(nearest)} learned"
-        lines.append(who if len(names) == 1 else plain(f"{name}: {who}"))
+        all_learned = all(map(_learned, further))
+        line = f"siblings {where} learned" if all_learned else f"a sibling at {spelled(nearest)} learned"
+        lines.append(line if len(names) == 1 else plain(f"{name}: {line}"))
     return lines
 
 
@@ -113,14 +117,15 @@ def _is_learning_rate(name: str) -> bool:
 
 
 def _rate(params: Mapping[str, object], name: str) -> float:
-    """The value of a parameter; NaN, which is neither below nor above another, where it is no number."""
+    """Return the value of a parameter; NaN, which compares as false, if it is not a number."""
     value = params.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
-def _can_tell(trial: Trial) -> bool:
-    return has_failed(trial) or condemned(trial) or (trial.state is State.COMPLETE and is_known(trial))
+def _is_known(trial: TrialRecord) -> bool:
+    """Return whether it is known if the trial learned."""
+    return has_failed(trial) or was_flagged(trial) or (trial.state is State.COMPLETE and is_known(trial))
 
 
-def _learned(trial: Trial) -> bool:
-    return trial.state is State.COMPLETE and not has_failed(trial) and not condemned(trial)
+def _learned(trial: TrialRecord) -> bool:
+    return trial.state is State.COMPLETE and not has_failed(trial) and not was_flagged(trial)

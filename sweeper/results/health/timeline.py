@@ -1,4 +1,4 @@
-"""The timeline of a trial's health, line by line: which diagnosis began or ended when, why, and what to do; pure."""
+"""The timeline of a trial's health: when each diagnosis began or ended, why, and what to do; pure functions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.record.events import Diagnosed
-from sweeper.record.trial import Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.results.health.advice import by_learning_rate
 from sweeper.results.health.trial_health import effect_of
-from sweeper.results.markdown import table
 from sweeper.results.wording import counted, plain
 from sweeper.rules.diagnoses import DIAGNOSES
 
 MOST_CHANGES = 40
-"""Changes that are shown of a trial whose health changes often."""
+"""Maximum number of changes shown, apart from those that hold now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One change; `advice` is what to do about a diagnosis that holds now, empty for every other."""
+class TimelineEntry:
+    """One change of a trial's health.
+
+    Args:
+        when: the steps, for example ``since 110, found at 120``.
+        text: the diagnosis and its reason.
+        effect: what the diagnosis does: stops, warns or informs; empty if it is unknown to this version.
+        advice: what to do; empty unless the diagnosis holds now.
+    """
 
     when: str
     text: str
@@ -27,13 +33,13 @@ class Line:
     advice: Sequence[str] = ()
 
 
-def timeline(trial: Trial, siblings: Sequence[Trial] = ()) -> list[Line]:
-    """Return the changes of a trial's health, oldest first; of many, the newest and those that hold now.
+def timeline(trial: TrialRecord, siblings: Sequence[TrialRecord] = ()) -> list[TimelineEntry]:
+    """Return the changes of a trial's health, oldest first; if there are many, the newest and those that hold now.
 
     Args:
-        siblings: the other trials of the sweep; what they did with other learning rates is part of the advice.
+        siblings: the other trials of the sweep, whose learning rates are part of the advice.
     """
-    changes, now = trial.control.diagnosed, trial.control.health
+    changes, now = trial.diagnosed, trial.health
     shown = [
         event
         for place, event in enumerate(changes)
@@ -41,7 +47,7 @@ def timeline(trial: Trial, siblings: Sequence[Trial] = ()) -> list[Line]:
     ]
     left_out = len(changes) - len(shown)
     lines = [
-        Line(
+        TimelineEntry(
             when=_when(event),
             text=_text(event),
             effect=effect.value if (effect := effect_of(event.diagnosis)) is not None else "",
@@ -49,14 +55,8 @@ def timeline(trial: Trial, siblings: Sequence[Trial] = ()) -> list[Line]:
         )
         for event in shown
     ]
-    earlier = Line(when="earlier", text=f"{counted(left_out, 'change is', 'changes are')} not shown")
+    earlier = TimelineEntry(when="earlier", text=f"{counted(left_out, 'change is', 'changes are')} not shown")
     return [earlier, *lines] if left_out else lines
-
-
-def timeline_markdown(trial: Trial) -> str:
-    """Return the timeline as a table for TensorBoard."""
-    rows = [(line.when, " ".join([line.text, *line.advice])) for line in timeline(trial)]
-    return table(("steps", "diagnosis"), rows)
 
 
 def _when(event: Diagnosed) -> str:
@@ -70,7 +70,7 @@ def _text(event: Diagnosed) -> str:
     return plain(f"{name}: {event.reason}") if event.holds else f"{name} no longer holds"
 
 
-def _advice(trial: Trial, siblings: Sequence[Trial], diagnosis: str) -> list[str]:
+def _advice(trial: TrialRecord, siblings: Sequence[TrialRecord], diagnosis: str) -> list[str]:
     if diagnosis not in DIAGNOSES:
         return []
     advice = DIAGNOSES[diagnosis].advice

@@ -1,1 +1,1 @@
-"""Figures of a trial: gradients and updates by tensor, and the depth profile over time."""
+"""Pictures of a trial: gradients and update ratios by tensor, and the depth map over time."""

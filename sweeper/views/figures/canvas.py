@@ -1,4 +1,4 @@
-"""What the pictures share: colours, a canvas that keeps its still parts as pixels, and lines on fixed log axes."""
+"""The parts that all pictures share: colours, a canvas that caches what does not change, and curves on log axes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DPI = 100
 PNG_LEVEL = 4
 HEAD = 72  # pixels above the axes, for title and note
 
-# Okabe and Ito's colours, told apart with every common kind of colour blindness; markers and dashes repeat the message.
+# The colours of Okabe and Ito, distinguishable with every common colour blindness; markers and dashes differ as well.
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 
 Style = tuple[str, str, str, str]
@@ -28,8 +28,8 @@ Style = tuple[str, str, str, str]
 Values = npt.NDArray[np.float64]
 
 
-class Curve:
-    """A line on a log axis with fixed limits, and its marks at the edges."""
+class LogCurve:
+    """A line on a log axis with fixed limits; values beyond the limits are marked at the edges."""
 
     def __init__(self, axes: Axes, limits: tuple[float, float], line: Line2D) -> None:
         self._limits = limits
@@ -39,7 +39,11 @@ class Curve:
         self._axes = axes
 
     def draw(self, values: Values, x: npt.NDArray[np.int64] | None = None) -> None:
-        """Draw onto the canvas as it is; `x` counts from 0 where it is not given."""
+        """Draw the values onto the canvas.
+
+        Args:
+            x: horizontal positions (default: 0, 1, 2, ...).
+        """
         low, high = self._limits
         x = np.arange(len(values)) if x is None else x
         below, above = values < low, values > high
@@ -50,10 +54,15 @@ class Curve:
             self._axes.draw_artist(artist)
 
 
-class Sheet:
-    """A figure of `size` pixels, a panel below the other; what does not move is kept as pixels.
+class Picture:
+    """A figure with panels below each other. Everything that does not change between frames is cached as pixels.
 
-    Subclasses add what moves. `left`, `right` and `bottom` are where the panels end, as shares of the figure.
+    Subclasses draw what changes.
+
+    Args:
+        size: width and height in pixels.
+        panels: relative heights of the panels.
+        left: left edge of the panels, as a fraction of the figure; likewise `bottom` and `right`.
     """
 
     def __init__(
@@ -73,21 +82,21 @@ class Sheet:
             0.075, 1 - 18 / size[1], "", fontsize=15, weight="bold", va="center", animated=True
         )
         self._note = self._figure.text(0.075, 1 - 42 / size[1], "", fontsize=9, va="center", color=GREY, animated=True)
-        self._still: object = None
+        self._background: object = None
         self._palette: Image.Image | None = None
 
     def begin(self, title: str, note: str) -> None:
         """Start a frame."""
-        if self._still is None:
+        if self._background is None:
             self._canvas.draw()
-            self._still = self._canvas.copy_from_bbox(self._figure.bbox)
-        self._canvas.restore_region(self._still)
+            self._background = self._canvas.copy_from_bbox(self._figure.bbox)
+        self._canvas.restore_region(self._background)
         for text, artist in ((title, self._title), (note, self._note)):
             artist.set_text(text)
             self._figure.draw_artist(artist)
 
     def png(self) -> bytes:
-        """The frame as it stands."""
+        """Return the current frame as a PNG."""
         buffer = io.BytesIO()
         image = Image.frombuffer("RGBA", self._size, self._canvas.buffer_rgba()).convert("RGB")
         if self._palette is None:
@@ -97,9 +106,10 @@ class Sheet:
 
 
 def palette_of(image: Image.Image) -> Image.Image:
-    """The most frequent of clearly different colours, exact: pale fills stay what they are, and alike in all frames.
+    """Return the most frequent clearly different colours of an image as a palette, without changing them.
 
-    A palette makes a PNG a third as large. Pillow's own quantizers blend pale fills with the white beside them.
+    A palette makes a PNG a third as large. Pillow's own quantizers blend pale fills with the white beside them, and
+    differently in each frame.
     """
     channels = np.asarray(image, dtype=np.uint32)
     packed, counts = np.unique((channels << (16, 8, 0)).sum(axis=2), return_counts=True)
@@ -111,20 +121,20 @@ def palette_of(image: Image.Image) -> Image.Image:
 
 
 def palette_with(colours: Sequence[Sequence[int]]) -> Image.Image:
-    """A palette of the first 256 of these colours (red, green and blue, 0 to 255)."""
+    """Return a palette of the first 256 of these colours (red, green and blue, 0 to 255)."""
     palette = Image.new("P", (1, 1))
     palette.putpalette([channel for colour in colours[:256] for channel in colour])
     return palette
 
 
 def blends(colour: str, count: int) -> list[tuple[int, ...]]:
-    """`count` even steps from a colour to white, what the edges of lines and letters are made of."""
+    """Return `count` even steps from a colour to white, as at the antialiased edges of lines and letters."""
     steps = np.linspace(to_rgb(colour), (1.0, 1.0, 1.0), count)
     return [tuple(step) for step in np.rint(255 * steps).astype(int).tolist()]
 
 
 def set_log(axes: Axes, limits: tuple[float, float], label: str) -> None:
-    """Give the axis fixed limits and a tick at every power of ten."""
+    """Set fixed limits on a log axis, with a tick at every power of ten."""
     axes.set_yscale("log")
     low, high = (round(np.log10(limit)) for limit in limits)
     axes.set_ylim(*limits)
@@ -133,13 +143,13 @@ def set_log(axes: Axes, limits: tuple[float, float], label: str) -> None:
     axes.minorticks_off()
 
 
-def curve(axes: Axes, limits: tuple[float, float], style: Style) -> Curve:
-    """A curve that has no values yet."""
+def log_curve(axes: Axes, limits: tuple[float, float], style: Style) -> LogCurve:
+    """Return a curve without values."""
     label, color, dash, marker = style
     (line,) = axes.plot([], [], dash, marker=marker, color=color, label=label, ms=3.5, lw=1.6, animated=True)
-    return Curve(axes, limits, line)
+    return LogCurve(axes, limits, line)
 
 
 def ordinal(count: int) -> str:
-    """2 as ``2nd``; for a count above 1 and below 21."""
+    """Return 2 as ``2nd``; for counts from 2 to 20."""
     return f"{count}{ {2: 'nd', 3: 'rd'}.get(count, 'th') }"

@@ -1,7 +1,7 @@
-"""The depth profile over time: layer by step as a map of colours, and below it the reach, with the verdict.
+"""The depth map: the gradient of each layer at each step as colours, and below it the reach and the stop mark.
 
-Colours are viridis: even in lightness, so it reads with any colour vision, and in grey. What has no value is hatched,
-which no colour is. The scales are fixed, so that frames and trials can be compared.
+The colours are viridis, whose lightness is even, so the map can be read with any colour vision and in grey. Undefined
+values are hatched. The scales are fixed, so frames and trials can be compared.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from sweeper.results.health.verdict import Verdict
 from sweeper.results.wording import number
 from sweeper.views.figures.canvas import (
     BLUE,
     GREY,
     VERMILION,
-    Sheet,
+    Picture,
     Style,
     Values,
     blends,
-    curve,
+    log_curve,
     ordinal,
     palette_with,
     set_log,
 )
-from sweeper.views.figures.history import DepthHistory, Look
+from sweeper.views.figures.history import DepthHistory, RecordedObservation
+from sweeper.views.figures.stop_mark import StopMark
 from sweeper.views.figures.tensor_names import layer_names, left_out, spread
 
 SIZE = (1100, 800)
@@ -42,13 +42,13 @@ GRADIENT_LIMITS = (1e-10, 1e0)
 REACH_LIMITS = (1e-7, 1e2)
 COLUMNS = 800
 REACH: Style = ("reach", BLUE, "-", "o")
-VERDICT: Mapping[str, Any] = {"color": VERMILION, "ls": "--", "lw": 1.5}
+STOP_LINE: Mapping[str, Any] = {"color": VERMILION, "ls": "--", "lw": 1.5}
 HATCHED: Mapping[str, Any] = {"hatch": "//////", "edgecolor": "#888888", "facecolor": "#e0e0e0"}
 UNDEFINED = Patch(label="undefined", **HATCHED)
 
 
-class DepthMap(Sheet):
-    """The picture of one model; every frame shows all of the history so far."""
+class DepthMap(Picture):
+    """The depth map of one model with at most `most` layers; every frame shows the whole history so far."""
 
     def __init__(self, layers: Sequence[str], most: int) -> None:
         super().__init__(SIZE, (3.2, 1), left=0.16, right=0.885, bottom=0.065)
@@ -90,67 +90,72 @@ class DepthMap(Sheet):
         lower.set_xlabel("step")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         lower.xaxis.set_animated(True)
-        self._reach = curve(lower, REACH_LIMITS, REACH)
-        # Not taken from the first frame, as on other sheets: later ones have other colours.
+        self._reach = log_curve(lower, REACH_LIMITS, REACH)
+        # Not taken from the first frame, as in other pictures, because later frames have other colours.
         shades = (255 * colours(np.arange(COLOURS))[:, :3]).round().astype(int).tolist()
         self._palette = palette_with([*shades, *blends("black", 24), *blends(BLUE, 16), *blends(VERMILION, 16)])
 
-    def draw(self, history: DepthHistory, verdict: Verdict | None) -> bytes:
-        """The PNG of the history so far, which has at least one look."""
-        looks = history.looks()
+    def draw(self, history: DepthHistory, mark: StopMark | None) -> bytes:
+        """Return the PNG of a history with at least one observation.
+
+        Args:
+            mark: the decision that stopped the trial; None if there is none.
+        """
+        observations = history.observations()
         upper, lower = self._axes
-        steps = np.array([look.observation.step for look in looks], np.int64)
-        reach = np.array([look.observation.reach for look in looks], np.float64)
-        spacing = np.median(np.diff(steps)) if len(steps) > 1 else looks[0].watching.every
+        steps = np.array([recorded.observation.step for recorded in observations], np.int64)
+        reach = np.array([recorded.observation.reach for recorded in observations], np.float64)
+        spacing = np.median(np.diff(steps)) if len(steps) > 1 else observations[0].watching.every
         edges = np.append(steps, steps[-1] + max(1, spacing))
-        newest = looks[-1].observation
-        self.begin(f"depth profile to step {newest.step}   reach {number(newest.reach)}", self._left_unsaid(history))
+        newest = observations[-1].observation
+        self.begin(f"depth profile to step {newest.step}   reach {number(newest.reach)}", self._note_of(history))
         lower.set_xlim(edges[0], edges[-1])
         lower.draw_artist(lower.xaxis)
-        self._image.set_data(_raster(looks, self._kept, edges))
+        self._image.set_data(_raster(observations, self._kept, edges))
         self._image.set_extent((edges[0], edges[-1], len(self._kept) - 0.5, -0.5))
         for artist in (self._image, *upper.spines.values()):
             upper.draw_artist(artist)
         self._reach.draw(reach, steps)
-        self._draw_verdict(verdict)
+        self._draw_mark(mark)
         return self.png()
 
-    def _draw_verdict(self, verdict: Verdict | None) -> None:
-        """Mark the verdict in both panels, and say what the signs mean."""
+    def _draw_mark(self, mark: StopMark | None) -> None:
+        """Draw the stop mark in both panels, and the legend."""
         upper, lower = self._axes
         lines: list[Line2D] = []
-        if verdict is not None:
-            lines.append(upper.axvline(verdict.step, color="white", lw=3))
-            lines.append(upper.axvline(verdict.step, **VERDICT))
-            lines.append(lower.axvline(verdict.step, label=f"{verdict.rule}\nat step {verdict.step}", **VERDICT))
-            steps, reach = zip(*verdict.window, strict=True) if verdict.window else ((), ())
-            lines += lower.plot(steps, reach, "D", ms=7, mfc="none", mec=VERMILION, ls="", label="its looks")
-            if math.isfinite(verdict.threshold):
-                label = f"below {verdict.threshold:g}"
-                lines.append(lower.axhline(verdict.threshold, color=GREY, ls=":", lw=1.5, label=label))
+        if mark is not None:
+            lines.append(upper.axvline(mark.step, color="white", lw=3))
+            lines.append(upper.axvline(mark.step, **STOP_LINE))
+            lines.append(lower.axvline(mark.step, label=f"{mark.rule}\nat step {mark.step}", **STOP_LINE))
+            steps, reach = zip(*mark.window, strict=True) if mark.window else ((), ())
+            lines += lower.plot(steps, reach, "D", ms=7, mfc="none", mec=VERMILION, ls="", label="evidence")
+            if math.isfinite(mark.threshold):
+                label = f"threshold {mark.threshold:g}"
+                lines.append(lower.axhline(mark.threshold, color=GREY, ls=":", lw=1.5, label=label))
         box = lower.get_position()
-        told = [line for line in lines if not str(line.get_label()).startswith("_")]
+        labelled = [line for line in lines if not str(line.get_label()).startswith("_")]
         legend = self._figure.legend(
-            handles=[UNDEFINED, *told], loc="upper left", bbox_to_anchor=(box.x1, box.y1), fontsize=8, frameon=False
+            handles=[UNDEFINED, *labelled], loc="upper left", bbox_to_anchor=(box.x1, box.y1), fontsize=8, frameon=False
         )
         for artist in (*lines, legend):
             self._figure.draw_artist(artist)
-            artist.remove()  # the next frame has its own
+            artist.remove()  # each frame draws its own
 
-    def _left_unsaid(self, history: DepthHistory) -> str:
-        named = f"every {ordinal(self._every)} layer is named" if self._every > 1 else ""
-        thinned = f"a column is the first look in {history.width} steps" if history.thinned else ""
+    def _note_of(self, history: DepthHistory) -> str:
+        """Return what the picture leaves out."""
+        named = f"every {ordinal(self._every)} layer is labelled" if self._every > 1 else ""
+        thinned = f"each column shows the first observation of {history.width} steps" if history.thinned else ""
         return " · ".join(part for part in (self._left_out, named, thinned) if part)
 
 
-def _raster(looks: Sequence[Look], kept: Sequence[int], edges: Values) -> Values:
-    """Layer by equal parts of the axis of steps; a look holds until the next one."""
-    profiles = np.full((len(looks), len(kept)), np.nan)
-    for row, look in enumerate(looks):
-        if look.profile is not None:
-            profiles[row] = look.profile[kept]
+def _raster(observations: Sequence[RecordedObservation], kept: Sequence[int], edges: Values) -> Values:
+    """Return the gradients by layer and by equal parts of the step axis; an observation counts until the next one."""
+    profiles = np.full((len(observations), len(kept)), np.nan)
+    for row, recorded in enumerate(observations):
+        if recorded.profile is not None:
+            profiles[row] = recorded.profile[kept]
     at = np.linspace(edges[0], edges[-1], COLUMNS, endpoint=False)
     low, high = GRADIENT_LIMITS
-    # Zero has no logarithm: it is small, not undefined.
+    # Zero has no logarithm; it is drawn as small, not as undefined.
     raster: Values = np.clip(profiles[np.searchsorted(edges, at, "right") - 1].T, low / 2, high * 2)
     return raster

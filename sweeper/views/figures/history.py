@@ -1,8 +1,8 @@
-"""The observations that a picture over time is drawn from: few enough to draw, however long the trial.
+"""The observations that a picture over time is drawn from: a bounded number, however long the trial is.
 
-A trial of 100,000 steps is looked at ten thousand times. Its steps are divided into equal bins, at most MOST_COLUMNS,
-and the first look of each stands for it; bins double in width as the trial goes on. Unlike a mean, a look that stands
-never changes, and NaN and zero stay what they are. The newest look is always among them.
+A trial of 100,000 steps may have 10,000 observations. Its steps are divided into at most `MOST_COLUMNS` equal bins,
+and the first observation of each bin represents it; the bins double in width as the trial grows. Unlike a mean, the
+first observation never changes, and NaN and zero are kept. The newest observation is always included.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.record.events import Observation, Watching
+from sweeper.record.reader import read_row
 from sweeper.record.storage.layout import AttemptDir
-from sweeper.record.trial import read_row
 from sweeper.record.values.depth_profile import depth_profile
 
 MOST_COLUMNS = 256
 
 
 @dataclass(slots=True)
-class Look:
-    """One observation; its profile is read when it is first asked for, so that what is thinned out costs nothing."""
+class RecordedObservation:
+    """An observation whose statistics are read from disk on first use, so that unused ones cost nothing."""
 
     observation: Observation
     watching: Watching
@@ -32,15 +32,15 @@ class Look:
 
     @property
     def profile(self) -> npt.NDArray[np.float32] | None:
-        """Root-mean-square gradient of each layer; None where its row is torn, or has not arrived yet."""
+        """Return the root-mean-square gradient of each layer; None if its row is torn or not written yet."""
         if self._profile is None and (norms := (self.statistics() or {}).get("grad_norm")) is not None:
-            seen = self.watching
-            profile = depth_profile(norms.tolist(), seen.sizes, seen.layer_of, len(seen.layers))
+            watching = self.watching
+            profile = depth_profile(norms.tolist(), watching.sizes, watching.layer_of, len(watching.layers))
             self._profile = np.array(profile, np.float32)
         return self._profile
 
     def statistics(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
-        """Each watched statistic, tensor by tensor; None where their row is torn, or has not arrived yet."""
+        """Return each watched statistic as an array over the tensors; None if the row is torn or not written yet."""
         names, tensors = self.watching.statistics, len(self.watching.tensors)
         row = read_row(self.attempt, self.observation.row, self.watching.row_width)
         if row is None:
@@ -51,35 +51,37 @@ class Look:
 
 @dataclass(slots=True)
 class DepthHistory:
-    """The looks of one trial; where they are `thinned`, one of them stands for `width` steps."""
+    """The observations of one trial; if they are `thinned`, each represents `width` steps."""
 
     width: int = 1
     thinned: bool = False
-    _bins: dict[int, Look] = field(default_factory=dict)
-    _newest: Look | None = None
+    _bins: dict[int, RecordedObservation] = field(default_factory=dict)
+    _newest: RecordedObservation | None = None
 
-    def add(self, look: Look) -> None:
-        """Take in the next observation of the history; other layers than before begin it anew."""
-        if self._newest is not None and self._newest.watching.layers != look.watching.layers:
+    def add(self, recorded: RecordedObservation) -> None:
+        """Add the next observation. If its layers differ from those before, the history starts from scratch."""
+        if self._newest is not None and self._newest.watching.layers != recorded.watching.layers:
             self.width, self.thinned, self._bins = 1, False, {}
-        self._newest = look
-        while look.observation.step // self.width >= MOST_COLUMNS:
+        self._newest = recorded
+        while recorded.observation.step // self.width >= MOST_COLUMNS:
             self.width *= 2
-            looks, self._bins = self._bins.values(), {}
-            for kept in looks:
+            observations, self._bins = self._bins.values(), {}
+            for kept in observations:
                 self._put(kept)
-        self._put(look)
+        self._put(recorded)
 
-    def looks(self) -> list[Look]:
-        """The looks that stand, by step: one of each bin, and the newest."""
-        looks = {id(look): look for look in (*self._bins.values(), self._newest) if look is not None}
-        return sorted(looks.values(), key=lambda look: look.observation.step)
+    def observations(self) -> list[RecordedObservation]:
+        """Return the observations that represent the trial, by step: one per bin, and the newest."""
+        observations = {
+            id(recorded): recorded for recorded in (*self._bins.values(), self._newest) if recorded is not None
+        }
+        return sorted(observations.values(), key=lambda recorded: recorded.observation.step)
 
     @property
     def has_profile(self) -> bool:
-        """Whether there is a profile of any look that stands; none where only reach was kept."""
-        return any(look.profile is not None for look in self.looks())
+        """Return whether any observation has a profile; none has if the trial recorded only reach."""
+        return any(recorded.profile is not None for recorded in self.observations())
 
-    def _put(self, look: Look) -> None:
-        first = self._bins.setdefault(look.observation.step // self.width, look)
-        self.thinned = self.thinned or first is not look
+    def _put(self, recorded: RecordedObservation) -> None:
+        first = self._bins.setdefault(recorded.observation.step // self.width, recorded)
+        self.thinned = self.thinned or first is not recorded

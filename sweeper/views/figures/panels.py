@@ -1,8 +1,8 @@
-"""The pictures of a trial: gradients and update ratios, tensor by tensor in depth order, and the depth profile.
+"""The pictures of a model: gradients and update ratios of each tensor in depth order, and the depth map.
 
-What does not change from frame to frame (axes, names, grid) is drawn once for a model and kept as pixels; a frame
-restores them and draws a few lines (matplotlib's blitting). The limits are fixed, so that frames can be compared; what
-lies beyond them, zero included, is marked at the edge.
+Everything that does not change between frames (axes, names, grid) is drawn once per model and cached as pixels; each
+frame restores it and draws only a few lines (matplotlib's blitting). The limits are fixed, so frames can be compared;
+values beyond them, including zero, are marked at the edge.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from matplotlib.text import Text
 from matplotlib.transforms import blended_transform_factory
 
 from sweeper.record.events import Observation, Watching
-from sweeper.results.health.verdict import Verdict
 from sweeper.results.wording import number
 from sweeper.views.figures.canvas import (
     BLUE,
@@ -25,16 +24,17 @@ from sweeper.views.figures.canvas import (
     GREY,
     PURPLE,
     VERMILION,
-    Sheet,
+    Picture,
     Style,
     Values,
-    curve,
+    log_curve,
     ordinal,
     set_log,
 )
 from sweeper.views.figures.depth_map import DepthMap
 from sweeper.views.figures.history import DepthHistory
-from sweeper.views.figures.tensor_names import Depth, depth_of
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.tensor_names import TensorOrder, tensor_order
 
 SIZE = (1100, 600)
 MOST_NAMES = 75
@@ -51,33 +51,36 @@ CURVES: Mapping[str, Style] = {
 RATIO: Style = ("update ratio", BLUE, "-", "o")
 
 
-class TensorSheet(Sheet, ABC):
-    """A picture of the statistics that it `needs` over the tensors of a model; where the first is undefined is told."""
+class TensorPicture(Picture, ABC):
+    """A picture of some statistics over the tensors of a model.
+
+    `needs` names the statistics; the note says for how many tensors the first of them is undefined.
+    """
 
     needs: tuple[str, ...]
 
-    def __init__(self, depth: Depth, panels: Sequence[float]) -> None:
+    def __init__(self, depth: TensorOrder, panels: Sequence[float]) -> None:
         super().__init__(SIZE, panels, left=0.075, bottom=0.25)
         _set_depth(self._axes, depth)
 
     @abstractmethod
     def draw(self, statistics: Mapping[str, Values]) -> None:
-        """Draw what moves."""
+        """Draw the curves."""
 
 
-class Gradients(TensorSheet):
-    """Mean, maximum and standard deviation of |gradient| of each tensor; below, the share of zeros."""
+class Gradients(TensorPicture):
+    """Mean, maximum and standard deviation of |gradient| of each tensor, and below the fraction of zeros."""
 
     needs = ("grad_mean", "grad_max", "grad_std", "grad_zero")
 
-    def __init__(self, depth: Depth) -> None:
+    def __init__(self, depth: TensorOrder) -> None:
         super().__init__(depth, (5, 1))
         upper, lower = self._axes
         set_log(upper, GRADIENT_LIMITS, "|gradient| (loss per unit of parameter)")
-        lower.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="share\nof zeros")
+        lower.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="fraction\nof zeros")
         lower.yaxis.label.set_fontsize(9)
         lower.tick_params(axis="y", labelsize=8)
-        self._curves = {name: curve(upper, GRADIENT_LIMITS, style) for name, style in CURVES.items()}
+        self._curves = {name: log_curve(upper, GRADIENT_LIMITS, style) for name, style in CURVES.items()}
         (self._zeros,) = lower.plot([], [], "-o", color=PURPLE, ms=2.5, lw=1, animated=True, clip_on=False)
         upper.legend(handles=_legend(CURVES.values()), loc="lower right", fontsize=9, ncols=3, framealpha=0.9)
 
@@ -90,18 +93,18 @@ class Gradients(TensorSheet):
         self._axes[1].draw_artist(self._zeros)
 
 
-class UpdateRatios(TensorSheet):
-    """Norm of the update over norm of the tensor, with the rule of thumb."""
+class UpdateRatios(TensorPicture):
+    """Norm of the update / norm of the tensor, with the rule of thumb."""
 
     needs = ("update_ratio",)
 
-    def __init__(self, depth: Depth) -> None:
+    def __init__(self, depth: TensorOrder) -> None:
         super().__init__(depth, (1,))
         (axes,) = self._axes
         set_log(axes, RATIO_LIMITS, "update norm / parameter norm")
         band = axes.axhspan(*HEALTHY_BAND, color=GREEN, alpha=0.10, lw=0, label="1e-4 to 1e-2")
         rule = axes.axhline(RULE_OF_THUMB, color=GREEN, lw=1.2, ls="--", label="rule of thumb 1e-3")
-        self._curve = curve(axes, RATIO_LIMITS, RATIO)
+        self._curve = log_curve(axes, RATIO_LIMITS, RATIO)
         axes.legend(handles=[*_legend([RATIO]), rule, band], loc="lower right", fontsize=9, ncols=3, framealpha=0.9)
 
     def draw(self, statistics: Mapping[str, Values]) -> None:
@@ -109,31 +112,31 @@ class UpdateRatios(TensorSheet):
         self._curve.draw(statistics["update_ratio"])
 
 
-class Sheets:
-    """The pictures of one model, with at most `most` layers each."""
+class ModelPictures:
+    """All pictures of one model, with at most `most` layers each."""
 
     def __init__(self, watching: Watching, most: int) -> None:
-        self._depth = depth_of(watching, most)
+        self._depth = tensor_order(watching, most)
         kinds = {"gradients": Gradients, "update ratios": UpdateRatios}
-        self._tensors: Mapping[str, TensorSheet] = {
+        self._tensors: Mapping[str, TensorPicture] = {
             tag: kind(self._depth) for tag, kind in kinds.items() if set(kind.needs) <= set(watching.statistics)
         }
         self._layers = DepthMap(watching.layers, most)
 
     def draw(self, statistics: Mapping[str, Values], observation: Observation) -> dict[str, bytes]:
-        """PNG pictures of the statistics of one observation, by tag; those for which they are watched."""
+        """Return the PNG pictures of one observation, by tag; only those whose statistics are watched."""
         columns = {name: values[list(self._depth.order)] for name, values in statistics.items()}
         pictures = {}
-        for tag, sheet in self._tensors.items():
+        for tag, picture in self._tensors.items():
             taken = ("after clipping" if observation.clipped else "before clipping") if tag == "gradients" else ""
-            sheet.begin(_title(tag, observation), _note(self._depth, columns[sheet.needs[0]], taken))
-            sheet.draw(columns)
-            pictures[tag] = sheet.png()
+            picture.begin(_title(tag, observation), _note(self._depth, columns[picture.needs[0]], taken))
+            picture.draw(columns)
+            pictures[tag] = picture.png()
         return pictures
 
-    def draw_history(self, history: DepthHistory, verdict: Verdict | None) -> bytes:
-        """The PNG picture of all observations so far, of which there is at least one, layer by layer."""
-        return self._layers.draw(history, verdict)
+    def draw_history(self, history: DepthHistory, mark: StopMark | None) -> bytes:
+        """Return the PNG of the depth map over all observations so far; there must be at least one."""
+        return self._layers.draw(history, mark)
 
 
 def _title(what: str, observation: Observation) -> str:
@@ -141,16 +144,16 @@ def _title(what: str, observation: Observation) -> str:
     return f"{what} at step {observation.step}   lr {rate}   reach {reach}"
 
 
-def _note(depth: Depth, values: Values, taken: str = "") -> str:
-    """What the curves cannot show: what has no value or is left out, where the gradients were taken."""
+def _note(depth: TensorOrder, values: Values, taken: str = "") -> str:
+    """Return what the curves do not show: omitted layers, undefined values, and where the gradients were taken."""
     every, undefined = _named_every(depth), int(np.isnan(values).sum())
-    named = f"every {ordinal(every)} of {len(values)} tensors is named" if every > 1 else ""
+    named = f"every {ordinal(every)} of {len(values)} tensors is labelled" if every > 1 else ""
     missing = f"{undefined} of {len(values)} undefined" if undefined else ""
     return " · ".join(part for part in (depth.left_out, missing, named, taken) if part)
 
 
-def _set_depth(panels: Sequence[Axes], depth: Depth) -> None:
-    """The shared horizontal axis: names of tensors below, blocks as bands with their numbers above."""
+def _set_depth(panels: Sequence[Axes], depth: TensorOrder) -> None:
+    """Set the shared horizontal axis: tensor names below, blocks as shaded bands with their numbers above."""
     count = len(depth.names)
     every = _named_every(depth)
     for axes in panels:
@@ -166,11 +169,11 @@ def _set_depth(panels: Sequence[Axes], depth: Depth) -> None:
         label.set_parse_math(False)
 
 
-def _named_every(depth: Depth) -> int:
+def _named_every(depth: TensorOrder) -> int:
     return -(-len(depth.names) // MOST_NAMES)
 
 
-def _set_bands(axes: Axes, depth: Depth, *, numbered: bool) -> None:
+def _set_bands(axes: Axes, depth: TensorOrder, *, numbered: bool) -> None:
     begin, shade = 0, False
     for end in range(1, len(depth.blocks) + 1):
         if end < len(depth.blocks) and depth.blocks[end] == depth.blocks[begin]:

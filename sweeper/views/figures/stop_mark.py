@@ -1,4 +1,4 @@
-"""The verdict on a trial as pictures have it; pure."""
+"""The decision that stopped a trial, as pictures mark it; pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sweeper.record.trial import Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.results.wording import plain
 
 LONGEST_RULE = 16  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a decision says that can be drawn; what it does not say is NaN or empty."""
+class StopMark:
+    """The drawable parts of a stop decision.
+
+    Args:
+        threshold: the threshold of reach that the rule used; NaN if it did not.
+        window: the steps and values of reach that the rule used; empty if it did not.
+    """
 
     step: int
     rule: str
@@ -23,31 +28,31 @@ class Verdict:
     window: tuple[tuple[float, float], ...]
 
     @classmethod
-    def of(cls, trial: Trial) -> Self | None:
-        """The verdict on a trial's newest attempt, None where there is none."""
-        stop = trial.control.stop
+    def of(cls, trial: TrialRecord) -> Self | None:
+        """Return the mark of the decision that stopped the newest attempt of a trial; None if there is none."""
+        stop = trial.newest.stop
         decision = stop.decision if stop is not None else None
-        if decision is None or not isinstance(step := decision.get("step"), int):
+        if decision is None or decision.step < 0:
             return None
-        evidence = decision.get("evidence")
-        told = evidence if isinstance(evidence, dict) and evidence.get("statistic") == "reach" else {}
-        window = told.get("window")
-        looks = window if isinstance(window, list) else []
+        evidence = decision.evidence
+        about_reach = evidence if evidence.get("statistic") == "reach" else {}
+        window = about_reach.get("window")
+        pairs = window if isinstance(window, list) else []
         return cls(
-            step=step,
-            rule=plain(decision.get("rule", "?"))[:LONGEST_RULE].replace("$", r"\$"),  # no formula
-            threshold=_number(told.get("threshold")),
-            window=tuple((_number(look[0]), _number(look[1])) for look in looks if _is_pair(look)),
+            step=decision.step,
+            rule=plain(decision.rule)[:LONGEST_RULE].replace("$", r"\$"),  # no formula
+            threshold=_number(about_reach.get("threshold")),
+            window=tuple((_number(pair[0]), _number(pair[1])) for pair in pairs if _is_pair(pair)),
         )
 
 
 def _number(value: object) -> float:
-    """A value of the evidence, which may be the text of what JSON has no word for."""
+    """Return a value of the evidence as a float; NaN and infinity are recorded as text."""
     try:
         return float(value) if isinstance(value, int | float | str) else math.nan
     except ValueError:
         return math.nan
 
 
-def _is_pair(look: object) -> bool:
-    return isinstance(look, Sequence) and not isinstance(look, str) and len(look) == len(("step", "reach"))
+def _is_pair(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) == len(("step", "reach"))

@@ -1,4 +1,4 @@
-"""The order and the short names in which watched tensors stand in a picture; pure functions."""
+"""The order and the short names of tensors in a picture; pure functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LONGEST = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
-    """Tensors in depth order: indices into the record's columns, short names, and the block each belongs to.
+class TensorOrder:
+    """Tensors in depth order: indices into the record's columns, short names, and the block of each.
 
-    `left_out` says in words which are not among them, if any.
+    `left_out` says in words that layers are omitted; empty if none are.
     """
 
     order: tuple[int, ...]
@@ -26,8 +26,8 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """A tensor's name, taken apart: ``encoder.layer`` ``3`` ``attention.self.query``."""
+class _NameParts:
+    """The parts of a tensor's name: ``encoder.layer`` ``3`` ``attention.self.query``."""
 
     head: tuple[str, ...]
     block: tuple[str, ...]
@@ -35,21 +35,22 @@ class _Parts:
 
 
 def spread(count: int, most: int) -> tuple[int, ...]:
-    """At most `most` (2 or more) of the indices below `count`, evenly spaced, the first and the last among them."""
+    """Return at most `most` (at least 2) of the indices below `count`, evenly spaced, with the first and the last."""
     if count <= most:
         return tuple(range(count))
     return tuple(round(i * (count - 1) / (most - 1)) for i in range(most))
 
 
 def left_out(count: int, most: int) -> str:
-    """What `spread` left out of the layers, in words; empty where it is nothing."""
+    """Return in words how many layers `spread` keeps; empty if it keeps all."""
     return f"{most} of {count} layers shown" if count > most else ""
 
 
-def depth_of(watching: Watching, most: int) -> Depth:
-    """The tensors of at most `most` layers, in their order; what is no layer stands behind the one registered before.
+def tensor_order(watching: Watching, most: int) -> TensorOrder:
+    """Return the tensors of at most `most` layers in depth order.
 
-    What was registered before the first layer, embeddings for example, goes with it.
+    A tensor that belongs to no layer comes after the layer registered before it. Tensors registered before the first
+    layer, such as embeddings, come first.
     """
     keys, last = [], -1
     for index, layer in enumerate(watching.layer_of):
@@ -64,29 +65,29 @@ def depth_of(watching: Watching, most: int) -> Depth:
         if layer in kept
     ]
     order, names, blocks = zip(*shown, strict=True) if shown else ((), (), ())
-    return Depth(order=order, names=names, blocks=blocks, left_out=left_out(len(watching.layers), most))
+    return TensorOrder(order=order, names=names, blocks=blocks, left_out=left_out(len(watching.layers), most))
 
 
 def layer_names(layers: Sequence[str]) -> list[str]:
-    """A short name for each layer, no two alike."""
+    """Return a short unique name for each layer."""
     return _short(_split_all(layers))
 
 
-def _split_all(names: Sequence[str]) -> list[_Parts]:
+def _split_all(names: Sequence[str]) -> list[_NameParts]:
     return [_split(plain(name).encode("ascii", "replace").decode().split(".")) for name in names]
 
 
-def _split(path: Sequence[str]) -> _Parts:
-    """The last number of a name is its block, together with those before it: ``stages.1.blocks.0.conv``."""
+def _split(path: Sequence[str]) -> _NameParts:
+    """Split a name; its numbers are its block: ``1.0`` in ``stages.1.blocks.0.conv``."""
     trimmed = list(path[:-1]) if path[-1] == "weight" and len(path) > 1 else list(path)
     numbers = [i for i, part in enumerate(trimmed) if part.isdecimal()]
     if not numbers:
-        return _Parts((), (), tuple(trimmed))
+        return _NameParts((), (), tuple(trimmed))
     head, tail = trimmed[: numbers[0]], trimmed[numbers[-1] + 1 :]
-    return _Parts(tuple(head), tuple(trimmed[i] for i in numbers), tuple(tail))
+    return _NameParts(tuple(head), tuple(trimmed[i] for i in numbers), tuple(tail))
 
 
-_FORMS: Sequence[Callable[[_Parts], tuple[str, ...]]] = (
+_FORMS: Sequence[Callable[[_NameParts], tuple[str, ...]]] = (
     lambda part: (*part.block, *part.tail[-1 if part.block else -2 :]),
     lambda part: (*part.block, *part.tail[:1], *part.tail[1:][-1:]),
     lambda part: (*part.block, *part.tail),
@@ -96,8 +97,8 @@ _FORMS: Sequence[Callable[[_Parts], tuple[str, ...]]] = (
 )
 
 
-def _short(parts: Sequence[_Parts]) -> list[str]:
-    """For each name the shortest form that no other name has."""
+def _short(parts: Sequence[_NameParts]) -> list[str]:
+    """Return for each name the shortest form that no other name has."""
     names = [""] * len(parts)
     open_ = list(range(len(parts)))
     for form in _FORMS:
@@ -109,7 +110,7 @@ def _short(parts: Sequence[_Parts]) -> list[str]:
 
 
 def _cut(name: str) -> str:
-    """A name of at most LONGEST characters: containers shrink first, the end of the name last."""
+    """Shorten a name to `LONGEST` characters: first the containers, then the end of the name."""
     if len(name) > LONGEST:
         *containers, last = name.split(".")
         name = ".".join([*(part[:3] for part in containers), last])

@@ -1,4 +1,4 @@
-"""The pictures of trials, drawn model by model; see `views.panels` and `views.depthmap`."""
+"""The pictures of all trials; see `panels` and `depth_map`."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sweeper.record.events import Observation, Watching
-from sweeper.results.health.verdict import Verdict
 from sweeper.views.figures.history import DepthHistory
+from sweeper.views.figures.stop_mark import StopMark
 
 if TYPE_CHECKING:
     from sweeper.views.figures.canvas import Values
-    from sweeper.views.figures.panels import Sheets
+    from sweeper.views.figures.panels import ModelPictures
 
 MOST_LAYERS = 75
 
 
-class Figures:
-    """Draws at most `max_layers` layers; keeps the still parts of the `models` drawn last, so memory is bounded.
+class TrialFigures:
+    """Draws the pictures of trials. Not thread-safe.
 
-    Not for several threads.
+    Args:
+        max_layers: maximum number of layers in a picture.
+        models: number of models whose backgrounds are cached, which bounds the memory.
     """
 
     def __init__(self, max_layers: int = MOST_LAYERS, *, models: int = 2) -> None:
         self._max_layers = max_layers
         self._models = models
-        self._sheets: dict[tuple[object, ...], Sheets] = {}
+        self._pictures: dict[tuple[object, ...], ModelPictures] = {}
 
     def draw(self, watching: Watching, statistics: Mapping[str, Values], observation: Observation) -> dict[str, bytes]:
-        """PNG pictures of the statistics of one observation, by tag; those for which they are watched."""
-        return self._sheets_of(watching).draw(statistics, observation)
+        """Return the PNG pictures of one observation, by tag; only those whose statistics are watched."""
+        return self._pictures_of(watching).draw(statistics, observation)
 
-    def draw_history(self, watching: Watching, history: DepthHistory, verdict: Verdict | None) -> dict[str, bytes]:
-        """The PNG picture `depth profile` of all observations so far; none where there are no layers."""
-        if not watching.layers or not history.looks():
+    def draw_history(self, watching: Watching, history: DepthHistory, mark: StopMark | None) -> dict[str, bytes]:
+        """Return the PNG picture `depth profile` of all observations so far; empty without layers or observations."""
+        if not watching.layers or not history.observations():
             return {}
-        return {"depth profile": self._sheets_of(watching).draw_history(history, verdict)}
+        return {"depth profile": self._pictures_of(watching).draw_history(history, mark)}
 
-    def _sheets_of(self, watching: Watching) -> Sheets:
-        from sweeper.views.figures.panels import (
-            Sheets,  # with matplotlib, which a sweep that watches nothing can do without
-        )
+    def _pictures_of(self, watching: Watching) -> ModelPictures:
+        from sweeper.views.figures.panels import ModelPictures  # imports matplotlib, which not every sweep needs
 
         key = (watching.tensors, watching.layers, watching.layer_of, watching.statistics)
-        sheets = self._sheets.pop(key, None) or Sheets(watching, self._max_layers)
-        self._sheets[key] = sheets
-        while len(self._sheets) > self._models:
-            del self._sheets[next(iter(self._sheets))]
-        return sheets
+        pictures = self._pictures.pop(key, None) or ModelPictures(watching, self._max_layers)
+        self._pictures[key] = pictures
+        while len(self._pictures) > self._models:
+            del self._pictures[next(iter(self._pictures))]
+        return pictures

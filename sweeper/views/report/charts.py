@@ -1,4 +1,4 @@
-"""The charts of the report, each an SVG that stands in the page: grey on no ground, to be read light and dark."""
+"""The charts of the report, each an SVG in the page: transparent with grey text, readable in light and dark mode."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sweeper.record.fold import State
+from sweeper.record.trial import State
 from sweeper.views.figures.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION
-from sweeper.views.report.axis import MOST_TICKS, ParameterAxis, label, normal
-from sweeper.views.report.clock import Clock
-from sweeper.views.report.course import Course
+from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label, normalized
+from sweeper.views.report.trial_curves import TrialCurves
 
 INK = "#808080"
 GROUND = "#010203"
-"""Stands for the colour of the page, which is not the same by day and by night."""
+"""A placeholder for the colour of the page, which differs between light and dark mode."""
 WIDTH = 9.0  # inches
 MOST_NAMED = 8
-"""Curves at whose ends there is room for the numbers of their trials."""
+"""Maximum number of curves that are labelled with their trial numbers."""
 FEW_POINTS = 12
-"""Each of so few points is marked: one alone is no line."""
+"""Maximum number of points of a curve that are marked; a single point would not be visible as a line."""
 MANY = 300
-"""Of so many marks, a picture is smaller than their outlines."""
+"""Number of marks above which a raster image is smaller than their outlines."""
 LEAST_LABELLED = 0.035
-"""The part of the width of a timeline below which a bar has no room for its number."""
+"""Minimum width of a bar that is labelled, as a fraction of the width of the timeline."""
 UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 FEWEST_UNITS = 3
-"""Of a unit of time, for an axis in it."""
+"""Minimum length of a time axis in its unit."""
 COLOURS: Mapping[State, str] = {
     State.COMPLETE: BLUE,
     State.PRUNED: VERMILION,
@@ -53,8 +52,8 @@ WORDS = {
     State.WAITING: "interrupted",
 }
 STYLE: Any = {  # matplotlib's stubs know its keys one by one
-    "svg.fonttype": "none",  # text stays text, in the reader's font
-    "svg.hashsalt": "sweeper",  # the same page for the same record
+    "svg.fonttype": "none",  # keep text as text, in the reader's font
+    "svg.hashsalt": "sweeper",  # make the same page from the same record
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -77,39 +76,45 @@ _LABEL: Any = {
 Points = Sequence[tuple[int, float]]
 
 
-def curves(courses: Sequence[Course], points: Callable[[Course], Points], name: str, *, log: bool = False) -> str:
-    """One line a trial, by step, in the colour of its state; a pruned one ends in a cross. Empty without points."""
-    drawn = [(course, points(course)) for course in courses]
-    drawn = [(course, line) for course, line in drawn if line]
+def curves(
+    plotted: Sequence[TrialCurves], points: Callable[[TrialCurves], Points], name: str, *, log: bool = False
+) -> str:
+    """Draw one line per trial over steps, in the colour of its state, with a cross at the end of pruned trials.
+
+    Returns:
+        The SVG; empty without points.
+    """
+    drawn = [(item, points(item)) for item in plotted]
+    drawn = [(item, line) for item, line in drawn if line]
     if not drawn:
         return ""
 
     def draw(axes: Axes) -> None:
-        # The best are drawn last, and where they are many the others are fainter.
-        for place, (course, line) in reversed(list(enumerate(drawn))):
+        # The best are drawn last; if there are many, the others are fainter.
+        for rank, (item, line) in reversed(list(enumerate(drawn))):
             steps, values = zip(*line, strict=True)
             shown = [value if math.isfinite(value) and (value > 0 or not log) else math.nan for value in values]
-            state = course.trial.state
-            faint = 0.6 * place / len(drawn) if len(drawn) > MOST_NAMED and state is State.COMPLETE else 0.0
+            state = item.trial.state
+            faint = 0.6 * rank / len(drawn) if len(drawn) > MOST_NAMED and state is State.COMPLETE else 0.0
             marker = "." if len(line) <= FEW_POINTS else ""
             axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.85 - faint)
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
             if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
                 at: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(course.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
+                axes.annotate(item.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
         if log:
             axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.set_ylabel(label(name))
-        _legend(axes, (course.trial.state for course, _ in drawn))
+        _legend(axes, (item.trial.state for item, _ in drawn))
 
     return _svg(draw, 3.2)
 
 
-def slices(courses: Sequence[Course], metric: str) -> str:
-    """The value of each trial over each parameter that varies. Empty where none does."""
-    valued = [course for course in courses if course.trial.value is not None]
+def slices(plotted: Sequence[TrialCurves], metric: str) -> str:
+    """Draw the value of each trial over each varied parameter. Return the SVG; empty if no parameter varies."""
+    valued = [item for item in plotted if item.trial.value is not None]
     names = _varied(valued)
     if not names:
         return ""
@@ -122,10 +127,10 @@ def slices(courses: Sequence[Course], metric: str) -> str:
             if not name:
                 panel.set_visible(False)
                 continue
-            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
-            colours = [COLOURS[course.trial.state] for course in valued]
-            values = [course.trial.value for course in valued]
-            panel.scatter(axis.places, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
+            axis = ParameterAxis.of([item.trial.facts.params.get(name) for item in valued])
+            colours = [COLOURS[item.trial.state] for item in valued]
+            values = [item.trial.value for item in valued]
+            panel.scatter(axis.positions, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
             axis.scale(panel)
             panel.set_xlabel(label(name))
         for row in panels:
@@ -134,25 +139,29 @@ def slices(courses: Sequence[Course], metric: str) -> str:
     return _drawn(draw, 2.4 * rows)
 
 
-def parallel(courses: Sequence[Course], metric: str) -> str:
-    """Parallel coordinates: a line a trial through its parameters to its value. Empty below two varied parameters."""
-    valued = [course for course in courses if course.trial.value is not None]
+def parallel(plotted: Sequence[TrialCurves], metric: str) -> str:
+    """Draw parallel coordinates: one line per trial through its parameters to its value.
+
+    Returns:
+        The SVG; empty for fewer than two varied parameters or two trials with a value.
+    """
+    valued = [item for item in plotted if item.trial.value is not None]
     names = _varied(valued)
-    if len(names) < 2 or len(valued) < 2:  # noqa: PLR2004 - one axis is a slice
+    if len(names) < 2 or len(valued) < 2:  # noqa: PLR2004 - one parameter is shown by `slices`
         return ""
 
     def draw(axes: Axes) -> None:
         heights = []
         for position, name in enumerate(names):
-            axis = ParameterAxis.of([course.trial.facts.params.get(name) for course in valued])
-            height = normal(axis.places, log=axis.log)
+            axis = ParameterAxis.of([item.trial.facts.params.get(name) for item in valued])
+            height = normalized(axis.positions, log=axis.log)
             heights.append(height)
             at = sorted(set(zip(height, axis.labels(), strict=True)))
             for y, text in at if len(at) <= MOST_TICKS else (at[0], at[-1]):
                 axes.text(position + 0.04, y, label(text), **_LABEL)
-        values = [course.trial.value or 0.0 for course in valued]
-        heights.append(normal(values, log=False))
-        colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are seen by day and by night
+        values = [item.trial.value or 0.0 for item in valued]
+        heights.append(normalized(values, log=False))
+        colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are visible in light and dark mode
         maximize = valued[0].trial.facts.maximize
         goodness = [value if maximize else 1 - value for value in heights[-1]]
         rows = sorted(zip(goodness, zip(*heights, strict=True), strict=True))  # the best are drawn last
@@ -178,7 +187,7 @@ def parallel(courses: Sequence[Course], metric: str) -> str:
 
 
 def bars(shares: Mapping[str, float], name: str) -> str:
-    """Horizontal bars, the largest above. Empty where there are none."""
+    """Draw horizontal bars, the largest at the top. Return the SVG; empty without bars."""
     if not shares:
         return ""
     names = sorted(shares, key=lambda name: shares[name])
@@ -190,36 +199,36 @@ def bars(shares: Mapping[str, float], name: str) -> str:
     return _svg(draw, 0.6 + 0.3 * len(names))
 
 
-def timeline(courses: Sequence[Course], now: float) -> str:
-    """Which slot ran which trial when: a bar an attempt. Empty before the first."""
-    spans = [(course, *span) for course in courses for span in course.spans(now)]
+def timeline(plotted: Sequence[TrialCurves], now: float) -> str:
+    """Draw which slot ran which trial when, one bar per attempt. Return the SVG; empty without attempts."""
+    spans = [(item, *span) for item in plotted for span in item.spans(now)]
     if not spans:
         return ""
     slots = sorted({slot for _, slot, _, _ in spans})
-    clock = Clock.of([(begin, end) for *_, begin, end in spans])
-    unit, name = next((unit, name) for unit, name in UNITS if clock.total >= FEWEST_UNITS * unit or unit == 1)
+    axis = TimeAxis.of([(begin, end) for *_, begin, end in spans])
+    unit, name = next((unit, name) for unit, name in UNITS if axis.total >= FEWEST_UNITS * unit or unit == 1)
 
     def draw(axes: Axes) -> None:
         rows = [slots.index(slot) for _, slot, _, _ in spans]
-        lefts = [clock.at(begin) / unit for *_, begin, _ in spans]
+        lefts = [axis.at(begin) / unit for *_, begin, _ in spans]
         widths = [max(end - begin, 0.0) / unit for *_, begin, end in spans]
-        colours = [COLOURS[course.trial.state] for course, *_ in spans]
+        colours = [COLOURS[item.trial.state] for item, *_ in spans]
         edge: Any = {"edgecolor": GROUND, "linewidth": 0.0 if _many(spans) else 0.5}
         axes.barh(rows, widths, left=lefts, height=0.7, color=colours, rasterized=_many(spans), **edge)
-        for cut in clock.cuts:
+        for cut in axis.cuts:
             axes.axvline(cut / unit, color=INK, lw=0.8, ls="--")
-        for (course, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
-            if width >= clock.total / unit * LEAST_LABELLED:  # a number without room covers its neighbour's
-                axes.text(left, row, f" {course.number}", fontsize=7, va="center", color="white", clip_on=True)
+        for (item, *_), row, left, width in zip(spans, rows, lefts, widths, strict=True):
+            if width >= axis.total / unit * LEAST_LABELLED:  # otherwise the number would overlap the next one
+                axes.text(left, row, f" {item.number}", fontsize=7, va="center", color="white", clip_on=True)
         axes.set_yticks(range(len(slots)), [label(slot) for slot in slots])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{name} since the first trial began{', without those cut' if clock.cuts else ''}")
-        _legend(axes, (course.trial.state for course, *_ in spans))
+        axes.set_xlabel(f"{name} since the first trial began{' (idle time cut out)' if axis.cuts else ''}")
+        _legend(axes, (item.trial.state for item, *_ in spans))
 
     return _svg(draw, 0.9 + 0.35 * len(slots))
 
 
-# ---- drawing ------------------------------------------------------------------------------------------------------
+# ---- drawing --------------------------------------------------------------------------------------------------------
 
 
 def _svg(draw: Callable[[Axes], None], height: float) -> str:
@@ -251,9 +260,9 @@ def _many(marks: Sequence[object]) -> bool:
 
 
 def _alpha(marks: Sequence[object]) -> float:
-    """Fainter where there are many, so that where they lie close is seen."""
+    """Return an opacity that decreases with the number of marks, so that dense regions are visible."""
     return max(0.25, min(0.8, 80 / max(1, len(marks))))
 
 
-def _varied(courses: Sequence[Course]) -> list[str]:
-    return list(dict.fromkeys(name for course in courses for name in course.trial.facts.shown))
+def _varied(plotted: Sequence[TrialCurves]) -> list[str]:
+    return list(dict.fromkeys(name for item in plotted for name in item.trial.facts.shown))

@@ -1,4 +1,4 @@
-"""The course of one trial, as the report draws it: taken once from its record."""
+"""The curves of a trial that the report draws, read once from its history."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sweeper.record.events import Metrics, Observation, Watching
-from sweeper.record.trial import Entry, Trial
-from sweeper.views.figures.history import DepthHistory, Look
+from sweeper.record.trial import HistoryEntry, TrialRecord
+from sweeper.views.figures.history import DepthHistory, RecordedObservation
 
 MOST_POINTS = 400
-"""Of a curve: about one a pixel of half the page's width; more are thinned evenly, the last one kept."""
+"""Maximum number of points of a curve, about one per two pixels; curves are thinned evenly, keeping the last point."""
 
 Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """A trial, its curves by step, and the history of its depth profile."""
+class TrialCurves:
+    """The value, loss and reach of a trial by step, and the history of its depth profile."""
 
-    trial: Trial
+    trial: TrialRecord
     values: Points
     losses: Points
     reach: Points
@@ -28,17 +28,17 @@ class Course:
 
     @property
     def number(self) -> str:
-        """``0007``."""
+        """Return the number of the trial as text: ``0007``."""
         return f"{self.trial.facts.number:04d}"
 
     def spans(self, now: float) -> Iterator[tuple[str, float, float]]:
-        """Slot, begin and end of each attempt; in seconds since the epoch."""
-        for attempt, launched in self.trial.control.launched.items():
-            yield launched.slot, launched.time, launched.time + self.trial.seconds_of(attempt, now)
+        """Yield the slot, begin and end of each attempt, in seconds since the epoch."""
+        for attempt in self.trial.attempts:
+            yield attempt.slot, attempt.launch_time, attempt.launch_time + attempt.seconds(now)
 
 
-def course_of(trial: Trial, history: Sequence[Entry]) -> Course:
-    """The course of a trial, from its history."""
+def curves_of_trial(trial: TrialRecord, history: Sequence[HistoryEntry]) -> TrialCurves:
+    """Read the curves of a trial from its history."""
     values: list[tuple[int, float]] = []
     losses: list[tuple[int, float]] = []
     reach: list[tuple[int, float]] = []
@@ -56,8 +56,8 @@ def course_of(trial: Trial, history: Sequence[Entry]) -> Course:
             case Observation():
                 reach.append((event.step, event.reach))
                 if watching is not None:
-                    depth.add(Look(event, watching, trial.directory.attempt(attempt)))
-    return Course(
+                    depth.add(RecordedObservation(event, watching, trial.directory.attempt(attempt)))
+    return TrialCurves(
         trial=trial,
         values=_thinned(values),
         losses=_thinned(losses),
@@ -67,8 +67,8 @@ def course_of(trial: Trial, history: Sequence[Entry]) -> Course:
     )
 
 
-def _loss_name(trial: Trial) -> str:
-    """`loss/train`, or the first metric that calls itself a loss and is not what trials are valued by."""
+def _loss_name(trial: TrialRecord) -> str:
+    """Return ``loss/train``, or the first metric with "loss" in its name that is not the metric of the sweep."""
     names = [name for name in trial.progress.metrics if "loss" in name.lower() and name != trial.facts.metric]
     return "loss/train" if "loss/train" in names else next(iter(names), "")
 

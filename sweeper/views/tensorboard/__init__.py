@@ -1,1 +1,1 @@
-"""TensorBoard: one TensorBoard run per trial, written from the record."""
+"""TensorBoard: one TensorBoard run per trial, written from the record, and the TensorBoard server."""

@@ -1,4 +1,4 @@
-"""`python -m sweeper.views RUN`: the views process."""
+"""`python -m sweeper.views.tensorboard RUN`: the views process."""
 
 import sys
 

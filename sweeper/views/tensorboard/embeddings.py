@@ -1,8 +1,9 @@
-"""The test documents of the best trial, in TensorBoard's projector: a run of its own below that of the trial.
+"""Show the test documents of the best trial in TensorBoard's projector, as a separate run below that of the trial.
 
-Of its own, because an open TensorBoard looks for projections only when it meets a run that it did not know. The files
-are made aside and moved into place whole, what they were made from beside them, so that a call in vain costs a look.
-`python -m sweeper.views.tensorboard.embeddings RUN` draws them; no trial waits for it.
+The run is separate because an open TensorBoard looks for projections only when it discovers a new run. The files are
+written to a temporary folder and then moved into place. A file beside them records what they were made from, so that
+a call without anything new is cheap. `python -m sweeper.views.tensorboard.embeddings RUN` writes them; no trial waits
+for it.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, Pr
 
 from sweeper.errors import RecordError, SweeperError
 from sweeper.record.ended import read_states
-from sweeper.record.fold import State
 from sweeper.record.storage.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS, SweepDir, TrialDir
-from sweeper.record.trial import Trial
-from sweeper.results.markdown import escaped
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import ranked
 from sweeper.results.wording import number, plain
 from sweeper.views.tensorboard import summaries
-from sweeper.views.tensorboard.projector import MOST_POINTS, Points
+from sweeper.views.tensorboard.markdown import escaped
+from sweeper.views.tensorboard.projector import MOST_POINTS, EmbeddingPoints
 
 BUILT_IN = "sweeper.trainers.text_classification"
 EMBEDDER = "sweeper.trainers.embeddings"
-"""Modules that `python -m` runs: the trainer that keeps its best weights, and what makes vectors of them."""
+"""Modules run by `python -m`: the trainer that saves its best weights, and the module that embeds documents with them.
+"""
 
 RUN = "documents"
 CONFIG = "projector_config.pbtxt"
@@ -44,23 +45,26 @@ LEAST_PRIORITY = 19
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the documents of the best trial of a run; returns the exit code."""
+    """Write the documents of the best trial of a run. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sweeper.views.tensorboard.embeddings", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the sweep")
     run = SweepDir(parser.parse_args(arguments).run)
     try:
         project_embeddings(run)
     except (SweeperError, OSError) as error:
-        sys.stderr.write(f"sweeper views: the projector has no documents: {plain(error)}\n")
+        sys.stderr.write(f"sweeper views: cannot show documents in the projector: {plain(error)}\n")
         return 2
     return 0
 
 
 def project_embeddings(run: SweepDir) -> Path | None:
-    """Bring the projector up to the record: the folder of the best trial's documents, None where it offers none.
+    """Write the documents of the best trial if they have changed, and delete those of other trials.
+
+    Returns:
+        The folder of the documents; None if the best trial has none.
 
     Raises:
-        SweeperError: they cannot be made; the text says why.
+        SweeperError: the documents cannot be embedded.
     """
     trial = best_of(read_states(run)[0])
     offered = None if trial is None else _offered(trial)
@@ -77,19 +81,19 @@ def project_embeddings(run: SweepDir) -> Path | None:
         (made / SOURCE).write_text(offered, encoding="utf-8", errors="surrogateescape")
         final.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(final, ignore_errors=True)
-        with contextlib.suppress(FileExistsError):  # who draws beside us draws the same
+        with contextlib.suppress(FileExistsError):  # another process has written the same files
             made.rename(final)
     return final
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The best trial that is complete."""
+def best_of(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the best complete trial; None without any."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE and trial.value is not None]
     return ranked(complete)[0] if complete else None
 
 
-def _offered(trial: Trial) -> str | None:
-    """What its documents would be made from, as a text that differs when they may; None where it offers nothing."""
+def _offered(trial: TrialRecord) -> str | None:
+    """Return a text that identifies the files that the documents are made from; None if the trial has none."""
     folder = trial.directory.embeddings
     if not folder.is_dir():
         folder = trial.directory.best
@@ -97,7 +101,7 @@ def _offered(trial: Trial) -> str | None:
             return None
     stats = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
     lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats]
-    return "".join([f"{folder.name} {trial.control.attempt}\n", *lines])
+    return "".join([f"{folder.name} {trial.newest.number}\n", *lines])
 
 
 def _is_current(final: Path, offered: str) -> bool:
@@ -107,12 +111,12 @@ def _is_current(final: Path, offered: str) -> bool:
         return False
 
 
-def _make(trial: Trial, folder: Path) -> None:
+def _make(trial: TrialRecord, folder: Path) -> None:
     source = trial.directory.embeddings
     if not source.is_dir():
         _embed(trial.directory, folder)
         source = folder
-    points = Points.read(source).thinned(MOST_POINTS)
+    points = EmbeddingPoints.read(source).thinned(MOST_POINTS)
     points.write(folder)
     info = EmbeddingInfo(tensor_name=RUN, tensor_path=EMBEDDING_VECTORS, metadata_path=EMBEDDING_METADATA)
     config = text_format.MessageToString(ProjectorConfig(embeddings=[info]))
@@ -124,7 +128,7 @@ def _make(trial: Trial, folder: Path) -> None:
 
 
 def _embed(trial: TrialDir, folder: Path) -> None:
-    """Have the weights that the built-in trainer kept place its test documents."""
+    """Embed the test documents with the weights that the built-in trainer saved."""
     command = [sys.executable, "-m", EMBEDDER, str(trial.path), str(folder)]
     done = subprocess.run(
         command,
@@ -138,16 +142,16 @@ def _embed(trial: TrialDir, folder: Path) -> None:
         raise RecordError(f"trial {trial.path.name}: {lines[-1] if lines else f'exit code {done.returncode}'}")
 
 
-def _text(trial: Trial, points: Points) -> str:
+def _text(trial: TrialRecord, points: EmbeddingPoints) -> str:
     facts = trial.facts
     return (
-        f"{len(points.lines)} documents, where trial {facts.number:04d} places them in {points.vectors.shape[1]} "
-        f"dimensions: the best that is complete ({escaped(facts.metric)} {number(trial.value)}). They are shown by "
-        "**Projector**; color them by one of their columns.\n"
+        f"{len(points.lines)} documents, embedded by trial {facts.number:04d} in {points.vectors.shape[1]} dimensions. "
+        f"It is the best complete trial ({escaped(facts.metric)} {number(trial.value)}). Open the **Projector** tab to "
+        "see them, and color them by one of their columns.\n"
     )
 
 
 if __name__ == "__main__":
     os.nice(LEAST_PRIORITY)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that nothing that it started goes on
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception also ends the subprocess
     sys.exit(main())

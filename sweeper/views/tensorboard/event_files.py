@@ -1,4 +1,4 @@
-"""TensorBoard logs that somebody else wrote, as events of a record: what their scalars say, and no more."""
+"""Read the scalars of TensorBoard logs from other programs, as events of a record."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tensorboard.util import tensor_util
 from sweeper.record.events import Metrics
 
 PATTERN = "*tfevents*"
-"""What TensorBoard itself takes for an event file."""
+"""The file names that TensorBoard itself reads as event files."""
 
 
 def read_scalars(folder: Path) -> dict[str, list[Metrics]]:
-    """The scalars of every directory in `folder`, itself included, that holds event files.
+    """Return the scalars of every directory in `folder`, including itself, that has event files.
 
-    Each such directory is a run of TensorBoard, named by its path below `folder` (``.`` for itself), in the order of
-    their names. A tag becomes a metric of the same name; values at one step come together, at the latest of their
-    times. What was purged because its writer started again at an earlier step stays purged, as in TensorBoard.
+    Each such directory is a TensorBoard run, named by its path below `folder` (``.`` for itself); runs are in the order
+    of their names. Each tag becomes a metric of the same name. Values at one step are one event, at the latest of their
+    times. Values that TensorBoard purges because the writer restarted at an earlier step are left out.
     """
     runs = sorted({file.parent for file in folder.rglob(PATTERN) if file.is_file()})
     return {path.relative_to(folder).as_posix(): _metrics(path) for path in runs}
 
 
 def _metrics(run: Path) -> list[Metrics]:
-    # Scalars alone are wanted, all of them; of everything else the reader keeps one value a tag.
+    # Keep all scalars, and only one value per tag of everything else, which is not used.
     accumulator = EventAccumulator(str(run), size_guidance={"tensors": 1}, tensor_size_guidance={"scalars": 0})
     accumulator.Reload()
     values: dict[int, dict[str, float]] = {}
@@ -41,6 +41,6 @@ def _metrics(run: Path) -> list[Metrics]:
 def _scalar_tags(accumulator: EventAccumulator) -> list[str]:
     try:
         tags: Mapping[str, object] = accumulator.PluginTagToContent("scalars")
-    except KeyError:  # nothing that it wrote is a scalar
+    except KeyError:  # the run has no scalars
         return []
     return sorted(tags)

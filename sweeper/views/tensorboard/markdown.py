@@ -1,29 +1,29 @@
-"""The texts that TensorBoard shows: markdown in which nobody else's text has a meaning of its own; pure functions."""
+"""The markdown texts that TensorBoard shows, with all text of users escaped; pure functions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from sweeper.record.events import PERSON
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
-from sweeper.results.wording import brief, decided, number, plain
+from sweeper.results.evidence import split_evidence
+from sweeper.results.health.timeline import timeline
+from sweeper.results.wording import brief, decided_by, plain, why_continued
 
-# Anything that begins a construct of markdown or HTML in the middle of a line; lines never begin with such text.
+# All characters that can begin a markdown or HTML construct within a line; escaped text never starts a line.
 _ACTIVE = frozenset("\\`*_{}[]<>&|~#\"'")
 LONGEST_CELL = 500
-PACKAGES_TOLD = ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "optuna", "sweeper")
+PACKAGES_SHOWN = ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "optuna", "sweeper")
 
 
 def escaped(text: object) -> str:
-    """Text that shows as itself: active characters become numeric entities, which markdown passes through."""
+    """Return text that is shown literally: special characters become numeric entities, which markdown passes on."""
     return "".join(f"&#{ord(char)};" if char in _ACTIVE else char for char in plain(text))
 
 
 def code_block(text: str) -> str:
-    """Text in a code block; its fence is longer than any run of backticks in the text, so nothing can close it."""
+    """Return text in a code block, with a fence longer than any run of backticks in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     lines = "\n".join("".join(c if c == "\t" else plain(c) for c in line) for line in text.splitlines())
@@ -31,13 +31,13 @@ def code_block(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; cells are text, not markdown."""
+    """Return a table; cells are text, not markdown."""
     lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
     return "\n".join(lines) + "\n"
 
 
-def trial_text(trial: Trial, provenance: Mapping[str, object]) -> str:
-    """What a trial is: parameters, seed, command, and where it comes from."""
+def trial_text(trial: TrialRecord, provenance: Mapping[str, object]) -> str:
+    """Return the description of a trial: parameters, seed, provenance and command."""
     facts = trial.facts
     rows: list[tuple[str, object]] = [
         ("trial", f"{facts.number:04d}"),
@@ -46,73 +46,51 @@ def trial_text(trial: Trial, provenance: Mapping[str, object]) -> str:
     ]
     rows += [(name, brief(value)) for name, value in redacted_values(facts.params).items()]
     parts = [table(("parameter", "value"), rows)]
-    told = [(name, _told(name, value)) for name, value in redacted_values(provenance).items()]
-    if any(text for _, text in told):
-        parts.append(table(("provenance", ""), [(name, text) for name, text in told if text]))
+    origin = [(name, _short(name, value)) for name, value in redacted_values(provenance).items()]
+    if any(text for _, text in origin):
+        parts.append(table(("provenance", ""), [(name, text) for name, text in origin if text]))
     parts += ["command\n", code_block(redacted(" ".join(str(part) for part in facts.command)))]
     return "\n".join(parts)
 
 
-def _told(name: str, value: object) -> str:
-    """A part of the provenance in short; the whole stands in `spec.json`."""
+def _short(name: str, value: object) -> str:
+    """Return a part of the provenance, shortened; all of it is in `spec.json`."""
     if name == "difference" and isinstance(value, str):
         return f"{len(value.splitlines())} lines, in spec.json" if value else ""
     if name == "packages" and isinstance(value, Mapping):
-        return brief({package: value[package] for package in PACKAGES_TOLD if package in value} or value)
+        return brief({package: value[package] for package in PACKAGES_SHOWN if package in value} or value)
     return brief(value)
 
 
-def verdict_text(trial: Trial) -> str | None:
-    """Why a rule decided against a trial, and what came of it; None where none did."""
-    stop, spared = trial.control.stop, trial.control.spared
-    if spared is not None:
-        decision, head = spared.decision, f"Condemned, and let run on ({escaped(spared.spared)}),"
+def decision_text(trial: TrialRecord) -> str | None:
+    """Return why the trial was stopped early, or flagged but continued, with the evidence; None for neither."""
+    stop, continued = trial.newest.stop, trial.continued
+    if continued is not None:
+        decision, head = continued.decision, "Flagged"
+        tail = f", but continued ({escaped(why_continued(continued.cause))})"
     elif trial.state is State.PRUNED and stop is not None and stop.decision is not None:
-        decision, head = stop.decision, "Pruned"
+        decision, head, tail = stop.decision, "Stopped early", ""
     else:
         return None
-    rule, step = escaped(decision.get("rule", "?")), escaped(decision.get("step", "?"))
-    by = decided(decision) if rule == PERSON else f"rule **{rule}** at step **{step}**"
-    parts = [f"{head} by {by}.\n", f"Reason: {escaped(decision.get('reason', ''))}\n"]
-    evidence = decision.get("evidence")
-    if isinstance(evidence, Mapping) and evidence:
-        parts += evidence_tables(evidence)
+    rule = f"rule **{escaped(decision.rule)}** at step **{decision.step}**"
+    by = decided_by(decision) if decision.by_person else rule
+    parts = [f"{head} by {by}{tail}.\n", f"Reason: {escaped(decision.reason)}\n"]
+    if decision.evidence:
+        parts += evidence_tables(decision.evidence)
     return "\n".join(parts)
 
 
+def timeline_markdown(trial: TrialRecord) -> str:
+    """Return the timeline as a table for TensorBoard."""
+    rows = [(line.when, " ".join([line.text, *line.advice])) for line in timeline(trial)]
+    return table(("steps", "diagnosis"), rows)
+
+
 def evidence_tables(evidence: Mapping[str, object]) -> list[str]:
-    """The values a decision was made from: one table of the single ones, one for each list of rows."""
+    """Return the evidence of a decision: a table of the single values, and a table for each list of rows."""
     single, listed = split_evidence(evidence)
     parts = [table(("evidence", "value"), single)] if single else []
     return parts + [table(head, rows) for head, rows in listed]
-
-
-Listed = tuple[Sequence[str], Sequence[Sequence[str]]]
-
-
-def split_evidence(evidence: Mapping[str, object]) -> tuple[list[tuple[str, str]], list[Listed]]:
-    """Single values by name; and the lists of ``[step, value]`` rows, each with its column heads."""
-    single: list[tuple[str, str]] = []
-    listed: list[Listed] = []
-    statistic = str(evidence.get("statistic", "value"))
-    for name, value in evidence.items():
-        if _is_rows(value):
-            width = max(len(row) for row in value)  # type: ignore[attr-defined]  # _is_rows has looked
-            head = [f"{name}: step", statistic, *(str(i) for i in range(3, width + 1))][:width]
-            listed.append((head, [[_cell(cell) for cell in row] for row in value]))  # type: ignore[attr-defined]
-        else:
-            single.append((name, _cell(value)))
-    return single, listed
-
-
-def _is_rows(value: object) -> bool:
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        return False
-    return all(isinstance(row, Sequence) and not isinstance(row, str) and row for row in value)
-
-
-def _cell(value: object) -> str:
-    return number(value) if isinstance(value, float) else brief(value)
 
 
 def _row(cells: Sequence[object]) -> str:

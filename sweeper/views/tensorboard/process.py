@@ -1,7 +1,7 @@
-"""The views process: follows every trial of a sweep and projects it into TensorBoard. One a sweep, one thread.
+"""The views process: follow every trial of a sweep and write it to TensorBoard. One process per sweep, one thread.
 
-It ends when its standard input does, or at SIGTERM, after projecting all that the record holds by then: whoever
-started it, dead or done, has nothing more to say. Ctrl-C belongs to the orchestrator and is ignored here.
+The process ends at the end of its standard input, which is the end of the orchestrator, or at SIGTERM, after writing
+everything that the record has by then. Ctrl-C is for the orchestrator and is ignored here.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sweeper.errors import RecordError, RunBusy
 from sweeper.record.ended import read_states
 from sweeper.record.storage.layout import SweepDir, TrialDir, read_json
 from sweeper.record.storage.lease import acquire, holder_of
-from sweeper.record.trial import Trial
+from sweeper.record.trial import TrialRecord
 from sweeper.results.wording import plain
-from sweeper.views.figures.trial_figures import MOST_LAYERS, Figures
-from sweeper.views.tensorboard.selection import MOST_RUNS, left_out
+from sweeper.views.figures.trial_figures import MOST_LAYERS, TrialFigures
+from sweeper.views.tensorboard.selection import MOST_RUNS, hidden_trials
 from sweeper.views.tensorboard.trial_run import SweepTexts, TrialRun
 
 FIGURES_EVERY = 30
@@ -36,29 +36,29 @@ LOWEST_PRIORITY = 19
 
 
 @dataclass(slots=True, kw_only=True)
-class Projector:
-    """Projects all trials of a sweep; a trial that cannot be is said once, and tried again at the next pass."""
+class SweepProjection:
+    """Writes all trials of a sweep to TensorBoard; a trial with an error is reported once and retried in each pass."""
 
     run: SweepDir
     figures_every: int
-    figures: Figures
-    say: Callable[[str], None]
+    figures: TrialFigures
+    report: Callable[[str], None]
     most_runs: int = MOST_RUNS
     _runs: dict[int, TrialRun] = field(default_factory=dict)
-    _asleep: dict[int, tuple[str, int]] = field(default_factory=dict)
-    _known: dict[int, Trial] | None = None
-    _dropped: set[int] = field(default_factory=set)
-    _said: set[str] = field(default_factory=set)
+    _idle: dict[int, tuple[str, int]] = field(default_factory=dict)
+    _known: dict[int, TrialRecord] | None = None
+    _hidden: set[int] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     def project(self) -> None:
-        """One pass over all trials; those that sleep cost a look at the length of a file."""
+        """Write what is new in all trials. An ended trial costs only one check of the length of a file."""
         texts, entries = _texts_of(self.run), self.run.entries()
         if not self.run.tensorboard.exists():
-            self._asleep.clear()
+            self._idle.clear()
         if len(entries) > self.most_runs:
-            self._leave_out(len(entries))
+            self._hide_trials(len(entries))
         for trial in entries:
-            if not self._sleeps(trial.number) and (trial.number in self._runs or trial.control.exists()):
+            if not self._is_idle(trial.number) and (trial.number in self._runs or trial.control.exists()):
                 self._project(trial, texts)
 
     def _project(self, trial: TrialDir, texts: SweepTexts) -> None:
@@ -66,58 +66,58 @@ class Projector:
         try:
             projected = self._runs.get(number) or self._opened(trial)
             projected.project(texts)
-        except Exception as error:  # noqa: BLE001 - one broken trial must not cost the others their pictures
-            self._runs.pop(number, None)  # what it holds may be half done; the position on disk is not
-            self._say_once(f"trial {trial.path.name} is not shown: {plain(error) or type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - a broken trial must not stop the views of the others
+            self._runs.pop(number, None)  # its state in memory may be inconsistent; the position on disk is not
+            self._report_once(f"trial {trial.path.name} is not shown: {plain(error) or type(error).__name__}")
             return
         if self._known is not None:
             self._known[number] = projected.trial
         if projected.done:
-            self._put_to_sleep(trial)
+            self._set_idle(trial)
 
     def _opened(self, trial: TrialDir) -> TrialRun:
         run = TrialRun(self.run, trial, figures=self.figures, every_steps=self.figures_every)
         self._runs[trial.number] = run
         return run
 
-    def _leave_out(self, count: int) -> None:
-        """Of a sweep with more trials than are shown: take away the runs of those that are not."""
+    def _hide_trials(self, count: int) -> None:
+        """Delete the TensorBoard runs of the trials beyond `most_runs`."""
         if self._known is None:
             self._known = {trial.facts.number: trial for trial in read_states(self.run)[0]}
-        hidden = left_out(self._known.values(), self.most_runs)
-        for number in hidden - self._dropped:
+        hidden = hidden_trials(self._known.values(), self.most_runs)
+        for number in hidden - self._hidden:
             trial = self._known[number]
-            self._put_to_sleep(trial.directory)
+            self._set_idle(trial.directory)
             shutil.rmtree(self.run.tensorboard / trial.facts.label, ignore_errors=True)
-        for number in self._dropped - hidden:
-            self._asleep.pop(number, None)
-        self._dropped = hidden
+        for number in self._hidden - hidden:
+            self._idle.pop(number, None)
+        self._hidden = hidden
         if hidden:
-            self._say_once(
-                f"of {count} trials at most {self.most_runs} are shown: those that run, the best, and those that ended "
-                "last; figures.most_runs says how many"
+            self._report_once(
+                f"TensorBoard shows at most {self.most_runs} of {count} trials: running trials, the best, and the last "
+                "to end. Set figures.most_runs to change the number"
             )
 
-    def _put_to_sleep(self, trial: TrialDir) -> None:
+    def _set_idle(self, trial: TrialDir) -> None:
         self._runs.pop(trial.number, None)
         control = str(trial.control)
-        self._asleep[trial.number] = control, _size(control)
+        self._idle[trial.number] = control, _size(control)
 
-    def _sleeps(self, number: int) -> bool:
-        """Whether the trial has ended, or is left out; it wakes when its control file grows."""
-        if number not in self._asleep:
+    def _is_idle(self, number: int) -> bool:
+        """Return whether the trial has ended or is hidden, and its control file has not grown since."""
+        if number not in self._idle:
             return False
-        control, size = self._asleep[number]
+        control, size = self._idle[number]
         if _size(control) != size:
-            del self._asleep[number]
-            self._dropped.discard(number)
+            del self._idle[number]
+            self._hidden.discard(number)
             return False
         return True
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self.say(text)
+    def _report_once(self, text: str) -> None:
+        if text not in self._reported:
+            self._reported.add(text)
+            self.report(text)
 
 
 def project(
@@ -128,7 +128,13 @@ def project(
     most_runs: int = MOST_RUNS,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Project what the record holds now; the pictures every so many steps, of so many layers, and so many runs.
+    """Write what the record has now to TensorBoard.
+
+    Args:
+        figures_every: steps between pictures.
+        max_layers: maximum number of layers in a picture.
+        most_runs: maximum number of trials shown.
+        patience_s: seconds to wait for another views process of the same sweep.
 
     Raises:
         RunBusy: another views process held the sweep for longer than `patience_s`.
@@ -146,7 +152,10 @@ def follow(  # noqa: PLR0913 - what is drawn, and until when
     stop: Callable[[float], bool],
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Project what is appended until `stop`, which waits up to the given seconds, says so; then all there is.
+    """Write what is appended to the record until `stop` returns true, then everything that is left.
+
+    Args:
+        stop: waits up to the given number of seconds, and returns whether to stop.
 
     Raises:
         RunBusy: another views process held the sweep for longer than `patience_s`.
@@ -156,24 +165,38 @@ def follow(  # noqa: PLR0913 - what is drawn, and until when
         while True:
             begin = time.monotonic()
             projector.project()
-            # At most half of the time is spent, however many trials there are.
+            # Use at most half of the time, however many trials there are.
             if stop(max(POLL_S, time.monotonic() - begin)):
                 break
         projector.project()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the views process; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sweeper.views", description=__doc__)
+    """Run the views process. Return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sweeper.views.tensorboard", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the sweep")
     parser.add_argument(
-        "--figures-every", type=int, default=FIGURES_EVERY, metavar="STEPS", help="default: %(default)s"
+        "--figures-every",
+        type=int,
+        default=FIGURES_EVERY,
+        metavar="STEPS",
+        help="steps between pictures (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-layers", type=int, default=MOST_LAYERS, metavar="COUNT", help="in a picture; default: %(default)s"
+        "--max-layers",
+        type=int,
+        default=MOST_LAYERS,
+        metavar="COUNT",
+        help="maximum number of layers in a picture (default: %(default)s)",
     )
-    parser.add_argument("--most-runs", type=int, default=MOST_RUNS, metavar="COUNT", help="default: %(default)s")
-    parser.add_argument("--once", action="store_true", help="project what is there, then exit")
+    parser.add_argument(
+        "--most-runs",
+        type=int,
+        default=MOST_RUNS,
+        metavar="COUNT",
+        help="maximum number of trials shown (default: %(default)s)",
+    )
+    parser.add_argument("--once", action="store_true", help="write what the record has now, then exit")
     given = parser.parse_args(arguments)
     if given.figures_every < 1:
         parser.error("--figures-every: expected at least 1")
@@ -191,32 +214,33 @@ def main(arguments: list[str] | None = None) -> int:
             with _stop_by_stdin_or_sigterm() as stop:
                 follow(run, given.figures_every, given.max_layers, most_runs=given.most_runs, stop=stop)
     except (RunBusy, RecordError, OSError) as error:
-        _say(str(error))
+        _report(str(error))
         return 2
     return 0
 
 
-def _projector(run: SweepDir, figures_every: int, max_layers: int, most_runs: int) -> Projector:
-    figures = Figures(max_layers)
-    return Projector(run=run, figures_every=figures_every, figures=figures, most_runs=most_runs, say=_say)
+def _projector(run: SweepDir, figures_every: int, max_layers: int, most_runs: int) -> SweepProjection:
+    figures = TrialFigures(max_layers)
+    return SweepProjection(run=run, figures_every=figures_every, figures=figures, most_runs=most_runs, report=_report)
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     sys.stderr.write(f"sweeper views: {text}\n")
     sys.stderr.flush()
 
 
 @contextlib.contextmanager
 def _held(run: SweepDir, patience_s: float) -> Iterator[None]:
-    """The views lease, waited for while another process drains."""
+    """Hold the views lease; wait for it while another process finishes."""
     if not run.path.is_dir():
-        raise RecordError(f"{run.path}: expected the directory of a sweep, got none")
+        raise RecordError(f"{run.path}: expected the directory of a sweep, but it does not exist")
     until = time.monotonic() + patience_s
     while (lease := acquire(run.views_lease, holder=f"pid {os.getpid()}")) is None:
         if time.monotonic() >= until:
-            holder = plain(holder_of(run.views_lease)) or "somebody"
+            holder = plain(holder_of(run.views_lease)) or "unknown pid"
             raise RunBusy(
-                f"{run.path}: another views process ({holder}) draws this sweep; waited {patience_s:g} s for it"
+                f"{run.path}: another views process ({holder}) is writing the views of this sweep; "
+                f"waited {patience_s:g} s for it"
             )
         time.sleep(0.1)
     try:
@@ -227,7 +251,7 @@ def _held(run: SweepDir, patience_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_by_stdin_or_sigterm() -> Iterator[Callable[[float], bool]]:
-    """A wait that returns True, at once, when standard input ends or SIGTERM comes."""
+    """Return a function that waits up to some seconds; it returns True at once if standard input ends or on SIGTERM."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     previous = signal.signal(signal.SIGTERM, lambda *_: os.write(write_end, b"."))
@@ -250,7 +274,7 @@ def _stop_by_stdin_or_sigterm() -> Iterator[Callable[[float], bool]]:
 
 
 def _texts_of(run: SweepDir) -> SweepTexts:
-    """The sweep file, and the provenance where the resolved sweep has it."""
+    """Return the sweep file, and the provenance if it was recorded."""
     try:
         yaml = run.sweep_yaml.read_text(errors="replace")
     except OSError:
@@ -264,6 +288,6 @@ def _texts_of(run: SweepDir) -> SweepTexts:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - thousands of them; a Path takes longer than the call
+        return os.stat(path).st_size  # noqa: PTH116 - for thousands of files, making a Path takes longer than the call
     except OSError:
         return 0

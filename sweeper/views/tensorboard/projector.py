@@ -1,4 +1,4 @@
-"""Points for TensorBoard's projector: files of vectors and of lines that say what each is, held against each other."""
+"""Points for TensorBoard's projector: a file of vectors, and a file with a line of metadata for each vector."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
-    """Vectors and a line of text for each; the columns of these lines have names where there is more than one."""
+class EmbeddingPoints:
+    """Vectors, and a line of metadata for each; `heads` names the columns of the lines if there are several."""
 
     vectors: npt.NDArray[np.float32]
     lines: Sequence[str]
     heads: str = ""
 
     @classmethod
-    def read(cls, folder: Path) -> Points:
-        """The two files of a folder.
+    def read(cls, folder: Path) -> EmbeddingPoints:
+        """Read the two files of a folder.
 
         Raises:
-            RecordError: they are missing, too large, or do not fit each other.
+            RecordError: a file is missing or too large, or they have different lengths.
         """
-        vectors, lines = folder / EMBEDDING_VECTORS, folder / EMBEDDING_METADATA
-        told = _lines_of(lines)
-        heads = told.pop(0) if told and "\t" in told[0] else ""
-        points = cls(vectors=_vectors_of(vectors), lines=told, heads=heads)
-        if len(points.vectors) != len(told):
-            raise RecordError(f"{lines}: expected a line for each of {len(points.vectors)} vectors, got {len(told)}")
+        vectors, metadata = folder / EMBEDDING_VECTORS, folder / EMBEDDING_METADATA
+        lines = _lines_of(metadata)
+        heads = lines.pop(0) if lines and "\t" in lines[0] else ""
+        points = cls(vectors=_vectors_of(vectors), lines=lines, heads=heads)
+        if len(points.vectors) != len(lines):
+            raise RecordError(
+                f"{metadata}: expected a line for each of {len(points.vectors)} vectors, got {len(lines)}"
+            )
         return points
 
-    def thinned(self, most: int) -> Points:
-        """At most so many, evenly spaced."""
+    def thinned(self, most: int) -> EmbeddingPoints:
+        """Return at most `most` points, evenly spaced."""
         every = max(1, -(-len(self.lines) // most))
-        return Points(vectors=self.vectors[::every], lines=self.lines[::every], heads=self.heads)
+        return EmbeddingPoints(vectors=self.vectors[::every], lines=self.lines[::every], heads=self.heads)
 
     def write(self, folder: Path) -> None:
-        """As TensorBoard reads them."""
+        """Write the two files in TensorBoard's format; secrets in the metadata are redacted."""
         rows = ("\t".join(f"{value:.5g}" for value in vector) for vector in self.vectors.tolist())
         (folder / EMBEDDING_VECTORS).write_text("".join(f"{row}\n" for row in rows), encoding="ascii")
         (folder / EMBEDDING_METADATA).write_text("".join(f"{line}\n" for line in self._shown()), encoding="utf-8")
@@ -66,7 +68,7 @@ def _lines_of(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise RecordError(f"{path}: expected a readable file, got: {error.strerror}") from error
-    return text.removesuffix("\n").split("\n")  # as TensorBoard does: not at what else Python takes for a line's end
+    return text.removesuffix("\n").split("\n")  # like TensorBoard; str.splitlines splits at other characters too
 
 
 def _vectors_of(path: Path) -> npt.NDArray[np.float32]:
@@ -74,7 +76,7 @@ def _vectors_of(path: Path) -> npt.NDArray[np.float32]:
     try:
         vectors = np.array(rows, np.float32)
     except ValueError as error:
-        raise RecordError(f"{path}: expected lines of numbers, as many in each, got: {plain(error)}") from error
+        raise RecordError(f"{path}: expected lines with equally many numbers, got: {plain(error)}") from error
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():  # noqa: PLR2004 - rows and columns
-        raise RecordError(f"{path}: expected lines of finite numbers, a vector in each, got others")
+        raise RecordError(f"{path}: expected a vector of finite numbers in each line")
     return vectors

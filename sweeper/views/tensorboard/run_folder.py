@@ -1,10 +1,10 @@
-"""The folder of one TensorBoard run: event files that one writer appends to, and how far the record is projected.
+"""The folder of one TensorBoard run: its event files, and the position up to which the record is written to them.
 
-1. A process that takes the folder over begins a new event file, so a torn record at the end of the last one hides
-   nothing: TensorBoard goes on with the next file by name.
-2. The position is written after the events it speaks of. What stands behind it in the last file, from a process that
-   died in between, is cut off when the folder is opened, and projected again.
-3. Where position and files do not fit each other, the folder is emptied and everything is projected anew.
+1. A process that takes over the folder begins a new event file, so a torn event at the end of the last file hides
+   nothing: TensorBoard continues with the next file by name.
+2. The position is written after its events. Events after the position, from a process that died in between, are cut
+   off when the folder is opened, and written again.
+3. If position and files do not match, the folder is emptied and everything is written again.
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a trial is projected.
+    """How much of a trial is written to TensorBoard.
 
-    `events` of attempt `attempt` are; the next figure is due at step `next_figure`, the last was drawn at `drawn`;
-    the end of attempt `ended` is written (0: none). `health` counts the changes of health that the newest text shows.
-    `file` counts event files, `size` is the length of the last one.
+    Args:
+        attempt: the last attempt of which events are written.
+        events: number of its events that are written.
+        next_figure: the step at which the next picture is due.
+        drawn: the step of the last picture; -1 for none.
+        ended: the attempt whose end is written; 0 for none.
+        health: number of health changes in the newest text.
+        file: number of the last event file.
+        size: length of the last event file in bytes.
+        format: version of this format.
     """
 
     attempt: int = 0
@@ -45,7 +52,7 @@ class Position:
 
 
 class RunFolder:
-    """Appends events to a run; `position` is what was on disk when it was opened, and what `commit` wrote since."""
+    """Appends events to a run; `position` is the position on disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,15 +61,15 @@ class RunFolder:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody took away what was written here."""
+        """Return whether the files written here were deleted."""
         return self.position.attempt > 0 and not self._position_file.exists()
 
     def begin_file(self) -> None:
-        """Put what comes next into a new event file."""
+        """Write the next events to a new event file."""
         self._fresh_file = True
 
     def empty(self) -> None:
-        """Forget everything; file names are not used again, for a TensorBoard that has the old ones open."""
+        """Delete all event files. Their names are not reused, because a TensorBoard may have the old files open."""
         for path in self._path.glob("events.out.tfevents.*"):
             path.unlink(missing_ok=True)
         self._position_file.unlink(missing_ok=True)
@@ -70,11 +77,11 @@ class RunFolder:
         self._fresh_file = True
 
     def commit(self, events: Sequence[Event], position: Position) -> None:
-        """Append the events, then note the position; file and size are filled in here."""
+        """Append the events, then write the position with file number and size."""
         if events:
             position = self._append(events, position)
         self._path.mkdir(parents=True, exist_ok=True)
-        # No fsync: after a power failure the sizes do not fit, and the folder is projected anew.
+        # No fsync: after a power failure the sizes do not match, and the folder is written again.
         temporary = self._position_file.with_suffix(".tmp")
         temporary.write_text(json.dumps(dataclasses.asdict(position)))
         temporary.replace(self._position_file)
@@ -101,7 +108,7 @@ class RunFolder:
         return self._path / f"events.out.tfevents.{number:010d}.sweeper"
 
     def _recovered(self) -> Position:
-        """The position on disk, once the files fit it."""
+        """Return the position on disk; if the files do not match it, empty the folder first."""
         try:
             position = Position(**json.loads(self._position_file.read_text()))
             if position.format == FORMAT and self._cut(position):
@@ -113,7 +120,7 @@ class RunFolder:
         return self.position
 
     def _cut(self, position: Position) -> bool:
-        """Whether the last file holds what the position says; what it holds beyond that is cut off."""
+        """Cut off what the last file has beyond the position. Return whether it has everything up to the position."""
         for path in self._path.glob("events.out.tfevents.*"):
             if path > self._file(position.file):
                 path.unlink()

@@ -1,23 +1,22 @@
-"""Which trials of a large sweep TensorBoard shows: as many runs as a person can look at; pure."""
+"""Choose which trials of a large sweep TensorBoard shows; pure functions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.trial import State, TrialRecord
 
 MOST_RUNS = 500
 
 
-def left_out(trials: Iterable[Trial], most: int) -> set[int]:
-    """The numbers of those that were started and are not among the `most` that are shown.
+def hidden_trials(trials: Iterable[TrialRecord], most: int) -> set[int]:
+    """Return the numbers of the started trials that are not among the `most` trials to show.
 
-    Shown are those that run, the newest first; in what is left of the room one half are the best, and the other those
-    that ended last, whatever became of them. So who was left out once stays so, unless it runs again.
+    Running trials are shown first, newest first. Half of the remaining places are for the best trials, the others for
+    those that ended last. So a trial that was left out once stays left out, unless it is restarted.
     """
-    started = [trial for trial in trials if trial.control.launched]
+    started = [trial for trial in trials if trial.attempts]
     if len(started) <= most:
         return set()
     running = [trial.facts.number for trial in started if trial.state is State.RUNNING]
@@ -30,11 +29,11 @@ def left_out(trials: Iterable[Trial], most: int) -> set[int]:
     return {trial.facts.number for trial in started} - shown
 
 
-def _worth(trial: Trial) -> tuple[float, int]:
+def _worth(trial: TrialRecord) -> tuple[float, int]:
     value = -math.inf if trial.value is None else trial.value if trial.facts.maximize else -trial.value
     return value, -trial.facts.number
 
 
-def _end(trial: Trial) -> tuple[float, int]:
-    ended = trial.exits.get(trial.control.attempt) or trial.control.lost.get(trial.control.attempt)
+def _end(trial: TrialRecord) -> tuple[float, int]:
+    ended = trial.newest.end
     return -math.inf if ended is None or not math.isfinite(ended.time) else ended.time, trial.facts.number

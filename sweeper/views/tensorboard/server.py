@@ -1,4 +1,4 @@
-"""TensorBoard on a run, in this process, opened on the page where the runs are compared."""
+"""Serve a run with TensorBoard, in this process; its first page compares the runs."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ SAMPLES = "images=10000,histograms=10000,scalars=10000,text=1000,hparams=1000"
 
 
 def serve(run: SweepDir, *, host: str, port: int | None) -> int:
-    """Serve until Ctrl-C or SIGTERM; the documents of the best trial are drawn meanwhile. Returns the exit code.
+    """Serve until Ctrl-C or SIGTERM; write the documents of the best trial meanwhile. Return the exit code.
 
     Args:
-        port: None for the first that is free from 6006 on, 0 for any.
+        port: None for the first free port from 6006 on, 0 for any free port.
     """
-    board = program.TensorBoard(_plugins())
+    tensorboard = program.TensorBoard(_plugins())
     given = [] if port is None else ["--port", str(port)]
-    board.configure(
+    tensorboard.configure(
         ["tensorboard", "--logdir", str(run.tensorboard), "--host", host, *given, "--samples_per_plugin", SAMPLES]
     )
     with _embeddings_of(run):
-        code: int = board.main()
+        code: int = tensorboard.main()
     return code
 
 
 def _plugins() -> list[object]:
-    """TensorBoard's own, the one that shows our layout first: their order is that of the tabs, and the first opens."""
+    """Return TensorBoard's plugins, "Custom Scalars" with our layout first, because the first tab is opened."""
     return sorted(default.get_plugins(), key=lambda plugin: plugin is not CustomScalarsPlugin)
 
 
 @contextlib.contextmanager
 def _embeddings_of(run: SweepDir) -> Iterator[None]:
-    """A process that draws them; it does not outlive this one. A terminal's Ctrl-C is none of its business.
+    """Run a process that writes the embeddings, in its own process group so that Ctrl-C does not reach it.
 
-    Its whole group is ended: one that it is about to start is in there before it knows its number.
+    On exit, the whole group is terminated, which includes a subprocess that is just being started.
     """
     command = [sys.executable, "-m", "sweeper.views.tensorboard.embeddings", str(run.path)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
@@ -50,5 +50,5 @@ def _embeddings_of(run: SweepDir) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # no other has its number: it has not been waited for
+            os.killpg(process.pid, signal.SIGTERM)  # safe: the pid cannot be reused before wait()
         process.wait()

@@ -1,8 +1,8 @@
-"""TensorBoard's event messages, made without torch or TensorFlow; pure functions.
+"""Build TensorBoard's event messages without torch or TensorFlow; pure functions.
 
-Scalars and images are written in the form of `torch.utils.tensorboard`, which every reader of event files knows.
-HParams: the first start and the first end that TensorBoard finds in a run are final, so an end is written once the
-trial has ended (`tensorboard/plugins/hparams/backend_context.py`).
+Scalars and images have the form that `torch.utils.tensorboard` writes, which every reader of event files supports.
+HParams: TensorBoard keeps the first start and the first end of a run, so the end is written only after the trial has
+ended (`tensorboard/plugins/hparams/backend_context.py`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from sweeper.record.fold import State
+from sweeper.record.trial import State
 
-# A pruned trial has not done what it set out to do. "Unknown" is what TensorBoard calls a trial that still runs.
+# A pruned trial did not complete, so it counts as a failure. TensorBoard shows running trials as "unknown".
 STATUS: Mapping[State, int] = {
     State.COMPLETE: api_pb2.STATUS_SUCCESS,
     State.PRUNED: api_pb2.STATUS_FAILURE,
@@ -37,30 +37,30 @@ STATUS: Mapping[State, int] = {
 
 
 def file_version(time: float) -> Event:
-    """What an event file begins with."""
+    """Return the first event of an event file."""
     return Event(wall_time=time, file_version="brain.Event:2")
 
 
 def session_start(step: int, time: float) -> Event:
-    """Tells TensorBoard that what was seen at `step` and after it no longer stands."""
+    """Return the event that makes TensorBoard drop what was logged at `step` and after it."""
     return Event(wall_time=time, step=step, session_log=SessionLog(status=SessionLog.START))
 
 
 def scalars(values: Mapping[str, float], step: int, time: float) -> Event:
-    """One point of each named curve."""
+    """Return an event with one value of each named curve."""
     listed = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     return Event(wall_time=time, step=step, summary=Summary(value=listed))
 
 
 def image(tag: str, png: bytes, *, step: int, time: float) -> Event:
-    """A PNG picture."""
-    width, height = struct.unpack_from(">II", png, 16)  # where the header of a PNG has them
+    """Return an event with a PNG picture."""
+    width, height = struct.unpack_from(">II", png, 16)  # their position in the header of a PNG
     picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
     return Event(wall_time=time, step=step, summary=Summary(value=[Summary.Value(tag=tag, image=picture)]))
 
 
 def text(tag: str, markdown: str, *, step: int, time: float) -> Event:
-    """A text, which TensorBoard renders as markdown."""
+    """Return an event with a text, which TensorBoard renders as markdown."""
     value = Summary.Value(
         tag=tag,
         metadata=text_metadata.create_summary_metadata(display_name="", description=""),
@@ -70,7 +70,11 @@ def text(tag: str, markdown: str, *, step: int, time: float) -> Event:
 
 
 def histogram(tag: str, description: str, buckets: npt.NDArray[np.float64], *, step: int, time: float) -> Event:
-    """A histogram of rows of left edge, right edge and count."""
+    """Return an event with a histogram.
+
+    Args:
+        buckets: rows of left edge, right edge and count.
+    """
     value = Summary.Value(
         tag=tag,
         metadata=histogram_metadata.create_summary_metadata(display_name=tag, description=description),
@@ -80,9 +84,12 @@ def histogram(tag: str, description: str, buckets: npt.NDArray[np.float64], *, s
 
 
 def layout(title: str, charts: Mapping[str, str], time: float) -> Event:
-    """Which curves the page "Custom Scalars" draws together, all runs in each: patterns of tags, by the chart's title.
+    """Return the layout of the page "Custom Scalars".
 
-    TensorBoard shows the layouts of all runs; charts that are equal are one.
+    TensorBoard merges equal charts of the layouts of all runs, so each chart shows all runs.
+
+    Args:
+        charts: for each chart title, a pattern that matches the tags of its curves.
     """
     drawn = [
         layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=[pattern]))
@@ -98,7 +105,7 @@ def layout(title: str, charts: Mapping[str, str], time: float) -> Event:
 
 
 def hparams_start(params: Mapping[str, object], time: float) -> Event:
-    """The parameters of the run that this event stands in."""
+    """Return the event that sets the hyperparameters of a run."""
     info = SessionStartInfo(start_time_secs=time)
     for name, value in params.items():
         _set(info.hparams[name], value)
@@ -106,13 +113,13 @@ def hparams_start(params: Mapping[str, object], time: float) -> Event:
 
 
 def hparams_end(state: State, time: float) -> Event:
-    """How the run ended."""
+    """Return the event that ends a run."""
     info = SessionEndInfo(status=STATUS.get(state, api_pb2.STATUS_UNKNOWN), end_time_secs=time)
     return _hparams(hparams_metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info), time)
 
 
 def framed(event: Event) -> bytes:
-    """The bytes of an event in an event file."""
+    """Return the bytes of an event in an event file."""
     buffer = io.BytesIO()
     RecordWriter(buffer).write(event.SerializeToString())
     return buffer.getvalue()
@@ -125,7 +132,7 @@ def _hparams(tag: str, data: HParamsPluginData, time: float) -> Event:
 
 
 def _set(field: api_pb2.google_dot_protobuf_dot_struct__pb2.Value, value: object) -> None:
-    """Put a parameter into a protobuf Value; what is no bool, number or text becomes its JSON."""
+    """Set a protobuf value to a parameter; anything but a bool, number or text is set to its JSON."""
     if isinstance(value, bool):
         field.bool_value = value
     elif isinstance(value, int | float):

@@ -1,10 +1,10 @@
-"""One trial as one TensorBoard run.
+"""Write one trial as one TensorBoard run.
 
-1. The events of the history are projected in its order, and each once: the position on disk says which was the last.
-2. The first stepped event of a later attempt is preceded by a session start at the step after the one it resumed
-   from: that takes back, for every tag and every reader, what an earlier attempt had seen beyond it.
-3. The end of a trial is written once its state says so. If it runs again after all (a retry), the run is made anew,
-   since TensorBoard takes the first end for final.
+1. The events of the trial's history are written in order, each once. The position on disk records the last one.
+2. Before the first event with a step of a later attempt, a session start is written at the step after the one that the
+   attempt resumed from. It makes every reader drop what earlier attempts logged beyond that step.
+3. The end of a trial is written once its state is final. If the trial is retried after that, the run is rebuilt,
+   because TensorBoard keeps the first end that it reads.
 """
 
 from __future__ import annotations
@@ -14,37 +14,46 @@ from dataclasses import dataclass, field, replace
 
 from tensorboard.compat.proto.event_pb2 import Event as Summary
 
-from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching, step_of
-from sweeper.record.fold import State
+from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching
+from sweeper.record.facts import Facts
+from sweeper.record.reader import TrialReader, step_of
 from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import Entry, Facts, Trial, TrialReader
-from sweeper.record.values.depth_profile import FEWEST_LAYERS
+from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
-from sweeper.results.health.timeline import timeline_markdown
-from sweeper.results.health.trial_health import OwnHealth
-from sweeper.results.health.verdict import Verdict
-from sweeper.results.markdown import code_block, escaped, trial_text, verdict_text
-from sweeper.views.figures.history import DepthHistory, Look
-from sweeper.views.figures.trial_figures import Figures
-from sweeper.views.tensorboard import dashboard, summaries
-from sweeper.views.tensorboard.histogram import DESCRIPTION, log_buckets
+from sweeper.results.health.trial_health import StandaloneHealth
+from sweeper.views.figures.history import DepthHistory, RecordedObservation
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.trial_figures import TrialFigures
+from sweeper.views.tensorboard import summaries
+from sweeper.views.tensorboard.curves import (
+    CHARTS_TITLE,
+    HISTOGRAM_DESCRIPTION,
+    UPDATE_RATIO,
+    comparison_charts,
+    log_buckets,
+    observation_scalars,
+)
+from sweeper.views.tensorboard.markdown import code_block, decision_text, escaped, timeline_markdown, trial_text
 from sweeper.views.tensorboard.run_folder import RunFolder
 
 BATCH_BYTES = 1 << 20
-RATIO = "update_ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTexts:
-    """What every run of a sweep shows alike: the sweep file as given, and where it was run."""
+    """The texts that are the same in every run of a sweep: the sweep file as given, and its provenance."""
 
     sweep_yaml: str = ""
     provenance: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class _Reading:
-    """What the history has said so far that later events are understood by."""
+class _Context:
+    """What the events read so far say about the events that follow.
+
+    `started` and `stepped` are about the newest attempt, `resumed` is the step that it resumed from (-1: none).
+    `skipped` counts skipped optimizer steps; `reports_lr` is true once the script has reported its learning rate.
+    """
 
     attempt: int = 0
     started: bool = False
@@ -52,13 +61,13 @@ class _Reading:
     stepped: bool = False
     step: int = 0
     watching: Watching | None = None
-    look: Look | None = None
+    recorded: RecordedObservation | None = None
     history: DepthHistory = field(default_factory=DepthHistory)
     skipped: int = 0
     reports_lr: bool = False
 
-    def take(self, entry: Entry, trial: TrialDir) -> bool:
-        """Take in an event; whether it is the first stepped one of an attempt, which takes over from earlier ones."""
+    def take(self, entry: HistoryEntry, trial: TrialDir) -> bool:
+        """Add an event. Return whether it is the first event with a step of a started attempt."""
         attempt, _, event = entry
         if attempt != self.attempt:
             self.attempt, self.started, self.resumed, self.stepped = attempt, False, -1, False
@@ -73,8 +82,8 @@ class _Reading:
             case Observation():
                 self.skipped += event.skipped
                 if self.watching is not None:
-                    self.look = Look(event, self.watching, trial.attempt(attempt))
-                    self.history.add(self.look)
+                    self.recorded = RecordedObservation(event, self.watching, trial.attempt(attempt))
+                    self.history.add(self.recorded)
             case Metrics():
                 self.reports_lr = self.reports_lr or "learning_rate" in event.values
         first = step is not None and not self.stepped
@@ -84,17 +93,17 @@ class _Reading:
 
 
 class TrialRun:
-    """Projects one trial into its TensorBoard run; call `project` again when the record may have grown.
+    """Writes one trial to its TensorBoard run; call `project` again when the record may have grown.
 
     Raises:
         RecordError: the trial's facts cannot be read.
     """
 
-    def __init__(self, run: SweepDir, directory: TrialDir, *, figures: Figures, every_steps: int) -> None:
-        self._reader, self._health = TrialReader.open(directory), OwnHealth()
+    def __init__(self, run: SweepDir, directory: TrialDir, *, figures: TrialFigures, every_steps: int) -> None:
+        self._reader, self._health = TrialReader.open(directory), StandaloneHealth()
         self._diagnosed = self._reader.trial
-        self._reading = _Reading()
-        self._held: list[Entry] = []
+        self._context = _Context()
+        self._deferred: list[HistoryEntry] = []
         self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
         self._figures = figures
         self._every = every_steps
@@ -103,23 +112,23 @@ class TrialRun:
         self._pending_bytes = 0
 
     @property
-    def trial(self) -> Trial:
-        """The trial as last read."""
+    def trial(self) -> TrialRecord:
+        """Return the trial as it was last read."""
         return self._reader.trial
 
     @property
     def done(self) -> bool:
-        """Whether the trial has ended and its end is projected."""
-        return 0 < self._reader.trial.control.attempt == self._position.ended and not self._folder.lost
+        """Return whether the trial has ended and its end is written."""
+        return 0 < self._reader.trial.newest.number == self._position.ended and not self._folder.lost
 
     def project(self, texts: SweepTexts) -> None:
-        """Bring the run up to the record."""
+        """Write everything that is new in the record."""
         entries = self._poll()
-        newest = self._reader.trial.control.attempt
+        newest = self._reader.trial.newest.number
         if self._folder.lost or newest > self._position.ended > 0:
             self._folder.empty()
-            self._position, self._reading, self._held = self._folder.position, _Reading(), []
-            self._reader, self._health = TrialReader.open(self._reader.trial.directory), OwnHealth()
+            self._position, self._context, self._deferred = self._folder.position, _Context(), []
+            self._reader, self._health = TrialReader.open(self._reader.trial.directory), StandaloneHealth()
             entries = self._poll()
         if newest == 0:
             return
@@ -129,59 +138,60 @@ class TrialRun:
             for entry in entries:
                 self._project(entry, texts)
             if self._reader.trial.state.ended:
-                self._conclude(newest)
-        self._put_health()  # the orchestrator may record the last change once the trial has ended
+                self._put_end(newest)
+        self._put_health()  # the orchestrator may record the last change after the trial has ended
         self._commit()
 
-    def _poll(self) -> list[Entry]:
-        """What is new in the history; nothing while a later attempt has started, but not stepped.
+    def _poll(self) -> list[HistoryEntry]:
+        """Return the new entries of the history; none while a later attempt has started but not logged a step.
 
-        It may still resume, and then what earlier attempts saw up to there stands before it.
+        Until its first step, that attempt may still resume from a checkpoint, which decides how much of the earlier
+        attempts stays valid.
         """
         entries = self._reader.poll()
         self._diagnosed = self._health.take(self._reader, entries)
         if self._reader.restarted:
-            self._reading = _Reading()
+            self._context = _Context()
         else:
-            entries = self._held + entries
+            entries = self._deferred + entries
         trial = self._reader.trial
-        newest = [entry.event for entry in entries if entry.attempt == trial.control.attempt]
-        started = len(trial.control.launched) > 1 and any(isinstance(event, Started) for event in newest)
+        newest = [entry.event for entry in entries if entry.attempt == trial.newest.number]
+        started = len(trial.attempts) > 1 and any(isinstance(event, Started) for event in newest)
         waits = started and not trial.state.ended and all(step_of(event) is None for event in newest)
-        self._held = entries if waits else []
+        self._deferred = entries if waits else []
         return [] if waits else entries
 
     def _introduce(self, texts: SweepTexts) -> None:
-        """HParams, and the texts that say what this run is."""
+        """Write the hyperparameters and the texts that describe the run."""
         trial = self._reader.trial
-        first = min(trial.control.launched)
-        time = trial.control.launched[first].time
-        self._put(summaries.hparams_start(redacted_values(_compared(trial.facts)), time))
+        first = trial.attempts[0]
+        time = first.launch_time
+        self._put(summaries.hparams_start(redacted_values(_hyperparameters(trial.facts)), time))
         self._put_first(texts, time)
-        self._position = replace(self._position, attempt=first)
+        self._position = replace(self._position, attempt=first.number)
 
     def _put_first(self, texts: SweepTexts, time: float) -> None:
-        """What stands at step 0, and is taken back with it."""
+        """Write the layout and the texts at step 0; they are lost and written again if an attempt starts from 0."""
         metric = self._reader.trial.facts.metric
-        self._put(summaries.layout(dashboard.TITLE, dashboard.compared(metric), time))
+        self._put(summaries.layout(CHARTS_TITLE, comparison_charts(metric), time))
         if texts.sweep_yaml:
             self._put(summaries.text("sweep", code_block(redacted(texts.sweep_yaml)), step=0, time=time))
         self._put(summaries.text("trial", trial_text(self._reader.trial, texts.provenance), step=0, time=time))
 
-    def _project(self, entry: Entry, texts: SweepTexts) -> None:
-        takes_over = self._reading.take(entry, self._reader.trial.directory)
+    def _project(self, entry: HistoryEntry, texts: SweepTexts) -> None:
+        is_first = self._context.take(entry, self._reader.trial.directory)
         if (entry.attempt, entry.position) <= (self._position.attempt, self._position.events):
             return
-        if takes_over and entry.attempt > min(self._reader.trial.control.launched):
-            self._take_back(entry.event, texts)
+        if is_first and entry.attempt > self._reader.trial.attempts[0].number:
+            self._retract(entry.event, texts)
         self._put_event(entry.event)
         self._position = replace(self._position, attempt=entry.attempt, events=entry.position)
         if self._pending_bytes > BATCH_BYTES:
             self._commit()
 
-    def _take_back(self, event: Event, texts: SweepTexts) -> None:
-        """Take back what earlier attempts saw beyond the step where this one goes on."""
-        resumed = self._reading.resumed
+    def _retract(self, event: Event, texts: SweepTexts) -> None:
+        """Make readers drop what earlier attempts logged beyond the step that this attempt resumed from."""
+        resumed = self._context.resumed
         self._commit()
         self._folder.begin_file()
         self._put(summaries.session_start(resumed + 1, event.time))
@@ -196,58 +206,64 @@ class TrialRun:
             case Metrics():
                 self._put(summaries.scalars(event.values, event.step, event.time))
             case Observation():
-                self._put(summaries.scalars(_curves_of(event, self._reading), event.step, event.time))
+                self._put(summaries.scalars(self._scalars_of(event), event.step, event.time))
                 if event.step >= self._position.next_figure:
                     self._draw()
             case Noted():
                 self._put(
-                    summaries.text("notes", escaped(redacted(event.text)), step=self._reading.step, time=event.time)
+                    summaries.text("notes", escaped(redacted(event.text)), step=self._context.step, time=event.time)
                 )
 
+    def _scalars_of(self, observation: Observation) -> dict[str, float]:
+        context = self._context
+        return observation_scalars(
+            observation, context.watching, skipped=context.skipped, reports_lr=context.reports_lr
+        )
+
     def _put_health(self) -> None:
-        """Put the timeline of the trial's health, whole, where it has changed since it was put last."""
-        changes = self._diagnosed.control.diagnosed
+        """Write the whole health timeline of the trial if it has changed since it was last written."""
+        changes = self._diagnosed.diagnosed
         if changes and len(changes) != self._position.health:
             step = max(0, *(change.step for change in changes))
             self._put(summaries.text("health", timeline_markdown(self._diagnosed), step=step, time=changes[-1].time))
         self._position = replace(self._position, health=len(changes))
 
     def _draw(self) -> None:
-        """Put the pictures of the newest look; without its row (torn, or late), the next one has them."""
-        look = self._reading.look
-        statistics = None if look is None else look.statistics()
-        if look is None or statistics is None:
+        """Write the pictures of the newest observation; if its row is torn or late, the next observation has them."""
+        recorded = self._context.recorded
+        statistics = None if recorded is None else recorded.statistics()
+        if recorded is None or statistics is None:
             return
-        step, time = look.observation.step, look.observation.time
-        self._put_pictures(look, self._figures.draw(look.watching, statistics, look.observation))
-        self._put_history(look)
-        if RATIO in statistics and len(buckets := log_buckets(statistics[RATIO])):
-            self._put(summaries.histogram("update_ratio/layers", DESCRIPTION, buckets, step=step, time=time))
+        step, time = recorded.observation.step, recorded.observation.time
+        self._put_pictures(recorded, self._figures.draw(recorded.watching, statistics, recorded.observation))
+        self._put_history(recorded)
+        if UPDATE_RATIO in statistics and len(buckets := log_buckets(statistics[UPDATE_RATIO])):
+            self._put(summaries.histogram("update_ratio/layers", HISTOGRAM_DESCRIPTION, buckets, step=step, time=time))
         following = (step // self._every + 1) * self._every
         self._position = replace(self._position, next_figure=following, drawn=step)
 
-    def _put_history(self, look: Look) -> None:
-        verdict = Verdict.of(self._reader.trial)
-        self._put_pictures(look, self._figures.draw_history(look.watching, self._reading.history, verdict))
+    def _put_history(self, recorded: RecordedObservation) -> None:
+        mark = StopMark.of(self._reader.trial)
+        self._put_pictures(recorded, self._figures.draw_history(recorded.watching, self._context.history, mark))
 
-    def _put_pictures(self, look: Look, pictures: Mapping[str, bytes]) -> None:
+    def _put_pictures(self, recorded: RecordedObservation, pictures: Mapping[str, bytes]) -> None:
         for tag, png in pictures.items():
-            self._put(summaries.image(tag, png, step=look.observation.step, time=look.observation.time))
+            self._put(summaries.image(tag, png, step=recorded.observation.step, time=recorded.observation.time))
             self._pending_bytes += len(png)
 
-    def _conclude(self, newest: int) -> None:
-        """The last picture, the verdict, the end."""
-        trial, look = self._reader.trial, self._reading.look
-        if look is not None and look.observation.step > self._position.drawn:
+    def _put_end(self, newest: int) -> None:
+        """Write the last pictures, the decision that stopped the trial, and its end."""
+        trial, recorded = self._reader.trial, self._context.recorded
+        if recorded is not None and recorded.observation.step > self._position.drawn:
             self._draw()
-        elif look is not None and Verdict.of(trial) is not None:
-            self._put_history(look)  # it may have been drawn before the verdict was known
-        end = trial.exits.get(newest) or trial.control.lost.get(newest)
+        elif recorded is not None and StopMark.of(trial) is not None:
+            self._put_history(recorded)  # it may have been drawn before the decision
+        end = trial.newest.end
         time = end.time if end is not None else trial.progress.latest
-        step, verdict = max(0, trial.progress.step), verdict_text(trial)
-        if verdict is not None:
-            # A name that stands before the other texts' in the alphabet, as TensorBoard shows them.
-            self._put(summaries.text("decision", verdict, step=step, time=time))
+        step, decision = max(0, trial.progress.step), decision_text(trial)
+        if decision is not None:
+            # TensorBoard sorts texts by name, and this name comes first.
+            self._put(summaries.text("decision", decision, step=step, time=time))
         if trial.state is State.PRUNED:
             self._put(summaries.scalars({"pruned/step": step}, step, time))
         self._put(summaries.hparams_end(trial.state, time))
@@ -257,30 +273,16 @@ class TrialRun:
         self._pending.append(event)
 
     def _commit(self) -> None:
-        """Write what is pending, and how far it reaches."""
+        """Write the pending events and the new position."""
         if self._pending or self._position != self._folder.position:
             self._folder.commit(self._pending, self._position)
-        # The folder knows which file it wrote, and how long that is now.
+        # The folder fills in the number and size of the event file.
         self._position = self._folder.position
         self._pending, self._pending_bytes = [], 0
 
 
-def _compared(facts: Facts) -> dict[str, object]:
-    """The columns of HParams: what varies, so that the metrics beside it are seen; of a single trial everything."""
+def _hyperparameters(facts: Facts) -> dict[str, object]:
+    """Return the columns of the HParams tab: the varied parameters, or all of them if nothing varies."""
     if facts.shown and facts.seeds == 1:
         return dict(facts.shown)
     return {**(facts.shown or facts.params), "seed": facts.seed}
-
-
-def _curves_of(observation: Observation, reading: _Reading) -> dict[str, float]:
-    """What an observation adds to the curves; the learning rate only where the script does not report it itself."""
-    curves = {}
-    if reading.watching is None or RATIO in reading.watching.statistics:
-        curves["update_ratio/median"] = observation.update_ratio
-    if reading.watching is None or len(reading.watching.layers) >= FEWEST_LAYERS:
-        curves["gradient/reach"] = observation.reach
-    if not reading.reports_lr:
-        curves["learning_rate"] = observation.learning_rate
-    if reading.skipped:
-        curves["steps/skipped"] = reading.skipped
-    return curves

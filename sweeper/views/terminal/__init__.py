@@ -1,1 +1,1 @@
-"""The terminal: the live table, its keys, and the output of `sweeper exec`."""
+"""The terminal: the live table and its keys, plain progress lines, and the output of `sweeper exec`."""

@@ -1,10 +1,12 @@
-"""A sweep outlives its terminal, and whoever reads its output; it waits for neither.
+"""Keep a command running after its terminal or the reader of its output is gone, and never block on output.
 
-Workers sit in sessions of their own, so a dropped connection ends the orchestrator alone, and then nobody prunes,
-launches or hands on a stop. So SIGHUP is taken and nothing is done, as under nohup(1), and what nobody can read any
-more (EPIPE behind `| head`, EIO of a terminal that is gone) counts as written. What a stopped terminal (Ctrl-S) or a
-full pipe (`| less`) does not take waits here, and not the loop that wrote it. SIGTERM is a Ctrl-C, from the first line
-to the last; the orchestrator's own handlers stand in between.
+Workers run in sessions of their own, so a dropped connection would end only the orchestrator, and no process would
+stop or launch trials any more. Therefore:
+
+- SIGHUP is ignored, as under nohup(1).
+- Output that cannot be written (EPIPE after `| head`, EIO of a closed terminal) is dropped.
+- Output that a stopped terminal (Ctrl-S) or a full pipe (`| less`) does not accept is buffered here.
+- SIGTERM acts like Ctrl-C, except while the orchestrator has its own handlers installed.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class Unheard(io.FileIO):
-    """A descriptor that takes everything at once: also where nobody is left to read it, or does not read it now."""
+class NonBlockingOutput(io.FileIO):
+    """An output file that never blocks: data that cannot be written now is buffered, and dropped after an error."""
 
     @classmethod
-    def over(cls, fd: int) -> Unheard:
-        """One over a terminal or a pipe is opened anew: not to block is said of an open file, and others have that."""
+    def over(cls, fd: int) -> NonBlockingOutput:
+        """Open a descriptor. A terminal or a pipe is reopened, because other processes share its O_NONBLOCK flag."""
         if os.isatty(fd) or stat.S_ISFIFO(os.fstat(fd).st_mode):
             with contextlib.suppress(OSError):
                 return cls(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
@@ -39,13 +41,13 @@ class Unheard(io.FileIO):
         self._waiting = bytearray()
 
     def write(self, data: ReadableBuffer) -> int:
-        """Take it, and hand on what can be."""
+        """Buffer the data and write what can be written now."""
         self._waiting += memoryview(data)
-        self.hand_on()
+        self.flush_pending()
         return memoryview(data).nbytes
 
-    def hand_on(self) -> bool:
-        """Write what can be written now; whether that is all of it."""
+    def flush_pending(self) -> bool:
+        """Write what can be written now. Return whether the buffer is empty."""
         try:
             while self._waiting and (count := super().write(self._waiting)):
                 del self._waiting[:count]
@@ -55,36 +57,37 @@ class Unheard(io.FileIO):
 
 
 def is_behind(stream: IO[Any]) -> bool:
-    """Whether something waits in the stream that its reader does not take now; it is offered once more."""
+    """Try to write the buffered output of a stream. Return whether some of it is still waiting for the reader."""
     raw = getattr(getattr(stream, "buffer", stream), "raw", None)
-    return isinstance(raw, Unheard) and not raw.hand_on()
+    return isinstance(raw, NonBlockingOutput) and not raw.flush_pending()
 
 
-def _hand_on_all(stream: IO[Any]) -> None:
-    """Wait until its reader has taken all."""
+def _flush_all(stream: IO[Any]) -> None:
+    """Wait until the reader has accepted all output."""
     while is_behind(stream):
         select.select([], [stream], [])
 
 
 @contextlib.contextmanager
-def unattended() -> Iterator[None]:
-    """Within it, neither the end of the terminal nor that of the output's reader ends this process, nor holds it.
+def survive_disconnect() -> Iterator[None]:
+    """Keep this process running, and not blocked, if its terminal or the reader of its output is gone.
 
-    Only in the end the rest is waited for: who has stopped the terminal starts it again, or presses Ctrl-C.
+    On exit, it waits until the remaining output is written. A user who has stopped the terminal (Ctrl-S) resumes it
+    (Ctrl-Q) or presses Ctrl-C.
     """
     before = sys.stdout, sys.stderr
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
     hangup = signal.getsignal(signal.SIGHUP)
-    if hangup is signal.SIG_DFL:  # not SIG_IGN, which the workers would inherit; under nohup it is that already
-        signal.signal(signal.SIGHUP, _nothing)
-    streams = sys.stdout, sys.stderr = _unheard(sys.stdout), _unheard(sys.stderr)
+    if hangup is signal.SIG_DFL:  # not SIG_IGN, which workers would inherit; under nohup it already is SIG_IGN
+        signal.signal(signal.SIGHUP, _ignore)
+    streams = sys.stdout, sys.stderr = _non_blocking(sys.stdout), _non_blocking(sys.stderr)
     try:
         yield
     finally:
         try:
             for stream in streams:
                 stream.flush()
-                _hand_on_all(stream)
+                _flush_all(stream)
         finally:
             sys.stdout, sys.stderr = before
             for stream in {*streams} - {*before}:
@@ -93,13 +96,16 @@ def unattended() -> Iterator[None]:
             signal.signal(signal.SIGTERM, terminate)
 
 
-def _unheard(stream: TextIO | None) -> TextIO:
-    """The stream over an `Unheard` descriptor; itself where it has none, as in a test, and nowhere for a closed one."""
+def _non_blocking(stream: TextIO | None) -> TextIO:
+    """Return a stream that never blocks.
+
+    A stream without a descriptor (in a test) is returned as it is. For a closed stream, output goes to /dev/null.
+    """
     if stream is None:
-        return io.TextIOWrapper(io.BufferedWriter(Unheard(os.open(os.devnull, os.O_WRONLY))))
+        return io.TextIOWrapper(io.BufferedWriter(NonBlockingOutput(os.open(os.devnull, os.O_WRONLY))))
     try:
         stream.flush()
-        raw = Unheard.over(stream.fileno())
+        raw = NonBlockingOutput.over(stream.fileno())
     except (OSError, ValueError):
         return stream
     return io.TextIOWrapper(
@@ -111,5 +117,5 @@ def _unheard(stream: TextIO | None) -> TextIO:
     )
 
 
-def _nothing(_number: int, _frame: object) -> None:
-    """Take a signal."""
+def _ignore(_number: int, _frame: object) -> None:
+    """Ignore a signal."""

@@ -1,7 +1,7 @@
-"""Keys from a terminal, one at a time and unechoed, while this process is in its foreground; all is put back after.
+"""Read single keys from a terminal, without echo, while this process is in the foreground; restore it afterwards.
 
-Ctrl-C stays a signal. Ctrl-Z puts the terminal back, then stops the process; on its return the keys are taken again.
-What a kill (SIGKILL) leaves is the shell's to mend: bash and zsh do.
+Ctrl-C remains a signal. Ctrl-Z restores the terminal and suspends the process; keys are read again once it resumes.
+After SIGKILL the terminal is not restored here; shells such as bash and zsh restore it themselves.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ KEYS: Mapping[str, str] = {
     "\x1b": "escape",
     "q": "escape",
 }
-"""What keys send, and what they are called; any other is called by its character."""
+"""Names of the keys by the characters that they send; any other key is named by its character."""
 
 
 class Keyboard:
-    """The keys of the terminal on a descriptor; `stopping` and `going_on` are called around a Ctrl-Z."""
+    """Reads the keys of a terminal on a descriptor; `on_suspend` and `on_resume` are called around a Ctrl-Z."""
 
-    def __init__(self, fd: int, *, stopping: Callable[[], None], going_on: Callable[[], None]) -> None:
+    def __init__(self, fd: int, *, on_suspend: Callable[[], None], on_resume: Callable[[], None]) -> None:
         self._fd = fd
-        self._stopping, self._going_on = stopping, going_on
+        self._on_suspend, self._on_resume = on_suspend, on_resume
         self._before: list[Any] | None = None
-        self._asked_to_stop = self._gone_on = False
+        self._is_asked_to_suspend = self._has_resumed = False
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        taken = {signal.SIGTSTP: self._on_stop, signal.SIGCONT: self._on_going_on}
-        self._handlers = {number: signal.signal(number, handler) for number, handler in taken.items()}
-        self._take()
+        handlers = {signal.SIGTSTP: self._handle_suspend, signal.SIGCONT: self._handle_resume}
+        self._handlers = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._set_raw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._put_back()
+        self._restore()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def filenos(self) -> tuple[int, ...]:
-        """What can be slept on until a key comes."""
+        """Return the descriptors that become readable when a key is pressed."""
         return (self._fd,) if self._before is not None and self._is_in_front() else ()
 
     def pressed(self) -> list[str]:
-        """The keys that were pressed since; never waits. Here, and not within a signal, Ctrl-Z is obeyed."""
-        if self._asked_to_stop:
-            self._stop()
-        if self._gone_on:
-            self._gone_on = False
-            self._going_on()
-            self._take(anew=True)
+        """Return the keys pressed since the last call, without waiting. Suspends the process after a Ctrl-Z."""
+        if self._is_asked_to_suspend:
+            self._suspend()
+        if self._has_resumed:
+            self._has_resumed = False
+            self._on_resume()
+            self._set_raw(force=True)
         if self._before is None:
-            self._take()  # it was in the background
+            self._set_raw()  # the process was in the background
         if not self.filenos() or not select.select([self._fd], [], [], 0)[0]:
             return []
         try:
@@ -77,18 +77,18 @@ class Keyboard:
             self._before = None
         return _keys(text)
 
-    def _take(self, *, anew: bool = False) -> None:
-        """Have keys as they come, where this process is in front; else it would be stopped for that (SIGTTOU)."""
-        if (self._before is not None and not anew) or not self._is_in_front():
+    def _set_raw(self, *, force: bool = False) -> None:
+        """Have the terminal send each key without echo; only in the foreground, else SIGTTOU would stop the process."""
+        if (self._before is not None and not force) or not self._is_in_front():
             return
         with contextlib.suppress(termios.error, OSError):
             before = termios.tcgetattr(self._fd)
             raw = list(before)
             raw[3] &= ~(termios.ICANON | termios.ECHO)
-            termios.tcsetattr(self._fd, termios.TCSANOW, raw)  # not DRAIN: a stopped terminal (Ctrl-S) holds nobody
+            termios.tcsetattr(self._fd, termios.TCSANOW, raw)  # not TCSADRAIN, which blocks on a stopped terminal
             self._before = before if self._before is None else self._before
 
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         if self._before is not None and self._is_in_front():
             with contextlib.suppress(termios.error, OSError):
                 termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
@@ -100,29 +100,29 @@ class Keyboard:
         except OSError:
             return False
 
-    def _stop(self) -> None:
-        self._asked_to_stop = False
-        self._stopping()
-        self._put_back()
-        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)  # here it stands still, until somebody says `fg` or `bg`
-        signal.signal(signal.SIGTSTP, ours)
-        self._gone_on = True
+    def _suspend(self) -> None:
+        self._is_asked_to_suspend = False
+        self._on_suspend()
+        self._restore()
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)  # the process is suspended here until the user types `fg` or `bg`
+        signal.signal(signal.SIGTSTP, handler)
+        self._has_resumed = True
 
-    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked_to_stop = True
+    def _handle_suspend(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_asked_to_suspend = True
 
-    def _on_going_on(self, _number: int, _frame: FrameType | None) -> None:
-        self._gone_on = True
+    def _handle_resume(self, _number: int, _frame: FrameType | None) -> None:
+        self._has_resumed = True
 
 
 def _keys(text: str) -> list[str]:
-    """What was pressed: sequences that begin with an escape, and single characters."""
+    """Return the names of the keys in a text of escape sequences and single characters."""
     found: list[str] = []
     sequences = sorted((key for key in KEYS if len(key) > 1), key=len, reverse=True)
     while text:
         known = next((key for key in sequences if text.startswith(key)), text[0])
-        if known == "\x1b" and len(text) > 1:  # one that is not known here is no key
+        if known == "\x1b" and len(text) > 1:  # an unknown escape sequence is ignored
             return found
         found.append(KEYS.get(known, known))
         text = text[len(known) :]

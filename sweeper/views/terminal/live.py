@@ -1,4 +1,4 @@
-"""What a running sweep shows: a table that is redrawn on a terminal, lines where there is none."""
+"""The display of a running sweep: a table that is redrawn on a terminal, or progress lines without a terminal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from rich.live import Live
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial
+from sweeper.record.storage.inbox import Command
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.columns import shorten
 from sweeper.results.receipt import end_line
-from sweeper.results.snapshot import Show, SweepView, params_of
+from sweeper.results.snapshot import Display, SweepView, params_of
 from sweeper.results.wording import duration, number, plain
 from sweeper.views.terminal.detached import is_behind
-from sweeper.views.terminal.detail import pane_of
 from sweeper.views.terminal.keyboard import Keyboard
-from sweeper.views.terminal.screen import Command, Screen
-from sweeper.views.terminal.sparklines import Curves, can_draw
+from sweeper.views.terminal.screen import Screen, detail_of
+from sweeper.views.terminal.sparklines import SparklineCache, can_draw
 from sweeper.views.terminal.table import rows_of, status_table, step_text
 
 PROGRESS_EVERY_S = 30.0
@@ -32,21 +31,22 @@ PROGRESS_EVERY_S = 30.0
 Send = Callable[[Command], None]
 
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
-"""Around a frame, so that a terminal that knows these shows all of it at once (synchronized output)."""
+"""Sent before and after a frame; terminals that support synchronized output then show the whole frame at once."""
 
 
 def show(
     stream: TextIO | None = None, *, keys: TextIO | None = None, send: Send | None = None
 ) -> LiveTable | PlainLines:
-    """The display that fits the stream (standard output where none is given).
+    """Return the display that fits the stream: a live table for a terminal, else plain lines.
 
     Args:
-        keys: where keys are read, if it is a terminal.
-        send: gets what they ask for.
+        stream: where to write (default: standard output).
+        keys: where to read keys, if it is a terminal.
+        send: called with each command that the keys give.
     """
     stream = sys.stdout if stream is None else stream
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    # Not console.is_terminal: that believes FORCE_COLOR, which CI sets where there is none.
+    # Not console.is_terminal: that is true with FORCE_COLOR, which CI sets without a terminal.
     if not stream.isatty() or console.is_dumb_terminal:
         return PlainLines(stream)
     table = LiveTable(console)
@@ -55,13 +55,13 @@ def show(
     return table
 
 
-class LiveTable(Show):
-    """The table, redrawn in place where it changed; no thread of its own. With keys, it shows single trials too."""
+class LiveTable(Display):
+    """The table of trials, redrawn in place when it changes, without a thread. With keys, it also shows one trial."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = _Steady(console)
-        self._curves = Curves()
+        self._live = _AtomicLive(console)
+        self._curves = SparklineCache()
         self._lines: list[list[Segment]] = []
         self._sweep: SweepView | None = None
         self._screen = Screen()
@@ -69,15 +69,15 @@ class LiveTable(Show):
         self._send: Send = lambda _: None
 
     def take_keys(self, fd: int, send: Send) -> None:
-        """Read keys from a terminal while this is entered, and hand on what they ask for."""
-        self._keyboard, self._send = Keyboard(fd, stopping=self._leave, going_on=self._come_back), send
+        """Read keys from a terminal while the display is active, and call `send` with the commands that they give."""
+        self._keyboard, self._send = Keyboard(fd, on_suspend=self._leave, on_resume=self._come_back), send
 
     def filenos(self) -> Sequence[int]:
-        """What can be slept on until a key is pressed."""
+        """Return the descriptors that become readable when a key is pressed."""
         return () if self._keyboard is None else self._keyboard.filenos()
 
     def pressed(self) -> bool:
-        """Take in the keys that were pressed; whether there is another picture to be shown for it."""
+        """Read the pressed keys. Return whether the display has to be redrawn."""
         if self._keyboard is None:
             return False
         keys = self._keyboard.pressed()
@@ -90,7 +90,7 @@ class LiveTable(Show):
         return bool(keys) or not self._lines
 
     def update(self, sweep: SweepView) -> None:
-        """Redraw what changed, unless the terminal has not taken the last picture yet."""
+        """Redraw the display if it changed, unless the terminal has not accepted the last frame yet."""
         self._sweep = sweep
         if is_behind(self._console.file):
             return
@@ -104,8 +104,8 @@ class LiveTable(Show):
         if self._keyboard is None:
             return self._table(sweep, width, height - 1)
         keys = Text(shorten(self._screen.help, width), style="bold" if self._screen.ending else "dim")
-        pane = pane_of(self._screen, sweep, width=width, height=height - 2)
-        return Group(self._table(sweep, width, height - 2) if pane is None else pane, keys)
+        detail = detail_of(self._screen, sweep, width=width, height=height - 2)
+        return Group(self._table(sweep, width, height - 2) if detail is None else detail, keys)
 
     def _table(self, sweep: SweepView, width: int, height: int) -> RenderableType:
         chosen = self._screen.chosen
@@ -118,7 +118,7 @@ class LiveTable(Show):
 
     def _come_back(self) -> None:
         self._live.stop()
-        self._live, self._lines = _Steady(self._console), []
+        self._live, self._lines = _AtomicLive(self._console), []
         self._live.start()
 
     def __enter__(self) -> Self:
@@ -134,18 +134,18 @@ class LiveTable(Show):
             self._keyboard.__exit__(kind, error, trace)
             self._keyboard, self._screen = None, Screen()
             if self._sweep is not None:
-                self.update(self._sweep)  # what stays on the terminal is the table, without keys
+                self.update(self._sweep)  # leave the table on the terminal, without the line of keys
         self._live.stop()
 
 
-class _Steady(Live):
-    """A live display whose frames come whole."""
+class _AtomicLive(Live):
+    """A live display that writes each frame at once."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def refresh(self) -> None:
-        """Draw between the two marks, all of it in one write."""
+        """Draw a frame between the two marks, in one write."""
         with self.console:
             self.console.control(_mark(BEGIN))
             super().refresh()
@@ -158,34 +158,35 @@ def _mark(text: str) -> Control:
     return mark
 
 
-class PlainLines(Show):
-    """A line for each change of state and each message, and one of progress every half minute at most."""
+class PlainLines(Display):
+    """Prints a line for each change of state and each message, and a progress line at most every half minute."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._seen: dict[int, Trial] = {}
+        self._seen: dict[int, TrialRecord] = {}
         self._messages: tuple[str, ...] = ()
         self._unmet: set[str] = set()
         self._progress_at: float | None = None
 
     def update(self, sweep: SweepView) -> None:
-        """Say what has changed."""
-        is_behind(self._stream)  # what waits is offered again, also where nothing is new
+        """Print what has changed."""
+        is_behind(self._stream)  # also writes buffered output if nothing is new
         news = _newer(self._messages, tuple(sweep.messages))
         for trial in sweep.trials:
             before = self._seen.get(trial.facts.number)
-            if trial is before:  # as nearly all of them, at nearly every look
+            if trial is before:  # true for nearly all trials at nearly every update
                 continue
             self._seen[trial.facts.number] = trial
-            if trial.state is not (State.WAITING if before is None else before.state) and not _is_told(trial, news):
-                self._say(_change_line(trial, sweep.now))
+            state = State.WAITING if before is None else before.state
+            if trial.state is not state and not _is_announced(trial, news):
+                self._print(_change_line(trial, sweep.now))
         for line in (*news, *(line for line in sweep.unmet if line not in self._unmet)):
-            self._say(line)
+            self._print(line)
         self._messages = tuple(sweep.messages)
         self._unmet.update(sweep.unmet)
         if self._progress_at is None or sweep.now - self._progress_at >= PROGRESS_EVERY_S:
             self._progress_at = sweep.now
-            self._say(_progress_line(sweep))
+            self._print(_progress_line(sweep))
 
     def __enter__(self) -> Self:
         return self
@@ -195,27 +196,27 @@ class PlainLines(Show):
     ) -> None:
         self._stream.flush()
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._stream.write(plain(line).encode(encoding, "replace").decode(encoding) + "\n")
         self._stream.flush()
 
 
-_TOLD_AS = {State.PRUNED: "pruned", State.FAIL: "failed"}
+_ANNOUNCED_AS = {State.PRUNED: "pruned", State.FAIL: "failed"}
 
 
-def _is_told(trial: Trial, messages: Sequence[str]) -> bool:
-    """Whether a message says already how the trial ended, and why."""
-    word = _TOLD_AS.get(trial.state)
+def _is_announced(trial: TrialRecord, messages: Sequence[str]) -> bool:
+    """Return whether a message already says how and why the trial ended."""
+    word = _ANNOUNCED_AS.get(trial.state)
     return word is not None and any(line.startswith(f"{trial.facts.number:04d} {word}") for line in messages)
 
 
-def _change_line(trial: Trial, now: float) -> str:
+def _change_line(trial: TrialRecord, now: float) -> str:
     name = f"{trial.facts.number:04d}"
     if trial.state.ended:
         return f"{name} {end_line(trial)}"
-    slot = f" on {launched.slot}" if (launched := trial.control.launched.get(trial.control.attempt)) else ""
-    attempt = f", attempt {trial.control.attempt}" if trial.control.attempt > 1 else ""
+    slot = f" on {launched.slot}" if (launched := trial.newest.launched) else ""
+    attempt = f", attempt {trial.newest.number}" if trial.newest.number > 1 else ""
     if trial.state is State.RUNNING:
         seed = f", seed {trial.facts.seed}" if trial.facts.seeds > 1 else ""
         return f"{name} running{slot}{attempt}: {params_of(trial)}{seed}"
@@ -233,7 +234,7 @@ def _progress_line(sweep: SweepView) -> str:
     paused = [f"{trial.facts.number:04d}" for trial in sweep.trials if trial.state is State.PAUSED]
     parts += [f"paused {', '.join(paused)}"] if paused else []
     parts += [f"best {sweep.metric} {number(best)}"] if best is not None else []
-    return f"{plain(sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} gone"
+    return f"{plain(sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} elapsed"
 
 
 def _best(sweep: SweepView) -> float | None:
@@ -244,7 +245,7 @@ def _best(sweep: SweepView) -> float | None:
 
 
 def _newer(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
-    """The messages of `after` behind the longest overlap with the end of `before`."""
+    """Return the messages of `after` that follow its longest overlap with the end of `before`."""
     for start in range(len(before) + 1):
         overlap = before[start:]
         if after[: len(overlap)] == overlap:

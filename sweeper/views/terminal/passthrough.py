@@ -1,4 +1,4 @@
-"""What `sweeper exec` shows: the command's own output as it comes, and in between what sweeper has to say of it."""
+"""The display of `sweeper exec`: the command's own output as it is written, and sweeper's messages between it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import os
 from typing import BinaryIO, TextIO
 
 from sweeper.record.storage.layout import AttemptDir
-from sweeper.record.trial import Trial
-from sweeper.results.snapshot import Show, SweepView
-from sweeper.results.wording import decided, folded, plain
+from sweeper.record.trial import TrialRecord
+from sweeper.results.snapshot import Display, SweepView
+from sweeper.results.wording import decided_by, folded, plain
 from sweeper.views.terminal.detached import is_behind
 
 CHUNK = 65_536
 
 
-class Passthrough(Show):
-    """Hands on the output of a sweep's only trial; sweeper's own lines go to another stream, as those of `time` do.
+class Passthrough(Display):
+    """Passes on the output of a sweep's only trial; sweeper's own lines go to another stream, like those of `time`.
 
     Args:
-        output: gets the bytes of the trial's `output.log`, from the attempt after `seen` on.
-        words: gets sweeper's lines.
+        output: receives the bytes of the trial's `output.log`, from the attempt after `seen` on.
+        messages: receives sweeper's lines.
         seen: the last attempt that had ended before; 0 for none.
     """
 
-    def __init__(self, output: BinaryIO, words: TextIO, *, seen: int = 0) -> None:
+    def __init__(self, output: BinaryIO, messages: TextIO, *, seen: int = 0) -> None:
         self._output = output
-        self._words = words
+        self._stream = messages
         self._attempt = seen
         self._log: AttemptDir | None = None
         self._read = 0
@@ -36,62 +36,64 @@ class Passthrough(Show):
         self._unmet: set[str] = set()
 
     def say(self, line: str) -> None:
-        """Say one line."""
+        """Print one line of sweeper's own."""
         self.write(plain(f"sweeper: {line}"))
 
     def write(self, text: str) -> None:
-        """Write lines of sweeper's own."""
-        self._words.write("\n" * self._midline + folded(text, self._words) + "\n")
-        self._words.flush()
+        """Print lines of sweeper's own, after a line break if the command's output stopped within a line."""
+        self._stream.write("\n" * self._midline + folded(text, self._stream) + "\n")
+        self._stream.flush()
         self._midline = False
 
     def update(self, sweep: SweepView) -> None:
-        """Hand on what is new; while it runs, only to who has taken what was before: it is on the disk."""
+        """Write what is new. While the trial runs, wait for the reader to accept earlier output; the log has it."""
         if is_behind(self._output) and sweep.state in ("running", "stopping"):
             return
         for trial in sweep.trials:
             self._hand_on()
-            if trial.control.attempt > self._attempt:
+            if trial.newest.number > self._attempt:
                 self._begin(trial)
-            self._tell(trial)
+            self._write_notes(trial)
         for message in sweep.messages[self._messages :]:
             self.say(message)
         self._messages = len(sweep.messages)
-        if sweep.state == "running":  # once it has ended, the receipt says what was missing
+        if sweep.state == "running":  # after the end, the receipt says what was missing
             for line in sweep.unmet:
                 if line not in self._unmet:
                     self.say(line)
             self._unmet.update(sweep.unmet)
 
-    def _begin(self, trial: Trial) -> None:
-        """Another attempt: why the one before it ended, unless it is the first, and from where this one goes on."""
-        before, self._attempt = self._attempt, trial.control.attempt
-        self._log, self._read = trial.attempt, 0
+    def _begin(self, trial: TrialRecord) -> None:
+        """Begin another attempt: print why the previous one ended, if any, and from where this one resumes."""
+        before, self._attempt = self._attempt, trial.newest.number
+        self._log, self._read = trial.attempt_dir, 0
         if before:
-            ended, step = trial.exits.get(before), trial.progress.checkpoint
+            earlier, step = trial.attempt(before), trial.progress.checkpoint
+            ended = earlier.exit if earlier else None
             how = (
                 "was lost"
                 if ended is None
                 else "ended with " + (f"signal {ended.signal}" if ended.signal else f"exit code {ended.code}")
             )
             start = (
-                "from the start, since there is no checkpoint"
+                "starts from the beginning, because there is no checkpoint"
                 if step is None
-                else f"from the checkpoint of step {step}"
+                else f"resumes from the checkpoint of step {step}"
             )
-            self.say(f"attempt {before} {how}; attempt {self._attempt} goes on {start}")
+            self.say(f"attempt {before} {how}; attempt {self._attempt} {start}")
 
-    def _tell(self, trial: Trial) -> None:
+    def _write_notes(self, trial: TrialRecord) -> None:
+        """Print the script's new notes, and the decision that stops the trial."""
         for note in trial.progress.notes[self._notes :]:
             self.say(note)
         self._notes = len(trial.progress.notes)
-        stop = trial.control.stop
-        if stop is not None and stop.decision is not None and self._stopped < trial.control.attempt:
-            self._stopped = trial.control.attempt
-            self.say(f"stopping it by {decided(stop.decision, 'the rule {}')}: {stop.decision.get('reason', '?')}")
+        stop = trial.newest.stop
+        if stop is not None and stop.decision is not None and self._stopped < trial.newest.number:
+            self._stopped = trial.newest.number
+            self.say(f"stopped by {decided_by(stop.decision, 'the rule {}')}: {stop.decision.reason}")
 
     def _hand_on(self) -> None:
-        """The bytes that the attempt wrote up to now; the end is fixed, or one that never pauses would hold us."""
+        """Copy the bytes that the attempt has written so far; bytes written during the copy are left for the next."""
         if self._log is None or not self._log.output.exists():
             return
         with self._log.output.open("rb") as log:

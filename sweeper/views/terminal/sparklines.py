@@ -1,7 +1,7 @@
-"""How loss and reach of a trial went, in a few characters, from a few samples of its record.
+"""Sparklines of a trial's loss and reach, from a few samples of its record.
 
-A record is sampled at places that are evenly spaced in its bytes, so that a long one costs no more than a short one,
-and again once it has grown by a `GROWN`th: the table is drawn four times a second.
+A record is sampled at evenly spaced byte positions, so a long record costs no more than a short one. It is sampled
+again once it has grown by 1/`GROWN`, because the table is drawn four times per second.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.record.events import Event, Metrics, Observation, decode
-from sweeper.record.trial import Trial
+from sweeper.record.events import Event, Metrics, Observation
+from sweeper.record.storage.codec import decode
+from sweeper.record.trial import TrialRecord
 from sweeper.rules.names import training_loss
 
 SAMPLES = 32
 CHUNK = 4096
-"""Bytes that are read at each place."""
+"""Bytes read at each position."""
 GROWN = 32
 BARS = "▁▂▃▄▅▆▇█"
 NOT_FINITE = "!"
 REACH = (1e-5, 1.0)
-"""The scale of reach, which is logarithmic, and the same for all."""
+"""The logarithmic scale of reach, the same for all trials."""
 
 Points = Sequence[tuple[int, float]]
-"""Steps, ascending, and the values there."""
+"""Ascending steps, and the values at these steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class SparklineData:
     """The sampled loss and reach of a trial."""
 
     loss: Points = ()
@@ -38,20 +39,20 @@ class Curve:
 
 
 @dataclass(slots=True)
-class Curves:
-    """The curves of trials, kept until there is more to be seen."""
+class SparklineCache:
+    """The samples of trials, kept until their records have grown."""
 
-    _known: dict[int, tuple[tuple[int, bool], int, Curve]] = field(default_factory=dict)
+    _known: dict[int, tuple[tuple[int, bool], int, SparklineData]] = field(default_factory=dict)
 
-    def of(self, trials: Iterable[Trial]) -> Mapping[int, Curve]:
-        """By number, of those that were launched."""
-        return {trial.facts.number: self._of(trial) for trial in trials if trial.control.launched}
+    def of(self, trials: Iterable[TrialRecord]) -> Mapping[int, SparklineData]:
+        """Return the samples by trial number, for trials that were launched."""
+        return {trial.facts.number: self._of(trial) for trial in trials if trial.attempts}
 
-    def _of(self, trial: Trial) -> Curve:
+    def _of(self, trial: TrialRecord) -> SparklineData:
         number, stage, size = (
             trial.facts.number,
-            (trial.control.attempt, trial.state.ended),
-            _size(trial.attempt.events),
+            (trial.newest.number, trial.state.ended),
+            _size(trial.attempt_dir.events),
         )
         known = self._known.get(number)
         if known is None or known[0] != stage or size > known[1] * (1 + 1 / GROWN):
@@ -59,28 +60,28 @@ class Curves:
         return known[2]
 
 
-def sampled(trial: Trial) -> Curve:
-    """A trial's curve: of all its attempts, each standing up to the step where a later one began."""
+def sampled(trial: TrialRecord) -> SparklineData:
+    """Sample a trial over all its attempts; each attempt is used up to the step at which a later one began."""
     name, loss, reach = loss_name(trial), dict[int, float](), dict[int, float]()
-    for attempt in sorted(trial.control.launched):
+    for attempt in trial.attempts:
         new_loss, new_reach = dict[int, float](), dict[int, float]()
-        for event in _samples(trial.directory.attempt(attempt).events, name):
+        for event in _samples(trial.directory.attempt(attempt.number).events, name):
             if isinstance(event, Metrics) and name is not None:
                 new_loss[event.step] = event.values[name]
             elif isinstance(event, Observation):
                 new_reach[event.step] = event.reach
         loss, reach = _superseded(loss, new_loss), _superseded(reach, new_reach)
-    return Curve(loss=tuple(sorted(loss.items())), reach=tuple(sorted(reach.items())))
+    return SparklineData(loss=tuple(sorted(loss.items())), reach=tuple(sorted(reach.items())))
 
 
-def loss_name(trial: Trial) -> str | None:
-    """Return the metric that is shown as the loss: the one that diagnoses read, or the first that is named a loss."""
+def loss_name(trial: TrialRecord) -> str | None:
+    """Return the metric shown as the loss: the one that the diagnoses read, or the first whose name contains "loss"."""
     metrics = trial.progress.metrics
     return training_loss(metrics) or next((name for name in metrics if "loss" in name.lower()), None)
 
 
 def can_draw(encoding: str) -> bool:
-    """Whether a terminal of this encoding has the characters."""
+    """Return whether an encoding has the bar characters."""
     try:
         BARS.encode(encoding)
     except (UnicodeEncodeError, LookupError):
@@ -89,28 +90,31 @@ def can_draw(encoding: str) -> bool:
 
 
 def spark(points: Points, width: int, low: float, high: float) -> str:
-    """The points as bars from `low` to `high`, in `width` places of equal numbers of steps; empty without points."""
+    """Return the points as `width` bars on a scale from `low` to `high`; empty without points.
+
+    Each bar covers an equal number of steps. A bar without a sample repeats the bar before it.
+    """
     if not points or width < 1:
         return ""
     first, last = points[0][0], points[-1][0]
     bars = [""] * width
     for step, value in points:
         bars[(step - first) * width // (last - first + 1)] = _bar(value, low, high)
-    for place in range(1, width):  # where nothing was sampled, it is as it was
-        bars[place] = bars[place] or bars[place - 1]
+    for index in range(1, width):
+        bars[index] = bars[index] or bars[index - 1]
     return "".join(bars)
 
 
-def loss_sparks(curves: Sequence[Curve], width: int) -> list[str]:
-    """A spark a curve, all on one scale: from the lowest loss of any to the highest that any began with."""
+def loss_sparks(curves: Sequence[SparklineData], width: int) -> list[str]:
+    """Return a sparkline per trial, on one scale: from the lowest loss of all to the highest first loss."""
     finite = [value for curve in curves for _, value in curve.loss if math.isfinite(value)]
     starts = [curve.loss[0][1] for curve in curves if curve.loss and math.isfinite(curve.loss[0][1])]
     low, high = min(finite, default=0.0), max(starts, default=1.0)
     return [spark(curve.loss, width, low, high if high > low else low + 1) for curve in curves]
 
 
-def reach_sparks(curves: Sequence[Curve], width: int) -> list[str]:
-    """A spark a curve, on the scale of `REACH`."""
+def reach_sparks(curves: Sequence[SparklineData], width: int) -> list[str]:
+    """Return a sparkline per trial, on the scale of `REACH`."""
     low, high = (math.log10(value) for value in REACH)
     return [spark([(s, _log(value)) for s, value in curve.reach], width, low, high) for curve in curves]
 
@@ -132,7 +136,7 @@ def _superseded(earlier: Mapping[int, float], later: Mapping[int, float]) -> dic
 
 
 def _samples(path: Path, loss: str | None) -> Iterator[Event]:
-    """The first loss and the first observation behind each of some places in a journal, and the last ones of all."""
+    """Yield the first loss and the first observation after each sampled position of a journal, and the last ones."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -1,4 +1,4 @@
-"""The table of trials: which rows and columns are shown in the room there is; pure."""
+"""The table of trials: the rows and columns that fit the terminal; pure functions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.record.fold import State
-from sweeper.record.trial import Trial, spelled
-from sweeper.results.columns import SHORTEST, STYLES, Column, fitted, shorten, table_of, total_width
-from sweeper.results.health.trial_health import STYLES as STYLES_OF_HEALTH
+from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
+from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
 from sweeper.results.health.trial_health import health_effect, health_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
 from sweeper.results.wording import duration, number, plain
-from sweeper.views.terminal.sparklines import Curve, loss_name, loss_sparks, reach_sparks
+from sweeper.rules.diagnoses import Effect
+from sweeper.views.terminal.rich_tables import STATE_STYLES, rich_table
+from sweeper.views.terminal.sparklines import SparklineData, loss_name, loss_sparks, reach_sparks
 
 CHOSEN = "reverse"
+HEALTH_STYLES: Mapping[Effect | None, str] = {
+    Effect.STOPS: "red",
+    Effect.WARNS: "yellow",
+    Effect.INFORMS: "",
+    None: "yellow",
+}
+"""The colour of a diagnosis in a terminal, by its effect; None is that of a class of a newer version."""
 SPARKS = (16, 8)
-"""How wide a sparkline is: as wide as there is room for. Where there is none it is the first to go."""
+"""Widths of sparklines; the first that fits is used."""
 MESSAGES_SHOWN = 3
 MOST_PARAMETER_COLUMNS = 4
 
@@ -32,14 +40,16 @@ def status_table(
     *,
     width: int = 80,
     height: int | None = None,
-    curves: Mapping[int, Curve] | None = None,
+    curves: Mapping[int, SparklineData] | None = None,
     chosen: int | None = None,
 ) -> RenderableType:
-    """A sweep as text of at most `width` cells; with `height`, of that many lines, running and latest trials first.
+    """Return the table of a sweep, with a summary above and notes below.
 
     Args:
-        curves: by trial number, for the sparklines.
-        chosen: the number of the trial that is marked, and shown in any case.
+        width: maximum width in terminal cells.
+        height: maximum number of lines, None for no limit; running trials are kept first, then the latest.
+        curves: samples for the sparklines, by trial number.
+        chosen: number of the selected trial, which is highlighted and always shown.
     """
     messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
     unmet = _unmet(sweep.unmet, width)
@@ -54,34 +64,37 @@ def status_table(
     return Group(*parts, *unmet, *messages)
 
 
-def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> Sequence[Trial]:
-    """The trials that `status_table` shows in so many lines."""
+def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> Sequence[TrialRecord]:
+    """Return the trials that `status_table` shows in `height` lines; all trials if `height` is None."""
     if height is None:
         return sweep.trials
-    # The summary, the heads, how many trials are hidden, and which values are the loss and the score.
+    # Four lines: the summary, the heads, the number of hidden trials, and the metrics read as loss and score.
     around = min(len(sweep.messages), MESSAGES_SHOWN) + 4
     return visible(sweep.trials, max(1, height - around), chosen)
 
 
 def trial_table(
-    trials: Sequence[Trial],
+    trials: Sequence[TrialRecord],
     metric: str,
     width: int,
     *,
-    curves: Mapping[int, Curve] | None = None,
+    curves: Mapping[int, SparklineData] | None = None,
     chosen: int | None = None,
 ) -> Table:
-    """One row a trial, in columns that fit `width`; none wraps."""
+    """Return a table with one row per trial, in columns that fit `width` and do not wrap."""
     wide = next(
         (spark for spark in SPARKS if total_width(_columns(trials, metric, curves or {}, spark)) <= width), SPARKS[-1]
     )
     rows = [CHOSEN if trial.facts.number == chosen else "" for trial in trials]
     columns = fitted(_columns(trials, metric, curves or {}, wide), width)
-    return table_of(columns, [STYLES[trial.state] for trial in trials], rows)
+    return rich_table(columns, [STATE_STYLES[trial.state] for trial in trials], rows)
 
 
-def visible(trials: Sequence[Trial], rows: int, chosen: int | None = None) -> list[Trial]:
-    """At most `rows` trials: the chosen, who runs or is paused, the latest to end, who waits next; by number."""
+def visible(trials: Sequence[TrialRecord], rows: int, chosen: int | None = None) -> list[TrialRecord]:
+    """Return at most `rows` trials in the order of their numbers.
+
+    They are chosen in this order: the selected trial, running, paused, the latest to end, then the next to run.
+    """
     if len(trials) <= rows:
         return list(trials)
     rank = {State.RUNNING: 0, State.PAUSED: 1, State.WAITING: 3}
@@ -89,8 +102,8 @@ def visible(trials: Sequence[Trial], rows: int, chosen: int | None = None) -> li
     return sorted(order[:rows], key=lambda trial: trial.facts.number)
 
 
-def step_text(trial: Trial) -> str:
-    """Steps done of steps planned."""
+def step_text(trial: TrialRecord) -> str:
+    """Return the steps done and planned: ``320/640``; ``-`` before the first step if none are planned."""
     total = trial.progress.total_steps
     done = steps_done(trial)
     if total is None:
@@ -98,22 +111,24 @@ def step_text(trial: Trial) -> str:
     return f"{done}/{total}"
 
 
-def loss_of(trial: Trial) -> float | None:
-    """The last training loss; see `curves.loss_name`."""
+def loss_of(trial: TrialRecord) -> float | None:
+    """Return the last training loss (`sparklines.loss_name`); None if the trial logged none."""
     name = loss_name(trial)
     return None if name is None else trial.progress.metrics[name].last
 
 
-def reach_of(trial: Trial) -> float | None:
-    """The reach at the last look, None where there was none."""
+def reach_of(trial: TrialRecord) -> float | None:
+    """Return the reach of the last observation; None if there was none."""
     return None if trial.progress.observation is None else trial.progress.observation.reach
 
 
-def _columns(trials: Sequence[Trial], metric: str, curves: Mapping[int, Curve], spark: int) -> list[Column]:
-    def cells(of: Callable[[Trial], str]) -> list[str]:
+def _columns(
+    trials: Sequence[TrialRecord], metric: str, curves: Mapping[int, SparklineData], spark: int
+) -> list[Column]:
+    def cells(of: Callable[[TrialRecord], str]) -> list[str]:
         return [of(trial) for trial in trials]
 
-    drawn = [curves.get(trial.facts.number, Curve()) for trial in trials]
+    drawn = [curves.get(trial.facts.number, SparklineData()) for trial in trials]
     seeds = any(trial.facts.seeds > 1 for trial in trials)
     return [
         Column(head="trial", cells=cells(lambda t: f"{t.facts.number:04d}"), right=False, firm=True),
@@ -132,9 +147,9 @@ def _columns(trials: Sequence[Trial], metric: str, curves: Mapping[int, Curve], 
     ]
 
 
-def _health_column(trials: Sequence[Trial]) -> Column:
-    """What holds of each trial and since when; without the step where there is little room."""
-    styles = [STYLES_OF_HEALTH[health_effect(trial)] for trial in trials]
+def _health_column(trials: Sequence[TrialRecord]) -> Column:
+    """Return the column of diagnoses that hold and since when; if there is little room, without the step."""
+    styles = [HEALTH_STYLES[health_effect(trial)] for trial in trials]
     without = [health_text(trial, with_step=False) for trial in trials]
     return Column(
         head="health",
@@ -150,8 +165,8 @@ def _spark_column(head: str, sparks: Sequence[str], give: int) -> list[Column]:
     return [Column(head=head, cells=sparks, give=give, right=False)] if any(sparks) else []
 
 
-def _parameter_columns(trials: Sequence[Trial]) -> list[Column]:
-    """A column for each varied parameter; one for all of them where they are many."""
+def _parameter_columns(trials: Sequence[TrialRecord]) -> list[Column]:
+    """Return a column for each varied parameter; if there are many, one column for all of them."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.facts.shown))
     if len(names) > MOST_PARAMETER_COLUMNS:
         return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False)]
@@ -161,17 +176,17 @@ def _parameter_columns(trials: Sequence[Trial]) -> list[Column]:
     ]
 
 
-def _parameter_text(trial: Trial, name: str) -> str:
+def _parameter_text(trial: TrialRecord, name: str) -> str:
     return plain(spelled(trial.facts.shown[name])) if name in trial.facts.shown else "-"
 
 
-def _speed_text(trial: Trial) -> str:
+def _speed_text(trial: TrialRecord) -> str:
     speed = steps_per_second(trial)
     return f"{speed:.3g}" if trial.state is State.RUNNING and math.isfinite(speed) else "-"
 
 
 def _summary(sweep: SweepView, width: int) -> Text:
-    """Name, state, how far, how long; as many of these as fit."""
+    """Return the name, state, progress and time of the sweep, shortened to the width."""
     ended = sum(trial.state.ended for trial in sweep.trials)
     of = f" of {sweep.total}" if sweep.total is not None else ""
     parts = [f"{ended}{of} ended", f"{sweep.count(State.RUNNING)} running"]
@@ -191,13 +206,13 @@ def _summary(sweep: SweepView, width: int) -> Text:
 
 
 def _unmet(lines: Sequence[str], width: int) -> list[Text]:
-    """What rules wait for in vain, folded: to a user it matters more than one line of the table."""
+    """Return the needs of rules that no trial meets, folded; they matter more to a user than a row of the table."""
     room = max(SHORTEST, width - 4)
     folded = [(i, part) for line in lines[:MESSAGES_SHOWN] for i, part in enumerate(textwrap.wrap(plain(line), room))]
     return [Text(f"{'    ' if i else '  '}{part}", style="yellow") for i, part in folded]
 
 
-def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+def _hidden_line(trials: Sequence[TrialRecord], shown: Sequence[TrialRecord]) -> str:
     numbers = {trial.number for trial in shown}
     hidden = [trial for trial in trials if trial.number not in numbers]
     counts = {state: sum(trial.state is state for trial in hidden) for state in State}
@@ -205,5 +220,5 @@ def _hidden_line(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
     return f"… {len(hidden)} more trials not shown: {listed}" if hidden else ""
 
 
-def _lateness(trial: Trial) -> float:
+def _lateness(trial: TrialRecord) -> float:
     return -trial.latest if trial.state.ended and math.isfinite(trial.latest) else 0.0

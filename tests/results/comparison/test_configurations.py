@@ -6,19 +6,22 @@ import io
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from sweeper.record.events import Exit, Launched, StopRequested
-from sweeper.record.fold import Progress, Series, control_of
+from sweeper.record.events import Exit, Finished, Launched, StopRequested
+from sweeper.record.facts import Facts
+from sweeper.record.progress import Progress, Series
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import Facts, Trial
-from sweeper.results.comparison.configurations import repeated, standings, verdict
+from sweeper.record.trial import HistoryEntry, TrialRecord
+from sweeper.results.comparison.configurations import best_configuration_text, configuration_results, has_several_seeds
 from sweeper.results.comparison.t_interval import incomplete_beta, mean_interval, t_quantile
-from sweeper.results.ranking import ranking, ranking_text
+from sweeper.results.ranking import ranking_text
 from sweeper.results.snapshot import SweepView
+from sweeper.views.terminal.rich_tables import ranking_table
 
 
 @pytest.mark.parametrize(
@@ -63,8 +66,8 @@ def test_interval_of_a_mean() -> None:
 
 
 def trial(
-    number: int, configuration: int, seed: int, value: float | None, *, fate: str = "", maximize: bool = True
-) -> Trial:
+    number: int, configuration: int, seed: int, value: float | None, *, outcome: str = "", maximize: bool = True
+) -> TrialRecord:
     shown = {"lr": [1e-4, 3e-4, 8e-4, 2e-3, 5e-3, 1e-2][configuration % 6], "warmup_fraction": 0.1}
     facts = Facts(
         number=number,
@@ -78,27 +81,27 @@ def trial(
         maximize=maximize,
     )
     metrics = {} if value is None else {"accuracy/test": Series.of([(value, 9)])}
-    if fate == "waiting":
-        return Trial(directory=TrialDir(Path(f"{number:04d}")), facts=facts)
-    control = [Launched(attempt=1, slot="a"), *([StopRequested(attempt=1, cause="pruned")] if fate == "pruned" else [])]
-    outcome = {"pruned": "stopped", "failed": "failed"}.get(fate, "completed")
-    return Trial(
-        directory=TrialDir(Path(f"{number:04d}")),
-        facts=facts,
-        control=control_of(control),
-        progress=Progress(outcome=outcome, metrics=metrics, step=9),
-        exits={1: Exit(attempt=1, code=int(fate == "failed"), signal=None, cause="", peak_memory_mb=1)},
-    )
+    if outcome == "waiting":
+        return TrialRecord(directory=TrialDir(Path(f"{number:04d}")), facts=facts)
+    control = [
+        Launched(attempt=1, slot="a"),
+        *([StopRequested(attempt=1, cause="pruned")] if outcome == "pruned" else []),
+    ]
+    outcome = {"pruned": "stopped", "failed": "failed"}.get(outcome, "completed")
+    end = Exit(attempt=1, code=int(outcome == "failed"), signal=None, cause="", peak_memory_mb=1)
+    trial = TrialRecord(directory=TrialDir(Path(f"{number:04d}")), facts=facts).after([*control, end])
+    trial = trial.with_history([HistoryEntry(1, 1, Finished(outcome=outcome))])
+    return replace(trial, progress=Progress(metrics=metrics, step=9))
 
 
-def sweep(values: Sequence[Sequence[float | None]], fates: Mapping[int, str] | None = None) -> list[Trial]:
+def sweep(values: Sequence[Sequence[float | None]], fates: Mapping[int, str] | None = None) -> list[TrialRecord]:
     """A trial for each configuration and seed, numbered seed by seed as a sweep does; `fates` by number."""
     count = len(values)
     cells = [(seed * count + c, c, seed, of[seed]) for c, of in enumerate(values) for seed in range(len(of))]
-    return [trial(*cell, fate=(fates or {}).get(cell[0], "")) for cell in sorted(cells)]
+    return [trial(*cell, outcome=(fates or {}).get(cell[0], "")) for cell in sorted(cells)]
 
 
-def view(trials: Sequence[Trial]) -> SweepView:
+def view(trials: Sequence[TrialRecord]) -> SweepView:
     return SweepView(name="s", state="COMPLETE", trials=trials, total=None, slots=(), now=1.0, started=0.0)
 
 
@@ -107,24 +110,24 @@ SEEDS_SHIFT = [[0.70, 0.60, 0.80], [0.72, 0.621, 0.823]]
 
 
 def test_differences_are_paired_by_seed() -> None:
-    order = standings(sweep(SEEDS_SHIFT))
+    order = configuration_results(sweep(SEEDS_SHIFT))
     assert [standing.trials[0].facts.configuration for standing in order] == [1, 0]
     assert order[0].mean == pytest.approx(0.7213333)
     low, high = order[0].interval
     assert (low, high) == pytest.approx((0.4704, 0.9722), abs=1e-4)
-    assert verdict(order) == (
+    assert best_configuration_text(order) == (
         "lr=3e-4, warmup_fraction=0.1 is best: better than lr=1e-4, warmup_fraction=0.1 by 0.02133 "
         "[0.01754, 0.02513], paired over 3 seeds."
     )
 
 
-def test_who_cannot_be_told_apart_is_not_named_and_more_seeds_are_estimated() -> None:
+def test_if_the_difference_is_not_significant_none_is_best_and_more_seeds_are_estimated() -> None:
     # Differences 0.01, 0.03, 0.05: mean 0.03, deviation 0.02; t(0.975, 3) 0.02 / sqrt(4) = 0.0318, t(0.975, 4) ...
     # / sqrt(5) = 0.0248: two more seeds.
-    text = verdict(standings(sweep([[0.70, 0.60, 0.80], [0.71, 0.63, 0.85]])))
+    text = best_configuration_text(configuration_results(sweep([[0.70, 0.60, 0.80], [0.71, 0.63, 0.85]])))
     assert text == (
-        "lr=3e-4, warmup_fraction=0.1 and lr=1e-4, warmup_fraction=0.1 cannot be told apart: "
-        "the difference is 0.03 [-0.01968, 0.07968] over 3 seeds; about 2 more seeds would (an estimate)."
+        "The difference between lr=3e-4, warmup_fraction=0.1 and lr=1e-4, warmup_fraction=0.1 is not significant at "
+        "95%: 0.03 [-0.01968, 0.07968], paired over 3 seeds. It would take about 2 more seeds (estimate)."
     )
 
 
@@ -132,27 +135,31 @@ def test_the_best_has_to_beat_every_rival_not_the_second_alone() -> None:
     second = [0.70, 0.60, 0.80]
     best = [value + 0.02 for value in second]
     best[0] += 1e-4
-    third = [0.99, 0.40, 0.60]  # worse on the whole than the second, but nobody knows by how much
-    text = verdict(standings(sweep([second, third, best])))
-    assert "lr=8e-4, warmup_fraction=0.1 and lr=3e-4, warmup_fraction=0.1 cannot be told apart" in text
-    assert verdict(standings(sweep([second, [0.1, 0.0, 0.2], best]))).endswith("over 3 seeds and than every other.")
+    third = [0.99, 0.40, 0.60]  # worse than the second on average, but with a wide interval
+    text = best_configuration_text(configuration_results(sweep([second, third, best])))
+    assert "between lr=8e-4, warmup_fraction=0.1 and lr=3e-4, warmup_fraction=0.1 is not significant" in text
+    assert best_configuration_text(configuration_results(sweep([second, [0.1, 0.0, 0.2], best]))).endswith(
+        "over 3 seeds, and better than every other configuration."
+    )
 
 
 def test_where_less_is_better_the_difference_is_positive_all_the_same() -> None:
     trials = [trial(i, i % 2, i // 2, v, maximize=False) for i, v in enumerate([0.2, 0.1, 0.4, 0.31, 0.3, 0.2])]
-    assert verdict(standings(trials)).startswith(
+    assert best_configuration_text(configuration_results(trials)).startswith(
         "lr=3e-4, warmup_fraction=0.1 is best: better than lr=1e-4, warmup_fraction=0.1 by 0.09667 ["
     )
 
 
-def test_equal_values_and_single_shared_seeds_are_never_told_apart() -> None:
-    assert verdict(standings(sweep([[0.7, 0.6], [0.7, 0.6]]))).endswith("as they are, no number of seeds would.")
-    single = verdict(standings(sweep([[0.7, None], [0.9, 0.6]])))
-    assert single.endswith("cannot be told apart: they share 1 seed, and an interval takes 2.")
-    close = verdict(standings(sweep([[0.7, 0.1], [0.1, 0.7001]])))
-    assert close.endswith("more than 1000 more seeds would (an estimate).")
-    assert verdict(standings(sweep([[0.7, 0.1], [None, None]]))) == ""
-    assert verdict([]) == ""
+def test_equal_values_and_single_shared_seeds_are_never_significant() -> None:
+    assert best_configuration_text(configuration_results(sweep([[0.7, 0.6], [0.7, 0.6]]))).endswith(
+        "With this mean difference, no number of seeds would make it significant."
+    )
+    single = best_configuration_text(configuration_results(sweep([[0.7, None], [0.9, 0.6]])))
+    assert single.endswith("cannot be compared: they share 1 seed, and a confidence interval needs 2.")
+    close = best_configuration_text(configuration_results(sweep([[0.7, 0.1], [0.1, 0.7001]])))
+    assert close.endswith("It would take more than 1000 more seeds (estimate).")
+    assert best_configuration_text(configuration_results(sweep([[0.7, 0.1], [None, None]]))) == ""
+    assert best_configuration_text([]) == ""
 
 
 @pytest.mark.parametrize(("configurations", "seeds"), [(2, 2), (2, 3), (2, 5), (4, 3)])
@@ -161,7 +168,7 @@ def test_of_equal_configurations_one_is_named_best_no_more_often_than_promised(c
     named = 0
     for _ in range(600):
         values = [[source.gauss(0, 1) for _ in range(seeds)] for _ in range(configurations)]
-        named += "is best" in verdict(standings(sweep(values)))
+        named += "is best" in best_configuration_text(configuration_results(sweep(values)))
     assert named / 600 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
 
 
@@ -170,20 +177,20 @@ def test_fates_of_seeds_are_told() -> None:
         [[0.7, 0.6, 0.8], [0.3, 0.3, None], [0.2, 0.2, 0.2]],
         {1: "pruned", 4: "pruned", 7: "failed", 8: "waiting"},
     )
-    order = standings(trials)
-    assert [standing.fate for standing in order] == [
+    order = configuration_results(trials)
+    assert [standing.outcome for standing in order] == [
         "COMPLETE",
         "2 of 3 seeds pruned, 1 failed",
         "1 of 3 seeds waiting",
     ]
     assert [standing.state.value for standing in order] == ["COMPLETE", "FAIL", "WAITING"]
-    waiting = standings([trial(0, 0, 0, None, fate="waiting"), trial(1, 0, 1, None, fate="waiting")])
-    assert (waiting[0].mean, waiting[0].fate) == (None, "2 of 2 seeds waiting")
+    waiting = configuration_results([trial(0, 0, 0, None, outcome="waiting"), trial(1, 0, 1, None, outcome="waiting")])
+    assert (waiting[0].mean, waiting[0].outcome) == (None, "2 of 2 seeds waiting")
 
 
-def rendered(trials: Sequence[Trial], width: int) -> list[str]:
+def rendered(trials: Sequence[TrialRecord], width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(ranking(view(trials), width=width))
+    console.print(ranking_table(view(trials), width=width))
     return console.export_text().splitlines()
 
 
@@ -193,7 +200,7 @@ def test_ranking_of_repeats_is_by_configuration_and_fits() -> None:
     assert text[0].split("  ")[0] == "mean best accuracy/test"
     assert text[1].split()[:4] == ["0.73", "[0.4534,", "1.007]", "3"]
     assert "2 of 3 seeds pruned  0001 0004 0007" in text[3]
-    assert text[-1].startswith("lr=8e-4, warmup_fraction=0.1 and lr=1e-4")
+    assert text[-1].startswith("The difference between lr=8e-4, warmup_fraction=0.1 and lr=1e-4")
     for width in (60, 80, 160):
         lines = rendered(trials, width)
         assert max(len(line) for line in lines) <= width
@@ -202,10 +209,10 @@ def test_ranking_of_repeats_is_by_configuration_and_fits() -> None:
     assert "2 of 3 seeds pruned" in lines[3]
 
 
-def test_one_seed_is_said_to_tell_no_interval() -> None:
+def test_with_one_seed_the_ranking_may_be_chance() -> None:
     trials = sweep([[0.7], [0.6]])
-    assert not repeated(trials)
+    assert not has_several_seeds(trials)
     line = ranking_text(view(trials)).splitlines()[-1]
-    assert line.startswith("One seed tells no interval")
+    assert line.startswith("With one seed, the ranking may be chance.")
     assert len(line) <= 80
-    assert "One seed" not in ranking_text(view(trials[:1]))
+    assert "With one seed" not in ranking_text(view(trials[:1]))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from sweeper.record.events import Event, Metrics, Observation
-from sweeper.results.comparison.provenance import Difference, Kind, commit_of, differences
+from sweeper.results.comparison.provenance import Difference, DifferenceKind, commit_of, differences
 from sweeper.results.comparison.repetition import Repeat, repeats
 
 ORIGIN: Mapping[str, object] = {
@@ -21,35 +21,41 @@ ORIGIN: Mapping[str, object] = {
     "data": {"dataset": {"name": "d", "sha256": "aa"}},
 }
 
-CASES: Mapping[str, tuple[Mapping[str, object], list[tuple[Kind, str, str, str]]]] = {
+CASES: Mapping[str, tuple[Mapping[str, object], list[tuple[DifferenceKind, str, str, str]]]] = {
     "the same": ({}, []),
     "another commit": (
         {"commit": "b" * 40, "difference": ""},
-        [(Kind.CODE, "commit", f"{'a' * 12}, 2 lines changed", "b" * 12)],
+        [(DifferenceKind.CODE, "commit", f"{'a' * 12}, 2 lines changed", "b" * 12)],
     ),
     "other changes": (
         {"difference": "--- a/x\n+++ b/x\n-old\n+newer\n"},
-        [(Kind.CODE, "commit", f"{'a' * 12}, 2 lines changed", f"{'a' * 12}, 2 lines changed, others")],
+        [(DifferenceKind.CODE, "commit", f"{'a' * 12}, 2 lines changed", f"{'a' * 12}, 2 lines changed (other lines)")],
     ),
-    "no repository": ({"commit": "", "difference": ""}, [(Kind.CODE, "commit", f"{'a' * 12}, 2 lines changed", "-")]),
+    "no repository": (
+        {"commit": "", "difference": ""},
+        [(DifferenceKind.CODE, "commit", f"{'a' * 12}, 2 lines changed", "-")],
+    ),
     "packages, those that matter most first": (
         {"packages": {"torch": "2.13", "ruamel-yaml-x": "1", "aaa": "3"}},
         [
-            (Kind.PACKAGE, "torch", "2.12", "2.13"),
-            (Kind.PACKAGE, "aaa", "-", "3"),
-            (Kind.PACKAGE, "zlib", "1", "-"),
+            (DifferenceKind.PACKAGE, "torch", "2.12", "2.13"),
+            (DifferenceKind.PACKAGE, "aaa", "-", "3"),
+            (DifferenceKind.PACKAGE, "zlib", "1", "-"),
         ],
     ),
     "the environment": (
         {"environment": {"HF_HOME": "/x"}},
         [
-            (Kind.ENVIRONMENT, "OMP_NUM_THREADS", "2", "-"),
-            (Kind.ENVIRONMENT, "HF_HOME", "-", "/x"),
+            (DifferenceKind.ENVIRONMENT, "OMP_NUM_THREADS", "2", "-"),
+            (DifferenceKind.ENVIRONMENT, "HF_HOME", "-", "/x"),
         ],
     ),
-    "devices": ({"devices": []}, [(Kind.OTHER, "devices", "GPU-1, GPU-2", "-")]),
-    "data": ({"data": {"dataset": {"name": "d", "sha256": "bb"}}}, [(Kind.OTHER, "data.dataset.sha256", "aa", "bb")]),
-    "escapes": ({"python": "\x1b[31m"}, [(Kind.OTHER, "python", "3.11.2", "?[31m")]),
+    "devices": ({"devices": []}, [(DifferenceKind.OTHER, "devices", "GPU-1, GPU-2", "-")]),
+    "data": (
+        {"data": {"dataset": {"name": "d", "sha256": "bb"}}},
+        [(DifferenceKind.OTHER, "data.dataset.sha256", "aa", "bb")],
+    ),
+    "escapes": ({"python": "\x1b[31m"}, [(DifferenceKind.OTHER, "python", "3.11.2", "?[31m")]),
 }
 
 
@@ -71,15 +77,17 @@ def history(*values: tuple[int, float], name: str = "loss") -> list[Event]:
 
 def test_values_are_compared_bit_by_bit_and_nan_is_nan() -> None:
     (one,) = repeats(history((0, 0.1), (1, math.nan)), history((0, 0.1), (1, math.nan), (2, 5.0)))
-    assert one.parted == []
+    assert one.different == []
     assert one.text() == "loss: 2 values, equal to the last bit"
     (one,) = repeats(history((0, 0.1), (1, 0.3), (2, math.nan)), history((0, 0.1), (1, 0.1 + 0.2)))
-    assert one.parted == [1]
-    assert "2 values, 1 of them equal; they part at step 1 (0.3 recorded, 0.30000000000000004 now)" in one.text()
-    assert "1 more were recorded" in one.text()
+    assert one.different == [1]
+    assert (
+        "2 values, 1 of them equal; they first differ at step 1 (0.3 recorded, 0.30000000000000004 now)" in one.text()
+    )
+    assert "1 more recorded" in one.text()
 
 
-def test_reach_is_compared_too_and_what_has_no_common_step_is_said() -> None:
-    look = Observation(step=0, row=0, reach=0.5, update_ratio=0.1, learning_rate=0.1, clipped=False, skipped=0)
-    assert [one.name for one in repeats([look, *history((0, 1.0))], [])] == ["loss", "reach"]
-    assert Repeat(name="a", then={0: 1.0}, now={1: 1.0}).text() == "a: no step at which both have a value"
+def test_reach_is_compared_too_and_series_without_a_common_step_are_reported() -> None:
+    observed = Observation(step=0, row=0, reach=0.5, update_ratio=0.1, learning_rate=0.1, clipped=False, skipped=0)
+    assert [one.name for one in repeats([observed, *history((0, 1.0))], [])] == ["loss", "reach"]
+    assert Repeat(name="a", then={0: 1.0}, now={1: 1.0}).text() == "a: no step at which both trials have a value"

@@ -12,8 +12,8 @@ import pytest
 from sweeper.cli import main
 from sweeper.config import SweepSpec
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.record.trial import Trial
-from sweeper.results.comparison.sweeps import Side, comparison_text, pairs_of, verdict_of
+from sweeper.record.trial import TrialRecord
+from sweeper.results.comparison.sweeps import Side, better_sweep_text, comparison_text, pairs_of
 from tests.results.comparison.test_configurations import sweep, view
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
@@ -28,13 +28,13 @@ SPEC = SweepSpec.from_json(
 )
 
 
-def side(letter: str, trials: Sequence[Trial], **changes: object) -> Side:
+def side(letter: str, trials: Sequence[TrialRecord], **changes: object) -> Side:
     spec = SweepSpec.from_json({**SPEC.to_json(), **changes})
     return Side(letter=letter, path=f"runs/{letter}", sweep=view(trials), spec=spec)
 
 
 def verdict(first: Side, second: Side) -> str:
-    return verdict_of(first, second, pairs_of(first, second)[0])
+    return better_sweep_text(first, second, pairs_of(first, second)[0])
 
 
 FIRST = [[0.70, 0.60, 0.80], [0.50, 0.40, 0.60]]
@@ -44,7 +44,7 @@ OTHER = [[0.72, 0.55, 0.83], [0.486, 0.47, 0.55]]
 
 def test_the_whole_is_told_over_seeds_paired_where_each_differs_by_the_same() -> None:
     here, there = side("A", sweep(FIRST)), side("B", sweep(BETTER))
-    wanted = "by 0.02133 [0.01754, 0.02513], over 2 configurations that both have, paired over 3 seeds."
+    wanted = "by 0.02133 [0.01754, 0.02513], over 2 shared configurations, paired over 3 seeds."
     assert verdict(here, there) == f"B is better than A {wanted}"
     assert verdict(dataclasses.replace(there, letter="A"), dataclasses.replace(here, letter="B")) == (
         f"A is better than B {wanted}"
@@ -61,27 +61,27 @@ def test_less_is_better_where_the_metric_is_minimized() -> None:
     assert row.split()[2:] == ["0.7", "0.7213", "0.02133", "[0.01754,", "0.02513]", "3", "A"]
 
 
-def _minimized(trial: Trial) -> Trial:
+def _minimized(trial: TrialRecord) -> TrialRecord:
     return dataclasses.replace(trial, facts=dataclasses.replace(trial.facts, maximize=False))
 
 
-def test_what_cannot_be_told_apart_is_said_to_be_so() -> None:
+def test_a_difference_that_is_not_significant_is_reported_as_such() -> None:
     assert verdict(side("A", sweep(FIRST)), side("B", sweep(OTHER))) == (
-        "A and B cannot be told apart: the gain of B is 0.001 [-0.02421, 0.02621], "
-        "over 2 configurations that both have, paired over 3 seeds."
+        "The difference between A and B is not significant at 95%: the gain of B is 0.001 [-0.02421, 0.02621], "
+        "over 2 shared configurations, paired over 3 seeds."
     )
 
 
-def test_one_seed_tells_nothing_but_a_count() -> None:
+def test_with_one_seed_only_the_better_pairs_are_counted() -> None:
     text = verdict(side("A", sweep([[0.7], [0.5], [0.4]])), side("B", sweep([[0.8], [0.6], [0.3]])))
     assert text == (
-        "A and B cannot be told apart over 3 configurations that both have, paired over 1 seed: an interval takes 2. "
-        "B is better in 2 of 3 pairs, on average 0.03333 better."
+        "The significance of the difference is unknown over 3 shared configurations, paired over 1 seed: "
+        "a confidence interval needs 2 seeds. B is better in 2 of 3 pairs, on average 0.03333 better."
     )
 
 
 def test_equal_values_are_called_equal() -> None:
-    assert "the same values, to the last bit, over 2 configurations" in verdict(
+    assert "the same values to the last bit, over 2 shared configurations" in verdict(
         side("A", sweep(FIRST)), side("B", sweep(FIRST))
     )
 
@@ -89,12 +89,10 @@ def test_equal_values_are_called_equal() -> None:
 def test_what_was_pruned_in_either_is_shown_and_counts_for_nothing_on_the_whole() -> None:
     ruined = [[0.1, 0.1, 0.1], BETTER[1]]
     here, there = side("A", sweep(FIRST)), side("B", sweep(ruined, {0: "pruned", 2: "pruned", 4: "pruned"}))
-    assert "B is better than A by 0.02133 [0.01754, 0.02513], over 1 configuration that both have" in verdict(
-        here, there
-    )
+    assert "B is better than A by 0.02133 [0.01754, 0.02513], over 1 shared configuration" in verdict(here, there)
     text = comparison_text([here, there])
     assert "B 3 of 3 seeds pruned" in text
-    assert "the value of a pruned trial is what it had come to" in text
+    assert "the value of a pruned trial is the one that it had when it was stopped" in text
 
 
 def test_a_configuration_is_known_by_what_either_varies() -> None:
@@ -141,15 +139,15 @@ def test_what_differs_in_sweep_and_provenance_is_named() -> None:
 def test_other_metrics_are_not_compared() -> None:
     other = side("B", sweep(FIRST), metric={"name": "loss", "goal": "minimize"})
     text = comparison_text([side("A", sweep(FIRST)), other])
-    assert "A and B cannot be compared: one is to maximize accuracy/test, the other to minimize loss." in text
+    assert "A and B cannot be compared: A has to maximize accuracy/test, B has to minimize loss." in text
 
 
 def test_nothing_in_common_and_nothing_at_all_are_said() -> None:
     text = comparison_text(
         [side("A", sweep(FIRST)), side("B", sweep([])), side("C", sweep([[None, None], [None, None]]))]
     )
-    assert "A and B have no configuration in common: nothing can be paired." in text
-    assert "A and C cannot be told apart: they share no configuration and seed that is complete in both." in text
+    assert "A and B cannot be compared: they have no configuration in common." in text
+    assert "A and C cannot be compared: no configuration and seed is complete in both." in text
 
 
 def test_sweeps_that_differ_by_chance_alone_are_rarely_told_apart() -> None:
@@ -180,7 +178,7 @@ def test_the_command_says_what_each_pruned_and_saved(tmp_path: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "2 complete; " in said
     assert "2 pruned; " in said
-    assert "pruning 2 of 2 trials saved 1018 steps" in said
+    assert "stopping 2 of 2 trials early saved 1018 steps" in said
     assert "python: one in A, two in B" in said
     assert "\x1b" not in said
     assert main(["compare", str(one.path)]) == 2

@@ -24,11 +24,12 @@ from sweeper.record.events import (
     Parameters,
     Plan,
     Started,
-    encode,
 )
+from sweeper.record.reader import history, read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
-from sweeper.record.trial import Trial, history, read_trial
+from sweeper.record.trial import TrialRecord
 from sweeper.results.health.advice import by_learning_rate
 from sweeper.results.health.timeline import MOST_CHANGES, timeline
 from sweeper.results.health.trial_health import (
@@ -51,7 +52,7 @@ from tests.views.terminal.test_live import HOSTILE, rendered, view
 VANISHING = DIAGNOSES["vanishing_gradient"]
 
 
-def trial_with(run: SweepDir, number: int, *changes: Diagnosed, lr: float = 6e-4, **script: Any) -> Trial:
+def trial_with(run: SweepDir, number: int, *changes: Diagnosed, lr: float = 6e-4, **script: Any) -> TrialRecord:
     """A trial whose timeline was recorded, at a learning rate."""
     shown = {"lr": lr}
     trial = make_trial(run, number, params=shown, shown=shown)
@@ -76,7 +77,7 @@ def test_a_trial_is_ok_or_unknown_or_has_its_most_important_diagnosis(run: Sweep
     assert health_text(several) == "non-finite since 60 +2"
     ended = trial_with(run, 4, began("stuck", 20), over("stuck", 20, 90))
     assert health_text(ended) == "ok"
-    assert not any(trial.control.health for trial in (ended, read_trial(make_trial(run, 5))))
+    assert not any(trial.health for trial in (ended, read_trial(make_trial(run, 5))))
 
 
 def test_observations_of_a_record_from_before_the_diagnoses_are_not_called_ok(run: SweepDir) -> None:
@@ -134,8 +135,8 @@ def test_the_line_says_which_values_are_the_loss_and_the_score(run: SweepDir) ->
     assert said("accuracy/test", "loss/train", "accuracy/test") == "loss: loss/train; score: accuracy/test"
     assert said("val_loss", "loss", "val_loss", "acc") == "loss: loss; held-out loss: val_loss; score: acc"
     assert said("loss", "loss") == "loss: loss; score: none recognised"
-    assert said("gain", "loss") == "loss: loss; score: gain (not reported so far)"
-    assert said("", "a", "b") == "loss: none, score: none recognised by its name among a, b"
+    assert said("gain", "loss") == "loss: loss; score: gain (not logged yet)"
+    assert said("", "a", "b") == "loss: none, score: none (no name of a logged metric fits: a, b)"
     assert said("accuracy") == ""
 
 
@@ -231,7 +232,7 @@ def test_where_one_below_did_not_learn_only_the_one_that_did_is_told(run: SweepD
     [("learning_rate", True), ("peakLr", True), ("optimizer.lr", True), ("lr_decay", False), ("colr", False)],
 )
 def test_a_learning_rate_is_known_by_its_name(run: SweepDir, name: str, told: bool) -> None:
-    def at(number: int, rate: float) -> Trial:
+    def at(number: int, rate: float) -> TrialRecord:
         trial = make_trial(run, number, params={name: rate}, shown={name: rate})
         play(trial, Script(until=30))
         return read_trial(trial)
@@ -242,7 +243,7 @@ def test_a_learning_rate_is_known_by_its_name(run: SweepDir, name: str, told: bo
 # ---- what the record says of a script that is not observed ----------------------------------------------------------
 
 
-def unwatched(run: SweepDir, *events: Event, number: int = 0) -> Trial:
+def unwatched(run: SweepDir, *events: Event, number: int = 0) -> TrialRecord:
     """A trial that reports a value, and whose other events are given."""
     trial = make_trial(run, number)
     trial.attempt(1).path.mkdir(parents=True)
@@ -260,22 +261,22 @@ def unwatched(run: SweepDir, *events: Event, number: int = 0) -> Trial:
 @pytest.mark.parametrize(
     ("events", "said"),
     [
-        ([], "not watched: no call of trial.watch(model, optimizer)"),
+        ([], "not observed: the script does not call trial.watch(model, optimizer)"),
         (
             [Parameters(trained=0, frozen=1200, unowned=34, foreign=5, names=("a.b",))],
             (
-                "nothing is trained: 1,200 parameters are frozen, 34 parameters belong to no optimizer (a.b), "
-                "the optimizer holds 5 that are not the model's"
+                "nothing is trained: 1,200 parameters are frozen, 34 parameters are in no optimizer (a.b), "
+                "5 parameters of the optimizer are not in the model"
             ),
         ),
         ([Parameters(trained=0)], "nothing is trained: the model has no parameters"),
         (
             [Noted(text="nothing is watched: not watched: frozen: weight")],
-            "not observed: trial.watch was called, but found nothing to watch (see the note)",
+            "not observed: trial.watch was called but found nothing to watch (see the note)",
         ),
         (
             [Parameters(trained=7)],
-            "not observed: trial.watch was called, but the optimizer took no step; 7 parameters are trained",
+            "not observed: trial.watch was called but the optimizer took no step; 7 parameters are trained",
         ),
     ],
 )
@@ -333,7 +334,7 @@ def test_the_timeline_of_a_script_that_ran_alone_is_computed_from_its_history(ru
     trial = alone(run, reports=100)
     read = read_diagnosed(trial)
     assert health_text(read).startswith("non-finite since ")
-    assert read_trial(trial).control.diagnosed == ()
+    assert read_trial(trial).diagnosed == ()
     assert not (trial.path / "control.jsonl").read_bytes().count(b"Diagnosed")
     assert "advice: lower the peak learning rate" in receipt(read)
     (told,) = json.loads(json.dumps(to_json(read_sweep(run)), allow_nan=False))["trials"]
@@ -343,7 +344,7 @@ def test_the_timeline_of_a_script_that_ran_alone_is_computed_from_its_history(ru
     for event in history([trial.attempt(1)]):
         state, _ = health.step(state, event)
     assert [(c.diagnosis, c.step, c.since) for c in state.timeline] == [
-        (c.diagnosis, c.step, c.since) for c in read.control.diagnosed
+        (c.diagnosis, c.step, c.since) for c in read.diagnosed
     ]
 
 
@@ -353,13 +354,13 @@ def test_the_timeline_of_a_script_that_runs_alone_grows_with_its_record(run: Swe
     assert [health_text(one) for one in reader.read().trials] == ["ok"]
     report(trial, 30, 100)
     (found,) = reader.read().trials
-    assert found.control.diagnosed == read_diagnosed(trial).control.diagnosed
+    assert found.diagnosed == read_diagnosed(trial).diagnosed
     assert health_text(found).startswith("non-finite since ")
 
 
 def test_what_an_orchestrator_recorded_is_not_computed_again(run: SweepDir) -> None:
     trial = trial_with(run, 0, began("stuck", 20))
-    assert read_diagnosed(trial.directory).control == trial.control
+    assert read_diagnosed(trial.directory).diagnosed == trial.diagnosed
 
 
 # ---- the end of a sweep ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The depth profile over time: which looks it is drawn from, which layers, and that any record can be drawn."""
+"""The depth profile over time: which observations it is drawn from, which layers, and that any record can be drawn."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ import pytest
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from sweeper.record.decision import Decision
 from sweeper.record.events import Launched, Observation, StopRequested, Watching
-from sweeper.record.fold import Control
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import AttemptDir, SweepDir
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS, depth_profile
-from sweeper.results.health.verdict import Verdict
 from sweeper.views.figures.depth_map import SIZE
-from sweeper.views.figures.history import MOST_COLUMNS, DepthHistory, Look
-from sweeper.views.figures.tensor_names import depth_of, left_out, spread
-from sweeper.views.figures.trial_figures import Figures
-from sweeper.views.tensorboard.histogram import log_buckets
+from sweeper.views.figures.history import MOST_COLUMNS, DepthHistory, RecordedObservation
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.tensor_names import left_out, spread, tensor_order
+from sweeper.views.figures.trial_figures import TrialFigures
+from sweeper.views.tensorboard.curves import log_buckets
 from tests.views.synthetic import DECISION, Script, facts, make_trial, play, row_of, watching
 
 SEEN = watching(1)
 NOWHERE = AttemptDir(Path("nowhere/1"))
 
 
-def look(step: int, seen: Watching = SEEN, attempt: AttemptDir = NOWHERE, row: int = 0, reach: float = 0.5) -> Look:
-    return Look(Observation(step=step, row=row, reach=reach, update_ratio=0.1, learning_rate=1e-3), seen, attempt)
+def look(
+    step: int, seen: Watching = SEEN, attempt: AttemptDir = NOWHERE, row: int = 0, reach: float = 0.5
+) -> RecordedObservation:
+    return RecordedObservation(
+        Observation(step=step, row=row, reach=reach, update_ratio=0.1, learning_rate=1e-3), seen, attempt
+    )
 
 
 def history_of(steps: range | list[int]) -> DepthHistory:
@@ -43,7 +48,7 @@ def history_of(steps: range | list[int]) -> DepthHistory:
 
 
 def steps_of(history: DepthHistory) -> list[int]:
-    return [kept.observation.step for kept in history.looks()]
+    return [kept.observation.step for kept in history.observations()]
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 2), (12, 75), (75, 75), (76, 75), (300, 75), (300, 2), (7, 5)])
@@ -58,7 +63,7 @@ def test_layers_are_spread_evenly_from_the_first_to_the_last(count: int, most: i
 
 def test_tensors_go_with_their_layers_and_keep_the_names_they_have_among_all() -> None:
     seen = watching(12)
-    every, some = depth_of(seen, 75), depth_of(seen, 10)
+    every, some = tensor_order(seen, 75), tensor_order(seen, 10)
     named = dict(zip(every.order, every.names, strict=True))
     assert [named[index] for index in some.order] == list(some.names)
     assert {seen.layer_of[index] for index in some.order} - {-1} == set(spread(74, 10))
@@ -78,7 +83,7 @@ def test_a_long_history_is_the_first_look_of_each_bin_and_the_newest() -> None:
     assert 100_000 / MOST_COLUMNS <= history.width < 2 * 100_000 / MOST_COLUMNS
     first = {step // history.width: step for step in range(100_000, -1, -10)}
     assert steps_of(history) == sorted({*first.values(), 100_000})
-    assert len(history.looks()) <= MOST_COLUMNS + 1
+    assert len(history.observations()) <= MOST_COLUMNS + 1
 
 
 def test_other_layers_begin_a_new_history() -> None:
@@ -115,20 +120,20 @@ def test_a_row_that_is_late_is_asked_for_again(tmp_path: Path) -> None:
     assert late.profile is not None
 
 
-def trial_with(decision: Mapping[str, object] | None) -> Trial:
-    stop = StopRequested(attempt=1, cause="pruned", decision=decision)
-    control = Control(stops={1: stop}, launched={1: Launched(attempt=1, slot="cpu:0")})
-    return Trial(directory=SweepDir(Path("r")).trial(0), facts=facts(), control=control)
+def trial_with(decision: Mapping[str, object] | None) -> TrialRecord:
+    stop = StopRequested(attempt=1, cause="pruned", decision=None if decision is None else Decision.read(decision))
+    trial = TrialRecord(directory=SweepDir(Path("r")).trial(0), facts=facts())
+    return trial.after([Launched(attempt=1, slot="cpu:0"), stop])
 
 
 def test_verdict_is_what_the_record_says(tmp_path: Path) -> None:
     trial = make_trial(SweepDir(tmp_path))
     play(trial, Script(until=131, stalled=True, outcome="stopped", decision=DECISION))
-    verdict = Verdict.of(read_trial(trial))
-    assert verdict is not None
-    assert (verdict.step, verdict.rule, verdict.threshold) == (130, "stalled", 0.03)
-    assert [step for step, _ in verdict.window] == [90, 100, 110, 120, 130]
-    assert math.isnan(verdict.window[2][1])  # written as text: JSON has no word for it
+    mark = StopMark.of(read_trial(trial))
+    assert mark is not None
+    assert (mark.step, mark.rule, mark.threshold) == (130, "stalled", 0.03)
+    assert [step for step, _ in mark.window] == [90, 100, 110, 120, 130]
+    assert math.isnan(mark.window[2][1])  # written as text: JSON has no word for it
 
 
 ODD: list[Mapping[str, object]] = [
@@ -143,33 +148,33 @@ ODD: list[Mapping[str, object]] = [
 def test_a_decision_of_another_rule_is_marked_as_far_as_it_is_understood(
     tmp_path: Path, decision: Mapping[str, object]
 ) -> None:
-    verdict = Verdict.of(trial_with(decision))
-    assert verdict is not None
-    assert verdict.step == 5
-    assert not math.isfinite(verdict.threshold)
-    assert drawn(tmp_path, watching(1), verdict=verdict).size == SIZE
+    mark = StopMark.of(trial_with(decision))
+    assert mark is not None
+    assert mark.step == 5
+    assert not math.isfinite(mark.threshold)
+    assert drawn(tmp_path, watching(1), mark=mark).size == SIZE
 
 
 @pytest.mark.parametrize("decision", [None, {}, {"step": "5"}, {"rule": "r"}])
 def test_without_a_step_there_is_no_verdict_to_mark(decision: Mapping[str, object] | None) -> None:
-    assert Verdict.of(trial_with(decision)) is None
+    assert StopMark.of(trial_with(decision)) is None
 
 
 def drawn(
-    tmp_path: Path, seen: Watching, *, looks: int = 2, verdict: Verdict | None = None, **given: Any
+    tmp_path: Path, seen: Watching, *, observations: int = 2, mark: StopMark | None = None, **given: Any
 ) -> Image.Image:
     attempt, history = recorded(tmp_path, seen), DepthHistory()
-    for index in range(looks):
+    for index in range(observations):
         history.add(look(300 * index, seen, attempt, row=index, **given))
-    return Image.open(io.BytesIO(Figures(10).draw_history(seen, history, verdict)["depth profile"]))
+    return Image.open(io.BytesIO(TrialFigures(10).draw_history(seen, history, mark)["depth profile"]))
 
 
 @pytest.mark.parametrize("layers", [0, 2, 13])
-@pytest.mark.parametrize("looks", [1, 2, 3])
+@pytest.mark.parametrize("observations", [1, 2, 3])
 def test_picture_has_its_size_at_any_depth_and_with_rows_that_are_missing(
-    tmp_path: Path, layers: int, looks: int
+    tmp_path: Path, layers: int, observations: int
 ) -> None:
-    assert drawn(tmp_path, watching(layers), looks=looks).size == SIZE
+    assert drawn(tmp_path, watching(layers), observations=observations).size == SIZE
 
 
 @pytest.mark.parametrize("reach", [0.0, math.nan, math.inf, 1e-30])
@@ -187,7 +192,7 @@ def test_undefined_zero_and_small_gradients_look_different(tmp_path: Path) -> No
     attempt.path.mkdir()
     attempt.layers.write_bytes(np.array([math.nan, 0.0, 1e-9], "<f4").tobytes())
     history.add(look(0, seen, attempt))
-    png = Figures().draw_history(seen, history, None)["depth profile"]
+    png = TrialFigures().draw_history(seen, history, None)["depth profile"]
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
     undefined, zero, small = (pixels[150:160, 300:400], pixels[310:320, 300:400], pixels[480:490, 300:400])
     assert len(np.unique(undefined.reshape(-1, 3), axis=0)) > 1
@@ -197,14 +202,14 @@ def test_undefined_zero_and_small_gradients_look_different(tmp_path: Path) -> No
 
 
 def test_frames_of_the_profile_leave_nothing_behind(tmp_path: Path) -> None:
-    seen, figures = watching(1), Figures()
+    seen, figures = watching(1), TrialFigures()
     attempt, short, long = recorded(tmp_path, seen), DepthHistory(), DepthHistory()
     for history, steps in ((short, (0, 10)), (long, (0, 10, 5000))):
         for step in steps:
             history.add(look(step, seen, attempt, row=step % 2))
     before = figures.draw_history(seen, short, None)
-    verdict = Verdict(step=20, rule="stalled", threshold=0.01, window=((10, 0.1),))
-    assert figures.draw_history(seen, long, verdict) != before
+    mark = StopMark(step=20, rule="stalled", threshold=0.01, window=((10, 0.1),))
+    assert figures.draw_history(seen, long, mark) != before
     assert figures.draw_history(seen, short, None) == before
 
 
@@ -224,12 +229,12 @@ def test_nothing_defined_is_no_histogram() -> None:
 
 
 def test_frames_leave_nothing_in_memory_either(tmp_path: Path) -> None:
-    seen, figures, history = watching(1), Figures(), DepthHistory()
+    seen, figures, history = watching(1), TrialFigures(), DepthHistory()
     history.add(look(0, seen, recorded(tmp_path, seen)))
-    verdict = Verdict(step=0, rule="stalled", threshold=0.01, window=((0, 0.1),))
+    mark = StopMark(step=0, rule="stalled", threshold=0.01, window=((0, 0.1),))
 
     def lines() -> int:
-        figures.draw_history(seen, history, verdict)
+        figures.draw_history(seen, history, mark)
         gc.collect()
         return sum(type(thing) is Line2D for thing in gc.get_objects())  # isinstance would ask proxies for their class
 

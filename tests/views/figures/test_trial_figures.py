@@ -14,11 +14,11 @@ from sweeper.record.events import Observation, Watching
 from sweeper.record.values.depth_profile import STATISTICS
 from sweeper.views.figures.canvas import Values
 from sweeper.views.figures.panels import SIZE
-from sweeper.views.figures.tensor_names import LONGEST, depth_of
-from sweeper.views.figures.trial_figures import Figures
+from sweeper.views.figures.tensor_names import LONGEST, tensor_order
+from sweeper.views.figures.trial_figures import TrialFigures
 from tests.views.synthetic import row_of, watching
 
-FIGURES = Figures(models=4)
+FIGURES = TrialFigures(models=4)
 
 
 def seen(tensors: tuple[str, ...], layer_of: tuple[int, ...] = ()) -> Watching:
@@ -47,7 +47,7 @@ def pixels(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def test_names_of_bert_are_short_and_distinct() -> None:
-    names = depth_of(watching(), 75).names
+    names = tensor_order(watching(), 75).names
     assert {"3.query", "3.attention.LayerNorm", "3.intermediate.dense", "3.output.dense", "pooler.dense"} <= set(names)
     assert names[0] == "emb.word_embeddings"
     assert names[-1] == "classifier"
@@ -67,18 +67,18 @@ def test_names_of_bert_are_short_and_distinct() -> None:
     ],
 )
 def test_names(tensors: tuple[str, ...], names: tuple[str, ...]) -> None:
-    assert depth_of(seen(tensors), 75).names == names
+    assert tensor_order(seen(tensors), 75).names == names
 
 
 def test_tensors_stand_in_the_order_of_the_layers_with_norms_behind_theirs() -> None:
-    depth = depth_of(seen(("emb", "late", "late_norm", "early", "early_norm"), (-1, 1, -1, 0, -1)), 75)
+    depth = tensor_order(seen(("emb", "late", "late_norm", "early", "early_norm"), (-1, 1, -1, 0, -1)), 75)
     assert depth.order == (0, 3, 4, 1, 2)
 
 
 @pytest.mark.parametrize("count", [1, 12, 76, 300])
 def test_pictures_have_their_size_at_any_number_of_tensors(count: int) -> None:
     shown = seen(tuple(f"model.layers.{i // 4}.{'abcd'[i % 4]}.weight" for i in range(count)))
-    drawn = Figures().draw(shown, values(shown, [1e-4] * count * len(STATISTICS)), look())
+    drawn = TrialFigures().draw(shown, values(shown, [1e-4] * count * len(STATISTICS)), look())
     assert set(drawn) == {"gradients", "update ratios"}
     assert all(Image.open(io.BytesIO(png)).size == SIZE for png in drawn.values())
 
@@ -98,12 +98,12 @@ def test_frames_leave_nothing_behind() -> None:
 
 
 def test_few_models_are_kept() -> None:
-    figures = Figures(models=1)
+    figures = TrialFigures(models=1)
     for name in ("a.weight", "b.weight"):
         figures.draw(seen((name,)), values(seen((name,)), [1e-4] * len(STATISTICS)), look())
-    assert len(figures._sheets) == 1  # the bound on memory has no other window
+    assert len(figures._pictures) == 1  # there is no other way to check the memory bound
 
 
 def test_markup_in_tensor_names_is_text() -> None:
     shown = seen(("$x_{$", "a\x00b", "层.weight"))
-    Figures().draw(shown, values(shown, [1e-4] * 3 * len(STATISTICS)), look())
+    TrialFigures().draw(shown, values(shown, [1e-4] * 3 * len(STATISTICS)), look())

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from sweeper.cli import main
 from sweeper.config import SweepSpec
-from sweeper.record.events import AUDITED, Condemned
+from sweeper.record.decision import Decision
+from sweeper.record.events import AUDITED, Continued
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.views.report import picked
-from sweeper.views.report.axis import ParameterAxis, is_logarithmic
-from sweeper.views.report.clock import Clock
+from sweeper.views.report.axes import ParameterAxis, TimeAxis, is_logarithmic
+from sweeper.views.report.drawings import spread
 from tests.views.synthetic import DECISION, Script, began, diagnose, make_trial, over, play
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m$x_1^2$"
@@ -78,12 +78,12 @@ def read(page: str) -> Reader:
     return reader
 
 
-def test_the_page_says_who_is_best_and_why_a_trial_was_ended(run: SweepDir) -> None:
+def test_the_page_says_which_trial_is_best_and_why_a_trial_was_stopped(run: SweepDir) -> None:
     text = " ".join(read(page_of(run)).text.split())
     assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
     assert f"pruned by stalled at step 130: {DECISION['reason']}" in text
     assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
-    assert "pruning 1 of 5 trials saved 509 steps" in text
+    assert "stopping 1 of 5 trials early saved 509 steps" in text
     assert "commit abc123" in text
 
 
@@ -102,7 +102,7 @@ def test_the_same_record_makes_the_same_page(run: SweepDir) -> None:
     assert page_of(run) == page_of(run)
 
 
-def test_what_others_wrote_is_text(run: SweepDir) -> None:
+def test_text_from_users_is_shown_as_text(run: SweepDir) -> None:
     params = {"lr": HOSTILE, "warmup_fraction": 0.1}
     play(make_trial(run, 5, params=params, shown=params), Script(until=200))
     page = page_of(run)
@@ -119,7 +119,7 @@ def test_the_summary_has_the_verdict_beside_the_trials(run: SweepDir) -> None:
     assert [trial["state"] for trial in summary["trials"]] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "WAITING"]
 
 
-def test_nothing_recorded_yet_is_a_page_too(tmp_path: Path) -> None:
+def test_a_sweep_without_records_has_a_page(tmp_path: Path) -> None:
     run = SweepDir(tmp_path / "runs" / "s")
     run.path.mkdir(parents=True)
     write_json(run.spec, {"format": 1, "name": "s", "spec": spec().to_json()})
@@ -134,24 +134,24 @@ def test_repeats_are_shown_by_configuration_with_intervals(run: SweepDir) -> Non
     page = page_of(run)
     assert "95% interval" in page
     assert "Configurations" in page
-    # Of the configurations with one seed each, nobody knows; the one with three is below them.
+    # The configurations with one seed come first; the one with three seeds has a lower mean.
     assert "The best mean accuracy/test is 0.7992 over 1 seed, of lr=3e-4, warmup_fraction=0.7." in page
-    assert "they share 1 seed, and an interval takes 2" in page
+    assert "they share 1 seed, and a confidence interval needs 2" in page
     for number, seed in ((7, 1), (8, 2)):
         params = {"lr": 3e-4, "warmup_fraction": 0.7}
         play(make_trial(run, number, configuration=1, seed=seed, params=params, shown=params), Script())
     assert "The best mean accuracy/test is 0.7992 [0.7992, 0.7992] over 3 seeds, of lr=3e-4" in page_of(run)
 
 
-def test_where_only_reach_was_kept_there_is_no_heat_map(run: SweepDir) -> None:
+def test_if_only_reach_was_recorded_there_is_no_depth_map(run: SweepDir) -> None:
     for trial in run.trials():
         for attempt in trial.attempts():
             attempt.layers.unlink()
-    assert "layer by layer" not in page_of(run)
+    assert "Gradient of each layer" not in page_of(run)
 
 
-def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
-    clock = Clock.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
+def test_a_timeline_leaves_out_idle_time() -> None:
+    clock = TimeAxis.of([(100.0, 200.0), (150.0, 300.0), (305.0, 400.0), (10_000.0, 10_100.0)])
     busy = 100 + 150 + 95 + 100
     cut = 0.1 * busy * 0.2
     assert [clock.at(time) for time in (100.0, 150.0, 305.0)] == [0.0, 50.0, 205.0]
@@ -160,7 +160,7 @@ def test_a_timeline_leaves_out_what_nobody_ran_in() -> None:
     assert clock.total == pytest.approx(400.0 + cut)
 
 
-def test_it_says_how_the_best_trial_is_run_again(run: SweepDir) -> None:
+def test_it_says_how_to_reproduce_the_best_trial(run: SweepDir) -> None:
     assert f"sweeper reproduce {run.path} 0 --run" in read(page_of(run)).text
 
 
@@ -185,7 +185,7 @@ def test_without_a_diagnosis_there_is_no_section_on_health(run: SweepDir) -> Non
 
 
 def many(run: SweepDir, *, pruned: int, audited: int = 0) -> None:
-    """More trials than are read one by one, of which so many are pruned, and so many condemned and let run on."""
+    """Add trials, of which some are pruned, and some are flagged but continued for the audit."""
     for number in range(5, 5 + pruned + audited):
         params = {"lr": 3e-4, "warmup_fraction": number / 100}
         trial = make_trial(run, number, params=params, shown=params)
@@ -194,39 +194,38 @@ def many(run: SweepDir, *, pruned: int, audited: int = 0) -> None:
         else:
             play(trial, Script(stalled=True))
             with JournalWriter(trial.control) as control:
-                control.append(Condemned(attempt=1, spared=AUDITED, decision=DECISION))
+                control.append(Continued(attempt=1, cause=AUDITED, decision=Decision.read(DECISION)))
 
 
-def test_who_was_condemned_and_let_run_on_is_among_the_ended_and_counts_as_not_saved(run: SweepDir) -> None:
+def test_continued_trials_are_listed_and_do_not_count_as_saved(run: SweepDir) -> None:
     many(run, pruned=0, audited=2)
     text = " ".join(read(page_of(run)).text.split())
-    assert "pruning 1 of 7 trials saved 509 steps" in text
-    assert "2 condemned trials were let run on by the audit for 1018 steps, which is counted as not saved" in text
-    assert "condemned by stalled at step 130 and let run on (audited), 509 steps more" in text
+    assert "stopping 1 of 7 trials early saved 509 steps" in text
+    assert "2 flagged trials were continued for the audit and took 1018 more steps" in text
+    assert "flagged by stalled at step 130, but continued for 509 more steps (audit): " in text
     assert "complete after 640 steps: best accuracy/test 0.291" in text
 
 
-def test_many_endings_are_summed_up_by_rule_and_each_is_there_on_request(run: SweepDir) -> None:
+def test_many_endings_are_summarised_by_rule_and_listed_on_request(run: SweepDir) -> None:
     many(run, pruned=20, audited=1)
     play(make_trial(run, 40), Script(until=20, outcome="failed", exit_code=1))
     reader = read(page_of(run))
     text = " ".join(reader.text.split())
-    assert "stalled ended 21 trials at steps 130 to 150, half of them by 140: 10,471 steps saved" in text
-    assert "1 condemned trial ran on, 1 of them as an audit" in text
-    assert "1 trial failed: 1 of error" in text
-    assert "Each of the 23" in text
+    assert "stalled stopped 21 trials at steps 130 to 150 (median 140): 10,471 steps saved" in text
+    assert "1 flagged trial was continued, 1 of them for the audit" in text
+    assert "1 trial failed: error (1)" in text
+    assert "All 23 trials" in text
     assert "All 27 trials" in text
     assert "The best trials" in text
 
 
-def test_curves_of_many_are_the_best_and_an_even_share_of_the_others() -> None:
-    courses = list(range(100))
-    assert picked(courses, 100) == courses
-    chosen = picked(courses, 10)
-    assert chosen == [0, 1, 2, 3, 4, 5, 28, 52, 75, 99]
+def test_of_many_curves_the_best_and_evenly_spread_others_are_drawn() -> None:
+    items = list(range(100))
+    assert spread(items, 100) == items
+    assert spread(items, 10) == [0, 1, 2, 3, 4, 5, 28, 52, 75, 99]
 
 
-def test_depth_profiles_show_who_was_pruned_beside_who_was_not(run: SweepDir) -> None:
+def test_depth_maps_alternate_between_pruned_and_other_trials(run: SweepDir) -> None:
     titles = re.findall(r"<figcaption>(\d{4}) [^<]*, (\w+)</figcaption>", page_of(run))
     assert titles == [("0002", "pruned"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
 
@@ -235,17 +234,17 @@ def test_depth_profiles_show_who_was_pruned_beside_who_was_not(run: SweepDir) ->
     ("values", "log"),
     [
         ([1e-5, 3e-5, 1e-4, 1e-3], True),
-        ([0.002, 0.2, 0.4, 0.6, 0.8, 1.0], False),  # drawn evenly, and one by chance near 0
+        ([0.002, 0.2, 0.4, 0.6, 0.8, 1.0], False),  # evenly distributed, with one value near 0
         ([0.1, 0.7], False),
         ([1, 2, 4], False),
         ([0.0, 1e-5, 1.0], False),
     ],
 )
-def test_an_axis_is_logarithmic_where_values_are_spread_so(values: list[float], log: bool) -> None:
+def test_an_axis_is_logarithmic_if_the_values_are_spread_so(values: list[float], log: bool) -> None:
     assert is_logarithmic(values) is log
 
 
-def test_of_many_names_some_stand_on_the_axis_and_no_number() -> None:
+def test_of_many_names_some_are_labels_of_the_axis() -> None:
     axes = Figure().subplots()
     ParameterAxis.of([f"name {number}" for number in range(20)]).scale(axes)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["name 0", "name 12", "name 16", "name 2", "name 6"]

@@ -16,7 +16,7 @@ from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.views.tensorboard import projector
 from sweeper.views.tensorboard.embeddings import RUN, main, project_embeddings
 from sweeper.views.tensorboard.process import project
-from sweeper.views.tensorboard.projector import Points
+from sweeper.views.tensorboard.projector import EmbeddingPoints
 from tests.views.synthetic import DECISION, Script, make_trial, play
 from tests.views.tensorboard.servers import asked, board, fetched, until
 
@@ -50,6 +50,7 @@ def shown(run: SweepDir) -> list[str]:
     return sorted(path.parent.name[:4] for path in run.tensorboard.glob(f"*/{RUN}"))
 
 
+@pytest.mark.slow
 def test_tensorboard_serves_the_documents_of_the_best_trial(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     best = trial_of(run, 1, Script(until=640))
@@ -117,6 +118,7 @@ def test_a_trial_that_offers_nothing_has_no_projection(run: SweepDir) -> None:
     assert shown(run) == []
 
 
+@pytest.mark.slow
 def test_drawing_the_run_anew_leaves_them_where_they_are(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     project(run)
@@ -152,7 +154,7 @@ def test_files_that_do_not_fit_are_refused_in_one_sentence(
 def test_nothing_in_a_line_means_anything_to_who_shows_it(tmp_path: Path) -> None:
     (tmp_path / "vectors.tsv").write_text("1\n2\n")
     (tmp_path / "metadata.tsv").write_text("kind\ttext\na\t\x1b[31m api_key=sk-123\nb\u2028b\tc\n", "utf-8")
-    Points.read(tmp_path).write(tmp_path)
+    EmbeddingPoints.read(tmp_path).write(tmp_path)
     heads, first, second, end = (tmp_path / "metadata.tsv").read_text("utf-8").split("\n")
     assert (heads, first, end) == ("kind\ttext", "a\t?[31m api_key=[redacted]", "")
     assert second.endswith("\tc")
@@ -162,7 +164,7 @@ def test_nothing_in_a_line_means_anything_to_who_shows_it(tmp_path: Path) -> Non
 def test_points_beyond_the_most_are_thinned_evenly(tmp_path: Path, most: int, kept: Sequence[int]) -> None:
     (tmp_path / "vectors.tsv").write_text("".join(f"{i}\t1\n" for i in range(5)))
     (tmp_path / "metadata.tsv").write_text("".join(f"{i}\n" for i in range(5)))
-    thinned = Points.read(tmp_path).thinned(most)
+    thinned = EmbeddingPoints.read(tmp_path).thinned(most)
     assert thinned.vectors[:, 0].tolist() == kept
     assert thinned.lines == [str(i) for i in kept]
 
@@ -177,6 +179,7 @@ def test_weights_that_cannot_be_used_any_more_are_said(run: SweepDir, capsys: py
     assert shown(run) == []
 
 
+@pytest.mark.slow
 def test_nothing_goes_on_without_tensorboard(run: SweepDir) -> None:
     """Making them takes seconds; TensorBoard is ended before."""
     trial = make_trial(run)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.results.markdown import code_block, escaped, split_evidence, table
+from sweeper.results.evidence import split_evidence
+from sweeper.views.tensorboard.markdown import code_block, escaped, table
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # TensorBoard's own copy of html5lib warns of itself

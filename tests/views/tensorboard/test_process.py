@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> SweepDir:
 
 @pytest.fixture
 def views(run: SweepDir) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "sweeper.views", str(run.path)]
+    command = [sys.executable, "-m", "sweeper.views.tensorboard", str(run.path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process
     process.kill()
@@ -90,7 +90,7 @@ def test_second_process_says_who_is_there(run: SweepDir) -> None:
 
 
 def test_missing_run_is_a_line_and_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "sweeper.views", str(tmp_path / "none"), "--once"]
+    command = [sys.executable, "-m", "sweeper.views.tensorboard", str(tmp_path / "none"), "--once"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"sweeper views: {tmp_path / 'none'}: expected the directory of a sweep, got none\n"

@@ -24,19 +24,21 @@ from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
-from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested, encode
+from sweeper.record.decision import Decision
+from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested
+from sweeper.record.reader import read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import read_trial
-from sweeper.results.health.verdict import Verdict
-from sweeper.views.figures.history import DepthHistory, Look
+from sweeper.views.figures.history import DepthHistory, RecordedObservation
 from sweeper.views.figures.panels import SIZE
-from sweeper.views.figures.trial_figures import Figures
-from sweeper.views.tensorboard import dashboard
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.trial_figures import TrialFigures
+from sweeper.views.tensorboard.curves import comparison_charts
 from sweeper.views.tensorboard.trial_run import SweepTexts, TrialRun
 from tests.views.synthetic import DECISION, START, Script, began, diagnose, make_trial, over, play, watching
 
-FIGURES = Figures()
+FIGURES = TrialFigures()
 TEXTS = SweepTexts(sweep_yaml="name: warmup\n", provenance={"commit": "1dc8d66", "packages": {"torch": "2.13.0"}})
 
 
@@ -237,7 +239,7 @@ def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once:
     for number in (1, 2):
         for event in read_journal(trial.attempt(number).events):
             if isinstance(event, Observation) and (number == 2 or event.step < 31):
-                expected.add(Look(event, seen, trial.attempt(number)))
+                expected.add(RecordedObservation(event, seen, trial.attempt(number)))
     (last,) = (image for image in read_back(run).Images("depth profile") if image.step == 70)
     assert {"depth profile": last.encoded_image_string} == FIGURES.draw_history(seen, expected, None)
 
@@ -248,14 +250,16 @@ def test_last_profile_shows_a_verdict_that_came_after_its_look_was_drawn(run: Sw
     projected = project(run, trial)
     assert image_steps(run, "depth profile")[-1] == 120
     with JournalWriter(trial.control) as control:
-        control.append(StopRequested(time=START, attempt=1, cause="pruned", decision={**DECISION, "step": 120}))
+        control.append(
+            StopRequested(time=START, attempt=1, cause="pruned", decision=Decision.read({**DECISION, "step": 120}))
+        )
     ended = Exit(time=START + 99, attempt=1, code=0, signal=None, cause="completed", peak_memory_mb=1.0)
     trial.attempt(1).exit.write_bytes(encode(ended))
     projected.project(TEXTS)
     for event in read_journal(trial.attempt(1).events):
         if isinstance(event, Observation):
-            expected.add(Look(event, watching(), trial.attempt(1)))
-    drawn = FIGURES.draw_history(watching(), expected, Verdict.of(read_trial(trial)))
+            expected.add(RecordedObservation(event, watching(), trial.attempt(1)))
+    drawn = FIGURES.draw_history(watching(), expected, StopMark.of(read_trial(trial)))
     assert {"depth profile": read_back(run).Images("depth profile")[-1].encoded_image_string} == drawn
     assert image_steps(run)[-2:] == [90, 120]
 
@@ -362,7 +366,7 @@ def test_first_screen_compares_objective_loss_reach_and_update_ratio(run: SweepD
     [("loss", True), ("train/Loss", True), ("train_loss", True), ("loss/prior", False), ("val/loss", False)],
 )
 def test_training_loss_is_found_under_any_name(tag: str, *, drawn: bool) -> None:
-    assert bool(re.match(dashboard.compared("accuracy")["training loss"], tag)) == drawn
+    assert bool(re.match(comparison_charts("accuracy")["training loss"], tag)) == drawn
 
 
 def test_an_attempt_that_begins_anew_keeps_the_first_screen(run: SweepDir) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sweeper.results.snapshot import SweepView
-from sweeper.views.terminal.detached import Unheard, is_behind, unattended
+from sweeper.views.terminal.detached import NonBlockingOutput, is_behind, survive_disconnect
 from sweeper.views.terminal.live import LiveTable, show
 from tests.views.synthetic import START
 from tests.views.terminal.test_live import view
@@ -34,9 +34,9 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
-def _raw(stream: Any) -> Unheard:
+def _raw(stream: Any) -> NonBlockingOutput:
     raw = stream.buffer.raw
-    assert isinstance(raw, Unheard)
+    assert isinstance(raw, NonBlockingOutput)
     return raw
 
 
@@ -51,14 +51,14 @@ def read_all(fd: int, into: list[bytes]) -> threading.Thread:
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_and_loses_nothing(pipe: tuple[int, int]) -> None:
-    out = Unheard.over(pipe[1])
+    out = NonBlockingOutput.over(pipe[1])
     assert out.write(MANY) == len(MANY)
     assert out.write(b"the end") == 7
-    assert not out.hand_on()
+    assert not out.flush_pending()
     assert os.get_blocking(pipe[1])  # the description that others have is left as it was
     got: list[bytes] = []
     reader = read_all(pipe[0], got)
-    while not out.hand_on():
+    while not out.flush_pending():
         select.select([], [out], [])
     out.close()
     os.close(pipe[1])
@@ -67,12 +67,12 @@ def test_a_pipe_that_nobody_reads_holds_nobody_and_loses_nothing(pipe: tuple[int
 
 
 def test_what_nobody_is_left_to_read_counts_as_written(pipe: tuple[int, int]) -> None:
-    out = Unheard.over(pipe[1])
+    out = NonBlockingOutput.over(pipe[1])
     out.write(MANY)
     os.close(pipe[0])
-    assert out.hand_on()
+    assert out.flush_pending()
     assert out.write(b"more") == 4
-    assert out.hand_on()
+    assert out.flush_pending()
     out.close()
 
 
@@ -80,7 +80,7 @@ def test_a_file_is_written_where_it_was(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("out") / "log"
     with path.open("wb", buffering=0) as file:
         file.write(b"before ")
-        with Unheard.over(file.fileno()) as out:
+        with NonBlockingOutput.over(file.fileno()) as out:
             out.write(b"and after")
     assert path.read_bytes() == b"before and after"
 
@@ -100,7 +100,7 @@ def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goe
     with open(terminal, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "stderr", None)
-        with unattended(), show() as table:
+        with survive_disconnect(), show() as table:
             assert isinstance(table, LiveTable)
             os.write(keyboard, b"\x13")  # Ctrl-S
             while not is_behind(sys.stdout):  # the kernel takes it in by and by

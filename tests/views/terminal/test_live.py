@@ -11,14 +11,15 @@ import pytest
 from rich.console import Console, RenderableType
 
 from sweeper.record.events import Launched
-from sweeper.record.fold import State
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial, read_trial
-from sweeper.results.ranking import ranked, ranking, ranking_text
+from sweeper.record.trial import State, TrialRecord
+from sweeper.results.ranking import ranked, ranking_text
 from sweeper.results.receipt import receipt
 from sweeper.results.snapshot import SweepView, savings_of, seconds_left, steps_per_second
 from sweeper.views.terminal.live import LiveTable, PlainLines, show
+from sweeper.views.terminal.rich_tables import ranking_table
 from sweeper.views.terminal.table import status_table, visible
 from tests.views.synthetic import DECISION, START, Script, make_trial, play
 
@@ -43,7 +44,7 @@ def sweep_of(tmp_path: Path, **changes: Any) -> SweepView:
     return view([read_trial(trial) for trial in run.trials()], **changes)
 
 
-def view(trials: list[Trial], **changes: Any) -> SweepView:
+def view(trials: list[TrialRecord], **changes: Any) -> SweepView:
     given: dict[str, Any] = {
         "name": "warmup",
         "state": "RUNNING",
@@ -125,7 +126,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
     play(trial, Script(until=20, outcome="stopped", decision=decision))
     sweep = view([read_trial(trial)], name=HOSTILE, messages=[HOSTILE])
     console = Console(file=io.StringIO(), width=160, force_terminal=False)
-    console.print(status_table(sweep, width=160), ranking(sweep, width=160))
+    console.print(status_table(sweep, width=160), ranking_table(sweep, width=160))
     plain = io.StringIO()
     PlainLines(plain).update(sweep)
     assert isinstance(console.file, io.StringIO)
@@ -147,7 +148,7 @@ def test_low_terminal_shows_running_and_latest_and_counts_the_rest(tmp_path: Pat
     lines = rendered(status_table(view(trials), width=80, height=8), 80)
     assert len(lines) == 8
     assert lines[-2] == "… 9 more trials not shown: 1 WAITING, 8 COMPLETE"
-    assert lines[-1] == "  loss: loss/train; score: accuracy/test (not reported so far)"
+    assert lines[-1] == "  loss: loss/train; score: accuracy/test (not logged yet)"
 
 
 def test_show_chooses_by_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +192,7 @@ def test_plain_lines_say_changes_once_and_progress_at_most_every_half_minute(tmp
         "0002 running on cpu:0: lr=6e-4, warmup_fraction=0.1",
         "0003 failed after 20 steps: boom (exit code 1)",
         "resumed",
-        "warmup: 3 of 6 ended; running 0002 320/640; best accuracy/test 0.7992; 65s gone",
+        "warmup: 3 of 6 ended; running 0002 320/640; best accuracy/test 0.7992; 65s elapsed",
     ]
     display.update(replace(sweep, now=START + 91, messages=("resumed", "slot lost")))
     assert stream.getvalue().splitlines()[6:] == ["slot lost", lines[5].replace("65s", "96s")]
@@ -217,10 +218,10 @@ def test_ranking_is_best_first_and_accounts_for_pruning(tmp_path: Path) -> None:
     text = ranking_text(sweep)
     assert text.splitlines()[1].split()[:4] == ["0.7992", "639", "0.7992", "0000"]
     assert f"0001 pruned by stalled at step 130: {DECISION['reason']}" in text
-    assert "Pruning 1 of 5 trials saved 509 steps, about 74s of one slot." in text
+    assert "Stopping 1 of 5 trials early saved 509 steps, about 74s of one slot." in text
     assert savings_of(sweep).seconds == pytest.approx(509 * 19.1 / 131)
     for width in (80, 160):
-        assert max(len(line) for line in rendered(ranking(sweep, width=width), width)) <= width
+        assert max(len(line) for line in rendered(ranking_table(sweep, width=width), width)) <= width
 
 
 def test_ranking_goes_down_where_the_metric_is_minimized(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_receipt_of_a_pruned_trial_has_the_evidence(tmp_path: Path) -> None:
 def test_receipt_of_a_failed_trial_has_the_end_of_its_output(tmp_path: Path) -> None:
     text = receipt(sweep_of(tmp_path).trials[3])
     assert "failed: boom (exit code 1)" in text
-    assert "  a bar 99%\n  ?[31mRuntimeError?[0m [bold]\n\nhealth: ok\n\nwhat does not vary:\n" in text
+    assert "  a bar 99%\n  ?[31mRuntimeError?[0m [bold]\n\nhealth: ok\n\nconstant parameters:\n" in text
 
 
 @pytest.mark.parametrize(
@@ -249,11 +250,11 @@ def test_receipt_of_a_failed_trial_has_the_end_of_its_output(tmp_path: Path) -> 
     [
         (0, "complete: best accuracy/test 0.7992 at step 639, last 0.7992, after 640 steps"),
         (2, "running: 320 of 640 steps done, best accuracy/test 0.4992 at step 255, last 0.4992"),
-        (4, "waiting: 0 steps done, accuracy/test was not measured"),
+        (4, "waiting: 0 steps done, accuracy/test was not logged"),
     ],
 )
 def test_receipt_says_where_the_trial_is_before_what_does_not_vary(tmp_path: Path, number: int, end: str) -> None:
-    told, _, rest = receipt(sweep_of(tmp_path).trials[number]).partition("\n\nwhat does not vary:\n")
+    told, _, rest = receipt(sweep_of(tmp_path).trials[number]).partition("\n\nconstant parameters:\n")
     assert end in told.splitlines()
     assert rest
 
@@ -268,7 +269,7 @@ def test_sweep_without_trials_is_shown(tmp_path: Path) -> None:
     sweep = view([], total=None, slots=())
     assert rendered(status_table(sweep, width=80), 80)[0] == "warmup  running: 0 ended, 0 running, 65s"
     assert ranking_text(sweep)
-    assert rendered(ranking(sweep), 80)
+    assert rendered(ranking_table(sweep), 80)
 
 
 def test_launched_trial_without_a_step_has_no_speed(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import os
 import termios
 from pathlib import Path
 
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_trial
 from sweeper.results.wording import folded
 from sweeper.views.terminal.passthrough import Passthrough
 from tests.views.synthetic import DECISION, Script, make_trial, play
@@ -30,7 +30,7 @@ def test_words_of_sweeper_stand_on_lines_of_their_own_and_are_said_once(tmp_path
     shown.say("the end")
     assert output.getvalue() == b"10%\r20%\xff\x1b[0m no end"  # the command's bytes are its own affair
     first, second, before_the_end, end = words.getvalue().splitlines()
-    assert first.startswith("sweeper: stopping it by the rule stalled at step ")
+    assert first.startswith("sweeper: stopped by the rule stalled at step ")
     assert (second, before_the_end, end) == ("sweeper: hostile ?[31m", "", "sweeper: the end")
 
 

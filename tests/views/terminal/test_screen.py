@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweeper.record.storage.inbox import Command, ForTrial, TrialCommand
 from sweeper.results.snapshot import SweepView
 from sweeper.views.terminal.keyboard import _keys
 from sweeper.views.terminal.live import BEGIN, END, LiveTable, show
@@ -18,7 +19,7 @@ from sweeper.views.terminal.screen import Screen
 from tests.views.terminal.test_live import Terminal, sweep_of
 
 
-def after(screen: Screen, sweep: SweepView, *keys: str) -> tuple[Screen, list[Mapping[str, object]]]:
+def after(screen: Screen, sweep: SweepView, *keys: str) -> tuple[Screen, list[Command]]:
     commands = []
     for key in keys:
         screen, command = screen.pressed(key, sweep, 10)
@@ -48,30 +49,30 @@ def test_a_trial_is_ended_only_after_yes(tmp_path: Path) -> None:
     sweep, running = sweep_of(tmp_path), Screen(chosen=2)
     assert after(running, sweep, "x", "n") == (running, [])
     assert after(running, sweep, "x", "escape") == (running, [])
-    assert after(running, sweep, "x", "y") == (running, [{"do": "stop", "number": 2}])
+    assert after(running, sweep, "x", "y") == (running, [ForTrial(do=TrialCommand.STOP, number=2)])
     assert after(Screen(chosen=0), sweep, "x", "y", "p", "s") == (Screen(chosen=0), [])  # it is complete
 
 
 def test_pause_is_resume_for_who_is_paused_and_spare_revives_who_is_pruned(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     assert after(Screen(chosen=2), sweep, "p", "s")[1] == [
-        {"do": "pause", "number": 2},
-        {"do": "revive", "number": 2},
+        ForTrial(do=TrialCommand.PAUSE, number=2),
+        ForTrial(do=TrialCommand.REVIVE, number=2),
     ]
-    assert after(Screen(chosen=1), sweep, "s")[1] == [{"do": "revive", "number": 1}]
+    assert after(Screen(chosen=1), sweep, "s")[1] == [ForTrial(do=TrialCommand.REVIVE, number=1)]
 
 
 def test_the_panes_scroll_and_go(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     screen, _ = after(Screen(chosen=1), sweep, "enter", "down", "page down", "up")
-    assert (screen.pane, screen.top, screen.chosen) == ("why", 9, 1)
+    assert (screen.detail, screen.top, screen.chosen) == ("why", 9, 1)
     screen, _ = after(screen, sweep, "o", "down")
-    assert (screen.pane, screen.chosen) == ("output", 2)
+    assert (screen.detail, screen.chosen) == ("output", 2)
     assert after(screen, sweep, "escape")[0] == Screen(chosen=2)
 
 
 @pytest.mark.parametrize(
-    "screen", [Screen(), Screen(chosen=1), Screen(chosen=1, pane="why"), Screen(ending=True, chosen=1)]
+    "screen", [Screen(), Screen(chosen=1), Screen(chosen=1, detail="why"), Screen(ending=True, chosen=1)]
 )
 def test_the_help_fits_80_columns(screen: Screen) -> None:
     assert len(screen.help) <= 80

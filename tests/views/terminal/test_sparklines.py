@@ -8,17 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.record.events import Metrics, encode
+from sweeper.record.events import Metrics
+from sweeper.record.reader import read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.trial import TrialRecord
 from sweeper.views.terminal import sparklines
-from sweeper.views.terminal.sparklines import Curve, Curves, can_draw, loss_sparks, reach_sparks, sampled, spark
+from sweeper.views.terminal.sparklines import (
+    SparklineCache,
+    SparklineData,
+    can_draw,
+    loss_sparks,
+    reach_sparks,
+    sampled,
+    spark,
+)
 from sweeper.views.terminal.table import status_table
 from tests.views.synthetic import Script, make_trial, play
 from tests.views.terminal.test_live import rendered, sweep_of, view
 
 
-def played(folder: Path, *scripts: Script) -> Trial:
+def played(folder: Path, *scripts: Script) -> TrialRecord:
     trial = make_trial(SweepDir(folder), 0)
     for script in scripts:
         play(trial, script)
@@ -61,16 +71,16 @@ def test_a_record_is_read_again_once_it_has_grown(tmp_path: Path, monkeypatch: p
     trial = played(tmp_path, Script(until=320, outcome="", exit_code=None))
     read: list[int] = []
 
-    def sampled(trial: Trial) -> Curve:
+    def sampled(trial: TrialRecord) -> SparklineData:
         read.append(trial.facts.number)
-        return Curve()
+        return SparklineData()
 
     monkeypatch.setattr(sparklines, "sampled", sampled)
-    known = Curves()
+    known = SparklineCache()
     known.of([trial])
     known.of([trial])
     assert read == [0]
-    with trial.attempt.events.open("ab") as events:
+    with trial.attempt_dir.events.open("ab") as events:
         events.write(encode(Metrics(step=400, values={"loss/train": 1.0})) * 2000)
     known.of([trial])
     assert read == [0, 0]
@@ -78,20 +88,20 @@ def test_a_record_is_read_again_once_it_has_grown(tmp_path: Path, monkeypatch: p
 
 def test_damage_and_what_is_not_finite_are_shown_and_break_nothing(tmp_path: Path) -> None:
     trial = played(tmp_path, Script(until=320, outcome="", exit_code=None))
-    with trial.attempt.events.open("ab") as events:
+    with trial.attempt_dir.events.open("ab") as events:
         events.write(
             b'{"event":"Metrics","step":"x"\n\xff\xfe\n' + encode(Metrics(step=400, values={"loss/train": math.nan}))
         )
     assert loss_sparks([sampled(trial)], 8)[0][-1] == "!"
-    trial.attempt.events.unlink()
-    assert sampled(trial) == Curve()
+    trial.attempt_dir.events.unlink()
+    assert sampled(trial) == SparklineData()
     assert spark([], 8, 0, 1) == ""
-    assert loss_sparks([Curve(loss=[(0, 1.0)])], 4) == ["▁▁▁▁"]
+    assert loss_sparks([SparklineData(loss=[(0, 1.0)])], 4) == ["▁▁▁▁"]
 
 
 def test_sparks_are_wide_where_there_is_room_and_go_where_there_is_none(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
-    drawn = Curves().of(sweep.trials)
+    drawn = SparklineCache().of(sweep.trials)
     heads = {
         width: rendered(status_table(sweep, width=width, curves=drawn), width)[1].split()
         for width in (60, 80, 110, 150)
@@ -107,7 +117,7 @@ def test_sparks_are_wide_where_there_is_room_and_go_where_there_is_none(tmp_path
 def test_without_curves_there_are_no_columns_for_them(tmp_path: Path) -> None:
     trial = make_trial(SweepDir(tmp_path), 0)
     sweep = view([read_trial(trial)])
-    assert "~" not in rendered(status_table(sweep, width=150, curves=Curves().of(sweep.trials)), 150)[1]
+    assert "~" not in rendered(status_table(sweep, width=150, curves=SparklineCache().of(sweep.trials)), 150)[1]
 
 
 def test_who_cannot_encode_bars_is_shown_none() -> None:

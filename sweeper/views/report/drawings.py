@@ -1,0 +1,104 @@
+"""Choose what the report draws: its charts with title and caption, and the depth maps of some trials."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from sweeper.record.trial import State
+from sweeper.results.snapshot import params_of
+from sweeper.results.wording import plain
+from sweeper.views.figures.depth_map import DepthMap
+from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.trial_figures import MOST_LAYERS
+from sweeper.views.report import charts
+from sweeper.views.report.trial_curves import Points, TrialCurves
+
+T = TypeVar("T")
+
+MOST_CURVES = 60
+"""Maximum number of curves in a chart."""
+MOST_MAPS = 24
+"""Maximum number of depth maps."""
+
+_REACH_CAPTION = (
+    "The gradient of the first quarter of the layers divided by that of the last quarter. If it falls, the first "
+    "layers no longer learn, whatever the loss is."
+)
+_PARALLEL_CAPTION = "Each line is a trial, from its parameters to its value at the right; the bluer, the better."
+_IMPORTANCE_CAPTION = (
+    "The fraction of the variance of the values that each parameter explains (Optuna's fANOVA), over complete trials."
+)
+_SLOTS_CAPTION = "Which trial ran where and when; each bar is an attempt. Long idle periods are cut out (dashed lines)."
+
+
+def drawn_charts(
+    curves: Sequence[TrialCurves], metric: str, importance: Mapping[str, float], now: float
+) -> list[tuple[str, str, str]]:
+    """Return title, caption and SVG of each chart that has data.
+
+    Args:
+        curves: of all trials, best first.
+        importance: the fraction of the variance that each parameter explains.
+        now: seconds since the epoch.
+    """
+    shown = spread(curves, MOST_CURVES)
+    cross = "; a cross marks the end of a pruned trial" if any(c.trial.state is State.PRUNED for c in shown) else ""
+    half = MOST_CURVES // 2
+    some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
+    entries = [
+        (plain(metric), f"Each line is a trial{cross}.{some}", charts.curves(shown, _values, metric)),
+        ("Training loss", some.strip(), charts.curves(shown, _losses, "loss")),
+        ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),
+        ("Each parameter", "Each point is a trial.", charts.slices(curves, metric)),
+        ("Parameters together", _PARALLEL_CAPTION, charts.parallel(curves, metric)),
+        ("Parameter importance", _IMPORTANCE_CAPTION, charts.bars(importance, "importance")),
+        ("Slots", _SLOTS_CAPTION, charts.timeline(curves, now)),
+    ]
+    return [entry for entry in entries if entry[2]]
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most `most` items: the first half as they come, the second half spread evenly over the others."""
+    if len(items) <= most:
+        return items
+    best, others = items[: most // 2], items[most // 2 :]
+    count = most - len(best)
+    return [*best, *(others[index * (len(others) - 1) // max(1, count - 1)] for index in range(count))]
+
+
+def depth_maps(curves: Sequence[TrialCurves]) -> list[dict[str, str]]:
+    """Return title and PNG (base64) of the depth maps of observed trials, pruned and other trials in turn.
+
+    Args:
+        curves: of all trials, best first.
+    """
+    observed = [one for one in curves if one.layers and one.depth.has_profile]
+    pruned = [one for one in observed if one.trial.state is State.PRUNED]
+    others = [one for one in observed if one.trial.state is not State.PRUNED]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(pruned, others))
+    pictures: dict[tuple[str, ...], DepthMap] = {}
+    maps = []
+    for one in itertools.islice(filter(None, turns), MOST_MAPS):
+        layers = tuple(one.layers)
+        if layers not in pictures:  # the background is drawn once per model, because it takes longest
+            pictures[layers] = DepthMap(layers, MOST_LAYERS)
+        png = pictures[layers].draw(one.depth, StopMark.of(one.trial))
+        title = f"{one.number} {params_of(one.trial)}, {charts.WORDS[one.trial.state]}"
+        maps.append({"title": title, "png": base64.b64encode(png).decode()})
+    return maps
+
+
+def _values(curves: TrialCurves) -> Points:
+    return curves.values
+
+
+def _losses(curves: TrialCurves) -> Points:
+    return curves.losses
+
+
+def _reach(curves: TrialCurves) -> Points:
+    return [(step, reach) for step, reach in curves.reach if math.isfinite(reach)]
