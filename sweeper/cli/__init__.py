@@ -60,7 +60,7 @@ GROUPS = {
     "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
     "run": ("run", "exec", "reproduce"),
     "look": ("status", "why", "logs", "tensorboard", "report", "compare", "export"),
-    "steer": ("stop", "pause", "resume", "queue", "revive", "add"),
+    "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add"),
     "judge": ("backtest", "calibrate"),
 }
 """The commands as `sweeper --help` groups them."""

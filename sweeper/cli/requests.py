@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    does = "Continue a stopped trial, or exempt a running one from rules"
-    revive = add_command(commands, "revive", does, aliases=["spare"])
-    add_trial(revive)
-    revive.set_defaults(run_command=_revive)
+    revive = add_command(commands, "revive", "Continue a stopped trial from its checkpoint, and exempt it from rules")
+    exempt = add_command(commands, "exempt", "Exempt a trial from rules, so that no rule stops it", aliases=["spare"])
+    for parser in (revive, exempt):
+        add_trial(parser)
+        parser.set_defaults(run_command=_revive)
 
     more = add_command(commands, "add", "Add a configuration to a sweep, running or not")
     add_run(more)
@@ -32,7 +33,7 @@ def add(commands: Commands) -> None:
     )
     more.set_defaults(run_command=_add)
 
-    for parser in (revive, more):
+    for parser in (revive, exempt, more):
         parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
         parser.set_defaults(survive_disconnect=True)
 
