@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    revive = add_command(commands, "revive", "Continue a stopped trial from its checkpoint, and exempt it from rules")
+    revive = add_command(commands, "revive", "Continue a stopped trial from its checkpoint")
     exempt = add_command(commands, "exempt", "Exempt a trial from rules, so that no rule stops it", aliases=["spare"])
     for parser in (revive, exempt):
         add_trial(parser)
