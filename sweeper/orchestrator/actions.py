@@ -190,7 +190,7 @@ class ActionRunner:
         if trial.state is State.PRUNED:
             self.say(f"{name} is revived: it resumes from its checkpoint, and no rule will stop it")
         else:
-            self.say(f"{name} is revived: no rule will stop it")
+            self.say(f"{name} is exempt: no rule will stop it")
 
     def _pause(self, trial: TrialRecord) -> None:
         name = f"Trial {trial.facts.number:04d}"

@@ -15,7 +15,7 @@ from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.orchestrator.io.messages import Messages
-from sweeper.orchestrator.io.user_commands import PAUSE, RESUME, REVIVE, STOP, UserCommands
+from sweeper.orchestrator.io.user_commands import UserCommands
 from sweeper.orchestrator.io.views_process import ViewsProcess
 from sweeper.orchestrator.io.wakeup import Wakeup
 from sweeper.orchestrator.liveness import Liveness
@@ -44,6 +44,7 @@ from sweeper.record.events import (
 from sweeper.record.launch_order import preferred
 from sweeper.record.reader import open_trials
 from sweeper.record.storage import filesystem
+from sweeper.record.storage.inbox import SweepCommand, TrialCommand
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import end_text
@@ -63,12 +64,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What follows from the records and from users' commands.
+    """What rules, pruners, audits and users decide about the trials.
 
     Attributes:
         decisions: what rules and pruners decided about running trials, by number.
         continued: why a trial continues although it was flagged, by number.
-        to_revive: numbers of trials to revive, in this order.
+        to_revive: numbers of trials that a disabled rule stopped and that are to be revived, in this order.
         to_discard: numbers of pruned trials that lose their checkpoints.
     """
 
@@ -280,9 +281,9 @@ class Orchestrator:
             self._log(first)
             self._trials.preferred = preferred([Preferred(trials=self._trials.preferred), first])
             self._messages.say(f"First in the queue: {', '.join(f'{number:04d}' for number in numbers)}")
-        if commands.sweep == STOP:
+        if commands.sweep is SweepCommand.STOP:
             self._wakeup.interrupt()
-        elif commands.sweep and (commands.sweep == PAUSE) is not self._paused:
+        elif commands.sweep is not None and (commands.sweep is SweepCommand.PAUSE) is not self._paused:
             self._paused = not self._paused
             self._log(SweepPaused() if self._paused else SweepResumed())
             paused = "The sweep is paused until `sweeper resume`: running trials save a checkpoint and exit"
@@ -290,16 +291,16 @@ class Orchestrator:
         return commands
 
     def _judge(self, reading: Reading, commands: UserCommands) -> Judgement:
-        """Return what rules, pruners and audits decide about the trials, and which trials are to be revived."""
+        """Return what rules, pruners, audits and users decide about the trials."""
         of_disabled_rules = self._stopped_by_disabled_rules(reading)
-        to_revive = commands.trials_to(REVIVE)
+        revived = [number for number, command in commands.by_trial.items() if command is TrialCommand.REVIVE]
         decisions = self._decisions()
         continued = {n: self._audits.reason_to_continue(self._trials[n], one) for n, one in decisions.items()}
-        continued |= dict.fromkeys(to_revive, REVIVED)
+        continued |= dict.fromkeys(revived, REVIVED)
         return Judgement(
             decisions=decisions,
             continued={number: why for number, why in continued.items() if why is not None},
-            to_revive=[*to_revive, *of_disabled_rules],
+            to_revive=of_disabled_rules,
             to_discard=self._checkpoints.to_discard(self._trials),
         )
 
@@ -341,9 +342,8 @@ class Orchestrator:
             end_since=self._clocks.ended,
             faults=self._executor.faults(),
             over_budget=self._over_budget(waiting),
-            to_stop=commands.stops(self._trials),
-            to_pause=commands.trials_to(PAUSE),
-            to_resume=commands.trials_to(RESUME),
+            commands=commands.by_trial,
+            to_stop=commands.stops,
             to_revive=judgement.to_revive,
             to_discard=judgement.to_discard,
             stopping=self._wakeup.interrupts > 0 or self._paused,

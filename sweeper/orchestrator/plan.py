@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
+from sweeper.record.storage.inbox import TrialCommand
 from sweeper.record.trial import State, TrialRecord
 
 
@@ -63,10 +64,9 @@ class Situation:
         end_since: when the newest attempt of a trial ended.
         faults: what is wrong with a slot, by the name of the slot.
         over_budget: waiting trials that the budget does not cover.
-        to_stop: trials that users stop, with the decision to record.
-        to_pause: trials that users pause.
-        to_resume: trials that users resume.
-        to_revive: trials to continue whatever the rules decide, in this order.
+        commands: users' commands to trials.
+        to_stop: the decisions to record for the trials that users stop.
+        to_revive: further trials to revive, in this order.
         to_discard: pruned trials that lose their checkpoints.
         stopping: whether the sweep is interrupted or paused.
         killing: whether the workers are to be killed at once.
@@ -85,15 +85,18 @@ class Situation:
     end_since: Mapping[int, float] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     over_budget: AbstractSet[int] = frozenset()
+    commands: Mapping[int, TrialCommand] = field(default_factory=dict)
     to_stop: Mapping[int, Decision] = field(default_factory=dict)
-    to_pause: Sequence[int] = ()
-    to_resume: Sequence[int] = ()
     to_revive: Sequence[int] = ()
     to_discard: Sequence[int] = ()
     stopping: bool = False
     killing: bool = False
     now: float = 0.0
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def commanded(self, command: TrialCommand) -> list[int]:
+        """Return the numbers of the trials with this command."""
+        return [number for number, given in self.commands.items() if given is command]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,13 +208,14 @@ Action = (
 def plan(situation: Situation) -> list[Action]:
     """Return the actions of this tick, in the order in which they are to be recorded and carried out."""
     running = [trial for trial in situation.trials if trial.state is State.RUNNING]
-    actions: list[Action] = [PauseTrial(number=number) for number in situation.to_pause]
+    actions: list[Action] = [PauseTrial(number=number) for number in situation.commanded(TrialCommand.PAUSE)]
     for trial in running:
         actions += _for_running(trial, situation)
     to_stop = situation.to_stop.items()
     actions += [StopTrial(number=n, decision=decision) for n, decision in to_stop if n not in situation.alive]
-    actions += [ResumeTrial(number=number) for number in situation.to_resume]
-    actions += [ReviveTrial(number=number) for number in situation.to_revive]
+    actions += [ResumeTrial(number=number) for number in situation.commanded(TrialCommand.RESUME)]
+    to_revive = (*situation.commanded(TrialCommand.REVIVE), *situation.to_revive)
+    actions += [ReviveTrial(number=number) for number in to_revive]
     actions += [DiscardCheckpoints(number=number) for number in situation.to_discard]
     if situation.free_slots and not (situation.stopping or situation.killing):
         actions += _launches(situation)
@@ -231,8 +235,8 @@ def _launches(situation: Situation) -> list[LaunchAttempt]:
 def _may_start(trial: TrialRecord, situation: Situation) -> bool:
     number = trial.facts.number
     since_end = situation.now - situation.end_since.get(number, -math.inf)
-    excluded = number in situation.over_budget or number in situation.to_stop or number in situation.to_pause
-    return not excluded and since_end >= trial.backoff_s
+    stays = situation.commands.get(number) in (TrialCommand.STOP, TrialCommand.PAUSE)
+    return not stays and number not in situation.over_budget and since_end >= trial.backoff_s
 
 
 def _failed_on(trial: TrialRecord, slot: str) -> bool:
@@ -269,7 +273,7 @@ def _stop(trial: TrialRecord, situation: Situation) -> StopTrial | RepeatStop | 
     if newest.stop is not None:
         return None if number in situation.stop_since else RepeatStop(number=number)
     decision = None if situation.continued.get(number) else situation.decisions.get(number)
-    if decision is not None or situation.stopping or number in situation.to_pause:
+    if decision is not None or situation.stopping or situation.commands.get(number) is TrialCommand.PAUSE:
         return StopTrial(number=number, decision=decision)
     return None
 

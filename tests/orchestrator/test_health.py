@@ -85,7 +85,7 @@ def test_a_diagnosis_after_the_checkpoint_of_a_retry_no_longer_holds(trial: Tria
     with JournalWriter(trial.control) as control:
         control.append(Lost(attempt=1))
         control.append(Launched(attempt=2, slot="cpu 0"))
-    append(trial, Started(pid=2, host="here", attempt=2), Resumed(step=20), attempt=2)
+    append(trial, Started(pid=2, host="here", attempt=2), Resumed(step=10), attempt=2)
     follower.poll()
     record(trial, follower)
     assert "vanishing_gradient" not in read_trial(trial).health

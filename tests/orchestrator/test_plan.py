@@ -34,6 +34,7 @@ from sweeper.record.events import (
     Started,
     StopRequested,
 )
+from sweeper.record.storage.inbox import TrialCommand
 from sweeper.record.trial import TrialRecord
 from tests.record.trials import trial_of
 
@@ -47,6 +48,7 @@ def trial(number: int, *control: Event, code: int | None = None) -> TrialRecord:
 
 LAUNCHED = Launched(attempt=1, slot="a")
 ASKED = StopRequested(attempt=1, cause="interrupted")
+PAUSE = TrialCommand.PAUSE
 BY_HAND = Decision(rule=PERSON, step=3, reason="it was asked for", evidence={"by": "me"})
 ENDED = StopRequested(attempt=1, cause="pruned", decision=BY_HAND)
 SPARED = Continued(attempt=1, cause="observed", decision=DECISION)
@@ -64,7 +66,11 @@ SHORT = Timeouts(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
         (Situation(trials=[], alive=set(), free_slots=["a"]), []),
         (  # a user stops a running, a waiting and a paused trial
             Situation(
-                trials=[RUNNING, WAITING], alive={0}, free_slots=["a"], to_stop={0: BY_HAND, 1: BY_HAND, 7: BY_HAND}
+                trials=[RUNNING, WAITING],
+                alive={0},
+                free_slots=["a"],
+                commands=dict.fromkeys([0, 1, 7], TrialCommand.STOP),
+                to_stop=dict.fromkeys([0, 1, 7], BY_HAND),
             ),
             [StopTrial(number=number, decision=BY_HAND) for number in (0, 1, 7)],
         ),
@@ -94,16 +100,22 @@ SHORT = Timeouts(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
             [DeclareLost(number=0), StopTrial(number=0, decision=BY_HAND)],
         ),
         (  # pausing is recorded before the stop; a waiting trial is not launched
-            Situation(trials=[RUNNING, WAITING], alive={0}, free_slots=["a"], to_pause=[0, 1]),
+            Situation(trials=[RUNNING, WAITING], alive={0}, free_slots=["a"], commands={0: PAUSE, 1: PAUSE}),
             [PauseTrial(number=0), PauseTrial(number=1), StopTrial(number=0, decision=None)],
         ),
         (
-            Situation(trials=[RUNNING], alive={0}, free_slots=[], to_pause=[0], decisions={0: DECISION}),
+            Situation(trials=[RUNNING], alive={0}, free_slots=[], commands={0: PAUSE}, decisions={0: DECISION}),
             [PauseTrial(number=0), StopTrial(number=0, decision=DECISION)],
         ),
         (
-            Situation(trials=[WAITING], alive=set(), free_slots=["a"], to_resume=[7], to_revive=[8]),
-            [ResumeTrial(number=7), ReviveTrial(number=8), LaunchAttempt(number=1, slot="a")],
+            Situation(
+                trials=[WAITING],
+                alive=set(),
+                free_slots=["a"],
+                commands={7: TrialCommand.RESUME, 8: TrialCommand.REVIVE},
+                to_revive=[9],
+            ),
+            [ResumeTrial(number=7), ReviveTrial(number=8), ReviveTrial(number=9), LaunchAttempt(number=1, slot="a")],
         ),
         (  # in the given order, not by number
             Situation(trials=[trial(2), WAITING], alive=set(), free_slots=["a"]),

@@ -136,7 +136,7 @@ def test_a_sweep_file_of_wandb_runs_and_no_record_contains_the_value_of_a_variab
     )
     done = run(tmp_path, "hush")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "sweep.yaml: name is not given, so it is that of the file, sweep\n" in done.stderr
+    assert "sweep.yaml: name is not given, so the sweep is named after its file: sweep\n" in done.stderr
     trials = sorted((tmp_path / "runs/sweep/trials").iterdir())
     assert [(t / "attempts/1/output.log").read_text() for t in trials] == [
         f"--token=hush {{'x': {x}}}\n" for x in (1, 2, 3, 4)

@@ -1,6 +1,7 @@
-"""Commands from other terminals to the orchestrator of a run: a file each, moved in whole, removed once carried out.
+"""Commands to the orchestrator of a run: a file each in `inbox/`, moved there whole, removed once carried out.
 
-An orchestrator that dies in between carries a command out again; each of them says what is to be, so twice is once.
+An orchestrator that dies in between carries out a command twice. That does no harm, because each command names the
+state to reach.
 """
 
 from __future__ import annotations
@@ -10,20 +11,79 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import RecordError
 from sweeper.record.storage.layout import SweepDir, read_json, write_json
 
 
-def send(run: SweepDir, command: Mapping[str, object]) -> None:
-    """Leave a command; they are carried out in the order of their times."""
+class TrialCommand(StrEnum):
+    """The commands that a person can give to a trial."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+    REVIVE = "revive"
+
+
+class SweepCommand(StrEnum):
+    """The commands that a person can give to a running sweep."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForTrial:
+    """A command to a trial: `by` is the person, `because` the reason for a stop; both may be empty."""
+
+    do: TrialCommand
+    number: int
+    by: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForSweep:
+    """A command to the orchestrator that wrote `to` into the run's lease; no later orchestrator carries it out."""
+
+    do: SweepCommand
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFirst:
+    """Launch these trials before all others, in this order."""
+
+    numbers: tuple[int, ...]
+    do: str = "first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddConfiguration:
+    """Add a configuration with these parameters to the sweep."""
+
+    params: Mapping[str, object]
+    do: str = "add"
+
+
+Command = ForTrial | ForSweep | LaunchFirst | AddConfiguration
+
+_FOR_TRIALS, _FOR_SWEEPS = frozenset(TrialCommand), frozenset(SweepCommand)
+
+
+def send(run: SweepDir, command: Command) -> None:
+    """Leave a command in the inbox of a run. Commands are carried out in the order of their times."""
     run.inbox.mkdir(exist_ok=True)
-    write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", command)
+    body = {name: value for name, value in asdict(command).items() if value != ""}
+    write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", body)
 
 
 def person() -> str:
-    """Who calls this, for the record."""
+    """Return the user that runs this process, and the host, for the record."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):
@@ -31,14 +91,28 @@ def person() -> str:
     return f"{name} on {socket.gethostname()}"
 
 
-def received(run: SweepDir) -> Iterator[tuple[Path, Mapping[str, object]]]:
-    """The commands that wait, oldest first, each with the file to unlink; one that cannot be read is an empty one."""
+def received(run: SweepDir) -> Iterator[tuple[Path, Command | None]]:
+    """Yield the files in the inbox, oldest first, each with its command; None where it is not a valid command."""
     try:
         paths = sorted(path for path in run.inbox.iterdir() if path.suffix == ".json" and path.name[0] != ".")
     except FileNotFoundError:
         return
     for path in paths:
         try:
-            yield path, read_json(path)
+            yield path, _command(read_json(path))
         except RecordError:
-            yield path, {}
+            yield path, None
+
+
+def _command(body: Mapping[str, object]) -> Command | None:
+    match body:
+        case {"do": str(word), "to": str(holder)} if word in _FOR_SWEEPS:
+            return ForSweep(do=SweepCommand(word), to=holder)
+        case {"do": str(word), "number": int(number)} if word in _FOR_TRIALS:
+            by, because = str(body.get("by") or ""), str(body.get("because") or "")
+            return ForTrial(do=TrialCommand(word), number=number, by=by, because=because)
+        case {"do": "first", "numbers": [*numbers]} if all(isinstance(number, int) for number in numbers):
+            return LaunchFirst(numbers=tuple(numbers))
+        case {"do": "add", "params": dict(params)}:
+            return AddConfiguration(params=params)
+    return None
