@@ -97,7 +97,7 @@ def test_variables_and_the_file_of_parameters_are_those_of_the_executing_machine
     words = filled(["x", "--data=${envvar:DATA}/a", FILE], trial, 1, {"DATA": "/data"})
     assert words == ["x", "--data=/data/a", str(trial.attempt(1).arguments)]
     assert json.loads(trial.attempt(1).arguments.read_text()) == {"a": {"b": 1}}
-    with pytest.raises(UsageError, match="expected the variable DATA to be set where the trial runs, got none"):
+    with pytest.raises(UsageError, match="the environment variable DATA is not set where the trial runs"):
         filled(["${envvar:DATA}"], trial, 1, {})
 
 
@@ -162,7 +162,7 @@ def test_an_attempt_with_an_unset_variable_does_not_start(tmp_path: Path) -> Non
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert "expected the variable NOBODY_SET_THIS to be set where the trial runs, got none" in done.stderr
+    assert "the environment variable NOBODY_SET_THIS is not set where the trial runs" in done.stderr
     ended = read_exit(trial.attempt(1))
     assert ended is not None
     assert (ended.code, ended.cause) == (127, "not-found")
