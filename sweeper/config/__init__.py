@@ -1,4 +1,4 @@
-"""From a sweep file to a ``SweepSpec``: every mistake at once, nothing read but the file, nothing decided later."""
+"""Read a sweep file as a `SweepSpec`, check it, and write sweep files. All mistakes are reported at once."""
 
 from sweeper.config.check.changes import Changes, changes_between
 from sweeper.config.model.conditions import applies, in_dependency_order

@@ -1,6 +1,6 @@
-"""The built-in training scripts: ordinary users of the trial API, each a module that `python -m` runs.
+"""The built-in training scripts, which use the trial API like any script, and trainers that are functions.
 
-Standard library only: who lists the trainers has not yet decided to train.
+Imports the standard library only, so that listing the trainers is fast.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Trainer:
     """A training script that comes with sweeper.
 
     Attributes:
-        module: what `python -m` runs for one trial.
-        defaults: every hyperparameter that it knows, with the value it has when the sweep does not set it.
-        prepare: what `python -m` runs once before the sweep (see its module for what it reads and writes), or None.
-        preflight: what is known of its trials before they start, or None.
+        module: the module that `python -m` runs for one trial.
+        defaults: every hyperparameter of the trainer, with its default.
+        prepare: the module that `python -m` runs once before the sweep, or None. See its docstring for the input.
+        preflight: functions that estimate the trials before they start, or None.
     """
 
     module: str
@@ -59,5 +59,5 @@ TRAINERS: Mapping[str, Trainer] = MappingProxyType(
 
 
 def program_of(trainer: str) -> list[str]:
-    """What `python -m` runs for a trial of a trainer: a module and its arguments."""
+    """Return the module and arguments that `python -m` runs for a trial of a trainer."""
     return [RUNNER, trainer] if is_function(trainer) else [TRAINERS[trainer].module]

@@ -1,9 +1,10 @@
-"""What a script takes, read from its source: by argparse, or as the defaults of its trial. Nothing of it is run.
+"""Read the arguments of a script from its source, without running it: argparse calls, or the defaults of its trial.
 
-1. The script's own calls count; where it has none, those of the modules beside it that it imports.
-2. What only running it would tell is not guessed: it is in `unread`, by line, or an argument says why it is left out.
+1. The calls in the script itself count. If it has none, those in the modules of its folder that it imports count.
+2. Arguments that only running the script would reveal are not guessed: `unread` lists their lines, or `left_out` says
+   why an argument cannot be a parameter.
 
-Standard library only.
+Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -19,21 +20,31 @@ from sweeper.worker.process.sources import SourceFile, imports_of, is_installed,
 
 
 class ArgumentKind(StrEnum):
-    """How a value reaches the script."""
+    """How a value is passed to the script."""
 
     OPTION = "option"
-    """``--name=value``."""
+    """As ``--name=value``."""
     SWITCH = "switch"
-    """``--name``, or nothing."""
+    """As ``--name``, or not at all."""
     POSITIONAL = "positional"
-    """A word by itself."""
+    """As a word without a name."""
     PARAMETER = "parameter"
-    """By the trial API, or as an argument of a function."""
+    """Through the trial API, or as an argument of a function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One argument of a script; `left_out` says why it cannot be a parameter: the script's own default stands."""
+    """One argument of a script.
+
+    Attributes:
+        name: the name, without leading dashes.
+        kind: how its value is passed.
+        default: its default, as far as the source shows it.
+        required: whether the script needs a value.
+        choices: the allowed values; empty if any value is allowed.
+        help: the help text.
+        left_out: why it cannot be a parameter of a sweep, so that the script's default applies; empty if it can.
+    """
 
     name: str
     kind: ArgumentKind
@@ -46,7 +57,14 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """All that was read of a script; `metrics` are the names that it reports, where it opens a trial."""
+    """The arguments of a script.
+
+    Attributes:
+        arguments: all arguments that could be read.
+        metrics: the names of metrics that the script reports to its trial.
+        opens_trial: whether the script uses the trial API.
+        unread: `file:line: call` of each `add_argument` that could not be read.
+    """
 
     arguments: tuple[Argument, ...]
     metrics: tuple[str, ...] = ()
@@ -56,21 +74,21 @@ class Arguments:
 
 _UNREAD = object()
 SEVERAL = ("append", "extend", "append_const", "count", "store_const")
-"""Actions by which an option means more than one value."""
+"""argparse actions for options that are more than one value."""
 
 
 def arguments_of(script: Path) -> Arguments:
-    """What a script takes.
+    """Return the arguments of a script.
 
     Raises:
-        UsageError: it cannot be read, is no Python, has subcommands, or takes nothing that can be read.
+        UsageError: the script cannot be read, is not Python, has subcommands, or has no arguments that can be read.
     """
     tree = _parsed(script)
     own = _File.of(script, tree)
     files = [own] if own.takes_something else [own, *_beside(script)]
     if any(file.named("add_subparsers") for file in files):
-        got = "subcommands, of which a sweep runs one"
-        raise UsageError(f"{script}: expected one parser, got {got}; write a file with command: [...] by hand")
+        reason = "the script has subcommands, so its arguments cannot be read"
+        raise UsageError(f"{script}: {reason}. Write a sweep file by hand, with command: [...]")
     found: dict[str, Argument] = {}
     unread: list[str] = []
     for file in files:
@@ -78,7 +96,7 @@ def arguments_of(script: Path) -> Arguments:
             found[argument.name] = argument
     if not found and not unread:
         expected = "expected calls of argparse's add_argument, or sweeper.trial(defaults={...}), got none"
-        raise UsageError(f"{script}: {expected}; or name a function of it, as package.module:function")
+        raise UsageError(f"{script}: {expected}. You can also name a function in it, as package.module:function")
     return Arguments(
         arguments=tuple(found.values()),
         metrics=tuple(dict.fromkeys(name for file in files for name in file.metrics())),
@@ -91,20 +109,20 @@ def _parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path}: expected a script, got none that can be read: {error.strerror}") from None
+        raise UsageError(f"{path}: the script cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UsageError(f"{path}{line}: expected Python, got: {getattr(error, 'msg', error)}") from None
 
 
 def _beside(script: Path) -> Iterator[_File]:
-    """The modules that the script imports from its own folder, and those that they import."""
-    places = (str(script.absolute().parent),)
-    waiting, seen = [SourceFile(script, places=places)], {script.absolute()}
+    """Return the modules that the script imports from its own folder, directly or indirectly."""
+    search_path = (str(script.absolute().parent),)
+    waiting, seen = [SourceFile(script, search_path=search_path)], {script.absolute()}
     while waiting:
         for name in imports_of(waiting.pop(0)):
             module = name.partition(":")[0]
-            found = None if is_installed(module, places) else source_of(module, places)
+            found = None if is_installed(module, search_path) else source_of(module, search_path)
             if found is not None and found.file.absolute() not in seen:
                 seen.add(found.file.absolute())
                 waiting.append(found)
@@ -113,7 +131,14 @@ def _beside(script: Path) -> Iterator[_File]:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file, its calls in the order of their lines, the constants at its top, and what mappings are `made` of."""
+    """A parsed file.
+
+    Attributes:
+        path: the path of the file.
+        calls: all calls, in the order of their lines.
+        constants: the constants at the top level of the file.
+        made: mappings and keys that are assigned to names, as pairs of name and expression.
+    """
 
     path: Path
     calls: Sequence[ast.Call]
@@ -131,11 +156,11 @@ class _File:
         return bool(self.named("add_argument") or self._defaults_of_trial())
 
     def named(self, name: str) -> list[ast.Call]:
-        """The calls of a name, or of a method of that name."""
+        """Return the calls of a function or method of this name."""
         return [call for call in self.calls if _name(call.func) == name]
 
     def metrics(self) -> Iterator[str]:
-        """The names in what is handed to `report`: there, or where it was put together under a name."""
+        """Return the metric names in calls of `report`: in the call itself, or in the mapping that it passes."""
         reported = [call.args[0] for call in self.named("report") if call.args]
         names = {node.id for node in reported if isinstance(node, ast.Name)}
         for node in (*reported, *(made for name, made in self.made if name in names)):
@@ -144,7 +169,7 @@ class _File:
                     yield key.value
 
     def arguments(self, unread: list[str]) -> Iterator[Argument]:
-        """Those that can be read, set_defaults included; of the others their lines, added to `unread`."""
+        """Return the arguments that can be read, with the defaults of set_defaults; add the others to `unread`."""
         given: dict[str, object] = {}
         for call in self.named("set_defaults"):
             given |= {word.arg: self._value(word.value) for word in call.keywords if word.arg}
@@ -174,7 +199,7 @@ class _File:
         if action == "store_true":
             kind, default = ArgumentKind.SWITCH, default is True
         elif action == "store_false":
-            kind, default = ArgumentKind.SWITCH, False  # what its own name switches is off until it is given
+            kind, default = ArgumentKind.SWITCH, False  # as a switch it is off, until it is given
         elif action == "BooleanOptionalAction":
             kind = ArgumentKind.SWITCH
         choices = keywords.get("choices")
@@ -187,11 +212,11 @@ class _File:
             help=str(keywords["help"]) if isinstance(keywords.get("help"), str) else "",
         )
         if _name_of_type(call) == "bool" and not read.required:
-            return replace(read, left_out="is of type bool, which takes any text for true, False too")
+            return replace(read, left_out="has the type bool, for which any text is true, even False")
         return replace(read, left_out=_why_left_out(read, action, keywords, has_long=bool(long)))
 
     def _value(self, node: ast.expr) -> object:
-        """A literal, or a constant at the top of the file; `_UNREAD` for anything else."""
+        """Return the value of a literal or a constant of the file; `_UNREAD` for anything else."""
         if isinstance(node, ast.Name) and node.id in self.constants:
             return self.constants[node.id]
         try:
@@ -201,30 +226,30 @@ class _File:
 
 
 def _is_needed(keywords: Mapping[str, object]) -> bool:
-    """Whether a positional argument has to be there."""
+    """Return whether a positional argument is required."""
     return keywords.get("nargs") not in ("?", "*")
 
 
 def _why_left_out(read: Argument, action: str, keywords: Mapping[str, object], *, has_long: bool) -> str:
-    """Why an argument cannot be a parameter of a sweep; empty where it can."""
+    """Return why an argument cannot be a parameter of a sweep; an empty string if it can."""
     if action in ("help", "version"):
-        return "says something, and trains nothing"
+        return "only prints a text"
     if action in SEVERAL or keywords.get("nargs") not in (None, "?"):
-        return "takes several words, or none: write them in command"
+        return "takes several values: write them in command"
     if action not in ("store", "store_true", "store_false", "BooleanOptionalAction"):
-        return f"its action {action} is the script's own"
+        return f"has a custom action, {action}"
     if read.kind is not ArgumentKind.POSITIONAL and not has_long:
         return f"has only the short form -{read.name}: write it in command"
     if read.default is _UNREAD:
-        return "its default is made when the script runs"
+        return "its default is computed when the script runs"
     if read.kind is ArgumentKind.SWITCH and read.default is True:
-        return "is on by default, and a switch can only be given, not taken back"
+        return "is on by default, and a switch cannot turn it off"
     if read.kind is ArgumentKind.SWITCH and read.default not in (False, None):
-        return "is a switch with a default of its own"
+        return "is a switch whose default is neither true nor false"
     if read.default is None and not read.required:
         return "has no default"
     if isinstance(read.default, list | tuple | dict | set | bytes | complex):
-        return "its default is no single value"
+        return "its default is not a number or text"
     return ""
 
 
@@ -238,7 +263,7 @@ def _name_of_type(call: ast.Call) -> str:
 
 
 def _typed(default: object, kind: str) -> object:
-    """A default that is text, as the number that argparse makes of it."""
+    """Return a default that is text as a number, if argparse would convert it."""
     if isinstance(default, str) and kind in ("int", "float"):
         try:
             return int(default) if kind == "int" else float(default)
@@ -248,7 +273,7 @@ def _typed(default: object, kind: str) -> object:
 
 
 def _name(node: ast.expr | None) -> str:
-    """The last part of a dotted name; empty for anything else."""
+    """Return the last part of a dotted name; an empty string for anything else."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
@@ -257,7 +282,7 @@ def _name(node: ast.expr | None) -> str:
 
 
 def _made(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """Each name that is bound to a mapping, or given one key more, with that mapping or key."""
+    """Return each name that a mapping is assigned to, or that gets one more key, with that mapping or key."""
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as value):
@@ -269,7 +294,7 @@ def _made(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:
-    """Names that are bound once at the top of a file, to a literal."""
+    """Return names that are assigned once at the top level of a file, with their literal values."""
     bound: dict[str, list[ast.expr]] = {}
     for statement in tree.body:
         match statement:

@@ -1,4 +1,4 @@
-"""The best weights of a trial so far, in `best/`: with the tokenizer, all that is needed to use them."""
+"""Keep the best weights of a trial in `best/`, together with the configuration and the tokenizer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ WEIGHTS = "model.safetensors"
 
 
 def save(model: torch.nn.Module, tokenizer: Path, trial: Path) -> None:
-    """Replace the best weights of a trial, atomically: the other files are the same for all its models.
+    """Replace the best weights of a trial atomically. The other files are the same for all models of the trial.
 
     Raises:
-        OSError: the disk is full; the weights from before are untouched.
+        OSError: the disk is full. The previous weights are unchanged.
     """
     final = TrialDir(trial).best
     final.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".best-", dir=trial) as name:
-        aside = Path(name)
-        model.save_pretrained(aside)  # type: ignore[operator]  # a transformers model
-        (aside / WEIGHTS).chmod(stat.S_IMODE((aside / CONFIG).stat().st_mode))  # safetensors lets only the owner read
-        shutil.copyfile(tokenizer, aside / "tokenizer.json")
-        for path in sorted(aside.iterdir(), key=lambda path: path.name == WEIGHTS):  # the weights last
+        folder = Path(name)
+        model.save_pretrained(folder)  # type: ignore[operator]  # a transformers model
+        (folder / WEIGHTS).chmod(stat.S_IMODE((folder / CONFIG).stat().st_mode))  # safetensors lets only the owner read
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == WEIGHTS):  # the weights last
             path.replace(final / path.name)

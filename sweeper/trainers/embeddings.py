@@ -1,8 +1,7 @@
-"""Where the best model of a trial of `text-classification` puts the test documents: vectors, and what each one is.
+"""Compute embeddings of the test documents with the best model of a `text-classification` trial.
 
-Run by `python -m sweeper.trainers.embeddings TRIAL FOLDER`, once the trial has ended: the training process has no
-part in it. The vector of a document is what the classifier is given, BERT's pooled output. Computes on the CPU: GPUs
-belong to trials.
+Run by `python -m sweeper.trainers.embeddings TRIAL FOLDER` after the trial has ended. The vector of a document is the
+input of the classifier, BERT's pooled output. It is computed on the CPU, so that GPUs stay free for trials.
 """
 
 from __future__ import annotations
@@ -28,20 +27,26 @@ if TYPE_CHECKING:
     from transformers import BertForSequenceClassification
 
 MOST_DOCUMENTS = 2_000
-"""The projector's own methods take no more in a browser at once."""
+"""Default maximum number of documents. TensorBoard's projector cannot handle more in a browser."""
 BATCH = 32
 LONGEST_TEXT = 160
 COLUMNS = ("class", "predicted", "right", "text")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files of one trial; returns the exit code."""
+    """Write the files of one trial, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sweeper.trainers.embeddings", description=__doc__)
     parser.add_argument("trial", type=Path, metavar="TRIAL", help="directory of the trial")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
-    parser.add_argument("--most", type=int, default=MOST_DOCUMENTS, metavar="DOCUMENTS", help="default: %(default)s")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder for the files")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=MOST_DOCUMENTS,
+        metavar="N",
+        help="maximum number of documents (default: %(default)s)",
+    )
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # trials may run beside it
+    torch.set_num_threads(1)  # trials may be running on the other cores
     try:
         embed(TrialDir(given.trial), given.folder, most=given.most)
     except SweeperError as error:
@@ -51,16 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def embed(trial: TrialDir, folder: Path, *, most: int = MOST_DOCUMENTS) -> None:
-    """Write `vectors.tsv` and `metadata.tsv` to `folder`, of at most so many test documents, evenly spaced.
+    """Write `vectors.tsv` and `metadata.tsv` to `folder`, for at most `most` evenly spaced test documents.
 
     Raises:
-        DataUnavailable: the weights, or the documents that they were trained beside, cannot be had any more.
-        SweeperError: the trial is none of this trainer.
+        DataUnavailable: the weights of the trial, or the documents that it used, are no longer available.
+        SweeperError: the trial does not belong to this trainer.
     """
     settings = parse(Facts.read(trial).params)
     cache = inputs.cache_dir()
-    choice = inputs.choose(settings.dataset, settings.tokenizer, cache=cache, say=_say)
-    encodings = inputs.encode(choice, [settings.max_length], cache=cache)[settings.max_length]
+    data = inputs.choose(settings.dataset, settings.tokenizer, cache=cache, say=_say)
+    encodings = inputs.encode(data, [settings.max_length], cache=cache)[settings.max_length]
     model = _best(trial, encodings)
     documents = Batches.of(encodings.test, torch.device("cpu"))
     rows = torch.arange(0, len(documents), max(1, -(-len(documents) // most)))
@@ -68,12 +73,12 @@ def embed(trial: TrialDir, folder: Path, *, most: int = MOST_DOCUMENTS) -> None:
     (folder / EMBEDDING_VECTORS).write_text(
         "".join("\t".join(f"{value:.5g}" for value in vector) + "\n" for vector in vectors.tolist()), encoding="ascii"
     )
-    lines = _metadata(choice, encodings, rows.tolist(), predicted.tolist())
+    lines = _metadata(data, encodings, rows.tolist(), predicted.tolist())
     (folder / EMBEDDING_METADATA).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _best(trial: TrialDir, encodings: Encodings) -> BertForSequenceClassification:
-    """The weights of the best evaluation, once it is sure that these documents are encoded as it knew them."""
+    """Load the best weights of the trial, after checking that its tokenizer is the one of these encodings."""
     from transformers import BertForSequenceClassification
     from transformers.utils import logging
 
@@ -81,14 +86,14 @@ def _best(trial: TrialDir, encodings: Encodings) -> BertForSequenceClassificatio
     try:
         if (trial.best / TOKENIZER).read_bytes() != (encodings.path / TOKENIZER).read_bytes():
             raise DataUnavailable(
-                f"{trial.best / TOKENIZER}: expected the tokenizer of {encodings.path}, got another: "
-                "the documents that can be had now are not those of the trial"
+                f"the documents available now are not those of the trial: {trial.best / TOKENIZER} "
+                f"differs from the tokenizer in {encodings.path}"
             )
         model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
             trial.best, local_files_only=True, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataUnavailable(f"{trial.best}: expected the weights of a BERT, got: {error}") from error
+        raise DataUnavailable(f"{trial.best}: the weights cannot be loaded as a BERT: {error}") from error
     model.eval()
     return model
 
@@ -97,15 +102,15 @@ def _best(trial: TrialDir, encodings: Encodings) -> BertForSequenceClassificatio
 def _forward(
     model: BertForSequenceClassification, documents: Batches, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the classifier is given for each document, N x hidden size; and the class that it names."""
+    """Return the pooled outputs of the documents, shape (N, hidden size), and the predicted classes, shape (N,)."""
     pooled = torch.cat([model.bert(**documents.take(some)[0]).pooler_output for some in rows.split(BATCH)])
     return pooled, model.classifier(pooled).argmax(dim=-1)
 
 
-def _metadata(choice: ChosenData, encodings: Encodings, rows: Sequence[int], predicted: Sequence[int]) -> Iterable[str]:
-    """The heads of the columns, and a line for each document."""
+def _metadata(data: ChosenData, encodings: Encodings, rows: Sequence[int], predicted: Sequence[int]) -> Iterable[str]:
+    """Return the header line, and one line for each document."""
     yield "\t".join(COLUMNS)
-    test = choice.dataset.load().test
+    test = data.dataset.load().test
     for row, guess in zip(rows, predicted, strict=True):
         label = test.labels[row]
         right = "yes" if guess == label else "no"
@@ -115,7 +120,7 @@ def _metadata(choice: ChosenData, encodings: Encodings, rows: Sequence[int], pre
 
 
 def _cell(text: str) -> str:
-    """The beginning of a text on one line, without what separates columns."""
+    """Return the beginning of a text on one line, without tabs."""
     line = " ".join(text[: 4 * LONGEST_TEXT].split())
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 

@@ -1,7 +1,7 @@
-"""A trainer that is a function, `package.module:function`: what it takes, read from its source without running it.
+"""Read the signature of a trainer function, `package.module:function`, from its source without running it.
 
-Standard library only. What only running the module would tell (a function that a decorator or a call made) is taken to
-fit; then the worker says what does not, when it calls it.
+Imports the standard library only. A function that only running the module would reveal (made by a decorator or a call)
+is assumed to accept all arguments. The worker reports a mismatch when it calls the function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sweeper.errors import Mistake, SpecError
 from sweeper.worker.process.sources import SourceFile, imported_from, is_installed, source_of
 
 RUNNER = "sweeper.worker.function"
-"""The module that `python -m` runs, with the name of a function."""
+"""The module that `python -m` runs, with the function's name as its argument."""
 ANYTHING = inspect.Signature(
     [
         inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
@@ -27,33 +27,34 @@ LONGEST_CHAIN = 10
 
 
 def is_function(trainer: str) -> bool:
-    """Whether a trainer's name is that of a function, and not of one that is built in."""
+    """Return whether a trainer is a function, and not a built-in trainer."""
     return ":" in trainer
 
 
 def signature_of(name: str, folder: Path | None = None) -> inspect.Signature:
-    """What the function takes, defaults included where they are literals.
+    """Return the signature of a function. Defaults that are not literals are `...`.
 
     Args:
-        folder: where trials are run; by default the current one.
+        name: the function as `package.module:function`.
+        folder: the folder in which trials run; by default, the current one.
 
     Raises:
-        SpecError: there is no such function: the one mistake says what was expected and what came.
+        SpecError: there is no such function. The error has exactly one mistake.
     """
     module, _, function = name.partition(":")
     if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise _mistake(SHAPE, repr(name))
-    places = (str(folder or Path.cwd()),)
-    source = source_of(module, places)
-    if source is None and is_installed(module, places):
+    search_path = (str(folder or Path.cwd()),)
+    source = source_of(module, search_path)
+    if source is None and is_installed(module, search_path):
         return ANYTHING  # it is not written in Python
     if source is None:
-        raise _mistake(f"a module {module}, in {places[0]} or installed", "none")
+        raise _mistake(f"a module {module}, in {search_path[0]} or installed", "none")
     return _in_source(source, function, LONGEST_CHAIN)
 
 
 def _in_source(source: SourceFile, function: str, left: int) -> inspect.Signature:
-    """The signature of a name at the top of a file, followed to where it is imported from."""
+    """Return the signature of a function at the top level of a file, or in the file that it is imported from."""
     try:
         body = ast.parse(source.file.read_bytes()).body
     except (OSError, ValueError) as error:
@@ -66,13 +67,14 @@ def _in_source(source: SourceFile, function: str, left: int) -> inspect.Signatur
         if any("*" in _names(statement) or "__getattr__" in _names(statement) for statement in statements):
             return ANYTHING
         known = [one.name for one in statements if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")]
-        has = f"it has {', '.join(known[:10])}" if known else "it has no function"
-        raise _mistake(f"a function {function} in {source.file}", "none", has)
+        has = f"it has {', '.join(known[:10])}" if known else "it has no functions"
+        raise _mistake(f"a function {function} in {source.file}", "nothing of that name", has)
     match bound:
         case [ast.FunctionDef(decorator_list=[]) as definition]:
             return _signature(definition.args)
         case [ast.AsyncFunctionDef()]:
-            raise _mistake(f"a function {function} in {source.file}", "a coroutine: let a function run it")
+            hint = "write a function that runs it, for example by asyncio.run"
+            raise _mistake(f"a function {function} in {source.file}", "a coroutine", hint)
         case [ast.ImportFrom() as statement] if left:
             return _followed(statement, source, function, left)
         case _:
@@ -81,12 +83,12 @@ def _in_source(source: SourceFile, function: str, left: int) -> inspect.Signatur
 
 def _followed(statement: ast.ImportFrom, source: SourceFile, function: str, left: int) -> inspect.Signature:
     original = next(alias.name for alias in statement.names if (alias.asname or alias.name) == function)
-    further = source_of(imported_from(statement, source.package), source.places)
+    further = source_of(imported_from(statement, source.package), source.search_path)
     return ANYTHING if further is None else _in_source(further, original, left - 1)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those that bind names at the top of a module, under conditions too."""
+    """Return the statements at the top level of a module, including those inside conditions and loops."""
     for statement in body:
         if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
             inside = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
@@ -96,7 +98,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _names(statement: ast.stmt) -> set[str]:
-    """What a statement binds; `*` where it does not say."""
+    """Return the names that a statement binds; `*` for a star import."""
     match statement:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return {statement.name}
@@ -128,7 +130,7 @@ def _signature(arguments: ast.arguments) -> inspect.Signature:
 
 
 def _default(node: ast.expr) -> object:
-    """A literal's value; of anything else that there is one."""
+    """Return the value of a literal, and `...` for any other default."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""The model: BERT with a classifier on top, from random numbers or from pretrained weights."""
+"""Build the model: BERT with a classifier, with random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def build(settings: Settings, encodings: Encodings, *, device: torch.device) -> torch.nn.Module:
-    """The model on its device. Random weights are those of direct construction: seed torch before.
+    """Return the model on the device. Random weights depend on torch's seed, which must be set before.
 
     Raises:
-        DataUnavailable: pretrained weights cannot be had.
-        UsageError: they are no BERT for this vocabulary.
+        DataUnavailable: the pretrained weights are not available.
+        UsageError: the pretrained model is not a BERT for this vocabulary.
     """
     from transformers import BertConfig, BertForSequenceClassification
     from transformers.utils import logging
@@ -33,7 +33,7 @@ def build(settings: Settings, encodings: Encodings, *, device: torch.device) -> 
         "label2id": {name: number for number, name in labels.items()},
         "hidden_dropout_prob": settings.dropout,
         "attention_probs_dropout_prob": settings.dropout,
-        # On a CPU as fast as eager attention in training, and 1.2 times as fast in evaluation, without dropout.
+        # On a CPU, this is as fast as eager attention in training, and 1.2 times as fast in evaluation.
         "attn_implementation": "sdpa",
     }
     if settings.pretrained is not None:
@@ -55,22 +55,23 @@ def _pretrained(settings: Settings, encodings: Encodings, common: dict[str, Any]
     from transformers import BertForSequenceClassification
 
     name = str(settings.pretrained)
-    local = _is_at_hand(name)
+    local = _is_local(name)
     try:
         model: torch.nn.Module = BertForSequenceClassification.from_pretrained(name, local_files_only=local, **common)
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataUnavailable(f"pretrained: expected a BERT, got from {name}: {error}") from error
+        raise DataUnavailable(f"pretrained: {name} cannot be loaded as a BERT: {error}") from error
     pieces = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
     if pieces < encodings.vocab_size:
-        raise UsageError(f"pretrained: {name} has {pieces} pieces, the tokenizer {encodings.vocab_size}: use its own")
+        sizes = f"its vocabulary has {pieces} entries, but the tokenizer's has {encodings.vocab_size}"
+        raise UsageError(f"pretrained: {name} does not fit the tokenizer: {sizes}. Write tokenizer: {name}")
     return model
 
 
-def _is_at_hand(name: str) -> bool:
-    """Whether the weights are on this machine; when they are not, the hub answers.
+def _is_local(name: str) -> bool:
+    """Return whether the weights are on this machine; otherwise check that the Hugging Face hub has them.
 
     Raises:
-        DataUnavailable: neither.
+        DataUnavailable: the weights are neither here nor on the hub.
     """
     from huggingface_hub import try_to_load_from_cache
 

@@ -1,7 +1,7 @@
-"""AdamW as BERT was trained with: without bias correction, on torch's own fused kernels; and its schedule.
+"""AdamW without bias correction, as in the original BERT, on torch's fused kernels; and BERT's learning rate schedule.
 
-BERT's own code left Adam's bias correction out; Mosbach et al. 2021 and Zhang et al. 2021 found that to be a cause of
-failed fine-tuning: early updates are too large, 6.6 times at step 12.
+BERT's code omitted Adam's bias correction. Mosbach et al. 2021 and Zhang et al. 2021 identified this as a cause of
+failed fine-tuning: early updates are too large, by a factor of 6.6 at step 12.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from sweeper.trainers.settings import Settings
 
 LONG_AGO = 1e7
-"""A step count at which `1 - beta ** step` is 1 in float64 for betas up to 0.999995, and that float32 still counts."""
+"""A step count at which `1 - beta ** step` is 1 in float64 for betas up to 0.999995, and which float32 represents."""
 FUSED_ON = frozenset({"cpu", "cuda", "mps", "xpu"})
 
 
 def adamw(model: torch.nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters; weight decay spares biases and normalisation, as BERT's does.
+    """Return AdamW over all trainable parameters, without weight decay for biases and normalisation, as in BERT.
 
     Without bias correction, a step is `p <- p (1 - lr wd) - lr m / (sqrt(v) + eps)`.
     """
@@ -39,12 +39,12 @@ def adamw(model: torch.nn.Module, settings: Settings) -> torch.optim.AdamW:
 
 
 def leave_out_bias_correction(optimizer: torch.optim.Optimizer) -> None:
-    """Let an Adam that has not stepped yet believe it has long been running: its corrections are then exactly 1."""
+    """Set the step count of a new Adam optimizer so high that its bias corrections are exactly 1."""
     import torch
 
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            # Fused and capturable kernels want the count beside the parameter, the others on the CPU.
+            # Fused and capturable kernels need the count on the parameter's device, the others on the CPU.
             device = parameter.device if group.get("fused") or group.get("capturable") else "cpu"
             optimizer.state[parameter] = {
                 "step": torch.tensor(LONG_AGO, dtype=torch.float32, device=device),
@@ -54,12 +54,15 @@ def leave_out_bias_correction(optimizer: torch.optim.Optimizer) -> None:
 
 
 def uncorrected(settings: Settings) -> tuple[float, ...]:
-    """The betas of an Adam whose bias correction is left out; none where it is not."""
+    """Return the betas if Adam's bias correction is left out; otherwise an empty tuple."""
     return () if settings.bias_correction else (settings.beta1, settings.beta2)
 
 
 def learning_rate(step: int, *, total_steps: int, warmup_fraction: float, peak: float) -> float:
-    """The learning rate of a step, counted from 0: linear up to `peak`, then down to 0 just after the last."""
+    """Return the learning rate of a step, counted from 0.
+
+    It rises linearly to `peak` over the first `warmup_fraction` of the steps, and falls linearly to 0 after the last.
+    """
     warmup = round(warmup_fraction * total_steps)
     if step < warmup:
         return peak * ((step + 1) / warmup)

@@ -1,4 +1,4 @@
-"""What a trial of `text-classification` will do with its learning rate, before it starts. Standard library only."""
+"""Predict the learning rate schedule of a `text-classification` trial before it starts. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from sweeper.trainers.optimizer import learning_rate, uncorrected
 from sweeper.trainers.settings import DEFAULTS, Settings, parse
 
 MODEL = ("pretrained", "hidden_size", "num_hidden_layers")
-"""Hyperparameters with which the border between learning and stalling moves, whatever the schedule."""
+"""Hyperparameters that move the border between learning and stalling, for any schedule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Optimizer steps in all, the highest effective learning rate, and the step, from 0, at which it is reached."""
+    """The learning rate schedule of a trial.
+
+    Attributes:
+        total_steps: number of optimizer steps.
+        peak: highest effective learning rate.
+        peak_step: the step, counted from 0, at which it is reached.
+    """
 
     total_steps: int
     peak: float
@@ -26,13 +32,14 @@ class Schedule:
 
 
 def schedule_of(params: Mapping[str, object], examples: int) -> Schedule:
-    """The schedule of a trial with these parameters; the missing bias correction is counted.
+    """Return the schedule of a trial, with the effect of a missing bias correction on the learning rate.
 
     Args:
-        examples: in the training set, from 1.
+        params: the parameters of the trial.
+        examples: the number of training examples, from 1.
 
     Raises:
-        UsageError: a parameter is not what it may be.
+        UsageError: a parameter is invalid.
     """
     settings = parse(params)
     total = settings.epochs * math.ceil(examples / settings.batch_size)
@@ -49,19 +56,19 @@ def schedule_of(params: Mapping[str, object], examples: int) -> Schedule:
 
 
 def model_of(params: Mapping[str, object]) -> tuple[object, ...]:
-    """What of the parameters a border depends on; defaults where they are not set."""
+    """Return the values of the hyperparameters in `MODEL`, with defaults for those that are not set."""
     return tuple(params.get(name, DEFAULTS[name]) for name in MODEL)
 
 
 def examples_of(datasets: Sequence[str], cache: Path | None = None) -> tuple[str, int] | None:
-    """The first of the datasets that was prepared on this machine, and its training examples; None where none was.
+    """Return the first dataset that was prepared on this machine and its number of training examples, or None.
 
     Args:
-        datasets: names, the trainer's own where there are none.
-        cache: where encodings are kept, by default where the trainer keeps them.
+        datasets: names of datasets; if empty, the trainer's defaults.
+        cache: the folder of encodings; by default, the trainer's.
     """
     if cache is None:
-        from sweeper.trainers.data.inputs import cache_dir  # brings numpy
+        from sweeper.trainers.data.inputs import cache_dir  # imports numpy
 
         cache = cache_dir()
     sizes: dict[str, int] = {}
@@ -76,7 +83,7 @@ def examples_of(datasets: Sequence[str], cache: Path | None = None) -> tuple[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """What a built-in trainer knows of its trials before they start: see the functions of these names."""
+    """Functions that predict the trials of a built-in trainer. See the functions of the same names in this module."""
 
     schedule_of: Callable[[Mapping[str, object], int], Schedule]
     model_of: Callable[[Mapping[str, object]], tuple[object, ...]]

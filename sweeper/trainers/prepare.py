@@ -1,8 +1,8 @@
-"""Before a sweep: find the data that its trials will use, and encode it once for all of them.
+"""Find the data that the trials of a sweep will use, and encode it once for all of them, before the sweep starts.
 
-Reads `{"dataset": [names], "tokenizer": [names], "max_length": [numbers]}` on standard input; writes one JSON object on
-standard output: `dataset` and `tokenizer`, the names that can be had, and `provenance`, what to record of each. A line
-for each thing that a person should know goes to standard error. Exits with 2 and the reason there if it cannot.
+Reads `{"dataset": [names], "tokenizer": [names], "max_length": [numbers]}` from standard input. Writes one JSON object
+to standard output: the available `dataset` and `tokenizer`, and their `provenance` for the record. Messages for the
+user go to standard error. On failure, the exit code is 2 and the last message has the reason.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from sweeper.trainers.data import inputs
 
 
 def prepare(request: Mapping[str, object], say: inputs.Say) -> dict[str, object]:
-    """Resolve the names of a request, build what is missing in the cache, and return the answer.
+    """Find the first available sources of a request, encode what is missing in the cache, and return the answer.
 
     Raises:
-        SweeperError: with the reason.
+        UsageError: the request is invalid, or the cache cannot be written.
+        DataUnavailable: none of the requested sources is available.
     """
     lengths = request.get("max_length", [settings.DEFAULTS["max_length"]])
     if set(request) - {"dataset", "tokenizer", "max_length"} or not isinstance(lengths, list) or not lengths:
@@ -35,7 +36,7 @@ def prepare(request: Mapping[str, object], say: inputs.Say) -> dict[str, object]
 
 
 def main() -> int:
-    """Answer the request on standard input; returns the exit code."""
+    """Answer the request on standard input, and return the exit code."""
     try:
         request = json.load(sys.stdin)
         if not isinstance(request, dict):

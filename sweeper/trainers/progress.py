@@ -1,4 +1,4 @@
-"""How far a training is: everything that changes from step to step, as a checkpoint keeps it."""
+"""The progress of a training: the state that changes from step to step, for checkpoints."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ def _zero() -> torch.Tensor:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingProgress:
-    """Where the loop is, and its running sums; sums stay on the device, so that no step waits for them.
+    """The position of the training loop, and running sums. The sums stay on the device, so that no step waits for them.
 
     Attributes:
-        next_step: the step to do next, from 0.
-        best_accuracy: the highest test accuracy so far, 0..1; -1 before the first evaluation.
-        loss_sum, loss_steps: over the steps since the last reported loss.
-        prior_sum: over the same steps, the loss of who knows the classes' shares and nothing else.
-        correct, seen: training examples since the last evaluation.
+        next_step: the next step, counted from 0.
+        best_accuracy: the highest test accuracy so far, in 0..1; -1 before the first evaluation.
+        loss_sum: sum of the losses since the last reported loss.
+        prior_sum: sum, over the same steps, of the loss of a model that always predicts the class frequencies.
+        loss_steps: number of steps in both sums.
+        correct: number of correctly classified training examples since the last evaluation.
+        seen: number of training examples since the last evaluation.
     """
 
     next_step: int = 0
@@ -34,7 +36,14 @@ class TrainingProgress:
     seen: int = 0
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, surprise: torch.Tensor) -> None:
-        """Count a step; `surprise` is the loss of each label under the classes' shares, shape (classes,)."""
+        """Add a step to the sums.
+
+        Args:
+            loss: the mean loss of the batch, a scalar.
+            logits: shape (batch, classes).
+            labels: classes, shape (batch,).
+            surprise: the negative log frequency of each class, shape (classes,).
+        """
         self.next_step += 1
         self.loss_sum = self.loss_sum.to(loss.device) + loss.detach()
         self.prior_sum = self.prior_sum.to(loss.device) + surprise[labels].mean()
@@ -43,21 +52,21 @@ class TrainingProgress:
         self.seen += len(labels)
 
     def take_loss(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mean loss since it was last taken, and that of the classes' shares on the same examples."""
+        """Return and reset the mean loss, and the mean loss of predicting the class frequencies."""
         means = self.loss_sum / self.loss_steps, self.prior_sum / self.loss_steps
         self.loss_sum, self.prior_sum = torch.zeros_like(self.loss_sum), torch.zeros_like(self.prior_sum)
         self.loss_steps = 0
         return means
 
     def take_accuracy(self) -> torch.Tensor:
-        """The part of the training examples that were classified rightly, with dropout on, since it was last taken."""
-        part = self.correct / self.seen
+        """Return and reset the training accuracy, in 0..1. It is measured with dropout."""
+        accuracy = self.correct / self.seen
         self.correct, self.seen = torch.zeros_like(self.correct), 0
-        return part
+        return accuracy
 
 
 def state_of(progress: TrainingProgress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """All of a training's state, random numbers included."""
+    """Return the whole state of a training, including the random number generators."""
     on_cuda = progress.loss_sum.is_cuda
     return {
         "model": model.state_dict(),
@@ -71,7 +80,13 @@ def state_of(progress: TrainingProgress, model: torch.nn.Module, optimizer: torc
 def restore(
     state: Mapping[str, Any] | None, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> TrainingProgress:
-    """Put a state back into the model, the optimizer and the random number generators; no state is a start."""
+    """Load a state into the model, the optimizer and the random number generators, and return the progress.
+
+    Args:
+        state: a state made by `state_of`; None at the start of a training, when nothing is loaded.
+        model: the model to load the weights into.
+        optimizer: the optimizer to load its state into.
+    """
     if state is None:
         return TrainingProgress()
     model.load_state_dict(state["model"])

@@ -1,4 +1,4 @@
-"""The hyperparameters of `text-classification`: names, defaults, and what each may be. Standard library only."""
+"""The hyperparameters of `text-classification`: names, defaults and limits. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sweeper.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The hyperparameters of one trial; the field defaults are the trainer's defaults.
+    """The hyperparameters of one trial, with the trainer's defaults.
 
-    The model is the smallest BERT that still shows what deep ones do: 12 layers, trained on one core in a minute.
+    The default model is the smallest BERT that behaves like a deep one: 12 layers, trained on one core in a minute.
     """
 
     lr: float = 3e-4
@@ -48,12 +48,12 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         for field in fields(Settings)
     }
 )
-"""Every hyperparameter's default, in the types that JSON has."""
+"""The default of each hyperparameter, as a JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a hyperparameter may be: in words, and as a test."""
+    """The valid values of a hyperparameter: a description for messages, and a predicate."""
 
     expected: str
     holds: Callable[[object], bool]
@@ -113,15 +113,15 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 
 
 def parse(params: Mapping[str, object]) -> Settings:
-    """The settings for a trial's parameters; what is not named has its default.
+    """Return the settings of a trial, with defaults for parameters that are not given.
 
     Raises:
-        UsageError: naming every parameter that is unknown or not what it may be.
+        UsageError: a parameter is unknown or invalid. The message names all of them.
     """
     given = {name: _names(value) if name in {"dataset", "tokenizer"} else value for name, value in params.items()}
     mistakes = [mistake for name, value in given.items() if (mistake := _mistake(name, value))]
     if not mistakes:
-        settings = Settings(**given)  # type: ignore[arg-type]  # each value was held against its limit
+        settings = Settings(**given)  # type: ignore[arg-type]  # each value was checked against its limit
         mistakes = _joint_mistakes(settings)
         if not mistakes:
             return settings
@@ -137,8 +137,8 @@ def _names(value: object) -> object:
 def _mistake(name: str, value: object) -> str:
     if name not in LIMITS:
         close = difflib.get_close_matches(name, LIMITS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(LIMITS)}"
-        return f"{name}: not a hyperparameter of text-classification{hint}"
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(LIMITS)}"
+        return f"{name}: not a hyperparameter of text-classification; {hint}"
     if LIMITS[name].holds(value):
         return ""
     return f"{name}: expected {LIMITS[name].expected}, got {value!r}"

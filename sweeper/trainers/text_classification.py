@@ -1,8 +1,8 @@
-"""Train a BERT to tell classes of texts apart: one trial.
+"""Train a BERT to classify texts: one trial.
 
-Run by `python -m sweeper.trainers.text_classification`, under `sweeper run` or alone. The hyperparameters and their
-defaults stand in `settings`. Reads from top to bottom. Resumed from a checkpoint it goes on as if nothing had happened,
-on a CPU to the last bit.
+Run by `python -m sweeper.trainers.text_classification`, with or without a sweep. The hyperparameters and their defaults
+are in `settings`. A training that resumes from a checkpoint gives the same results as an uninterrupted one; on a CPU,
+they are identical to the last bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EVALUATION_BATCH = 16
 
 
 def main() -> int:
-    """Run the trial of this process; returns the exit code."""
+    """Run the trial of this process, and return the exit code."""
     try:
         with sweeper.trial(defaults=DEFAULTS) as trial:
             train(trial)
@@ -41,10 +41,11 @@ def main() -> int:
 
 
 def train(trial: sweeper.Trial) -> None:
-    """Train to the end, or to where the trial is asked to stop. Long, because a training loop is read in one piece.
+    """Train until the end, or until the trial should stop. It is long, so that the training loop is in one place.
 
     Raises:
-        SweeperError: the hyperparameters or the data do not allow it.
+        UsageError: a hyperparameter is invalid.
+        DataUnavailable: the data or the pretrained weights are not available.
     """
     settings = parse(trial.params)
     encodings = _encodings(settings)
@@ -64,7 +65,7 @@ def train(trial: sweeper.Trial) -> None:
     if settings.compile:
         _compile(model, test_set)
     model.train()
-    gc.freeze()  # what the libraries made lives as long as the process: do not look through it again and again
+    gc.freeze()  # objects of the libraries live as long as the process: the collector need not visit them again
 
     batches = train_set.shuffled(
         settings.batch_size, epochs=settings.epochs, seed=trial.seed, first_step=progress.next_step
@@ -106,13 +107,13 @@ def train(trial: sweeper.Trial) -> None:
 
 @torch.inference_mode()
 def evaluate(model: torch.nn.Module, examples: Batches) -> tuple[float, float]:
-    """The mean loss over all examples, and the part that is classified rightly, 0..1."""
+    """Return the mean loss over all examples, and the accuracy in 0..1."""
     model.eval()
     logits = torch.cat([model(**batch).logits for batch, _ in examples.in_order(EVALUATION_BATCH)]).float()
     model.train()
     loss = cross_entropy(logits, examples.labels)
-    rightly = (logits.argmax(dim=-1) == examples.labels).double().mean()
-    return loss.item(), rightly.item()
+    accuracy = (logits.argmax(dim=-1) == examples.labels).double().mean()
+    return loss.item(), accuracy.item()
 
 
 def _is_evaluated(steps_done: int, epoch_steps: int, every: int) -> bool:
@@ -121,12 +122,12 @@ def _is_evaluated(steps_done: int, epoch_steps: int, every: int) -> bool:
 
 def _encodings(settings: Settings) -> Encodings:
     cache = inputs.cache_dir()
-    choice = inputs.choose(settings.dataset, settings.tokenizer, cache=cache, say=_say)
-    return inputs.encode(choice, [settings.max_length], cache=cache)[settings.max_length]
+    data = inputs.choose(settings.dataset, settings.tokenizer, cache=cache, say=_say)
+    return inputs.encode(data, [settings.max_length], cache=cache)[settings.max_length]
 
 
 def _autocast(settings: Settings, device: torch.device) -> AbstractContextManager[object]:
-    """What the model runs under: bfloat16 where it is asked for, or by itself where the device computes in it."""
+    """Return the autocast context: bfloat16 if requested, or if `precision` is auto and the device supports it."""
     automatic = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     wanted = settings.precision == "bf16" or (settings.precision == "auto" and automatic)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
@@ -139,7 +140,7 @@ def _say(line: str) -> None:
 
 @torch.no_grad()
 def _compile(model: torch.nn.Module, examples: Batches) -> None:
-    """Compile the model in place, after one call as it is: hooks that note the order of layers fire in that only."""
+    """Compile the model in place, after one uncompiled call, in which the watch's hooks see the order of the layers."""
     model.eval()
     model(**next(examples.in_order(1))[0])
     model.compile()

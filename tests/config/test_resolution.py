@@ -368,22 +368,25 @@ def test_what_was_added_is_there_for_what_follows_and_keys_are_added_too(load_ke
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("lrr=1", "expected a parameter or a key of the sweep, got 'lrr'; did you mean lr?; +lrr=... adds it"),
-        ("x=1", "expected a parameter or a key of the sweep, got 'x'; +x=... adds it"),
+        ("lrr=1", "expected a parameter or a key of the sweep, got 'lrr'; did you mean lr?; write +lrr=... to add it"),
+        ("x=1", "expected a parameter or a key of the sweep, got 'x'; write +x=... to add it"),
         (
             "parameters.lrr.values=[1]",
-            "expected a parameter of the sweep, got 'lrr'; did you mean lr?; +parameters.lrr.values=... adds it",
+            (
+                "expected a parameter of the sweep, got 'lrr'; did you mean lr?; "
+                "write +parameters.lrr.values=... to add it"
+            ),
         ),
-        ("parameters.x={value: 1}", "expected a parameter of the sweep, got 'x'; +parameters.x=... adds it"),
-        ("+lr=1", "expected a key that is not there yet, after a +, got 'lr'; lr=... changes it"),
+        ("parameters.x={value: 1}", "expected a parameter of the sweep, got 'x'; write +parameters.x=... to add it"),
+        ("+lr=1", "expected a new key after the +, got 'lr'; write lr=... to change the existing one"),
         (
             "+parameters.lr.value=1",
             (
-                "expected a key that is not there yet, after a +, got 'parameters.lr.value'; "
-                "parameters.lr.value=... changes it"
+                "expected a new key after the +, got 'parameters.lr.value'; "
+                "write parameters.lr.value=... to change the existing one"
             ),
         ),
-        ("+method=random", "expected a key that is not there yet, after a +, got 'method'; method=... changes it"),
+        ("+method=random", "expected a new key after the +, got 'method'; write method=... to change the existing one"),
         ("+", "expected KEY=VALUE, got '+'"),
     ],
 )

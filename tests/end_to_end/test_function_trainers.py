@@ -81,14 +81,12 @@ def test_an_error_in_a_function_fails_its_trial(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("job.train:trian", "sweep.yaml:1: trainer: expected a function trian in {0}/job/train.py, got none; it has"),
+        ("job.train:trian", "sweep.yaml:1: trainer: expected a function trian in {0}/job/train.py, got nothing of that name; it has"),
         ("job.tain:by_name", "sweep.yaml:1: trainer: expected a module job.tain, in {0} or installed, got none"),
         ("job.loss:loss", "sweep.yaml:1: trainer: expected a parameter for each argument of job.loss:loss, got none n"),
     ],
 )
-def test_an_unsuitable_function_is_reported_before_anything_starts(
-    tmp_path: Path, function: str, message: str
-) -> None:
+def test_an_unsuitable_function_is_reported_before_anything_starts(tmp_path: Path, function: str, message: str) -> None:
     code, said, trials = run(tmp_path, function, "spawn")
     assert message.format(tmp_path) in said
     assert (code, trials, "Traceback" in said) == (2, [], False)

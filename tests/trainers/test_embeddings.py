@@ -101,5 +101,5 @@ def test_documents_that_the_weights_were_not_made_for_are_refused(
 
 def test_weights_that_are_gone_are_said(trained: Trained, tmp_path: Path) -> None:
     (trained.directory.best / "model.safetensors").unlink()
-    with pytest.raises(DataUnavailable, match="expected the weights of a BERT"):
+    with pytest.raises(DataUnavailable, match="the weights cannot be loaded as a BERT"):
         embed(trained.directory, tmp_path)

@@ -18,7 +18,7 @@ TEXTS = ("the cat sat on the mat", "a dog, a cat", "the dog sat", "on a mat")
 BUILD = """
 import sys
 from pathlib import Path
-from sweeper.trainers import inputs
+from sweeper.trainers.data import inputs
 choice = inputs.choose(["synthetic-topics"], ["wordpiece"], cache=Path(sys.argv[1]), say=print)
 sys.stdin.readline()
 print(inputs.encode(choice, [16], cache=Path(sys.argv[1]))[16].path)

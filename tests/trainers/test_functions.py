@@ -54,12 +54,15 @@ def test_what_a_function_takes(tmp_path: Path, name: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("job.bare:train", "expected a function train in {0}/job/bare.py, got none; it has fit"),
-        ("job.inner:trian", "expected a function trian in {0}/job/inner.py, got none; it has train"),
+        ("job.bare:train", "expected a function train in {0}/job/bare.py, got nothing of that name; it has fit"),
+        ("job.inner:trian", "expected a function trian in {0}/job/inner.py, got nothing of that name; it has train"),
         ("job.missing:fit", "expected a module job.missing, in {0} or installed, got none"),
         ("missing:fit", "expected a module missing, in {0} or installed, got none"),
         ("job.broken:fit", "expected Python in {0}/job/broken.py, got line 1: invalid syntax"),
-        ("job:later", "expected a function later in {0}/job/__init__.py, got a coroutine: let a function run it"),
+        (
+            "job:later",
+            "expected a function later in {0}/job/__init__.py, got a coroutine; write a function that runs it, for example by asyncio.run",
+        ),
         ("job/inner.py:train", "expected a function as package.module:function, got 'job/inner.py:train'"),
         ("job.inner:", "expected a function as package.module:function, got 'job.inner:'"),
     ],

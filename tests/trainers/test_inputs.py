@@ -51,11 +51,11 @@ def _only_c(name: str) -> str:
 def test_what_gave_way_is_said_in_one_line() -> None:
     said: list[str] = []
     assert inputs.first_available("dataset", ["a", "b", "c", "d"], _only_c, said.append) == "c"
-    assert said == ["dataset: cannot have a (no a here), b (no b here); using c"]
+    assert said == ["dataset: using c, because these are unavailable: a (no a here), b (no b here)"]
 
 
 def test_when_none_can_be_had_each_is_named_with_its_reason() -> None:
-    with pytest.raises(DataUnavailable, match=r"^dataset: cannot have a \(no a here\), b \(no b here\)$"):
+    with pytest.raises(DataUnavailable, match=r"^dataset: none is available: a \(no a here\), b \(no b here\)$"):
         inputs.first_available("dataset", ["a", "b"], _only_c, print)
 
 
@@ -81,7 +81,7 @@ def test_a_second_trial_does_not_read_the_texts(cache: Path, monkeypatch: pytest
 def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     choice = inputs.choose(["synthetic-topics"], ["wordpiece"], cache=tmp_path / "file", say=print)
-    with pytest.raises(UsageError, match="set SWEEPER_CACHE"):
+    with pytest.raises(UsageError, match="Set SWEEPER_CACHE"):
         inputs.encode(choice, [8], cache=tmp_path / "file")
 
 
@@ -94,8 +94,8 @@ def test_a_silent_network_gives_way_within_ten_seconds(empty: dict[str, str]) ->
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["dataset"], answer["tokenizer"]) == ("synthetic-topics", "wordpiece")
-    assert sum("cannot have 20newsgroups" in line for line in done.stderr.splitlines()) == 1
-    assert sum("cannot have bert-base-uncased" in line for line in done.stderr.splitlines()) == 1
+    assert sum("unavailable: 20newsgroups" in line for line in done.stderr.splitlines()) == 1
+    assert sum("unavailable: bert-base-uncased" in line for line in done.stderr.splitlines()) == 1
     assert took < 10
 
 
@@ -133,7 +133,8 @@ def test_preparing_needs_no_torch(cache: Path) -> None:
     check = """
 import sys
 from pathlib import Path
-from sweeper.trainers import inputs, prepare
+from sweeper.trainers import prepare
+from sweeper.trainers.data import inputs
 choice = inputs.choose(["synthetic-topics"], ["wordpiece"], cache=Path(sys.argv[1]), say=print)
 inputs.encode(choice, [8], cache=Path(sys.argv[1]))
 print([name for name in ("torch", "transformers", "sklearn") if name in sys.modules])

@@ -78,13 +78,13 @@ def test_the_stamp_changes_with_the_file(tmp_path: Path, cache: Path) -> None:
 )
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, cache: Path, name: str, content: str | bytes) -> None:
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(UsageError, match=f"{name}: expected a tokenizer"):
+    with pytest.raises(UsageError, match=f"{name}: the file cannot be read as a tokenizer"):
         _ids(str(tmp_path), cache, "a")
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("/no/such/place", "is no directory"), ("../nothing/here", "is no directory"), (".", "holds neither")],
+    [("/no/such/place", "is not a directory"), ("../nothing/here", "is not a directory"), (".", "contains neither")],
 )
 def test_a_directory_that_is_none_is_unavailable(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str

@@ -19,7 +19,7 @@ TEXTS = [
     "",
 ]
 TRAINED = """
-from sweeper.trainers import synthetic, tokenizer, wordpiece
+from sweeper.trainers.data import synthetic, tokenizer, wordpiece
 texts = synthetic.load().train.texts
 print(tokenizer.provenance("wordpiece", wordpiece.train(texts))["sha256"])
 """

@@ -74,7 +74,7 @@ OBJECTS: dict[str, Any] = {
 
 
 def mypy(path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> tuple[str, int]:
-    """Type-check a file as strictly as a user may, and without the types of transformers and lightning: they are slow."""
+    """Type-check a file strictly, without the types of transformers and lightning, which take minutes to check."""
     settings = folder / "mypy.ini"
     skipped = "".join(f"[mypy-{name}.*]\nfollow_imports = skip\n" for name in ("transformers", "lightning"))
     settings.write_text(f"[mypy]\nstrict = true\nfollow_imports = silent\n{skipped}")

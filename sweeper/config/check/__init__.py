@@ -1,1 +1,1 @@
-"""Check a sweep: keys that must agree, the signature of a trainer function, and changes to an existing run."""
+"""Check a sweep: rules about several keys, the signature of a trainer function, and changes to an existing run."""

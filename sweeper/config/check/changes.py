@@ -1,4 +1,4 @@
-"""What a changed sweep file means for the trials that have already run: more of them, or other ones."""
+"""Compare two versions of a sweep: do the changes only add trials, or do they conflict with trials already run?"""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ _ADDING = (
     *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
     *("retry", "hang_after_s", "figures", "notify"),
 )
-"""Keys that decide how many trials there are and how they are run, but not what any of them computes."""
+"""Keys that change the number of trials and how they run, but not their results."""
 
 _DECIDING = ("name", "trainer", "command", "program", "method", "metric", "dataset", "tokenizer", "early_stop")
-"""Keys that every trial depends on."""
+"""Keys that change the results of every trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """The differences of two sweeps, as sentences."""
+    """The differences between two versions of a sweep, one line each.
+
+    Attributes:
+        additions: changes that leave the existing trials valid.
+        conflicts: changes that would make the existing trials different.
+    """
 
     additions: tuple[str, ...] = ()
-    """What leaves the trials already run as they are."""
     conflicts: tuple[str, ...] = ()
-    """What would have made them different."""
 
 
 _Found: TypeAlias = tuple[bool, str]
-"""Whether the change is a conflict, and its sentence."""
+"""Whether a change is a conflict, and its description."""
 
 
 def changes_between(old: SweepSpec, new: SweepSpec) -> Changes:
-    """What changed from the sweep that was run to the one that is asked for."""
+    """Return the changes from the sweep that was run to the new one."""
     changes = [*_keys(old, new), *_parameters(old, new), *_seeds(old, new)]
-    # A profile is a bundle of the other keys: taking another one matters as much as they do.
+    # A profile is a bundle of other keys: choosing another one is a conflict if any of them is.
     if old.profile != new.profile:
         matters = any(conflict for conflict, _ in changes)
         changes.insert(0, (matters, _instead("profile", old.profile, new.profile)))
@@ -55,8 +58,8 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
         for key in keys:
             before, after = getattr(old, key), getattr(new, key)
             if before != after:
-                secret = key == "notify"  # its address may be one
-                yield conflict, f"{key}: another one" if secret else _instead(key, before, after)
+                secret = key == "notify"  # its webhook may contain a token
+                yield conflict, f"{key}: changed" if secret else _instead(key, before, after)
 
 
 def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
@@ -81,7 +84,7 @@ def _seeds(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
 
 
 def _values(key: str, old: Iterable[Value], new: Iterable[Value]) -> Iterator[_Found]:
-    """What went and what came, in the order of the files; another order of the same is no change."""
+    """Find removed and added values, in the order of the files. A different order is not a change."""
     before = {identity(value): value for value in old}
     after = {identity(value): value for value in new}
     for known, value in before.items():
@@ -120,7 +123,7 @@ def _instead(key: str, before: object, after: object) -> str:
 
 
 def _part(value: object) -> str:
-    """A key's value in a few words; of a section, its settings."""
+    """Return a short description of a key's value; for a section, its settings."""
     if isinstance(value, EarlyStop):
         return _early_stop(value)
     if isinstance(value, BaseModel):

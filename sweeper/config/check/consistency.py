@@ -1,4 +1,4 @@
-"""What several keys of a sweep must satisfy together, looked at even where single keys are wrong."""
+"""Check the rules about several keys of a sweep, even if some of the keys are invalid by themselves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ Trainers = Mapping[str, Mapping[str, object]]
 """Built-in trainers by name, each with its hyperparameters and their defaults."""
 
 MOST_PARAMETERS = 256
+LONGEST_PARAMETER_NAME = 100
 
 PROGRAM = "${program}"
 SOURCES = ("dataset", "tokenizer")
-"""Keys of the sweep that a trainer reads, and that are therefore no parameters of it."""
+"""Keys of the sweep that a built-in trainer reads. They are not parameters."""
 
 
 def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
-    """Every contradiction in the sweep."""
+    """Find every contradiction in the sweep."""
     yield from _what_is_run(root)
     yield from _trainer(root, trainers)
     yield from _parameters(root, trainers)
@@ -40,11 +41,11 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
 def _what_is_run(root: Node) -> Iterator[Complaint]:
     given = [key for key in ("trainer", "command", "program") if _data(root, key) is not None]
     if not given:
-        yield Complaint(path=(), expected="one of trainer, command or program", got="none of them")
+        yield Complaint(path=(), expected="a trainer, a command or a program", got="none of them")
     command = _data(root, "command")
     uses_program = isinstance(command, list) and PROGRAM in command
     yield from complaints_about_macros(command if isinstance(command, list) else [])
-    # W&B's program is the value of a macro of its command; alone, it stands for the usual command.
+    # In W&B's files, ${program} in command stands for program; without command, there is a default command.
     if given == ["command", "program"]:
         return
     if len(given) > 1:
@@ -57,11 +58,11 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
 def _notify(root: Node) -> Iterator[Complaint]:
     notify = _data(root, "notify")
     if isinstance(notify, dict) and not {"command", "webhook"} & set(notify):
-        yield Complaint(path=("notify",), expected="a command or a webhook, or both", got="neither")
+        yield Complaint(path=("notify",), expected="a command, a webhook, or both", got="neither")
 
 
 def _rules(root: Node) -> Iterator[Complaint]:
-    """Diagnoses that are listed twice: only one of the two could apply."""
+    """Find diagnoses that are listed twice. Only one of the two could apply."""
     rules = _data(root, "early_stop", "rules")
     names = [_rule_name(rule) for rule in rules] if isinstance(rules, list) else []
     preset = names.index(AUTO) if AUTO in names else len(names)
@@ -76,7 +77,7 @@ def _rules(root: Node) -> Iterator[Complaint]:
 
 
 def _rule_name(rule: object) -> str:
-    """Return the name that an entry of the rules begins with; nothing for an entry that is wrong."""
+    """Return the name of a rule in the list; an empty string for an invalid entry."""
     if isinstance(rule, dict) and len(rule) == 1:
         return str(next(iter(rule)))
     return AUTO if rule == AUTO else ""
@@ -85,8 +86,8 @@ def _rule_name(rule: object) -> str:
 def _trainer(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     name = _data(root, "trainer")
     if isinstance(name, str) and name not in trainers and function_of(root) is None:
-        expected = f"a built-in trainer ({listed(trainers)})" if trainers else "no trainer: none is built in"
-        expected += ", or a function as package.module:function"
+        built_in = f"a built-in trainer ({listed(trainers)}), or " if trainers else ""
+        expected = f"{built_in}a function as package.module:function"
         yield Complaint(path=("trainer",), expected=expected, got=shown(name), hint=suggested(name, trainers))
 
 
@@ -101,10 +102,10 @@ def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
         if name == "seed":
             hint = "write seeds: [0, 1, 2] beside parameters"
             if trainer is None:
-                hint += ', and "--seed=${trial:seed}" in command, if the script takes it so'
+                hint += ', and add "--seed=${trial:seed}" to command if the script has this option'
             yield Complaint(path=path, expected="seeds under the key seeds", got="a parameter named seed", hint=hint)
         elif not _is_name(name):
-            expected = "a name of letters, digits and . _ -, beginning with a letter"
+            expected = "a name of letters, digits and . _ - that begins with a letter"
             yield Complaint(path=path, expected=expected, got=shown(name))
         elif trainer is not None and function_of(root) is None and name in SOURCES:
             hint = f"write {name}: [...] beside parameters"
@@ -116,20 +117,23 @@ def _parameters(root: Node, trainers: Trainers) -> Iterator[Complaint]:
 
 
 def _is_name(name: str) -> bool:
-    """Whether the name can stand in ``--name=value`` and in the name of a TensorBoard run."""
-    return name.replace(".", "_").replace("-", "_").isidentifier() and name[0] not in "-." and len(name) <= 100  # noqa: PLR2004 as long as anybody needs
+    """Return whether the name can be used in `--name=value` and in the name of a TensorBoard run."""
+    return (
+        len(name) <= LONGEST_PARAMETER_NAME
+        and name.replace(".", "_").replace("-", "_").isidentifier()
+        and name[0] not in "-."
+    )
 
 
 def _unknown_parameter(name: str, trainer: str, known: Mapping[str, object]) -> Complaint:
-    hint = suggested(name, known) or f"it knows {listed(key for key in known if key not in SOURCES)}".replace(
-        " or ", " and "
-    )
+    names = listed(key for key in known if key not in SOURCES).replace(" or ", " and ")
+    hint = suggested(name, known) or f"it has {names}"
     expected = f"a hyperparameter of {trainer}"
     return Complaint(path=("parameters", name), expected=expected, got=f"the unknown name {printable(name)}", hint=hint)
 
 
 def _wrong_kind(name: str, parameter: object, default: object) -> Iterator[Complaint]:
-    """Values of another kind than the trainer's default. Null is for the trainer to judge, as value and as default."""
+    """Find values of another type than the trainer's default. The trainer itself checks null, as value or default."""
     for path, value in _values(parameter):
         expected = next(
             (words for kind, words, fits in _KINDS if type(default) is kind and type(value) not in fits), ""
@@ -144,11 +148,11 @@ _KINDS: tuple[tuple[type, str, tuple[type, ...]], ...] = (
     (float, "a number", (int, float)),
     (str, "text", (str,)),
 )
-"""The kinds of defaults, their names, and the kinds of values that may take their place."""
+"""The types of defaults, their names in messages, and the types of values that are allowed instead."""
 
 
 def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    """Every value that stands in a parameter, and its path there."""
+    """Return every value in a parameter, with its path."""
     for key, value in parameter.items() if isinstance(parameter, dict) else ():
         if key == "values" and isinstance(value, list):
             yield from (((key, index), item) for index, item in enumerate(value))
@@ -159,27 +163,28 @@ def _values(parameter: object) -> Iterator[tuple[tuple[str | int, ...], object]]
 def _sources(root: Node) -> Iterator[Complaint]:
     for key in SOURCES:
         if found(root, key) is not None and (found(root, "trainer") is None or function_of(root) is not None):
-            hint = f"name it in parameters.{key}, or in the command"
+            hint = f"write it as parameters.{key}, or in the command"
             got = "no trainer" if found(root, "trainer") is None else "a function"
-            yield Complaint(path=(key,), expected="the key only beside a built-in trainer", got=got, hint=hint)
+            yield Complaint(path=(key,), expected="the key only with a built-in trainer", got=got, hint=hint)
 
 
 def _budget(root: Node) -> Iterator[Complaint]:
     method = _data(root, "method")
     if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
         hint = "for example run_cap: 20"
-        yield Complaint(path=("run_cap",), expected=f"how many trials {method} may propose", got="nothing", hint=hint)
+        expected = f"the number of configurations that {method} may propose"
+        yield Complaint(path=("run_cap",), expected=expected, got="nothing", hint=hint)
 
 
 def _resources(root: Node) -> Iterator[Complaint]:
     gpus, memory = _data(root, "resources", "gpus"), _data(root, "resources", "gpu_memory_gb")
     if memory == MEASURED and isinstance(gpus, int | float) and gpus > 1:
-        path, hint = ("resources", "gpu_memory_gb"), "several whole GPUs are shared with nobody"
-        yield Complaint(path=path, expected=f"gpus of 1 or less beside {MEASURED}", got=f"gpus: {gpus}", hint=hint)
+        path, hint = ("resources", "gpu_memory_gb"), "a trial with several GPUs does not share them"
+        yield Complaint(path=path, expected=f"gpus of 1 or less with {MEASURED}", got=f"gpus: {gpus}", hint=hint)
 
 
 def _grid(root: Node) -> Iterator[Complaint]:
-    """A grid has finitely many points: a range is one only where it counts whole numbers."""
+    """Find continuous ranges in a grid, which has finitely many points."""
     if _data(root, "method") != Method.GRID:
         return
     for name in _names(root):
@@ -187,8 +192,8 @@ def _grid(root: Node) -> Iterator[Complaint]:
         if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
             continue
         distribution = parameter.get("distribution", default_distribution(parameter))
-        if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # a list, wrong as it is, has no hash
-            hint = "a range needs another method, such as random or tpe"
+        if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # not a set: an invalid list has no hash
+            hint = "a continuous range needs another method, such as random or tpe"
             yield Complaint(
                 path=("parameters", name),
                 expected="value, values, int_uniform or q_uniform in a grid",
@@ -198,7 +203,7 @@ def _grid(root: Node) -> Iterator[Complaint]:
 
 
 def _conditions(root: Node) -> Iterator[Complaint]:
-    """Conditions that can never hold, or that a method cannot follow."""
+    """Find conditions that can never hold, and methods that do not support conditions."""
     parents: dict[str, list[str]] = {}
     for name in _names(root):
         when = _data(root, "parameters", name, "when")
@@ -206,17 +211,17 @@ def _conditions(root: Node) -> Iterator[Complaint]:
         for parent, values in when.items() if isinstance(when, dict) else ():
             yield from _condition(root, ("parameters", name, "when", str(parent)), values)
         if when and _data(root, "method") == Method.CMAES:
-            expected, hint = "no conditional parameter with cmaes", "tpe takes them"
+            expected, hint = "no conditional parameter with cmaes", "method: tpe supports them"
             yield Complaint(path=("parameters", name, "when"), expected=expected, got="a condition", hint=hint)
     for name in parents:
         circle = _circle(name, parents)
         if circle and name == min(circle):  # each circle once
-            got = " on ".join([*circle, name])
-            yield Complaint(path=("parameters", name, "when"), expected="a condition on others", got=f"a circle: {got}")
+            got = f"a circle: {' on '.join([*circle, name])}"
+            yield Complaint(path=("parameters", name, "when"), expected="a condition on other parameters", got=got)
 
 
 def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Complaint]:
-    """What is wrong with one parameter's condition on another, which stands at the path."""
+    """Find mistakes in one parameter's condition on another. The path ends with the name of the other."""
     parent = _data(root, "parameters", path[-1])
     if path[-1] not in _names(root):
         hint = suggested(path[-1], _names(root))
@@ -228,21 +233,22 @@ def _condition(root: Node, path: tuple[str, ...], values: object) -> Iterator[Co
             if all(value != known or isinstance(value, bool) != isinstance(known, bool) for known in possible):
                 yield Complaint(path=path, expected=expected, got=shown(value))
     elif isinstance(parent, dict):
-        yield Complaint(path=path, expected="a condition on a parameter with value or values", got="one on a range")
+        expected = "a condition on a parameter with value or values"
+        yield Complaint(path=path, expected=expected, got="a condition on a range")
 
 
 def _circle(name: str, parents: Mapping[str, list[str]]) -> list[str]:
-    """The way from a parameter along its conditions back to itself; empty where there is none."""
-    ways = [[name]]
+    """Return the names on a circle of conditions from a parameter back to itself; empty if there is none."""
+    paths = [[name]]
     seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        for parent in parents[way[-1]]:
+    while paths:
+        path = paths.pop()
+        for parent in parents[path[-1]]:
             if parent == name:
-                return way
+                return path
             if parent not in seen:
                 seen.add(parent)
-                ways.append([*way, parent])
+                paths.append([*path, parent])
     return []
 
 
@@ -252,7 +258,7 @@ def _data(root: Node, *path: str) -> object:
 
 
 def _names(root: Node) -> list[str]:
-    """The parameters' names; past the most there may be, nobody looks at them."""
+    """Return the names of the parameters, at most `MOST_PARAMETERS` of them."""
     return list(_children(root))[:MOST_PARAMETERS]
 
 

@@ -1,4 +1,4 @@
-"""A trainer that is a function: whether what it takes and the parameters of the sweep fit each other."""
+"""Check that the arguments of a trainer function match the parameters of the sweep."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sweeper.errors import SpecError
 from sweeper.mistakes import listed, suggested
 
 Functions = Callable[[str], Signature]
-"""What the function of a name takes; a SpecError says why there is none."""
+"""Returns the signature of the function of a name. Raises SpecError if there is no such function."""
 
 GIVEN = ("trial", "seed")
-"""Arguments that are given the trial, and its seed."""
+"""Names of arguments that receive the trial and its seed."""
 
 
 def function_of(root: Node) -> str | None:
-    """The function that the sweep has for a trainer, by its name; None where its trainer is none."""
+    """Return the name of the sweep's trainer if it is a function; otherwise None."""
     trainer = found(root, "trainer")
     name = plain(trainer) if trainer else None
     return name if isinstance(name, str) and ":" in name else None
 
 
 def complaints_about_call(root: Node, functions: Functions) -> Iterator[Complaint]:
-    """Every parameter that the function does not take, and every argument that nothing is given for."""
+    """Find parameters that the function does not take, and arguments without a parameter or default."""
     name = function_of(root)
     if name is None:
         return
@@ -40,16 +40,16 @@ def complaints_about_call(root: Node, functions: Functions) -> Iterator[Complain
     needed = [key for key, one in signature.parameters.items() if one.default is one.empty and _is_parameter(one)]
     missing = [key for key in needed if key not in given]
     if missing:
-        hint = "name it under parameters, or give it a default"
+        hint = "add it under parameters, or give it a default"
         expected = f"a parameter for each argument of {name}"
         yield Complaint(path=("trainer",), expected=expected, got=f"none named {listed(missing)}", hint=hint)
     for key in needed:
         if found(root, "parameters", key, "when"):
-            expected = f"a default for {key} in {name}, since not every trial has it"
+            expected = f"a default for {key} in {name}, because not every trial has it"
             yield Complaint(path=("parameters", key, "when"), expected=expected, got="none")
     if positional := [key for key, one in signature.parameters.items() if one.kind is one.POSITIONAL_ONLY]:
         got = f"{listed(positional)} before the /"
-        yield Complaint(path=("trainer",), expected=f"arguments of {name} that are given by name", got=got)
+        yield Complaint(path=("trainer",), expected=f"arguments of {name} that can be passed by name", got=got)
 
 
 def _is_parameter(argument: Parameter) -> bool:
@@ -57,7 +57,7 @@ def _is_parameter(argument: Parameter) -> bool:
 
 
 def _refused(root: Node, name: str, signature: Signature) -> Iterator[Complaint]:
-    """Parameters without an argument. A function of the trial alone reads them from it."""
+    """Find parameters that the function does not take. A function of the trial only reads them from the trial."""
     arguments = signature.parameters
     takes_all = any(argument.kind is Parameter.VAR_KEYWORD for argument in arguments.values())
     if takes_all or ("trial" in arguments and not arguments.keys() - set(GIVEN)):
@@ -67,7 +67,7 @@ def _refused(root: Node, name: str, signature: Signature) -> Iterator[Complaint]
     parameters = found(root, "parameters")
     for key in parameters.children() if parameters else ():
         if key not in named:
-            takes = f"it takes {listed(named)}".replace(" or ", " and ") if named else "it takes none"
+            takes = f"it takes {listed(named)}".replace(" or ", " and ") if named else "it takes no arguments"
             expected = f"an argument of {name}"
             hint = suggested(key, named) or takes
             yield Complaint(path=("parameters", key), expected=expected, got=f"the unknown name {key}", hint=hint)

@@ -1,4 +1,4 @@
-"""Conditional parameters: which parameters a configuration has, given the values of those that they depend on."""
+"""Conditional parameters: which parameters a configuration has, depending on the values of others."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sweeper.config.model.parameters import Choice, Parameter, Range, Value, ide
 
 
 def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
-    """The names, each after those that its condition is on, else in the order of the file.
+    """Return the names of the parameters, each after those that it depends on, otherwise in the order of the file.
 
     Raises:
-        ValueError: conditions go round in a circle, or are on what is no parameter.
+        ValueError: the conditions form a circle, or refer to an unknown parameter.
     """
     ordered: dict[str, None] = {}
     while len(ordered) < len(parameters):
         ready = (n for n, p in parameters.items() if n not in ordered and p.when.keys() <= ordered.keys())
         name = next(ready, None)
         if name is None:
-            raise ValueError(f"conditions without a beginning: {sorted(parameters.keys() - ordered.keys())}")
+            raise ValueError(f"circular conditions: {sorted(parameters.keys() - ordered.keys())}")
         ordered[name] = None
     return list(ordered)
 
 
 def applies(parameter: Parameter, params: Mapping[str, object]) -> bool:
-    """Whether a configuration with these values so far has the parameter: all of its condition holds."""
+    """Return whether a configuration with the values `params` has the parameter: all of its conditions hold."""
     return all(
         name in params and identity(_value(params[name])) in map(identity, values)
         for name, values in parameter.when.items()
@@ -33,9 +33,9 @@ def applies(parameter: Parameter, params: Mapping[str, object]) -> bool:
 
 
 def grid_size(parameters: Mapping[str, Parameter], *, most: int) -> int:
-    """How many combinations a grid has; past `most`, only that they are more.
+    """Return the number of configurations in a grid; if there are more than `most`, some number above `most`.
 
-    Counted without making them: the combinations of those values alone that others depend on are told apart.
+    The configurations are counted without being listed: only values that other parameters depend on are distinguished.
     """
     parents = {name for parameter in parameters.values() for name in parameter.when}
     counts: Counter[tuple[tuple[str, object], ...]] = Counter({(): 1})
@@ -66,5 +66,5 @@ def _count(parameter: Parameter) -> int:
 
 
 def _value(value: object) -> Value:
-    """The value as the spec has it: tuples, where the record has lists."""
-    return tuple(_value(item) for item in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]  # it was made from a spec
+    """Return a recorded value as the spec has it, with tuples instead of lists."""
+    return tuple(_value(item) for item in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]  # it comes from a spec

@@ -1,6 +1,6 @@
-"""Where a sweep runs, as a sweep file has it: the name of an executor, or a mapping with its ``type`` and settings.
+"""The settings of executors: where a sweep runs. A sweep file has a name, or a mapping with `type` and settings.
 
-Nothing that a trial computes depends on it, so an existing run may change it at any time.
+The results of trials do not depend on the executor, so it can be changed for an existing run.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ Text = Annotated[str, Field(min_length=1)]
 
 RAY_CLIENT = "ray://"
 SLURM_TIME = re.compile(r"\d+(:\d\d(:\d\d)?)?|\d+-\d\d?(:\d\d(:\d\d)?)?")
-"""Forms that sbatch(1) knows: minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on."""
+"""The forms of sbatch(1): minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes and so on."""
 
 
 class ExecutorSettings(BaseModel):
-    """Anything under ``executor``."""
+    """The base of all settings under `executor`."""
 
     model_config = STRICT
     type: str
 
 
 class Local(ExecutorSettings):
-    """Trials run on this machine, as many at a time as it has room for."""
+    """Run trials on this machine, as many at a time as it has room for. Example: `executor: local`."""
 
     type: Literal["local"] = "local"
 
 
 class Ray(ExecutorSettings):
-    """Ray places trials on the nodes of a cluster: the one at ``address``, or one that is started on this machine.
+    """Run trials on a Ray cluster, for example `executor: {type: ray, address: "10.0.0.1:6379"}`.
 
-    ``resources`` are custom ones that a trial takes beside ``resources`` of the sweep. A node keeps trials below
-    ``work_dir`` while they run. ``runtime_env`` is handed to Ray as it is.
+    Without `address`, Ray is started on this machine. `resources` are Ray's custom resources of one trial, in addition
+    to the sweep's `resources`. Nodes keep running trials in `work_dir`. `runtime_env` is passed to Ray unchanged.
     """
 
     type: Literal["ray"] = "ray"
@@ -50,20 +50,23 @@ class Ray(ExecutorSettings):
     @classmethod
     def _is_no_client(cls, address: str | None) -> str | None:
         if address is not None and address.startswith(RAY_CLIENT):
-            hint = "run sweeper on a node of the cluster, or there by `ray job submit`"
-            raise refused("auto, or HOST:PORT of the cluster's head", hint=hint)
+            hint = "Ray Client is not supported: run sweeper on a node of the cluster, or by `ray job submit`"
+            raise refused("auto, or HOST:PORT of the cluster's head node", hint=hint)
         return address
 
     @field_validator("work_dir")
     @classmethod
     def _is_absolute(cls, path: str | None) -> str | None:
         if path is not None and not path.startswith("/"):
-            raise refused("an absolute path, since it is that of every node")
+            raise refused("an absolute path, because every node uses it")
         return path
 
 
 class Slurm(ExecutorSettings):
-    """Slurm runs trials as jobs; the settings are those of sbatch, and at most ``array_parallelism`` run at a time."""
+    """Run trials as Slurm jobs, for example `executor: {type: slurm, partition: gpu, time: "2:00:00"}`.
+
+    The settings are options of sbatch. At most `array_parallelism` trials run at a time.
+    """
 
     type: Literal["slurm"] = "slurm"
     partition: Text | None = None
@@ -79,21 +82,21 @@ class Slurm(ExecutorSettings):
         is_minutes = isinstance(time, int) and not isinstance(time, bool) and time >= 1
         if time is None or is_minutes or (isinstance(time, str) and SLURM_TIME.fullmatch(time)):
             return time
-        raise refused("minutes, or a time as sbatch takes it: '90', '1:30:00' or '2-12'")
+        raise refused("a number of minutes, or a time in sbatch's format, such as '90', '1:30:00' or '2-12'")
 
 
 EXECUTORS: Mapping[str, type[ExecutorSettings]] = {"local": Local, "ray": Ray, "slurm": Slurm}
-"""The executors by the names that a sweep file gives them."""
+"""The settings of each executor by its `type`."""
 
 
 def _typed(executor: object) -> object:
-    """The executor as a mapping that has its type: ``ray`` is short for ``{type: ray}``."""
+    """Return the executor as a mapping with a type: `ray` is short for `{type: ray}`."""
     if isinstance(executor, ExecutorSettings):
         return executor
     if isinstance(executor, str):
         executor = {"type": executor}
     if not isinstance(executor, Mapping) or "type" not in executor:
-        raise refused(f"{listed(EXECUTORS)}, or a mapping whose type is one of these")
+        raise refused(f"{listed(EXECUTORS)}, or a mapping with one of these as type")
     name = executor["type"]
     if name not in tuple(EXECUTORS):
         raise refused(f"the type {listed(EXECUTORS)}", got=shown(name), hint=suggested(str(name), EXECUTORS))

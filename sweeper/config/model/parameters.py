@@ -1,4 +1,4 @@
-"""What the search may propose for one hyperparameter: a constant, one of some values, or a number in a range."""
+"""The models of a parameter: a constant, one of several values, or a number from a range."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pydantic import (
 from sweeper.mistakes import STRICT, listed, refused, shown, suggested
 
 Value: TypeAlias = bool | int | float | str | tuple[object, ...] | None
-"""A value that a trial may be given. Lists are kept as tuples of values; pydantic 2 follows no recursive alias."""
+"""The value of a parameter. Lists are stored as tuples of values (pydantic 2 cannot follow a recursive alias)."""
 
 
 def identity(value: object) -> tuple[object, ...]:
-    """Equal exactly for values that make equal trials: ``1`` and ``1.0`` do, ``1`` and ``true`` do not."""
+    """Return a key that is equal for values that make equal trials: `1` and `1.0` do, `1` and `true` do not."""
     if isinstance(value, tuple):
         return ("list", *(identity(item) for item in value))
     return (isinstance(value, bool), value)
@@ -48,7 +48,7 @@ def _value(value: object) -> Value:
 
 
 def _listed(value: object) -> object:
-    """The value with lists for tuples. Written out, because pydantic's union of kinds warns of nested ones."""
+    """Return the value with lists instead of tuples. pydantic's own serializer warns about nested tuples."""
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -64,17 +64,17 @@ def _number(value: object) -> int | float:
 
 
 def without_repetition(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """The values, refused where two make the same trial."""
+    """Return the values; refuse two values that make the same trial."""
     seen: set[tuple[object, ...]] = set()
     for value in values:
         if identity(value) in seen:
-            raise refused("every value only once", got=f"{shown(value)} twice")
+            raise refused("each value only once", got=f"{shown(value)} twice")
         seen.add(identity(value))
     return values
 
 
 class Distribution(StrEnum):
-    """How a range is drawn from, in W&B's words."""
+    """How values are drawn from a range. The names are W&B's."""
 
     UNIFORM = "uniform"
     LOG_UNIFORM = "log_uniform_values"
@@ -84,7 +84,7 @@ class Distribution(StrEnum):
 
     @property
     def log(self) -> bool:
-        """Whether it is the logarithm that is uniform."""
+        """Whether the logarithm of the value is uniformly distributed."""
         return self in {Distribution.LOG_UNIFORM, Distribution.Q_LOG_UNIFORM}
 
     @property
@@ -93,8 +93,8 @@ class Distribution(StrEnum):
         return self in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM}
 
 
-_EXPONENTS = "its bounds are exponents of e: write {}, and the bounds of the values"
-_UNBOUNDED = "it has no bounds, as an Optuna sampler needs them: write {}, with min and max"
+_EXPONENTS = "its bounds are exponents of e: write {}, with the bounds of the values themselves"
+_UNBOUNDED = "it has no bounds, which samplers need: write {}, with min and max"
 
 UNSUPPORTED: Mapping[str, str] = {
     "log_uniform": _EXPONENTS.format("log_uniform_values"),
@@ -107,15 +107,15 @@ UNSUPPORTED: Mapping[str, str] = {
     "q_log_normal": _UNBOUNDED.format("q_log_uniform_values"),
     "beta": "write uniform, with min 0 and max 1",
     "q_beta": "write q_uniform, with min 0, max 1 and q",
-    "categorical_w_probabilities": "write values alone: a sampler here learns how often to try each",
+    "categorical_w_probabilities": "write values without probabilities: the sampler learns how often to try each value",
 }
-"""W&B's distributions that no parameter may have, and what to do instead or why; `spec.wandb` has taken what it can.
+"""W&B's distributions that are not supported, each with what to write instead. `config.read.wandb` translates others.
 
 https://docs.wandb.ai/models/sweeps/sweep-config-keys, section "Distribution options for random and Bayesian search".
 """
 
 FORM_NAMES: Mapping[str, str] = {"constant": "value", "categorical": "values"}
-"""W&B's distributions that only name a form over again, and the key of that form."""
+"""W&B's distributions that only repeat the form of the parameter, each with the key of that form."""
 
 
 def _alternatives(value: object) -> object:
@@ -123,7 +123,7 @@ def _alternatives(value: object) -> object:
 
 
 class Conditional(BaseModel):
-    """What all forms have: `when`, the values of other parameters with which alone this one is in a configuration."""
+    """The base of all parameters. `when: {optimizer: adam}` limits one to configurations with these values."""
 
     model_config = STRICT
     when: Mapping[
@@ -132,13 +132,13 @@ class Conditional(BaseModel):
 
 
 class Constant(Conditional):
-    """The same value for every trial."""
+    """The same value for every trial, for example `{value: 0.1}`."""
 
     value: _Given
 
 
 class Choice(Conditional):
-    """One of the values, which are all different."""
+    """One of several different values, for example `{values: [1e-4, 3e-4, 1e-3]}`."""
 
     values: Annotated[tuple[_Given, ...], Field(strict=False, min_length=1)]
 
@@ -146,7 +146,12 @@ class Choice(Conditional):
 
 
 class Range(Conditional):
-    """A number from ``min`` to ``max``, both included; where its distribution is quantized, a multiple of ``q``."""
+    """A number from `min` to `max`, both included, for example `{min: 1, max: 8}`.
+
+    Without `distribution`, it is `q_uniform` if there is a `q`, `int_uniform` for whole bounds, or `uniform`.
+    With a `q_` distribution, values are multiples of `q`. `{min: 1e-5, max: 1e-2, distribution: log_uniform_values}`
+    suits a learning rate.
+    """
 
     # First, because the checks of the bounds depend on it.
     distribution: Annotated[Distribution, Field(strict=False)]
@@ -188,27 +193,27 @@ class Range(Conditional):
 
     @property
     def factors(self) -> range:
-        """Of a range of whole numbers or of multiples of `q`: each value divided by `quantum`."""
+        """The values of a discrete range divided by `quantum`: value = factor * quantum."""
         return _multiples(self.min, self.max, self.quantum)
 
     @property
     def quantum(self) -> int | float:
-        """What all values are multiples of."""
+        """The number that all values of a discrete range are multiples of."""
         return 1 if self.q is None else self.q
 
     def multiple(self, factor: int) -> int | float:
-        """So many times `quantum`, rounded once: the number that a person would write, 0.3 and not 3 * 0.1."""
+        """Return `factor * quantum` without rounding errors: 0.3, where 3 * 0.1 is 0.30000000000000004."""
         exact = _exact(self.quantum) * factor
         return int(exact) if isinstance(self.quantum, int) else float(exact)
 
 
 def _multiples(least: float, most: float, q: float) -> range:
-    """The whole numbers whose product with `q` lies from `least` to `most`."""
+    """Return the whole numbers whose product with `q` is between `least` and `most`, both included."""
     return range(math.ceil(_exact(least) / _exact(q)), math.floor(_exact(most) / _exact(q)) + 1)
 
 
 def _exact(number: float) -> Fraction:
-    """The number as it is written, which for most decimal fractions is not the float that stands for it."""
+    """Return the number as it is written in decimal, which most floats only approximate."""
     return Fraction(repr(number))
 
 
@@ -217,14 +222,13 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "choice": ("values",),
     "range": ("min", "max", "q", "distribution"),
 }
-"""The forms of a parameter and the keys that mark them."""
-
+"""The forms of a parameter, each with the keys that identify it."""
 
 _FORM_KEYS = tuple(key for keys in FORMS.values() for key in keys)
 
 
 def parameter_keys() -> tuple[str, ...]:
-    """Every key that a parameter of some form may have."""
+    """Return all keys that parameters may have."""
     return (*_FORM_KEYS, "when")
 
 
@@ -234,12 +238,12 @@ def _forms(keys: Iterable[object]) -> list[str]:
 
 
 def _form(data: object) -> str:
-    """The tag of the union below; ``_shaped`` has seen to it that there is exactly one."""
+    """Return the form of a parameter, the tag of the union below. `_shaped` has checked that there is exactly one."""
     return _forms(data)[0] if isinstance(data, Mapping) else type(data).__name__.lower()
 
 
 def _shaped(data: object) -> object:
-    """The mapping, with the distribution that W&B takes where none is named; refused where its form is unclear."""
+    """Return a parameter's mapping with its distribution filled in; refuse a mapping whose form is unclear."""
     if isinstance(data, Constant | Choice | Range):
         return data
     if not isinstance(data, Mapping):
@@ -247,7 +251,7 @@ def _shaped(data: object) -> object:
         raise refused("a mapping with value, values, or min and max", hint=hint)
     distribution = data.get("distribution")
     if isinstance(distribution, str) and distribution in UNSUPPORTED:
-        expected, got = f"a distribution that is supported ({listed(Distribution)})", distribution
+        expected, got = f"a supported distribution ({listed(Distribution)})", distribution
         raise refused(expected, got=got, hint=UNSUPPORTED[distribution])
     if isinstance(distribution, str) and FORM_NAMES.get(distribution) in data:
         data = {key: value for key, value in data.items() if key != "distribution"}
@@ -267,7 +271,7 @@ def _shaped(data: object) -> object:
 
 
 def default_distribution(data: Mapping[Any, object]) -> Distribution:
-    """The distribution of a range that names none: by its `q`, else by whether its bounds are whole."""
+    """Return the distribution of a range that names none: by its `q`, otherwise by whether its bounds are whole."""
     if data.get("q") is not None:
         return Distribution.Q_UNIFORM
     whole = all(type(data.get(bound)) is int for bound in ("min", "max"))

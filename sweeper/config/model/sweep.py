@@ -1,7 +1,7 @@
-"""The sweep as the rest of sweeper sees it: resolved, complete and unchanging.
+"""The models of a sweep file: `SweepSpec` and its sections, resolved and immutable.
 
-Field order is the order in which a person reads a sweep file. What several keys must satisfy together stands in
-``checks``, because pydantic would not look at it before every single key is right.
+The fields are in the order in which people read a sweep file. The docstrings are the descriptions in the JSON Schema.
+Rules about several keys are in `config.check.consistency`: pydantic would not check them before each key is valid.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from sweeper.config.model.parameters import Parameter, without_repetition
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
-from sweeper.rules.signals import Objective
+from sweeper.rules.signals.signals import Objective
 
 NAME = re.compile(r"\w[\w.+=-]*")
 LONGEST_NAME = 100
-"""Bytes; file systems take 255 for a path component, and a name is made longer by what stands beside it."""
+"""Maximum length in bytes. File systems allow 255 for a path component, and sweeper appends suffixes to the name."""
 
 
 def as_name(text: str) -> str:
-    """The name of a sweep that is nearest to a text; ``sweep`` where it has nothing in it that a name could have."""
+    """Return the text as a valid name of a sweep: `my-sweep` for `my sweep!`, and `sweep` if nothing of it is valid."""
     near = re.sub(r"[^\w.+=-]+", "-", text).strip(".+=-")
     return near[: LONGEST_NAME // 4] or "sweep"
 
 
 class Method(StrEnum):
-    """How configurations are proposed; `bayes`, W&B's word, is `tpe`."""
+    """How configurations are proposed, for example `method: tpe`. `bayes`, as W&B calls it, means `tpe`."""
 
     GRID = "grid"
     RANDOM = "random"
@@ -53,21 +53,24 @@ class Method(StrEnum):
 
 
 class Goal(StrEnum):
-    """Which values of the metric are better."""
+    """Whether lower or higher values of the metric are better."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
 
 
 class At(StrEnum):
-    """Which evaluation is the value of a trial."""
+    """Which evaluation counts as the value of a trial: the best one, or the last one."""
 
     BEST = "best"
     LAST = "last"
 
 
 class Metric(BaseModel):
-    """What a sweep is for."""
+    """The metric that ranks the trials, for example `metric: {name: accuracy/test, goal: maximize}`.
+
+    `name` is the name under which the training script reports it. `at` chooses the `best` or the `last` evaluation.
+    """
 
     model_config = STRICT
     name: Annotated[str, Field(min_length=1)]
@@ -76,34 +79,32 @@ class Metric(BaseModel):
 
     @property
     def objective(self) -> Objective:
-        """The metric as the rules read it."""
+        """The metric in the form that the rules take."""
         return Objective(name=self.name, maximize=self.goal is Goal.MAXIMIZE)
 
 
 class Mode(StrEnum):
-    """What follows from a decision: the trial is stopped, or it is written down and the trial runs on."""
+    """What happens when a rule fires: `act` stops the trial, `observe` only records the decision."""
 
     ACT = "act"
     OBSERVE = "observe"
 
 
 class StopWhen(StrEnum):
-    """When a trial that has not failed may end before its time; it is COMPLETE then."""
+    """When a successful trial may end early, as COMPLETE: `converged`, once its loss has stopped falling."""
 
     CONVERGED = "converged"
 
 
 class EarlyStop(BaseModel):
-    """The rules that may end a trial before its time.
+    """The rules that may stop a trial early, for example `early_stop: auto`, or `early_stop: {rules: [{stalled: {}}]}`.
 
-    ``audit`` is the share of condemned trials that run on all the same, so that it is measured how often a rule is
-    wrong; one that is known to be wrong more often than ``most_false_prunes`` no longer acts. The checkpoints of pruned
-    trials are kept within ``keep_parked_gb``, where it is given. With ``stop_when: converged`` a trial ends, COMPLETE,
-    once its loss no longer falls.
+    `audit` is the share of stopped trials that continue anyway, to measure how often a rule is wrong. A rule whose
+    false-stop rate is above `most_false_prunes` is disabled. `keep_parked_gb` limits the disk space for the checkpoints
+    of trials that were stopped early. With `stop_when: converged`, a trial also ends, as COMPLETE, once its loss has
+    stopped falling.
 
-    Without ``rules`` the preset ``auto`` applies: every diagnosis that stops a trial, with its defaults. A sweep file
-    may write the word ``auto`` in place of the mapping. ``rules`` lists the diagnoses one by one in any case, so that a
-    record shows which rules applied.
+    Without `rules`, the preset `auto` applies: every diagnosis that stops a trial, with its defaults.
     """
 
     model_config = STRICT
@@ -125,7 +126,7 @@ class EarlyStop(BaseModel):
 
 
 def _hint(given: object) -> str:
-    """Return what to write in place of a value of `early_stop` that is neither the preset nor a mapping."""
+    """Return what to write instead of a value of `early_stop` that is neither the preset nor a mapping."""
     match given:
         case bool():
             return f"write {AUTO}" if given else "write null, so that no trial is stopped early"
@@ -141,17 +142,16 @@ def _hint(given: object) -> str:
 
 
 MEASURED = "measured"
-"""Instead of an amount of memory: what a trial was seen to take."""
-
+"""The value of `gpu_memory_gb` that stands for the measured peak of the first trials."""
 
 LEAST_SHARE, MOST_GPUS = 0.001, 10_000
 
 
 def _gpus(value: object) -> float:
     if type(value) not in (int, float) or not 0 <= (number := cast("float", value)) < MOST_GPUS:
-        raise refused("a number of GPUs, or a part of one")
+        raise refused("a number of GPUs, such as 2 or 0.5")
     if number != int(number) and not LEAST_SHARE <= number < 1:
-        raise refused(f"a whole number of GPUs, or a part of one of {LEAST_SHARE} or more")
+        raise refused(f"a whole number of GPUs, or a fraction from {LEAST_SHARE} to below 1")
     return int(number) if number == int(number) else number
 
 
@@ -168,10 +168,10 @@ Gigabytes = Annotated[float, Field(gt=0)] | Literal["measured"]
 
 
 class Resources(BaseModel):
-    """What one trial takes; None leaves it to the executor.
+    """The resources of one trial, for example `resources: {gpus: 1, cpus: 4}`. Unset values are left to the executor.
 
-    `gpus` is a number of whole GPUs, or a part of one, so that several trials share it; `gpu_memory_gb` are the 10^9
-    bytes of its GPU that a trial takes, or `measured`: then trials share a GPU by what the first of them took.
+    `gpus` is a whole number, or a fraction such as 0.5, so that trials share a GPU. `gpu_memory_gb` is the memory of a
+    trial on its GPU in 10^9 bytes, or `measured`: trials then share GPUs by the measured peak memory of the first ones.
     """
 
     model_config = STRICT
@@ -181,14 +181,17 @@ class Resources(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """How often a trial saves what it needs to go on."""
+    """How often a trial saves a checkpoint, for example `checkpoint: {every_minutes: 5}`."""
 
     model_config = STRICT
     every_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
 
 
 class BudgetSettings(BaseModel):
-    """What a sweep may spend before it launches no more: trials started, its own hours, its trials' GPU hours."""
+    """The limits of a sweep, for example `budget: {trials: 50, hours: 12}`. At a limit, no more trials are started.
+
+    `trials` counts started trials, `hours` the sweep's own running time, `gpu_hours` the GPU time of all trials.
+    """
 
     model_config = STRICT
     trials: Annotated[int, Field(ge=1)] | None = None
@@ -197,7 +200,7 @@ class BudgetSettings(BaseModel):
 
 
 class RetryCause(StrEnum):
-    """Causes of an attempt's end that a trial may be retried after; the words of `record.causes`."""
+    """The causes of failure after which a trial can be retried. The values are those of `record.causes`."""
 
     KILLED = "killed"
     LOST = "lost"
@@ -209,14 +212,18 @@ class RetryCause(StrEnum):
 
 
 class LaunchMode(StrEnum):
-    """How a worker starts: as any command, or forked from a process that has imported what it imports."""
+    """How a worker starts: `spawn` runs the command, `preload` forks a process that already has its imports."""
 
     SPAWN = "spawn"
     PRELOAD = "preload"
 
 
 class RetrySettings(BaseModel):
-    """After which causes of its end a trial is run again, how often, and after which pause, doubled each time."""
+    """Which failed trials are retried, for example `retry: {max: 3, on: [killed, lost, oom]}`.
+
+    `max` is the number of retries of one trial, `on` the causes of failure. The first retry waits `backoff_s` seconds,
+    and each further one twice as long.
+    """
 
     model_config = STRICT
     max: Annotated[int, Field(ge=0, le=100)] = 2
@@ -231,9 +238,10 @@ class RetrySettings(BaseModel):
 
 
 class FigureSettings(BaseModel):
-    """How often the views draw a trial's figures, and how many layers they show; the first and the last always.
+    """The figures in TensorBoard, for example `figures: {every_steps: 100, max_layers: 40}`.
 
-    TensorBoard has at most ``most_runs`` trials.
+    A trial's figures are drawn every `every_steps` steps and show at most `max_layers` layers, always with the first
+    and the last. TensorBoard shows at most `most_runs` trials.
     """
 
     model_config = STRICT
@@ -248,11 +256,11 @@ def _listed(sources: object) -> object:
 
 Text = Annotated[str, Field(min_length=1)]
 ENVIRONMENT = re.compile(r"\$\{(\w+)\}")
-"""How a webhook names a variable of the environment."""
+"""A reference to an environment variable in a webhook: `${NAME}`."""
 
 
 class Happening(StrEnum):
-    """What somebody may want to be told."""
+    """What notifications are sent for: the end of the sweep, a failed trial, a stopped trial, or a disabled rule."""
 
     END = "end"
     FAILURE = "failure"
@@ -261,10 +269,10 @@ class Happening(StrEnum):
 
 
 class Notify(BaseModel):
-    """Who is told what happens: a command, in whose words ``${text}`` stands for it, a webhook, or both.
+    """Notifications by a command, a webhook, or both, for example `notify: {command: [notify-send, "${text}"]}`.
 
-    A webhook is a URL, or ``${NAME}`` for one that stands in the environment, where a secret belongs. After
-    ``timeout_s`` nobody waits for either.
+    `on` lists the events. In `command`, `${text}` stands for the message. `webhook` is a URL, or `${NAME}` for an
+    environment variable with the URL, so that it stays secret. Both are given up after `timeout_s` seconds.
     """
 
     model_config = STRICT
@@ -283,16 +291,20 @@ class Notify(BaseModel):
     @classmethod
     def _is_a_url(cls, webhook: str | None) -> str | None:
         if webhook is not None and not (webhook.startswith(("http://", "https://")) or ENVIRONMENT.match(webhook)):
-            raise refused("a URL, http:// or https://, or ${NAME} of the environment", got="something else")
+            expected = "a URL that begins with http:// or https://, or ${NAME} for an environment variable"
+            raise refused(expected, got="something else")  # not the value: it may be a secret
         return webhook
 
 
 Sources = Annotated[tuple[Text, ...], Field(strict=False), BeforeValidator(_listed)]
-"""Where data may come from, the first that can be had being used; empty leaves it to the trainer."""
+"""Names of data sources. The first available one is used. If there are none, the trainer chooses."""
 
 
 class SweepSpec(BaseModel):
-    """A sweep: one of ``trainer``, ``command`` and ``program``, what it is given, and when it is stopped."""
+    """A sweep: what to run (one of `trainer`, `command` and `program`), its parameters, and how trials are searched.
+
+    The shortest example: `{program: train.py, method: grid, parameters: {lr: {values: [1e-4, 3e-4]}}}`.
+    """
 
     model_config = STRICT
     name: str
@@ -326,24 +338,24 @@ class SweepSpec(BaseModel):
     @classmethod
     def _is_a_path_component(cls, name: str) -> str:
         if not NAME.fullmatch(name):
-            expected = "a name for a directory: letters, digits and . _ + = -, beginning with a letter or digit"
+            expected = "a name of letters, digits and . _ + = - that begins with a letter or digit"
             raise refused(expected, hint=f"for example {as_name(name)}")
         if len(name.encode()) > LONGEST_NAME:
             raise refused(f"a name of at most {LONGEST_NAME} bytes", got=f"{len(name.encode())} bytes")
         return name
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON-ready data; ``from_json`` gives an equal one back."""
+        """Return the spec as JSON-ready data, from which `from_json` makes an equal spec."""
         return self.model_dump(mode="json")
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Self:
-        """The spec that ``to_json`` was called on.
+        """Return the spec that `to_json` was called on.
 
         Raises:
-            RecordError: the data is not what ``to_json`` writes.
+            RecordError: the data does not come from `to_json`.
         """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise RecordError(f"The resolved sweep cannot be understood: {error}") from error
+            raise RecordError(f"The recorded sweep is not valid, so it cannot be read: {error}") from error

@@ -1,8 +1,8 @@
-"""A sweep file -> ``SweepSpec``, or every mistake in it at once.
+"""Load a sweep file as a `SweepSpec`, or report all of its mistakes at once.
 
-1. What would run is what is checked: the file with the chosen profile and the overrides in place. Of the other profiles
-   their own mistakes are reported too.
-2. After the file is read, nothing outside the arguments is looked at.
+1. The file is checked as it would run, with the chosen profile and the overrides. Mistakes in other profiles are
+   reported too.
+2. The result depends on the file and the arguments only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from sweeper.errors import Mistake, SpecError, UsageError
 from sweeper.mistakes import printable, shown
 
 MOST_BYTES = 1_000_000
+"""Maximum size of a sweep file."""
 MOST_TRIALS = 10_000
+"""Maximum number of trials in a grid."""
 
 
 def load(  # noqa: PLR0913 - all by name
@@ -39,28 +41,31 @@ def load(  # noqa: PLR0913 - all by name
     functions: Functions | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SweepSpec:
-    """The sweep that the file, the profile and the overrides make together.
+    """Load a sweep from its file, with a profile and overrides.
 
     Args:
-        path: the sweep file, as messages shall name it.
-        overrides: ``KEY=VALUE`` arguments; they win over profiles, the later over the earlier.
-        profile: the profile to take; without it, the first one whose ``when`` fits the machine.
+        path: the sweep file, as it should appear in messages.
+        overrides: ``KEY=VALUE`` arguments. They override profiles, and later ones override earlier ones.
+        profile: the name of the profile; by default, the first one whose ``when`` matches the machine.
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
-        functions: what a function takes that is named as the trainer; without it, that is not looked at.
-        say: told what of W&B's keys was taken for what, and what was filled in, where there are no mistakes.
+        functions: returns the signature of a trainer function by name. Without it, functions are not checked.
+        say: receives one line for each W&B key that was translated and each default that was filled in.
 
     Raises:
-        SpecError: the sweep has mistakes; all of them are in it, in the order of their lines.
-        UsageError: there is no such file, or it cannot be read.
+        SpecError: the sweep has mistakes. The error has all of them, in the order of their lines.
+        UsageError: the file does not exist, or cannot be read.
+
+    Example:
+        ``load("sweep.yaml", overrides=["lr=1e-4"], has_cuda=False, trainers={})``
     """
     source = printable(str(path))
     root, mistakes = parsed(text_of(path, "a sweep file"), TextSource(source))
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
-    taken = translated(without_groups(root))
-    mistakes += (located(root, complaint) for complaint in taken.complaints)
-    draft = _Draft.of(taken.root, trainers)
+    translation = translated(without_groups(root))
+    mistakes += (located(root, complaint) for complaint in translation.complaints)
+    draft = _Draft.of(translation.root, trainers)
     choice = chosen(draft.profiles, profile, has_cuda=has_cuda)
     resolved, override_mistakes = draft.resolved(choice, overrides)
     mistakes += override_mistakes
@@ -76,17 +81,17 @@ def load(  # noqa: PLR0913 - all by name
     spec = _spec(resolved, draft.profiles, choice)
     if (too_many := _too_many(spec)) is not None:
         raise SpecError([located(resolved, too_many)])
-    for note in (*taken.notes, *filled.notes):
+    for note in (*translation.notes, *filled.notes):
         say(note)
     return spec
 
 
 def text_of(path: str | Path, what: str) -> str:
-    """The text of a file that the user names as `what`: ``a sweep file``.
+    """Return the text of a file. `what` is its kind for messages, such as ``a sweep file``.
 
     Raises:
-        SpecError: it is larger than any such file, or no UTF-8.
-        UsageError: there is no such file, or it cannot be read.
+        SpecError: the file is too large, or not UTF-8.
+        UsageError: the file does not exist, or cannot be read.
     """
     source = printable(str(path))
     try:
@@ -95,9 +100,9 @@ def text_of(path: str | Path, what: str) -> str:
     except IsADirectoryError:
         raise UsageError(f"{source}: expected {what}, got a directory") from None
     except FileNotFoundError:
-        raise UsageError(f"{source}: expected {what}, got nothing: there is no such file") from None
+        raise UsageError(f"{source}: expected {what}, but there is no such file") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{source}: expected {what}, got one that cannot be read: {error}") from None
+        raise UsageError(f"{source}: expected {what}, but it cannot be read: {error}") from None
     if len(raw) > MOST_BYTES:
         got = "a larger file"
         raise SpecError([Mistake(where=source, key="", expected=f"at most {MOST_BYTES:,} bytes", got=got)])
@@ -115,7 +120,7 @@ def _not_a_sweep(root: Node) -> Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """The file taken apart, before a profile is chosen."""
+    """The file before a profile is chosen: the sweep without its profiles, and the profiles by name."""
 
     root: Node
     base: Node
@@ -133,10 +138,10 @@ class _Draft:
         )
 
     def resolved(self, choice: str | None, arguments: Sequence[str]) -> tuple[Node, list[Mistake]]:
-        """The sweep with the profile and the overrides in place, and what is wrong with the latter."""
+        """Return the sweep with the profile and the overrides applied, and the mistakes in the overrides."""
         sweep = merged(self.base, self.profiles[choice]) if choice is not None else self.base
         overrides, mistakes = split(arguments)
-        # The trainer may itself be overridden, and then knows other names.
+        # The trainer is overridden first, because it determines the names of the hyperparameters.
         named = [override for override in overrides if override.key == "trainer"]
         overriding = Overriding(known={}, declared=declared_parameters(self.root), mistakes=mistakes)
         for override in named:
@@ -147,7 +152,7 @@ class _Draft:
         return sweep, overriding.mistakes
 
     def mistakes_of_profiles(self, choice: str | None) -> Iterator[Mistake]:
-        """What is wrong with the profiles themselves and, of those not chosen, with what they would run."""
+        """Find mistakes in the profiles themselves, and in the sweeps that the profiles not chosen would make."""
         yield from (located(self.root, complaint) for complaint in self._shape())
         for name, profile in self.profiles.items():
             yield from mistakes_in(profile, Profile)
@@ -160,7 +165,7 @@ class _Draft:
         for key in CHOSEN_KEYS:
             if self.root.child(key):
                 hint = "choose a profile with --profile NAME"
-                yield Complaint(path=(key,), expected="a key of the sweep", got="one that is filled in", hint=hint)
+                yield Complaint(path=(key,), expected="a key of the sweep", got="one that sweeper sets", hint=hint)
         profiles = self.root.child("profiles")
         if profiles and not isinstance(profiles.value, dict):
             yield Complaint(path=("profiles",), expected="a mapping of names to profiles", got=shown(plain(profiles)))
@@ -176,13 +181,13 @@ def _choice_mistakes(draft: _Draft, profile: str | None) -> Iterator[Mistake]:
 
 
 def mistakes_of(root: Node, trainers: Trainers) -> Iterator[Mistake]:
-    """What keeps a resolved sweep from being run."""
+    """Find the mistakes in a resolved sweep."""
     yield from mistakes_in(root, SweepSpec)
     yield from (located(root, complaint) for complaint in complaints(root, trainers))
 
 
 def ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
-    """By line, those of the command line last; of several about one key the first, since the rest follow from it."""
+    """Sort mistakes by line, with those of the command line last, and keep the first one about each key."""
 
     def line(mistake: Mistake) -> float:
         number = mistake.where.removeprefix(f"{source}:")
@@ -190,18 +195,18 @@ def ordered(mistakes: Iterable[Mistake], source: str) -> list[Mistake]:
 
     first: dict[tuple[str, ...], Mistake] = {}
     for mistake in mistakes:
-        # A mistake without a key is about the place as a whole: there may be several.
+        # Mistakes without a key concern the whole line: there may be several.
         first.setdefault((mistake.where, mistake.key, "" if mistake.key else str(mistake)), mistake)
     return sorted(first.values(), key=line)
 
 
 def _too_many(spec: SweepSpec) -> Complaint | None:
-    """What is wrong with a grid of more trials than anybody waits for: listing them would not end either."""
+    """Complain about a grid with more trials than `MOST_TRIALS`. It is too large even to be listed."""
     if spec.method is not Method.GRID:
         return None
     if grid_size(spec.parameters, most=MOST_TRIALS) * len(spec.seeds) <= MOST_TRIALS:
         return None
-    expected, hint = f"a grid of at most {MOST_TRIALS:,} trials", "method: random with run_cap tries some of them"
+    expected, hint = f"a grid of at most {MOST_TRIALS:,} trials", "write method: random and run_cap to try some of them"
     return Complaint(path=("parameters",), expected=expected, got="a larger one", hint=hint)
 
 

@@ -1,8 +1,8 @@
-"""Nested parameters, as W&B writes them: a group is a mapping with the one key ``parameters``.
+"""Flatten nested parameters, as in W&B: a group is a mapping with the single key ``parameters``.
 
-``optimizer: {parameters: {lr: {min: ...}, beta: {value: ...}}}`` declares ``optimizer.lr`` and ``optimizer.beta``. From
-here on they are parameters like any other, whose names hold a dot: that is how a command gets them
-(``--optimizer.lr=1e-3``), and how the command line sets them.
+``optimizer: {parameters: {lr: {min: ...}, beta: {value: ...}}}`` declares ``optimizer.lr`` and ``optimizer.beta``.
+After this step they are ordinary parameters with a dot in their name, in the trial's command (``--optimizer.lr=1e-3``)
+and on sweeper's command line.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from sweeper.config.read.node import Node, found, grafted
 
 
 def without_groups(root: Node) -> Node:
-    """The file, its parameters and those of its profiles all on one level."""
+    """Return the file with the parameters of the sweep and of its profiles on one level."""
     profiles = found(root, "profiles")
-    places = [(), *(("profiles", name) for name in (profiles.children() if profiles else ()))]
-    for place in places:
-        path = (*place, "parameters")
+    owners = [(), *(("profiles", name) for name in (profiles.children() if profiles else ()))]
+    for owner in owners:
+        path = (*owner, "parameters")
         parameters = found(root, *path)
         if parameters is None or not any(_is_group(child) for child in parameters.children().values()):
             continue
         entries = [entry for name, child in parameters.children().items() for entry in _flat(name, child)]
-        if len(dict(entries)) == len(entries):  # else two have one name: left as it is, the group is refused
+        if len(dict(entries)) == len(entries):  # otherwise a name occurs twice: the group is refused later
             root = grafted(root, path, Node(where=parameters.where, key=parameters.key, value=dict(entries)))
     return root
 

@@ -1,8 +1,8 @@
-"""A value in a sweep together with where it was written, so that a late mistake still names its line.
+"""The values of a sweep file with their positions, so that every later mistake can name its line.
 
-1. A node's ``key`` is its path in the text it came from, also after it was moved: the learning rate of a profile is
-   ``profiles.gpu.parameters.lr`` wherever it is merged.
-2. Nodes are never changed; ``grafted`` copies the mappings along one path and shares the rest.
+1. A node's `key` is its path in its own file, even after it was moved: the learning rate of a profile stays
+   `profiles.gpu.parameters.lr` after the merge.
+2. Nodes are immutable. `grafted` copies the mappings along one path and shares the rest.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Scalar: TypeAlias = bool | int | float | str | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A scalar, a mapping or a list, ``where`` it was written (``file:line``), and its path there."""
+    """A scalar, a mapping or a list, with its position (`file:line`) and its path of keys."""
 
     where: str
     key: Path
     value: Scalar | Mapping[str, Node] | tuple[Node, ...]
 
     def child(self, part: str | int) -> Node | None:
-        """The node one step down, or None."""
+        """Return the child under a key or index, or None."""
         match self.value, part:
             case Mapping(), str(name):
                 return self.children().get(name)
@@ -37,13 +37,13 @@ class Node:
                 return None
 
     def children(self) -> Mapping[str, Node]:
-        """The entries of a mapping; nothing for anything else."""
+        """Return the entries of a mapping; an empty mapping for any other node."""
         return self.value if isinstance(self.value, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
-    """A mistake by its path in the data, before its line is known."""
+    """A mistake at a path in the data. `located` adds its line."""
 
     path: Path
     expected: str
@@ -52,7 +52,7 @@ class Complaint:
 
 
 def found(root: Node, *path: str | int) -> Node | None:
-    """The node at the path, or None."""
+    """Return the node at a path, or None."""
     node: Node | None = root
     for part in path:
         node = node.child(part) if node else None
@@ -60,7 +60,7 @@ def found(root: Node, *path: str | int) -> Node | None:
 
 
 def plain(node: Node) -> object:
-    """The data without its places: dictionaries, lists and scalars."""
+    """Return the data without positions: dictionaries, lists and scalars."""
     match node.value:
         case Mapping() as mapping:
             return {name: plain(child) for name, child in mapping.items()}
@@ -71,7 +71,7 @@ def plain(node: Node) -> object:
 
 
 def grafted(root: Node, path: Path, scion: Node) -> Node:
-    """The tree with ``scion`` at the path; mappings that the path needs are made, whatever stood there."""
+    """Return the tree with the node `scion` at a path. Mappings along the path are created, replacing other values."""
     if not path:
         return scion
     part, *rest = path
@@ -85,13 +85,13 @@ def grafted(root: Node, path: Path, scion: Node) -> Node:
 
 
 def without(root: Node, names: Sequence[str]) -> Node:
-    """The mapping without these entries."""
+    """Return the mapping without the entries of these names."""
     kept = {name: child for name, child in root.children().items() if name not in names}
     return Node(where=root.where, key=root.key, value=kept)
 
 
 def located(root: Node, complaint: Complaint) -> Mistake:
-    """The mistake with the line of the deepest part of its path that was written."""
+    """Return the complaint as a mistake, with the line of the deepest part of its path that the file contains."""
     node, rest = root, complaint.path
     while rest and (child := node.child(rest[0])) is not None:
         node, rest = child, rest[1:]

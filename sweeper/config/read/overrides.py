@@ -1,10 +1,10 @@
-"""``KEY=VALUE`` from the command line, grafted onto a sweep, in the way of Hydra.
+"""Apply ``KEY=VALUE`` arguments of the command line to a sweep, in Hydra's syntax.
 
-1. A name of the sweep's parameters or of the trainer's hyperparameters is that parameter:
-   ``lr=1e-4``, ``lr=[1e-4, 3e-4]``.
+1. The name of a parameter of the sweep, or of a hyperparameter of the trainer, sets that parameter: ``lr=1e-4``,
+   ``lr=[1e-4, 3e-4]``.
 2. Anything else is a path of keys: ``seeds=[0, 1]``, ``parameters.lr.max=1e-3``, ``early_stop.rules=[]``.
-3. What is not there has to be added, so that a slip of the pen makes no new parameter: ``+x=1``,
-   ``+parameters.x.values=[1, 2]``. What is there is never added. Keys that any sweep may have are there, with defaults.
+3. A new parameter needs a plus, so that a misspelt name does not create one: ``+x=1``,
+   ``+parameters.x.values=[1, 2]``. An existing key must not have a plus. Keys that every sweep may have always exist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from sweeper.mistakes import LONGEST, printable, shown, suggested
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """One ``KEY=VALUE``, taken apart; ``where`` names it in messages; ``adds`` where it began with a ``+``."""
+    """One ``KEY=VALUE`` argument.
+
+    Attributes:
+        where: the argument as it appears in messages.
+        key: the text before the equals sign, without the plus.
+        value: the text after the equals sign.
+        adds: whether the argument begins with a plus.
+    """
 
     where: str
     key: str
@@ -31,12 +38,12 @@ class Override:
     adds: bool = False
 
     def node(self, path: Path) -> tuple[Node, list[Mistake]]:
-        """The value, read like the file, as if it stood at the path."""
+        """Parse the value like the value at this path in a file; return it with the mistakes in it."""
         return parsed(self.value, TextSource(self.where, numbered=False, key=path))
 
 
 def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:
-    """The overrides, and the arguments that are none."""
+    """Parse the arguments; return the overrides, and the mistakes in the other arguments."""
     overrides, mistakes = [], []
     for argument in arguments:
         key, equals, value = argument.removeprefix("+").partition("=")
@@ -55,16 +62,20 @@ def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:
 
 @dataclass(slots=True, kw_only=True)
 class Overriding:
-    """Applies overrides one after the other, and keeps the mistakes found in them."""
+    """Apply overrides one after another, and collect the mistakes in them.
+
+    Attributes:
+        known: the trainer's hyperparameters and their defaults; empty for a command.
+        declared: the parameters that the file or any of its profiles names.
+        mistakes: the mistakes so far.
+    """
 
     known: Mapping[str, object]
-    """The trainer's hyperparameters and their defaults; nothing for a command."""
     declared: frozenset[str]
-    """The parameters that the file names, in any profile."""
     mistakes: list[Mistake] = field(default_factory=list)
 
     def apply(self, root: Node, override: Override) -> Node:
-        """The sweep with the override in it; unchanged where the value cannot be read."""
+        """Return the sweep with the override applied, or unchanged if the override is wrong."""
         name = self._parameter(override)
         path = ("parameters", name) if name else self._path(override.key)
         if (complaint := self._complaint(root, override, path)) is not None:
@@ -85,16 +96,16 @@ class Overriding:
         return grafted(root, path, node)
 
     def _parameter(self, override: Override) -> str | None:
-        """The parameter that the key names by itself: one that is there, or one that is to be."""
+        """Return the name of the parameter that the key stands for, existing or new; None for a path of keys."""
         key = override.key
         of_trainer = key in self.known and key not in SweepSpec.model_fields
         is_new = override.adds and key.split(".")[0] not in SweepSpec.model_fields
         return key if key in self.declared or of_trainer or is_new else None
 
     def _complaint(self, root: Node, override: Override, path: Path) -> Mistake | None:
-        """What is wrong with what is to be changed: it is not there, or it is there and was to be added."""
+        """Return the mistake if the key does not exist, or if it exists and has a plus; otherwise None."""
         if override.adds:
-            return self._there_already(root, override, path)
+            return self._existing(root, override, path)
         names = sorted({*self.declared, *self.known})
         if path[0] == "parameters" and len(path) > 1:
             if path[1] in names:
@@ -105,20 +116,21 @@ class Overriding:
         else:
             name, known = override.key, [*names, *SweepSpec.model_fields]
             expected = "a parameter or a key of the sweep"
-        hints = [suggested(name, known), "" if self.known else f"+{override.key}=... adds it"]
+        hints = [suggested(name, known), "" if self.known else f"write +{override.key}=... to add it"]
         hint = "; ".join(filter(None, hints))
         return Mistake(where=override.where, key="", expected=expected, got=shown(name), hint=hint)
 
-    def _there_already(self, root: Node, override: Override, path: Path) -> Mistake | None:
+    def _existing(self, root: Node, override: Override, path: Path) -> Mistake | None:
+        """Return the mistake if a key that should be added exists already; otherwise None."""
         parameter = found(root, *path[:2]) if path[0] == "parameters" else None
         beside = [key for key in _other_forms(path[-1]) if parameter is not None and parameter.child(key) is not None]
         if found(root, *path) is None and not beside:
             return None
-        expected, hint = "a key that is not there yet, after a +", f"{override.key}=... changes it"
+        expected, hint = "a new key after the +", f"write {override.key}=... to change the existing one"
         return Mistake(where=override.where, key="", expected=expected, got=shown(override.key), hint=hint)
 
     def _path(self, key: str) -> Path:
-        """The keys of a dotted path. A parameter's name may hold dots itself: all between the ends is the name."""
+        """Return the keys of a dotted path. A parameter's name may contain dots: it is everything between the ends."""
         parts = key.split(".")
         if parts[0] == "parameters" and len(parts) > 1:
             last = parts[-1:] if parts[-1] in parameter_keys() and len(parts) > 2 else []  # noqa: PLR2004 parameters.NAME.KEY
@@ -126,7 +138,7 @@ class Overriding:
         return tuple(int(part) if part.isdecimal() else part for part in parts)
 
     def _as_parameter(self, name: str, node: Node) -> Node:
-        """``{value: ...}`` or, of a list, ``{values: ...}``; a mapping is the whole parameter already."""
+        """Return the parameter `{value: ...}`, or `{values: ...}` for a list. A mapping is kept as it is."""
         if isinstance(node.value, Mapping):
             return node
         several = isinstance(node.value, tuple) and not isinstance(self.known.get(name), list | tuple)
@@ -135,7 +147,7 @@ class Overriding:
 
 
 def _moved(node: Node, key: str) -> Node:
-    """The node one key further down, so that messages name the key that was meant."""
+    """Return the node with a longer path, so that messages name the key that it is put under."""
     items = node.value
     if isinstance(items, tuple):
         items = tuple(Node(where=i.where, key=(*node.key, key, n), value=i.value) for n, i in enumerate(items))
@@ -143,7 +155,7 @@ def _moved(node: Node, key: str) -> Node:
 
 
 def _without_other_forms(root: Node, path: Path) -> Node:
-    """The sweep without the keys that contradict the one being set: ``value`` where ``values`` come, and so on."""
+    """Return the sweep without the keys that contradict the one being set, such as `value` if `values` is set."""
     *parameter, key = path
     node = found(root, *parameter)
     if node is None or not isinstance(node.value, Mapping):
@@ -152,14 +164,14 @@ def _without_other_forms(root: Node, path: Path) -> Node:
 
 
 def _other_forms(key: str | int) -> list[str]:
-    """The keys of a parameter that cannot stand beside one of them."""
+    """Return the keys of a parameter that contradict the given one."""
     if not any(key in keys for keys in FORMS.values()):
         return []
     return [other for keys in FORMS.values() if key not in keys for other in keys]
 
 
 def declared_parameters(root: Node) -> frozenset[str]:
-    """The parameters that a sweep or any of its profiles names."""
+    """Return the parameters that a sweep or any of its profiles names."""
     profiles = found(root, "profiles")
     holders = [root, *(profiles.children().values() if profiles else ())]
     parameters = (found(holder, "parameters") for holder in holders)
@@ -167,7 +179,7 @@ def declared_parameters(root: Node) -> frozenset[str]:
 
 
 def hyperparameters(root: Node, trainers: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
-    """What the sweep's trainer knows; nothing where it has none."""
+    """Return the hyperparameters of the sweep's trainer and their defaults; empty for a command."""
     trainer = found(root, "trainer")
     name = plain(trainer) if trainer else None
     return trainers.get(name, {}) if isinstance(name, str) else {}

@@ -1,4 +1,4 @@
-"""Variants of a sweep for different machines, declared in its file: which one is chosen, and what it replaces."""
+"""Profiles: variants of a sweep for different machines, declared in its file. Choose one, and merge it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sweeper.config.read.node import Complaint, Node, found, grafted, plain
 from sweeper.mistakes import STRICT, listed, suggested
 
 CHOSEN_KEYS = ("profile", "profile_description")
-"""Keys of the resolved spec that say what was chosen, and that no file may set."""
+"""Keys of the resolved spec that name the chosen profile. No file may set them."""
 
 MOST_PROFILES = 32
-"""Each is checked as a whole sweep."""
+"""Maximum number of profiles. Each one is checked as a whole sweep, which takes time."""
 
 
 class When(StrEnum):
-    """The machines that choose a profile by themselves."""
+    """The machines for which a profile is chosen automatically: with a CUDA device, or without one."""
 
     CUDA = "cuda"
     CPU = "cpu"
 
 
 class Profile(BaseModel):
-    """The keys of a profile. What replaces a part of the sweep is checked there, once it is merged."""
+    """The keys of a profile. Values that replace parts of the sweep are checked after the profile is merged."""
 
     model_config = STRICT
     when: Annotated[When, Field(strict=False)] | None = None
@@ -48,11 +48,11 @@ class Profile(BaseModel):
 
 
 OWN_KEYS = ("when", "description")
-"""What a profile says about itself."""
+"""Keys that describe the profile itself."""
 
 
 def chosen(profiles: Mapping[str, Node], name: str | None, *, has_cuda: bool) -> str | None:
-    """The name asked for, where there is one such; else the first profile for this machine; else None."""
+    """Return the profile to use: `name` if it exists, otherwise the first profile for this machine, otherwise None."""
     if name is not None:
         return name if name in profiles else None
     machine = When.CUDA if has_cuda else When.CPU
@@ -65,15 +65,15 @@ def _when(profile: Node) -> object:
 
 
 def complaints_about_choice(profiles: Mapping[str, Node], name: str | None) -> Iterator[Complaint]:
-    """Why the profile asked for cannot be had."""
+    """Complain if the requested profile does not exist."""
     if name is None or name in profiles:
         return
-    expected = f"one of {listed(profiles)}" if profiles else "no profile, since the file declares none"
+    expected = f"one of {listed(profiles)}" if profiles else "no profile, because the file declares none"
     yield Complaint(path=(), expected=expected, got=repr(name), hint=suggested(name, profiles))
 
 
 def merged(base: Node, profile: Node) -> Node:
-    """The sweep with the profile's keys in place of its own; a named parameter is replaced as a whole."""
+    """Return the sweep with the profile's keys instead of its own. A parameter is replaced as a whole."""
     for key, node in profile.children().items():
         if key == "parameters":
             for name, parameter in node.children().items():

@@ -1,4 +1,4 @@
-"""Plain text -> null, booleans and numbers, by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema)."""
+"""Read plain scalars by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _FORMS = {
     ),
 }
 LONGEST_INT = 32
-"""Characters; more than 64 bits need in any base but with leading zeros, and far less than make ``int`` slow."""
+"""Maximum length of an integer's text: enough for 64 bits in any base, and short enough for a fast `int`."""
 
 
 def form(text: str) -> str:
-    """``null``, ``bool``, ``int``, ``float`` or, of anything else, ``str``."""
+    """Return the type of a plain scalar: `null`, `bool`, `int`, `float` or `str`."""
     return next((name for name, pattern in _FORMS.items() if pattern.fullmatch(text)), "str")
 
 
 def constructed(name: str, text: str) -> Scalar:
-    """The value of a text that is, or was tagged to be, of this form.
+    """Return the value of a text as the given type, which may come from a tag such as `!!int`.
 
     Raises:
-        KeyError: there is no such form.
-        ValueError: the text is not of it; the error's text is what was expected.
+        KeyError: there is no such type.
+        ValueError: the text is not of this type. The error's text is what was expected.
     """
     return _CONSTRUCTORS[name](text)
 
@@ -49,7 +49,7 @@ def _int(text: str) -> int:
     if form(text) != "int":
         raise ValueError("a whole number")
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-    # 64 bits are what the libraries behind us carry; the length guards int() itself, which gets slow and then refuses.
+    # Libraries below take at most 64 bits. Longer texts are not parsed, since int() is slow for them.
     value = int(text, base) if len(text) <= LONGEST_INT else 2**63
     if not -(2**63) <= value < 2**63:
         raise ValueError("a whole number of at most 64 bits")
@@ -59,14 +59,14 @@ def _int(text: str) -> int:
 def _float(text: str) -> float:
     if form(text) not in {"int", "float"}:
         raise ValueError("a number")
-    # Only .inf and .nan end in a letter; Python writes them without the dot.
+    # Only .inf and .nan end with a letter; Python takes them without the dot.
     return float(text.lower().replace(".", "") if text[-1:].isalpha() else text)
 
 
 def _str(text: str) -> str:
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("text that can be written as UTF-8")
-    if "\0" in text:  # no command line, no file name and no environment can carry it
+    if "\0" in text:  # command lines, file names and environment variables cannot contain it
         raise ValueError("text without the character NUL")
     return text
 

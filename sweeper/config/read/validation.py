@@ -1,4 +1,4 @@
-"""Pydantic's errors in sweeper's words: file, line, key, what was expected, what came, and the nearest known name."""
+"""Translate pydantic's errors into mistakes: file, line, key, what was expected, what was found, and a similar name."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ _EXPECTED: Mapping[str, str] = {
     "too_short": "at least one entry",
     "tuple_type": "a list",
 }
-"""By pydantic's error type; the words in braces come from the error's context."""
+"""What was expected, by pydantic's error type. Names in braces are filled in from the error's context."""
 
 
 def mistakes_in(root: Node, model: type[BaseModel]) -> Iterator[Mistake]:
-    """What keeps the data from being the model, one mistake a place."""
+    """Find the mistakes that make the data invalid for the model, one for each position."""
     try:
         model.model_validate(plain(root))
     except ValidationError as errors:
         for error in errors.errors(include_url=False):
-            # Pydantic counts the entries that were right: a list of wrong ones is also too short, which says nothing.
+            # Pydantic counts valid entries only, so it also calls a list of invalid entries too short.
             if error["type"] == "too_short" and error["input"]:
                 continue
             yield located(root, _complaint(error, model))
@@ -82,7 +82,7 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
                 hint=context["hint"],
             )
         case "missing":
-            return Complaint(path=path, expected="a value, since the key is required", got="nothing")
+            return Complaint(path=path, expected="a value, because the key is required", got="nothing")
         case "extra_forbidden":
             return _unknown_key(path, _known_keys(error["loc"][:-1], model))
         case "enum":
@@ -99,7 +99,7 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
 
 
 def document_path(loc: Path) -> Path:
-    """Pydantic's location as a path in the file: a parameter's form, and an executor's type, are no keys there."""
+    """Return pydantic's location as a path in the file, which has no keys for a parameter's form or executor's type."""
     match loc:
         case ("parameters", name, str(form), *rest) if form in FORMS:
             return ("parameters", name, *rest)

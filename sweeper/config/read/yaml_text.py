@@ -1,7 +1,8 @@
-"""YAML text -> nodes: YAML 1.2 numbers and booleans, no duplicate keys, no surprises, bounded work.
+"""Parse YAML text into nodes: YAML 1.2 numbers and booleans, no duplicate keys, and limits on size and nesting.
 
-PyYAML follows YAML 1.1, where ``1e-4`` is text, ``no`` is false and ``1:30`` is 90, and keeps the last of two equal
-keys. Its C loader crashes on deep nesting, so this is the Python one, stopped by ``DEEPEST`` and ``MOST_NODES``.
+PyYAML follows YAML 1.1, where ``1e-4`` is text, ``no`` is false and ``1:30`` is 90, and it keeps the last of two equal
+keys. Its C loader crashes on deep nesting, so this module uses the Python loader, limited by `DEEPEST` and
+`MOST_NODES`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import printable, shortened, shown
 
 DEEPEST = 32
+"""Maximum depth of nesting."""
 MOST_NODES = 5_000
-"""Keys and values. Ten times what a large sweep has, and few enough that what is asked of each of them ends soon."""
+"""Maximum number of keys and values: ten times those of a large sweep, and few enough to check each of them quickly."""
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class _TooMuchError(yaml.YAMLError):
-    """The text holds more than a sweep could need."""
+    """The text is larger or nested more deeply than any sweep."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with YAML 1.2 scalars, stopped before nesting or size can hurt."""
+    """PyYAML's loader with YAML 1.2 scalars and limits on nesting and size."""
 
     depth = 0
     nodes = 0
@@ -51,28 +53,37 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """How places in a text are named: ``file:line``, or the text itself where lines mean nothing."""
+    """The origin of a text, for messages: `file:line`, or the name alone if line numbers mean nothing.
+
+    Attributes:
+        name: the path of the file, or `command line: KEY=VALUE`.
+        numbered: whether messages have line numbers.
+        key: the path of keys under which the text's root is placed.
+    """
 
     name: str
     numbered: bool = True
     key: Path = ()
 
     def where(self, line: int) -> str:
-        """The place of a line, counted from 0."""
+        """Return the position of a line, counted from 0, for a message."""
         return f"{self.name}:{line + 1}" if self.numbered else self.name
 
 
 def parsed(text: str, source: TextSource) -> tuple[Node, list[Mistake]]:
-    """The nodes of the text and the mistakes that can be passed over for now: duplicate keys, odd tags.
+    """Parse a text.
+
+    Returns:
+        The root node, and the mistakes that do not prevent parsing: duplicate keys, unknown tags.
 
     Raises:
-        SpecError: the text is not YAML, or holds more than the limits allow.
+        SpecError: the text is not YAML, or exceeds the limits.
     """
     loader = None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
-    # PyYAML itself trips over escapes such as "\UFFFFFFFF" and over %YAML directives of many digits.
+    # PyYAML raises ValueError and OverflowError for escapes such as "\UFFFFFFFF" and long %YAML directives.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise SpecError([_syntax_mistake(error, text, source)]) from None
     finally:
@@ -99,17 +110,17 @@ def _syntax_mistake(error: Exception, text: str, source: TextSource) -> Mistake:
 
 @dataclass(slots=True)
 class _Builder:
-    """Turns PyYAML's nodes into ours, noting mistakes on the way."""
+    """Convert PyYAML's nodes into `Node`s, and collect mistakes."""
 
     source: TextSource
     mistakes: list[Mistake] = field(default_factory=list)
     nodes: int = 0
 
     def node(self, node: yaml.Node, key: Path) -> Node:
-        """The node, aliases expanded. The limits hold again here: an alias may repeat, or contain itself."""
+        """Return the node with aliases expanded. The limits apply again, since an alias may contain itself."""
         self.nodes += 1
         if self.nodes > MOST_NODES or len(key) > DEEPEST + len(self.source.key):
-            got = "aliases that repeat or contain one another without end"
+            got = "aliases that repeat too often or contain one another"
             raise SpecError([self._mistake(node, key[:1], "a sweep of reasonable size", got)])
         return Node(where=self._where(node), key=key, value=self._value(node, key))
 
@@ -131,7 +142,7 @@ class _Builder:
                 got = f"a second one (the first: {entries[name].where})"
                 self.mistakes.append(self._mistake(key_node, (*key, name), "the key only once", got))
                 continue
-            # The line of the key is where a reader looks, also when the value begins further down.
+            # Messages name the line of the key, even if the value begins further down.
             entries[name] = Node(where=self._where(key_node), key=child.key, value=child.value)
         return entries
 

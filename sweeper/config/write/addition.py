@@ -1,4 +1,4 @@
-"""One more configuration for a sweep, from ``NAME=VALUE`` arguments: `sweeper add`."""
+"""Make one more configuration for a sweep from ``NAME=VALUE`` arguments, as `sweeper add` does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sweeper.mistakes import listed, shown, suggested
 
 
 def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:
-    """The parameters of the configuration: what is given, and the sweep's constants.
+    """Return the parameters of a configuration: the given ones and the sweep's constants.
 
-    A parameter that the sweep varies has to be given; one that it does not name is refused, since the other trials do
-    not have it.
+    Every parameter that the sweep varies must be given. Other parameters are refused, because the sweep's other trials
+    do not have them.
 
     Raises:
-        SpecError: an argument is wrong or missing; all mistakes are in it.
+        SpecError: an argument is wrong or missing. The error has all mistakes.
     """
     overrides, mistakes = split(arguments)
     given: dict[str, object] = {}
@@ -37,19 +37,19 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
             expected, got = "one value", override.value
             mistakes.append(Mistake(where=override.where, key=override.key, expected=expected, got=got))
     constants = {name: p.value for name, p in spec.parameters.items() if isinstance(p, Constant)}
-    held = constants | given
-    # One that depends on what is not given is not missed before that is.
-    asked = [name for name, parameter in spec.parameters.items() if applies(parameter, held)]
-    missing = [name for name in asked if name not in held]
-    for name in given.keys() - set(asked):
-        expected = f"a parameter of a configuration with {_conditions(spec.parameters[name])}"
+    values = constants | given
+    # A parameter that depends on a missing one is not reported as missing.
+    needed = [name for name, parameter in spec.parameters.items() if applies(parameter, values)]
+    missing = [name for name in needed if name not in values]
+    for name in given.keys() - set(needed):
+        expected = f"no {name}, which needs {_conditions(spec.parameters[name])}"
         mistakes.append(Mistake(where="command line", key="", expected=expected, got=name))
     if missing and not mistakes:
         expected = "a value for each parameter that the sweep varies"
         mistakes.append(Mistake(where="command line", key="", expected=expected, got=f"none for {listed(missing)}"))
     if mistakes:
         raise SpecError(mistakes)
-    return {name: held[name] for name in spec.parameters if name in asked}
+    return {name: values[name] for name in spec.parameters if name in needed}
 
 
 def _conditions(parameter: Parameter) -> str:

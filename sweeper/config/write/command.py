@@ -1,4 +1,4 @@
-"""One command as a sweep of one trial: what `sweeper exec` runs, and as a file that `sweeper run` takes."""
+"""Make a sweep of one trial from a command, as `sweeper exec` does, and write it as a sweep file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sweeper.rules.base import StopSettings
 from sweeper.rules.settings import AUTO, written
 
 NO_RULES = "none"
-"""In place of a file of rules: no rule stops the run early."""
+"""Instead of the path of a rules file: no rule stops the run early."""
 
-_HEAD = "# Written by `sweeper exec`: one run, as a sweep of one trial. `sweeper run` takes it as it is.\n"
+_HEAD = "# Written by `sweeper exec`: one run as a sweep of one trial. `sweeper run` accepts this file unchanged.\n"
 _COMMAND_LINE = TextSource("command line", numbered=False)
 
 
@@ -32,56 +32,60 @@ def sweep_of_command(  # noqa: PLR0913 - all by name
     metric: str,
     goal: str,
     early_stop: str | None,
-    more: Mapping[str, object] = MappingProxyType({}),
+    other_keys: Mapping[str, object] = MappingProxyType({}),
 ) -> SweepSpec:
-    """The sweep whose only trial is the command.
+    """Return the sweep whose only trial runs the command.
 
     Args:
-        early_stop: the path of a file of rules, ``none``, or ``auto`` for the preset; None is ``auto``.
-        more: other keys of a sweep file: ``retry``, ``hang_after_s``.
+        command: the command and its arguments.
+        name: the name of the sweep.
+        metric: the name of the metric.
+        goal: ``minimize`` or ``maximize``.
+        early_stop: the path of a rules file, ``none``, or ``auto`` for the preset; None means ``auto``.
+        other_keys: values of `OTHER_KEYS`.
 
     Raises:
-        SpecError: the name, the metric, the command or the rules have mistakes; all of them are in it.
-        UsageError: the file of rules cannot be read.
+        SpecError: the name, the metric, the command or the rules have mistakes. The error has all of them.
+        UsageError: the rules file cannot be read.
     """
     given = {
         "name": name,
         "method": Method.GRID.value,
         "metric": {"name": metric, "goal": goal},
         "command": list(command),
-        **more,
+        **other_keys,
     }
     root, mistakes = parsed(_yaml(given), _COMMAND_LINE)
-    rules, mistakes_there = _rules(early_stop)
+    rules, mistakes_in_rules = _rules(early_stop)
     root = grafted(root, ("early_stop",), rules)
-    mistakes += [*mistakes_there, *mistakes_of(root, {})]
+    mistakes += [*mistakes_in_rules, *mistakes_of(root, {})]
     if mistakes:
         raise SpecError(ordered(mistakes, printable(early_stop or "")))
     return SweepSpec.model_validate(plain(root))
 
 
 def rules_from_file(path: str) -> EarlyStop:
-    """The rules of a file, as `sweep_of_command` reads them; ``none`` is no rule.
+    """Return the rules in a file; ``none`` instead of a path means no rules.
 
     Raises:
-        SpecError: the rules have mistakes; all of them are in it.
+        SpecError: the rules have mistakes. The error has all of them.
         UsageError: the file cannot be read.
     """
-    # A sweep around them, so that they are read, checked and complained of in the one way there is.
+    # They are put into a sweep, so that they are checked like the rules of any sweep file.
     spec = sweep_of_command(["true"], name="rules", metric="loss", goal="minimize", early_stop=path)
     return spec.early_stop or EarlyStop(rules=())
 
 
 def command_as_file(spec: SweepSpec) -> str:
-    """A sweep made by `sweep_of_command`, as the file that `load` reads it from."""
+    """Return a sweep made by `sweep_of_command` as the text of a sweep file."""
     resolved = spec.to_json()
-    given = [key for key in _MORE if key in spec.model_fields_set]
+    given = [key for key in OTHER_KEYS if key in spec.model_fields_set]
     keys = ("name", "method", "metric", "command", "early_stop", *given)
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
 
 
-_MORE = ("retry", "hang_after_s")
-"""What `sweep_of_command` may be given beside what it has to be given."""
+OTHER_KEYS = ("retry", "hang_after_s")
+"""Optional keys of a sweep file that `sweep_of_command` accepts."""
 
 
 def rules_as_yaml(rules: Sequence[StopSettings]) -> str:
@@ -90,10 +94,10 @@ def rules_as_yaml(rules: Sequence[StopSettings]) -> str:
 
 
 def value_from_text(text: str, name: str) -> object:
-    """The value that a text is in a sweep file.
+    """Parse a text as a value of a sweep file: 0.1, true, [1, 2], or text. `name` is its name for messages.
 
     Raises:
-        SpecError: it is none.
+        SpecError: the text is not a valid value.
     """
     root, mistakes = parsed(text, TextSource(f"command line: {printable(name)}", numbered=False))
     if mistakes:
@@ -102,7 +106,7 @@ def value_from_text(text: str, name: str) -> object:
 
 
 def inline_yaml(value: object) -> str:
-    """A value on one line, as a person would write it in a sweep file."""
+    """Return a value on one line, as a person would write it in a sweep file."""
     match value:
         case float() if math.isfinite(value):
             return shown(value)
@@ -110,15 +114,15 @@ def inline_yaml(value: object) -> str:
             return "{" + ", ".join(f"{inline_yaml(key)}: {inline_yaml(item)}" for key, item in value.items()) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(inline_yaml, value)) + "]"
-        case _:  # within a list, since more has to be quoted there
+        case _:  # as an item of a list, where more characters need quotes
             return yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
 
 
 def _rules(path: str | None) -> tuple[Node, list[Mistake]]:
-    """What stands under `early_stop` in the file, or the whole of a file that holds nothing else."""
+    """Return the rules in a file, under the key `early_stop` or `rules`, and the mistakes in the file's YAML."""
     if path is None or path in (AUTO, NO_RULES):
         return Node(where=_COMMAND_LINE.name, key=("early_stop",), value=None if path == NO_RULES else AUTO), []
-    root, mistakes = parsed(text_of(path, "a file of rules"), TextSource(printable(path)))
+    root, mistakes = parsed(text_of(path, "a rules file"), TextSource(printable(path)))
     early_stop = root.child("early_stop")
     if early_stop is None and root.child("rules") is None:
         raise SpecError([*mistakes, located(root, _no_rules(root))])
@@ -141,7 +145,7 @@ def _yaml(data: Mapping[str, object]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes also what only YAML 1.2 takes for a number, like 1e-4, and escapes what lines are folded at."""
+    """A dumper that also quotes text that only YAML 1.2 reads as a number, such as 1e-4, and line separators."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""One trial of a sweep as a sweep of its own: what `sweeper reproduce` runs."""
+"""Make a sweep of one recorded trial, as `sweeper reproduce` does."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from collections.abc import Mapping
 
 from sweeper.config.model.sweep import LONGEST_NAME, BudgetSettings, EarlyStop, Method, SweepSpec
 
-_HEAD = "# Written by `sweeper reproduce`: one trial as a sweep of its own. `sweeper run` takes it as it is.\n"
+_HEAD = (
+    "# Written by `sweeper reproduce`: one trial as a sweep of its own. `sweeper run` accepts this file unchanged.\n"
+)
 
 
 def sweep_of_trial(
     spec: SweepSpec, *, params: Mapping[str, object], data: Mapping[str, object], seed: int, stopped: bool
 ) -> SweepSpec:
-    """The sweep whose only trial is one that a sweep has had.
+    """Return a sweep whose only trial repeats a trial of a recorded sweep.
 
     Args:
-        params: what the trial was given; `data` is the part of it that the sweep's trainer chose.
-        stopped: a rule ended the trial, and may end it again; otherwise none acts.
+        spec: the recorded sweep.
+        params: the parameters of the trial.
+        data: the part of `params` that the trainer chose: the dataset and the tokenizer.
+        seed: the seed of the trial.
+        stopped: whether a rule stopped the trial. If so, the new sweep has the same rules, otherwise none.
 
     Raises:
-        RecordError: the parameters are none.
+        RecordError: the parameters are not valid.
     """
     rules = spec.early_stop if stopped else None
     changes: dict[str, object] = {
-        "description": f"a trial of {spec.name}, again",
+        "description": f"reproduction of a trial of {spec.name}",
         "profile": None,
         "profile_description": "",
         "method": Method.GRID,
@@ -39,16 +44,16 @@ def sweep_of_trial(
 
 
 def with_name_suffix(spec: SweepSpec, ending: str) -> SweepSpec:
-    """The same sweep, its name with an ending."""
+    """Return the sweep with an ending appended to its name, which is shortened if it would be too long."""
     kept = spec.name.encode()[: LONGEST_NAME - len(ending.encode())].decode(errors="ignore")
     return spec.model_copy(update={"name": f"{kept}{ending}"})
 
 
 def reproduction_as_file(spec: SweepSpec) -> str:
-    """The sweep as a file that `load` reads it from."""
+    """Return the sweep as the text of a sweep file."""
     return _HEAD + json.dumps(spec.model_dump(mode="json", exclude_defaults=True), indent=1) + "\n"
 
 
 def _without_audit(rules: EarlyStop) -> dict[str, object]:
-    """Whether the coin of an audit falls as before is chance: it is not thrown."""
+    """Return the rules without the audit, whose random assignment could differ from the recorded one."""
     return {**rules.model_dump(mode="json"), "audit": 0.0}

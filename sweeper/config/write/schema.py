@@ -1,7 +1,7 @@
-"""The JSON Schema of a sweep file, made of the models that read it: so that editors complete it and mark mistakes.
+"""The JSON Schema of a sweep file, generated from the models, for completion and checks in editors.
 
-A schema says less than ``load``: what several keys must satisfy together, and a trainer's own parameters, it leaves to
-``sweeper check``. Every file that ``load`` takes is valid by it (held by a property test).
+The schema is less strict than `load`: rules about several keys and a trainer's own parameters are left to
+`sweeper check`. Every file that `load` accepts is valid by the schema (a property test checks this).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FORM_MODELS = {"constant": "Constant", "choice": "Choice", "range": "Range"}
 
 
 def schema() -> Json:
-    """The schema, as JSON-ready data."""
+    """Return the schema as JSON-ready data."""
     made = SweepSpec.model_json_schema()
     definitions: Json = made["$defs"]
     keys: Json = {key: value for key, value in made["properties"].items() if key not in CHOSEN_KEYS}
@@ -48,7 +48,7 @@ def _mapping_of(definition: str) -> Json:
 
 
 _VALUE: Json = {
-    "description": "A number, text, true, false, null, or a list of these.",
+    "description": "A number, text, true, false, null, or a list of these, for example 0.1 or [64, 64].",
     "anyOf": [
         {"type": ["number", "string", "boolean", "null"]},
         {"type": "array", "items": {"$ref": "#/$defs/Value"}},
@@ -57,12 +57,13 @@ _VALUE: Json = {
 
 
 def _parameter(definitions: Json) -> Json:
-    """One of the forms, or a group of parameters. What ``load`` fills in may be left out."""
+    """Return the schema of a parameter: one of the forms, or a group. Keys that `load` fills in are optional."""
     value = {"$ref": "#/$defs/Value"}
     when = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
     for form, model in _FORM_MODELS.items():
         keys = definitions[model]["properties"]
-        keys["when"] = {**when, "description": "Only where these parameters have these values."}
+        text = "Only try this parameter if others have these values, for example {optimizer: adam}."
+        keys["when"] = {**when, "description": text}
         named = [name for name, key in FORM_NAMES.items() if key in FORMS[form]]
         if named:
             keys["distribution"] = {"const": named[0]}
@@ -78,7 +79,7 @@ def _parameter(definitions: Json) -> Json:
     definitions["Range"]["required"] = ["min", "max"]
     group = {
         "type": "object",
-        "description": "Several parameters, whose names are this one's, a dot, and their own.",
+        "description": "A group of parameters. {parameters: {lr: ...}} under optimizer declares optimizer.lr.",
         "properties": {"parameters": {**_mapping_of("Parameter"), "minProperties": 1}},
         "required": ["parameters"],
         "additionalProperties": False,
@@ -87,13 +88,13 @@ def _parameter(definitions: Json) -> Json:
 
 
 def _wandb(why: str) -> Json:
-    """A key that only W&B's files have."""
-    return {"description": f"W&B's: {why}.", "deprecated": True}
+    """Return the schema of a key that only W&B's files have."""
+    return {"description": f"From W&B's sweep files; {why}.", "deprecated": True}
 
 
 def _early_terminate() -> Json:
     return {
-        **_wandb("taken as early_stop with successive_halving"),
+        **_wandb("translated to early_stop with successive_halving"),
         "type": "object",
         "properties": {"type": {"const": "hyperband"}, **{key: {} for key in EARLY_TERMINATE[1:]}},
         "required": ["type"],
@@ -102,8 +103,8 @@ def _early_terminate() -> Json:
 
 
 def _early_stop(definitions: Json) -> Json:
-    """The preset, a mapping, or nothing; its rules are the preset, or a list in which the preset may stand too."""
-    preset = {"const": AUTO, "description": "Every diagnosis that stops a trial, each with its defaults."}
+    """Return the schema of `early_stop`: the preset, a mapping, or null. Its rules may contain the preset too."""
+    preset = {"const": AUTO, "description": "Every diagnosis that stops a trial, each with its default settings."}
     rules = definitions["EarlyStop"]["properties"]["rules"]
     entries = {"type": "array", "items": {"anyOf": [preset, {"$ref": "#/$defs/Rule"}]}}
     definitions["EarlyStop"]["properties"]["rules"] = {
@@ -115,7 +116,7 @@ def _early_stop(definitions: Json) -> Json:
 
 
 def _executor(definitions: Json) -> Json:
-    """A name, or a mapping whose type says which one is meant."""
+    """Return the schema of `executor`: a name, or a mapping with a type."""
     kinds = [kind.__name__ for kind in EXECUTORS.values()]
     for kind in kinds:
         definitions[kind]["required"] = ["type"]
@@ -123,7 +124,7 @@ def _executor(definitions: Json) -> Json:
 
 
 def _rule() -> Json:
-    """A mapping with one key, the rule's name."""
+    """Return the schema of a rule: a mapping with one key, the name of the rule."""
     kinds = {name: {"$ref": f"#/$defs/{kind.__name__}"} for name, kind in RULES.items()}
     return {
         "type": "object",
@@ -135,14 +136,14 @@ def _rule() -> Json:
 
 
 def _profile(keys: Json) -> Json:
-    """What a profile may replace, each by what the sweep may say there."""
+    """Return the schema of a profile: the keys that it may replace, with the schemas that they have in the sweep."""
     own: Json = {"when": {"enum": [when.value for when in When]}, "description": {"type": "string"}}
     replaced = {key: keys[key] for key in Profile.model_fields if key in keys and key not in own}
     return {"type": "object", "properties": own | replaced, "additionalProperties": False}
 
 
 def _with_named_rules(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """The schema with `Rule` wherever pydantic, which sees rules after their names were taken off, lists all kinds."""
+    """Return the schema with `Rule` in place of pydantic's lists of all rules, which lack the rules' names."""
     if isinstance(node, list):
         return [_with_named_rules(item) for item in node]
     if not isinstance(node, dict):
@@ -152,7 +153,7 @@ def _with_named_rules(node: Any) -> Any:  # noqa: ANN401 - any part of a schema
     if listed and all(item.get("$ref") in kinds for item in listed):
         rest = {key: value for key, value in node.items() if key not in ("oneOf", "discriminator")}
         return rest | {"$ref": "#/$defs/Rule"}
-    # A default of rules is in the words of the models, not in those of a file.
+    # The default of rules is written as models here, which differs from a sweep file.
     return {
         key: _with_named_rules(value) for key, value in node.items() if key != "default" or not isinstance(value, list)
     }

@@ -1,4 +1,4 @@
-"""A split on the training device, and the orders in which it is gone through."""
+"""The examples of a split on the training device, and iteration over batches of them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def takes_four_dimensions() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Examples on a device: everything is copied once, so that a step copies nothing and waits for nothing.
+    """All examples of a split on a device. They are copied once, so that no step copies or waits.
 
     Attributes:
-        ids: N x length, whole numbers.
-        mask: N x 1 x 1 x length, true where there is text. The model takes four dimensions as they are; from two it
-            makes them at every step, which waits for the device. Before transformers 5 it accepts no four: N x 1 x
-            length is as good there.
-        labels: N.
+        ids: token ids, int64, shape (N, length).
+        mask: true for tokens of the text, bool, shape (N, 1, 1, length). The model would expand a mask of two
+            dimensions at every step, which waits for the device. For transformers before 5, which does not accept four
+            dimensions, the shape is (N, 1, length).
+        labels: classes, int64, shape (N,).
     """
 
     ids: torch.Tensor
@@ -42,7 +42,7 @@ class Batches:
 
     @classmethod
     def of(cls, examples: Examples, device: torch.device) -> Batches:
-        """All examples of a split, on the device."""
+        """Copy all examples of a split to the device."""
         ids = torch.from_numpy(np.asarray(examples.ids, dtype=np.int64)).to(device)
         lengths = torch.from_numpy(np.asarray(examples.lengths, dtype=np.int64)).to(device)
         inside = torch.arange(ids.shape[1], device=device) < lengths[:, None]
@@ -54,23 +54,24 @@ class Batches:
         return len(self.labels)
 
     def shares(self) -> torch.Tensor:
-        """How large a part of the examples each class is, shape (classes,); they sum to 1."""
+        """Return the frequency of each class, shape (classes,). They sum to 1."""
         counts = self.labels.bincount()
         return counts / counts.sum()
 
     def take(self, rows: torch.Tensor | slice) -> tuple[Inputs, torch.Tensor]:
-        """What the model is called with, and the labels."""
+        """Return the arguments for the model and the labels, for the given rows."""
         return {"input_ids": self.ids[rows], "attention_mask": self.mask[rows]}, self.labels[rows]
 
     def in_order(self, size: int) -> Iterator[tuple[Inputs, torch.Tensor]]:
-        """All examples once, batch after batch; the last batch is what is left."""
+        """Return all examples once, in batches of `size`. The last batch may be smaller."""
         for start in range(0, len(self), size):
             yield self.take(slice(start, start + size))
 
     def shuffled(self, size: int, *, epochs: int, seed: int, first_step: int) -> Iterator[tuple[Inputs, torch.Tensor]]:
-        """All examples once in each epoch, from the batch of `first_step` on.
+        """Return batches of all examples in random order, once in each epoch, starting at `first_step`.
 
-        The order is a function of seed and epoch alone: who resumes meets the batches that the undisturbed run does.
+        The order depends on the seed and the epoch only, so a resumed training gets the same batches as an
+        uninterrupted one.
         """
         steps = math.ceil(len(self) / size)
         for epoch in range(first_step // steps, epochs):

@@ -1,4 +1,4 @@
-"""Labelled texts of a classification task."""
+"""The models of a data set: labelled texts for classification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Texts and the class of each, as an index into the corpus's classes."""
+    """Texts, and the class of each text as an index into the classes of the corpus."""
 
     texts: tuple[str, ...]
     labels: tuple[int, ...]
@@ -17,12 +17,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """A dataset, loaded.
+    """A loaded dataset.
 
     Attributes:
-        name: the name it was asked for by.
-        source: where it came from, for a person.
+        name: the name by which it was requested.
+        source: its origin, as a text for people.
         classes: the names of the classes.
+        train: the training examples.
+        test: the test examples.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """The digest of classes, labels and texts in their order; not of name and source."""
+        """The digest of classes, labels and texts in their order, without name and source."""
         digest = hashlib.sha256()
         for part in self._parts():
             data = part.encode("utf-8", "surrogatepass")
@@ -43,7 +45,7 @@ class Corpus:
 
     @property
     def provenance(self) -> dict[str, object]:
-        """What a record keeps of it."""
+        """The description of the corpus for the record, as JSON-ready data."""
         return {
             "name": self.name,
             "sha256": self.sha256,
@@ -62,12 +64,12 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A dataset that can be had, and need not be loaded yet.
+    """An available dataset, which is loaded on demand.
 
     Attributes:
-        name: the name it was asked for by.
-        stamp: differs whenever the texts may; cheap to come by.
-        load: reads the texts; may raise DataUnavailable.
+        name: the name by which it was requested.
+        stamp: a text that changes when the dataset may have changed, and is cheap to compute.
+        load: reads the texts. May raise DataUnavailable.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""Texts as numbers, made once and mapped into the memory of every trial.
+"""Encode the texts of a corpus as token ids once, and map them into the memory of every trial.
 
-1. An encoding's directory is named by the digest of all that it depends on, so it is never out of date.
-2. It is built aside and moved into place whole: who finds the name finds all of it. Two that build at once make the
-   same.
-3. Its files are held against their digests when it is opened; a damaged one is built anew.
+1. The directory of an encoding is named by the digest of everything that it depends on, so it is never out of date.
+2. It is built in a temporary directory and renamed, so it is always complete. Two processes that build the same
+   encoding at the same time get the same result.
+3. The digests of its files are checked when it is loaded. A damaged encoding is built again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Examples:
     """The encoded texts of one split.
 
     Attributes:
-        ids: numbers of pieces, N x max_length, filled up with the padding's.
-        lengths: how many of them are the text's, N.
-        labels: classes, N.
+        ids: token ids, shape (N, max_length), padded.
+        lengths: number of tokens of each text without padding, shape (N,).
+        labels: classes, shape (N,).
     """
 
     ids: npt.NDArray[np.integer]
@@ -52,14 +52,16 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encodings:
-    """A corpus as one tokenizer sees it, mapped from disk.
+    """A corpus, encoded with one tokenizer and mapped from disk.
 
     Attributes:
-        path: the directory; holds the tokenizer as `tokenizer.json` too.
+        path: the directory. It also contains the tokenizer as `tokenizer.json`.
         classes: the names of the classes.
-        vocab_size: one more than the highest number of a piece.
-        padding: the number of the piece that fills up short texts.
-        provenance: what a record keeps of the dataset and of the tokenizer, as JSON values.
+        vocab_size: the highest token id plus one.
+        padding: the id of the padding token.
+        provenance: the description of dataset and tokenizer for the record, as JSON-ready data.
+        train: the training examples.
+        test: the test examples.
     """
 
     path: Path
@@ -72,7 +74,7 @@ class Encodings:
 
 
 def key_of(corpus: Corpus, tokenizer: Tokenizer, max_length: int, *, name: str) -> str:
-    """The name of the encoding: a digest of everything that its content depends on, provenance included."""
+    """Return the name of the encoding: a digest of everything that its content depends on, including provenance."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     parts = [f"format {FORMAT}", json.dumps(corpus.provenance), name, tokenizer.to_str(), str(max_length)]
@@ -80,15 +82,15 @@ def key_of(corpus: Corpus, tokenizer: Tokenizer, max_length: int, *, name: str) 
 
 
 def build(corpus: Corpus, tokenizer: Tokenizer, max_length: int, *, name: str, cache: Path) -> str:
-    """Make sure that the encoding is in the cache; returns its key. `name` is the tokenizer's.
+    """Build the encoding in the cache unless it is there, and return its key. `name` is the tokenizer's name.
 
     Raises:
         OSError: the cache cannot be written.
     """
     key = key_of(corpus, tokenizer, max_length, name=name)
-    if _is_whole(cache / key):
+    if _is_complete(cache / key):
         return key
-    with _aside(cache) as directory:
+    with _temporary_directory(cache) as directory:
         (directory / TOKENIZER).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         padding = tokenizers_.padding_id(tokenizer)
         tokenizer.enable_truncation(max_length)
@@ -110,10 +112,10 @@ def build(corpus: Corpus, tokenizer: Tokenizer, max_length: int, *, name: str, c
 
 
 def load(path: Path) -> Encodings:
-    """The encoding in a directory, mapped.
+    """Map the encoding in a directory.
 
     Raises:
-        RecordError: it is not there, or not as it was made.
+        RecordError: the encoding is missing or damaged.
     """
     try:
         meta = json.loads((path / META).read_bytes())
@@ -121,7 +123,7 @@ def load(path: Path) -> Encodings:
             raise RecordError(f"{path / META}: expected format {FORMAT}, got {meta['format']}")
         for name, digest in meta["sha256"].items():
             if _digest(path / name) != digest:
-                raise RecordError(f"{path / name}: expected the bytes that were written, got others")
+                raise RecordError(f"{path / name}: the file was changed after it was written")
         splits = {split: _mapped(path, split) for split in SPLITS}
         return Encodings(
             path=path,
@@ -132,7 +134,7 @@ def load(path: Path) -> Encodings:
             **splits,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: expected an encoding, got: {error}") from error
+        raise RecordError(f"{path}: the encoding cannot be read: {error}") from error
 
 
 def _mapped(path: Path, split: str) -> Examples:
@@ -149,11 +151,11 @@ def _encode(split: Split, tokenizer: Tokenizer, max_length: int, padding: int) -
 
 
 def _narrowed(values: npt.NDArray[np.int64]) -> npt.NDArray[np.integer]:
-    """The same numbers in two bytes each where they fit."""
+    """Return the numbers as uint16 if they fit, and otherwise as int32."""
     return values.astype(np.uint16 if values.max(initial=0) <= np.iinfo(np.uint16).max else np.int32)
 
 
-def _is_whole(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
     try:
         load(path)
     except RecordError:
@@ -162,8 +164,8 @@ def _is_whole(path: Path) -> bool:
 
 
 @contextmanager
-def _aside(cache: Path) -> Iterator[Path]:
-    """A new directory beside the final one; what is left of it at the end is removed."""
+def _temporary_directory(cache: Path) -> Iterator[Path]:
+    """Create a directory in the cache, and remove what is left of it at the end."""
     cache.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
     try:
@@ -173,15 +175,15 @@ def _aside(cache: Path) -> Iterator[Path]:
 
 
 def _move_into_place(directory: Path, final: Path) -> None:
-    """Rename `directory` to `final`, unless somebody else put the same there; a damaged one makes room."""
-    directory.chmod(0o755)  # mkdtemp lets nobody else in; a cache may be shared
-    if final.exists() and not _is_whole(final):
-        with _aside(final.parent) as waste, suppress(FileNotFoundError):
-            final.rename(waste / final.name)
+    """Rename `directory` to `final`, unless another process has built it. A damaged `final` is replaced."""
+    directory.chmod(0o755)  # mkdtemp denies access to other users, but a cache may be shared
+    if final.exists() and not _is_complete(final):
+        with _temporary_directory(final.parent) as trash, suppress(FileNotFoundError):
+            final.rename(trash / final.name)
     try:
         directory.rename(final)
     except OSError:
-        if not _is_whole(final):
+        if not _is_complete(final):
             raise
 
 

@@ -1,7 +1,7 @@
-"""What a trial trains on: the first dataset and tokenizer that can be had, encoded.
+"""Choose and encode the data of a trial: the first available dataset and the first available tokenizer.
 
-An index says which encoding belongs to which sources, so that a trial neither reads the texts again nor imports what
-reads them. Its entries are named by the sources' stamps; like all of the cache they may be deleted.
+An index maps sources to encodings, so that a trial neither reads the texts again nor imports the code that reads them.
+Its entries are named by the stamps of the sources. Like the rest of the cache, they can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -30,23 +30,29 @@ DATASETS: Mapping[str, Callable[[TotalTimeout], Dataset]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenData:
-    """A dataset and a tokenizer that can be had."""
+    """The dataset and the tokenizer that a trial uses."""
 
     dataset: Dataset
     tokenizer: TokenizerSource
 
 
 def cache_dir() -> Path:
-    """Where encodings and downloads are kept: `SWEEPER_CACHE`, or `~/.cache/sweeper`."""
+    """Return the folder of encodings and downloads: `SWEEPER_CACHE`, or `~/.cache/sweeper`."""
     return Path(os.environ.get("SWEEPER_CACHE") or Path("~", ".cache", "sweeper")).expanduser()
 
 
 def choose(datasets: Sequence[str], tokenizers: Sequence[str], *, cache: Path, say: Say) -> ChosenData:
-    """The first dataset and the first tokenizer that can be had, within 10 seconds; `say` is told what gave way.
+    """Return the first available dataset and tokenizer. Without a network, this takes at most 10 seconds.
+
+    Args:
+        datasets: names of datasets, in order of preference.
+        tokenizers: names of tokenizers, in order of preference.
+        cache: the folder of encodings and downloads.
+        say: receives a line for each kind of source whose first data was unavailable.
 
     Raises:
-        DataUnavailable: none of the names can be had; its text gives the reason for each.
-        UsageError: a dataset of this name does not exist.
+        DataUnavailable: none of the datasets, or none of the tokenizers, is available. The message has the reasons.
+        UsageError: there is no dataset of this name.
     """
     timeout = TotalTimeout()
     dataset = first_available("dataset", datasets, lambda name: _locate_dataset(name, timeout), say)
@@ -57,36 +63,43 @@ def choose(datasets: Sequence[str], tokenizers: Sequence[str], *, cache: Path, s
 
 
 def first_available(kind: str, names: Sequence[str], locate: Callable[[str], Found], say: Say) -> Found:
-    """What `locate` makes of the first name that can be had; `say` is told in one line which ones could not, and why.
+    """Return the result of `locate` for the first available name; report the unavailable ones before it by `say`.
+
+    Args:
+        kind: `dataset` or `tokenizer`, for messages.
+        names: names in order of preference.
+        locate: returns the source of a name, or raises DataUnavailable.
+        say: receives one line with the unavailable names and the reasons, if there are any.
 
     Raises:
-        DataUnavailable: none can be had.
+        DataUnavailable: none of the names is available.
     """
-    refusals: list[str] = []
+    unavailable: list[str] = []
     for name in names:
         try:
             found = locate(name)
         except DataUnavailable as error:
-            refusals.append(f"{name} ({error})")
+            unavailable.append(f"{name} ({error})")
             continue
-        if refusals:
-            say(f"{kind}: cannot have {', '.join(refusals)}; using {name}")
+        if unavailable:
+            say(f"{kind}: using {name}, because these are unavailable: {', '.join(unavailable)}")
         return found
-    raise DataUnavailable(f"{kind}: cannot have {', '.join(refusals)}")
+    raise DataUnavailable(f"{kind}: none is available: {', '.join(unavailable)}")
 
 
-def encode(choice: ChosenData, max_lengths: Sequence[int], *, cache: Path) -> dict[int, Encodings]:
-    """The encodings for each length, from the cache or made now.
+def encode(data: ChosenData, max_lengths: Sequence[int], *, cache: Path) -> dict[int, Encodings]:
+    """Return the encoding for each maximum length, from the cache or newly built.
 
     Raises:
         UsageError: the cache cannot be written.
     """
-    found = {length: _indexed(choice, length, cache) for length in max_lengths}
+    found = {length: _indexed(data, length, cache) for length in max_lengths}
     missing = [length for length, encoded in found.items() if encoded is None]
     try:
-        return {length: encoded for length, encoded in found.items() if encoded} | _made(choice, missing, cache)
+        return {length: encoded for length, encoded in found.items() if encoded} | _made(data, missing, cache)
     except OSError as error:
-        raise UsageError(f"{cache}: {error.strerror}; set SWEEPER_CACHE to a directory that can be written") from error
+        hint = "Set SWEEPER_CACHE to a writable directory"
+        raise UsageError(f"{cache}: the cache cannot be written: {error.strerror}. {hint}") from error
 
 
 def _locate_dataset(name: str, timeout: TotalTimeout) -> Dataset:
@@ -95,29 +108,29 @@ def _locate_dataset(name: str, timeout: TotalTimeout) -> Dataset:
     return DATASETS[name](timeout)
 
 
-def _made(choice: ChosenData, max_lengths: Sequence[int], cache: Path) -> dict[int, Encodings]:
+def _made(data: ChosenData, max_lengths: Sequence[int], cache: Path) -> dict[int, Encodings]:
     if not max_lengths:
         return {}
-    corpus = choice.dataset.load()
-    trained = choice.tokenizer.load(corpus.train.texts)
+    corpus = data.dataset.load()
+    trained = data.tokenizer.load(corpus.train.texts)
     made: dict[int, Encodings] = {}
     for length in max_lengths:
-        key = encodings.build(corpus, trained, length, name=choice.tokenizer.name, cache=_encodings(cache))
-        _write(_index(choice, length, cache), key)
+        key = encodings.build(corpus, trained, length, name=data.tokenizer.name, cache=_encodings(cache))
+        _write(_index(data, length, cache), key)
         made[length] = encodings.load(_encodings(cache) / key)
     return made
 
 
-def _indexed(choice: ChosenData, max_length: int, cache: Path) -> Encodings | None:
+def _indexed(data: ChosenData, max_length: int, cache: Path) -> Encodings | None:
     try:
-        key = _index(choice, max_length, cache).read_text(encoding="ascii")
+        key = _index(data, max_length, cache).read_text(encoding="ascii")
         return encodings.load(_encodings(cache) / key)
     except (OSError, ValueError, RecordError):
         return None
 
 
-def _index(choice: ChosenData, max_length: int, cache: Path) -> Path:
-    stamps = [f"format {FORMAT}", choice.dataset.stamp, choice.tokenizer.name, choice.tokenizer.stamp, str(max_length)]
+def _index(data: ChosenData, max_length: int, cache: Path) -> Path:
+    stamps = [f"format {FORMAT}", data.dataset.stamp, data.tokenizer.name, data.tokenizer.stamp, str(max_length)]
     return cache / "index" / hashlib.sha256("\n".join(stamps).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 

@@ -1,7 +1,7 @@
-"""Downloads that give way quickly: without a network, a sweep starts within seconds all the same.
+"""Download with short timeouts, so that a sweep starts within seconds even without a network.
 
-A name look-up cannot be interrupted. So the request runs in a daemon thread, and the caller waits for it no longer than
-its timeout lasts. Proxies are those of the environment (`urllib` reads them).
+A DNS look-up cannot be interrupted. Therefore a request runs in a daemon thread, for which the caller waits only until
+the timeout. `urllib` reads proxies from the environment.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from sweeper.errors import DataUnavailable
 
 ANSWER_S = 3.0
-"""How long one server has for its first byte, and for each further piece."""
+"""Maximum wait for the first bytes of an answer, and for each further piece."""
 TOTAL_S = 4.0
-"""How long a command waits in vain, over all that it asks for; what it does instead has the rest of 10 s."""
+"""Maximum wait for servers that do not answer, over all requests of a command. It has to start within 10 s."""
 PIECE = 1 << 16
 LARGEST = 64 << 20
 
@@ -32,19 +32,24 @@ Arriving = queue.SimpleQueue[bytes | Exception]
 
 
 class Absent(DataUnavailable):
-    """The server answers that it has no such file."""
+    """The server has no such file."""
 
 
 @dataclass(slots=True)
 class TotalTimeout:
-    """What is left of the time that may be spent in vain."""
+    """The time that a command may still wait for servers that do not answer.
+
+    Attributes:
+        left_s: the remaining seconds.
+        clock: returns the time in seconds.
+    """
 
     left_s: float = TOTAL_S
     clock: Callable[[], float] = field(default=time.monotonic)
 
     @contextmanager
     def waiting(self) -> Iterator[float]:
-        """Yield how many seconds to wait at most; the time is taken off if it was in vain."""
+        """Yield the maximum wait in seconds. If the block raises DataUnavailable, its time is subtracted."""
         started = self.clock()
         try:
             yield min(ANSWER_S, self.left_s)
@@ -54,36 +59,36 @@ class TotalTimeout:
 
 
 def probe(url: str, timeout: TotalTimeout) -> None:
-    """Return when a server answers for this URL.
+    """Return once a server answers for this URL.
 
     Raises:
-        DataUnavailable: it refuses, cannot be reached, or stays silent.
+        DataUnavailable: the server refuses, cannot be reached, or does not answer in time.
     """
     _first(url, timeout, pieces=1)
 
 
 def fetch(url: str, timeout: TotalTimeout) -> bytes:
-    """The content behind a URL, held in memory.
+    """Download a URL into memory.
 
     Raises:
-        DataUnavailable: as for `probe`; or the download stops, or is larger than 64 MiB.
+        DataUnavailable: as for `probe`, or the download stalls or is larger than 64 MiB.
     """
     piece, pieces = _first(url, timeout, pieces=LARGEST)
     content = bytearray()
     while piece:
         content += piece
         if len(content) > LARGEST:
-            raise DataUnavailable(f"{url} is larger than expected, {LARGEST >> 20} MiB")
+            raise DataUnavailable(f"{url} is larger than the allowed {LARGEST >> 20} MiB")
         piece = _next(url, pieces, ANSWER_S)
     return bytes(content)
 
 
 def _first(url: str, timeout: TotalTimeout, *, pieces: int) -> tuple[bytes, Arriving]:
-    """The first piece, and where the others arrive, `pieces` of them at most."""
+    """Request a URL; return the first piece, and the queue of the following ones, of at most `pieces` in all."""
     arriving: Arriving = queue.SimpleQueue()
     with timeout.waiting() as limit_s:
         if limit_s <= 0:
-            raise DataUnavailable(f"{_host(url)} was not asked: the network has not answered before")
+            raise DataUnavailable(f"{_host(url)} was skipped, because the network did not answer earlier requests")
         threading.Thread(target=_request, args=(url, arriving, pieces), daemon=True).start()
         return _next(url, arriving, limit_s), arriving
 
@@ -101,10 +106,10 @@ def _next(url: str, arriving: Arriving, limit_s: float) -> bytes:
 
 
 def _request(url: str, arriving: Arriving, pieces: int) -> None:
-    """Put each piece of the answer as it comes, then an empty one; or the error that came instead."""
+    """Put the pieces of the answer into the queue, then an empty one. An error is put into the queue too."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "sweeper"})  # noqa: S310  # https, or what the user set
-        # `urlopen` would keep to the proxies that it met first.
+        # `urlopen` would keep using the proxies of its first call.
         with urllib.request.build_opener().open(request, timeout=ANSWER_S) as answer:
             for _ in range(pieces):
                 piece = answer.read1(PIECE)

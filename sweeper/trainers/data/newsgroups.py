@@ -1,4 +1,4 @@
-"""The dataset `20newsgroups`: four categories of the "bydate" corpus, by scikit-learn and from its cache.
+"""The dataset `20newsgroups`: four categories of the "bydate" corpus, loaded by scikit-learn from its cache.
 
 2,034 training and 1,353 test documents, headers, footers and quotes included, as in the article on warmup.
 """
@@ -20,14 +20,14 @@ NAME = "20newsgroups"
 CATEGORIES = ("alt.atheism", "comp.graphics", "sci.space", "talk.religion.misc")
 URL = "https://ndownloader.figshare.com/files/5975967"
 CACHE_FILE = "20news-bydate_py3.pkz"
-"""Both are scikit-learn's (`sklearn/datasets/_twenty_newsgroups.py`)."""
+"""URL and file name are those of scikit-learn (`sklearn/datasets/_twenty_newsgroups.py`)."""
 
 
 def locate(timeout: TotalTimeout) -> Dataset:
-    """The dataset, in scikit-learn's cache; downloaded there when it is not.
+    """Return the dataset in scikit-learn's cache, and download it if it is not there.
 
     Raises:
-        DataUnavailable: it is not in the cache and cannot be downloaded, or scikit-learn is not installed.
+        DataUnavailable: the dataset is not in the cache and cannot be downloaded, or scikit-learn is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise DataUnavailable('it needs scikit-learn, which is not installed: pip install "sweeper[text]"')
@@ -43,7 +43,7 @@ def locate(timeout: TotalTimeout) -> Dataset:
 
 
 def load(path: Path) -> Corpus:
-    """The four categories, from scikit-learn's cache.
+    """Load the four categories from scikit-learn's cache.
 
     Raises:
         DataUnavailable: the cached file cannot be read.
@@ -52,7 +52,7 @@ def load(path: Path) -> Corpus:
 
 
 def _data_home() -> Path:
-    """Where scikit-learn keeps data; it is not asked itself, because importing it takes a second."""
+    """Return scikit-learn's data folder, without importing scikit-learn, which takes a second."""
     return Path(os.environ.get("SCIKIT_LEARN_DATA", Path("~", "scikit_learn_data"))).expanduser()
 
 
@@ -63,8 +63,8 @@ def _split(subset: str) -> Split:
         bunch = fetch_20newsgroups(
             data_home=_data_home(), subset=subset, categories=list(CATEGORIES), remove=(), download_if_missing=False
         )
-    except OSError as error:  # what scikit-learn raises for a damaged cache as well
-        raise DataUnavailable(f"{_data_home() / CACHE_FILE} cannot be read ({error}); delete it") from error
+    except OSError as error:  # scikit-learn raises it for a damaged cache as well
+        raise DataUnavailable(f"{_data_home() / CACHE_FILE} cannot be read: {error}. Delete it") from error
     return Split(texts=tuple(bunch.data), labels=tuple(int(label) for label in bunch.target))
 
 
@@ -80,7 +80,7 @@ def _download() -> None:
 
 @contextmanager
 def _stall_limit(seconds: float) -> Iterator[None]:
-    """Let a download that stops arriving fail: scikit-learn sets no limit, and a socket's default is none either."""
+    """Set a timeout for sockets, so that a stalled download fails. scikit-learn itself sets none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

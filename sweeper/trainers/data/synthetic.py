@@ -1,8 +1,8 @@
-"""The dataset `synthetic-topics`: four topics in an invented language, made here, the same everywhere.
+"""The dataset `synthetic-topics`: texts on four topics in an invented language, generated identically everywhere.
 
-It stands in for the four newsgroups where there is no network: as many documents of each class, words by Zipf's law,
-topics that share words, and documents that say little about theirs. Every draw comes from `random.Random.random`, whose
-sequence Python guarantees; nothing else of the platform enters.
+It replaces the four newsgroups when there is no network: the same number of documents of each class, word frequencies
+by Zipf's law, topics that share words, and documents of which some reveal little about their topic. All random numbers
+come from `random.Random.random`, whose sequence Python guarantees on all platforms.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from sweeper.trainers.data.network import TotalTimeout
 Item = TypeVar("Item")
 NAME = "synthetic-topics"
 VERSION = 1
-"""Changes with the texts."""
+"""Incremented whenever the generated texts change."""
 CLASSES = ("topic-a", "topic-b", "topic-c", "topic-d")
 TRAIN = (480, 584, 593, 377)
 TEST = (319, 389, 394, 251)
-"""Documents of each class, as in the four newsgroups."""
+"""Number of documents of each class, as in the four newsgroups."""
 
 COMMON_WORDS = 3000
 TOPIC_WORDS = 400
 COMMON_FLATNESS = 3
 TOPIC_FLATNESS = 3
 SHARED = 0.5
-"""The part of a topic's words that it shares with the next one."""
+"""The fraction of a topic's words that the next topic has too."""
 FOCUS = (0.05, 0.45)
-"""The part of a document's words that its topic chooses, lowest and highest."""
+"""The fraction of a document's words that come from its topic: minimum and maximum."""
 DRIFT = 0.35
-"""The part of those that another topic chooses instead, at most."""
+"""The maximum fraction of topic words that come from another topic instead."""
 LENGTH = (20, 100)
 SENTENCE = (5, 16)
 ONSETS = ("b", "ch", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w", "y", "z")
@@ -45,36 +45,36 @@ CODAS = ("", "", "", "n", "r", "s", "l")
 
 @dataclass(frozen=True, slots=True)
 class Zipf:
-    """Words, each with a frequency."""
+    """Words with frequencies by Zipf's law."""
 
     words: tuple[str, ...]
     cumulated: tuple[float, ...]
 
     @classmethod
     def of(cls, words: Sequence[str], *, flatness: int) -> Zipf:
-        """These words, the n-th (from 0) about as frequent as 1 / (n + flatness)."""
+        """Return these words, with the n-th (from 0) of a frequency proportional to 1 / (n + flatness)."""
         return cls(tuple(words), tuple(itertools.accumulate(1 / (rank + flatness) for rank in range(len(words)))))
 
     def draw(self, source: random.Random) -> str:
-        """A word."""
+        """Draw a word."""
         return self.words[bisect.bisect(self.cumulated, source.random() * self.cumulated[-1])]
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What documents are made of."""
+    """The words of documents: common ones, and those of each topic."""
 
     common: Zipf
     topics: tuple[Zipf, ...]
 
 
 def locate(_: TotalTimeout) -> Dataset:
-    """The dataset; it can always be had."""
+    """Return the dataset, which is always available."""
     return Dataset(name=NAME, stamp=f"{NAME} {VERSION}", load=load)
 
 
 def load() -> Corpus:
-    """The corpus, made anew."""
+    """Generate the corpus."""
     source = random.Random(20)  # noqa: S311  # texts, no secrets
     language = _language(source)
     return Corpus(
@@ -124,7 +124,7 @@ def _prose(words: Sequence[str], source: random.Random) -> str:
 
 
 def _words(count: int, source: random.Random) -> list[str]:
-    """Different words that can be pronounced, short ones first, as frequent words are."""
+    """Return different pronounceable words, short ones first, because frequent words are short."""
     words: dict[str, None] = {}
     while len(words) < count:
         syllables = 1 + int(2 * len(words) / count + 1.5 * source.random())

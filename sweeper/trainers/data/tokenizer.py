@@ -1,4 +1,4 @@
-"""Tokenizers by name: a directory, a name on the Hugging Face hub, or `wordpiece`, trained on the training texts."""
+"""Find tokenizers by name: a directory, a name on the Hugging Face hub, or `wordpiece`, trained on the texts."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 TRAINED = "wordpiece"
 FILES = ("tokenizer.json", "vocab.txt")
-"""What a tokenizer is read from, the more complete one first."""
+"""The files that a tokenizer can be read from, the more complete one first."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 TRAINED_FORMAT = 1
-"""Changes with what `wordpiece.train` makes of the same texts."""
+"""Incremented whenever `wordpiece.train` gives another result for the same texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerSource:
-    """A tokenizer that can be had, and need not be loaded yet.
+    """An available tokenizer, which is loaded on demand.
 
     Attributes:
-        name: the name it was asked for by.
-        stamp: differs whenever the tokenizer may; cheap to come by. A trained one depends on the dataset as well.
-        load: makes the tokenizer, given the training texts.
+        name: the name by which it was requested.
+        stamp: a text that changes when the tokenizer may have changed. A trained tokenizer also depends on the dataset.
+        load: returns the tokenizer, given the training texts.
     """
 
     name: str
@@ -42,10 +42,10 @@ class TokenizerSource:
 
 
 def locate(name: str, *, cache: Path, timeout: TotalTimeout) -> TokenizerSource:
-    """The tokenizer of a name: trained, in a directory, in the hub's cache, in ours, or downloaded, in this order.
+    """Find a tokenizer by name: `wordpiece`, a directory, in the hub's cache, in sweeper's cache, or on the hub.
 
     Raises:
-        DataUnavailable: it cannot be had here.
+        DataUnavailable: the tokenizer is not available.
     """
     if name == TRAINED:
         return TokenizerSource(name=name, stamp=f"{TRAINED} {TRAINED_FORMAT}", load=wordpiece.train)
@@ -56,10 +56,10 @@ def locate(name: str, *, cache: Path, timeout: TotalTimeout) -> TokenizerSource:
 
 
 def read(file: Path) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json`, or with the vocabulary in a `vocab.txt`.
+    """Read a tokenizer from a `tokenizer.json`, or from the vocabulary in a `vocab.txt`.
 
     Raises:
-        UsageError: the file holds neither.
+        UsageError: the file is not a tokenizer, or cannot be read.
     """
     from tokenizers import Tokenizer
 
@@ -71,22 +71,26 @@ def read(file: Path) -> Tokenizer:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     except Exception as error:  # the tokenizers library raises bare exceptions
-        raise UsageError(f"{file}: expected a tokenizer, got: {error}") from error
+        raise UsageError(f"{file}: the file cannot be read as a tokenizer: {error}") from error
 
 
 def provenance(name: str, tokenizer: Tokenizer) -> dict[str, object]:
-    """What a record keeps of a tokenizer; the digest is that of its vocabulary as a `vocab.txt`."""
+    """Return the description of a tokenizer for the record. The digest is that of its vocabulary as a `vocab.txt`."""
     vocabulary = wordpiece.vocabulary_of(tokenizer)
     lines = "".join(f"{piece}\n" for piece in vocabulary)
     return {"name": name, "sha256": hashlib.sha256(lines.encode()).hexdigest(), "vocab_size": len(vocabulary)}
 
 
 def padding_id(tokenizer: Tokenizer) -> int:
-    """The id of the piece that fills up short texts."""
+    """Return the id of the padding token.
+
+    Raises:
+        UsageError: the tokenizer has no padding token.
+    """
     for piece in ("[PAD]", "<pad>"):
         if (number := tokenizer.token_to_id(piece)) is not None:
             return int(number)
-    raise UsageError("the tokenizer has no piece named [PAD] or <pad>: use one that was made for BERT")
+    raise UsageError("the tokenizer has no padding token, [PAD] or <pad>. Use a tokenizer for BERT")
 
 
 def _find(name: str, cache: Path, timeout: TotalTimeout) -> Path:
@@ -94,7 +98,7 @@ def _find(name: str, cache: Path, timeout: TotalTimeout) -> Path:
     if directory.is_dir():
         return _in_directory(directory)
     if not HUB_NAME.fullmatch(name):
-        raise DataUnavailable(f"{name} is no directory")
+        raise DataUnavailable(f"{name} is not a directory, and not a valid name on the hub")
     ours = cache / "hub" / name.replace("/", "--")
     cached = _in_hub_cache(name) or next((ours / file for file in FILES if (ours / file).exists()), None)
     return cached or _downloaded(name, ours, timeout)
@@ -104,7 +108,7 @@ def _in_directory(directory: Path) -> Path:
     for file in FILES:
         if (directory / file).exists():
             return directory / file
-    raise DataUnavailable(f"{directory} holds neither {' nor '.join(FILES)}")
+    raise DataUnavailable(f"{directory} contains neither {' nor '.join(FILES)}")
 
 
 def _in_hub_cache(name: str) -> Path | None:
@@ -118,7 +122,7 @@ def _in_hub_cache(name: str) -> Path | None:
 
 
 def _downloaded(name: str, folder: Path, timeout: TotalTimeout) -> Path:
-    """The first of the files that the hub has, kept in our own cache: its client retries for minutes."""
+    """Download the first of the files that the hub has to sweeper's cache. The hub's own client retries for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise DataUnavailable("it is not in the hub's cache, and HF_HUB_OFFLINE is set")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
@@ -139,7 +143,7 @@ def _kept(path: Path, content: bytes) -> Path:
 
 
 def _lowercase(vocabulary: Path) -> bool:
-    """Whether letters are lowered, by the configuration beside the vocabulary; BERT's default is that they are."""
+    """Return whether text is lowercased, by the configuration beside the vocabulary; true by default, as in BERT."""
     try:
         configuration = json.loads(vocabulary.with_name("tokenizer_config.json").read_bytes())
     except FileNotFoundError:

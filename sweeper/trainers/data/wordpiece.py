@@ -1,4 +1,4 @@
-"""BERT's tokenizer: from its vocabulary, or from a vocabulary trained on the texts at hand."""
+"""BERT's tokenizer, from a given vocabulary or from one that is trained on texts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY = 8000
 RAREST = 2
-"""Pieces seen less often are not learned."""
+"""Minimum number of occurrences of a token in the vocabulary."""
 
 
 def bert_tokenizer(vocabulary: Sequence[str], *, lowercase: bool = True) -> Tokenizer:
-    """What `BertTokenizerFast` does with this vocabulary, pieces in the order of their ids.
+    """Return a tokenizer like `BertTokenizerFast`, for a vocabulary in the order of its ids.
 
     Raises:
-        KeyError: a special piece is missing.
+        KeyError: a special token is missing.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -33,10 +33,10 @@ def bert_tokenizer(vocabulary: Sequence[str], *, lowercase: bool = True) -> Toke
 
 
 def train(texts: Sequence[str]) -> Tokenizer:
-    """A tokenizer whose vocabulary of at most 8,000 pieces was trained on these texts; the same for the same texts.
+    """Train a tokenizer with a vocabulary of at most 8,000 tokens. The result is the same for the same texts.
 
-    The trainer numbers single characters in the order in which a hash map yields them, which differs from process to
-    process, and breaks ties between pairs by those numbers. Given as special pieces they are numbered as they come.
+    By default, the trainer numbers characters in the order of a hash map, which differs between processes, and breaks
+    ties between pairs by these numbers. Characters that are passed as special tokens are numbered in order.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -56,6 +56,6 @@ def train(texts: Sequence[str]) -> Tokenizer:
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
-    """All pieces, in the order of their ids."""
+    """Return all tokens, in the order of their ids."""
     ids = tokenizer.get_vocab(with_added_tokens=True)
     return sorted(ids, key=lambda piece: ids[piece])

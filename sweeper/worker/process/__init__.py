@@ -1,1 +1,1 @@
-"""The processes of an attempt: the shim, the preloaded server that forks workers, and the program that they run."""
+"""The processes of an attempt: the shim, the preload server that forks workers, and the programs that they run."""

@@ -1,6 +1,6 @@
-"""The words of a command that are known only where it runs: variables of that environment, and a file there.
+"""Replace the macros in a command that depend on where it runs: environment variables, and the file of parameters.
 
-They are filled in by the shim, so that what a variable holds stands in no record.
+The shim replaces them, so that the values of variables are in no record.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ FILE = "${args_json_file}"
 
 
 def filled(command: Sequence[str], trial: TrialDir, attempt: int, environment: Mapping[str, str]) -> list[str]:
-    """The command with each ``${envvar:NAME}`` in it, and ``${args_json_file}``, which is written here.
+    """Return the command with ``${envvar:NAME}`` and ``${args_json_file}`` replaced. This writes the file, if needed.
 
     Raises:
-        UsageError: a variable is not set.
+        UsageError: an environment variable is not set.
         RecordError: the trial's parameters cannot be read.
-        OSError: the file cannot be written.
+        OSError: the file of parameters cannot be written.
     """
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            expected = f"expected the variable {match[1]} to be set where the trial runs, got none"
-            raise UsageError(f"command: {match[0]}: {expected}")
+            raise UsageError(
+                f"command: {match[0]}: the environment variable {match[1]} is not set where the trial runs"
+            )
         return environment[match[1]]
 
     words = [VARIABLE.sub(value, word) for word in command]

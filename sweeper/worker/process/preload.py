@@ -1,14 +1,14 @@
-"""The preloaded start: `python -m sweeper.worker.process.preload FD COMMAND...`, one server process on each node.
+"""The preload server: `python -m sweeper.worker.process.preload FD COMMAND...`, one process on each node.
 
-A training script spends seconds on `import torch` before its first line; a fork of a process that has imported it takes
-milliseconds. So the orchestrator starts this server once, and asks it for each attempt over the socket FD: it forks a
-shim, and the shim forks the worker, which runs the script as `python SCRIPT` would. The server itself never computes:
-it imports under one thread, and serves only if it still has one, and no CUDA context, afterwards. Neither survives a
-fork. It ends when the orchestrator closes the socket.
+A training script spends seconds on `import torch` before its first line, but a fork of a process that has imported it
+takes milliseconds. The orchestrator starts this server once, and requests each attempt over the socket FD. The server
+forks a shim, and the shim forks the worker, which runs the script as `python SCRIPT` would. The server ends when the
+orchestrator closes the socket.
 
-What is imported is what the script itself imports, of installed packages alone: the script and the modules beside it
-are read anew by each worker, so that an edit counts from the next trial on. Where the file of an installed module was
-changed meanwhile, it forks no more and says so: the orchestrator starts another server.
+The server only imports. If it has several threads or a CUDA context afterwards, it does not serve, because neither
+survives a fork. It imports what the script imports from installed packages. Each worker reads the script and the
+modules in its folder again, so an edit is effective from the next trial on. If the file of an installed module changes,
+the server reports it and stops forking, and the orchestrator starts another server.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ PR_SET_NAME = 15
 LARGEST = 1 << 20
 REAP_EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
-"""How long an edit of an installed module may go unseen; a look at 3,000 files takes some milliseconds."""
+"""Interval of checks for changed files of installed modules. A check of 3,000 files takes a few milliseconds."""
 THREADS = "OMP_NUM_THREADS"
 
 
 def preload(names: Sequence[str]) -> str:
-    """Import installed modules; returns why nobody may fork from this process now, empty where one may."""
+    """Import installed modules, and return why this process must not be forked; an empty string if it may be.
+
+    Args:
+        names: modules, and `module:name` for names that are imported from them.
+    """
     for name in names:
         module, _, attribute = name.partition(":")
         if not is_installed(module):
             continue
         try:
             loaded = importlib.import_module(module)
-            # Only naming it makes a lazy package import what is behind it; a module in a package is named likewise.
+            # Getting the attribute makes a lazy package import it. The name may also be a submodule.
             if (
                 attribute
                 and attribute != "*"
@@ -63,7 +67,7 @@ def preload(names: Sequence[str]) -> str:
                 and hasattr(loaded, "__path__")
             ):
                 importlib.import_module(f"{module}.{attribute}")
-        except Exception:  # noqa: BLE001, S112 - the script may well do without; if not, it will say so itself
+        except Exception:  # noqa: BLE001, S112 - if the script needs it, the script itself will fail
             continue
         if reason := unfit():
             return f"importing {module} {reason}"
@@ -71,35 +75,35 @@ def preload(names: Sequence[str]) -> str:
 
 
 def unfit() -> str:
-    """What this process has that a fork would not have or could not use; empty where there is nothing."""
+    """Return why a fork of this process would not work: threads or CUDA; an empty string if it would."""
     if (threads := threads_of_this_process()) > 1:
         started = "a thread" if threads == 2 else f"{threads - 1} threads"  # noqa: PLR2004 - one beside this
         return f"started {started}, which a fork would not have"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return "initialized CUDA, which a fork could not use"
-    # Counting devices is enough for that, long before torch calls CUDA initialized.
+    # Even counting devices opens them, long before torch reports CUDA as initialized.
     if devices := sorted({name for name in open_files() if name.startswith("/dev/nvidia")}):
         return f"opened {devices[0]}, and CUDA could not be used in a fork"
     return ""
 
 
 def threads_of_this_process() -> int:
-    """Those of libraries too, which `threading` does not know."""
+    """Return the number of threads of this process, including those that `threading` does not know."""
     return len(list(Path("/proc/self/task").iterdir()))
 
 
 def open_files() -> list[str]:
-    """The names of what this process has open."""
+    """Return the paths of the files that this process has open."""
     names = []
     for fd in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # that of the listing itself
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself is closed by now
             names.append(str(fd.readlink()))
     return names
 
 
 class Files:
-    """The files of all modules that are imported, as they are now."""
+    """The files of all imported modules, with their state at the time of construction."""
 
     def __init__(self) -> None:
         named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
@@ -107,7 +111,7 @@ class Files:
         self._looked = time.monotonic()
 
     def changed(self) -> str:
-        """One that is no longer as it was, looked for every few seconds; empty where there is none."""
+        """Return a file that has changed; an empty string if there is none. The files are checked every few seconds."""
         if time.monotonic() - self._looked < LOOK_EVERY_S:
             return ""
         found = next((file for file, stamp in self._seen.items() if _stamp(file) != stamp), "")
@@ -117,7 +121,7 @@ class Files:
 
 def _stamp(file: str) -> tuple[int, int, int]:
     try:
-        stat = os.stat(file)  # noqa: PTH116 - of thousands of files, in the way of a start
+        stat = os.stat(file)  # noqa: PTH116 - faster for thousands of files, while a trial waits
     except OSError:
         return 0, 0, 0
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
@@ -127,9 +131,9 @@ def _stamp(file: str) -> tuple[int, int, int]:
 
 
 def main() -> int:
-    """Serve until the orchestrator closes the socket; in a forked child, be what it was forked for."""
+    """Serve until the orchestrator closes the socket. In a forked child, run the attempt."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    del sys.path[0]  # the folder that this server was started in says nothing about a script
+    del sys.path[0]  # the folder of this server is not that of the script
     before = dict(os.environ)
     program = Program.of(json.loads(sys.argv[2]))
     sources = [] if program is None else program.sources
@@ -139,17 +143,19 @@ def main() -> int:
         return 1
     prepared = Prepared(_thread_pools(), before, dict(os.environ))
     gc.collect()
-    gc.freeze()  # the collector is not to write to, and so copy, what all children share
+    gc.freeze()  # the collector must not write to memory that all children share, which would copy it
     request = serve(channel, Files())
     if request is not None:
         attempt(*request, prepared)
-    os._exit(0)  # nothing to tidy up, and the orchestrator waits
+    os._exit(0)  # there is nothing to clean up, and the orchestrator is waiting
 
 
 def serve(channel: socket.socket, files: Files) -> tuple[Mapping[str, Any], int] | None:
-    """Answer each request with a pidfd of the shim forked for it; None once the other side is gone.
+    """Fork a shim for each request, and answer with its pidfd.
 
-    In the child it returns what was asked for, and the descriptor of the output.
+    Returns:
+        In the server, None once the other side has closed the socket. In a child, the request and the descriptor of the
+        output.
     """
     while True:
         with contextlib.suppress(ChildProcessError):
@@ -171,7 +177,7 @@ def serve(channel: socket.socket, files: Files) -> tuple[Mapping[str, Any], int]
             channel.close()
             return request, fds[0]
         os.close(fds[0])
-        pidfd = os.pidfd_open(pid)  # reaped only above, so the pid is its own
+        pidfd = os.pidfd_open(pid)  # the child is reaped only above, so the pid cannot be reused yet
         socket.send_fds(channel, [json.dumps({"pid": pid}).encode()], [pidfd])
         os.close(pidfd)
 
@@ -183,11 +189,11 @@ class ThreadPools(Protocol):
     """A `threadpoolctl.ThreadpoolController`."""
 
     def limit(self, *, limits: int) -> object:
-        """Give every BLAS and OpenMP that is loaded so many threads."""
+        """Set the number of threads of all loaded BLAS and OpenMP libraries."""
 
 
 def _thread_pools() -> ThreadPools | None:
-    """Those of the BLAS and OpenMP libraries that are loaded, which have read their environment already."""
+    """Return the thread pools of the loaded BLAS and OpenMP libraries, which have already read their environment."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -197,20 +203,20 @@ def _thread_pools() -> ThreadPools | None:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the server knows of its imports: pools of threads, and its environment before and after them."""
+    """The effects of the imports: thread pools, and the environment before and after the imports."""
 
     pools: ThreadPools | None
     before: Mapping[str, str]
     after: Mapping[str, str]
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """What a worker has that imports the same in an environment: what imports set in it is set."""
+        """Return a worker's environment, with the variables that the imports would have set in it."""
         set_ = {name: value for name, value in self.after.items() if self.before.get(name) != value}
         return {**given, **{name: value for name, value in set_.items() if given.get(name) == self.before.get(name)}}
 
 
 def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoReturn:
-    """Be the shim of an attempt, whose worker is a fork of this process; in that fork, be the worker."""
+    """Run as the shim of an attempt, whose worker is a fork of this process. In that fork, run as the worker."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     for target, fd in enumerate((null, output, output)):
@@ -223,29 +229,29 @@ def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoRe
     _open_streams()
     try:
         code = shim.run_attempt(TrialDir(Path(request["trial"])), request["attempt"], request["command"], start=fork)
-        os._exit(code)  # what the imported packages do at exit is the worker's affair
+        os._exit(code)  # exit handlers of the imported packages belong to the worker
     except shim.InWorker as in_worker:
         command = in_worker.command
-    be_worker(command, prepared.pools)
+    run_as_worker(command, prepared.pools)
 
 
 def fork(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
-    """A `shim.Start`: the pid of a worker that is a fork of this shim; raises `shim.InWorker` in it."""
-    # What comes between the fork and the shim's leaving would be taken by its handler, in the worker, and lost.
+    """Start the worker as a fork of this shim, and return its pid (a `shim.Start`). In the fork, raise `InWorker`."""
+    # Until the worker has replaced the shim's handlers, they would swallow its signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS)
     pid = os.fork()
     if pid == 0:
-        os.set_inheritable(lease_fd, True)  # noqa: FBT003 - it takes no name; inheritable as after an exec
+        os.set_inheritable(lease_fd, True)  # noqa: FBT003 - the argument has no name; inheritable as after an exec
         os.environ.update(environment)
         raise shim.InWorker(command)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, shim.SIGNALS)
     return pid
 
 
-def be_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn:
-    """Run the command's program, and end this process as it would have ended."""
+def run_as_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn:
+    """Run the program of the command, and end this process as Python would."""
     program = Program.of(command)
-    if program is None:  # the server asked this already
+    if program is None:  # the server has checked this already
         raise ValueError(command)
     ctypes.CDLL(None).prctl(PR_SET_NAME, Path(program.target).name.encode()[:15], 0, 0, 0)
     _start_over(pools)
@@ -253,7 +259,7 @@ def be_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn:
         program.run()
     except SystemExit as asked:
         _leave(asked.code)
-    except BaseException as error:  # noqa: BLE001 - whatever ends the script is shown as Python would
+    except BaseException as error:  # noqa: BLE001 - Python too would print any exception
         error = error.with_traceback(_below_here(error.__traceback__))
         sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
@@ -264,16 +270,16 @@ def be_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn:
 
 
 def _leave(code: object) -> NoReturn:
-    """What Python does at exit, but for taking apart all that was imported, which takes it most of a second.
+    """Exit as Python does, but without deleting all imported modules, which takes almost a second.
 
-    Threads are waited for, exit handlers called, and what the script made is let go of, so that its files are written:
-    what the server had made is frozen, so that only the script's own garbage is looked for.
+    Threads are joined, exit handlers are called, and the script's objects are released, so that its files are written.
+    The server's objects are frozen, so only the script's own garbage is collected.
     """
     if not isinstance(code, int | None):
         sys.stderr.write(f"{code}\n")
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its forks  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
-    # Files first: of those that only a cycle of references keeps, the buffer may be closed before the text is in it.
+    # Flush files first: in a cycle of references, a file's buffer may be closed before its text is written.
     files = [one for one in gc.get_objects() if issubclass(type(one), io.IOBase)]
     for file in (*files, sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -285,7 +291,7 @@ def _leave(code: object) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Standard output and error anew, unbuffered: those of the server may hold what is not theirs."""
+    """Reopen standard output and error without buffers, since the server's may contain its own text."""
     for name, fd, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
         raw = io.FileIO(fd, "wb", closefd=False)
         stream = io.TextIOWrapper(raw, encoding=getattr(sys, name).encoding, errors=errors, write_through=True)
@@ -294,9 +300,9 @@ def _open_streams() -> None:
 
 
 def _start_over(pools: ThreadPools | None) -> None:
-    """What a new process has to itself: its threads, and random numbers where a new process draws its own.
+    """Set what a fork shares with the server and a new process does not: random numbers and thread counts.
 
-    torch's are those of the CPU; CUDA's generators start alike in every process.
+    For torch, this is the CPU's generator. CUDA's generators have the same initial state in every process.
     """
     random.seed()
     if (numpy := sys.modules.get("numpy")) is not None:
@@ -306,7 +312,7 @@ def _start_over(pools: ThreadPools | None) -> None:
         torch.default_generator.seed()
     asked = os.environ.get(THREADS, "")
     threads = int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
-    if threads > 1:  # what the server has
+    if threads > 1:  # the server has one
         if torch is not None:
             torch.set_num_threads(threads)
         if pools is not None:
@@ -314,7 +320,7 @@ def _start_over(pools: ThreadPools | None) -> None:
 
 
 def _below_here(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames that run a program."""
+    """Return the traceback without the frames of this server that run the program."""
     while trace is not None and trace.tb_frame.f_code.co_filename in {__file__, HERE}:
         trace = trace.tb_next
     return trace

@@ -1,4 +1,4 @@
-"""A Python program as a command names it, and running it in this process as Python itself would."""
+"""Recognise a Python program in a command, and run it in this process as Python itself would."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from sweeper.worker.process.sources import SourceFile, source_of
 
 FUNCTION = "sweeper.worker.function"
 HERE = __file__
-"""Frames of this file are no part of what a program raises."""
+"""Frames of this file are removed from a program's tracebacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A Python program as a command names it: a script's path, or a module, and its arguments."""
+    """A Python program in a command.
+
+    Attributes:
+        target: the path of a script, or the name of a module.
+        arguments: the arguments after it.
+        is_module: whether it is a module, as with `python -m`.
+    """
 
     target: str
     arguments: tuple[str, ...]
@@ -31,7 +37,7 @@ class Program:
 
     @classmethod
     def of(cls, command: Sequence[str]) -> Program | None:
-        """The program that this interpreter would run; None for any other command."""
+        """Return the program, if the command runs one with this interpreter; otherwise None."""
         if not command or not _is_this_python(command[0]):
             return None
         rest = list(command[1:])
@@ -45,10 +51,10 @@ class Program:
 
     @property
     def sources(self) -> list[SourceFile]:
-        """The files of the program; of a function that is called, its module's too."""
+        """The source files of the program, including the module of a trainer function."""
         if not self.is_module:
             script = Path(self.target)
-            return [SourceFile(script, places=(str(script.absolute().parent),))] if script.is_file() else []
+            return [SourceFile(script, search_path=(str(script.absolute().parent),))] if script.is_file() else []
         here = (str(Path.cwd()),)
         modules = [self.target, f"{self.target}.__main__"]
         if self.target == FUNCTION and self.arguments:
@@ -56,8 +62,8 @@ class Program:
         return [source for module in modules if (source := source_of(module, here)) is not None]
 
     def run(self) -> None:
-        """Run it in this process as the main program, as Python itself would."""
-        # Not by runpy, whose __main__ is gone before threads and exit handlers of the script are done with it.
+        """Run the program in this process as `__main__`."""
+        # runpy would remove `__main__` before threads and exit handlers of the script have finished.
         main = types.ModuleType("__main__")
         sys.modules["__main__"] = main
         if self.is_module:
@@ -76,13 +82,13 @@ class Program:
             file = self.target
         sys.argv = [file, *self.arguments]
         main.__dict__.update(__file__=file, __builtins__=builtins)
-        exec(code, main.__dict__)  # noqa: S102 - it is what was asked for
+        exec(code, main.__dict__)  # noqa: S102 - it is the user's program
 
 
 def _is_this_python(word: str) -> bool:
-    """Whether a command's first word is this interpreter: that of the same environment, whatever it is called there."""
+    """Return whether a command's first word is this interpreter, in the same environment, under any name."""
     file = word if os.sep in word else shutil.which(word)
     if file is None or os.path.realpath(file) != os.path.realpath(sys.executable):
         return False
-    # Environments share the file that all their interpreters link to, and nothing else.
+    # Interpreters of several environments may link to one file, but are in different folders.
     return os.path.realpath(os.path.dirname(file)) == os.path.realpath(os.path.dirname(sys.executable))  # noqa: PTH120

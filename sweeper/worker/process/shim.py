@@ -1,11 +1,13 @@
 """The shim: `python -m sweeper.worker.process.shim TRIAL ATTEMPT COMMAND...`, the parent of one attempt's worker.
 
-Only a parent can wait for a process, and the orchestrator may die before its workers. So the shim claims the attempt,
-starts the worker, hands it a stop (SIGTERM), kills all descendants when told to (SIGQUIT: a second SIGTERM would be
-merged with the first), hands SIGUSR1 (dump your stacks) to those that listen, reaps them, and writes how the worker
-ended, and why as far as a parent can see. It is the leader of a session of its own, and a sub-reaper (prctl(2),
-PR_SET_CHILD_SUBREAPER): what the worker leaves behind, in whatever session, becomes its child. Where it has a keeper
-(`record.layout.KEEPER`), nobody else could end it once that is gone: then it kills the worker as if told to.
+Only a parent can wait for a process, and the orchestrator may die before its workers. Therefore the shim claims the
+attempt, starts the worker, and records its exit code and the cause as far as a parent can see it. It reacts to signals:
+SIGTERM is passed to the worker, SIGQUIT kills all descendants (a second SIGTERM could merge with the first), and
+SIGUSR1, which asks for stack traces, is passed to descendants that handle it.
+
+The shim leads a session of its own and is a sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER), so that every process that
+the worker leaves behind becomes its child. If the shim has a keeper (`record.storage.claim`) and the keeper is gone, it
+kills the worker, because no other process could.
 """
 
 from __future__ import annotations
@@ -39,14 +41,14 @@ LEFTOVERS_S = 10.0
 
 
 class Shim:
-    """One attempt's worker, from start to end; with the pidfd of its keeper, if it has one."""
+    """Supervise the worker of one attempt. `keeper` is the pidfd of the shim's keeper, if it has one."""
 
     def __init__(self, keeper: int | None = None) -> None:
         self._worker = 0
         self._keeper = keeper
-        self._asked: set[int] = set()
-        # A signal between a look and a blocking waitpid(2) would not be seen before the worker ends: so the wait is for
-        # a descriptor that every signal makes readable, that of a child's end among them.
+        self._requested: set[int] = set()
+        # A signal just before a blocking waitpid(2) would not be noticed until the worker ends. Therefore `wait` blocks
+        # on a descriptor that every signal makes readable, including SIGCHLD.
         self._wake, self._awake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._awake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -55,7 +57,7 @@ class Shim:
         signal.signal(DUMP, lambda *_: ask_for_stacks())
 
     def leave(self) -> None:
-        """In a fork of the shim: be it no longer. Signals that were held back meanwhile do what they do by default."""
+        """Stop being the shim, in a fork of it: restore default signal handlers and unblock signals."""
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -65,13 +67,13 @@ class Shim:
 
     @property
     def killed(self) -> bool:
-        """Whether it was told to kill the worker."""
-        return KILL in self._asked
+        """Whether the shim was asked to kill the worker."""
+        return KILL in self._requested
 
     def wait(self, worker: int) -> int:
-        """Reap until the worker has ended; returns its wait status."""
+        """Reap children until the worker has ended, and return its wait status."""
         self._worker = worker
-        self._hand_on()  # what was asked while there was no worker yet
+        self._forward()  # signals that came before the worker was started
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == worker:
@@ -87,27 +89,32 @@ class Shim:
         return [] if self._keeper is None else [self._keeper]
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._asked.add(number)
+        self._requested.add(number)
         if self._worker:
-            self._hand_on()
+            self._forward()
 
-    def _hand_on(self) -> None:
-        """A stop goes to the worker; a kill ends it and all its descendants."""
-        if KILL in self._asked:
+    def _forward(self) -> None:
+        """Pass a stop to the worker; on a kill, end all descendants."""
+        if KILL in self._requested:
             kill_descendants()
-        elif STOP in self._asked:
+        elif STOP in self._requested:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._worker, signal.SIGTERM)
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
-    """Start a command; its pid.
+    """Start a command, and return its pid.
+
+    Args:
+        command: the command and its arguments.
+        environment: the environment of the worker.
+        lease_fd: the descriptor of the attempt's lease, which the worker inherits.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the command cannot be started.
     """
-    # On a node of Slurm nobody is there who would look after a worker that has lost its shim: so it is asked to end by
-    # the kernel. Slurm itself may not know it any more (proctrack/linuxproc).
+    # On a node of Slurm, no other process would end a worker whose shim has died, and Slurm itself may have lost track
+    # of it (proctrack/linuxproc). Therefore the kernel sends it SIGTERM.
     libc, placed = ctypes.CDLL(None), "SLURM_JOB_ID" in environment
     worker = subprocess.Popen(
         command,
@@ -116,12 +123,12 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
         pass_fds=[lease_fd],
         preexec_fn=(lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)) if placed else None,  # noqa: PLW1509 - no threads
     )
-    worker.returncode = 0  # it is reaped by `Shim.wait`, and Popen must not try
+    worker.returncode = 0  # `Shim.wait` reaps it, so Popen must not
     return worker.pid
 
 
 class InWorker(BaseException):
-    """Raised in a fork of the shim that is to be a command's worker, so that it leaves the shim's frames behind."""
+    """Raised in a fork of the shim that becomes the worker of a command, to leave the shim's stack frames."""
 
     def __init__(self, command: Sequence[str]) -> None:
         super().__init__()
@@ -129,16 +136,26 @@ class InWorker(BaseException):
 
 
 Start = Callable[[Sequence[str], Mapping[str, str], int], int]
-"""Starts the worker of a command, in an environment, with the descriptor of the lease; returns its pid."""
+"""Starts the worker, given the command, the environment and the lease's descriptor, and returns its pid."""
 
 
 def main() -> int:
-    """Run the attempt of the command line."""
+    """Run the attempt that the command line names, and return the exit code."""
     return run_attempt(TrialDir(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3:], start=spawn)
 
 
 def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: Start) -> int:
-    """Run one attempt; the exit code is 0 once its end is on the record."""
+    """Run one attempt from its claim to its recorded end.
+
+    Args:
+        trial: the directory of the trial.
+        number: the number of the attempt.
+        command: the command of the worker.
+        start: starts the worker: `spawn`, or the fork of a preloaded process.
+
+    Returns:
+        The exit code of the shim: 0 if the end of the attempt was recorded.
+    """
     attempt = trial.attempt(number)
     try:
         shim = Shim(keeper_of(os.environ))
@@ -176,17 +193,17 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
 
 
 def _out_of_device_memory(attempt: AttemptDir) -> Finished | None:
-    """The last word of a rank, other than the first, whose device had no memory left."""
+    """Return the last event of a rank, other than the first, that ran out of device memory; None if there is none."""
     for path in attempt.last_words:
         with contextlib.suppress(OSError, ValueError):
-            said = decode(path.read_bytes())
-            if isinstance(said, Finished) and said.cause == Cause.CUDA_OOM:
-                return said
+            event = decode(path.read_bytes())
+            if isinstance(event, Finished) and event.cause == Cause.CUDA_OOM:
+                return event
     return None
 
 
 def ask_for_stacks() -> None:
-    """SIGUSR1 to the descendants that catch it, as a worker does that opened its trial; it would end the others."""
+    """Send SIGUSR1 to descendants that handle it, such as workers with an open trial. It would end any others."""
     for pid in descendants(os.getpid()):
         if catches(pid, DUMP):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -194,9 +211,10 @@ def ask_for_stacks() -> None:
 
 
 def oom_kills() -> int:
-    """How often the kernel has killed for want of memory: in the own cgroup, else on the whole machine; 0 if unknown.
+    """Return the kernel's count of out-of-memory kills in the own cgroup, or on the machine; 0 if it is unknown.
 
-    Others in the cgroup are counted too, so that a risen count speaks only beside a SIGKILL that nobody here sent.
+    The count includes unrelated processes. An increase is evidence only together with a SIGKILL that sweeper did not
+    send.
     """
     for path in [*_memory_files(_own_cgroups()), Path("/proc/vmstat")]:
         with contextlib.suppress(OSError, ValueError):
@@ -214,9 +232,9 @@ def _own_cgroups() -> str:
 
 
 def _memory_files(own: str) -> list[Path]:
-    """Where the own cgroup may be counted: of cgroups(7) version 2, mounted alone or beside version 1, and of that.
+    """Return the files that may have the count of the own cgroup, for version 2 and 1 of cgroups(7).
 
-    In a container the path may be one that is only known outside, and its own cgroup the root of what is mounted.
+    In a container, the path in /proc may exist only outside of it, and the own cgroup is the root of the mount.
     """
     paths = {controllers: path.lstrip("/") for _, controllers, path in (s.split(":", 2) for s in own.splitlines())}
     return [
@@ -226,14 +244,14 @@ def _memory_files(own: str) -> list[Path]:
 
 
 def kill_descendants() -> None:
-    """SIGKILL every descendant of this process."""
+    """Send SIGKILL to every descendant of this process."""
     for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
-    """The pids below a process, parents first (proc(5): task/*/children)."""
+    """Return the pids of all descendants of a process, parents first (proc(5): task/*/children)."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -243,7 +261,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def _reap_leftovers() -> None:
-    """Kill and reap what the worker left behind, for a bounded time: one may sit in an uninterruptible sleep."""
+    """Kill and reap processes that the worker left behind, for a limited time: one may be in uninterruptible sleep."""
     deadline = time.monotonic() + LEFTOVERS_S
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Where the source of a Python program lies, and what it imports: read, never imported, so that nothing of it runs."""
+"""Find the source files of a Python program and their imports, by reading them, without running any of the code."""
 
 from __future__ import annotations
 
@@ -17,42 +17,44 @@ PACKAGES = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of Python.
+    """A Python source file.
 
     Attributes:
-        package: what its relative imports are relative to.
-        places: where its modules are looked for first, as its program does: the script's folder, or the current one.
+        file: the path of the file.
+        package: the package that its relative imports start from.
+        search_path: folders that are searched before `sys.path`, as by the program: the script's folder, or the current
+            one.
     """
 
     file: Path
     package: str = ""
-    places: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
 
 
-def source_of(module: str, places: Sequence[str] = ()) -> SourceFile | None:
-    """The source that importing a module would read; None where there is none: no such module, or one without any."""
+def source_of(module: str, search_path: Sequence[str] = ()) -> SourceFile | None:
+    """Return the source file of a module; None if there is no such module, or if it has no Python source."""
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
-    file, here = _in([*places, *sys.path], parts[0])
-    if file is None and not here:
-        file, here = _by_finders(parts[0])
+    file, folders = _in([*search_path, *sys.path], parts[0])
+    if file is None and not folders:
+        file, folders = _by_finders(parts[0])
     for part in parts[1:]:
-        file, here = _in(here, part)
+        file, folders = _in(folders, part)
     if file is None:
         return None
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    return SourceFile(file, package, tuple(places))
+    return SourceFile(file, package, tuple(search_path))
 
 
-def _in(places: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
-    """The file of a module in the first place that has one, and where its own modules lie."""
-    portions = []  # of a package without a file
-    for place in places:
-        package = Path(place or os.curdir, name)
+def _in(folders: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
+    """Return the file of a module in the first folder that has one, and the folders of its submodules."""
+    portions = []  # the folders of a namespace package
+    for folder in folders:
+        package = Path(folder or os.curdir, name)
         if (init := package / "__init__.py").is_file():
             return init, [str(package)]
-        if (file := Path(place or os.curdir, f"{name}.py")).is_file():
+        if (file := Path(folder or os.curdir, f"{name}.py")).is_file():
             return file, []
         if package.is_dir():
             portions.append(str(package))
@@ -60,7 +62,7 @@ def _in(places: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
 
 
 def _by_finders(name: str) -> tuple[Path | None, list[str]]:
-    """The same of a module that only Python's finders know: one installed to be edited, for example."""
+    """Return the same for a module that only Python's finders can locate, such as one of an editable installation."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -72,7 +74,7 @@ def _by_finders(name: str) -> tuple[Path | None, list[str]]:
 
 
 def imports_of(source: SourceFile) -> list[str]:
-    """The modules that a file imports, anywhere in it, and `module:name` for names; none where it cannot be read."""
+    """Return the modules that a file imports anywhere, and `module:name` for names; nothing if it cannot be read."""
     try:
         tree = ast.parse(source.file.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -88,7 +90,7 @@ def imports_of(source: SourceFile) -> list[str]:
 
 
 def imported_from(node: ast.ImportFrom, package: str) -> str:
-    """The module that `from ... import` names, by its whole name; empty where a relative one leads nowhere."""
+    """Return the absolute name of the module in `from ... import`; empty if a relative one leaves the package."""
     if not node.level:
         return node.module or ""
     parents = package.split(".") if package else []
@@ -97,9 +99,10 @@ def imported_from(node: ast.ImportFrom, package: str) -> str:
 
 
 def all_imports(sources: Sequence[SourceFile]) -> list[str]:
-    """What files import, what the modules that are not installed import in their turn, and what `Trial.watch` does.
+    """Return all imports of the files, and of the modules that they import and that are not installed.
 
-    The built-in trainers are followed likewise: they import what is heavy inside functions.
+    The built-in trainers are followed too, because they import large packages inside functions. For a script that uses
+    `sweeper` and `torch`, the result includes the watch.
     """
     names: dict[str, None] = {}
     read: set[Path] = set()
@@ -112,31 +115,28 @@ def all_imports(sources: Sequence[SourceFile]) -> list[str]:
         for name in imports_of(source):
             names[name] = None
             module = name.replace(":", ".")
-            if module.startswith(f"{TRAINERS}.") or not is_installed(module, source.places):
-                # Who imports a.b imports a, too.
+            if module.startswith(f"{TRAINERS}.") or not is_installed(module, source.search_path):
+                # The import of a.b also imports a.
                 parts = module.split(".")
                 parents = [".".join(parts[: count + 1]) for count in range(len(parts))]
-                waiting += [found for parent in parents if (found := source_of(parent, source.places)) is not None]
+                waiting += [found for parent in parents if (found := source_of(parent, source.search_path)) is not None]
     if {OWN, "torch"} <= names.keys():
         names["sweeper.worker.watch.watch"] = None
     return list(names)
 
 
-def is_installed(module: str, places: Sequence[str] = ()) -> bool:
-    """Whether a module comes with Python, with this package, or from where packages are installed.
-
-    False too where there is no such module.
-    """
+def is_installed(module: str, search_path: Sequence[str] = ()) -> bool:
+    """Return whether a module belongs to Python, to sweeper, or to an installed package; False if it does not exist."""
     root = module.partition(".")[0]
     if root == OWN or root in sys.stdlib_module_names:
         return True
-    file, here = _in([*places, *sys.path], root)
-    where = str(file) if file is not None else next(iter(here), "") or _origin(root)
-    return any(where.startswith(f"{place}{os.sep}") for place in sys.path if Path(place).name in PACKAGES)
+    file, folders = _in([*search_path, *sys.path], root)
+    where = str(file) if file is not None else next(iter(folders), "") or _origin(root)
+    return any(where.startswith(f"{folder}{os.sep}") for folder in sys.path if Path(folder).name in PACKAGES)
 
 
 def _origin(root: str) -> str:
-    """Where a module lies that is no file of Python; empty where there is none."""
+    """Return the path of a module that is not a Python file, such as an extension; empty if there is none."""
     try:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):

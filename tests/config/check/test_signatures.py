@@ -53,18 +53,18 @@ MISSING = "trainer: expected a parameter for each argument of job:{0}, got none 
     ("takes", "keys", "line", "message"),
     [
         ("missing", {}, 2, "trainer: expected a function missing in job.py, got none"),
-        ("", {}, 7, UNKNOWN + "it takes none"),
+        ("", {}, 7, UNKNOWN + "it takes no arguments"),
         ("lrr=1", {}, 7, UNKNOWN + "did you mean lrr?"),
         ("trial, width=8", {}, 7, UNKNOWN + "it takes width"),
-        ("lr, width, depth", {}, 2, MISSING + "name it under parameters, or give it a default"),
+        ("lr, width, depth", {}, 2, MISSING + "add it under parameters, or give it a default"),
         (
             "opt, lr",
             {"parameters": WHEN},
             15,
-            "parameters.lr.when: expected a default for lr in job:{0}, since not every trial has it, got none",
+            "parameters.lr.when: expected a default for lr in job:{0}, because not every trial has it, got none",
         ),
-        ("lr, /", {}, 2, "trainer: expected arguments of job:{0} that are given by name, got lr before the /"),
-        ("lr", {"dataset": ["a"]}, 11, "dataset: expected the key only beside a built-in trainer, got a function"),
+        ("lr, /", {}, 2, "trainer: expected arguments of job:{0} that can be passed by name, got lr before the /"),
+        ("lr", {"dataset": ["a"]}, 11, "dataset: expected the key only with a built-in trainer, got a function"),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_line(

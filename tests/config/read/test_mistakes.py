@@ -47,7 +47,7 @@ AFTER_HEAD = [
         "parameters.lr.foo: expected one of value, values, min, max, q, distribution or when, got an unknown key",
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
-    ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected every value only once, got 1.0 twice"),
+    ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected each value only once, got 1.0 twice"),
     ("parameters: {lr: {values: [.nan]}}", "parameters.lr.values.0: expected a finite number, got nan"),
     ("parameters: {lr: {value: 1e999}}", "parameters.lr.value: expected a finite number, got inf"),
     (
@@ -60,28 +60,28 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {epochs: {min: 1}}",
-        "parameters.epochs.max: expected a value, since the key is required, got nothing",
+        "parameters.epochs.max: expected a value, because the key is required, got nothing",
     ),
     (
         "parameters: {lr: {min: 0.1, max: 1}}",
         (
             "parameters.lr: expected value, values, int_uniform or q_uniform in a grid, got min and max of uniform; "
-            "a range needs another method, such as random or tpe"
+            "a continuous range needs another method, such as random or tpe"
         ),
     ),
     (
         "parameters: {lr: {min: 1e-4, max: 0.1, distribution: log_uniform}}",
         (
-            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
+            "parameters.lr: expected a supported distribution (uniform, log_uniform_values, int_uniform, "
             "q_uniform or q_log_uniform_values), got log_uniform; "
-            "its bounds are exponents of e: write log_uniform_values, and the bounds of the values"
+            "its bounds are exponents of e: write log_uniform_values, with the bounds of the values themselves"
         ),
     ),
     (
         "parameters: {lr: {distribution: normal, mu: 0, sigma: 1}}",
         (
-            "parameters.lr: expected a distribution that is supported (uniform, log_uniform_values, int_uniform, "
-            "q_uniform or q_log_uniform_values), got normal; it has no bounds, as an Optuna sampler needs them: "
+            "parameters.lr: expected a supported distribution (uniform, log_uniform_values, int_uniform, "
+            "q_uniform or q_log_uniform_values), got normal; it has no bounds, which samplers need: "
             "write uniform, with min and max"
         ),
     ),
@@ -110,11 +110,14 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {min: 1, max: 2}}",
-        "parameters.lr.when.epochs: expected a condition on a parameter with value or values, got one on a range",
+        (
+            "parameters.lr.when.epochs: expected a condition on a parameter with value or values, "
+            "got a condition on a range"
+        ),
     ),
     (
         "parameters: {lr: {value: 1, when: {epochs: 1}}, epochs: {value: 1, when: {lr: 1}}}",
-        "parameters.epochs.when: expected a condition on others, got a circle: epochs on lr on epochs",
+        "parameters.epochs.when: expected a condition on other parameters, got a circle: epochs on lr on epochs",
     ),
     ("parameters: {lr: {value: 1, when: 3}}", "parameters.lr.when: expected a mapping, got 3"),
     ("parameters: {epochs: {min: 1, max: 2, q: x}}", "parameters.epochs.q: expected a number, got 'x'"),
@@ -159,7 +162,7 @@ AFTER_HEAD = [
     ("seeds: 3", "seeds: expected a list, got 3"),
     ("seeds: [1, true]", "seeds.1: expected a whole number, got true"),
     ("seeds: [1, -1]", "seeds.1: expected at least 0, got -1"),
-    ("seeds: [1, 1]", "seeds: expected every value only once, got 1 twice"),
+    ("seeds: [1, 1]", "seeds: expected each value only once, got 1 twice"),
     ("run_cap: 0", "run_cap: expected at least 1, got 0"),
     ("budget: {trials: 0}", "budget.trials: expected at least 1, got 0"),
     ("budget: {hours: 0}", "budget.hours: expected a number above 0.0, got 0"),
@@ -175,22 +178,22 @@ AFTER_HEAD = [
         "retry: {on: [kiled]}",
         "retry.on.0: expected killed, lost, hung, oom, cuda-oom, not-found or error, got 'kiled'; did you mean killed?",
     ),
-    ("retry: {on: [lost, lost]}", "retry.on: expected every value only once, got 'lost' twice"),
+    ("retry: {on: [lost, lost]}", "retry.on: expected each value only once, got 'lost' twice"),
     (
         "retry: {tries: 3}",
         "retry.tries: expected one of max, on or backoff_s, got an unknown key",
     ),
     ("hang_after_s: 0", "hang_after_s: expected a number above 0.0, got 0"),
-    ("resources: {gpus: -1}", "resources.gpus: expected a number of GPUs, or a part of one, got -1"),
-    ("resources: {gpus: true}", "resources.gpus: expected a number of GPUs, or a part of one, got true"),
-    ("resources: {gpus: .nan}", "resources.gpus: expected a number of GPUs, or a part of one, got nan"),
+    ("resources: {gpus: -1}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got -1"),
+    ("resources: {gpus: true}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got true"),
+    ("resources: {gpus: .nan}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got nan"),
     (
         "resources: {gpus: 1.5}",
-        "resources.gpus: expected a whole number of GPUs, or a part of one of 0.001 or more, got 1.5",
+        "resources.gpus: expected a whole number of GPUs, or a fraction from 0.001 to below 1, got 1.5",
     ),
     (
         "resources: {gpus: 1e-9}",
-        "resources.gpus: expected a whole number of GPUs, or a part of one of 0.001 or more, got 1e-9",
+        "resources.gpus: expected a whole number of GPUs, or a fraction from 0.001 to below 1, got 1e-9",
     ),
     (
         "resources: {gpu_memory_gb: 0}",
@@ -203,8 +206,8 @@ AFTER_HEAD = [
     (
         "resources: {gpus: 2, gpu_memory_gb: measured}",
         (
-            "resources.gpu_memory_gb: expected gpus of 1 or less beside measured, got gpus: 2; "
-            "several whole GPUs are shared with nobody"
+            "resources.gpu_memory_gb: expected gpus of 1 or less with measured, got gpus: 2; "
+            "a trial with several GPUs does not share them"
         ),
     ),
     ("resources: {cpus: 0}", "resources.cpus: expected at least 1, got 0"),
@@ -212,7 +215,7 @@ AFTER_HEAD = [
     ("executor: {type: 3}", "executor: expected the type local, ray or slurm, got 3"),
     (
         "executor: {address: auto}",
-        "executor: expected local, ray or slurm, or a mapping whose type is one of these, got a mapping",
+        "executor: expected local, ray or slurm, or a mapping with one of these as type, got a mapping",
     ),
     (
         "executor: {type: ray, adress: auto}",
@@ -224,18 +227,21 @@ AFTER_HEAD = [
     (
         "executor: {type: ray, address: 'ray://head:10001'}",
         (
-            "executor.address: expected auto, or HOST:PORT of the cluster's head, got 'ray://head:10001'; "
-            "run sweeper on a node of the cluster, or there by `ray job submit`"
+            "executor.address: expected auto, or HOST:PORT of the cluster's head node, got 'ray://head:10001'; "
+            "Ray Client is not supported: run sweeper on a node of the cluster, or by `ray job submit`"
         ),
     ),
     ("executor: {type: ray, resources: {a: 0}}", "executor.resources.a: expected a number above 0.0, got 0"),
     (
         "executor: {type: ray, work_dir: w}",
-        "executor.work_dir: expected an absolute path, since it is that of every node, got 'w'",
+        "executor.work_dir: expected an absolute path, because every node uses it, got 'w'",
     ),
     (
         "executor: {type: slurm, time: soon}",
-        "executor.time: expected minutes, or a time as sbatch takes it: '90', '1:30:00' or '2-12', got 'soon'",
+        (
+            "executor.time: expected a number of minutes, or a time in sbatch's format, "
+            "such as '90', '1:30:00' or '2-12', got 'soon'"
+        ),
     ),
     (
         "profiles: {a: {when: cuda, executor: {type: slurm, partiton: gpu}}}",
@@ -252,7 +258,7 @@ AFTER_HEAD = [
     ("checkpoint: {every_minutes: .inf}", "checkpoint.every_minutes: expected a finite number, got inf"),
     ("figures: {max_layers: 1}", "figures.max_layers: expected at least 2, got 1"),
     ("figures: {every_steps: 1.5}", "figures.every_steps: expected a whole number, got 1.5"),
-    ("dataset: []\ntokenizer: [a, a]", "tokenizer: expected every value only once, got 'a' twice"),
+    ("dataset: []\ntokenizer: [a, a]", "tokenizer: expected each value only once, got 'a' twice"),
     ("dataset: [a, '']", "dataset.1: expected text that is not empty, got ''"),
     ("description: 3", 'description: expected text, got 3; quote it: "3"'),
     (
@@ -368,7 +374,7 @@ AFTER_HEAD = [
     # profiles
     (
         "profile: cpu",
-        "profile: expected a key of the sweep, got one that is filled in; choose a profile with --profile NAME",
+        "profile: expected a key of the sweep, got one that sweeper sets; choose a profile with --profile NAME",
     ),
     ("profiles: [cpu]", "profiles: expected a mapping of names to profiles, got ['cpu']"),
     ("profiles: {a: 3}", "profiles.a: expected a mapping, got 3"),
@@ -463,11 +469,11 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         load_text(textwrap.dedent(text), "epoch=3", "=", profile="cpu")
     assert str(error.value).splitlines() == [
         (
-            "sweep.yaml:1: name: expected a name for a directory: letters, digits and . _ + = -, "
-            "beginning with a letter or digit, got 'a/b'; for example a-b"
+            "sweep.yaml:1: name: expected a name of letters, digits and . _ + = - that "
+            "begins with a letter or digit, got 'a/b'; for example a-b"
         ),
         "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
-        "sweep.yaml:3: metric.name: expected a value, since the key is required, got nothing",
+        "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",
         "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
         (
             "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), or a function as "
@@ -475,10 +481,10 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
             "did you mean text-classification?"
         ),
         "sweep.yaml:6: parameters.lr.min: expected a number above 0 for log_uniform_values, got 0.0",
-        "sweep.yaml:7: seeds: expected every value only once, got 0 twice",
+        "sweep.yaml:7: seeds: expected each value only once, got 0 twice",
         "sweep.yaml:9: profiles.gpu.seeds: expected a list, got 'x'",
         "command line: =: expected KEY=VALUE, got '='",
-        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'; +epoch=... adds it",
+        "command line: epoch=3: expected a parameter or a key of the sweep, got 'epoch'; write +epoch=... to add it",
         "command line: --profile cpu: expected one of gpu, got 'cpu'; did you mean gpu?",
     ]
 
@@ -491,13 +497,15 @@ def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -
 
 @pytest.mark.parametrize("method", ["random", "bayes", "tpe", "gp", "cmaes", "qmc"])
 def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
-    with pytest.raises(SpecError, match=rf"run_cap: expected how many trials {method} may propose, got nothing"):
+    expected = f"run_cap: expected the number of configurations that {method} may propose, got nothing"
+    with pytest.raises(SpecError, match=expected):
         load_keys(method=method)
 
 
 def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
     parameters = {"a": {"values": [1, 2]}, "b": {"min": 0.0, "max": 1.0, "when": {"a": 1}}}
-    expected = "parameters.b.when: expected no conditional parameter with cmaes, got a condition; tpe takes them"
+    expected = "expected no conditional parameter with cmaes, got a condition; method: tpe supports them"
+    expected = f"parameters.b.when: {expected}"
     with pytest.raises(SpecError, match=expected):
         load_keys(trainer=None, program="x", method="cmaes", run_cap=3, parameters=parameters)
 
@@ -505,22 +513,22 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "expected one of trainer, command or program, got none of them"),
+        ({}, "expected a trainer, a command or a program, got none of them"),
         ({"command": ["x", "${program}"]}, r"program: expected a program for \$\{program\} in command, got nothing"),
         (
             {"command": ["x", "${arg}"]},
-            r"command.1: expected a macro of \$\{env\}, .* got '\$\{arg\}'; did you mean \$\{args\}\?",
+            r"command.1: expected one of the macros \$\{env\}, .* got '\$\{arg\}'; did you mean \$\{args\}\?",
         ),
         ({"command": ["x y ${args}"]}, r"command.0: expected \$\{args\} as a word of its own, got 'x y \$\{args\}'"),
         (
             {"command": ["x"], "parameters": {"seed": {"values": [1, 2]}}},
-            r'beside parameters, and "--seed=\$\{trial:seed\}" in command, if the script takes it so',
+            r'beside parameters, and add "--seed=\$\{trial:seed\}" to command if the script has this option',
         ),
         ({"command": ["x", 3]}, 'command.1: expected text, got 3; quote it: "3"'),
         ({"command": []}, "command: expected at least one entry"),
         (
             {"command": ["x"], "dataset": "a"},
-            "dataset: expected the key only beside a built-in trainer, got no trainer",
+            "dataset: expected the key only with a built-in trainer, got no trainer",
         ),
         ({"program": "x", "parameters": {"a b": {"value": 1}}}, "parameters.a b: expected a name of letters"),
     ],
@@ -549,9 +557,9 @@ def test_terminal_is_safe_from_a_hostile_file(load_text: Load) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("missing.yaml", "missing.yaml: expected a sweep file, got nothing: there is no such file"),
+        ("missing.yaml", "missing.yaml: expected a sweep file, but there is no such file"),
         (".", ".: expected a sweep file, got a directory"),
-        ("a\0b", "a\\x00b: expected a sweep file, got one that cannot be read: embedded null byte"),
+        ("a\0b", "a\\x00b: expected a sweep file, but it cannot be read: embedded null byte"),
     ],
 )
 def test_path_without_a_file_is_a_usage_error(path: str, message: str) -> None:

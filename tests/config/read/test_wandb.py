@@ -119,9 +119,9 @@ def test_the_first_example_runs_as_it_is_and_what_is_not_used_is_said_with_its_l
     assert spec.metric == Metric(name="validation_loss", goal=Goal.MINIMIZE)
     assert spec.parameters["learning_rate"] == Range(distribution=Distribution.UNIFORM, min=0.0001, max=0.1)
     assert notes == [
-        ":6: entity is for W&B's server, and not used",
-        ":5: project is for W&B's server, and not used",
-        ":10: metric.target is not used: the sweep goes on when it is reached; budget bounds what it spends",
+        ":6: entity is not used: it is for W&B's server",
+        ":5: project is not used: it is for W&B's server",
+        ":10: metric.target is not used: the sweep continues after the target is reached; budget limits the sweep",
     ]
 
 
@@ -130,13 +130,13 @@ def test_hyperband_is_successive_halving_at_the_rungs_that_were_meant(tmp_path: 
     assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=3, reduction_factor=3),))
     assert (spec.name, spec.description) == ("base", "tune the base")
     assert notes == [
-        ":5: controller is not used: the process of sweeper run is the controller",
+        ":5: controller is not used: sweeper run is the controller",
         (
-            ":8: early_terminate is taken as early_stop: {rules: [{successive_halving: {min_resource: 3, "
-            "reduction_factor: 3}}]}; max_iter ends no rungs: each evaluation eta times further is one; strict is not "
-            "used: of each rung one in eta goes on"
+            ":8: early_terminate is translated to early_stop: {rules: [{successive_halving: {min_resource: 3, "
+            "reduction_factor: 3}}]}; max_iter does not limit the rungs: each evaluation eta times later is one; strict "
+            "is not used: one in eta trials of each rung continues"
         ),
-        ": name is not given, so it is that of the file, base",
+        ": name is not given, so the sweep is named after its file: base",
     ]
 
 
@@ -165,7 +165,7 @@ def test_distributions_by_exponents_become_those_of_the_values(tmp_path: Path) -
     assert spec.parameters["width"] == Range(distribution=steps, min=math.exp(2), max=math.exp(6), q=8)
     assert spec.parameters["activation"] == Choice(values=("relu", "gelu"))
     assert spec.parameters["epochs"] == Constant(value=3)
-    assert ":9: parameters.lr is log_uniform_values from 0.0001 to 0.1, which is what log_uniform means" in notes
+    assert ":9: parameters.lr is translated from log_uniform to log_uniform_values from 0.0001 to 0.1" in notes
 
 
 def test_name_and_metric_may_be_left_out(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_name_and_metric_may_be_left_out(tmp_path: Path) -> None:
     assert (spec.name, spec.metric) == ("My-sweep-2", Metric(name="loss/train"))
     assert list(spec.parameters) == ["optimizer.learning_rate", "optimizer.momentum", "fc_layer_size"]
     assert notes[-2:] == [
-        ": metric is not given: trials rank by their lowest loss/train; write metric: {name: ..., goal: ...}",
-        ":2: program is not used: command does not name it",
+        ": metric is not given, so trials are ranked by their lowest loss/train; write metric: {name: ..., goal: ...}",
+        ":2: program is not used: command does not contain ${program}",
     ]
 
 
@@ -194,8 +194,8 @@ def test_an_editor_that_has_the_schema_takes_it_too(text: str) -> None:
 
 WRONG = [
     ("method: custom", "method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'custom'"),
-    ("method: bayes\nrun_cap: 3", "metric: expected a value, since the key is required, got nothing"),
-    ("early_stop: {rules: [{median: {}}]}", "metric: expected a value, since the key is required, got nothing"),
+    ("method: bayes\nrun_cap: 3", "metric: expected a value, because the key is required, got nothing"),
+    ("early_stop: {rules: [{median: {}}]}", "metric: expected a value, because the key is required, got nothing"),
     ("early_terminate: {type: envelope}", "early_terminate.type: expected hyperband, W&B's only type, got 'envelope'"),
     ("early_terminate: {type: hyperband}", "early_terminate: expected min_iter, or max_iter and s, got type"),
     (
@@ -214,15 +214,15 @@ WRONG = [
         "early_terminate: {type: hyperband, min_iter: 1}\nearly_stop: auto",
         "early_terminate: expected only one of early_stop and W&B's early_terminate, got both",
     ),
-    ("job: a/b:latest", "job: expected a key of the sweep, got one of W&B's alone; write command or program"),
-    ("metrics: [{name: a}, {name: b}]", "metrics: expected a key of the sweep, got one of W&B's alone; write metric:"),
+    ("job: a/b:latest", "job: expected a key of the sweep, got a key of W&B only; write command or program"),
+    ("metrics: [{name: a}, {name: b}]", "metrics: expected a key of the sweep, got a key of W&B only; write metric:"),
     (
         "scheduler: {engine: optuna}",
-        "scheduler: expected a key of the sweep, got one of W&B's alone; write method: tpe",
+        "scheduler: expected a key of the sweep, got a key of W&B only; write method: tpe",
     ),
     (
         "parameters: {a: {values: [1, 2], probabilities: [0.1, 0.9]}}",
-        "parameters.a.probabilities: expected values alone, got [0.1, 0.9]; leave them out",
+        "parameters.a.probabilities: expected values without probabilities, got [0.1, 0.9]; remove them",
     ),
     (
         "parameters: {a: {distribution: beta, a: 1, b: 2}}",

@@ -36,7 +36,7 @@ def test_a_configuration_has_what_applies(given: str, expected: dict[str, object
     ("given", "message"),
     [
         ("optimizer=sgd", "none for momentum"),
-        ("optimizer=adam momentum=0.5", "a parameter of a configuration with optimizer='sgd', got momentum"),
+        ("optimizer=adam momentum=0.5", "no momentum, which needs optimizer='sgd', got momentum"),
         ("decay=1", "none for optimizer"),
     ],
 )

@@ -40,13 +40,18 @@ def test_words_that_look_like_something_else_stay_text(word: str, load_text: Loa
 
 def test_how_it_is_watched_over_stands_in_the_file_where_it_was_said(load_text: Load) -> None:
     more = {"retry": {"max": 5, "on": ["error", "killed"]}, "hang_after_s": 30.0}
-    spec = sweep_of_command(["true"], name="one", metric="loss", goal="minimize", early_stop=None, more=more)
+    spec = sweep_of_command(["true"], name="one", metric="loss", goal="minimize", early_stop=None, other_keys=more)
     assert (spec.retry.max, spec.retry.on, spec.hang_after_s) == (5, ("error", "killed"), 30)
     assert load_text(command_as_file(spec)) == spec
     assert "retry" not in command_as_file(one())
     with pytest.raises(SpecError, match=r"command line: retry.on.0: expected .*, got 'death'"):
         sweep_of_command(
-            ["true"], name="one", metric="loss", goal="minimize", early_stop=None, more={"retry": {"on": ["death"]}}
+            ["true"],
+            name="one",
+            metric="loss",
+            goal="minimize",
+            early_stop=None,
+            other_keys={"retry": {"on": ["death"]}},
         )
 
 

@@ -29,7 +29,7 @@ def test_modules_that_are_not_installed_are_followed(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = all_imports([SourceFile(tmp_path / "train.py", places=(str(tmp_path),))])
+    found = all_imports([SourceFile(tmp_path / "train.py", search_path=(str(tmp_path),))])
     assert {"torch", "yaml", "numpy", "pandas", "job.data.split"} <= set(found)
 
 
@@ -39,13 +39,15 @@ def test_a_module_is_found_without_importing_its_packages(tmp_path: Path) -> Non
     (tmp_path / "job/train.py").write_text("")
     (tmp_path / "bare/deep").mkdir(parents=True)
     (tmp_path / "bare/deep/train.py").write_text("")
-    places = (str(tmp_path),)
-    assert source_of("job.train", places) == SourceFile(tmp_path / "job/train.py", "job", places)
-    assert source_of("job", places) == SourceFile(tmp_path / "job/__init__.py", "job", places)
-    assert source_of("bare.deep.train", places) == SourceFile(tmp_path / "bare/deep/train.py", "bare.deep", places)
-    assert source_of("job.missing", places) is None
-    assert source_of("missing", places) is None
-    assert source_of("job/../job", places) is None
+    search_path = (str(tmp_path),)
+    assert source_of("job.train", search_path) == SourceFile(tmp_path / "job/train.py", "job", search_path)
+    assert source_of("job", search_path) == SourceFile(tmp_path / "job/__init__.py", "job", search_path)
+    assert source_of("bare.deep.train", search_path) == SourceFile(
+        tmp_path / "bare/deep/train.py", "bare.deep", search_path
+    )
+    assert source_of("job.missing", search_path) is None
+    assert source_of("missing", search_path) is None
+    assert source_of("job/../job", search_path) is None
 
 
 @pytest.mark.parametrize(
