@@ -1,37 +1,38 @@
-"""Draws the rooms of the package, from its imports, into ``docs/architecture.md``.
+"""Write the generated parts of the architecture's pages: the diagram of rooms, and the tables of states and causes.
 
-    python docs/diagram.py           writes it
-    python docs/diagram.py --print   prints it
+    python docs/diagram.py           writes them
+    python docs/diagram.py --print   prints them
 
-What stands between the page's lines ``<!-- diagram: begin -->`` and ``<!-- diagram: end -->`` is replaced.
+The text between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` in a page is replaced.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- diagram: begin -->", "<!-- diagram: end -->"
+DOCS = ROOT / "docs"
 
 if str(ROOT) not in sys.path:
     # The reader of imports is shared with the tests, and neither is installed.
     sys.path.insert(0, str(ROOT))
 
-from tests import imports  # noqa: E402 after the path is set
+from sweeper.record.attempt import CAUSES  # noqa: E402 after the path is set
+from sweeper.record.trial import STATES  # noqa: E402
+from tests import imports  # noqa: E402
 
 
 def drawn() -> str:
-    """The Mermaid diagram of the package as it is."""
+    """Return the Mermaid diagram of the package as it is."""
     sources = imports.modules()
     rooms = {imports.room(module) for module in sources}
     return mermaid([room for room in imports.ALLOWED if room in rooms], imports.edges(imports.imports(sources)))
 
 
 def mermaid(rooms: Iterable[str], edges: Iterable[tuple[str, str]]) -> str:
-    """A diagram from the top of the house down. ``errors``, which everybody imports, gets no arrows."""
+    """Return a diagram from the top room down. ``errors``, which every room imports, gets no arrows."""
     order = list(rooms)
     arrows = sorted(
         ((above, below) for above, below in edges if below != "errors"),
@@ -51,28 +52,51 @@ def _label(room: str) -> str:
     return '"import sweeper"' if room == imports.API else room
 
 
-def with_diagram(page: str, diagram: str) -> str:
-    """The page with the diagram between its markers.
+def states_table() -> str:
+    """Return the table of a trial's states, from the code that applies it."""
+    return _table("the first condition that holds", "state", ((row.when, f"`{row.state}`") for row in STATES))
+
+
+def causes_table() -> str:
+    """Return the table of the causes of an attempt's end, from the code that applies it."""
+    return _table("the first condition that holds", "cause", ((row.when, row.then) for row in CAUSES))
+
+
+def _table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([f"| {left} | {right} |", "|---|---|", *(f"| {when} | {then} |" for when, then in rows)])
+
+
+PAGES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
+    DOCS / "architecture.md": {"diagram": drawn},
+    DOCS / "architecture-record.md": {"states": states_table, "causes": causes_table},
+}
+"""The generated parts of each page, by the name in their markers."""
+
+
+def current(page: Path) -> str:
+    """Return the text of a page with each generated part as the code has it now.
 
     Raises:
         ValueError: the page lacks a marker.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"expected the lines {BEGIN} and {END} in the page")
-    return f"{head}{BEGIN}\n{diagram}\n{END}{tail}"
+    text = page.read_text("utf-8")
+    for name, make in PAGES[page].items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        head, found, rest = text.partition(begin)
+        _, closed, tail = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"expected the lines {begin} and {end} in {page.name}")
+        text = f"{head}{begin}\n{make()}\n{end}{tail}"
+    return text
 
 
 def main(arguments: list[str]) -> int:
-    """Draws; 0, or 1 where there is no page to draw into."""
-    if arguments == ["--print"]:
-        print(drawn())
-        return 0
-    if not PAGE.exists():
-        print(f"{PAGE.relative_to(ROOT)} does not exist", file=sys.stderr)
-        return 1
-    PAGE.write_text(with_diagram(PAGE.read_text("utf-8"), drawn()), "utf-8")
+    """Write or print the generated parts."""
+    for page, parts in PAGES.items():
+        if arguments == ["--print"]:
+            print("\n\n".join(make() for make in parts.values()), end="\n\n")
+        else:
+            page.write_text(current(page), "utf-8")
     return 0
 
 
