@@ -8,8 +8,8 @@ A training script reports to its trial:
         loss = train(lr=trial.params["lr"])
         trial.report({"loss/train": loss}, step=0)
 
-The public API is `sweeper.trial`, `sweeper.Trial` and the callbacks of `sweeper.integrations`. Importing `sweeper` loads
-the standard library only.
+The public API is `sweeper.trial`, `sweeper.Trial` and the callbacks of `sweeper.integrations`. Importing `sweeper`
+loads the standard library only.
 """
 
 from sweeper.worker.trial import Trial, trial

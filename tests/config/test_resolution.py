@@ -218,7 +218,7 @@ def test_range_without_a_distribution_is_uniform_over_its_kind_of_number(
         ),
     ],
 )
-def test_what_wandb_leaves_out_or_says_twice_is_understood(
+def test_distributions_that_are_omitted_or_redundant_are_accepted(
     load_keys: Load, keys: dict[str, object], plain: dict[str, object]
 ) -> None:
     one, other = (load_keys(trainer=None, program="train.py", parameters={"x": x}) for x in (keys, plain))
@@ -323,7 +323,7 @@ def test_override_wins_over_the_profile(load_keys: Load) -> None:
     assert (spec.parameters["lr"], spec.seeds, spec.profile) == (Constant(value=5), (3,), "big")
 
 
-def test_override_may_mend_what_the_file_leaves_out(load_keys: Load) -> None:
+def test_an_override_can_supply_a_missing_key(load_keys: Load) -> None:
     assert load_keys("run_cap=2", method="random").run_cap == 2
 
 
@@ -353,11 +353,11 @@ PLAIN: dict[str, Any] = {"trainer": None, "program": "train.py"}
         ("+parameters.x.values=[1, 2]", "x", Choice(values=(1, 2))),
     ],
 )
-def test_what_is_not_there_is_added_with_a_plus(load_keys: Load, override: str, name: str, parameter: object) -> None:
+def test_a_new_parameter_needs_a_plus(load_keys: Load, override: str, name: str, parameter: object) -> None:
     assert dict(load_keys(override, **PLAIN).parameters) == {"lr": Choice(values=(1e-4, 3e-4)), name: parameter}
 
 
-def test_what_was_added_is_there_for_what_follows_and_keys_are_added_too(load_keys: Load) -> None:
+def test_later_overrides_see_added_parameters_and_keys(load_keys: Load) -> None:
     spec = load_keys("+x=1", "x=2", "+parameters.y.min=1", "parameters.y.max=3", "+seeds=[1, 2]", **PLAIN)
     assert spec.parameters["x"] == Constant(value=2)
     assert spec.parameters["y"] == Range(distribution=Distribution.INT_UNIFORM, min=1, max=3)
@@ -390,7 +390,7 @@ def test_what_was_added_is_there_for_what_follows_and_keys_are_added_too(load_ke
         ("+", "expected KEY=VALUE, got '+'"),
     ],
 )
-def test_a_slip_of_the_pen_makes_no_new_parameter(load_keys: Load, override: str, message: str) -> None:
+def test_a_misspelt_name_does_not_create_a_parameter(load_keys: Load, override: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         load_keys(override, **PLAIN)
     assert str(error.value) == f"command line: {override}: {message}"
@@ -422,7 +422,7 @@ def test_a_slip_of_the_pen_makes_no_new_parameter(load_keys: Load, override: str
         ),
     ],
 )
-def test_override_that_cannot_be_meant(load_keys: Load, override: str, message: str) -> None:
+def test_invalid_overrides_are_refused(load_keys: Load, override: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         load_keys(override)
     [line] = str(error.value).splitlines()
@@ -483,14 +483,14 @@ def test_nested_parameters_have_dotted_names(load_text: Load) -> None:
     assert load_text(NESTED, "optimizer.lr=7").parameters["optimizer.lr"] == Constant(value=7)
 
 
-def test_a_mistake_in_a_group_is_named_where_it_stands(load_text: Load) -> None:
+def test_a_mistake_in_a_group_is_reported_at_its_line(load_text: Load) -> None:
     with pytest.raises(SpecError) as error:
         load_text(NESTED.replace("first: {value: 0.9}", "first: {valu: 0.9}"))
     assert "parameters.optimizer.parameters.betas.parameters.first: " in str(error.value)
     assert str(error.value).startswith("sweep.yaml:11: ")
 
 
-def test_a_group_whose_parameter_has_a_second_one_of_its_name_is_refused(load_text: Load) -> None:
+def test_a_group_with_a_duplicate_parameter_name_is_refused(load_text: Load) -> None:
     with pytest.raises(SpecError, match=r"parameters\.optimizer"):
         load_text(NESTED.replace("width: {value: 3}", "optimizer.lr: {value: 3}"))
 

@@ -149,14 +149,14 @@ def test_a_stop_is_saved_where_only_the_best_would_be(record: Record) -> None:
     assert record.events(Checkpointed)[-1].step == 9
 
 
-def test_a_checkpoint_that_is_gone_is_said(record: Record) -> None:
+def test_a_missing_checkpoint_is_reported(record: Record) -> None:
     train(record, stop_at=3)
     shutil.rmtree(record.directory.path / "trainer")
     with pytest.raises(CheckpointError, match="checkpoint-4: expected the checkpoint after step 3, which is not there"):
         train(record)
 
 
-def test_weights_alone_are_no_checkpoint_to_go_on_from(record: Record) -> None:
+def test_training_cannot_resume_from_weights_only(record: Record) -> None:
     train(record, stop_at=3, save_only_model=True)
     assert record.events(Checkpointed) == []
 

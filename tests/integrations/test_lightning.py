@@ -252,7 +252,7 @@ def test_the_newest_two_checkpoints_are_kept(record: Record, monkeypatch: pytest
     assert names == ["step-000000002.ckpt", "step-000000003.ckpt"]
 
 
-def test_a_checkpoint_that_is_gone_is_said(record: Record) -> None:
+def test_a_missing_checkpoint_is_reported(record: Record) -> None:
     train(record, seeded(), stop_at=3)
     shutil.rmtree(record.directory.path / "lightning")
     with pytest.raises(CheckpointError, match="expected the checkpoint after step 3, which is not there"):

@@ -34,7 +34,7 @@ def test_names_follow_one_convention(name: str, expected: str) -> None:
     assert metric_name(name) == expected
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
     monkeypatch.delitem(sys.modules, "sweeper.integrations.lightning", raising=False)
     with pytest.raises(ImportError, match=r'needs lightning.pytorch, .* Run: pip install "sweeper\[lightning\]"'):

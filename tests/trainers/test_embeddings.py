@@ -63,7 +63,7 @@ def rows_of(folder: Path) -> tuple[list[list[float]], list[list[str]]]:
     return vectors, lines
 
 
-def test_a_vector_is_what_the_classifier_is_given_for_that_text(trained: Trained, tmp_path: Path) -> None:
+def test_a_vector_is_the_classifiers_input_for_its_text(trained: Trained, tmp_path: Path) -> None:
     embed(trained.directory, tmp_path, most=50)
     vectors, lines = rows_of(tmp_path)
     test, seen = trained.corpus.test, []
@@ -99,7 +99,7 @@ def test_documents_that_the_weights_were_not_made_for_are_refused(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_weights_that_are_gone_are_said(trained: Trained, tmp_path: Path) -> None:
+def test_missing_weights_are_reported(trained: Trained, tmp_path: Path) -> None:
     (trained.directory.best / "model.safetensors").unlink()
     with pytest.raises(DataUnavailable, match="the weights cannot be loaded as a BERT"):
         embed(trained.directory, tmp_path)

@@ -47,7 +47,7 @@ def _files(tmp_path: Path) -> None:
         ("job.bare:fit", "()"),
     ],
 )
-def test_what_a_function_takes(tmp_path: Path, name: str, expected: str) -> None:
+def test_the_signature_of_a_function_is_read_from_its_source(tmp_path: Path, name: str, expected: str) -> None:
     assert str(signature_of(name, tmp_path)) == expected
 
 
@@ -61,13 +61,16 @@ def test_what_a_function_takes(tmp_path: Path, name: str, expected: str) -> None
         ("job.broken:fit", "expected Python in {0}/job/broken.py, got line 1: invalid syntax"),
         (
             "job:later",
-            "expected a function later in {0}/job/__init__.py, got a coroutine; write a function that runs it, for example by asyncio.run",
+            (
+                "expected a function later in {0}/job/__init__.py, got a coroutine; "
+                "write a function that runs it, for example by asyncio.run"
+            ),
         ),
         ("job/inner.py:train", "expected a function as package.module:function, got 'job/inner.py:train'"),
         ("job.inner:", "expected a function as package.module:function, got 'job.inner:'"),
     ],
 )
-def test_a_function_that_is_not_there(tmp_path: Path, name: str, message: str) -> None:
+def test_a_missing_function_is_reported(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         signature_of(name, tmp_path)
     mistake = error.value.mistakes[0]

@@ -36,7 +36,7 @@ def empty(tmp_path: Path, cache: Path) -> dict[str, str]:
     return {"SCIKIT_LEARN_DATA": str(tmp_path / "no data"), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": ""}
 
 
-def test_the_first_that_can_be_had_is_taken() -> None:
+def test_the_first_available_source_is_used() -> None:
     said: list[str] = []
     assert inputs.first_available("dataset", ["a", "b"], str.upper, said.append) == "A"
     assert said == []
@@ -48,13 +48,13 @@ def _only_c(name: str) -> str:
     return name
 
 
-def test_what_gave_way_is_said_in_one_line() -> None:
+def test_unavailable_sources_are_reported_in_one_line() -> None:
     said: list[str] = []
     assert inputs.first_available("dataset", ["a", "b", "c", "d"], _only_c, said.append) == "c"
     assert said == ["dataset: using c, because these are unavailable: a (no a here), b (no b here)"]
 
 
-def test_when_none_can_be_had_each_is_named_with_its_reason() -> None:
+def test_if_no_source_is_available_each_is_named_with_its_reason() -> None:
     with pytest.raises(DataUnavailable, match=r"^dataset: none is available: a \(no a here\), b \(no b here\)$"):
         inputs.first_available("dataset", ["a", "b"], _only_c, print)
 
@@ -78,7 +78,7 @@ def test_a_second_trial_does_not_read_the_texts(cache: Path, monkeypatch: pytest
         encode()
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     choice = inputs.choose(["synthetic-topics"], ["wordpiece"], cache=tmp_path / "file", say=print)
     with pytest.raises(UsageError, match="Set SWEEPER_CACHE"):

@@ -57,14 +57,14 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_a_file_is_fetched_whole_and_across_a_redirection(server: str) -> None:
+def test_a_file_is_downloaded_completely_and_across_redirects(server: str) -> None:
     assert fetch(f"{server}/file", TotalTimeout()) == CONTENT
     assert fetch(f"{server}/moved", TotalTimeout()) == CONTENT
     assert fetch(f"{server}/empty", TotalTimeout()) == b""
     probe(f"{server}/file", TotalTimeout())
 
 
-def test_what_the_server_does_not_have_is_absent(server: str) -> None:
+def test_a_missing_file_on_the_server_is_absent(server: str) -> None:
     with pytest.raises(Absent):
         fetch(f"{server}/nothing", TotalTimeout())
 
@@ -74,7 +74,7 @@ def test_a_download_that_is_cut_short_is_refused(server: str) -> None:
         fetch(f"{server}/torn", TotalTimeout())
 
 
-def test_a_refusal_is_told_with_its_reason(server: str) -> None:
+def test_a_refusal_is_reported_with_its_reason(server: str) -> None:
     with pytest.raises(DataUnavailable, match="500 Internal Server Error"):
         probe(f"{server}/broken", TotalTimeout())
 

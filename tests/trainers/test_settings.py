@@ -21,7 +21,7 @@ def test_every_hyperparameter_has_a_limit() -> None:
     assert TRAINERS["text-classification"].defaults == DEFAULTS
 
 
-def test_one_name_stands_for_a_list_of_one() -> None:
+def test_a_name_is_accepted_as_a_list_of_one() -> None:
     assert parse({"dataset": "synthetic-topics"}).dataset == ("synthetic-topics",)
 
 
@@ -45,7 +45,7 @@ def test_one_name_stands_for_a_list_of_one() -> None:
         ({"batchsize": 1}, "batchsize: not a hyperparameter of text-classification; did you mean batch_size?"),
     ],
 )
-def test_a_mistake_is_named_with_what_was_expected(params: dict[str, object], message: str) -> None:
+def test_a_mistake_is_reported_with_what_was_expected(params: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
         parse(params)
     assert str(error.value).startswith(message)

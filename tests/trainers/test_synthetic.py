@@ -29,7 +29,7 @@ def test_it_has_the_sizes_of_the_four_newsgroups(corpus: Corpus) -> None:
     assert max(Counter(corpus.test.labels).values()) / 1353 == pytest.approx(0.291, abs=5e-4)
 
 
-def test_no_document_comes_twice(corpus: Corpus) -> None:
+def test_no_document_occurs_twice(corpus: Corpus) -> None:
     texts = corpus.train.texts + corpus.test.texts
     assert len(set(texts)) == len(texts)
 

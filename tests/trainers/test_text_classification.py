@@ -104,7 +104,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, encoded: Path) -> Tria
     return directory
 
 
-def test_it_reports_what_it_promises(undisturbed: TrialDir) -> None:
+def test_the_documented_metrics_are_reported(undisturbed: TrialDir) -> None:
     metrics = _metrics(undisturbed)
     logged = {0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 31}
     assert {step for step, name in metrics if name == "loss/train"} == logged

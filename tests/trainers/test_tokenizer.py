@@ -86,7 +86,7 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, cache: Path, name:
     ("name", "reason"),
     [("/no/such/place", "is not a directory"), ("../nothing/here", "is not a directory"), (".", "contains neither")],
 )
-def test_a_directory_that_is_none_is_unavailable(
+def test_a_missing_directory_is_unavailable(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

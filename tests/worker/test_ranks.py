@@ -86,7 +86,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Watching, list[tupl
 
 
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp2"])
-def test_what_two_ranks_record_is_what_one_process_would(tmp_path: Path, alone: Any, wrap: str) -> None:
+def test_two_ranks_record_the_same_as_one_process(tmp_path: Path, alone: Any, wrap: str) -> None:
     """DDP: rank 0 has all of every tensor. FSDP2: each has a part of it, and of some tensors none."""
     wrapped = {
         "ddp": "model = nn.parallel.DistributedDataParallel(model)\n",
@@ -111,7 +111,7 @@ def test_what_two_ranks_record_is_what_one_process_would(tmp_path: Path, alone: 
             np.testing.assert_allclose(table[name], values, rtol=1e-3, atol=1e-7)
 
 
-def test_rank_0_alone_writes(tmp_path: Path) -> None:
+def test_only_rank_0_writes(tmp_path: Path) -> None:
     body = """
     distributed.init_process_group("gloo")
     with sweeper.trial(defaults={"lr": 0.5}) as trial:
@@ -164,7 +164,7 @@ def test_ranks_agree_on_the_step_they_stop_at(tmp_path: Path) -> None:
         ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
     ],
 )
-def test_the_launcher_says_which_rank_is_first(environment: dict[str, str], first: bool) -> None:
+def test_the_first_rank_is_read_from_the_launchers_variables(environment: dict[str, str], first: bool) -> None:
     assert is_first(environment) is first
 
 

@@ -35,7 +35,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialDir:
     return trial
 
 
-def test_parameters_of_the_sweep_stand_before_defaults(directory: TrialDir) -> None:
+def test_parameters_of_the_sweep_override_defaults(directory: TrialDir) -> None:
     with sweeper.trial(defaults={"lr": 0.1, "width": 3}) as trial:
         assert trial.params == {"lr": 0.5, "width": 3}
         assert trial.seed == 7
@@ -49,7 +49,7 @@ def test_reports_take_floats_and_tensors(directory: TrialDir) -> None:
     assert metrics.values["c"] != metrics.values["c"]
 
 
-def test_what_was_saved_is_restored(directory: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_state_is_restored(directory: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
     with sweeper.trial() as trial:
         assert trial.restore() is None
         trial.save({"weights": torch.arange(3), "epoch": 2, "order": [1, 2]}, step=11)
@@ -74,7 +74,7 @@ def test_the_newest_two_checkpoints_are_kept(directory: TrialDir) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_it_is_said(
+def test_a_damaged_checkpoint_is_skipped_with_a_note(
     directory: TrialDir, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     with sweeper.trial() as trial:
@@ -163,7 +163,9 @@ def test_a_trial_listens_for_being_asked_for_its_stacks_unless_the_script_does(d
     ("error", "cause"),
     [(torch.cuda.OutOfMemoryError("no room"), "cuda-oom"), (MemoryError("no room"), ""), (RuntimeError("oom"), "")],
 )
-def test_a_device_without_memory_is_told_from_other_errors(directory: TrialDir, error: Exception, cause: str) -> None:
+def test_out_of_device_memory_is_distinguished_from_other_errors(
+    directory: TrialDir, error: Exception, cause: str
+) -> None:
     with pytest.raises(type(error)), sweeper.trial():
         raise error
     assert (outcome(directory).outcome, outcome(directory).cause) == ("failed", cause)
@@ -178,7 +180,7 @@ def test_the_peak_of_device_memory_is_on_the_record(directory: TrialDir, monkeyp
     assert outcome(directory).peak_device_mb == 3.0
 
 
-def test_a_script_alone_gets_a_run_with_the_same_record(tmp_path: Path) -> None:
+def test_a_script_without_a_sweep_gets_a_run_with_the_same_record(tmp_path: Path) -> None:
     script = tmp_path / "my script.py"
     script.write_text(
         "import sweeper\nwith sweeper.trial(defaults={'lr': 1e-3}) as trial:\n    trial.report({'loss': 1.0}, step=0)\n"

@@ -35,7 +35,7 @@ REFUSED: Mapping[str, str] = {
 }
 """Keys that are refused, and what to write instead."""
 
-TAKEN = ("log_uniform", "q_log_uniform", "inv_log_uniform", "inv_log_uniform_values")
+TRANSLATED = ("log_uniform", "q_log_uniform", "inv_log_uniform", "inv_log_uniform_values")
 """Distributions that are translated: their bounds are exponents of e, or inverses, of the values."""
 
 EARLY_TERMINATE = ("type", "min_iter", "max_iter", "s", "eta", "strict")

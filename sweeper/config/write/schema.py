@@ -12,7 +12,7 @@ from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORM_NAMES, FORMS
 from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.profiles import CHOSEN_KEYS, Profile, When
-from sweeper.config.read.wandb import EARLY_TERMINATE, TAKEN, UNUSED
+from sweeper.config.read.wandb import EARLY_TERMINATE, TRANSLATED, UNUSED
 from sweeper.rules.settings import AUTO, RULES
 
 Json: TypeAlias = dict[str, Any]
@@ -68,7 +68,7 @@ def _parameter(definitions: Json) -> Json:
         if named:
             keys["distribution"] = {"const": named[0]}
     distribution = definitions["Range"]["properties"]["distribution"]
-    definitions["Range"]["properties"]["distribution"] = {"anyOf": [distribution, {"enum": list(TAKEN)}]}
+    definitions["Range"]["properties"]["distribution"] = {"anyOf": [distribution, {"enum": list(TRANSLATED)}]}
     definitions["Constant"]["properties"]["value"] = value
     definitions["Choice"]["properties"]["values"] |= {"items": value}
     definitions["Range"]["properties"] |= {

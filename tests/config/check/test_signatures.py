@@ -67,7 +67,7 @@ MISSING = "trainer: expected a parameter for each argument of job:{0}, got none 
         ("lr", {"dataset": ["a"]}, 11, "dataset: expected the key only with a built-in trainer, got a function"),
     ],
 )
-def test_what_does_not_fit_is_said_with_its_line(
+def test_a_mismatch_with_the_signature_is_reported_with_its_line(
     tmp_path: Path, takes: str, keys: dict[str, Any], line: int, message: str
 ) -> None:
     with pytest.raises(SpecError) as error:

@@ -415,7 +415,7 @@ AFTER_HEAD = [
 
 
 @pytest.mark.parametrize(("text", "message"), AFTER_HEAD, ids=[text for text, _ in AFTER_HEAD])
-def test_mistake_names_line_key_expectation_and_what_came(load_text: Load, text: str, message: str) -> None:
+def test_a_mistake_names_line_key_expected_and_actual_value(load_text: Load, text: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         load_text(f"{HEAD}{text}\n")
     [line] = str(error.value).splitlines()
@@ -533,17 +533,19 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
         ({"program": "x", "parameters": {"a b": {"value": 1}}}, "parameters.a b: expected a name of letters"),
     ],
 )
-def test_what_is_run_must_be_clear(load_keys: Load, keys: dict[str, object], message: str) -> None:
+def test_exactly_one_of_trainer_command_and_program_is_required(
+    load_keys: Load, keys: dict[str, object], message: str
+) -> None:
     with pytest.raises(SpecError, match=message):
         load_keys(trainer=None, **keys)
 
 
-def test_a_macro_that_is_none_is_the_programs_own(load_keys: Load) -> None:
+def test_an_unknown_macro_is_passed_to_the_program(load_keys: Load) -> None:
     assert load_keys(trainer=None, command=["x", "${HOME}"]).command == ("x", "${HOME}")
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_an_unknown_key_of_a_section_is_told_from_those_there_are(load_keys: Load, section: str) -> None:
+def test_an_unknown_key_of_a_section_is_reported_with_the_known_keys(load_keys: Load, section: str) -> None:
     with pytest.raises(SpecError, match=rf"{section}.xyz: expected one of \w+.*, got an unknown key"):
         load_keys(**{section: {"xyz": 1} | ({"type": "ray"} if section == "executor" else {})})
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper.config import SweepSpec, changes_between, load
-from sweeper.config.read.wandb import EARLY_TERMINATE, REFUSED, TAKEN, UNUSED
+from sweeper.config.read.wandb import EARLY_TERMINATE, REFUSED, TRANSLATED, UNUSED
 from sweeper.errors import RecordError, SweeperError, UsageError
 from tests.config.conftest import TRAINERS
 
@@ -86,10 +86,10 @@ NUMBERS = st.integers() | st.floats() | st.booleans()
 @FEW
 @given(
     early=st.dictionaries(st.sampled_from(EARLY_TERMINATE[1:]), NUMBERS | SCALARS, max_size=5),
-    distribution=st.sampled_from(TAKEN),
+    distribution=st.sampled_from(TRANSLATED),
     bounds=st.tuples(NUMBERS, NUMBERS),
 )
-def test_what_wandb_has_words_for_is_taken_or_refused(
+def test_every_key_of_wandb_is_accepted_or_refused(
     path: Path, early: dict[str, Any], distribution: str, bounds: tuple[object, object]
 ) -> None:
     parameters = {"lr": {"distribution": distribution, "min": bounds[0], "max": bounds[1]}}

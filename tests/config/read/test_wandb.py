@@ -113,7 +113,7 @@ def loaded(text: str, folder: Path, name: str = "sweep.yaml") -> tuple[SweepSpec
     return spec, [note.removeprefix(str(path)) for note in notes]
 
 
-def test_the_first_example_runs_as_it_is_and_what_is_not_used_is_said_with_its_line(tmp_path: Path) -> None:
+def test_wandbs_first_example_runs_and_unused_keys_are_reported_with_their_lines(tmp_path: Path) -> None:
     spec, notes = loaded(BAYES, tmp_path)
     assert (spec.name, spec.program, spec.method, spec.run_cap) == ("sweepdemo", "train.py", Method.BAYES, 20)
     assert spec.metric == Metric(name="validation_loss", goal=Goal.MINIMIZE)
@@ -125,7 +125,7 @@ def test_the_first_example_runs_as_it_is_and_what_is_not_used_is_said_with_its_l
     ]
 
 
-def test_hyperband_is_successive_halving_at_the_rungs_that_were_meant(tmp_path: Path) -> None:
+def test_hyperband_is_translated_to_successive_halving_with_the_same_rungs(tmp_path: Path) -> None:
     spec, notes = loaded(HYPERBAND, tmp_path, "base.yaml")
     assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=3, reduction_factor=3),))
     assert (spec.name, spec.description) == ("base", "tune the base")
@@ -133,8 +133,8 @@ def test_hyperband_is_successive_halving_at_the_rungs_that_were_meant(tmp_path: 
         ":5: controller is not used: sweeper run is the controller",
         (
             ":8: early_terminate is translated to early_stop: {rules: [{successive_halving: {min_resource: 3, "
-            "reduction_factor: 3}}]}; max_iter does not limit the rungs: each evaluation eta times later is one; strict "
-            "is not used: one in eta trials of each rung continues"
+            "reduction_factor: 3}}]}; max_iter does not limit the rungs: each evaluation eta times later is one; "
+            "strict is not used: one in eta trials of each rung continues"
         ),
         ": name is not given, so the sweep is named after its file: base",
     ]
@@ -156,7 +156,7 @@ def test_the_first_rung(tmp_path: Path, settings: str, first: int, eta: int) -> 
     assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=first, reduction_factor=eta),))
 
 
-def test_distributions_by_exponents_become_those_of_the_values(tmp_path: Path) -> None:
+def test_distributions_of_exponents_are_translated_to_distributions_of_values(tmp_path: Path) -> None:
     spec, notes = loaded(DISTRIBUTIONS, tmp_path)
     log, steps = Distribution.LOG_UNIFORM, Distribution.Q_LOG_UNIFORM
     assert spec.parameters["lr"] == Range(distribution=log, min=math.exp(-9.21), max=math.exp(-2.3))
@@ -168,7 +168,7 @@ def test_distributions_by_exponents_become_those_of_the_values(tmp_path: Path) -
     assert ":9: parameters.lr is translated from log_uniform to log_uniform_values from 0.0001 to 0.1" in notes
 
 
-def test_name_and_metric_may_be_left_out(tmp_path: Path) -> None:
+def test_name_and_metric_are_optional(tmp_path: Path) -> None:
     spec, notes = loaded(NESTED, tmp_path, "My sweep (2).yaml")
     assert (spec.name, spec.metric) == ("My-sweep-2", Metric(name="loss/train"))
     assert list(spec.parameters) == ["optimizer.learning_rate", "optimizer.momentum", "fc_layer_size"]
@@ -232,7 +232,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[text for text, _ in WRONG])
-def test_what_is_not_supported_is_named_with_what_to_write(tmp_path: Path, text: str, message: str) -> None:
+def test_unsupported_keys_are_reported_with_what_to_write_instead(tmp_path: Path, text: str, message: str) -> None:
     head = "" if "method:" in text else "method: grid\n"
     metric = "metric: {name: loss}\n" if "early_terminate" in text else ""
     with pytest.raises(SpecError) as error:

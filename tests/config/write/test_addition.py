@@ -28,7 +28,7 @@ SPEC = SweepSpec.from_json(
         ("optimizer=sgd momentum=0.5 decay=0", {"momentum": 0.5, "optimizer": "sgd", "decay": 0}),
     ],
 )
-def test_a_configuration_has_what_applies(given: str, expected: dict[str, object]) -> None:
+def test_a_configuration_has_the_parameters_that_apply(given: str, expected: dict[str, object]) -> None:
     assert added_configuration(SPEC, given.split()) == expected
 
 
@@ -40,6 +40,6 @@ def test_a_configuration_has_what_applies(given: str, expected: dict[str, object
         ("decay=1", "none for optimizer"),
     ],
 )
-def test_what_is_missing_or_does_not_apply_is_named(given: str, message: str) -> None:
+def test_missing_and_inapplicable_parameters_are_named(given: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         added_configuration(SPEC, given.split())

@@ -38,7 +38,7 @@ def test_words_that_look_like_something_else_stay_text(word: str, load_text: Loa
     assert load_text(command_as_file(one("echo", word))).command == ("echo", word)
 
 
-def test_how_it_is_watched_over_stands_in_the_file_where_it_was_said(load_text: Load) -> None:
+def test_retry_and_hang_detection_are_in_the_file_if_given(load_text: Load) -> None:
     more = {"retry": {"max": 5, "on": ["error", "killed"]}, "hang_after_s": 30.0}
     spec = sweep_of_command(["true"], name="one", metric="loss", goal="minimize", early_stop=None, other_keys=more)
     assert (spec.retry.max, spec.retry.on, spec.hang_after_s) == (5, ("error", "killed"), 30)
@@ -55,9 +55,7 @@ def test_how_it_is_watched_over_stands_in_the_file_where_it_was_said(load_text: 
         )
 
 
-def test_the_rules_are_the_default_ones_or_none_or_those_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rules_are_the_preset_or_none_or_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rules = "rules: [{stalled: {window: 7}}]"
     Path("bare.yaml").write_text(rules)

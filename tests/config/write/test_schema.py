@@ -78,7 +78,7 @@ def test_shipped_files_are_valid_and_name_the_schema(path: Path) -> None:
         "profiles: {a: {when: cuda, parameters: {lr: {value: 1}}, resources: {gpus: 1}}, b: {}}",
     ],
 )
-def test_what_load_takes_is_valid(more: str, tmp_path: Path) -> None:
+def test_every_file_that_load_accepts_is_valid_by_the_schema(more: str, tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(SMALL + more)
     load(path, has_cuda=False, trainers=TRAINERS)

@@ -9,7 +9,7 @@ import pytest
 from sweeper.worker.process.sources import SourceFile, all_imports, imports_of, is_installed, source_of
 
 
-def test_what_a_script_imports(tmp_path: Path) -> None:
+def test_the_imports_of_a_script_are_found(tmp_path: Path) -> None:
     script = "import a.b, c as d\nfrom e import f\nfrom . import g\ndef h():\n    import i\n"
     (tmp_path / "script.py").write_text(script)
     assert imports_of(SourceFile(tmp_path / "script.py")) == ["a.b", "c", "e", "e:f", "i"]
@@ -54,6 +54,6 @@ def test_a_module_is_found_without_importing_its_packages(tmp_path: Path) -> Non
     ("module", "expected"),
     [("json", True), ("sys", True), ("sweeper.trainers", True), ("yaml", True), ("model", False), ("missing", False)],
 )
-def test_what_is_installed(tmp_path: Path, module: str, expected: bool) -> None:
+def test_installed_modules_are_recognised(tmp_path: Path, module: str, expected: bool) -> None:
     (tmp_path / "model.py").write_text("")
     assert is_installed(module, (str(tmp_path),)) is expected
