@@ -1,23 +1,23 @@
-# One command each, on a machine with Python 3.11 or newer, make and a package index; each installs what it needs:
-#   make run      the sweep of experiments/warmup.yaml      (make run ARGS="--workers 1 epochs=1")
-#   make test     the fast tests, in parallel               (make test ARGS="-k spec", make test JOBS=4)
-#   make test-all all tests: the fast and the slow ones, clusters, faults, a browser, Docker; or one part of them:
-#                 make test-slow, test-clusters, test-faults, test-browser, test-docker
-#   make faults   the fault matrix, on from docs/faults.jsonl (make faults ARGS="--jobs 2 --minutes 60 --rows 1,2")
-#   make check    style, types and import directions
-#   make check-minimum   the fast tests with the lower bound of each requirement (make check-minimum TORCH=2.13.0)
-#   make package  the wheel and the sdist: built, installed away from the sources, and used there
-#   make docs     the documentation as a site, build/docs/index.html; every link within it is checked
-#   make docs-links   the links to other sites, which takes a network
-#   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
-#   make clean    forget the environment and the caches; runs/ stays
+# Each target installs what it needs. It requires Python 3.11 or newer, make and a package index.
+#   make run             run the sweep in experiments/warmup.yaml        (make run ARGS="--workers 1 epochs=1")
+#   make test            run the fast tests in parallel                  (make test ARGS="-k config" JOBS=4)
+#   make test-all        run all tests: fast and slow ones, clusters, faults, a browser, Docker. For one of these parts:
+#                        make test-slow, test-clusters, test-faults, test-browser or test-docker
+#   make faults          resume the fault matrix in docs/faults.jsonl    (make faults ARGS="--jobs 2 --minutes 60")
+#   make check           check style, types and import directions
+#   make check-minimum   run the fast tests with the lower bound of each requirement  (make check-minimum TORCH=2.13.0)
+#   make package         build wheel and sdist, install the wheel away from the sources, and use it there
+#   make docs            build the site build/docs/index.html, and check every link within it
+#   make docs-links      check the links to other sites (needs a network)
+#   make fuzz            try 100,000 hostile sweep files                 (make fuzz ARGS="--commands 300")
+#   make clean           remove the environment and the caches; keep runs/
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= auto
 VENV := .venv
 STAMP := $(VENV)/.installed
-# What `make run` needs. The environment of the tests has that too, so it is used if it is there.
+# The environment of `make run`. That of the tests contains it, and is used if it exists.
 RUN_STAMP := $(if $(wildcard $(STAMP)),$(STAMP),$(VENV)/.installed-run)
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -34,7 +34,7 @@ run: $(RUN_STAMP)
 test: $(STAMP)
 	@$(PYTEST) -q -n $(JOBS) -m "not ($(PARTS))" $(ARGS)
 
-# Each part says by its command line what it runs; a later part runs even if an earlier one fails.
+# A later part runs even if an earlier one fails.
 test-all: $(STAMP)
 	@failed=""; for part in test test-slow test-clusters test-faults test-browser test-docker; do \
 	    echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; done; \
@@ -43,7 +43,7 @@ test-all: $(STAMP)
 test-slow: $(STAMP)
 	@$(PYTEST) -v -n $(JOBS) -m "slow and not ($(SEPARATELY))" $(ARGS)
 
-# One cluster after the other: each is many processes.
+# Ray's tests run one at a time, because each cluster is many processes.
 test-clusters: $(STAMP)
 	@$(PYTEST) -v -m cluster --ignore=tests/slurm $(ARGS)
 	@$(PYTEST) -v -n 2 tests/slurm $(ARGS)
@@ -86,7 +86,7 @@ fuzz: $(STAMP)
 
 setup: $(STAMP)
 
-# A stamp is written last, so an interrupted installation is taken up again, and a finished one is not repeated.
+# The stamp is written last, so an interrupted installation is completed, and a finished one is not repeated.
 $(STAMP): EXTRA := test
 $(VENV)/.installed-run: EXTRA := text
 $(STAMP) $(VENV)/.installed-run: pyproject.toml
@@ -94,7 +94,7 @@ $(STAMP) $(VENV)/.installed-run: pyproject.toml
 	    echo "sweeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
 	    echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Setting up $(VENV); this takes some minutes the first time."
-	@# Debian ships venv without pip unless python3-venv is installed: then the pip outside installs into it.
+	@# On Debian without python3-venv, venv has no pip. Then the pip outside installs into it.
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
 	 elif $(PYTHON) -m pip --version >/dev/null 2>&1; then pip="$(PYTHON) -m pip --python $(BIN)/python"; \

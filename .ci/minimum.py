@@ -1,8 +1,8 @@
-"""Print pip constraints that hold each requirement of pyproject.toml at its lower bound, a line each.
+"""Print a pip constraint for each requirement in pyproject.toml that pins it to its lower bound, a line each.
 
     python .ci/minimum.py EXTRA ... > constraints.txt
 
-Constraints are those of the core and of the extras named, also through extras that name other extras of the package.
+The constraints cover the core and the extras given, including other extras that these name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Print what the package of pyproject.toml requires, a line each: `torch`, or `rest` and that of the extras named.
+"""Print the requirements in pyproject.toml, a line each: `torch` alone, or `rest` with those of the extras given.
 
 An image installs these before the package itself, so that its large layers are kept when only the code changes.
 """
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 def requirements(project: dict[str, object], part: str, extras: list[str]) -> list[str]:
-    """The requirements of a part: torch alone, since its wheels may come from an index of their own, or the rest."""
+    """Return the requirements of a part: torch, whose wheels may come from another index, or all others."""
     listed = [*project["dependencies"], *(one for extra in extras for one in _of_extra(project, extra))]  # type: ignore[misc]
     return [one for one in listed if one.startswith("torch>") is (part == "torch")]
 
 
 def _of_extra(project: dict[str, object], extra: str) -> Iterator[str]:
-    """Yield the requirements of an extra; an extra that names others of the package has theirs."""
+    """Yield the requirements of an extra, including those of other extras that it names."""
     for one in project["optional-dependencies"][extra]:  # type: ignore[index]
         if one.startswith("sweeper["):
             for other in one.removeprefix("sweeper[").rstrip("]").split(","):

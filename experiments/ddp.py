@@ -1,9 +1,9 @@
-"""Two processes that train one model under sweeper: a deep network that learns or not by its activation.
+"""Train one model in two processes under sweeper: a deep network that learns or fails, depending on its activation.
 
     torchrun --standalone --nproc-per-node=2 experiments/ddp.py     one run, recorded below runs/
     sweeper run experiments/ddp.yaml                                the sweep
 
-Every rank calls the trial as the others do; that of rank 0 writes the record, and all stop after the same step.
+Every rank makes the same calls of the trial. Rank 0 writes the record, and all ranks stop after the same step.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
 
 
 def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points, and which of four fixed directions each is nearest to."""
+    """Return random points, and for each the nearest of four fixed directions."""
     points = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
     directions = torch.randn(WIDTH, CLASSES, generator=torch.Generator().manual_seed(0))
     return points, (points @ directions).argmax(dim=1)
 
 
 def network(activation: str) -> nn.Sequential:
-    """Many narrow layers, each followed by the activation."""
+    """Return a classifier of many narrow layers, each followed by the activation."""
     linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
     for layer in linear:
         nn.init.orthogonal_(layer.weight)
@@ -39,16 +39,16 @@ def network(activation: str) -> nn.Sequential:
 distributed.init_process_group("gloo")
 rank, ranks = distributed.get_rank(), distributed.get_world_size()
 
-with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: provide parameters, keep the record
     torch.manual_seed(trial.seed)
     (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
     model = DistributedDataParallel(network(trial.params["activation"]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
     trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
-    trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer
+    trial.watch(model, optimizer, every=10)  # sweeper: record gradients and updates of each layer
 
     state = trial.restore()
-    if state is not None:  # an interrupted run goes on
+    if state is not None:  # resume an interrupted run
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
 
@@ -64,8 +64,8 @@ with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, 
         if (step + 1) % 50 == 0:
             with torch.no_grad():
                 values["accuracy/test"] = (model.module(test_x).argmax(dim=1) == test_y).float().mean()
-        trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
-        stop = trial.should_stop  # sweeper: on every rank, which agree on it; asked once, so that a stop is saved too
+        trial.report(values, step=step)  # sweeper: record values; tensors do not block
+        stop = trial.should_stop  # sweeper: all ranks agree on it; read it once per step, so that a stop is saved too
         if stop or trial.should_save:
             trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
         if stop:

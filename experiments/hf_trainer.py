@@ -1,4 +1,4 @@
-"""transformers.Trainer under sweeper: a deep, narrow BERT, which learns or dies by its learning rate.
+"""transformers.Trainer under sweeper: a deep, narrow BERT that learns or fails, depending on its learning rate.
 
 python experiments/hf_trainer.py                    one run, recorded below runs/
 sweeper run experiments/hf_trainer.yaml             the sweep
@@ -17,7 +17,7 @@ TOKENS, LENGTH, CLASSES = 200, 16, 4
 
 
 def examples(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
-    """Texts of random tokens, of which the first half are of one of four topics, each a quarter of the vocabulary."""
+    """Return texts of random tokens. The first half of a text has tokens of its topic, a quarter of the vocabulary."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=random)
     tokens = torch.randint(TOKENS, (count, LENGTH), generator=random)
@@ -27,7 +27,7 @@ def examples(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
 
 
 def model() -> BertForSequenceClassification:
-    """Twelve layers of 32 units, with random weights."""
+    """Return a BERT of twelve layers of 32 units, with random weights."""
     config = BertConfig(
         vocab_size=TOKENS, hidden_size=32, num_hidden_layers=12, num_attention_heads=2, intermediate_size=64
     )
@@ -36,12 +36,12 @@ def model() -> BertForSequenceClassification:
 
 
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """The part that is classified rightly, 0..1."""
+    """Return the accuracy, 0 to 1."""
     classes = np.asarray(prediction.predictions).argmax(axis=-1)
     return {"accuracy": float((classes == prediction.label_ids).mean())}
 
 
-with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: parameters come in, the record goes out
+with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: provide parameters, keep the record
     set_seed(trial.seed)
     arguments = TrainingArguments(
         output_dir=str(trial.dir / "trainer"),
@@ -53,11 +53,11 @@ with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: pa
         logging_steps=10,
         eval_strategy="steps",
         eval_steps=50,
-        save_strategy="no",  # the callback has checkpoints written when they are wanted
+        save_strategy="no",  # the callback requests checkpoints when they are needed
         report_to="none",
         disable_tqdm=True,
     )
-    callback = HuggingFaceCallback(trial)  # sweeper: watches, reports what is logged, stops
+    callback = HuggingFaceCallback(trial)  # sweeper: watch the model, record what is logged, stop
     trainer = Trainer(
         model(),
         arguments,
@@ -66,4 +66,4 @@ with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: pa
         compute_metrics=accuracy,
         callbacks=[callback],
     )
-    trainer.train(resume_from_checkpoint=callback.resume())  # sweeper: an interrupted run goes on
+    trainer.train(resume_from_checkpoint=callback.resume())  # sweeper: resume an interrupted run

@@ -1,4 +1,4 @@
-"""Lightning under sweeper: a deep network that learns or not by its activation.
+"""Lightning under sweeper: a deep network that learns or fails, depending on its activation.
 
 python experiments/lightning_module.py              one run, recorded below runs/
 sweeper run experiments/lightning_module.yaml       the sweep
@@ -21,14 +21,14 @@ DEFAULTS = {"activation": "tanh", "lr": 1e-3, "epochs": 10}
 
 
 def examples(count: int, seed: int) -> TensorDataset:
-    """Points, and which of four fixed directions each is nearest to."""
+    """Return random points, and for each the nearest of four fixed directions."""
     points = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
     directions = torch.randn(WIDTH, CLASSES, generator=torch.Generator().manual_seed(0))
     return TensorDataset(points, (points @ directions).argmax(dim=1))
 
 
 class Deep(pl.LightningModule):
-    """Many narrow layers, each followed by the activation."""
+    """A classifier of many narrow layers, each followed by the activation."""
 
     def __init__(self, activation: str, lr: float) -> None:
         super().__init__()
@@ -40,24 +40,24 @@ class Deep(pl.LightningModule):
         self.net = nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
 
     def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         loss = cross_entropy(self.net(batch[0]), batch[1])
-        self.log("train_loss", loss)  # in the record: loss/train
+        self.log("train_loss", loss)  # recorded as loss/train
         return loss
 
     def validation_step(self, batch: list[torch.Tensor], _: int) -> None:
-        """How many are classified rightly, 0..1."""
-        self.log("val_acc", (self.net(batch[0]).argmax(dim=1) == batch[1]).float().mean())  # accuracy/test
+        """Log the accuracy, 0 to 1."""
+        self.log("val_acc", (self.net(batch[0]).argmax(dim=1) == batch[1]).float().mean())  # recorded as accuracy/test
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW."""
+        """Return AdamW."""
         return torch.optim.AdamW(self.parameters(), lr=self.lr)
 
 
 if __name__ == "__main__":
-    with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
+    with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: provide parameters, keep the record
         pl.seed_everything(trial.seed)
-        callback = LightningCallback(trial)  # sweeper: watches, reports what is logged, stops
+        callback = LightningCallback(trial)  # sweeper: watch the model, record what is logged, stop
         trainer = pl.Trainer(
             max_epochs=trial.params["epochs"],
             gradient_clip_val=1.0,
@@ -71,5 +71,5 @@ if __name__ == "__main__":
             Deep(trial.params["activation"], trial.params["lr"]),
             DataLoader(examples(2048, seed=1), batch_size=BATCH, shuffle=True),
             DataLoader(examples(512, seed=2), batch_size=512),
-            ckpt_path=callback.resume(),  # sweeper: an interrupted run goes on
+            ckpt_path=callback.resume(),  # sweeper: resume an interrupted run
         )

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop under sweeper: a deep network that learns or not by its activation.
+"""A plain PyTorch loop under sweeper: a deep network that learns or fails, depending on its activation.
 
 python experiments/plain_loop.py                    one run, recorded below runs/
 sweeper run experiments/plain_loop.yaml             the sweep
@@ -18,14 +18,14 @@ DEFAULTS = {"activation": "tanh", "lr": 1e-3, "steps": 600}
 
 
 def examples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points, and which of four fixed directions each is nearest to."""
+    """Return random points, and for each the nearest of four fixed directions."""
     points = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
     directions = torch.randn(WIDTH, CLASSES, generator=torch.Generator().manual_seed(0))
     return points, (points @ directions).argmax(dim=1)
 
 
 def network(activation: str) -> nn.Sequential:
-    """Many narrow layers, each followed by the activation."""
+    """Return a classifier of many narrow layers, each followed by the activation."""
     linear = [nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)]
     for layer in linear:
         nn.init.orthogonal_(layer.weight)
@@ -33,16 +33,16 @@ def network(activation: str) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(WIDTH, CLASSES))
 
 
-with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, the record goes out
+with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: provide parameters, keep the record
     torch.manual_seed(trial.seed)
     (train_x, train_y), (test_x, test_y) = examples(2048, seed=1), examples(512, seed=2)
     model = network(trial.params["activation"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.params["lr"])
     trial.plan(total_steps=trial.params["steps"], peak_lr=trial.params["lr"])
-    watch = trial.watch(model, optimizer, every=10)  # sweeper: gradients and updates, layer by layer
+    watch = trial.watch(model, optimizer, every=10)  # sweeper: record gradients and updates of each layer
 
     state = trial.restore()
-    if state is not None:  # an interrupted run goes on
+    if state is not None:  # resume an interrupted run
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
 
@@ -50,7 +50,7 @@ with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, 
         rows = torch.randint(len(train_x), (BATCH,), generator=torch.Generator().manual_seed(step))
         loss = cross_entropy(model(train_x[rows]), train_y[rows])
         loss.backward()
-        watch.look()  # only where gradients are clipped: look at them before
+        watch.look()  # needed only if gradients are clipped: measure them before
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -59,8 +59,8 @@ with sweeper.trial(defaults=DEFAULTS) as trial:  # sweeper: parameters come in, 
         if (step + 1) % 50 == 0:
             with torch.no_grad():
                 values["accuracy/test"] = (model(test_x).argmax(dim=1) == test_y).float().mean()
-        trial.report(values, step=step)  # sweeper: tensors are welcome, nothing waits for the device
+        trial.report(values, step=step)  # sweeper: record values; tensors do not block
         if trial.should_save:
             trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)
-        if trial.should_stop:  # sweeper: a diagnosis stops this run, or the sweep is being interrupted
+        if trial.should_stop:  # sweeper: a diagnosis stops this run, or the sweep is interrupted
             break
