@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def requirements(project: dict[str, object], part: str, extras: list[str]) -> list[str]:
-    """Return the requirements of a part: torch, whose wheels may come from another index, or all others."""
+    """Return the requirements of a part: torch, because its wheels may come from another index, or all others."""
     listed = [*project["dependencies"], *(one for extra in extras for one in _of_extra(project, extra))]  # type: ignore[misc]
     return [one for one in listed if one.startswith("torch>") is (part == "torch")]
 

@@ -1,9 +1,8 @@
-"""The pages of the site that are made: commands from their parsers, keys and rules from their models, results.
+"""Write the generated pages of the site: commands, keys, diagnoses, and results of benchmarks.
 
     python docs/generate.py FOLDER
 
-`make docs` calls it. What these pages say stands in the code alone (or with the benchmarks); what it means, in
-reference.md.
+`make docs` calls it. The pages repeat what the code and the benchmarks define; the reference explains it.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.settings import RULES
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-"""What benchmarks measured: pages of the site as they are."""
+"""Results of benchmarks, which become pages of the site unchanged."""
 WIDTH = "100"
-"""Columns of a command's help."""
+"""The width of a command's help, in columns."""
 OURS = ("profile_description",)
-"""Keys of the resolved sweep that no file has."""
+"""Keys of the resolved sweep that are not allowed in a file."""
 
 
 def write_pages(folder: Path) -> None:
-    """Write the pages into the folder; one that is as it was is left alone, so that nothing is built anew for it."""
+    """Write the pages into the folder. An unchanged page is not written, so that Sphinx does not build it again."""
     folder.mkdir(exist_ok=True)
     measured = {path.name: path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md")}
     pages = {"commands.md": commands_page(), "keys.md": keys_page(), "diagnoses.md": diagnoses_page(), **measured}
@@ -49,11 +48,11 @@ def write_pages(folder: Path) -> None:
 
 
 def commands_page() -> str:
-    """Every command's help, as `sweeper COMMAND --help` prints it."""
+    """Return a page with the help of every command, as `sweeper COMMAND --help` prints it."""
     parts = [
         "# Commands",
         "",
-        "What `sweeper COMMAND --help` prints. How to use them: [reference](../reference/commands.md).",
+        "This page has the output of `sweeper COMMAND --help`. The [reference](../reference/commands.md) has examples.",
     ]
     for name, one in commands().items():
         parts += ["", f"## `sweeper {name}`", "", "```text", _help(one).rstrip(), "```"]
@@ -61,7 +60,7 @@ def commands_page() -> str:
 
 
 def commands() -> Mapping[str, argparse.ArgumentParser]:
-    """The parsers of the commands, by name, in the order of the help."""
+    """Return the parsers of the commands, by name, in the order of the help."""
     (action,) = (a for a in _parser()[0]._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - no public way
     return dict(action.choices)
 
@@ -80,20 +79,20 @@ def _help(one: argparse.ArgumentParser) -> str:
 
 
 def keys_page() -> str:
-    """Every key of a sweep file with its default, and every executor and rule with its settings."""
+    """Return a page with every key of a sweep file and its default, and every executor and rule with its settings."""
     own = {name: kind for name, kind in RULES.items() if name not in DIAGNOSES}
     conditions = {name: kind for name, kind in own.items() if issubclass(kind, RuleSettings)}
     pruners = {name: kind for name, kind in own.items() if name not in conditions}
     parts = [
         "# Keys and defaults",
         "",
-        "What a sweep file may hold, by the models that check it. What the keys mean:",
+        "This page lists the keys of a sweep file, from the models that check it. The reference explains them:",
         "[the sweep file](../reference/sweep-file.md), [early-stop rules](../reference/early-stop.md).",
-        "Without `early_stop` no trial is stopped; with it, its defaults are these. The classes of failure have",
+        "Without `early_stop` no trial is stopped; with it, these are its defaults. The diagnoses have",
         "[a page of their own](diagnoses.md).",
         "",
         *_table("key", SweepSpec),
-        *_section("Executors", "What may stand under `executor`, by its `type`.", EXECUTORS),
+        *_section("Executors", "The keys of `executor`, by its `type`.", EXECUTORS),
         *_section("Conditions", "Rules on one trial, under `early_stop.rules`.", conditions),
         *_section("Pruners", "Rules that compare trials by the objective, in the same list.", pruners),
     ]
@@ -101,7 +100,7 @@ def keys_page() -> str:
 
 
 def diagnoses_page() -> str:
-    """Every class of failure: when it holds, what follows from it, what it reads, its source, and what to do."""
+    """Return a page with every diagnosis: when it holds, its effect, what it reads, its source, and what to do."""
     rows = [
         f"| [`{name}`](#{name.replace('_', '-')}) | {_first(kind)} | {kind.effect.value} |"
         for name, kind in DIAGNOSES.items()
@@ -109,9 +108,9 @@ def diagnoses_page() -> str:
     parts = [
         "# Diagnoses",
         "",
-        "The ways in which a training fails that sweeper knows. Each is diagnosed in every trial, whether or not",
-        "anything is stopped; `early_stop: auto` stops a trial when a class that *stops* begins to hold.",
-        "How often they are right: [verdicts](../verdicts.md).",
+        "These are the ways in which a training fails that sweeper knows. Every trial is diagnosed, whether or not",
+        "it is stopped. `early_stop: auto` stops a trial when a class that *stops* begins to hold.",
+        "[Verdicts](../verdicts.md) measures how often the diagnoses are right.",
         "",
         "| class | holds when | by default |",
         "|---|---|---|",
@@ -135,7 +134,7 @@ def diagnoses_page() -> str:
 
 
 def _first(kind: type[BaseModel]) -> str:
-    """The first paragraph of a docstring on one line."""
+    """Return the first paragraph of a docstring on one line."""
     paragraph, _, _ = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")
     return " ".join(paragraph.split()).replace("``", "`")
 
@@ -159,7 +158,7 @@ def _table(head: str, model: type[BaseModel]) -> list[str]:
 
 
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
-    """The keys of a model with their defaults; those of a mapping behind its own: `metric.goal`."""
+    """Yield the keys of a model with their defaults; nested keys are joined by dots, as in `metric.goal`."""
     for name, field in model.model_fields.items():
         inner = [one for one in (field.annotation, *get_args(field.annotation)) if _is_model(one)]
         if len(inner) == 1:
@@ -174,7 +173,7 @@ def _is_model(annotation: object) -> bool:
 
 
 def _shown(default: object) -> str:
-    """A default as a sweep file would have it."""
+    """Return a default as a sweep file would have it."""
     plain = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
     return "none" if plain in (None, "", (), {}) else f"`{json.dumps(plain, default=_rule)}`"
 

@@ -2,7 +2,7 @@
 
     python docs/pictures.py runs/warmup docs/images
 
-Needs Chromium (Debian: `apt-get install chromium`). TensorBoard's pages are taken by the tests that look at them:
+Needs Chromium (Debian: `apt-get install chromium`). The tests in a browser take the pictures of TensorBoard:
 
     SWEEPER_PICTURES=docs/images python -m pytest tests/browser
 """
@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from sweeper.views.terminal.rich_tables import ranking_table
 
 from sweeper.record.storage.layout import SweepDir
 from sweeper.results.status import read_sweep
+from sweeper.views.terminal.rich_tables import ranking_table
 from sweeper.views.terminal.table import status_table
 
 CHROMIUM = [
@@ -38,7 +38,7 @@ CHROMIUM = [
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def table(run: SweepDir, path: Path) -> None:
-    """The table and the ranking, as a terminal of 110 columns shows them."""
+    """Draw the table and the ranking, as a terminal of 110 columns shows them."""
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     sweep = read_sweep(run)
     console.print(status_table(sweep, width=110))
@@ -64,14 +64,14 @@ def table(run: SweepDir, path: Path) -> None:
 
 
 def report(run: Path, path: Path) -> None:
-    """The first screen of the report."""
+    """Save the first screen of the report."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "sweeper.cli", "report", str(run), "--out", folder], check=True)
         screenshot((Path(folder) / "report.html").as_uri(), path, width=1100, height=1290)
 
 
 def screenshot(url: str, path: Path, *, width: int, height: int) -> None:
-    """What Chromium shows of a page once it has come to rest."""
+    """Save what Chromium shows of a page after it has loaded."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("expected Chromium on the PATH; on Debian: apt-get install chromium")
