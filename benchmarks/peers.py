@@ -58,7 +58,7 @@ from sweeper.backtest.replay import (
 )
 from sweeper.backtest.table import WIDTH, report_table
 from sweeper.record.events import Metrics, Observation, Watching
-from sweeper.rules.names import held_out_loss
+from sweeper.rules.signals.metric_names import held_out_loss
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "not finite": ("non_finite", "diverged"),

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweeper.record.events import Event, Metrics, Observation, Plan
+from sweeper.record.progress import Evaluation
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.values.evaluation import Evaluation
 from sweeper.rules import Objective, health_of
 from sweeper.rules.health import Change
 from sweeper.rules.needs import KINDS, OBSERVED

@@ -8,16 +8,16 @@ from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.reading import FEWEST
 from sweeper.record.ended import read_states
 from sweeper.record.events import REVIVED
-from sweeper.record.fold import State
+from sweeper.record.progress import Evaluation
 from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import Trial
-from sweeper.record.values.evaluation import Evaluation
+from sweeper.record.trial import State, TrialRecord
 from sweeper.rules.calibration.audit import Ledger, pooled
 
-MARK = b'"event":"Condemned"'
+MARKS = (b'"event":"Continued"', b'"event":"Condemned"')
+"""What a record contains if a rule flagged the trial and it continued; the second is of format 1."""
 
 
-def outcomes(trials: Iterable[Trial]) -> list[tuple[str, bool]]:
+def outcomes(trials: Iterable[TrialRecord]) -> list[tuple[str, bool]]:
     """Of the condemned trials of a run that ran to their ends, in that order: the rule's version, and who learned.
 
     Who is a learner is judged among the siblings that have ended; with fewer than two there is nothing to say.
@@ -48,12 +48,12 @@ def runs_beside(run: SweepDir) -> list[SweepDir]:
     return [SweepDir(path) for path in sorted(run.path.parent.iterdir()) if SweepDir(path).spec.exists()]
 
 
-def _case(trial: Trial) -> Case | None:
+def _case(trial: TrialRecord) -> Case | None:
     """What a complete trial is judged by: its first value and its last."""
     series = trial.series
     if trial.state is not State.COMPLETE or series is None:
         return None
-    spared, ended = trial.control.spared, trial.exits.get(trial.control.attempt)
+    spared, ended = trial.continued, trial.newest.exit
     latest = trial.progress.latest
     return Case(
         number=trial.facts.number,
@@ -63,12 +63,13 @@ def _case(trial: Trial) -> Case | None:
         steps=trial.progress.step + 1,
         seconds=0.0,
         ended=latest if ended is None else ended.time,
-        condemned_by="" if spared is None or spared.spared == REVIVED else str(spared.decision.get("version", "")),
+        condemned_by="" if spared is None or spared.cause == REVIVED else spared.decision.version,
     )
 
 
 def _mentions(trial: TrialDir) -> bool:
     try:
-        return MARK in trial.control.read_bytes()
+        recorded = trial.control.read_bytes()
     except OSError:
         return False
+    return any(mark in recorded for mark in MARKS)

@@ -11,10 +11,11 @@ from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.truth import Row, read_truth, with_truth
 from sweeper.errors import UsageError
 from sweeper.record.events import REVIVED, Event, Metrics
-from sweeper.record.fold import State
+from sweeper.record.progress import evaluations
+from sweeper.record.reader import read_trials
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import Entry, Trial, read_trials, spelled
-from sweeper.record.values.evaluation import evaluations
+from sweeper.record.trial import HistoryEntry, State, TrialRecord
+from sweeper.record.values.params import spelled
 
 FEWEST = 2
 """A trial is judged by its siblings."""
@@ -134,13 +135,13 @@ def _of_run(run: SweepDir, asked: _Asked) -> Recording:
     )
 
 
-def _case(trial: Trial, entries: Sequence[Entry], metric: str) -> Case | None:
+def _case(trial: TrialRecord, entries: Sequence[HistoryEntry], metric: str) -> Case | None:
     events = [entry.event for entry in entries]
     values = evaluations(events, metric)
     if not values:
         return None
-    facts, latest, spared = trial.facts, trial.progress.latest, trial.control.spared
-    ended = trial.exits.get(trial.control.attempt)
+    facts, latest, spared = trial.facts, trial.progress.latest, trial.continued
+    ended = trial.newest.exit
     return Case(
         number=facts.number,
         label=", ".join(f"{name}={spelled(value)}" for name, value in facts.shown.items()),
@@ -150,7 +151,7 @@ def _case(trial: Trial, entries: Sequence[Entry], metric: str) -> Case | None:
         steps=trial.progress.step + 1,
         seconds=trial.seconds(latest),
         ended=latest if ended is None else ended.time,
-        condemned_by="" if spared is None or spared.spared == REVIVED else str(spared.decision.get("version", "")),
+        condemned_by="" if spared is None or spared.cause == REVIVED else spared.decision.version,
         params=facts.params,
         directory=trial.directory,
         attempts=[entry.attempt for entry in entries],

@@ -11,7 +11,7 @@ from sweeper.backtest.case import Case, Recording
 from sweeper.rules import Rule, first_decision, rule_of
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Diagnosis, Effect
 from sweeper.rules.health import Change
-from sweeper.rules.needs import OBSERVED, needs
+from sweeper.rules.needs import OBSERVED
 from sweeper.search import pruners
 from sweeper.search.pruners import History
 
@@ -212,7 +212,7 @@ def _arm(settings: config.StopSettings) -> Arm:
 def _name(settings: config.StopSettings) -> str:
     """The rule's name, and what differs from its defaults."""
     given = settings.model_dump(exclude_defaults=True)
-    return config.rule_name(settings) + "".join(f" {name}={value}" for name, value in given.items())
+    return settings.name + "".join(f" {name}={value}" for name, value in given.items())
 
 
 def _with_loss(settings: config.RuleSettings, loss: str) -> config.RuleSettings:
@@ -222,7 +222,7 @@ def _with_loss(settings: config.RuleSettings, loss: str) -> config.RuleSettings:
 def _lacking(settings: config.RuleSettings, recording: Recording) -> str:
     """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
     observed, recorded = recording.observed, recording.recorded
-    read = needs(config.rule_name(settings), settings.model_dump(mode="json"))
+    read = settings.needs(settings.model_dump(mode="json"))
     missing = [alternatives for alternatives in read if not alternatives & recorded]
     if not missing:
         return ""

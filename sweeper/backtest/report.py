@@ -249,7 +249,7 @@ def backtest(recordings: Sequence[Recording], arms: Sequence[Arm]) -> Report:
 
 
 def to_json(report: Report, *, reasons: bool = False) -> dict[str, object]:
-    """The report for programs; the keys are a public contract (docs/reference.md). With `reasons`, all flags too."""
+    """The report for programs; the keys are a public contract (docs/reference/backtest.md). With `reasons`, all flags too."""
     words = report.words
     body: dict[str, object] = {
         "pooled": [_row(name, tally, words) for name, tally in report.pooled.items()],

@@ -24,10 +24,11 @@ from sweeper.backtest.report import (
     outcome_of,
     words_of,
 )
-from sweeper.results.columns import Column, fitted, table_of
+from sweeper.results.columns import Column, fitted
 from sweeper.results.wording import counted, duration, fold_line, number, plain
 from sweeper.rules.calibration.intervals import clopper_pearson
 from sweeper.rules.diagnoses import DIAGNOSES
+from sweeper.views.terminal.rich_tables import rich_table
 
 WIDTH = 100
 TEN_MINUTES = 600
@@ -274,7 +275,7 @@ def _trial_table(run: Judged) -> Table:
     for index, (name, found) in enumerate(stopping):
         cells = ["-" if (verdict := found[case.number]) is None else str(verdict.step) for case in cases]
         columns.append(Column(head=plain(name), cells=cells, give=3 + index if index else 0))
-    return table_of(fitted(columns, WIDTH), [""] * len(cases))
+    return rich_table(fitted(columns, WIDTH), [""] * len(cases))
 
 
 def _first_with(recording: Recording, case: Case) -> int:

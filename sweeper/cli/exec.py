@@ -128,7 +128,7 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
 
 def _rules_text(early_stop: EarlyStop | None) -> str:
     """Return which rules may stop the run, and how to switch them off."""
-    from sweeper.config import Mode, rule_name
+    from sweeper.config import Mode
     from sweeper.rules.diagnoses import STOPPING
     from sweeper.rules.settings import AUTO, shortened
 
@@ -142,8 +142,8 @@ def _rules_text(early_stop: EarlyStop | None) -> str:
             preset = f"early_stop: {AUTO} ({', '.join(STOPPING)})"
             continue
         given = ", ".join(f"{key} {value}" for key, value in entry.model_dump(exclude_defaults=True).items())
-        text = f"{rule_name(entry)} ({given})" if given else rule_name(entry)
-        (changed if preset and rule_name(entry) in STOPPING else others).append(text)
+        text = f"{entry.name} ({given})" if given else entry.name
+        (changed if preset and entry.name in STOPPING else others).append(text)
     preset += f" with {', '.join(changed)}" if changed else ""
     verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
     return f"{verb} {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches that off"

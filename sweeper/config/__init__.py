@@ -36,26 +36,20 @@ from sweeper.config.write.command import (
 )
 from sweeper.config.write.reproduction import reproduction_as_file, sweep_of_trial, with_name_suffix
 from sweeper.rules.base import RuleSettings, StopSettings
+from sweeper.rules.conditions import ExplodingGradient, Plateau, Stalled, UpdateRatio, ZeroGradient
 from sweeper.rules.diagnoses import NonFinite, VanishingGradient
-from sweeper.rules.settings import (
-    AllOf,
-    AnyOf,
-    ExplodingGradient,
+from sweeper.rules.pruner_settings import (
     Hyperband,
     Median,
     OneEpoch,
     Patient,
     Percentile,
-    Plateau,
     PrunerSettings,
-    Stalled,
     SuccessiveHalving,
     Threshold,
-    UpdateRatio,
     Wilcoxon,
-    ZeroGradient,
-    rule_name,
 )
+from sweeper.rules.settings import AllOf, AnyOf
 
 __all__ = [
     "ENVIRONMENT",
@@ -115,7 +109,6 @@ __all__ = [
     "inline_yaml",
     "load",
     "reproduction_as_file",
-    "rule_name",
     "rules_as_yaml",
     "rules_from_file",
     "sweep_of_command",

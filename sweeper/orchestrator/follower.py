@@ -13,7 +13,7 @@ from sweeper.record.progress import Evaluation, evaluations
 from sweeper.record.reader import TrialReader
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import TrialRecord
-from sweeper.rules.decision import Rule
+from sweeper.rules.rule import Rule
 from sweeper.rules.health import Change, HealthState
 
 

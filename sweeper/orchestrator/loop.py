@@ -49,7 +49,7 @@ from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import end_text
 from sweeper.results.snapshot import Display, SweepView
-from sweeper.rules.decision import Rule
+from sweeper.rules.rule import Rule
 from sweeper.rules.needs import unmet
 from sweeper.search import Search
 
@@ -213,7 +213,7 @@ class Orchestrator:
         notifier.finish()
         interrupts = self._wakeup.interrupts
         while not (views.ended() and notifier.is_idle()) and self._wakeup.interrupts == interrupts:
-            self._show("drawing what is left")
+            self._show("drawing the last figures")
             self._wakeup.sleep(self._display.filenos())
         self._messages.say_once(self._troubles())
         if views.code:

@@ -20,7 +20,7 @@ from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.record.launch_order import queued
 from sweeper.record.reader import TrialReader
 from sweeper.record.trial import State, TrialRecord
-from sweeper.rules.decision import Rule
+from sweeper.rules.rule import Rule
 
 READ_ALL_EVERY_S = 5.0
 

@@ -1,7 +1,7 @@
-"""The health of a run: every diagnosis over one set of signals, and the timeline of what began and what ended.
+"""The health of a run: all diagnoses over one set of signals, and the timeline of when each began and ended.
 
-`Health` is a rule like any other: a reducer over a trial's history without I/O or clock, so live and replayed timelines
-are equal. Its state changes in place, since a thousand trials send a hundred thousand events; nobody keeps an old one.
+`Health` is a rule: a reducer over a trial's history without I/O or clock, so live and replayed timelines are equal. Its
+state is changed in place, because a thousand trials send a hundred thousand events. Earlier states are not kept.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ from dataclasses import dataclass, field
 
 from sweeper.record.decision import Decision
 from sweeper.record.events import Event
-from sweeper.record.values.schedule import effective_lr
-from sweeper.rules.conditions import Finding
-from sweeper.rules.diagnosis import Diagnosis, Reason
-from sweeper.rules.signals import Objective, Signals
+from sweeper.rules.base import Reason
+from sweeper.rules.diagnoses.base import Diagnosis
+from sweeper.rules.rule import learning_rates
+from sweeper.rules.signals.signals import Objective, Signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A diagnosis began to hold at `step`, and had held since `since`; or it ended, and then there is no reason."""
+    """The beginning or the end of a diagnosis.
+
+    Attributes:
+        diagnosis: the name of the diagnosis.
+        step: the step at which it began or ended.
+        since: the first step at which it held.
+        holds: true at the beginning, false at the end.
+        reason: why it holds; empty at the end.
+        evidence: the values behind the reason.
+    """
 
     diagnosis: str
     step: int
@@ -30,22 +39,30 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Standing:
-    """How one diagnosis stands: moments in a row at which it held, or did not since it began; the step of the last."""
+class _DiagnosisState:
+    """The state of one diagnosis.
+
+    Attributes:
+        held: moments in a row at which it held.
+        since: the first step of these; -1 before there was one.
+        begun: whether it has begun and has not ended.
+        absent: moments in a row at which it did not hold.
+        last_step: the step of the last moment that counted; -1 before the first.
+    """
 
     held: int = 0
     since: int = -1
     begun: bool = False
     absent: int = 0
-    looked: int = -1
+    last_step: int = -1
 
 
 @dataclass(slots=True)
 class HealthState:
-    """The signals, how each diagnosis stands, and the timeline so far."""
+    """The signals, the state of each diagnosis, and the timeline so far."""
 
     signals: Signals
-    standing: list[_Standing]
+    diagnoses: list[_DiagnosisState]
     timeline: list[Change] = field(default_factory=list)
 
     @property
@@ -61,9 +78,9 @@ class HealthState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All of `diagnoses` over one trial; those named in `stopping` decide against it when they begin.
+    """The rule that makes all of `diagnoses`, and stops the trial when one of those named in `stopping` begins.
 
-    `versions` has the version of each that stops, by which the outcomes of audits are pooled.
+    `versions` has the version of each rule in `stopping`, by which audit outcomes are pooled.
     """
 
     diagnoses: Sequence[Diagnosis]
@@ -74,89 +91,59 @@ class Health:
 
     def start(self) -> HealthState:
         """Return the state before the first event."""
-        return HealthState(signals=Signals(self.objective), standing=[_Standing() for _ in self.diagnoses])
+        return HealthState(signals=Signals(self.objective), diagnoses=[_DiagnosisState() for _ in self.diagnoses])
 
     def step(self, state: HealthState, event: Event) -> tuple[HealthState, Decision | None]:
-        """Take in an event; return the state, and the decision that follows where a stopping diagnosis began."""
+        """Return the state after the event, and the decision if a stopping diagnosis began."""
         if not state.signals.take(event):
             return state, None
         decision = None
-        for diagnosis, standing in zip(self.diagnoses, state.standing, strict=True):
+        for diagnosis, own in zip(self.diagnoses, state.diagnoses, strict=True):
             reason = diagnosis.judge(state.signals)
-            begun = self._stands(diagnosis, standing, state, reason)
+            begun = self._update(diagnosis, own, state, reason)
             if begun is not None and decision is None and diagnosis.name in self.stopping:
                 decision = self._decision(diagnosis, begun, state)
         return state, decision
 
-    def _stands(
-        self, diagnosis: Diagnosis, standing: _Standing, state: HealthState, reason: Reason | None
+    def _update(
+        self, diagnosis: Diagnosis, own: _DiagnosisState, state: HealthState, reason: Reason | None
     ) -> Change | None:
-        """Count a moment; return the change where the diagnosis begins with it."""
+        """Count a moment; return the change if the diagnosis begins at it."""
         signals = state.signals
-        if 0 <= standing.looked < signals.step < standing.looked + diagnosis.every:
+        if 0 <= own.last_step < signals.step < own.last_step + diagnosis.every:
             return None
-        standing.looked = signals.step
+        own.last_step = signals.step
         if reason is None:
-            standing.held = 0
-            standing.absent += 1
-            if standing.begun and standing.absent >= diagnosis.patience:
-                standing.begun = False
-                change = Change(diagnosis=diagnosis.name, step=signals.step, since=standing.since, holds=False)
+            own.held = 0
+            own.absent += 1
+            if own.begun and own.absent >= diagnosis.patience:
+                own.begun = False
+                change = Change(diagnosis=diagnosis.name, step=signals.step, since=own.since, holds=False)
                 state.timeline.append(change)
             return None
-        standing.absent = 0
-        if not standing.held and not standing.begun:
-            standing.since = signals.step
-        standing.held += 1
-        lasted = signals.step - standing.since >= diagnosis.wait(signals) * (signals.total_steps or signals.step)
-        if standing.begun or standing.held < diagnosis.patience or not lasted or signals.step < diagnosis.grace_steps:
+        own.absent = 0
+        if not own.held and not own.begun:
+            own.since = signals.step
+        own.held += 1
+        lasted = signals.step - own.since >= diagnosis.wait(signals) * (signals.total_steps or signals.step)
+        if own.begun or own.held < diagnosis.patience or not lasted or signals.step < diagnosis.grace_steps:
             return None
-        standing.begun = True
+        own.begun = True
         text, evidence = reason()
         change = Change(
-            diagnosis=diagnosis.name,
-            step=signals.step,
-            since=standing.since,
-            holds=True,
-            reason=text,
-            evidence=evidence,
+            diagnosis=diagnosis.name, step=signals.step, since=own.since, holds=True, reason=text, evidence=evidence
         )
         state.timeline.append(change)
         return change
 
     def _decision(self, diagnosis: Diagnosis, change: Change, state: HealthState) -> Decision:
-        evidence: dict[str, object] = {"since": change.since, **change.evidence}
-        newest = state.signals.newest[-1] if state.signals.newest else None
-        if newest is not None:
-            evidence |= {"update_ratio": newest.update_ratio, "learning_rate": newest.learning_rate}
-            evidence |= {
-                "effective_learning_rate": effective_lr(newest.learning_rate, newest.step, state.signals.uncorrected),
-                "highest_effective_learning_rate": state.signals.peak_effective_lr,
-            }
+        signals = state.signals
+        newest = signals.newest[-1] if signals.newest else None
+        rates = learning_rates(newest, signals.uncorrected, signals.peak_effective_lr)
         return Decision(
             rule=diagnosis.name,
             step=change.step,
             reason=change.reason,
-            evidence=evidence,
+            evidence={"since": change.since, **change.evidence, **rates},
             version=self.versions.get(diagnosis.name, ""),
         )
-
-
-class DiagnosisCondition:
-    """A diagnosis as a condition, to be combined with others under `all` and `any`; its signals are its own."""
-
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        self.name = diagnosis.name
-        self._diagnosis = diagnosis
-
-    def start(self) -> Signals:
-        """Return the state before the first event."""
-        return Signals()
-
-    def step(self, state: Signals, event: Event) -> tuple[Signals, Finding | None]:
-        """Take in an event; return whether the diagnosis holds, at the moments at which diagnoses look."""
-        if not state.take(event):
-            return state, None
-        reason = self._diagnosis.judge(state)
-        told = reason or (lambda: (f"{self.name} does not hold", {"statistic": self.name}))
-        return state, Finding(step=state.step, holds=reason is not None, tell=told)

@@ -8,15 +8,14 @@ from the record alone, once a trial has had its chance: it is complete, or has r
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.diagnoses import DIAGNOSES
-from sweeper.rules.names import held_out_loss, score, training_loss
+from sweeper.rules.settings import needs
+from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
 
 CHANCE_S = 120.0
 """How long a trial has to have run before its silence counts."""
@@ -32,42 +31,8 @@ KINDS: Mapping[str, Callable[[Iterable[str]], str | None]] = {
     "score": score,
 }
 """Kinds of metrics that diagnoses read, and what chooses one among the names reported."""
-AUTOMATIC, NO_LOSS = "auto", "none"
-"""As the loss of `stalled`: whichever is reported, if any; none."""
 MOST_NAMED = 8
 """Metrics that a sentence names."""
-
-
-def needs(rule: str, settings: Mapping[str, Any]) -> list[frozenset[str]]:
-    """What a rule reads, of `OBSERVED` and of metrics: of each set at least one. Nothing for a pruner."""
-    metric = str(settings.get("metric"))
-    match rule:
-        case "stalled":
-            ratio = set() if settings.get("ratio_of_start") is None else {"update_ratio"}
-            loss = settings.get("loss", AUTOMATIC)
-            named = [] if loss in (AUTOMATIC, NO_LOSS) else [frozenset({str(loss)})]
-            return [frozenset({"reach"} | ratio), *named]
-        case "update_ratio":
-            return [frozenset({"update_ratio"})]
-        case "exploding_gradient":
-            return [frozenset({"gradient_norm"})]
-        case "zero_gradient":
-            return [frozenset({"gradient_zero"})]
-        case "non_finite" if metric != AUTOMATIC:
-            return [frozenset({metric, "gradient_norm"})]
-        case _ if rule in DIAGNOSES:
-            return list(DIAGNOSES[rule].reads)
-        case "plateau":
-            return [frozenset({metric})]
-        case "all":
-            return [one for part in _parts(settings) for one in part]
-        case "any":
-            return [frozenset().union(*choice) for choice in itertools.product(*_parts(settings))]
-    return []
-
-
-def _parts(settings: Mapping[str, Any]) -> list[list[frozenset[str]]]:
-    return [needs(name, inner) for one in settings.get("of", ()) for name, inner in one.items()]
 
 
 def recorded(trial: TrialRecord) -> frozenset[str]:

@@ -1,16 +1,17 @@
-"""The settings of early-stop rules, with their defaults and checks, as a sweep file has them.
+"""The registry of all rules, and how a sweep file lists them.
 
-A sweep file lists rules as mappings with one key, the rule's name. There are three kinds: *diagnoses*, one class of
-failure each (`rules.diagnoses`), *conditions* on one trial to combine as one likes (`RuleSettings`), and *pruners*,
-which compare trials by the objective (`PrunerSettings`).
+A sweep file lists rules as mappings with one key, the rule's name. There are three kinds. *Diagnoses* are classes of
+failure (`rules.diagnoses`), *conditions* hold for one trial (`rules.conditions`) and can be combined with ``all`` and
+``any``, and *pruners* compare trials by the objective (`rules.pruner_settings`).
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -24,12 +25,14 @@ from pydantic import (
     WrapSerializer,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 
 from sweeper.mistakes import listed, refused, shown, suggested
-from sweeper.rules.base import MetricName, Part, Positive, RuleSettings, StopSettings
+from sweeper.rules.base import Condition, RuleSettings, StopSettings
+from sweeper.rules.conditions import CONDITIONS
+from sweeper.rules.conditions.combined import all_of, any_of
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
+from sweeper.rules.pruner_settings import PRUNERS, Patient
 
 TIMING = ("grace_steps", "patience", "every")
 _FORMER_TIMING = {
@@ -47,209 +50,80 @@ PRESET: tuple[StopSettings, ...] = tuple(DIAGNOSES[name]() for name in STOPPING)
 """The rules that `AUTO` stands for."""
 
 
-class _Windowed(RuleSettings):
-    window: Annotated[int, Field(ge=1, le=99)] = 5
+class _CombinedSettings(RuleSettings):
+    fires_by_default = False
 
-    @field_validator("window")
-    @classmethod
-    def _has_a_middle(cls, window: int) -> int:
-        if window % 2 == 0:
-            raise refused("an odd number, so that the median is an observation")
-        return window
-
-
-class Stalled(_Windowed):
-    """Reach or the scheduled update ratio has collapsed, and the loss has stopped improving.
-
-    The loss improves when it falls by the share ``gain`` of its lowest value. ``loss`` is the name of the metric;
-    ``auto`` takes the training loss that the script logs, if any, and ``none`` does not check a loss.
-    """
-
-    below: Part = 0.005
-    ratio_of_start: Part | None = 0.06
-    loss: MetricName = "auto"
-    gain: Part = 0.02
-
-
-class UpdateRatio(_Windowed):
-    """The median update ratio is below ``low``, below ``of_start`` times its median at the start, or above ``high``."""
-
-    low: Positive | None = None
-    high: Positive | None = None
-    of_start: Part | None = None
-    scheduled: bool = True
-
-
-class ExplodingGradient(_Windowed):
-    """The gradient norm is above ``above``, or above ``times`` its median over the ``window`` observations before."""
-
-    times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 100.0
-    above: Positive | None = None
-
-
-class ZeroGradient(_Windowed):
-    """In at least one layer, a share of at least ``share`` of the gradient is exactly 0."""
-
-    share: Annotated[float, Field(gt=0, le=1)] = 0.95
-
-
-class Plateau(RuleSettings):
-    """A loss is no better than always predicting the class prior, or than it was at the start.
-
-    During a warmup a healthy run is at chance too, so ``grace_steps`` has to be longer than your warmup.
-    """
-
-    grace_steps: Annotated[int, Field(ge=0)] = 500
-
-    metric: MetricName = "loss/train"
-    prior: MetricName = "loss/prior"
-    gain: Part = 0.02
-    window: Annotated[int, Field(ge=1, le=999)] = 10
-
-
-class _Combined(RuleSettings):
-    of: Annotated[tuple[Condition, ...], Field(strict=False, min_length=1)]
+    of: Annotated[tuple[AnyCondition, ...], Field(strict=False, min_length=1)]
 
     @field_validator("of")
     @classmethod
-    def _leaves_timing_to_the_whole(cls, of: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    def _leaves_timing_to_the_whole(cls, of: tuple[AnyCondition, ...]) -> tuple[AnyCondition, ...]:
         for rule in of:
             if not isinstance(rule, RuleSettings):
-                raise refused(
-                    "conditions on one trial", got=f"the pruner {rule_name(rule)}", hint="let it stand beside"
-                )
+                raise refused("conditions on one trial", got=f"the pruner {rule.name}", hint="let it stand beside")
             if given := [name for name in TIMING if _is_given(rule, name)]:
                 raise refused(f"conditions without {listed(TIMING)}, which stand beside `of`", got=", ".join(given))
         return of
 
 
 def _is_given(rule: RuleSettings, name: str) -> bool:
-    value, former = getattr(rule, name), _FORMER_TIMING.get(rule_name(rule), {})
+    value, former = getattr(rule, name), _FORMER_TIMING.get(rule.name, {})
     return value not in (type(rule).model_fields[name].default, former.get(name))
 
 
-class AllOf(_Combined):
+class AllOf(_CombinedSettings):
     """All of the conditions hold."""
 
+    name = "all"
 
-class AnyOf(_Combined):
+    @classmethod
+    def needs(cls, settings: Mapping[str, Any]) -> list[frozenset[str]]:
+        """Return what all of the conditions read."""
+        return [alternatives for needed in _needs_of_each(settings) for alternatives in needed]
+
+    def condition(self) -> Condition:
+        """Return the condition that has to hold for the rule to fire."""
+        return all_of([one.condition() for one in self.of])
+
+
+class AnyOf(_CombinedSettings):
     """Any of the conditions holds."""
 
+    name = "any"
 
-# ---- pruners, with Optuna's names and defaults; steps are evaluations of the objective, from 1 ----------------------
-
-
-class PrunerSettings(StopSettings):
-    """The settings of a pruner, which compares the objective of trials at the same evaluation."""
-
-
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-Factor = Annotated[int, Field(ge=2)]
-
-
-class Median(PrunerSettings):
-    """A trial's best value is worse than the median of the ended trials at the same evaluation."""
-
-    n_startup_trials: Count = 5
-    n_warmup_steps: Count = 0
-    interval_steps: AtLeastOne = 1
-    n_min_trials: AtLeastOne = 1
-
-
-class Percentile(Median):
-    """Like `Median`, but only the best ``percentile`` percent continue."""
-
-    percentile: Annotated[float, Field(ge=0, le=100)] = 25.0
-
-
-class SuccessiveHalving(PrunerSettings):
-    """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues."""
-
-    min_resource: AtLeastOne = 1
-    reduction_factor: Factor = 4
-    min_early_stopping_rate: Count = 0
-    bootstrap_count: Count = 0
-
-
-class Hyperband(PrunerSettings):
-    """Successive halving in several brackets; ``max_resource`` defaults to that of the first complete trial."""
-
-    min_resource: AtLeastOne = 1
-    max_resource: AtLeastOne | None = None
-    reduction_factor: Factor = 3
-    bootstrap_count: Count = 0
-
-
-class Patient(PrunerSettings):
-    """The objective has not improved for ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
-
-    patience: Count = 3
-    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    wrapped: Rule | None = None
-
-    @field_validator("wrapped")
     @classmethod
-    def _is_a_pruner(cls, wrapped: Rule | None) -> Rule | None:
-        if wrapped is not None and not isinstance(wrapped, PrunerSettings):
-            raise refused("a pruner", got=f"the condition {rule_name(wrapped)}")
-        return wrapped
+    def needs(cls, settings: Mapping[str, Any]) -> list[frozenset[str]]:
+        """Return sets of which each contains something that every condition needs to fire."""
+        return [frozenset().union(*choice) for choice in itertools.product(*_needs_of_each(settings))]
+
+    def condition(self) -> Condition:
+        """Return the condition that has to hold for the rule to fire."""
+        return any_of([one.condition() for one in self.of])
 
 
-class Threshold(PrunerSettings):
-    """The value is not finite, below ``lower`` or above ``upper``."""
+def needs(rule: str, settings: Mapping[str, Any]) -> list[frozenset[str]]:
+    """Return what a rule reads: of each set of values at least one. A pruner reads none, nor an unknown rule.
 
-    lower: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    upper: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    n_warmup_steps: Count = 0
-    interval_steps: AtLeastOne = 1
-
-    @model_validator(mode="after")
-    def _has_a_bound(self) -> Self:
-        if self.lower is None and self.upper is None:
-            raise refused("lower, upper or both")
-        return self
+    Args:
+        rule: the name of the rule.
+        settings: its settings as in `spec.json`, which another version of sweeper may have written.
+    """
+    kind = RULES.get(rule)
+    return kind.needs(settings) if kind is not None and issubclass(kind, RuleSettings) else []
 
 
-class Wilcoxon(PrunerSettings):
-    """A signed-rank test against the best trial, for sweeps whose evaluations are instances of a problem."""
-
-    p_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    n_startup_steps: Count = 2
-
-
-class OneEpoch(PrunerSettings):
-    """By the first value of the objective, the best one of ``reduction_factor`` continues; decided as values arrive."""
-
-    reduction_factor: Factor = 3
+def _needs_of_each(settings: Mapping[str, Any]) -> list[list[frozenset[str]]]:
+    return [needs(name, inner) for one in settings.get("of", ()) for name, inner in one.items()]
 
 
 RULES: Mapping[str, type[StopSettings]] = {
     **DIAGNOSES,
-    "stalled": Stalled,
-    "update_ratio": UpdateRatio,
-    "exploding_gradient": ExplodingGradient,
-    "zero_gradient": ZeroGradient,
-    "plateau": Plateau,
-    "all": AllOf,
-    "any": AnyOf,
-    "median": Median,
-    "percentile": Percentile,
-    "successive_halving": SuccessiveHalving,
-    "hyperband": Hyperband,
-    "patient": Patient,
-    "threshold": Threshold,
-    "wilcoxon": Wilcoxon,
-    "one_epoch": OneEpoch,
+    **CONDITIONS,
+    AllOf.name: AllOf,
+    AnyOf.name: AnyOf,
+    **PRUNERS,
 }
 """The settings of each rule, by its name in a sweep file."""
-
-_NAMES = {kind: name for name, kind in RULES.items()}
-
-
-def rule_name(rule: StopSettings) -> str:
-    """Return the rule's name in a sweep file."""
-    return _NAMES[type(rule)]
 
 
 def _named(rule: object) -> object:
@@ -267,7 +141,7 @@ def _named(rule: object) -> object:
 
 def _name_of(rule: object) -> str | None:
     if isinstance(rule, StopSettings):
-        return rule_name(rule)
+        return rule.name
     return str(next(iter(rule))) if isinstance(rule, Mapping) and rule else None
 
 
@@ -280,21 +154,21 @@ def _settings(rule: object) -> object:
 
 
 def _wrapped(rule: StopSettings, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    return {rule_name(rule): inner(rule)}
+    return {rule.name: inner(rule)}
 
 
 if TYPE_CHECKING:
-    Rule = StopSettings
-    Condition = RuleSettings
+    AnyRule = StopSettings
+    AnyCondition = RuleSettings
 else:
     _KINDS = [Annotated[kind, BeforeValidator(_settings), Tag(name)] for name, kind in RULES.items()]
-    Rule = Annotated[
+    AnyRule = Annotated[
         functools.reduce(operator.or_, _KINDS),
         Discriminator(_name_of),
         BeforeValidator(_named),
         WrapSerializer(_wrapped),
     ]
-    Condition = Rule
+    AnyCondition = AnyRule
 
 
 # ---- the list of rules, with the preset in it ------------------------------------------------------------------------
@@ -334,14 +208,14 @@ def _expanded(entries: tuple[Any, ...]) -> tuple[StopSettings, ...]:
         return entries
     at = entries.index(AUTO)
     before, after = entries[:at], [rule for rule in entries[at + 1 :] if rule != AUTO]
-    given = {rule_name(rule): rule for rule in after}
-    preset = (given.get(rule_name(rule), rule) for rule in PRESET)
-    return (*before, *preset, *(rule for rule in after if rule_name(rule) not in STOPPING))
+    given = {rule.name: rule for rule in after}
+    preset = (given.get(rule.name, rule) for rule in PRESET)
+    return (*before, *preset, *(rule for rule in after if rule.name not in STOPPING))
 
 
 def shortened(rules: Sequence[StopSettings]) -> list[str | StopSettings]:
     """Return the shortest entries of a sweep file that these rules can be read from: the inverse of the expansion."""
-    names = [rule_name(rule) for rule in rules]
+    names = [rule.name for rule in rules]
     count = len(STOPPING)
     at = next((i for i in range(len(names) - count + 1) if tuple(names[i : i + count]) == STOPPING), None)
     if at is None or any(names.count(name) > 1 for name in STOPPING):
@@ -352,7 +226,7 @@ def shortened(rules: Sequence[StopSettings]) -> list[str | StopSettings]:
 
 def written(rules: Sequence[StopSettings]) -> list[object]:
     """Return the rules as a sweep file would list them, with the settings that differ from the defaults."""
-    dump = TypeAdapter(Rule).dump_python
+    dump = TypeAdapter(AnyRule).dump_python
     return [one if isinstance(one, str) else dump(one, mode="json", exclude_defaults=True) for one in shortened(rules)]
 
 
@@ -360,13 +234,13 @@ if TYPE_CHECKING:
     Rules = tuple[StopSettings, ...]
 else:
     Rules = Annotated[
-        tuple[Annotated[Rule, WrapValidator(_entry)], ...],
+        tuple[Annotated[AnyRule, WrapValidator(_entry)], ...],
         Field(strict=False),
         BeforeValidator(_listed),
         AfterValidator(_expanded),
     ]
 
-_Combined.model_rebuild()
+_CombinedSettings.model_rebuild()
 AllOf.model_rebuild()
 AnyOf.model_rebuild()
-Patient.model_rebuild()
+Patient.model_rebuild(_types_namespace={"AnyRule": AnyRule})

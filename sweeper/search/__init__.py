@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from sweeper.config import Method, SweepSpec, rule_name
+from sweeper.config import Method, SweepSpec
 from sweeper.errors import ExtraMissing
 from sweeper.search.grid import Grid
 from sweeper.search.proposal import Configuration, Search
@@ -31,7 +31,7 @@ def _needed(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     if spec.method in LIBRARIES:
         yield f"method: {spec.method.value}", LIBRARIES[spec.method]
     rules = () if spec.early_stop is None else spec.early_stop.rules
-    if "wilcoxon" in map(rule_name, rules):
+    if "wilcoxon" in [rule.name for rule in rules]:
         yield "the pruner wilcoxon", "scipy"
 
 

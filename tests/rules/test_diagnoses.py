@@ -10,10 +10,10 @@ import pytest
 from sweeper.config.model.sweep import EarlyStop, StopWhen
 from sweeper.record.events import Observation, Parameters, Watching
 from sweeper.rules import Objective, health_of, rule_of, rules_of
-from sweeper.rules.decision import first_decision
+from sweeper.rules.rule import first_decision
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Effect
 from sweeper.rules.health import Change
-from sweeper.rules.names import held_out_loss, score, training_loss
+from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
 from tests.rules.histories import ACTIVE, Curve, Run, constant, falling, noisy
 
 STOPPING_CLASSES = frozenset(STOPPING)

@@ -17,8 +17,8 @@ from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS
 from sweeper.results.status import read_sweep, to_json
-from sweeper.rules.needs import CHANCE_S, EVALUATION_S, needs, recorded, unmet
-from sweeper.rules.settings import RULES
+from sweeper.rules.needs import CHANCE_S, EVALUATION_S, recorded, unmet
+from sweeper.rules.settings import RULES, needs
 from sweeper.views.terminal.live import PlainLines
 from sweeper.views.terminal.passthrough import Passthrough
 from sweeper.views.terminal.table import status_table

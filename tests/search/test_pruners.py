@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from sweeper import config
-from sweeper.config import PrunerSettings, rule_name
+from sweeper.config import PrunerSettings
 from sweeper.record.progress import Evaluation
 from sweeper.search import optuna_pruners, pruners
 from sweeper.search.pruners import DEFAULTS, History
@@ -69,7 +69,7 @@ OPTUNAS: list[PrunerSettings] = [
 ALL = [*DEFAULTS, *OPTUNAS]
 
 
-@pytest.mark.parametrize("settings", OPTUNAS, ids=rule_name)
+@pytest.mark.parametrize("settings", OPTUNAS, ids=lambda settings: settings.name)
 def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> None:
     levels = [[evaluation.value for evaluation in one.evaluations] for one in ONE_AFTER_ANOTHER]
     expected = by_optuna(settings, levels)
@@ -77,7 +77,7 @@ def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> No
     assert any(step is not None for step in expected.values()), "a case in which no trial is stopped tests nothing"
 
 
-@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=rule_name)
+@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=lambda settings: settings.name)
 def test_minimizing_equals_maximizing_the_negative(settings: PrunerSettings) -> None:
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER

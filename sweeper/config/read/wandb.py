@@ -16,7 +16,8 @@ from sweeper.config.model.sweep import Method, as_name
 from sweeper.config.read.node import Complaint, Node, Path, found, grafted, plain, without
 from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.mistakes import listed, shown
-from sweeper.rules.settings import RULES, PrunerSettings
+from sweeper.rules.pruner_settings import PrunerSettings
+from sweeper.rules.settings import RULES
 
 UNUSED: Mapping[Path, str] = {
     **{(key,): "is not used: it is for W&B's server" for key in ("entity", "project", "apiVersion", "kind")},

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sweeper.config import EarlyStop, Goal, Metric, PrunerSettings, rule_name
+from sweeper.config import EarlyStop, Goal, Metric, PrunerSettings
 from sweeper.orchestrator.follower import Follower
 from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, Closed, Evaluated, Event
@@ -118,5 +118,5 @@ class SweepPruners:
                 f": {better} of {len(others)} siblings were better at that evaluation (their median is {median:.4g})"
             )
         return Decision(
-            rule=rule_name(settings), step=event.step, reason=text, evidence=evidence, version=rule_version(settings)
+            rule=settings.name, step=event.step, reason=text, evidence=evidence, version=rule_version(settings)
         )

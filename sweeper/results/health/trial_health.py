@@ -19,7 +19,7 @@ from sweeper.results.wording import plain
 from sweeper.rules import Health, health_of
 from sweeper.rules.diagnoses import DIAGNOSES, Effect
 from sweeper.rules.health import HealthState
-from sweeper.rules.names import held_out_loss, is_loss, score, training_loss
+from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, training_loss
 
 STANDALONE_SLOT = "alone"
 """The recorded slot of a standalone trial."""

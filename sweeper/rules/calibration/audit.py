@@ -40,7 +40,6 @@ from dataclasses import dataclass, replace
 
 from sweeper.rules.base import StopSettings
 from sweeper.rules.calibration.intervals import clopper_pearson
-from sweeper.rules.settings import rule_name
 
 RULES_VERSION = 1
 """Raised where a rule with the same settings would decide otherwise than before: what was measured then is void."""
@@ -63,9 +62,8 @@ def rule_version(rule: StopSettings) -> str:
 
     Audit outcomes are pooled by this string, so the outcomes of one version say nothing about another version.
     """
-    name = rule_name(rule)
-    text = json.dumps([RULES_VERSION, name, rule.model_dump(mode="json")], sort_keys=True)
-    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    text = json.dumps([RULES_VERSION, rule.name, rule.model_dump(mode="json")], sort_keys=True)
+    return f"{rule.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def seed_of(name: str) -> int:

@@ -33,15 +33,15 @@ from fractions import Fraction
 
 from sweeper.errors import UsageError
 from sweeper.record.events import Event, Observation
-from sweeper.rules import ConditionRule, Rule, conditions, parts_of_stalled, rule_of
-from sweeper.rules.base import RuleSettings
+from sweeper.rules import ConditionRule, Rule, first_decision, rule_of
+from sweeper.rules.base import Condition, Finding, RuleSettings
 from sweeper.rules.calibration.audit import rule_version
-from sweeper.rules.decision import first_decision
-from sweeper.rules.diagnoses import Diagnosis, VanishingGradient
+from sweeper.rules.conditions import Stalled, UpdateRatio
+from sweeper.rules.conditions.combined import all_of, any_of
+from sweeper.rules.diagnoses import VanishingGradient
 from sweeper.rules.diagnoses.vanishing_gradient import is_thin
-from sweeper.rules.health import DiagnosisCondition
-from sweeper.rules.settings import AllOf, AnyOf, Stalled, UpdateRatio
-from sweeper.rules.signals import Signals
+from sweeper.rules.settings import AllOf, AnyOf
+from sweeper.rules.signals.signals import Signals
 
 History = Sequence[Event]
 DIGITS = 3
@@ -152,7 +152,7 @@ class Family:
                 state, finding = condition.step(state, event)
                 if finding is None:
                     continue
-                evidence = finding.evidence
+                _, evidence = finding.reason()
                 median, threshold = evidence["median"], evidence["threshold"]
                 if isinstance(median, float) and isinstance(threshold, float) and 0 < threshold < math.inf > median:
                     yield median / threshold
@@ -177,20 +177,15 @@ def on_reach(settings: RuleSettings) -> Rule:
     )
 
 
-def _reach_condition(settings: RuleSettings) -> conditions.Condition:
+def _reach_condition(settings: RuleSettings) -> Condition:
     match settings:
         case VanishingGradient():
             return _OnReach(settings)
         case AllOf():
-            return conditions.all_of([_reach_condition(one) for one in settings.of])
+            return all_of([_reach_condition(one) for one in settings.of])
         case AnyOf():
-            return conditions.any_of([_reach_condition(one) for one in settings.of])
-        case Diagnosis():
-            return DiagnosisCondition(settings)
-    rule = rule_of(settings)
-    if not isinstance(rule, ConditionRule):
-        raise TypeError(settings)
-    return rule.condition
+            return any_of([_reach_condition(one) for one in settings.of])
+    return settings.condition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +199,7 @@ class _OnReach:
         """Return the state before the first event."""
         return Signals()
 
-    def step(self, state: Signals, event: Event) -> tuple[Signals, conditions.Finding | None]:
+    def step(self, state: Signals, event: Event) -> tuple[Signals, Finding | None]:
         """Take in an event; return whether reach is below its threshold, at an observation."""
         if not state.take(event) or not isinstance(event, Observation):
             return state, None
@@ -213,21 +208,14 @@ class _OnReach:
             return state, None
         evidence: dict[str, object] = {"statistic": "reach", "median": reach, "threshold": threshold}
         told = f"reach is {reach:.3g}, the threshold {threshold:.3g}", evidence
-        return state, conditions.Finding(step=event.step, holds=reach < threshold, tell=lambda: told)
-
-
-_NAMES = {
-    Stalled: ("below", "ratio_of_start"),
-    VanishingGradient: ("below", "below_thin", "of_start"),
-    UpdateRatio: ("low", "of_start"),
-}
+        return state, Finding(step=event.step, holds=reach < threshold, reason=lambda: told)
 
 
 def _thresholds(settings: RuleSettings, kept: frozenset[str]) -> Iterator[tuple[str, float]]:
     if isinstance(settings, AllOf | AnyOf):
         for one in settings.of:
             yield from _thresholds(one, kept)
-    for name in _NAMES.get(type(settings), ()):
+    for name in settings.lower_thresholds:
         stays = isinstance(settings, VanishingGradient) and name in kept
         if not stays and (value := getattr(settings, name)) is not None:
             yield name, value
@@ -252,15 +240,15 @@ def _is_thin(history: History) -> bool:
     return is_thin(signals)
 
 
-def _from_below(settings: RuleSettings) -> list[conditions.Condition]:
+def _from_below(settings: RuleSettings) -> list[Condition]:
     """The conditions of a rule that have thresholds from below, with these alone."""
     match settings:
         case Stalled():
-            return parts_of_stalled(settings)
+            return settings.collapses()
         case VanishingGradient():
             return [_reach_condition(settings)]
-        case UpdateRatio(low=low, of_start=of_start, scheduled=scheduled, window=window):
-            return [conditions.UpdateRatio(low=low, high=None, of_start=of_start, scheduled=scheduled, window=window)]
+        case UpdateRatio():
+            return [settings.model_copy(update={"high": None}).condition()]
         case AllOf() | AnyOf():
             return [condition for one in settings.of for condition in _from_below(one)]
     return []

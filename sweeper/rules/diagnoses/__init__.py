@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.diagnoses.collapsed import Collapsed
 from sweeper.rules.diagnoses.converged import Converged
 from sweeper.rules.diagnoses.dead_units import DeadUnits
@@ -21,7 +22,6 @@ from sweeper.rules.diagnoses.stuck import Stuck
 from sweeper.rules.diagnoses.symmetric import Symmetric
 from sweeper.rules.diagnoses.unused_parameters import UnusedParameters
 from sweeper.rules.diagnoses.vanishing_gradient import VanishingGradient
-from sweeper.rules.diagnosis import Diagnosis, Effect
 
 __all__ = ["DIAGNOSES", "STOPPING", "Diagnosis", "Effect", "NonFinite", "VanishingGradient"]
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 SURE = 3.0
 """Standard errors."""
@@ -24,8 +24,8 @@ class Collapsed(Diagnosis):
     advice = "lower the learning rate from the step where the gain was lost, or clip the gradient"
     reads = (frozenset({"loss"}),)
 
-    gain: Part = 0.1
-    kept: Part = 0.25
+    gain: Share = 0.1
+    kept: Share = 0.25
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
     def judge(self, signals: Signals) -> Reason | None:
@@ -37,10 +37,10 @@ class Collapsed(Diagnosis):
             return None  # it is coming back
         if loss.level() - loss.best < SURE * loss.error:
             return None  # the best level was one of many, and low by chance
-        return functools.partial(self._told, signals)
+        return functools.partial(self._explain, signals)
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         loss, now = signals.loss, signals.loss.level()
         text = (
             f"what was learned is lost: {signals.loss_name} began at {loss.start:.4g}, was {loss.best:.4g} at step "

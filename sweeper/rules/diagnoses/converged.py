@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 
 class Converged(Diagnosis):
@@ -18,8 +18,8 @@ class Converged(Diagnosis):
     advice = "nothing is wrong; `stop_when: converged` ends such trials early as COMPLETE"
     reads = (frozenset({"loss"}),)
 
-    gain: Part = 0.3
-    flat: Part = 0.002
+    gain: Share = 0.3
+    flat: Share = 0.002
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return where the loss is, and since when it no longer falls."""
@@ -27,10 +27,10 @@ class Converged(Diagnosis):
         if loss.count < 8 * loss.window or not signals.gain >= self.gain or not signals.kept > 0.9:  # noqa: PLR2004
             return None
         falls = loss.fell_by(0.25) > 2 and loss.change_over(0.25) > self.flat * abs(loss.start)  # noqa: PLR2004
-        return None if falls else functools.partial(self._told, signals)
+        return None if falls else functools.partial(self._explain, signals)
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         loss = signals.loss
         now, name = loss.level(), signals.loss_name
         text = f"{name} has converged: it began at {loss.start:.4g} and no longer falls, at {now:.4g}"

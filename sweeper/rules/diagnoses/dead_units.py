@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 WINDOW = 3
 
@@ -24,8 +24,8 @@ class DeadUnits(Diagnosis):
     reads = (frozenset({"activations"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
-    share: Part = 0.95
-    mean: Part = 0.8
+    share: Share = 0.95
+    mean: Share = 0.8
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return the share of dead units, where the run does not learn in spite of it, and did not blow up before."""
@@ -36,10 +36,10 @@ class DeadUnits(Diagnosis):
         worst, mean = signals.activation("dead", WINDOW), signals.activation("dead_mean", WINDOW)
         if not (worst >= self.share or mean >= self.mean) or signals.progressing:
             return None
-        return functools.partial(self._told, signals, worst, mean)
+        return functools.partial(self._explain, signals, worst, mean)
 
     @staticmethod
-    def _told(signals: Signals, worst: float, mean: float) -> Told:
+    def _explain(signals: Signals, worst: float, mean: float) -> Explanation:
         text = f"units are dead: {worst:.0%} of one layer, {mean:.0%} of all, are 0 for every example; "
         evidence = {"statistic": "dead units", "largest": worst, "mean": mean}
         return text + signals.gain_text(), {**evidence, **signals.gain_evidence()}

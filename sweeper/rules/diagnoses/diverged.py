@@ -9,15 +9,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Positive
-from sweeper.rules.course import Course
+from sweeper.rules.base import Explanation, Positive, Reason
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.diagnoses.dead_units import DeadUnits
 from sweeper.rules.diagnoses.no_gradient import NoGradient
 from sweeper.rules.diagnoses.saturated import Saturated
 from sweeper.rules.diagnoses.stuck import Stuck
 from sweeper.rules.diagnoses.vanishing_gradient import VanishingGradient
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import LEARNED, Signals
+from sweeper.rules.signals.binned_series import Course
+from sweeper.rules.signals.signals import LEARNED, Signals
 
 WINDOW, SEEN = 5, 2
 SURE, RATHER = 3.0, 1.0
@@ -89,7 +89,7 @@ class Diverged(Diagnosis):
         return next((reason for reason in found if reason is not None), None)
 
     @staticmethod
-    def _of_consequence(signals: Signals, consequence: Reason) -> Told:
+    def _of_consequence(signals: Signals, consequence: Reason) -> Explanation:
         text, evidence = consequence()
         return f"{signals.blown}, and since then {text}", evidence
 
@@ -104,7 +104,7 @@ class Diverged(Diagnosis):
         """Whether the loss falls: its newest level is below the one before it, beyond their noise."""
         return loss.level(1) - loss.level() > loss.error * RATHER
 
-    def _of_loss(self, signals: Signals, now: float) -> Told:
+    def _of_loss(self, signals: Signals, now: float) -> Explanation:
         loss = signals.loss
         text = f"{signals.loss_name} is {now:.4g} and does not come back: it began at {loss.start:.4g}"
         if signals.prior_loss < loss.start:
@@ -112,18 +112,18 @@ class Diverged(Diagnosis):
         return text, {"statistic": signals.loss_name or "loss", "mean": now, "start": loss.start, "best": loss.best}
 
     @staticmethod
-    def _of_activations(signals: Signals, scale: float) -> Told:
+    def _of_activations(signals: Signals, scale: float) -> Explanation:
         text = f"the activations are of the order of {scale:.2g}, where 1 is usual; {signals.gain_text()}"
         return text, {"statistic": "activation scale", "median": scale, **signals.gain_evidence()}
 
     @staticmethod
-    def _of_weights(signals: Signals) -> Told:
+    def _of_weights(signals: Signals) -> Explanation:
         grown = signals.largest_norm / signals.start_norm
         text = f"the weights grew to {grown:.2g} times their norm at the start; {signals.gain_text()}"
         return text, {"statistic": "weight norm", "value": grown, **signals.gain_evidence()}
 
     @staticmethod
-    def _of_updates(signals: Signals, ratio: float, threshold: float) -> Told:
+    def _of_updates(signals: Signals, ratio: float, threshold: float) -> Explanation:
         text = f"the weights are thrown about: an update is {ratio:.2g} times the weights, above {threshold:g}; "
         evidence = {"statistic": "update_ratio", "value": ratio, "threshold": threshold}
         return text + signals.gain_text(), {**evidence, **signals.gain_evidence()}

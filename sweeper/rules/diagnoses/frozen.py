@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 FEWEST = 3
 NOTHING = 0.005
@@ -36,7 +36,7 @@ class Frozen(Diagnosis):
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    travel: Part = 0.06
+    travel: Share = 0.06
 
     def wait(self, signals: Signals) -> float:
         """Return that a short fine-tuning, which moves the weights by a percent or so, is given time to show a gain."""
@@ -51,12 +51,12 @@ class Frozen(Diagnosis):
             return None
         rounded = [one.update_ratio for one in list(signals.newest)[-FEWEST:] if one.learning_rate > 0]
         if len(rounded) == FEWEST and max(rounded) == 0:
-            return functools.partial(self._told, signals, 0.0)
+            return functools.partial(self._explain, signals, 0.0)
         if self._one_is_frozen(signals):
-            return functools.partial(self._told, signals, signals.slowest.level())
+            return functools.partial(self._explain, signals, signals.slowest.level())
         if signals.ratio.count < FEWEST or not signals.travel < self.travel:
             return None
-        return functools.partial(self._told, signals, signals.ratio.level())
+        return functools.partial(self._explain, signals, signals.ratio.level())
 
     @staticmethod
     def _one_is_frozen(signals: Signals) -> bool:
@@ -74,7 +74,7 @@ class Frozen(Diagnosis):
         rose = signals.natural and signals.loss.level() > ABOVE * signals.loss.start
         return vanished or dead or rose
 
-    def _told(self, signals: Signals, ratio: float) -> Told:
+    def _explain(self, signals: Signals, ratio: float) -> Explanation:
         total, resolution = signals.total_steps, math.nan
         if signals.parameters is not None:
             resolution = signals.parameters.resolution

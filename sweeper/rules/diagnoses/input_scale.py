@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from sweeper.rules.base import Positive
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Positive, Reason
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 WINDOW = 3
 
@@ -27,9 +27,9 @@ class InputScale(Diagnosis):
         scale = signals.activation("input_scale", WINDOW)
         if not (scale > self.above or scale < 1 / self.above) or signals.progressing:
             return None
-        return functools.partial(self._told, signals, scale)
+        return functools.partial(self._explain, signals, scale)
 
     @staticmethod
-    def _told(signals: Signals, scale: float) -> Told:
+    def _explain(signals: Signals, scale: float) -> Explanation:
         text = f"the inputs are of the order of {scale:.2g}, where 1 is expected; {signals.gain_text()}"
         return text, {"statistic": "input scale", "value": scale, **signals.gain_evidence()}

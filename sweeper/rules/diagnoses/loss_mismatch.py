@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 
 class LossMismatch(Diagnosis):
@@ -17,9 +18,9 @@ class LossMismatch(Diagnosis):
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return that a mismatch was seen, where the run does not learn well in spite of it."""
-        return self._told if signals.mismatch and not signals.gain >= 0.5 else None  # noqa: PLR2004 - half of the loss
+        return self._explain if signals.mismatch and not signals.gain >= 0.5 else None  # noqa: PLR2004 - half of the loss
 
     @staticmethod
-    def _told() -> Told:
+    def _explain() -> Explanation:
         text = "a loss function is given probabilities of classes where it expects logits, or squares their errors"
         return text, {"statistic": "loss_mismatch", "value": 1}

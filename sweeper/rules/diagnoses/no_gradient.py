@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 LATEST = 3
 """Observations over which the share of the weights without a gradient is the median."""
@@ -33,7 +33,7 @@ class NoGradient(Diagnosis):
     reads = (frozenset({"gradient_norm"}),)
 
     floor: float = 1e-3
-    share: Part = 0.4
+    share: Share = 0.4
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def wait(self, signals: Signals) -> float:
@@ -73,7 +73,7 @@ class NoGradient(Diagnosis):
         return loss.count > 0 and signals.natural and loss.level() <= self.floor * abs(loss.start)
 
     @staticmethod
-    def _zero(signals: Signals, *, missing: bool) -> Told:
+    def _zero(signals: Signals, *, missing: bool) -> Explanation:
         newest = signals.newest[-1]
         what = "no watched tensor has a gradient" if missing else "every gradient is exactly 0"
         steps = [one.step for one in list(signals.newest)[-3:]]
@@ -81,12 +81,12 @@ class NoGradient(Diagnosis):
         return text, {"statistic": "gradient_norm", "value": newest.gradient_norm, "steps": steps}
 
     @staticmethod
-    def _of_most(signals: Signals, share: float) -> Told:
+    def _of_most(signals: Signals, share: float) -> Explanation:
         text = f"{share:.0%} of the weights have no gradient, or one that is exactly 0; {signals.gain_text()}"
         return text, {"statistic": "weights without a gradient", "value": share, **signals.gain_evidence()}
 
     @staticmethod
-    def _nothing_trained(signals: Signals) -> Told:
+    def _nothing_trained(signals: Signals) -> Explanation:
         parameters = signals.parameters
         assert parameters is not None  # noqa: S101 - asked only where it is known
         parts = [f"{parameters.frozen:,} parameters are frozen"] if parameters.frozen else []
@@ -96,6 +96,6 @@ class NoGradient(Diagnosis):
         return text, {"statistic": "trained parameters", "value": 0, "unowned": list(parameters.names)}
 
     @staticmethod
-    def _never_stepped(signals: Signals) -> Told:
+    def _never_stepped(signals: Signals) -> Explanation:
         text = f"the watched optimizer never stepped, though the script reports step {signals.reported_step}"
         return text, {"statistic": "optimizer steps", "value": 0, "reported_step": signals.reported_step}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from sweeper.rules.base import MetricName
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.names import is_trained_loss
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, MetricName, Reason
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.metric_names import is_trained_loss
+from sweeper.rules.signals.signals import Signals
 
 AUTOMATIC = "auto"
 
@@ -30,6 +31,12 @@ class NonFinite(Diagnosis):
     patience: Annotated[int, Field(ge=1, le=1000)] = 2
     metric: MetricName = AUTOMATIC
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, Any]) -> list[frozenset[str]]:
+        """Return what the diagnosis reads: the gradient norm, or the loss or the given metric."""
+        metric = settings.get("metric", AUTOMATIC)
+        return list(cls.reads) if metric == AUTOMATIC else [frozenset({str(metric), "gradient_norm"})]
+
     def judge(self, signals: Signals) -> Reason | None:
         """Return what is not finite; a loss is not finite at several reports in a row."""
         newest = signals.newest[-1] if signals.newest else None
@@ -47,7 +54,7 @@ class NonFinite(Diagnosis):
         return is_trained_loss(name) if self.metric == AUTOMATIC else name == self.metric
 
     @staticmethod
-    def _of_tensors(signals: Signals) -> Told:
+    def _of_tensors(signals: Signals) -> Explanation:
         newest = signals.newest[-1]
         count = max(1, newest.not_finite)
         text = f"gradients or weights of {count} of the watched tensors are not finite at step {newest.step}"
@@ -58,7 +65,7 @@ class NonFinite(Diagnosis):
         }
 
     @staticmethod
-    def _of_value(signals: Signals, name: str) -> Told:
+    def _of_value(signals: Signals, name: str) -> Explanation:
         count = signals.not_finite[name]
         text = f"{name} was not finite at the last {count} reports, to step {signals.step}"
         return text, {"statistic": name, "reports_in_a_row": count}

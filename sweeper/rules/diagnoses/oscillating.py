@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from sweeper.rules.base import Positive
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Positive, Reason
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 
 class Oscillating(Diagnosis):
@@ -27,10 +27,10 @@ class Oscillating(Diagnosis):
             return None
         if not loss.noise > self.swing * loss.start or loss.fell_by(0.25) > 1:
             return None
-        return functools.partial(self._told, signals)
+        return functools.partial(self._explain, signals)
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         loss = signals.loss
         text = f"{signals.loss_name} swings by {loss.noise:.3g} about {loss.level():.4g}, and began at {loss.start:.4g}"
         return text, {"statistic": signals.loss_name or "loss", "noise": loss.noise, "mean": loss.level()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import CLEARLY, CONSTANT, Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import CLEARLY, CONSTANT, Signals
 
 WINDOW = 3
 EVALUATIONS = 3
@@ -27,9 +27,9 @@ class OverRegularised(Diagnosis):
     advice = "lower the weight decay, or the weight of the penalty in the loss"
     reads = (frozenset({"update_ratio"}), frozenset({"loss", "score"}))
 
-    lasting: Part = 0.1
-    shrunk: Part = 0.2
-    vanished: Part = 0.02
+    lasting: Share = 0.1
+    shrunk: Share = 0.2
+    vanished: Share = 0.02
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how far the weights have shrunk, where nothing is learned by them."""
@@ -39,7 +39,7 @@ class OverRegularised(Diagnosis):
         constant = signals.gain < CONSTANT and not signals.scoring and not signals.falling
         if not (constant or self._is_losing(signals) or (part < self.vanished and self._scores_nothing(signals))):
             return None
-        return functools.partial(self._told, signals, part)
+        return functools.partial(self._explain, signals, part)
 
     @staticmethod
     def _is_losing(signals: Signals) -> bool:
@@ -52,6 +52,6 @@ class OverRegularised(Diagnosis):
         return signals.objective.count >= EVALUATIONS and not signals.scoring
 
     @staticmethod
-    def _told(signals: Signals, part: float) -> Told:
+    def _explain(signals: Signals, part: float) -> Explanation:
         text = f"the weights have shrunk to {part:.2g} of their norm at the start; {signals.gain_text()}"
         return text, {"statistic": "weight norm", "value": part, **signals.gain_evidence()}

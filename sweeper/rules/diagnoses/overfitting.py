@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import LEARNED, Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import LEARNED, Signals
 
 FEWEST = 5
 UNSCORED = 0.02
@@ -27,7 +27,7 @@ class Overfitting(Diagnosis):
     advice = "stop at the lowest held-out loss, add data or regularisation, or use a smaller model"
     reads = (frozenset({"held_out_loss"}),)
 
-    after: Part = 0.8
+    after: Share = 0.8
     times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
 
     def judge(self, signals: Signals) -> Reason | None:
@@ -39,15 +39,15 @@ class Overfitting(Diagnosis):
         if held.count < FEWEST or held.lowest <= 0 or not signals.kept > 0.9:  # noqa: PLR2004 - most of the gain
             return None
         worse = held.last > self.times * held.lowest and held.last > held.first
-        return functools.partial(self._told, signals) if worse else None
+        return functools.partial(self._explain, signals) if worse else None
 
     @staticmethod
-    def _of_score(signals: Signals) -> Told:
+    def _of_score(signals: Signals) -> Explanation:
         text = f"the training loss falls and the score does not follow: {signals.gain_text()}"
         return text, {"statistic": signals.objective_name, **signals.gain_evidence()}
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         held = signals.held_out
         text = f"{signals.held_out_name} is {held.last:.4g}, and was {held.lowest:.4g}, while {signals.loss_name} falls"
         return text, {"statistic": signals.held_out_name or "", "value": held.last, "lowest": held.lowest}

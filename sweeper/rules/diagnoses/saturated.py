@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 WINDOW = 3
 
@@ -20,7 +20,7 @@ class Saturated(Diagnosis):
     advice = "scale the inputs, start with smaller weights, or lower the learning rate"
     reads = (frozenset({"activations"}),)
 
-    share: Part = 0.8
+    share: Share = 0.8
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return the share of saturated activations, where the run did not blow up before."""
@@ -31,9 +31,9 @@ class Saturated(Diagnosis):
         share = signals.activation("saturated", WINDOW)
         if not share >= self.share or signals.progressing:
             return None
-        return functools.partial(self._told, signals, share)
+        return functools.partial(self._explain, signals, share)
 
     @staticmethod
-    def _told(signals: Signals, share: float) -> Told:
+    def _explain(signals: Signals, share: float) -> Explanation:
         text = f"{share:.0%} of the activations of a layer are at their limits; {signals.gain_text()}"
         return text, {"statistic": "saturated activations", "value": share, **signals.gain_evidence()}

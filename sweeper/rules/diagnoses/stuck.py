@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import LEARNED, Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import LEARNED, Signals
 
 CONSTANT_FOR = 3
 """Observations, or evaluations, that have to agree."""
@@ -35,11 +35,11 @@ class Stuck(Diagnosis):
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    after: Part = 0.5
-    unmoved_after: Part = 0.25
-    gain: Part = 0.03
-    without_loss: Part = 0.65
-    spread: Part = 1e-4
+    after: Share = 0.5
+    unmoved_after: Share = 0.25
+    gain: Share = 0.03
+    without_loss: Share = 0.65
+    spread: Share = 1e-4
 
     def wait(self, signals: Signals) -> float:
         """Return that a constant input of the last layer needs no wait, and a loss that stands does."""
@@ -54,7 +54,7 @@ class Stuck(Diagnosis):
         if signals.newest and signals.newest[-1].not_finite > 0:
             return None
         if signals.unmoved and signals.share >= self.unmoved_after:
-            return functools.partial(self._told, signals)
+            return functools.partial(self._explain, signals)
         if signals.scoring or (signals.gain >= LEARNED and signals.natural):
             return None
         constant = signals.activation("spread", CONSTANT_FOR) < self.spread
@@ -69,16 +69,16 @@ class Stuck(Diagnosis):
         if not signals.loss.count and not signals.share >= self.without_loss:
             return None
         if not signals.falling and ((known and signals.gain < self.gain) or without_score):
-            return functools.partial(self._told, signals)
+            return functools.partial(self._explain, signals)
         return None  # a loss that falls, however slowly, is not stuck
 
     @staticmethod
-    def _constant(signals: Signals) -> Told:
+    def _constant(signals: Signals) -> Explanation:
         spread = signals.activation("spread", CONSTANT_FOR)
         text = f"what reaches the last layer is the same for every example (spread {spread:.1e}): {signals.gain_text()}"
         return text, {"statistic": "spread", "value": spread, **signals.gain_evidence()}
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         text = f"no better than at the start after {signals.share:.0%} of the plan: {signals.gain_text()}"
         return text, {"statistic": signals.loss_name or signals.objective_name, **signals.gain_evidence()}

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 FEWEST = 3
 """Observations at which units were compared: by then they have come apart if they can."""
@@ -30,16 +30,16 @@ class Symmetric(Diagnosis):
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    share: Part = 0.5
+    share: Share = 0.5
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how many layers have equal units, where the run does not learn in spite of it."""
         if signals.compared < FEWEST or not signals.equal_units >= self.share or signals.progressing:
             return None
-        return functools.partial(self._told, signals)
+        return functools.partial(self._explain, signals)
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         share = signals.equal_units
         text = f"in {share:.0%} of the inner layers all units have the same weights, after updates too; "
         evidence = {"statistic": "layers with equal units", "value": share}

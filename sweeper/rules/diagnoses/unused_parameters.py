@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
+from sweeper.rules.base import Explanation, Reason, Share
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 CALLED, STILL = 3, 5
 """Observations in a row at which a tensor has no gradient, and at which it may be 0 by chance."""
@@ -30,9 +30,9 @@ class UnusedParameters(Diagnosis):
     reads = (frozenset({"gradient_norm"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
-    share: Part = 0.01
-    without_gradient: Part = 0.2
-    zero: Part = 0.4
+    share: Share = 0.01
+    without_gradient: Share = 0.2
+    zero: Share = 0.4
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how many parameters nothing trains."""
@@ -40,7 +40,7 @@ class UnusedParameters(Diagnosis):
         if parameters is None or not parameters.trained:
             return None
         if parameters.unowned >= self.share * (parameters.trained + parameters.unowned):
-            return functools.partial(self._told, signals)
+            return functools.partial(self._explain, signals)
         newest = list(signals.newest)[-CALLED:]
         tensors = 0 if signals.watching is None else len(signals.watching.tensors)
         without = min((one.missing for one in newest), default=0)
@@ -53,17 +53,17 @@ class UnusedParameters(Diagnosis):
         return None
 
     @staticmethod
-    def _zero(share: float) -> Told:
+    def _zero(share: float) -> Explanation:
         text = f"{share:.0%} of the weights have a gradient of exactly 0, at {STILL} observations in a row"
         return text, {"statistic": "weights without a gradient", "value": share}
 
     @staticmethod
-    def _without_gradient(without: int, tensors: int) -> Told:
+    def _without_gradient(without: int, tensors: int) -> Explanation:
         text = f"{without} of {tensors} watched tensors have no gradient, at {CALLED} observations in a row"
         return text, {"statistic": "tensors without a gradient", "value": without, "of": tensors}
 
     @staticmethod
-    def _told(signals: Signals) -> Told:
+    def _explain(signals: Signals) -> Explanation:
         parameters = signals.parameters
         assert parameters is not None  # noqa: S101 - asked only where it is known
         whole = parameters.trained + parameters.unowned

@@ -7,14 +7,12 @@ import math
 import statistics
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from sweeper.mistakes import refused
 from sweeper.record.values.depth_profile import FEWEST_LAYERS
-from sweeper.rules.base import Part
-from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
-from sweeper.rules.signals import Signals
-from sweeper.rules.words import beside
+from sweeper.rules.base import Explanation, Reason, Share, Window, compared
+from sweeper.rules.diagnoses.base import Diagnosis, Effect
+from sweeper.rules.signals.signals import Signals
 
 TWO_A_QUARTER = 2 * FEWEST_LAYERS
 """From so many layers on, either end of reach is the mean of two layers or more."""
@@ -47,20 +45,14 @@ class VanishingGradient(Diagnosis):
     source = "Mosbach et al. 2021, On the Stability of Fine-tuning BERT: failed runs have vanishing gradients"
     advice = "lower the peak learning rate, lengthen the warmup, or use normalisation, residual paths or another start"
     reads = (frozenset({"reach"}),)
+    lower_thresholds = ("below", "below_thin", "of_start")
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
-    below: Part = 0.005
-    below_thin: Part = 3e-4
-    of_start: Part | None = None
-    window: Annotated[int, Field(ge=1, le=99)] = 5
+    below: Share = 0.005
+    below_thin: Share = 3e-4
+    of_start: Share | None = None
+    window: Window = 5
     grace_steps: Annotated[int, Field(ge=0)] = 0
-
-    @field_validator("window")
-    @classmethod
-    def _has_a_middle(cls, window: int) -> int:
-        if window % 2 == 0:
-            raise refused("an odd number, so that the median is an observation")
-        return window
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return that the gradient is gone, where the run does not learn, and did not blow up before."""
@@ -71,7 +63,7 @@ class VanishingGradient(Diagnosis):
         reach, below = self.statistic(signals), self.threshold(signals)
         if not reach < below or signals.progressing:
             return None
-        return functools.partial(self._told, signals, reach, below)
+        return functools.partial(self._explain, signals, reach, below)
 
     def statistic(self, signals: Signals) -> float:
         """Return the reach that is compared with the threshold; NaN before there are enough observations.
@@ -92,9 +84,9 @@ class VanishingGradient(Diagnosis):
         return max(self.below_thin if is_thin(signals) else self.below, at_start)
 
     @staticmethod
-    def _told(signals: Signals, reach: float, below: float) -> Told:
+    def _explain(signals: Signals, reach: float, below: float) -> Explanation:
         newest, watching = list(signals.newest), signals.watching
-        shown, bound = beside(reach, below)
+        shown, bound = compared(reach, below)
         text = f"the gradient no longer reaches the first layers: reach is {shown}, below {bound}"
         evidence: dict[str, object] = {
             "statistic": "reach",

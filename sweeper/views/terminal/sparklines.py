@@ -15,7 +15,7 @@ from pathlib import Path
 from sweeper.record.events import Event, Metrics, Observation
 from sweeper.record.storage.codec import decode
 from sweeper.record.trial import TrialRecord
-from sweeper.rules.names import training_loss
+from sweeper.rules.signals.metric_names import training_loss
 
 SAMPLES = 32
 CHUNK = 4096
@@ -75,7 +75,7 @@ def sampled(trial: TrialRecord) -> SparklineData:
 
 
 def loss_name(trial: TrialRecord) -> str | None:
-    """Return the metric shown as the loss: the one that the diagnoses read, or the first whose name contains "loss"."""
+    """Return the metric shown as the loss: the one that the diagnoses read, or the first with "loss" in its name."""
     metrics = trial.progress.metrics
     return training_loss(metrics) or next((name for name in metrics if "loss" in name.lower()), None)
 

@@ -108,7 +108,7 @@ def replayed(settings: PrunerSettings) -> dict[int, int | None]:
     return pruners.stop_steps(settings, histories, maximize=True)
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=config.rule_name)
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_live_decisions_equal_those_of_a_replay_after_any_takeover(
     tmp_path: Path, settings: PrunerSettings, seed: int

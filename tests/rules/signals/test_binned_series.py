@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.rules.course import MOST, WINDOW, Course
+from sweeper.rules.signals.binned_series import MOST, WINDOW, Course
 
 
 def course(values: list[float]) -> Course:

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 from sweeper.record.events import Event, Metrics, Observation, Parameters, Plan, Resumed, Watching
 from sweeper.record.values.schedule import effective_lr
-from sweeper.rules.course import FIRST, Course
-from sweeper.rules.names import held_out_loss, is_loss, score, training_loss
+from sweeper.rules.signals.binned_series import FIRST, Course
+from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, training_loss
 
 REPORTS, WATCHED_REPORTS = 10, 100
 """Reports after which the diagnoses look: without a watch, and with one that has observed nothing meanwhile."""
 KEPT = 16
 """Observations that stay known one by one."""
-SMALLEST_PART = 0.01
+SMALLEST_SHARE = 0.01
 """Under this part of the peak learning rate, updates are too small to be measured against it."""
 
 
@@ -213,7 +213,7 @@ class Signals:
     def scheduled(self, observation: Observation, ratio: float) -> float:
         """Return an update ratio over the learning rate as a part of its peak; NaN under 1% of the peak."""
         part = observation.learning_rate / self.peak_lr if self.peak_lr > 0 else math.nan
-        return ratio / part if part >= SMALLEST_PART else math.nan
+        return ratio / part if part >= SMALLEST_SHARE else math.nan
 
     # ---- what is asked by several diagnoses --------------------------------------------------------------------
 
