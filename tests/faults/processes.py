@@ -338,7 +338,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="orchestrator-killed",
         row=1,
-        title="SIGKILL of the orchestrator; the next call at once: workers are taken over",
+        title="SIGKILL of the orchestrator; the next call follows at once and takes its workers over",
         inject=kill_orchestrator,
         survived=False,
         taken_over=True,
@@ -346,14 +346,14 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="orchestrator-killed-workers-end",
         row=1,
-        title="SIGKILL of the orchestrator; the next call once its workers ended, as the record says",
+        title="SIGKILL of the orchestrator; the next call follows once the workers have ended",
         inject=kill_orchestrator_and_wait_for_the_workers,
         survived=False,
     ),
     Fault(
         name="orchestrator-killed-torch",
         row=1,
-        title="SIGKILL of the orchestrator, checkpoints by torch",
+        title="SIGKILL of the orchestrator, with checkpoints by torch",
         inject=kill_orchestrator,
         kind=TORCH,
         survived=False,
@@ -364,12 +364,12 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="worker-killed-torch",
         row=2,
-        title="SIGKILL of a worker, checkpoints by torch",
+        title="SIGKILL of a worker, with checkpoints by torch",
         inject=kill_worker,
         kind=TORCH,
         slow=True,
     ),
-    Fault(name="shim-killed", row=2, title="SIGKILL of a shim: its worker is left alone", inject=kill_shim),
+    Fault(name="shim-killed", row=2, title="SIGKILL of a shim: its worker is left without one", inject=kill_shim),
     Fault(
         name="session-killed",
         row=2,
@@ -379,7 +379,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="orchestrator-and-shim-killed",
         row=2,
-        title="SIGKILL of the orchestrator and a shim: the next call finds a worker that nobody leads",
+        title="SIGKILL of the orchestrator and a shim: the next call finds a worker without a shim",
         inject=kill_orchestrator_and_shim,
         survived=False,
     ),
@@ -393,7 +393,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="torchrun-agent-killed",
         row=2,
-        title="SIGKILL of a torchrun agent, two ranks",
+        title="SIGKILL of a torchrun agent with two ranks",
         inject=kill_worker,
         kind=RANKS,
         slow=True,
@@ -401,7 +401,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="torchrun-session-killed",
         row=2,
-        title="SIGKILL of shim and torchrun agent: the ranks sit in sessions of their own",
+        title="SIGKILL of shim and torchrun agent: the ranks have their own sessions",
         inject=kill_session_of_ranks,
         kind=RANKS,
         slow=True,
@@ -429,7 +429,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="daemons-left",
         row=6,
-        title="workers end, and leave daemons and children behind",
+        title="workers end and leave daemons and children behind",
         inject=nothing,
         kind=DAEMONS,
         at_once=True,
@@ -462,7 +462,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="daemons-pruned",
         row=6,
-        title="such a worker is pruned, and the orchestrator killed",
+        title="such a worker is pruned, and the orchestrator is killed",
         inject=kill_orchestrator,
         kind=PRUNED,
         survived=False,
@@ -485,9 +485,7 @@ FAULTS: Sequence[Fault] = (
         survived=False,
         slow=True,
     ),
-    Fault(
-        name="second-orchestrator", row=13, title="a second `sweeper run` while one is at work", inject=start_another
-    ),
+    Fault(name="second-orchestrator", row=13, title="a second `sweeper run` while one runs", inject=start_another),
     Fault(
         name="four-at-once",
         row=13,
@@ -498,7 +496,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="worker-halted",
         row=4,
-        title="SIGSTOP of a worker: no step for `hang_after_s`; killed, and retried as `hung`",
+        title="SIGSTOP of a worker: no step for `hang_after_s`, so it is killed and retried as `hung`",
         inject=halt_worker,
         kind=WATCHED,
         faked=HASTE,
@@ -506,7 +504,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="worker-hung",
         row=4,
-        title="a worker waits without end in a step: its stacks, then the same",
+        title="a worker waits endlessly in a step: its stacks are written, then it is killed and retried",
         inject=hang_worker,
         kind=WATCHED,
         faked=HASTE,
@@ -523,7 +521,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="undying-interrupted",
         row=5,
-        title="SIGINT while a worker cannot be killed (faked): the orchestrator ends, the slot is quarantined",
+        title="SIGINT while a worker cannot be killed (simulated): the orchestrator ends, the slot is quarantined",
         inject=keep_from_dying,
         kind=DEAF,
         faked=("unkillable", *HASTE),
@@ -532,7 +530,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="undying-hung",
         row=5,
-        title="a worker that hangs cannot be killed (faked): the slot is quarantined, the others go on",
+        title="a worker that hangs cannot be killed (simulated): the slot is quarantined, other trials continue",
         inject=keep_from_dying,
         kind=WATCHED,
         faked=("unkillable", *HASTE),
@@ -541,7 +539,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="no-memory",
         row=7,
-        title="the kernel kills a worker for want of memory (its counter is faked): `oom`, not retried",
+        title="the kernel kills a worker because memory ran out (its counter is simulated): `oom`, not retried",
         inject=kill_for_want_of_memory,
         kind=LOUD,
         around=faked_counter,
@@ -550,7 +548,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="no-device-memory",
         row=7,
-        title="a device has no memory left (torch's exception is faked): `cuda-oom`, with its peak",
+        title="a device has no memory left (torch's exception is simulated): `cuda-oom`, with its peak",
         inject=ordered("no memory", Cause.CUDA_OOM),
         kind=LOUD,
         survived=False,
@@ -558,7 +556,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="no-device-memory-of-a-rank",
         row=7,
-        title="the same of the second of two ranks",
+        title="the same on the second of two ranks",
         inject=ordered("no memory", Cause.CUDA_OOM, to="order-to-rank-1"),
         kind=RANKS,
         survived=False,
@@ -575,20 +573,20 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="exit-137",
         row=7,
-        title="a worker ends with 137, as a shell does whose command was killed: `killed`, retried",
+        title="a worker ends with 137, as a shell does after its command was killed: `killed`, retried",
         inject=ordered("exit 137", Cause.KILLED),
         kind=LOUD,
     ),
     Fault(
         name="not-finite",
         row=7,
-        title="a metric and a loss that are not finite: nobody's best value",
+        title="a metric and a loss are not finite: they are never the best value",
         inject=ordered("not finite", ""),
     ),
     Fault(
         name="slot-spoiled",
         row=7,
-        title="whoever is launched on one of the slots dies there: it is quarantined",
+        title="every worker on one of the slots dies: the slot is quarantined",
         inject=spoil_a_slot,
         kind=MANY,
         faked=("named-slots",),

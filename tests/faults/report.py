@@ -1,7 +1,7 @@
-"""The fault matrix, `python -m tests.faults.report`: outcomes go into docs/faults.jsonl, a table into docs/faults.md.
+"""Run the fault matrix with `python -m tests.faults.report`; write docs/faults.jsonl and the table in docs/faults.md.
 
-What the log holds already is not tried again, unless it failed: so the matrix may be run in pieces, on one machine and
-then on another, and goes on where it was ended.
+Moments that are in the log are not tried again, unless they failed. So the matrix can be run in pieces, on one machine
+and then on another, and resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -32,23 +32,29 @@ Cell = tuple[Fault, int]
 
 
 def main() -> int:
-    """Run the matrix; returns 1 where something did not hold."""
+    """Run the matrix; return 1 if something did not hold."""
     parser = argparse.ArgumentParser(prog="make faults ARGS=...", description=__doc__)
-    parser.add_argument("--moments", type=int, default=MOMENTS_OF_A_ROW, metavar="N", help="of each row (%(default)s)")
+    parser.add_argument("--moments", type=int, default=MOMENTS_OF_A_ROW, metavar="N", help="per row (%(default)s)")
     parser.add_argument(
         "--slow-moments",
         type=int,
         default=SLOW_MOMENTS_OF_A_ROW,
         metavar="N",
-        help="of each row's faults that take long (%(default)s)",
+        help="moments of the slow faults of each row (default: %(default)s)",
     )
-    parser.add_argument("--rows", type=_rows, default=(), metavar="R,...", help="of the matrix (all)")
-    parser.add_argument("--only", nargs="+", default=(), metavar="FAULT", help="by name")
-    parser.add_argument("--seed", type=int, metavar="S", help="this one alone, whatever the log says")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="sweeps at a time (cores)")
-    parser.add_argument("--minutes", type=float, metavar="M", help="begin nothing more after so long")
-    parser.add_argument("--log", type=Path, default=LOG, metavar="FILE", help="of all outcomes (docs/faults.jsonl)")
-    parser.add_argument("--write", action="store_true", help="try nothing, write the document anew")
+    parser.add_argument("--rows", type=_rows, default=(), metavar="R,...", help="rows to run (default: all)")
+    parser.add_argument("--only", nargs="+", default=(), metavar="FAULT", help="faults to run, by name")
+    parser.add_argument("--seed", type=int, metavar="S", help="run this seed only, even if the log has it")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="J",
+        help="concurrent sweeps (all cores)",
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="time after which no further sweep begins")
+    parser.add_argument("--log", type=Path, default=LOG, metavar="FILE", help="log of all outcomes (docs/faults.jsonl)")
+    parser.add_argument("--write", action="store_true", help="run nothing, and write the document again")
     given = parser.parse_args()
     faults = [fault for fault in FAULTS if _wanted(fault, given.rows, given.only)]
     cells = [] if given.write else _missing(faults, given, latest(_read(given.log)))
@@ -69,9 +75,9 @@ def main() -> int:
 def _missing(
     faults: Sequence[Fault], given: argparse.Namespace, known: Mapping[tuple[str, int], Outcome]
 ) -> list[Cell]:
-    """What is to be tried: of each fault a moment a launch, and then of each row the same part of what it wants.
+    """Return what is to be tried: one moment of each fault and launch first, then the same share of each row.
 
-    So the matrix has no holes, wherever it is cut short.
+    So the matrix has no holes if it is interrupted.
     """
     if given.seed is not None:
         return [(fault, given.seed) for fault in faults]
@@ -82,31 +88,31 @@ def _missing(
 
 
 def _tried(cell: Cell, until: float | None) -> Outcome | None:
-    """The outcome; None where it is too late for one, or this machine does not allow it."""
+    """Return the outcome; None if the time is over, or if this machine cannot simulate the fault."""
     if until is not None and time.monotonic() > until:
         return None
     fault, seed = cell
-    commit = _commit()  # what is edited meanwhile is not what was tried
+    commit = _commit()  # read before the trial: later edits were not tried
     try:
         outcome = trial_of(fault, seed)
     except pytest.skip.Exception as reason:
-        print(f"{fault.name} {seed}: skipped: {reason}", flush=True)  # noqa: T201 - progress, for whoever waits
+        print(f"{fault.name} {seed}: skipped: {reason}", flush=True)  # noqa: T201 - progress
         return None
-    except Exception:  # noqa: BLE001 - a flaw of the harness, or of the machine, is no outcome; it is tried again
+    except Exception:  # noqa: BLE001 - a defect of the harness or machine is no outcome; it is tried again
         print(f"{fault.name} {seed}: the harness: {traceback.format_exc()}", flush=True)  # noqa: T201 - as above
         return None
     return replace(outcome, commit=commit)
 
 
 def write(outcomes: Sequence[Outcome]) -> None:
-    """The generated part of the document, anew."""
+    """Write the generated part of the document."""
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     DOCUMENT.write_text(f"{before}{BEGIN}\n{document(outcomes)}{END}{after}")
 
 
 def document(outcomes: Sequence[Outcome]) -> str:
-    """The table, what failed, and at which commits all this was tried."""
+    """Return the table, the failures, and the commits at which they were tried."""
     last = latest(outcomes)
     lines = ["| row | fault | `spawn` | `preload` | outcome | `make faults ARGS=` |", "|---|---|---|---|---|---|"]
     told: set[int] = set()
@@ -118,9 +124,7 @@ def document(outcomes: Sequence[Outcome]) -> str:
     tried = ", ".join(f"{commit} ({count})" for commit, count in sorted(commits.items(), key=lambda one: -one[1]))
     forked = sum(outcome.forked for outcome in last.values())
     text = "\n".join(lines) + f"\n\nMoments by the commit at which they were tried: {tried}. Under `preload`, "
-    text += (
-        f"{forked:,} workers were forked; the others of those sweeps began before there was anything to fork from.\n"
-    )
+    text += f"{forked:,} workers were forked; the others were launched before the preloading was done.\n"
     failing = [outcome for outcome in last.values() if outcome.problems]
     mended = [outcome for outcome in outcomes if outcome.problems and not last[outcome.fault, outcome.seed].problems]
     text += _list("Failed when last tried", failing)
@@ -128,7 +132,7 @@ def document(outcomes: Sequence[Outcome]) -> str:
 
 
 def latest(outcomes: Iterable[Outcome]) -> dict[tuple[str, int], Outcome]:
-    """The last outcome of each fault and seed."""
+    """Return the last outcome of each fault and seed."""
     return {(outcome.fault, outcome.seed): outcome for outcome in outcomes}
 
 
@@ -161,7 +165,7 @@ def _rows(text: str) -> tuple[int, ...]:
 
 
 def _told(outcome: Outcome) -> dict[str, object]:
-    """A line of the log, without what says nothing; the seed repeats a moment, so it is kept of a failure alone."""
+    """Return a line of the log without default values. The moment follows from the seed, so only failures keep it."""
     dull: dict[str, object] = {"tries": 1, "forked": 0, "problems": (), "kept": outcome.kept}
     dull |= {} if outcome.problems else {"moment": outcome.moment}
     return {name: value for name, value in asdict(outcome).items() if name not in dull or value != dull[name]}
@@ -175,7 +179,7 @@ def _read(log: Path) -> list[Outcome]:
 
 
 def _commit() -> str:
-    """The commit of this tree, with a plus where its package was edited since."""
+    """Return the commit of this tree, with a plus if the package has uncommitted changes."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip()
     edited = subprocess.run([*git, "status", "--porcelain", "sweeper"], capture_output=True, text=True).stdout.strip()
@@ -184,7 +188,7 @@ def _commit() -> str:
 
 def _say(outcome: Outcome) -> None:
     word = "; ".join([*outcome.problems, f"kept in {outcome.kept}"] if outcome.problems else ["passed"])
-    print(  # noqa: T201 - progress, for whoever waits
+    print(  # noqa: T201 - progress
         f"{outcome.fault} {outcome.seed} {outcome.launch} ({outcome.moment}, {outcome.seconds:.1f} s): {word}",
         flush=True,
     )

@@ -287,12 +287,12 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="views-killed-always",
         row=15,
-        title="SIGKILL of the views process, whenever there is one",
+        title="SIGKILL of the views process, each time it is started",
         inject=kill_views_whenever_seen,
         drawn=False,
     ),
     Fault(
-        name="port-taken", row=15, title="`sweeper tensorboard --port` with a port that is taken", inject=take_the_port
+        name="port-taken", row=15, title="`sweeper tensorboard --port` with a port that is in use", inject=take_the_port
     ),
     Fault(name="hang-up", row=16, title="SIGHUP to the orchestrator", inject=hang_up),
     Fault(
@@ -306,14 +306,14 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="terminal-stopped",
         row=16,
-        title="the terminal is stopped (Ctrl-S): the sweep goes on, and says the rest after Ctrl-Q",
+        title="the terminal is stopped (Ctrl-S): the sweep continues, and prints the rest after Ctrl-Q",
         inject=stop_terminal,
         stdout="terminal",
     ),
     Fault(
         name="disk-full",
         row=8,
-        title="the disk of the run's directory is full, and then it is not",
+        title="the disk of the run's directory is full for a while",
         inject=fill_disk("."),
         kind=LOUD,
         around=small_disk("."),
@@ -322,7 +322,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="disk-full-trials",
         row=8,
-        title="the disk of the trials' directories is full, and then it is not",
+        title="the disk of the trials' directories is full for a while",
         inject=fill_disk("trials"),
         kind=LOUD,
         around=small_disk("trials"),
@@ -347,14 +347,14 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="clock-to-and-fro",
         row=11,
-        title="the wall clock goes back an hour, and then forward two",
+        title="the wall clock goes back one hour, and then forward two",
         inject=turn_clock(-1, 1),
         around=own_clock,
     ),
     Fault(
         name="clock-between-calls",
         row=11,
-        title="SIGKILL of everything; the next call is an hour earlier, or later",
+        title="SIGKILL of everything; for the next call the clock is an hour earlier or later",
         inject=turn_clock_between,
         around=own_clock,
         survived=False,
@@ -362,7 +362,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="read-only",
         row=14,
-        title="SIGKILL of everything; the next call finds a read-only directory: refused, nothing started",
+        title="SIGKILL of everything; the next call finds a read-only directory, and refuses to start",
         inject=make_read_only,
         around=own_mount,
         survived=False,
@@ -370,15 +370,15 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="shared",
         row=14,
-        title="SIGKILL of the orchestrator; the next call finds a network file system (faked): refused while "
-        "another host may run it, else taken with a warning",
+        title="SIGKILL of the orchestrator; the next call finds a network file system (simulated): refused while "
+        "another host may run it, otherwise started with a warning",
         inject=share,
         survived=False,
     ),
     Fault(
         name="device-lost",
         row=18,
-        title="the driver reports an Xid (faked NVML): slot quarantined, trial retried elsewhere",
+        title="the driver reports an Xid (simulated NVML): the slot is quarantined, the trial is retried elsewhere",
         inject=lose_device,
         kind=LONG,
         faked=("gpus", "grace_s=5"),
