@@ -152,7 +152,7 @@ def test_a_stop_is_saved_where_only_the_best_would_be(record: Record) -> None:
 def test_a_missing_checkpoint_is_reported(record: Record) -> None:
     train(record, stop_at=3)
     shutil.rmtree(record.directory.path / "trainer")
-    with pytest.raises(CheckpointError, match="checkpoint-4: expected the checkpoint after step 3, which is not there"):
+    with pytest.raises(CheckpointError, match="checkpoint-4: the checkpoint after step 3 does not exist"):
         train(record)
 
 

@@ -255,7 +255,7 @@ def test_the_newest_two_checkpoints_are_kept(record: Record, monkeypatch: pytest
 def test_a_missing_checkpoint_is_reported(record: Record) -> None:
     train(record, seeded(), stop_at=3)
     shutil.rmtree(record.directory.path / "lightning")
-    with pytest.raises(CheckpointError, match="expected the checkpoint after step 3, which is not there"):
+    with pytest.raises(CheckpointError, match="the checkpoint after step 3 does not exist"):
         train(record, seeded())
 
 
