@@ -64,7 +64,7 @@ def tear_everywhere(scene: Scene) -> None:
     """Every file of the record that a run left, cut at each of its bytes in turn; whole again in the end."""
     scene.end_of_first_call()
     site, scene.tries = scene.site, 0
-    inbox.send(site.run, {"do": "revive", "number": 0})
+    inbox.send(site.run, inbox.ForTrial(do=inbox.TrialCommand.REVIVE, number=0))
     (command,) = site.run.inbox.iterdir()
     command.rename(site.run.inbox / "command.json")
     for name in JOURNALS:
@@ -90,7 +90,7 @@ def tear_everywhere(scene: Scene) -> None:
                 readers: Mapping[str, Callable[[], object]] = {
                     "exit.json": lambda: read_exit(site.run.trial(0).attempt(1)),
                     "claim": lambda: owner_of(site.run.trial(0).attempt(1)),
-                    "command.json": lambda: any(told for _, told in inbox.received(site.run)),
+                    "command.json": lambda: any(command for _, command in inbox.received(site.run)),
                 }
                 left = readers.get(path.name, lambda: None)()
                 scene.expect(not left, f"{name} cut at {offset}: read as {left}")
@@ -324,14 +324,14 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="torn-line",
         row=9,
-        title="SIGKILL of everything, and of one file of the record the last line is torn at a random byte",
+        title="SIGKILL of everything, and the last line of one file is torn at a random byte",
         inject=tear_a_line,
         survived=False,
     ),
     Fault(
         name="torn-anywhere",
         row=9,
-        title="every file of a run's record, cut at every byte: read as far as it goes, and written on",
+        title="every file of a record is cut at every byte: complete lines are read, and writing continues",
         inject=tear_everywhere,
         at_once=True,
         survived=False,
@@ -340,7 +340,7 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="checkpoints-damaged",
         row=10,
-        title="SIGKILL of everything, and the newest checkpoints are damaged (torn, altered, code): the one before",
+        title="SIGKILL of everything; the newest checkpoints are damaged (torn, altered, code): the one before is used",
         inject=damage_checkpoints,
         kind=TORCH,
         survived=False,
@@ -348,14 +348,14 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="pid-reused",
         row=12,
-        title="SIGKILL of the orchestrator or of everything; strangers have the pids of the claims",
+        title="SIGKILL of the orchestrator or of everything; other processes get the pids of the claims",
         inject=forge_claims,
         survived=False,
     ),
     Fault(
         name="rebooted",
         row=17,
-        title="SIGKILL of everything; another boot, in which strangers have the pids and start times",
+        title="SIGKILL of everything, then a reboot after which other processes have the pids and start times",
         inject=reboot,
         survived=False,
     ),

@@ -370,8 +370,8 @@ FAULTS: Sequence[Fault] = (
     Fault(
         name="shared",
         row=14,
-        title="SIGKILL of the orchestrator; the next call finds a network file system (simulated): refused while "
-        "another host may run it, otherwise started with a warning",
+        title="SIGKILL of the orchestrator; then a network file system (simulated): refused while "
+        "another host may run it, otherwise a warning",
         inject=share,
         survived=False,
     ),
