@@ -13,8 +13,8 @@ from sweeper.record.progress import Evaluation, evaluations
 from sweeper.record.reader import TrialReader
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import TrialRecord
-from sweeper.rules.rule import Rule
 from sweeper.rules.health import Change, HealthState
+from sweeper.rules.rule import Rule
 
 
 @dataclass(slots=True)

@@ -49,8 +49,8 @@ from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import end_text
 from sweeper.results.snapshot import Display, SweepView
-from sweeper.rules.rule import Rule
 from sweeper.rules.needs import unmet
+from sweeper.rules.rule import Rule
 from sweeper.search import Search
 
 
