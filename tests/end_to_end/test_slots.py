@@ -144,7 +144,9 @@ class Site:
 
     def queued_requests(self) -> list[str]:
         """Return the sweeps with a queued request in the ledger."""
-        return [request["run"] for request in json.loads((self.folder / "slots" / "ledger.json").read_bytes())["wishes"]]
+        return [
+            request["run"] for request in json.loads((self.folder / "slots" / "ledger.json").read_bytes())["wishes"]
+        ]
 
     def at_once(self) -> list[int]:
         """Return the number of running trials after each begin or end."""

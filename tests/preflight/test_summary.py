@@ -46,7 +46,7 @@ def test_the_peak_counts_the_missing_bias_correction() -> None:
 
 def test_the_border_is_the_lowest_rate_from_which_all_trials_were_flagged() -> None:
     assert stall_border(SWEEP) == (2e-3, 3)
-    assert stall_border([*SWEEP, trial(9, 1.0, 0.1, 1.0, fate="learned")]) is None
+    assert stall_border([*SWEEP, trial(9, 1.0, 0.1, 1.0, outcome="learned")]) is None
     assert stall_border(SWEEP[2:3]) is None
 
 
