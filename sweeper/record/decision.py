@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Self
 
 PERSON = "a person"
 """The `rule` of a decision that a person made."""
@@ -41,20 +41,17 @@ class Decision:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """Return the decision in a record. Keys that are missing, as in edited records, are empty.
+        """Return the decision in a record. Values that are missing or have the wrong type, as after an edit, are empty.
 
         Raises:
-            TypeError: the value is not a mapping, or a key has the wrong type.
+            TypeError: the value is not a mapping.
         """
         if not isinstance(value, Mapping):
             raise TypeError(f"expected a decision, got {value!r}")
-        known: dict[str, Any] = {**_EMPTY, **{name: value[name] for name in _NAMES if name in value}}
-        for name, kind in _TYPES.items():
-            if not isinstance(known[name], kind):
-                raise TypeError(f"expected {kind.__name__} for {name} of a decision, got {known[name]!r}")
         decision = object.__new__(cls)  # the constructor refuses a decision without a reason
-        for name in _NAMES:
-            object.__setattr__(decision, name, known[name])
+        for name, (kind, empty) in _READ.items():
+            given = value.get(name)
+            object.__setattr__(decision, name, given if isinstance(given, kind) else empty)
         return decision
 
     def to_json(self) -> dict[str, object]:
@@ -62,6 +59,11 @@ class Decision:
         return asdict(self)
 
 
-_NAMES = tuple(item.name for item in fields(Decision))
-_EMPTY: Mapping[str, object] = {"rule": "?", "step": -1, "reason": "", "evidence": {}, "version": ""}
-_TYPES: Mapping[str, type] = {"rule": str, "step": int, "reason": str, "evidence": Mapping, "version": str}
+_READ: Mapping[str, tuple[type, object]] = {
+    "rule": (str, "?"),
+    "step": (int, -1),
+    "reason": (str, ""),
+    "evidence": (Mapping, {}),
+    "version": (str, ""),
+}
+"""The type of each field, and its value where a record has none."""

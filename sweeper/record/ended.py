@@ -155,7 +155,7 @@ class _CachedTrial(TrialRecord):
         try:
             body = json.loads(rest)
             parts = {part: _readers()[part](body[part]) for part in _PARTS}
-            parts["progress"] = replace(parts["progress"], watching=watching)
+            object.__setattr__(parts["progress"], "watching", watching)  # it was made just now
         except DAMAGE:  # the checksum is right, so a person has edited the line with care
             read = read_trial(self.directory)
             parts = {part: getattr(read, part) for part in _PARTS}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, Exit, Resumed, Started
+from sweeper.record.events import Event, Exit, Launched, Resumed, Started
 from sweeper.record.facts import Facts
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.journal import JournalReader
@@ -90,11 +90,12 @@ class TrialReader:
         trial = self.trial
         if not trial.directory.path.is_dir():
             raise RecordError(f"{trial.directory.path}: expected the directory of a trial, but it is gone")
-        if control := self._control.read():
-            trial = trial.after(control)
+        control = self._control.read()
+        running = {attempt.number for attempt in trial.attempts if attempt.exit is None}
+        running |= {event.attempt for event in control if isinstance(event, Launched)}
         # Exits are read before events: an attempt that has an exit appends no more events.
-        if exits := self._read_exits(trial):
-            trial = trial.after(exits)
+        if events := [*control, *self._read_exits(running)]:
+            trial = trial.after(events)
         entries = self._read_history([attempt.number for attempt in trial.attempts])
         if entries or self.restarted:
             trial = trial.with_history(entries, anew=self.restarted)
@@ -131,10 +132,9 @@ class TrialReader:
             self._journals[attempt] = JournalReader(self.trial.directory.attempt(attempt).events)
         return _read_entries(self._journals[attempt], attempt)
 
-    @staticmethod
-    def _read_exits(trial: TrialRecord) -> list[Exit]:
-        open_attempts = [trial.directory.attempt(attempt.number) for attempt in trial.attempts if attempt.exit is None]
-        return [replace(end, attempt=one.number) for one in open_attempts if (end := read_exit(one)) is not None]
+    def _read_exits(self, running: Iterable[int]) -> list[Exit]:
+        ends = {number: read_exit(self.trial.directory.attempt(number)) for number in running}
+        return [end if end.attempt == number else replace(end, attempt=number) for number, end in ends.items() if end]
 
 
 def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialReader], dict[int, str]]:

@@ -100,7 +100,7 @@ class TrialRecord:
         The first of two events of a kind for an attempt is valid. Only a person's stop replaces an earlier one: a
         person may end a trial that an interrupt stopped, or that was revived.
         """
-        known = {attempt.number: attempt for attempt in (self.unlaunched, *self.attempts)}
+        drafts = {attempt.number: _Draft(attempt) for attempt in (self.unlaunched, *self.attempts)}
         paused, diagnosed = self.paused, list(self.diagnosed)
         for event in events:
             if isinstance(event, Diagnosed):
@@ -108,36 +108,34 @@ class TrialRecord:
             elif isinstance(event, Paused | Unpaused):
                 paused = isinstance(event, Paused)
             elif isinstance(event, Launched):
-                known.setdefault(event.attempt, Attempt(number=event.attempt, launched=event))
+                drafts.setdefault(event.attempt, _Draft(Attempt(number=event.attempt, launched=event)))
             elif (name := _FIELDS.get(type(event))) is not None:
                 paused = paused and not isinstance(event, Revived)
                 number: int = event.attempt  # type: ignore[attr-defined]  # each of these kinds has one
-                if number in known:
-                    known[number] = _with_event(known[number], name, event)
+                if number in drafts:
+                    drafts[number].add(name, event)
         return replace(
             self,
-            unlaunched=known.pop(0),
-            attempts=tuple(known[number] for number in sorted(known)),
+            unlaunched=drafts.pop(0).attempt(),
+            attempts=tuple(drafts[number].attempt() for number in sorted(drafts)),
             paused=paused,
             diagnosed=tuple(diagnosed),
         )
 
     def with_history(self, entries: Sequence[HistoryEntry], *, anew: bool = False) -> TrialRecord:
         """Return the trial after more entries of its history; with `anew`, the entries are the whole history."""
-        known = {attempt.number: attempt for attempt in self.attempts}
-        if anew:
-            known = {n: replace(attempt, started=None, saved=False, finished=None) for n, attempt in known.items()}
+        before = {"started": None, "saved": False, "finished": None} if anew else {}
+        drafts = {attempt.number: _Draft(attempt, dict(before)) for attempt in self.attempts}
         for number, _, event in entries:
-            if number not in known:
-                continue
-            if isinstance(event, Started):
-                known[number] = replace(known[number], started=event)
-            elif isinstance(event, Checkpointed):
-                known[number] = known[number] if known[number].saved else replace(known[number], saved=True)
-            elif isinstance(event, Finished):
-                known[number] = replace(known[number], finished=event)
+            if number in drafts:
+                if isinstance(event, Started):
+                    drafts[number].changes["started"] = event
+                elif isinstance(event, Checkpointed):
+                    drafts[number].changes["saved"] = True
+                elif isinstance(event, Finished):
+                    drafts[number].changes["finished"] = event
         progress = fold((entry.event for entry in entries), None if anew else self.progress)
-        return replace(self, attempts=tuple(known.values()), progress=progress)
+        return replace(self, attempts=tuple(draft.attempt() for draft in drafts.values()), progress=progress)
 
     # ---- its attempts
 
@@ -253,13 +251,21 @@ _FIELDS: Mapping[type[Event], str] = {
 """The field of `Attempt` for each kind of event of the orchestrator and of the shim."""
 
 
-def _with_event(attempt: Attempt, name: str, event: Event) -> Attempt:
-    if isinstance(event, StopRequested) and event.by_person and not attempt.flagged:
-        return replace(attempt, stop=event, revived=None)
-    if getattr(attempt, name) is not None:
-        return attempt
-    changed: Any = {name: event}
-    return replace(attempt, **changed)
+@dataclass(slots=True)
+class _Draft:
+    """An attempt and the fields that change, so that several events make one new attempt."""
+
+    before: Attempt
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str, event: Event) -> None:
+        if isinstance(event, StopRequested) and event.by_person and not self.attempt().flagged:
+            self.changes |= {"stop": event, "revived": None}
+        elif self.changes.get(name, getattr(self.before, name)) is None:
+            self.changes[name] = event
+
+    def attempt(self) -> Attempt:
+        return replace(self.before, **self.changes) if self.changes else self.before
 
 
 # ---- the table of states --------------------------------------------------------------------------------------------

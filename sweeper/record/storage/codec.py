@@ -176,12 +176,26 @@ def _mapping(item: Callable[[object], object], plain: type | None) -> Callable[[
 
 
 def _object(kind: type) -> Callable[[object], object]:
-    readers = {name: reader_of(hint) for name, hint in typing.get_type_hints(kind).items()}
+    hints = typing.get_type_hints(kind)
+    parts = [
+        (item.name, reader_of(hints[item.name]), getattr(kind, item.name).__set__, item.default, item.default_factory)
+        for item in dataclasses.fields(kind)
+    ]
 
     def read(value: object) -> object:
-        if type(value) is dict:
-            return kind(**{name: readers[name](part) for name, part in value.items()})
-        raise _unlike(kind.__name__, value)
+        if type(value) is not dict:
+            raise _unlike(kind.__name__, value)
+        made: object = _BARE(kind)  # without the constructor, as in `_event`
+        for name, read_part, put, default, factory in parts:
+            if name in value:
+                put(made, read_part(value[name]))
+            elif default is not dataclasses.MISSING:
+                put(made, default)
+            elif factory is not dataclasses.MISSING:
+                put(made, factory())
+            else:
+                raise KeyError(name)
+        return made
 
     return read
 

@@ -111,8 +111,9 @@ def _command(body: Mapping[str, object]) -> Command | None:
         case {"do": str(word), "number": int(number)} if word in _FOR_TRIALS:
             by, because = str(body.get("by") or ""), str(body.get("because") or "")
             return ForTrial(do=TrialCommand(word), number=number, by=by, because=because)
-        case {"do": "first", "numbers": [*numbers]} if all(isinstance(number, int) for number in numbers):
-            return LaunchFirst(numbers=tuple(numbers))
+        case {"do": "first", "numbers": [*given]}:
+            numbers = tuple(number for number in given if isinstance(number, int))
+            return LaunchFirst(numbers=numbers) if len(numbers) == len(given) else None
         case {"do": "add", "params": dict(params)}:
             return AddConfiguration(params=params)
     return None

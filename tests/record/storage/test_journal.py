@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sweeper.record.decision import Decision
 from sweeper.record.events import (
+    Continued,
     Event,
     Exit,
     Finished,
@@ -20,10 +21,12 @@ from sweeper.record.events import (
     Metrics,
     Noted,
     Observation,
+    Paused,
     Plan,
     Resumed,
     Started,
     StopRequested,
+    Unpaused,
     Watching,
 )
 from sweeper.record.storage.codec import decode, decode_all, encode
@@ -237,3 +240,28 @@ def test_several_events_are_appended_as_one_by_one(tmp_path: Path) -> None:
         journal.extend([])
         journal.append(Noted(text="c"))
     assert read_journal(tmp_path / "torn") == [*several, Noted(text="c")]
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (b'{"event":"Held","time":1.0,"attempt":2}', Paused(time=1.0, attempt=2)),
+        (b'{"event":"Released","time":1.0,"attempt":2}', Unpaused(time=1.0, attempt=2)),
+        (
+            (
+                b'{"event":"Condemned","time":1.0,"attempt":1,"spared":"audited","value":0.5,"decision":{"rule":"stalled",'
+                b'"step":4,"reason":"because","evidence":{"reach":"nan"},"version":"v"}}'
+            ),
+            Continued(
+                time=1.0,
+                attempt=1,
+                cause="audited",
+                value=0.5,
+                decision=Decision(rule="stalled", step=4, reason="because", evidence={"reach": "nan"}, version="v"),
+            ),
+        ),
+    ],
+)
+def test_events_of_format_1_are_read_under_their_new_names(line: bytes, event: Event) -> None:
+    assert decode(line) == event
+    assert decode(encode(event)) == event

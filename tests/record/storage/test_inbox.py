@@ -1,0 +1,52 @@
+"""Commands come back from their files as they were sent, and anything else is reported as not a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeper.record.storage.inbox import (
+    AddConfiguration,
+    Command,
+    ForSweep,
+    ForTrial,
+    LaunchFirst,
+    SweepCommand,
+    TrialCommand,
+    received,
+    send,
+)
+from sweeper.record.storage.layout import SweepDir
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        (ForSweep(do=SweepCommand.PAUSE, to="pid 1 on host"), {"do": "pause", "to": "pid 1 on host"}),
+        (ForTrial(do=TrialCommand.REVIVE, number=3), {"do": "revive", "number": 3}),
+        (
+            ForTrial(do=TrialCommand.STOP, number=0, by="me on host", because="too slow"),
+            {"do": "stop", "number": 0, "by": "me on host", "because": "too slow"},
+        ),
+        (LaunchFirst(numbers=(3, 1)), {"do": "first", "numbers": [3, 1]}),
+        (AddConfiguration(params={"lr": 0.1}), {"do": "add", "params": {"lr": 0.1}}),
+    ],
+)
+def test_a_command_comes_back_as_it_was_sent(tmp_path: Path, command: Command, body: dict[str, object]) -> None:
+    run = SweepDir(tmp_path)
+    send(run, command)
+    ((path, read),) = received(run)
+    assert read == command
+    assert json.loads(path.read_text()) == body
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"do": "dance"}', '{"do": "stop"}', '{"do": "first", "numbers": ["x"]}', '{"do": []}']
+)
+def test_any_other_file_is_not_a_command(tmp_path: Path, text: str) -> None:
+    run = SweepDir(tmp_path)
+    run.inbox.mkdir()
+    (run.inbox / "1.json").write_text(text)
+    assert list(received(run)) == [(run.inbox / "1.json", None)]
