@@ -1,10 +1,10 @@
-"""Write docs/verdicts.md: what the diagnoses, two published detectors and two pruners make of recorded runs.
+"""Write docs/verdicts.md: how often diagnoses, two published detectors and two pruners are right on recorded runs.
 
     python -m benchmarks.verdicts docs/verdicts.md
 
 The recordings are packed in tests/backtest: the zoo in two halves (`benchmarks/zoo`), the 128 BERT runs, and the
-third-party cases (`benchmarks/external.py`), whose truth is read from `../shared/external` and which are left out where
-that is missing. Every figure on the page is computed from these archives.
+third-party cases (`benchmarks/external.py`). The truth of these cases is read from `../shared/external`; without it,
+they are left out. Every value on the page is computed from these archives.
 """
 
 from __future__ import annotations
@@ -29,52 +29,65 @@ Json = Mapping[str, Any]
 
 HEAD = """# Verdicts
 
-How often the [diagnoses](generated/diagnoses.md) are right, on runs that were recorded to their end and that
-nothing stopped ([how a verdict is made, and what it cannot know](judging.md)). The page is made by one command:
+This page measures how often the [diagnoses](generated/diagnoses.md) are right. The runs were recorded to their end, and
+nothing stopped them ([how a diagnosis is made, and what it cannot know](judging.md)). One command makes the page:
 
 ```
 $ python -m benchmarks.verdicts docs/verdicts.md
 ```
 
-Four sets of runs were judged:
+## What was judged
 
 - **The zoo, first half** (`benchmarks/zoo/tasks_a.py`): 15 small tasks, each with good settings and several ways to
-  fail. **All thresholds were set on these runs**, so the figures on them say nothing about other runs.
+  fail. **All thresholds were set on these runs**, so the results on them say nothing about other runs.
 - **The zoo, second half** (`benchmarks/zoo/tasks_b.py`): 17 other tasks, recorded and judged after the thresholds
   were set.
 - **Third-party programs** (`benchmarks/external.py`): 72 public training programs with known problems or none. No
   threshold was set on them.
 - **128 BERT runs** of the warmup experiment, on which no threshold was set either.
 
-A run of the zoo *failed* if its last score gained less than half of what the median run of its task's good arms
-gains over a trivial predictor, and is *healthy* from 0.8 of it; runs in between and arms near the border of
-learning count in neither. Which class is right follows from how a run was made to fail, written down before any
-rule looked at it.
+The score of a zoo run is compared with the gain of its task's median good run over a trivial predictor. A run *failed*
+if its last score gained less than half of that, and is *healthy* from 0.8 of it. Runs in between, and arms near the
+border of learning, count in neither. The right class follows from how a run was made to fail, which was written down
+before any rule was applied.
 
-**What was seen first.** The second half was judged once before anything was changed because of it: 233 of its 261
-failed runs were flagged, 62% of those by 10% of the plan and 81% with the right class, and none of its 156 healthy
-runs was stopped. Then three mechanisms were added for what it showed: an update larger than the weights is a
-divergence, a score does not speak for a run whose loss is that of a constant prediction, and a score that stays
-while the loss falls is a warning. A fourth came from the third-party programs, of which 20 of 24 failed and 2 of 46
-healthy ones were stopped before: a loss that still falls is not stuck. No threshold was set on either, but the
-figures below are no longer those of runs that nobody has seen. Two later changes, for batches of one example and
-for short fine-tunings, spare healthy runs of kinds that no set here has, and cost some early flags.
+## How to read the tables
 
-*Flagged*: a class that stops or warns began to hold. *Stopped*: a class that stops did; that is what `early_stop:
-auto` would have stopped. *By 10%* and *by half*: the share of the flagged failed runs that were flagged by then, in
-planned steps; 10% counts from the onset of a run that failed later. In brackets: 95% intervals (Clopper-Pearson).
+- *Flagged*: a class that stops or warns began to hold.
+- *Stopped*: a class that stops began to hold, so `early_stop: auto` would have stopped the run.
+- *By 10%* and *by half*: the share of the flagged failed runs that were flagged by then, in planned steps. If a run
+  failed later, 10% counts from its onset.
+- In brackets: 95% intervals (Clopper-Pearson).
 
-The two published detectors are re-expressed from their published thresholds, and the packed recordings have no values
-of single layers: what was approximated stands at the head of `benchmarks/peers.py`.
+The two published detectors are re-implemented from their published thresholds. The packed recordings have no values of
+single layers, so some of their inputs are approximated; the head of `benchmarks/peers.py` lists these.
+
+## What was changed after the first results
+
+The second half was judged once before anything was changed because of it. 233 of its 261 failed runs were flagged, 62%
+of those by 10% of the plan and 81% with the right class. None of its 156 healthy runs was stopped.
+
+Then three mechanisms were added because of these results: an update larger than the weights is a divergence; a score
+does not count as progress if the loss is that of a constant prediction; and a score that stays while the loss falls
+is a warning.
+
+A fourth mechanism came from the third-party programs: a loss that still falls is not stuck. Before, 20 of 24 failed
+programs and 2 of 46 healthy ones were stopped. No threshold was set on either set, but the results below are no longer
+those of unseen runs.
+
+Two later changes exempt healthy runs with batches of one example and short fine-tunings. No set here has such
+runs, and the changes cost some early flags.
 """
 
-WHY_MISSED = """Why goals are missed: labels that belong to other examples, objectives that fight the score (a VAE
-with a large beta, an entropy bonus, a loss of the wrong tokens) and GANs leave no trace in
-gradients or updates, and a loss that falls while the score stays is known late only. `stuck` is
-late on purpose, so tasks whose failures are of that kind are flagged after half of the plan. A run
-whose learning rate is far too high dies in several ways at once, and which class is named first is
-then a matter of a step. The BERT stalls that `stalled` caught beside these are slow learners: their
-loss fell on after its verdict."""
+WHY_MISSED = """Why goals are missed:
+
+- Some failures leave no trace in gradients or updates: labels that belong to other examples, GANs, and objectives
+  that work against the score (a VAE with a large beta, an entropy bonus, a loss of the wrong tokens). A loss that
+  falls while the score stays is known late only.
+- `stuck` is late on purpose, so tasks with this kind of failure are flagged after half of the plan.
+- A run with a learning rate that is far too high fails in several ways at once. Which class is named first then
+  depends on a single step.
+- The BERT stalls that only `stalled` caught are slow learners: their loss still fell after its decision."""
 
 NAMES = {
     AUTO: "`early_stop: auto`: stopped",
@@ -117,7 +130,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a share of runs should be at least, or at most: `part` of `whole`, both keys of an arm's row."""
+    """A goal for a share of runs, at least or at most `aim`: `part` of `whole`, which are keys of an arm's row."""
 
     words: str
     runs: str
@@ -128,7 +141,7 @@ class Goal:
     at_least: bool = True
 
     def row(self, pooled: Mapping[str, Json]) -> str:
-        """The goal as a row of a table."""
+        """Return the goal as a row of a table."""
         found = pooled[self.runs][self.arm]
         value = _share(found[self.part], found[self.whole])
         met = value is not None and (value >= self.aim if self.at_least else value <= self.aim)
@@ -152,7 +165,7 @@ GOALS = (
 
 
 def _goals(pooled: Mapping[str, Json]) -> list[str]:
-    """What was aimed at, and what came of it."""
+    """Return the section of the goals, with the measured values."""
     lines = ["## Goals", "", "| goal | aimed at | measured | |", "|---|---|---|---|"]
     return [*lines, *(goal.row(pooled) for goal in GOALS if goal.runs in pooled), "", WHY_MISSED, ""]
 
@@ -203,7 +216,7 @@ def _percent(part: float | None) -> str:
 
 
 def _confusion(report: Json) -> list[str]:
-    """The flagged classes of each true class, the most frequent first."""
+    """Return a table of the flagged classes of each true class, the most frequent first."""
     lines = ["| true class | runs | flagged as |", "|---|---|---|"]
     for true, found in report["confusion"].items():
         counts = sorted(((count, name) for name, count in found.items() if count), reverse=True)
@@ -214,7 +227,7 @@ def _confusion(report: Json) -> list[str]:
 
 
 def _listed(report: Json) -> list[str]:
-    """Every healthy run that was flagged and every failed run that was not, one by one."""
+    """Return lists of the healthy runs that were flagged and of the failed runs that were not."""
     trials = [trial for run in report["runs"] for trial in run["trials"]]
     flagged = {id(trial): trial.get("flags", {}).get(FLAGGED, []) for trial in trials}
     wrong = [
