@@ -18,7 +18,7 @@ from sweeper.executors.processes import kill_marked, marked, parent_and_session
 from sweeper.executors.slots.division import threads_of
 from sweeper.executors.slots.packing import Packing
 from sweeper.executors.slots.reservations import Reservations
-from sweeper.record.storage.claim import catches, is_process, owner_of, process_identity, stake
+from sweeper.record.storage.claim import catches, is_process, make_claim, owner_of, process_identity
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.record.storage.lease import is_held
 
@@ -143,7 +143,7 @@ class LocalExecutor:
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
             return True
-        if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and stake(attempt, {}):
+        if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and make_claim(attempt, {}):
             return False
         if not is_held(attempt.lease):
             return False

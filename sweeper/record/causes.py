@@ -1,4 +1,4 @@
-"""Why an attempt ended, in one word each."""
+"""The causes of the end of an attempt, in one word each."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from signal import Signals, valid_signals
 
 
 class Cause(enum.StrEnum):
-    """The causes of an end."""
+    """Why an attempt ended."""
 
     KILLED = "killed"
-    """A signal that nobody here sent."""
+    """A signal that sweeper did not send ended it."""
     LOST = "lost"
-    """Its processes, or its device, are gone."""
+    """Its processes or its device are gone."""
     HUNG = "hung"
-    """No step for longer than `hang_after_s`."""
+    """It took no step for longer than `hang_after_s`."""
     OOM = "oom"
-    """The system ran out of memory and killed it."""
+    """The operating system ran out of memory and killed it."""
     NOT_FOUND = "not-found"
-    """The command cannot be started."""
+    """Its command cannot be started."""
     STOPPED = "stopped"
-    """It was asked to stop, and did."""
+    """It was asked to stop and did so."""
     ERROR = "error"
-    """An exception, an exit code, or a signal that a process brings upon itself."""
+    """An exception, an exit code, or a signal that a process causes itself, such as SIGSEGV."""
     CUDA_OOM = "cuda-oom"
-    """A device had no memory left for it."""
+    """A device ran out of memory."""
 
 
 NOT_STARTED = (126, 127)
-"""What env(1) and shells exit with where a command cannot be executed, or is not there."""
+"""The exit codes of env(1) and of shells where a command cannot be executed or is not found."""
 
 _OWN_SIGNALS = frozenset(
     {Signals.SIGSEGV, Signals.SIGABRT, Signals.SIGBUS, Signals.SIGFPE, Signals.SIGILL, Signals.SIGTRAP, Signals.SIGSYS}
 )
 _SHELL = 128
-"""A shell exits with this and the number of the signal that ended its command."""
+"""A shell exits with this plus the number of the signal that ended its command."""
 
 
 def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) -> str:
-    """What the end of a process says of its cause; empty after code 0.
+    """Return the cause that the exit code or signal of a process shows; empty after code 0.
 
     Args:
-        oom: whether the kernel killed for want of memory while the process ran, and nobody here killed it.
+        code: the exit code, None where a signal ended the process.
+        signal: the number of that signal, None otherwise.
+        oom: whether the kernel killed a process for lack of memory meanwhile, and sweeper did not kill this one.
     """
     number = signal or (code - _SHELL if code is not None and code > _SHELL else None)
     if number == Signals.SIGKILL and oom:

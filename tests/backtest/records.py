@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeper.backtest import Recording, read_recording
 from sweeper.backtest.replay import Flag, Verdict, Verdicts
+from sweeper.record.decision import Decision
 from sweeper.record.events import (
     Event,
     Exit,
@@ -18,8 +19,8 @@ from sweeper.record.events import (
     Plan,
     Started,
     StopRequested,
-    encode,
 )
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 
@@ -70,7 +71,9 @@ def write_trial(run: Path, number: int, events: Sequence[Event], *, pruned: bool
     begin = events[0].time
     control: list[Event] = [Launched(time=begin, attempt=1, slot="cpu 0")]
     if pruned:
-        control.append(StopRequested(time=begin, attempt=1, cause="pruned", decision={"rule": "stalled"}))
+        control.append(
+            StopRequested(time=begin, attempt=1, cause="pruned", decision=Decision.read({"rule": "stalled"}))
+        )
         events = [event for event in events if not isinstance(event, Finished)]
     append(trial.control, control)
     append(attempt.events, events)

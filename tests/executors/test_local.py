@@ -18,7 +18,7 @@ from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
 from sweeper.record.events import Exit
 from sweeper.record.reader import read_exit
-from sweeper.record.storage.claim import owner_of, stake
+from sweeper.record.storage.claim import make_claim, owner_of
 from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
 
 SLOT = Slot(name="cpu 0", environment={"OMP_NUM_THREADS": "1"})
@@ -251,7 +251,7 @@ def test_no_unrelated_process_is_signalled(trial: TrialDir) -> None:
     attempt.path.mkdir(parents=True)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        stake(attempt, {"pid": stranger.pid, "start": 1, "boot": "another", "host": "here"})
+        make_claim(attempt, {"pid": stranger.pid, "start": 1, "boot": "another", "host": "here"})
         later = LocalExecutor([SLOT])
         later.stop(attempt)
         later.kill(attempt)

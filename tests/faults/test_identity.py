@@ -15,7 +15,7 @@ import pytest
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.processes import kill_marked
-from sweeper.record.storage.claim import process_identity, stake
+from sweeper.record.storage.claim import make_claim, process_identity
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, SweepDir
 from tests.end_to_end.test_sweeps import until
 
@@ -55,7 +55,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
 def test_no_stranger_that_has_the_pid_of_a_claim_is_signalled(
     attempt: AttemptDir, stranger: subprocess.Popen[bytes], forgery: dict[str, Any]
 ) -> None:
-    assert stake(attempt, {**process_identity(stranger.pid), **forgery})
+    assert make_claim(attempt, {**process_identity(stranger.pid), **forgery})
     executor = LocalExecutor([Slot(name="cpu 0", environment={})])
     executor.stop(attempt)
     executor.kill(attempt)
@@ -76,7 +76,7 @@ def test_a_claim_that_names_nobody_signals_nobody(
 
 def test_the_process_that_made_the_claim_is_signalled(attempt: AttemptDir, stranger: subprocess.Popen[bytes]) -> None:
     """Without this, the tests above would hold of an executor that signals nobody."""
-    assert stake(attempt, process_identity(stranger.pid))
+    assert make_claim(attempt, process_identity(stranger.pid))
     LocalExecutor([Slot(name="cpu 0", environment={})]).stop(attempt)
     assert stranger.wait(timeout=60) == -signal.SIGTERM
 

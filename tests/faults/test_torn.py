@@ -40,7 +40,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Patient:
     sweep = Patient(tmp_path_factory.mktemp("recorded"), LEARNER, file)
     code, out, err = sweep.call("run", "sweep.yaml")
     assert code == 0, out + err
-    inbox.send(sweep.run_dir, {"do": "revive", "number": 0})
+    inbox.send(sweep.run_dir, inbox.ForTrial(do=inbox.TrialCommand.REVIVE, number=0))
     (command,) = sweep.run_dir.inbox.iterdir()
     command.rename(sweep.run_directory / WHOLE["command"])
     return sweep

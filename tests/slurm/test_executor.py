@@ -18,7 +18,7 @@ from sweeper.executors.executor import Slot
 from sweeper.executors.slurm.executor import SlurmExecutor, job_name, options_of, slurm_executor
 from sweeper.executors.slurm.queue import Job, JobQueue, jobs_of
 from sweeper.record.reader import read_exit
-from sweeper.record.storage.claim import stake
+from sweeper.record.storage.claim import make_claim
 from sweeper.record.storage.layout import AttemptDir, TrialDir, write_json
 from tests.slurm.cluster import Cluster
 
@@ -147,7 +147,7 @@ def test_a_requeued_job_does_not_run_a_second_time(slurm: Cluster, executor: Slu
 def test_a_requeued_job_without_an_exit_is_lost(slurm: Cluster, trial: TrialDir) -> None:
     executor = SlurmExecutor([SLOT], ["--begin=now+1hour"])  # waits, as a requeued job does
     attempt = launch(executor, trial)
-    stake(attempt, {"pid": 1})
+    make_claim(attempt, {"pid": 1})
     over(executor, attempt)
     until(lambda: job_name(attempt) not in slurm.jobs())
 

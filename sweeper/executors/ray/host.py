@@ -19,7 +19,7 @@ from pathlib import Path
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.mirror import FileUpdates, KnownFiles, TrialFiles, forget, unpack, updates_of
-from sweeper.record.storage.claim import keeper, stake
+from sweeper.record.storage.claim import keeper, make_claim
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 POLL_S = 0.05
@@ -164,7 +164,7 @@ class RayHost:
         for attempt in trial.attempts():
             if attempt.number == number:
                 continue
-            stake(attempt, {})
+            make_claim(attempt, {})
             self._local.kill(attempt)
             deadline = time.monotonic() + MAX_WAIT_S
             while self._local.is_alive(attempt) and time.monotonic() < deadline:

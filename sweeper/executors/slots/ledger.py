@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from sweeper.errors import Unwritable
 from sweeper.executors.executor import CORES
-from sweeper.record.storage.claim import process_identity, stake
+from sweeper.record.storage.claim import make_claim, process_identity
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.lease import acquire, is_held
 
@@ -162,7 +162,7 @@ def is_live(claim: Claim) -> bool:
     if isinstance(pid, int) and process_identity(pid) == claim.owner:
         return True
     try:
-        return not stake(attempt, {})
+        return not make_claim(attempt, {})
     except Unwritable:  # the directory of the attempt is gone
         return False
 

@@ -36,7 +36,7 @@ from sweeper.executors.slurm.queue import (
     missing_commands,
     submission_environment,
 )
-from sweeper.record.storage.claim import stake
+from sweeper.record.storage.claim import make_claim
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 SUBMITTED = "SUBMITTED"
@@ -163,7 +163,7 @@ class SlurmExecutor:
             return True
         if job is not None:
             self._cancel(job.id)  # the attempt was claimed before, so the job would end at once
-        elif stake(attempt, {}):
+        elif make_claim(attempt, {}):
             return False
         return self._may_end_appear(attempt, name)
 
@@ -235,7 +235,7 @@ class SlurmExecutor:
 
     def _request_signal(self, attempt: AttemptDir, signal: str) -> None:
         name = job_name(attempt)
-        if attempt.path.is_dir() and stake(attempt, {}):
+        if attempt.path.is_dir() and make_claim(attempt, {}):
             self._fenced.add(name)
             self._unsubmitted.pop(name, None)
         self._signals[name] = SignalRequest(signal, time.monotonic())

@@ -1,1 +1,1 @@
-"""The files of a run: their layout, journals, leases, claims and the inbox."""
+"""The files of a run: layout, codec, journals, leases, claims and the inbox."""

@@ -1,6 +1,6 @@
-"""Claiming an attempt: exactly one process may run it, whoever starts how many.
+"""Claims of attempts: exactly one process may run an attempt, however often it is started.
 
-The lease is taken before the claim is made, so that a claim without a lease means that its process is gone.
+The lease is taken before the claim is made, so a claim without a held lease means that its process is gone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ NODE = "SLURMD_NODENAME"
 
 
 def claim(attempt: AttemptDir) -> Lease:
-    """The lease of an attempt that nobody ran before, now claimed by this process.
+    """Claim an attempt that never ran for this process, and return its lease.
 
     Raises:
-        AttemptClaimed: somebody runs it, or has run it.
-        Unwritable: its disk is full or gone.
+        AttemptClaimed: another process runs the attempt or has run it.
+        Unwritable: the disk is full or gone.
     """
     try:
         attempt.path.mkdir(parents=True, exist_ok=True)
@@ -35,22 +35,22 @@ def claim(attempt: AttemptDir) -> Lease:
         message = f"{attempt.path}: is running elsewhere; this start of it ends here"
         raise AttemptClaimed(message)
     try:
-        staked = stake(attempt, {**process_identity(os.getpid()), **_node(os.environ)})
+        claimed = make_claim(attempt, {**process_identity(os.getpid()), **_node(os.environ)})
     except Unwritable:
         lease.release()
         raise
-    if not staked:
+    if not claimed:
         lease.release()
         message = f"{attempt.path}: was started before; an attempt runs once"
         raise AttemptClaimed(message)
     return lease
 
 
-def stake(attempt: AttemptDir, owner: dict[str, object]) -> bool:
-    """Make the claim in somebody's name; False where it was made before. An empty owner fences the attempt off.
+def make_claim(attempt: AttemptDir, owner: dict[str, object]) -> bool:
+    """Write the claim of an owner; return False where there is one already. An empty owner blocks the attempt for good.
 
     Raises:
-        Unwritable: its disk is full or gone. A claim without a name may be left: nobody runs that attempt any more.
+        Unwritable: the disk is full or gone. An empty claim may be left, with which the attempt is never run.
     """
     try:
         with attempt.claim.open("x") as file:
@@ -63,7 +63,7 @@ def stake(attempt: AttemptDir, owner: dict[str, object]) -> bool:
 
 
 def owner_of(attempt: AttemptDir) -> dict[str, object]:
-    """Who claimed the attempt, empty where nobody did."""
+    """Return the identity of the process that claimed the attempt; empty where there is no claim."""
     try:
         owner = json.loads(attempt.claim.read_bytes())
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
 
 
 def node_of(attempt: AttemptDir) -> str:
-    """The machine that the attempt ran on, by the name that its scheduler has for it; empty where nobody claimed it."""
+    """Return the machine that the attempt ran on, by its name in the scheduler; empty where there is no claim."""
     owner = owner_of(attempt)
     return str(owner.get("node") or owner.get("host") or "")
 
@@ -84,15 +84,15 @@ def is_process(owner: Mapping[str, object], pid: int) -> bool:
 
 
 def _node(environment: Mapping[str, str]) -> dict[str, object]:
-    """How Slurm calls this machine, in a job of Slurm: not always by its host name."""
+    """Return the name of this machine in Slurm, in a Slurm job; it may differ from the host name."""
     return {"node": environment[NODE]} if environment.get(NODE) else {}
 
 
 def keeper_of(environment: Mapping[str, str]) -> int | None:
-    """A pidfd of the process that the attempt is not to outlive; None where there is no such process.
+    """Return a pidfd of the process that the attempt must not outlive; None where there is no such process.
 
     Raises:
-        AttemptClaimed: it is gone already.
+        AttemptClaimed: that process is gone already.
     """
     if not environment.get(KEEPER):
         return None
@@ -106,12 +106,12 @@ def keeper_of(environment: Mapping[str, str]) -> int | None:
 
 
 def keeper(pid: int) -> dict[str, str]:
-    """The environment of a shim that is not to outlive a process."""
+    """Return the environment of a shim that must not outlive a process."""
     return {KEEPER: f"{pid} {process_identity(pid)['start']}"}
 
 
 def catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal, by proc(5); not where it is gone."""
+    """Whether a process has a handler for a signal, by proc(5); False where the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         mask = next(line for line in lines if line.startswith("SigCgt:"))
@@ -121,7 +121,10 @@ def catches(pid: int, number: int) -> bool:
 
 
 def process_identity(pid: int) -> dict[str, object]:
-    """What tells a process from a later one with its pid: host, boot, start in clock ticks; empty if it has ended."""
+    """Return what distinguishes a process from a later one with its pid: host, boot, start in clock ticks.
+
+    Empty if the process has ended.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         # Fields 3 and 22 of proc(5) stat; the command in field 2 may hold anything, hence the last parenthesis.

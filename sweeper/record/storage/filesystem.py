@@ -1,4 +1,4 @@
-"""Which file system a path lies on: on those that several hosts share, a lock of one host may not hold on another."""
+"""The type of a path's file system: on one that several hosts share, a lock of one host may not hold on another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ SHARED = frozenset(
     "9p afs beegfs ceph cifs fuse.ceph fuse.ceph-fuse fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.mfs fuse.rclone "  # noqa: SIM905 - words read better
     "fuse.s3fs fuse.sshfs gfs2 glusterfs gpfs lustre nfs nfs4 ocfs2 orangefs smb2 smb3 smbfs virtiofs".split()
 )
-"""Types in mountinfo of file systems that other hosts may see too."""
+"""The types in mountinfo of file systems that several hosts may share."""
 
 
 def mountinfo() -> str:
-    """The mounts of this process as the kernel lists them (proc_pid_mountinfo(5)); empty where it does not."""
+    """Return the mounts of this process as the kernel lists them (proc_pid_mountinfo(5)); empty if it does not."""
     try:
         return Path("/proc/self/mountinfo").read_text(errors="replace")
     except OSError:
@@ -21,7 +21,7 @@ def mountinfo() -> str:
 
 
 def type_of(path: Path, mounts: str) -> str:
-    """The type of the file system that `path` lies on, as `mounts` has it: ``ext4``, ``nfs4``; empty if unknown.
+    """Return the type of the file system of `path`, such as ``ext4`` or ``nfs4``; empty if unknown.
 
     Args:
         mounts: the text of a mountinfo file.
@@ -41,5 +41,5 @@ def type_of(path: Path, mounts: str) -> str:
 
 
 def is_shared(path: Path) -> bool:
-    """Whether other hosts may write there, of which this one's kernel says nothing."""
+    """Whether other hosts may write there, which this host's kernel does not report."""
     return type_of(path, mountinfo()) in SHARED

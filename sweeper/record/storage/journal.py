@@ -1,9 +1,9 @@
 """Append-only files of events: one writer, any number of readers, each with its own offset.
 
 Invariants:
-1. Appending is one `write` of whole lines to a descriptor opened with O_APPEND.
-2. An append that fails is taken back. A writer that finds a torn last line all the same (the one before it was killed,
-   or the machine was) starts a new line first: the torn one is skipped, never joined.
+1. An append is one `write` of whole lines to a descriptor opened with O_APPEND.
+2. An append that fails is undone. A writer that still finds a torn last line (the writer before it or the machine was
+   killed) starts a new line first: the torn line is skipped, never joined.
 3. A complete record is never hidden: not by a torn neighbour, not by a missing final newline.
 """
 
@@ -24,7 +24,7 @@ from sweeper.record.storage.layout import unwritable
 
 
 class JournalWriter:
-    """Appends events to one file, which it creates; the only writer of that file."""
+    """Appends events to one file, which it creates. There must be no other writer of that file."""
 
     def __init__(self, path: Path) -> None:
         """Open the file.
@@ -42,7 +42,7 @@ class JournalWriter:
             raise unwritable(path, error) from error
 
     def append(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event; with `sync` it is on the disk when this returns.
+        """Append an event; with `sync`, it is on the disk when this returns.
 
         Raises:
             Unwritable: the disk is full or gone; the file is as it was.
@@ -83,10 +83,10 @@ class JournalWriter:
 
 
 def append_whole(fd: int, data: bytes) -> None:
-    """Append all of `data` to a file of ours, or nothing.
+    """Append all of `data` to a file, or nothing.
 
     Raises:
-        OSError: the disk is full or gone. What was written of it is taken back, as far as the disk still lets us.
+        OSError: the disk is full or gone. A part that was written is removed, if the disk allows it.
     """
     size = os.fstat(fd).st_size
     view = memoryview(data)
@@ -101,9 +101,9 @@ def append_whole(fd: int, data: bytes) -> None:
 
 @dataclass(slots=True)
 class JournalReader:
-    """Reads what was appended since the last `read`. A file that is not there yet is empty.
+    """Reads what was appended since the last `read`. A file that does not exist yet counts as empty.
 
-    `count` events were read up to `offset` bytes, and `damaged` lines that are none.
+    `count` events were read up to `offset` bytes; `damaged` lines were not events.
     """
 
     path: Path
@@ -112,10 +112,10 @@ class JournalReader:
     damaged: int = 0
 
     def read(self) -> list[Event]:
-        """The events completed since the last call, in order.
+        """Return the events completed since the last call, in order.
 
         Raises:
-            RecordError: there is something else in the file's place, or it cannot be read.
+            RecordError: the file is not a regular file, or cannot be read.
         """
         try:
             with self.path.open("rb") as file:
@@ -140,10 +140,10 @@ class JournalReader:
         try:
             found = decode_all(lines)
         except ValueError:
-            found = [self._alone(line) for line in lines]
+            found = [self._decode_one(line) for line in lines]
         return [event for event in found if event is not None]
 
-    def _alone(self, line: bytes) -> Event | None:
+    def _decode_one(self, line: bytes) -> Event | None:
         try:
             return decode(line)
         except ValueError:
@@ -152,12 +152,12 @@ class JournalReader:
 
 
 def read_journal(path: Path) -> list[Event]:
-    """Every complete event of a file, from its start."""
+    """Return all complete events of a file."""
     return JournalReader(path).read()
 
 
 def _whole(tail: bytes) -> Event | None:
-    """The event of an unterminated line, None where it is torn: no proper prefix of a JSON object is one."""
+    """Return the event of a line without newline, None where it is torn: no proper prefix of a JSON object is one."""
     try:
         return decode(tail)
     except ValueError:
@@ -165,7 +165,7 @@ def _whole(tail: bytes) -> Event | None:
 
 
 def _ends_with_newline(fd: int) -> bool:
-    """Whether the next line may begin here; a file that cannot be read is taken to end in a torn line."""
+    """Whether the next line may begin here; a file that cannot be read counts as ending in a torn line."""
     try:
         size = os.fstat(fd).st_size
         return size == 0 or os.pread(fd, 1, size - 1) == b"\n"

@@ -1,4 +1,4 @@
-"""Where everything of a sweep lies on disk. The only module that knows a file's name."""
+"""The paths of everything in a sweep's directory. No other module knows the name of a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ATTEMPT = "SWEEPER_ATTEMPT"
 """In the environment of every process of an attempt: the trial's directory, and the attempt's number."""
 
 KEEPER = "SWEEPER_KEEPER"
-"""In the environment of a shim: pid and start of the process that the attempt is not to outlive, if there is one."""
+"""In the environment of a shim: pid and start of the process that the attempt must not outlive, if there is one."""
 
 EMBEDDING_VECTORS = "vectors.tsv"
 EMBEDDING_METADATA = "metadata.tsv"
@@ -40,7 +40,7 @@ class AttemptDir:
 
     @property
     def claim(self) -> Path:
-        """Made with O_EXCL by whoever runs the attempt, so that it is run once; says which process that was."""
+        """Made with O_EXCL by the process that runs the attempt, so that it runs once; names that process."""
         return self.path / "claim"
 
     @property
@@ -64,12 +64,12 @@ class AttemptDir:
         return self.path / "output.log"
 
     def last_word(self, rank: str) -> Path:
-        """How a rank other than the first failed, written by it alone; there is none where it did not."""
+        """How a rank other than the first failed, written by that rank; absent if it did not fail."""
         return self.path / f"rank-{rank}.json"
 
     @property
     def last_words(self) -> list[Path]:
-        """Those of all ranks that failed, but for the first, which says it in its events."""
+        """The files of all ranks that failed, except the first, which reports it in its events."""
         return sorted(self.path.glob("rank-*.json"))
 
     @property
@@ -101,7 +101,7 @@ class TrialDir:
 
     @property
     def control(self) -> Path:
-        """What the orchestrator did with the trial."""
+        """The events that the orchestrator appended about the trial."""
         return self.path / "control.jsonl"
 
     @property
@@ -121,7 +121,7 @@ class TrialDir:
 
     @property
     def is_unmade(self) -> bool:
-        """Whether the making of the trial was cut short: nothing of it ran, and of its facts a crash left nothing."""
+        """Whether a crash interrupted the making of the trial: it never ran, and its facts are missing or empty."""
         if not self.path.is_dir() or self.control.exists() or (self.path / "attempts").exists():
             return False
         try:
@@ -171,7 +171,7 @@ class SweepDir:
 
     @property
     def ended(self) -> Path:
-        """What trials that have ended were folded to, a projection."""
+        """The cache of ended trials, a projection of the record."""
         return self.path / "ended.jsonl"
 
     @property
@@ -181,7 +181,7 @@ class SweepDir:
 
     @property
     def ray(self) -> Path:
-        """By which name the sweep's actors are known to a Ray cluster."""
+        """The name of the sweep's actors on a Ray cluster."""
         return self.path / "ray.json"
 
     @property
@@ -191,7 +191,7 @@ class SweepDir:
 
     @property
     def report(self) -> Path:
-        """The page on what was found, a projection of the record."""
+        """The report page, a projection of the record."""
         return self.path / "report"
 
     @property
@@ -214,26 +214,26 @@ class SweepDir:
         return TrialDir(self.path / f"trials/{number:04d}")
 
     def trials(self) -> list[TrialDir]:
-        """The trials that exist, by number; a directory without facts is none: its making was cut short."""
+        """The trials that exist, by number. A directory without facts does not count: its making was interrupted."""
         return [trial for trial in self.entries() if trial.facts.exists()]
 
     def entries(self, but: Container[int] = ()) -> list[TrialDir]:
-        """Whatever stands where trials are kept, by number: trials, and what was made of them since; but for some."""
+        """Return all that is in the place of trials, by number, even if it is not a valid trial; except `but`."""
         return [TrialDir(path) for path in _numbered(self.path / "trials", but)]
 
 
 def new_name(script: str) -> str:
-    """A name that no other run has: of a script, the time, the host and this process."""
+    """Return a name that no other run has, made of the script, the time, the host and this process."""
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "._=+-") else "-" for c in script).lstrip(".=+-")
     host = socket.gethostname().split(".")[0]
     return f"{stem[:40] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}-{host[:20]}-{os.getpid()}"
 
 
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Put `data` at `path` so that a reader sees all of it or none; with `sync` also a crash, and it is on the disk.
+    """Replace the file at `path`, so that readers see all of `data` or none; with `sync`, it also survives a crash.
 
     Raises:
-        Unwritable: the disk is full or gone; what was at `path` is there still.
+        Unwritable: the disk is full or gone; the old file is still there.
     """
     # Two threads of one process may write the same file: two drivers on a Ray cluster mirror the same attempt.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
@@ -258,10 +258,10 @@ def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True) ->
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """The JSON object at `path`.
+    """Return the JSON object at `path`.
 
     Raises:
-        RecordError: it is missing, or no JSON object.
+        RecordError: the file is missing or not a JSON object.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -291,7 +291,7 @@ _REMEDIES = {
 
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
-    """What to raise where `path` cannot be written: where, what came, and what to do."""
+    """Return the error for a path that cannot be written, with its cause and a remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "look at its disk")
     return Unwritable(
         f"{path}: cannot be written: {error.strerror or error}; {remedy}, then call again: what was recorded stands"

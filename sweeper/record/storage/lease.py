@@ -1,7 +1,7 @@
-"""A lease is an flock on a file: held means that somebody who holds it is alive, whatever pids say.
+"""Leases: an flock on a file. While it is held, a process that holds it is alive, whatever pids say.
 
 The lock belongs to the open file description, so it passes to children that inherit the descriptor and is gone
-with the last of them (flock(2)). The text in the file only helps a person; nothing is decided by it.
+with the last of them (flock(2)). The text in the file is for people only.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # not a Unix: a record can be read there, but nothing of it can be running
+except ImportError:  # not a Unix: a record can be read here, but no trial can run
     fcntl = None  # type: ignore[assignment]
 
 
-LOOKS_S = (0.0, 0.005, 0.02, 0.05)
-"""Pauses before each try: whoever only asks whether a lease is held holds it for that moment."""
+RETRIES_S = (0.0, 0.005, 0.02, 0.05)
+"""Pauses before each try: a process that checks whether a lease is held holds it for that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,19 @@ class Lease:
     fd: int
 
     def release(self) -> None:
-        """Let go of this process's share."""
+        """Release this process's share of the lease."""
         with contextlib.suppress(OSError):
             os.close(self.fd)
 
 
 def acquire(path: Path, *, holder: str) -> Lease | None:
-    """The lease, or None where somebody else holds it; `holder` is written into the file for people to read.
+    """Take the lease; return None where another process holds it. `holder` is written into the file, for people.
 
     Raises:
-        OSError: the file cannot be made, or its file system knows no locks.
+        OSError: the file cannot be made, or its file system has no locks.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    for pause_s in LOOKS_S:
+    for pause_s in RETRIES_S:
         time.sleep(pause_s)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +56,7 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody on this machine holds the lease; a file that is not there, or no file, is not held."""
+    """Whether a process on this machine holds the lease; False for a file that does not exist."""
     if fcntl is None:
         return False
     try:
@@ -73,7 +73,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder_of(path: Path) -> str:
-    """What the holder wrote about itself, empty where nobody did."""
+    """Return what the holder wrote about itself; empty where there is no such text."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

@@ -1,7 +1,8 @@
-"""Text without the secrets in it, for what is looked at or handed on: provenance, TensorBoard. Pure.
+"""Redact secrets in text that people read or pass on: provenance, TensorBoard. Pure functions.
 
-What has to be executed stays as it is: the command in `trial.json`, the sweep file and its resolved form. Redacting is
-by form, so it is a second line: a secret belongs into the environment, of which only an allowlist is ever recorded.
+What has to be executed is not redacted: the command in `trial.json`, the sweep file and its resolved form. Secrets are
+recognised by their form, so redaction is a second line of defence: a secret belongs in the environment, of which only
+an allowlist is recorded.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _FORMS = (
         rf"(?P<kept>(?<![\w.-])--{_OF_A_TOKENIZER}{_NAME}(?:[ \t]+|[\"']?\s*,\s*|[\"']?\s*\n[+-]?\s*-\s+)){_VALUE}",
         re.IGNORECASE,
     ),
-    # what is known by its looks: keys of AWS, GitHub, GitLab, Hugging Face, OpenAI, Slack; JSON web tokens; PEM keys
+    # recognised by their form: keys of AWS, GitHub, GitLab, Hugging Face, OpenAI, Slack; JSON web tokens; PEM keys
     re.compile(
         r"(?P<kept>)(?:\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
         r"|\bhf_\w{20,}|\bsk-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"
@@ -43,14 +44,14 @@ _FORMS = (
 
 
 def redacted(text: str) -> str:
-    """The text, passwords and tokens that can be told by their form or by the name before them replaced."""
+    """Return the text with passwords and tokens replaced that their form or the name before them gives away."""
     for form in _FORMS:
         text = form.sub(rf"\g<kept>{REDACTED}", text)
     return text
 
 
 def redacted_value(name: str, value: object) -> object:
-    """A named JSON value without its secrets: nothing of it where the name says that it is one."""
+    """Return a named JSON value without its secrets; only a placeholder where the name itself is that of a secret."""
     if _SECRET_NAME.fullmatch(name) and value is not None:
         return REDACTED
     if isinstance(value, Mapping):
@@ -61,5 +62,5 @@ def redacted_value(name: str, value: object) -> object:
 
 
 def redacted_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Every value of a mapping, by its name."""
+    """Return a mapping with each value redacted by its name."""
     return {name: redacted_value(name, value) for name, value in values.items()}

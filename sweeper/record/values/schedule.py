@@ -1,4 +1,4 @@
-"""Learning rates as they act, not as they are set; pure functions."""
+"""Effective learning rates. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 
 def effective_lr(rate: float, step: int, uncorrected: Sequence[float] = ()) -> float:
-    """The learning rate that would have made as large an update with Adam's bias correction.
+    """Return the learning rate that makes an equally large update with Adam's bias correction.
 
-    Without the correction a step is larger by ``(1 - b1^t) / sqrt(1 - b2^t)``, with t = step + 1: 6.57 times at t = 12
+    Without bias correction, a step is larger by ``(1 - b1^t) / sqrt(1 - b2^t)``, with t = step + 1: 6.57 times at t = 12
     for BERT's betas. Mosbach et al. 2021, "On the stability of fine-tuning BERT".
 
     Args:
         step: the optimizer step, from 0.
-        uncorrected: the betas of an Adam whose bias correction is left out; none where it is not.
+        uncorrected: the betas of an Adam without bias correction; empty where the correction is applied.
     """
     if len(uncorrected) != len(("beta1", "beta2")):
         return rate

@@ -25,7 +25,7 @@ from sweeper.executors.slots.ledger import (
     ledger_directory,
     must_yield,
 )
-from sweeper.record.storage.claim import claim, process_identity, stake
+from sweeper.record.storage.claim import claim, make_claim, process_identity
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.record.storage.lease import Lease
 
@@ -117,12 +117,12 @@ def test_a_claim_ends_with_the_recorded_exit_of_its_attempt(attempt: AttemptDir,
 
 def test_an_attempt_is_live_during_its_launch_while_its_orchestrator_is(attempt: AttemptDir) -> None:
     assert is_live(of(attempt, process_identity(os.getpid())))
-    assert stake(attempt, {})  # and it was not fenced off
+    assert make_claim(attempt, {})  # and it was not fenced off
 
 
 def test_a_launch_by_an_orchestrator_that_is_gone_is_fenced_off(attempt: AttemptDir) -> None:
     assert not is_live(of(attempt, GONE))
-    assert not stake(attempt, {})  # a shim that comes late finds the claim made, and ends
+    assert not make_claim(attempt, {})  # a shim that comes late finds the claim made, and ends
 
 
 def test_a_claim_with_a_deleted_directory_is_invalid(tmp_path: Path) -> None:
