@@ -1,4 +1,4 @@
-"""The documents name what there is: the tests that answer complaints, and every key of a sweep file."""
+"""The documents are short, and what they name exists: tests, keys, rules, commands and make targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TESTS = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 UNWRITTEN = {"profile", "profile_description", "type"}
-"""Keys that no file has, or that stand there as the name of what they choose."""
+"""Keys that no file has, or that a file has as a name of what they choose."""
 
 
 @cache
@@ -30,29 +30,32 @@ def functions_of(path: Path) -> set[str]:
 
 
 def complaints() -> dict[str, str]:
-    """The sections of the page, by their headings; the last one says what does not hold."""
+    """Return the sections of the page by heading, without the last one, which lists what does not hold."""
     _, *sections = re.split(r"^## ", (DOCS / "complaints.md").read_text("utf-8"), flags=re.MULTILINE)
     return {section.partition("\n")[0]: section for section in sections[:-1]}
 
 
 @pytest.mark.parametrize("complaint", complaints())
-def test_each_complaint_is_held_by_tests_that_exist(complaint: str) -> None:
+def test_each_complaint_names_tests_that_exist(complaint: str) -> None:
     named = TESTS.findall(complaints()[complaint])
     assert named, "no test is named"
     missing = [f"{path}::{name}" for path, name in named if name not in functions_of(ROOT / path)]
     assert not missing
 
 
-def test_every_complaint_has_its_section() -> None:
+def test_the_page_has_a_section_for_each_complaint() -> None:
     assert len(complaints()) == 13
 
 
 REFERENCE = sorted((DOCS / "reference").glob("*.md"))
+MOST_WORDS = 1500
+GENERATED = {"faults.md", "verdicts.md"}
+"""Pages with long tables that a command writes."""
 
 
 @cache
 def reference() -> str:
-    """All pages of the reference."""
+    """Return the text of all pages of the reference."""
     return "\n".join(page.read_text("utf-8") for page in REFERENCE)
 
 
@@ -62,8 +65,13 @@ def words_of_reference() -> set[str]:
 
 @pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.stem)
 def test_a_page_of_the_reference_is_short_and_listed(page: Path) -> None:
-    assert len(page.read_text("utf-8").split()) <= 1500
+    assert len(page.read_text("utf-8").split()) <= MOST_WORDS
     assert f"(reference/{page.name})" in (DOCS / "reference.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", sorted([*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")]), ids=lambda page: page.stem)
+def test_a_page_is_short(page: Path) -> None:
+    assert page.name in GENERATED or len(page.read_text("utf-8").split()) <= MOST_WORDS
 
 
 def test_every_key_of_a_sweep_file_is_named_in_the_reference() -> None:
@@ -84,13 +92,13 @@ def test_every_executor_is_named_in_the_reference_with_its_settings(name: str) -
     assert {name} | settings <= words_of_reference()
 
 
-def test_every_command_is_named_in_the_reference_and_has_its_page() -> None:
+def test_every_command_is_named_in_the_reference_and_has_its_help_on_the_site() -> None:
     named = set(re.findall(r"`sweeper (\w+)", reference()))
     assert set(generate.commands()) <= named
     assert len(generate.commands()) >= len(COMMANDS)
 
 
-def test_pages_are_made_of_the_code_and_left_alone_where_nothing_changed(tmp_path: Path) -> None:
+def test_pages_are_generated_from_the_code_and_unchanged_pages_are_not_written(tmp_path: Path) -> None:
     generate.write_pages(tmp_path)
     made = {path.name: path for path in tmp_path.iterdir()}
     assert {"commands.md", "keys.md", "watch-2-cores.md"} <= made.keys()
@@ -102,14 +110,14 @@ def test_pages_are_made_of_the_code_and_left_alone_where_nothing_changed(tmp_pat
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-def test_the_version_is_the_same_where_it_stands_twice() -> None:
+def test_both_copies_of_the_version_are_equal() -> None:
     assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE) == [
         sweeper.__version__
     ]
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/releasing.md"])
-def test_every_make_target_that_a_page_names_is_there(page: str) -> None:
+def test_every_make_target_that_a_page_names_exists(page: str) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:`|^|&& )make ([a-z][\w-]*)", (ROOT / page).read_text("utf-8"), re.MULTILINE))
     assert named
