@@ -99,7 +99,7 @@ def cause_text(attempt: Attempt) -> str:
 
 
 def retry_text(trial: TrialRecord) -> str:
-    """Return how a trial whose attempt has ended is started again."""
+    """Return how a trial is restarted after the end of its attempt."""
     if not trial.retry_number:
         return "it will be restarted, alone on its devices" if trial.needs_whole_device else "it will be restarted"
     pause = f" in {trial.backoff_s:g} s" if trial.backoff_s else ""
@@ -166,13 +166,13 @@ def _advice(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
 
 def _continued(trial: TrialRecord) -> list[str]:
     """Return the decision that flagged the trial without stopping it, with its evidence."""
-    spared = trial.continued
-    if spared is None:
+    continued = trial.continued
+    if continued is None:
         return []
-    decision = spared.decision
+    decision = continued.decision
     lines = [
         "",
-        f"flagged by {decided_by(decision, 'the rule {}')}, but continued ({why_continued(spared.cause)})",
+        f"flagged by {decided_by(decision, 'the rule {}')}, but continued ({why_continued(continued.cause)})",
         f"  {plain(decision.reason)}",
     ]
     return lines + _evidence_lines(decision.evidence)

@@ -24,7 +24,7 @@ class SweepView:
         now: seconds since the epoch.
         started: seconds since the epoch.
         messages: the newest messages to the user, oldest first.
-        unreadable: one line for each trial whose record cannot be read.
+        unreadable: one line for each trial with an unreadable record.
         unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
         unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
     """
@@ -143,14 +143,15 @@ class Savings:
 
 
 def savings_of(sweep: SweepView) -> Savings:
-    """Sum the savings over the trials that a rule stopped and whose planned steps are known, each at its own speed."""
+    """Sum the savings over trials that a rule stopped and that have planned steps, each at its own speed."""
     pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.newest.stopped_by_person]
     known = [trial for trial in pruned if trial.progress.total_steps is not None]
     steps = [steps_saved(trial) for trial in known]
+    # Start-up is no part of a step's time: a trial that was stopped early spends most of its time on imports.
     seconds = (
-        saved * trial.seconds(sweep.now) / steps_done(trial)
+        saved / speed
         for trial, saved in zip(known, steps, strict=True)
-        if steps_done(trial) > 0
+        if math.isfinite(speed := steps_per_second(trial))
     )
     after = [steps_after_decision(t) for t in sweep.trials if t.continued and t.continued.cause == AUDITED]
     return Savings(

@@ -116,7 +116,7 @@ def _as_recorded(lines: Sequence[str], trials: Sequence[TrialRecord]) -> tuple[s
 
 
 def _trial_to_json(trial: TrialRecord, now: float) -> dict[str, object]:
-    stop, spared = trial.newest.stop, trial.continued
+    stop, continued = trial.newest.stop, trial.continued
     pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None
     return {
         "number": trial.facts.number,
@@ -127,7 +127,7 @@ def _trial_to_json(trial: TrialRecord, now: float) -> dict[str, object]:
         "step": trial.progress.step if trial.progress.step >= 0 else None,
         "total_steps": trial.progress.total_steps,
         "pruned": None if pruned is None else pruned.to_json(),
-        "spared": None if spared is None else {"as": spared.cause, **spared.decision.to_json()},
+        "spared": None if continued is None else {"as": continued.cause, **continued.decision.to_json()},
         "cause": trial.newest.cause or None,
         "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),

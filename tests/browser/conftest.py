@@ -20,7 +20,7 @@ from PIL import Image
 
 from sweeper.record.storage.layout import SweepDir
 from tests.browser.story import NAMES, tell
-from tests.views.tensorboard.servers import asked, board, until
+from tests.views.tensorboard.servers import asked, served_tensorboard, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,7 +33,7 @@ LARGEST = 150_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class TensorBoardServer:
     """TensorBoard in a browser."""
 
     browser: Browser
@@ -80,14 +80,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def tensorboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+def tensorboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TensorBoardServer]:
     """TensorBoard on the made-up sweep, once it has read all of it."""
     run = SweepDir(tmp_path_factory.mktemp("story") / "runs" / "warmup")
     run.path.mkdir(parents=True)
     tell(run)
     kept = os.environ.get("SWEEPER_PICTURES")
     pictures = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
-    with board(run) as url:
+    with served_tensorboard(run) as url:
         until(lambda: len(asked(url, "runs")) > len(NAMES))  # the documents too
         until(lambda: asked(url, "plugins_listing")["projector"]["enabled"])
-        yield Board(browser=browser, url=url, pictures=pictures)
+        yield TensorBoardServer(browser=browser, url=url, pictures=pictures)

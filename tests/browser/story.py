@@ -19,7 +19,7 @@ from tests.views.synthetic import Script, make_trial, play
 CLASSES = ("graphics", "medicine", "religion", "space")
 DOCUMENTS, DIMENSIONS = 300, 16
 PRUNED_AT = 160
-REASON = "The gradient no longer reaches the first layers: median reach 5e-05 over 5 looks, below 0.005."
+REASON = "The gradient no longer reaches the first layers: median reach 5e-05 over 5 observations, below 0.005."
 DECISION = {
     "rule": "stalled",
     "step": PRUNED_AT,
@@ -49,7 +49,7 @@ NAMES = tuple(
 
 @dataclass(kw_only=True)
 class Story(Script):
-    """An attempt whose curves look like those of a run; `comes_to` an accuracy, or stalls."""
+    """An attempt with realistic curves, which reaches the accuracy `comes_to`, or stalls."""
 
     comes_to: float | None = None
     seed: int = 0
@@ -70,9 +70,11 @@ class Story(Script):
                 return replace(event, reach=reach, update_ratio=ratio)
             case Metrics():
                 loss = 1.386 - 1.1 * self._learnt(event.step) + chance.uniform(-0.04, 0.04)
-                told = {"loss/train": loss, "loss/test": loss + 0.1}
-                told["accuracy/test"] = 0.291 + ((self.comes_to or 0.291) - 0.291) * self._learnt(event.step)
-                return replace(event, values={**event.values, **{k: v for k, v in told.items() if k in event.values}})
+                reported = {"loss/train": loss, "loss/test": loss + 0.1}
+                reported["accuracy/test"] = 0.291 + ((self.comes_to or 0.291) - 0.291) * self._learnt(event.step)
+                return replace(
+                    event, values={**event.values, **{k: v for k, v in reported.items() if k in event.values}}
+                )
         return event
 
     def _learnt(self, step: int) -> float:

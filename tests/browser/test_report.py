@@ -1,4 +1,4 @@
-"""The report as a reader has it: drawn whole in a browser without a network, by day and by night, on any screen."""
+"""The report in a browser without a network, in light and dark mode, at several widths."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script></svg></style>`\x1b[31m$x_1^2$&amp;"
 SECTIONS = (
-    *("Trials", "What was ended, and why", "accuracy/test", "Training loss", "Reach", "Each parameter"),
-    *("Parameters together", "What mattered", "Slots", "The gradient, layer by layer", "Where it comes from"),
+    *("Trials", "Trials stopped early or failed", "accuracy/test", "Training loss", "Reach", "Each parameter"),
+    *("Parameters together", "Parameter importance", "Slots", "Gradient of each layer", "Provenance"),
 )
 
 
 @dataclass(kw_only=True)
 class Opened:
-    """An open page; `complaints` are warnings and errors of its console, exceptions, and what could not be loaded."""
+    """An open page; `errors` are warnings and errors of its console, exceptions, and what could not be loaded."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        take = self.complaints.append
+        take = self.errors.append
         self.page.on("console", lambda said: take(said.text) if said.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: take(str(error)))
         self.page.on("requestfailed", lambda request: take(f"{request.url}: {request.failure}"))
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
@@ -60,7 +60,7 @@ def opened(browser: Browser, path: Path, *, width: int = 1280, dark: bool = Fals
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of six trials, one of which was pruned, with a hostile text wherever somebody else may write one."""
+    """The report of six trials, one of them pruned, with hostile text in every place that users can write to."""
     run = SweepDir(tmp_path_factory.mktemp("runs") / "s")
     run.path.mkdir()
     origin = {"commit": HOSTILE, "difference": f"+{HOSTILE}\n", "packages": {HOSTILE: HOSTILE}, "host": HOSTILE}
@@ -82,25 +82,25 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280, 1900])
-def test_every_section_is_drawn_without_a_complaint_and_fits_its_window(
+def test_every_section_is_drawn_without_an_error_and_fits_its_window(
     browser: Browser, page: Path, width: int, dark: bool
 ) -> None:
     with opened(browser, page, width=width, dark=dark) as one:
         heads = one.page.locator("h2")
         assert heads.all_text_contents() == list(SECTIONS)
         drawings = one.page.locator("figure svg, figure img")
-        assert drawings.count() == 13  # seven charts, a depth profile a trial
-        # What is behind a summary is not drawn before it is asked for.
+        assert drawings.count() == 13  # seven charts, and a depth map per trial
+        # Folded sections are drawn only once they are opened.
         one.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         boxes = [drawings.nth(place).bounding_box() for place in range(drawings.count())]
         assert all(box is not None and box["width"] > 300 and box["height"] > 50 for box in boxes)
         broken = "[...document.images].filter(image => !image.naturalWidth).length"
         assert one.page.evaluate(broken) == 0
         assert one.overflow() == 0
-        assert one.complaints == []
+        assert one.errors == []
 
 
-def test_ink_and_ground_change_by_night(browser: Browser, page: Path) -> None:
+def test_the_colours_change_in_dark_mode(browser: Browser, page: Path) -> None:
     colours = []
     for dark in (False, True):
         with opened(browser, page, dark=dark) as one:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeper.views.tensorboard.curves import comparison_charts
-from tests.browser.conftest import NARROW, WIDE, Board
+from tests.browser.conftest import NARROW, WIDE, TensorBoardServer
 from tests.browser.story import DIMENSIONS, DOCUMENTS, NAMES, PRUNED_AT, REASON
 
 BOTH = pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
@@ -17,7 +17,7 @@ def named(name: str, width: int) -> str:
 
 
 @BOTH
-def test_it_opens_on_all_runs_compared(tensorboard: Board, width: int) -> None:
+def test_it_opens_on_all_runs_compared(tensorboard: TensorBoardServer, width: int) -> None:
     with tensorboard.page(width=width) as page:
         for title in comparison_charts("accuracy/test"):
             chart = page.locator("tf-custom-scalar-multi-line-chart-card").filter(has_text=title)
@@ -30,7 +30,7 @@ def test_it_opens_on_all_runs_compared(tensorboard: Board, width: int) -> None:
 
 
 @BOTH
-def test_both_figures_of_a_run_are_shown(tensorboard: Board, width: int) -> None:
+def test_both_figures_of_a_run_are_shown(tensorboard: TensorBoardServer, width: int) -> None:
     with tensorboard.page("#images", width=width) as page:
         page.locator("tf-tag-filterer input").fill("gradients|update ratios")
         for tag in ("gradients", "update ratios"):
@@ -43,7 +43,7 @@ def test_both_figures_of_a_run_are_shown(tensorboard: Board, width: int) -> None
 
 
 @BOTH
-def test_why_a_run_was_pruned_is_the_first_text(tensorboard: Board, width: int) -> None:
+def test_the_first_text_says_why_a_run_was_pruned(tensorboard: TensorBoardServer, width: int) -> None:
     with tensorboard.page("#text", width=width) as page:
         reason = page.get_by_text(REASON)
         reason.wait_for()
@@ -54,7 +54,7 @@ def test_why_a_run_was_pruned_is_the_first_text(tensorboard: Board, width: int) 
 
 
 @BOTH
-def test_hparams_has_a_row_for_each_trial_and_says_who_was_pruned(tensorboard: Board, width: int) -> None:
+def test_hparams_has_a_row_for_each_trial_and_shows_its_status(tensorboard: TensorBoardServer, width: int) -> None:
     with tensorboard.page("#hparams", width=width) as page:
         for name in NAMES:
             page.get_by_text(name).first.wait_for(state="attached")
@@ -65,7 +65,7 @@ def test_hparams_has_a_row_for_each_trial_and_says_who_was_pruned(tensorboard: B
 
 
 @BOTH
-def test_the_projector_draws_the_documents(tensorboard: Board, width: int) -> None:
+def test_the_projector_draws_the_documents(tensorboard: TensorBoardServer, width: int) -> None:
     with tensorboard.page("#projector", width=width) as page:
         projector = page.frame_locator("iframe").frame_locator("iframe")
         projector.get_by_text(f"Points: {DOCUMENTS}").wait_for()

@@ -62,7 +62,7 @@ def ended(trial: TrialDir, *, outcome: str = "completed", code: int = 0) -> Tria
     return trial
 
 
-def test_a_sweep_that_nobody_holds_is_complete_failed_or_stopped(tmp_path: Path) -> None:
+def test_a_sweep_without_an_orchestrator_is_complete_failed_or_stopped(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     ended(launched(add(run, 0)))
     assert read_sweep(run).state == "COMPLETE"
@@ -72,7 +72,7 @@ def test_a_sweep_that_nobody_holds_is_complete_failed_or_stopped(tmp_path: Path)
     assert read_sweep(run).state == "STOPPED"
 
 
-def test_a_sweep_that_somebody_holds_is_running(tmp_path: Path) -> None:
+def test_a_sweep_with_an_orchestrator_is_running(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     ended(launched(add(run, 0)))
     lease = acquire(run.lease, holder="me")
@@ -82,7 +82,7 @@ def test_a_sweep_that_somebody_holds_is_running(tmp_path: Path) -> None:
     assert read_sweep(run).state == "COMPLETE"
 
 
-def test_a_trial_that_nobody_runs_is_waiting_and_one_whose_lease_is_held_is_running(tmp_path: Path) -> None:
+def test_a_trial_is_running_only_if_its_lease_is_held(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     trial = launched(add(run, 0))
     assert [t.state.value for t in read_sweep(run).trials] == ["WAITING"]
@@ -121,7 +121,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == status
 
 
-def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
+def test_damaged_lines_are_counted_and_reported(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     launched(add(run, 0))
     trial = launched(add(run, 1))
@@ -135,7 +135,7 @@ def test_lines_that_are_no_events_are_counted_and_said(tmp_path: Path) -> None:
     assert "record" not in receipt(sweep.trials[0])
 
 
-def test_skipped_steps_are_summed_over_what_stands(tmp_path: Path) -> None:
+def test_skipped_steps_are_summed_over_valid_steps(tmp_path: Path) -> None:
     run = make_sweep(tmp_path)
     trial = add(run, 0)
     with JournalWriter(trial.control) as control:
@@ -143,8 +143,8 @@ def test_skipped_steps_are_summed_over_what_stands(tmp_path: Path) -> None:
     with JournalWriter(trial.attempt(1).events) as events:
         events.append(Started(time=11.0, pid=1, host="h"))
         for step in (0, 10):
-            look = Observation(step=step, row=0, reach=1.0, update_ratio=1.0, learning_rate=1.0, skipped=1)
-            events.append(look)
+            observation = Observation(step=step, row=0, reach=1.0, update_ratio=1.0, learning_rate=1.0, skipped=1)
+            events.append(observation)
     (view,) = read_sweep(run).trials
     assert (
         "2 steps were skipped by the gradient scaler, because a gradient was not finite" in receipt(view).splitlines()

@@ -44,7 +44,7 @@ MODULES = (
 DECISION: Mapping[str, object] = {
     "rule": "stalled",
     "step": 130,
-    "reason": "The gradient no longer reaches the first layers: median reach 5e-05 over 5 looks, below 0.03.",
+    "reason": "The gradient no longer reaches the first layers: median reach 5e-05 over 5 observations, below 0.03.",
     "evidence": {
         "statistic": "reach",
         "window": [[90, 6e-5], [100, 5e-5], [110, math.nan], [120, 4e-5], [130, 5e-5]],
@@ -80,7 +80,7 @@ def watching(layers: int = 12, *, statistics: Sequence[str] = STATISTICS) -> Wat
 
 
 def row_of(seen: Watching, step: int, *, stalled: bool) -> array[float]:
-    """Statistics of one look; where the trial stalls, the gradient fades towards the first layers from step 80 on."""
+    """Return the statistics of one observation; in a stalled trial the gradient fades from step 80 on."""
     fade = 5.0 * min(1.0, max(0.0, (step - 70) / 50)) if stalled else 0.3
     values: list[float] = []
     last = len(seen.tensors) - 1

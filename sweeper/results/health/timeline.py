@@ -37,7 +37,7 @@ def timeline(trial: TrialRecord, siblings: Sequence[TrialRecord] = ()) -> list[T
     """Return the changes of a trial's health, oldest first; if there are many, the newest and those that hold now.
 
     Args:
-        siblings: the other trials of the sweep, whose learning rates are part of the advice.
+        siblings: the other trials of the sweep; the advice uses their learning rates.
     """
     changes, now = trial.diagnosed, trial.health
     shown = [

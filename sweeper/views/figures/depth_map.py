@@ -1,6 +1,6 @@
 """The depth map: the gradient of each layer at each step as colours, and below it the reach and the stop mark.
 
-The colours are viridis, whose lightness is even, so the map can be read with any colour vision and in grey. Undefined
+The colours are viridis, with even lightness, so the map can be read with any colour vision and in grey. Undefined
 values are hatched. The scales are fixed, so frames and trials can be compared.
 """
 

@@ -23,7 +23,7 @@ MOST_COLUMNS = 256
 
 @dataclass(slots=True)
 class RecordedObservation:
-    """An observation whose statistics are read from disk on first use, so that unused ones cost nothing."""
+    """An observation; its statistics are read from disk on first use, so that unused ones cost nothing."""
 
     observation: Observation
     watching: Watching

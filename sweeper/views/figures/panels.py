@@ -124,7 +124,7 @@ class ModelPictures:
         self._layers = DepthMap(watching.layers, most)
 
     def draw(self, statistics: Mapping[str, Values], observation: Observation) -> dict[str, bytes]:
-        """Return the PNG pictures of one observation, by tag; only those whose statistics are watched."""
+        """Return the PNG pictures of one observation, by tag; only those with watched statistics."""
         columns = {name: values[list(self._depth.order)] for name, values in statistics.items()}
         pictures = {}
         for tag, picture in self._tensors.items():

@@ -21,7 +21,7 @@ class TrialFigures:
 
     Args:
         max_layers: maximum number of layers in a picture.
-        models: number of models whose backgrounds are cached, which bounds the memory.
+        models: number of models with a cached background, which bounds the memory.
     """
 
     def __init__(self, max_layers: int = MOST_LAYERS, *, models: int = 2) -> None:
@@ -30,7 +30,7 @@ class TrialFigures:
         self._pictures: dict[tuple[object, ...], ModelPictures] = {}
 
     def draw(self, watching: Watching, statistics: Mapping[str, Values], observation: Observation) -> dict[str, bytes]:
-        """Return the PNG pictures of one observation, by tag; only those whose statistics are watched."""
+        """Return the PNG pictures of one observation, by tag; only those with watched statistics."""
         return self._pictures_of(watching).draw(statistics, observation)
 
     def draw_history(self, watching: Watching, history: DepthHistory, mark: StopMark | None) -> dict[str, bytes]:

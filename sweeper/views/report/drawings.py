@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ MOST_CURVES = 60
 """Maximum number of curves in a chart."""
 MOST_MAPS = 24
 """Maximum number of depth maps."""
+OUTLIER = 100
+"""The highest loss divided by the median from which on losses are drawn on a logarithmic scale."""
 
 _REACH_CAPTION = (
     "The gradient of the first quarter of the layers divided by that of the last quarter. If it falls, the first "
@@ -51,7 +54,7 @@ def drawn_charts(
     some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
     entries = [
         (plain(metric), f"Each line is a trial{cross}.{some}", charts.curves(shown, _values, metric)),
-        ("Training loss", some.strip(), charts.curves(shown, _losses, "loss")),
+        ("Training loss", some.strip(), charts.curves(shown, _losses, "loss", log=_has_outliers(shown))),
         ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),
         ("Each parameter", "Each point is a trial.", charts.slices(curves, metric)),
         ("Parameters together", _PARALLEL_CAPTION, charts.parallel(curves, metric)),
@@ -90,6 +93,12 @@ def depth_maps(curves: Sequence[TrialCurves]) -> list[dict[str, str]]:
         title = f"{one.number} {params_of(one.trial)}, {charts.WORDS[one.trial.state]}"
         maps.append({"title": title, "png": base64.b64encode(png).decode()})
     return maps
+
+
+def _has_outliers(curves: Sequence[TrialCurves]) -> bool:
+    """Return whether all losses are positive and the highest would hide the others on a linear scale."""
+    losses = [loss for one in curves for _, loss in one.losses if math.isfinite(loss)]
+    return bool(losses) and min(losses) > 0 and max(losses) > OUTLIER * statistics.median(losses)
 
 
 def _values(curves: TrialCurves) -> Points:

@@ -64,7 +64,8 @@ def _ending(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> Ending:
         line = plain(f"{flagged} ({why_continued(continued.cause)}): {decision.reason}. Result: {end_line(trial)}")
     else:
         saved = steps_saved(trial)
-        line = end_line(trial) + (f"; {counted(saved, 'step', 'steps')} saved" if saved else "")
+        line = end_line(trial)
+        line = f"{line.removesuffix('.')}; {counted(saved, 'step', 'steps')} saved" if saved else line
     return Ending(
         number=f"{trial.facts.number:04d}",
         state=trial.state.value.lower(),

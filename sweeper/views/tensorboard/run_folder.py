@@ -33,7 +33,7 @@ class Position:
         events: number of its events that are written.
         next_figure: the step at which the next picture is due.
         drawn: the step of the last picture; -1 for none.
-        ended: the attempt whose end is written; 0 for none.
+        ended: the attempt that is written up to its end; 0 for none.
         health: number of health changes in the newest text.
         file: number of the last event file.
         size: length of the last event file in bytes.

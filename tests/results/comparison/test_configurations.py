@@ -1,4 +1,4 @@
-"""Who is best over seeds: Student's t, the pairing, and that no winner is named by chance."""
+"""The best configuration over seeds: Student's t, the pairing, and that no winner is named by chance."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def trial(
     return replace(trial, progress=Progress(metrics=metrics, step=9))
 
 
-def sweep(values: Sequence[Sequence[float | None]], fates: Mapping[int, str] | None = None) -> list[TrialRecord]:
-    """A trial for each configuration and seed, numbered seed by seed as a sweep does; `fates` by number."""
+def sweep(values: Sequence[Sequence[float | None]], outcomes: Mapping[int, str] | None = None) -> list[TrialRecord]:
+    """A trial for each configuration and seed, numbered seed by seed as a sweep does; `outcomes` by number."""
     count = len(values)
     cells = [(seed * count + c, c, seed, of[seed]) for c, of in enumerate(values) for seed in range(len(of))]
-    return [trial(*cell, outcome=(fates or {}).get(cell[0], "")) for cell in sorted(cells)]
+    return [trial(*cell, outcome=(outcomes or {}).get(cell[0], "")) for cell in sorted(cells)]
 
 
 def view(trials: Sequence[TrialRecord]) -> SweepView:
@@ -111,7 +111,7 @@ SEEDS_SHIFT = [[0.70, 0.60, 0.80], [0.72, 0.621, 0.823]]
 
 def test_differences_are_paired_by_seed() -> None:
     order = configuration_results(sweep(SEEDS_SHIFT))
-    assert [standing.trials[0].facts.configuration for standing in order] == [1, 0]
+    assert [result.trials[0].facts.configuration for result in order] == [1, 0]
     assert order[0].mean == pytest.approx(0.7213333)
     low, high = order[0].interval
     assert (low, high) == pytest.approx((0.4704, 0.9722), abs=1e-4)
@@ -143,7 +143,7 @@ def test_the_best_has_to_beat_every_rival_not_the_second_alone() -> None:
     )
 
 
-def test_where_less_is_better_the_difference_is_positive_all_the_same() -> None:
+def test_for_a_minimized_metric_the_difference_is_positive_too() -> None:
     trials = [trial(i, i % 2, i // 2, v, maximize=False) for i, v in enumerate([0.2, 0.1, 0.4, 0.31, 0.3, 0.2])]
     assert best_configuration_text(configuration_results(trials)).startswith(
         "lr=3e-4, warmup_fraction=0.1 is best: better than lr=1e-4, warmup_fraction=0.1 by 0.09667 ["
@@ -172,18 +172,18 @@ def test_of_equal_configurations_one_is_named_best_no_more_often_than_promised(c
     assert named / 600 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
 
 
-def test_fates_of_seeds_are_told() -> None:
+def test_outcomes_of_seeds_are_counted() -> None:
     trials = sweep(
         [[0.7, 0.6, 0.8], [0.3, 0.3, None], [0.2, 0.2, 0.2]],
         {1: "pruned", 4: "pruned", 7: "failed", 8: "waiting"},
     )
     order = configuration_results(trials)
-    assert [standing.outcome for standing in order] == [
+    assert [result.outcome for result in order] == [
         "COMPLETE",
         "2 of 3 seeds pruned, 1 failed",
         "1 of 3 seeds waiting",
     ]
-    assert [standing.state.value for standing in order] == ["COMPLETE", "FAIL", "WAITING"]
+    assert [result.state.value for result in order] == ["COMPLETE", "FAIL", "WAITING"]
     waiting = configuration_results([trial(0, 0, 0, None, outcome="waiting"), trial(1, 0, 1, None, outcome="waiting")])
     assert (waiting[0].mean, waiting[0].outcome) == (None, "2 of 2 seeds waiting")
 

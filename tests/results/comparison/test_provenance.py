@@ -1,4 +1,4 @@
-"""Two provenances side by side, and two histories of a trial."""
+"""Comparison of two provenances, and of two histories of a trial."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ CASES: Mapping[str, tuple[Mapping[str, object], list[tuple[DifferenceKind, str, 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_differs_is_named_with_both_sides(case: str) -> None:
+def test_differences_are_named_with_both_sides(case: str) -> None:
     changes, expected = CASES[case]
     wanted = [Difference(kind=kind, name=name, there=there, here=here) for kind, name, there, here in expected]
     assert differences(ORIGIN, {**ORIGIN, **changes}) == wanted
 
 
-def test_what_one_side_never_recorded_is_no_difference() -> None:
+def test_keys_that_one_side_did_not_record_are_no_difference() -> None:
     assert differences({"commit": "a"}, {**ORIGIN, "commit": "a", "difference": ""}) == []
     assert commit_of({}) == ""
 

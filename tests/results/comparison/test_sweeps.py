@@ -1,4 +1,4 @@
-"""`sweeper compare`: configurations are paired, and nothing is called better by chance."""
+"""`sweeper compare`: configurations are paired, and no sweep is called better by chance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BETTER = [[0.72, 0.621, 0.823], [0.52, 0.421, 0.623]]
 OTHER = [[0.72, 0.55, 0.83], [0.486, 0.47, 0.55]]
 
 
-def test_the_whole_is_told_over_seeds_paired_where_each_differs_by_the_same() -> None:
+def test_the_better_sweep_is_decided_over_paired_seeds() -> None:
     here, there = side("A", sweep(FIRST)), side("B", sweep(BETTER))
     wanted = "by 0.02133 [0.01754, 0.02513], over 2 shared configurations, paired over 3 seeds."
     assert verdict(here, there) == f"B is better than A {wanted}"
@@ -51,7 +51,7 @@ def test_the_whole_is_told_over_seeds_paired_where_each_differs_by_the_same() ->
     )
 
 
-def test_less_is_better_where_the_metric_is_minimized() -> None:
+def test_a_minimized_metric_is_compared_the_other_way_round() -> None:
     here, there = (
         side(letter, [_minimized(trial) for trial in sweep(values)]) for letter, values in (("A", FIRST), ("B", BETTER))
     )
@@ -86,7 +86,7 @@ def test_equal_values_are_called_equal() -> None:
     )
 
 
-def test_what_was_pruned_in_either_is_shown_and_counts_for_nothing_on_the_whole() -> None:
+def test_pruned_pairs_are_shown_but_do_not_decide_which_sweep_is_better() -> None:
     ruined = [[0.1, 0.1, 0.1], BETTER[1]]
     here, there = side("A", sweep(FIRST)), side("B", sweep(ruined, {0: "pruned", 2: "pruned", 4: "pruned"}))
     assert "B is better than A by 0.02133 [0.01754, 0.02513], over 1 shared configuration" in verdict(here, there)
@@ -95,7 +95,7 @@ def test_what_was_pruned_in_either_is_shown_and_counts_for_nothing_on_the_whole(
     assert "the value of a pruned trial is the one that it had when it was stopped" in text
 
 
-def test_a_configuration_is_known_by_what_either_varies() -> None:
+def test_configurations_are_paired_by_the_parameters_that_either_sweep_varies() -> None:
     here, there = sweep([[0.5, 0.6]]), sweep([[0.5, 0.6], [0.7, 0.8]])
     # The second holds the warmup fixed, and has a constant of its own.
     there = [
@@ -112,7 +112,7 @@ def test_a_configuration_is_known_by_what_either_varies() -> None:
     assert "only in B: 1 configuration, the best 0.75: lr=3e-4" in comparison_text([side("A", here), side("B", there)])
 
 
-def test_a_whole_number_is_the_same_value_with_a_point_behind_it() -> None:
+def test_an_integer_and_an_equal_float_are_the_same_value() -> None:
     here, there = sweep([[0.5]]), sweep([[0.5]])
     here = [
         dataclasses.replace(t, facts=dataclasses.replace(t.facts, params={**t.facts.params, "lr": 1})) for t in here
@@ -123,7 +123,7 @@ def test_a_whole_number_is_the_same_value_with_a_point_behind_it() -> None:
     assert len(pairs_of(side("A", here), side("B", there))[0]) == 1
 
 
-def test_what_differs_in_sweep_and_provenance_is_named() -> None:
+def test_differences_of_sweep_and_provenance_are_named() -> None:
     here = side("A", sweep(FIRST))
     there = side("B", sweep(FIRST), name="t", parameters={"lr": {"values": [3e-4]}, "hidden_size": {"value": 128}})
     here = dataclasses.replace(here, origin={"commit": "a" * 40, "packages": {"torch": "2.12"}})
@@ -142,7 +142,7 @@ def test_other_metrics_are_not_compared() -> None:
     assert "A and B cannot be compared: A has to maximize accuracy/test, B has to minimize loss." in text
 
 
-def test_nothing_in_common_and_nothing_at_all_are_said() -> None:
+def test_sweeps_without_a_shared_or_complete_configuration_cannot_be_compared() -> None:
     text = comparison_text(
         [side("A", sweep(FIRST)), side("B", sweep([])), side("C", sweep([[None, None], [None, None]]))]
     )
@@ -150,15 +150,15 @@ def test_nothing_in_common_and_nothing_at_all_are_said() -> None:
     assert "A and C cannot be compared: no configuration and seed is complete in both." in text
 
 
-def test_sweeps_that_differ_by_chance_alone_are_rarely_told_apart() -> None:
+def test_sweeps_that_differ_only_by_chance_are_rarely_significant() -> None:
     """At 95%, 1 in 20: of 400 comparisons more than 34 have a probability below 1 in 500."""
     noise = random.Random(1)
 
     def drawn() -> list[list[float]]:
         return [[noise.gauss(0.5, 0.1) for _ in range(4)] for _ in range(3)]
 
-    told = ["is better than" in verdict(side("A", sweep(drawn())), side("B", sweep(drawn()))) for _ in range(400)]
-    assert 6 <= sum(told) <= 34
+    found = ["is better than" in verdict(side("A", sweep(drawn())), side("B", sweep(drawn()))) for _ in range(400)]
+    assert 6 <= sum(found) <= 34
 
 
 def made(path: Path, decision: Mapping[str, object] | None = None) -> SweepDir:
@@ -172,7 +172,9 @@ def made(path: Path, decision: Mapping[str, object] | None = None) -> SweepDir:
     return run
 
 
-def test_the_command_says_what_each_pruned_and_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_what_each_sweep_pruned_and_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, two = made(tmp_path / "one"), made(tmp_path / "two", DECISION)
     assert main(["compare", str(one.path), str(two.path)]) == 0
     said = capsys.readouterr().out

@@ -47,7 +47,7 @@ SWEEP = [
 ]
 
 
-def test_the_border_on_the_scale_of_effective_learning_rates_is_told() -> None:
+def test_the_advice_names_the_border_of_effective_learning_rates() -> None:
     assert advice(SWEEP[2], SWEEP)[0] == (
         "highest effective learning rate: 3 of 3 trials at 0.002 or more stalled; 3 of 3 at 0.0014 or less learned"
     )

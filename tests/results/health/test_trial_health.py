@@ -82,8 +82,8 @@ def test_a_trial_is_ok_or_unknown_or_has_its_most_important_diagnosis(run: Sweep
 
 def test_observations_of_a_record_from_before_the_diagnoses_are_not_called_ok(run: SweepDir) -> None:
     trial = make_trial(run)
-    look = Observation(time=START, step=9, row=0, reach=1.0, update_ratio=1e-3, learning_rate=1e-3)
-    play(trial, Script(until=5, extra=[look], outcome="", exit_code=None))
+    observation = Observation(time=START, step=9, row=0, reach=1.0, update_ratio=1e-3, learning_rate=1e-3)
+    play(trial, Script(until=5, extra=[observation], outcome="", exit_code=None))
     assert health_text(read_trial(trial)) == "-"
 
 
@@ -101,7 +101,7 @@ def test_a_healthy_trial_has_nothing_that_stops_or_warns(run: SweepDir) -> None:
     assert not is_healthy(trial_with(run, 2, began("of_a_newer_version", 20)))
 
 
-def test_the_column_loses_the_step_and_then_goes_where_there_is_no_room(run: SweepDir) -> None:
+def test_the_health_column_loses_the_step_and_is_then_dropped_in_a_narrow_table(run: SweepDir) -> None:
     sweep = view([trial_with(run, 0, began("vanishing_gradient", 110)), trial_with(run, 1)])
     lines = {width: rendered(status_table(sweep, width=width), width) for width in (40, 74, 100)}
     assert [line.split()[-1] for line in lines[100][1:4]] == ["health", "110", "ok"]
@@ -112,7 +112,7 @@ def test_the_column_loses_the_step_and_then_goes_where_there_is_no_room(run: Swe
         assert max(map(len, rendered(status_table(sweep, width=width), width))) <= width
 
 
-def test_what_stops_is_red_and_what_warns_is_yellow(run: SweepDir) -> None:
+def test_diagnoses_that_stop_are_red_and_warnings_are_yellow(run: SweepDir) -> None:
     trials = [trial_with(run, i, began(name, 7)) for i, name in enumerate(("stuck", "saturated", "converged"))]
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
     console.print(status_table(view(trials), width=120))
@@ -150,8 +150,8 @@ def test_json_has_the_timeline_of_each_trial(run: SweepDir) -> None:
     trial_with(run, 0, began("vanishing_gradient", 110, 130, reason="gone", evidence=evidence))
     trial_with(run, 1, began("stuck", 20, 30), over("stuck", 20, 90))
     first, second = json.loads(json.dumps(to_json(read_sweep(run)), allow_nan=False))["trials"]
-    told = {"diagnosis": "vanishing_gradient", "since": 110, "step": 130, "holds": True, "reason": "gone"}
-    assert first["health"] == [{**told, "evidence": {"statistic": "reach", "median": "nan"}, "effect": "stops"}]
+    found = {"diagnosis": "vanishing_gradient", "since": 110, "step": 130, "holds": True, "reason": "gone"}
+    assert first["health"] == [{**found, "evidence": {"statistic": "reach", "median": "nan"}, "effect": "stops"}]
     assert first["healthy"] is False
     assert [(one["step"], one["holds"]) for one in second["health"]] == [(30, True), (90, False)]
     assert second["healthy"] is True
@@ -183,7 +183,7 @@ def test_the_receipt_of_a_healthy_trial_says_so_and_that_of_a_plain_command_says
     assert "health" not in receipt(read_trial(plain))
 
 
-def test_of_many_changes_the_newest_are_shown_and_those_that_hold(run: SweepDir) -> None:
+def test_of_many_changes_the_newest_and_those_that_hold_are_shown(run: SweepDir) -> None:
     swings = [
         change
         for step in range(100, 200)
@@ -210,7 +210,7 @@ def test_hostile_text_in_a_timeline_is_shown_and_does_nothing(run: SweepDir) -> 
 # ---- what siblings say of the learning rate -------------------------------------------------------------------------
 
 
-def test_the_highest_learning_rate_at_or_below_which_siblings_learned_is_told(run: SweepDir) -> None:
+def test_the_advice_names_the_highest_learning_rate_up_to_which_siblings_learned(run: SweepDir) -> None:
     trials = [trial_with(run, number, lr=lr) for number, lr in enumerate((3e-4, 1.3e-3, 5e-2))]
     failed = trial_with(run, 3, began("vanishing_gradient", 30), lr=1e-2)
     assert by_learning_rate(failed, trials, VANISHING.advice) == ["siblings at or below 0.0013 learned"]
@@ -219,7 +219,7 @@ def test_the_highest_learning_rate_at_or_below_which_siblings_learned_is_told(ru
     assert by_learning_rate(failed, trials, DIAGNOSES["saturated"].advice) == []
 
 
-def test_where_one_below_did_not_learn_only_the_one_that_did_is_told(run: SweepDir) -> None:
+def test_the_advice_names_one_sibling_if_not_all_below_it_learned(run: SweepDir) -> None:
     learned, stuck = trial_with(run, 0, lr=1e-3), trial_with(run, 1, began("stuck", 50), lr=1e-4)
     failed = trial_with(run, 2, began("diverged", 30), lr=1.0)
     advice = DIAGNOSES["diverged"].advice
@@ -228,16 +228,16 @@ def test_where_one_below_did_not_learn_only_the_one_that_did_is_told(run: SweepD
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "found"),
     [("learning_rate", True), ("peakLr", True), ("optimizer.lr", True), ("lr_decay", False), ("colr", False)],
 )
-def test_a_learning_rate_is_known_by_its_name(run: SweepDir, name: str, told: bool) -> None:
+def test_a_learning_rate_is_known_by_its_name(run: SweepDir, name: str, found: bool) -> None:
     def at(number: int, rate: float) -> TrialRecord:
         trial = make_trial(run, number, params={name: rate}, shown={name: rate})
         play(trial, Script(until=30))
         return read_trial(trial)
 
-    assert bool(by_learning_rate(at(0, 1.0), [at(1, 0.1)], VANISHING.advice)) is told
+    assert bool(by_learning_rate(at(0, 1.0), [at(1, 0.1)], VANISHING.advice)) is found
 
 
 # ---- what the record says of a script that is not observed ----------------------------------------------------------
@@ -280,20 +280,18 @@ def unwatched(run: SweepDir, *events: Event, number: int = 0) -> TrialRecord:
         ),
     ],
 )
-def test_the_receipt_says_of_an_unobserved_script_what_its_record_has(
-    run: SweepDir, events: list[Event], said: str
-) -> None:
+def test_the_receipt_says_why_a_script_was_not_observed(run: SweepDir, events: list[Event], said: str) -> None:
     trial = unwatched(run, *events)
     assert unobserved_text(trial) == said
     assert f"\nhealth: ok\n  {said}\n" in receipt(trial)
 
 
-def test_a_trial_that_was_observed_or_has_not_begun_is_not_called_unwatched(run: SweepDir) -> None:
+def test_a_trial_that_was_observed_or_has_not_started_is_not_called_unobserved(run: SweepDir) -> None:
     assert unobserved_text(trial_with(run, 0)) == ""
     assert unobserved_text(read_trial(make_trial(run, 1))) == ""
 
 
-def test_status_does_not_say_that_no_script_calls_watch_where_one_does(run: SweepDir) -> None:
+def test_status_does_not_say_that_no_script_calls_watch_if_one_does(run: SweepDir) -> None:
     assert NO_CALL in Path(needs.__file__).read_text("utf-8"), "the words of rules.needs have changed"
     (run.path / "trials").mkdir(parents=True)
     rules: Mapping[str, object] = {"rules": [{"vanishing_gradient": {}}]}
@@ -330,15 +328,15 @@ def report(trial: TrialDir, first: int, until: int) -> None:
             journal.append(Metrics(time=START + step, step=step, values={"loss": 1.0 if step < 40 else math.nan}))
 
 
-def test_the_timeline_of_a_script_that_ran_alone_is_computed_from_its_history(run: SweepDir) -> None:
+def test_the_timeline_of_a_standalone_trial_is_computed_from_its_history(run: SweepDir) -> None:
     trial = alone(run, reports=100)
     read = read_diagnosed(trial)
     assert health_text(read).startswith("non-finite since ")
     assert read_trial(trial).diagnosed == ()
     assert not (trial.path / "control.jsonl").read_bytes().count(b"Diagnosed")
     assert "advice: lower the peak learning rate" in receipt(read)
-    (told,) = json.loads(json.dumps(to_json(read_sweep(run)), allow_nan=False))["trials"]
-    assert told["health"][0]["diagnosis"] == "non_finite"
+    (found,) = json.loads(json.dumps(to_json(read_sweep(run)), allow_nan=False))["trials"]
+    assert found["health"][0]["diagnosis"] == "non_finite"
     health = health_of([])
     state = health.start()
     for event in history([trial.attempt(1)]):
@@ -348,7 +346,7 @@ def test_the_timeline_of_a_script_that_ran_alone_is_computed_from_its_history(ru
     ]
 
 
-def test_the_timeline_of_a_script_that_runs_alone_grows_with_its_record(run: SweepDir) -> None:
+def test_the_timeline_of_a_standalone_trial_grows_with_its_record(run: SweepDir) -> None:
     trial = alone(run, reports=30)
     reader = SweepReader(run)
     assert [health_text(one) for one in reader.read().trials] == ["ok"]
@@ -358,7 +356,7 @@ def test_the_timeline_of_a_script_that_runs_alone_grows_with_its_record(run: Swe
     assert health_text(found).startswith("non-finite since ")
 
 
-def test_what_an_orchestrator_recorded_is_not_computed_again(run: SweepDir) -> None:
+def test_a_recorded_timeline_is_not_computed_again(run: SweepDir) -> None:
     trial = trial_with(run, 0, began("stuck", 20))
     assert read_diagnosed(trial.directory).diagnosed == trial.diagnosed
 
@@ -366,7 +364,7 @@ def test_what_an_orchestrator_recorded_is_not_computed_again(run: SweepDir) -> N
 # ---- the end of a sweep ---------------------------------------------------------------------------------------------
 
 
-def test_the_end_says_how_many_trials_have_which_class(run: SweepDir) -> None:
+def test_the_end_says_how_many_trials_have_each_diagnosis(run: SweepDir) -> None:
     trials = [trial_with(run, number) for number in range(2)]
     trials.append(trial_with(run, 2, began("converged", 20)))
     trials += [trial_with(run, number, began("vanishing_gradient", 20)) for number in (3, 4)]

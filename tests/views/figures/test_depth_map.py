@@ -32,7 +32,7 @@ SEEN = watching(1)
 NOWHERE = AttemptDir(Path("nowhere/1"))
 
 
-def look(
+def observed(
     step: int, seen: Watching = SEEN, attempt: AttemptDir = NOWHERE, row: int = 0, reach: float = 0.5
 ) -> RecordedObservation:
     return RecordedObservation(
@@ -43,7 +43,7 @@ def look(
 def history_of(steps: range | list[int]) -> DepthHistory:
     history = DepthHistory()
     for step in steps:
-        history.add(look(step))
+        history.add(observed(step))
     return history
 
 
@@ -77,7 +77,7 @@ def test_a_short_history_is_shown_whole() -> None:
     assert not history.thinned
 
 
-def test_a_long_history_is_the_first_look_of_each_bin_and_the_newest() -> None:
+def test_a_long_history_is_the_first_observation_of_each_bin_and_the_newest() -> None:
     history = history_of(range(0, 100_001, 10))
     assert history.thinned
     assert 100_000 / MOST_COLUMNS <= history.width < 2 * 100_000 / MOST_COLUMNS
@@ -88,7 +88,7 @@ def test_a_long_history_is_the_first_look_of_each_bin_and_the_newest() -> None:
 
 def test_other_layers_begin_a_new_history() -> None:
     history = history_of(range(0, 3000, 10))
-    history.add(look(3000, watching(2)))
+    history.add(observed(3000, watching(2)))
     assert steps_of(history) == [3000]
 
 
@@ -105,15 +105,15 @@ def test_profile_is_read_from_the_row_whatever_is_watched(tmp_path: Path, statis
     attempt = recorded(tmp_path, seen)
     row = row_of(seen, 300, stalled=True)
     norms = row[statistics.index("grad_norm") :: len(statistics)]
-    profile = look(300, seen, attempt, row=1).profile
+    profile = observed(300, seen, attempt, row=1).profile
     assert profile is not None
     assert profile.tolist() == pytest.approx(depth_profile(norms, seen.sizes, seen.layer_of, len(seen.layers)))
 
 
-def test_a_row_that_is_late_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_late_row_is_read_again(tmp_path: Path) -> None:
     seen = watching(3)
     attempt = recorded(tmp_path, seen)
-    late = look(600, seen, attempt, row=2)
+    late = observed(600, seen, attempt, row=2)
     assert late.profile is None
     with attempt.layers.open("ab") as file:
         file.write(row_of(seen, 600, stalled=True).tobytes())
@@ -126,7 +126,7 @@ def trial_with(decision: Mapping[str, object] | None) -> TrialRecord:
     return trial.after([Launched(attempt=1, slot="cpu:0"), stop])
 
 
-def test_verdict_is_what_the_record_says(tmp_path: Path) -> None:
+def test_the_stop_mark_is_read_from_the_record(tmp_path: Path) -> None:
     trial = make_trial(SweepDir(tmp_path))
     play(trial, Script(until=131, stalled=True, outcome="stopped", decision=DECISION))
     mark = StopMark.of(read_trial(trial))
@@ -156,7 +156,7 @@ def test_a_decision_of_another_rule_is_marked_as_far_as_it_is_understood(
 
 
 @pytest.mark.parametrize("decision", [None, {}, {"step": "5"}, {"rule": "r"}])
-def test_without_a_step_there_is_no_verdict_to_mark(decision: Mapping[str, object] | None) -> None:
+def test_without_a_decision_there_is_no_stop_mark(decision: Mapping[str, object] | None) -> None:
     assert StopMark.of(trial_with(decision)) is None
 
 
@@ -165,7 +165,7 @@ def drawn(
 ) -> Image.Image:
     attempt, history = recorded(tmp_path, seen), DepthHistory()
     for index in range(observations):
-        history.add(look(300 * index, seen, attempt, row=index, **given))
+        history.add(observed(300 * index, seen, attempt, row=index, **given))
     return Image.open(io.BytesIO(TrialFigures(10).draw_history(seen, history, mark)["depth profile"]))
 
 
@@ -191,7 +191,7 @@ def test_undefined_zero_and_small_gradients_look_different(tmp_path: Path) -> No
     attempt, history = AttemptDir(tmp_path / "1"), DepthHistory()
     attempt.path.mkdir()
     attempt.layers.write_bytes(np.array([math.nan, 0.0, 1e-9], "<f4").tobytes())
-    history.add(look(0, seen, attempt))
+    history.add(observed(0, seen, attempt))
     png = TrialFigures().draw_history(seen, history, None)["depth profile"]
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
     undefined, zero, small = (pixels[150:160, 300:400], pixels[310:320, 300:400], pixels[480:490, 300:400])
@@ -206,7 +206,7 @@ def test_frames_of_the_profile_leave_nothing_behind(tmp_path: Path) -> None:
     attempt, short, long = recorded(tmp_path, seen), DepthHistory(), DepthHistory()
     for history, steps in ((short, (0, 10)), (long, (0, 10, 5000))):
         for step in steps:
-            history.add(look(step, seen, attempt, row=step % 2))
+            history.add(observed(step, seen, attempt, row=step % 2))
     before = figures.draw_history(seen, short, None)
     mark = StopMark(step=20, rule="stalled", threshold=0.01, window=((10, 0.1),))
     assert figures.draw_history(seen, long, mark) != before
@@ -230,7 +230,7 @@ def test_nothing_defined_is_no_histogram() -> None:
 
 def test_frames_leave_nothing_in_memory_either(tmp_path: Path) -> None:
     seen, figures, history = watching(1), TrialFigures(), DepthHistory()
-    history.add(look(0, seen, recorded(tmp_path, seen)))
+    history.add(observed(0, seen, recorded(tmp_path, seen)))
     mark = StopMark(step=0, rule="stalled", threshold=0.01, window=((0, 0.1),))
 
     def lines() -> int:

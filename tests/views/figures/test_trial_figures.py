@@ -1,4 +1,4 @@
-"""The two pictures."""
+"""The pictures of gradients and update ratios."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seen(tensors: tuple[str, ...], layer_of: tuple[int, ...] = ()) -> Watching:
     )
 
 
-def look(step: int = 0) -> Observation:
+def observed(step: int = 0) -> Observation:
     return Observation(step=step, row=0, reach=math.nan, update_ratio=0.1, learning_rate=1e-3)
 
 
@@ -78,7 +78,7 @@ def test_tensors_stand_in_the_order_of_the_layers_with_norms_behind_theirs() -> 
 @pytest.mark.parametrize("count", [1, 12, 76, 300])
 def test_pictures_have_their_size_at_any_number_of_tensors(count: int) -> None:
     shown = seen(tuple(f"model.layers.{i // 4}.{'abcd'[i % 4]}.weight" for i in range(count)))
-    drawn = TrialFigures().draw(shown, values(shown, [1e-4] * count * len(STATISTICS)), look())
+    drawn = TrialFigures().draw(shown, values(shown, [1e-4] * count * len(STATISTICS)), observed())
     assert set(drawn) == {"gradients", "update ratios"}
     assert all(Image.open(io.BytesIO(png)).size == SIZE for png in drawn.values())
 
@@ -86,24 +86,24 @@ def test_pictures_have_their_size_at_any_number_of_tensors(count: int) -> None:
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -1.0, 1e-30, 1e30])
 def test_values_beyond_the_axes_are_drawn_without_complaint(value: float) -> None:
     shown = watching(3)
-    FIGURES.draw(shown, values(shown, [value] * len(shown.tensors) * len(STATISTICS)), look())
+    FIGURES.draw(shown, values(shown, [value] * len(shown.tensors) * len(STATISTICS)), observed())
 
 
 def test_frames_leave_nothing_behind() -> None:
     shown, figures = watching(3), FIGURES
     healthy, faded = (values(shown, row_of(shown, step, stalled=step > 0)) for step in (0, 300))
-    first = figures.draw(shown, healthy, look())
-    assert (pixels(figures.draw(shown, faded, look(300))["gradients"]) != pixels(first["gradients"])).any()
-    assert figures.draw(shown, healthy, look()) == first
+    first = figures.draw(shown, healthy, observed())
+    assert (pixels(figures.draw(shown, faded, observed(300))["gradients"]) != pixels(first["gradients"])).any()
+    assert figures.draw(shown, healthy, observed()) == first
 
 
 def test_few_models_are_kept() -> None:
     figures = TrialFigures(models=1)
     for name in ("a.weight", "b.weight"):
-        figures.draw(seen((name,)), values(seen((name,)), [1e-4] * len(STATISTICS)), look())
+        figures.draw(seen((name,)), values(seen((name,)), [1e-4] * len(STATISTICS)), observed())
     assert len(figures._pictures) == 1  # there is no other way to check the memory bound
 
 
 def test_markup_in_tensor_names_is_text() -> None:
     shown = seen(("$x_{$", "a\x00b", "层.weight"))
-    TrialFigures().draw(shown, values(shown, [1e-4] * 3 * len(STATISTICS)), look())
+    TrialFigures().draw(shown, values(shown, [1e-4] * 3 * len(STATISTICS)), observed())

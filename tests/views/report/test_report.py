@@ -81,7 +81,8 @@ def read(page: str) -> Reader:
 def test_the_page_says_which_trial_is_best_and_why_a_trial_was_stopped(run: SweepDir) -> None:
     text = " ".join(read(page_of(run)).text.split())
     assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
-    assert f"pruned by stalled at step 130: {DECISION['reason']}" in text
+    reason = str(DECISION["reason"]).removesuffix(".")
+    assert f"pruned by stalled at step 130: {reason}; 509 steps saved" in text
     assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
     assert "stopping 1 of 5 trials early saved 509 steps" in text
     assert "commit abc123" in text
@@ -170,7 +171,7 @@ def test_the_page_has_the_health_of_each_trial_and_the_timelines(run: SweepDir) 
     page = page_of(run)
     text = " ".join(read(page).text.split())
     assert "health: 2 ok, 1 vanishing_gradient, 1 oscillating, 1 unknown" in text
-    assert '<td class="l stops">vanishing since 100</td>' in page
+    assert '<td class="l health stops">vanishing since 100</td>' in page
     assert "since 100, found at 120: vanishing_gradient: gone <script>alert(1)</script>?[31m$x_1^2$" in text
     assert "advice: lower the peak learning rate" in text
     assert "siblings at or below 3e-4 learned" in text

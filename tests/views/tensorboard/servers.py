@@ -18,7 +18,7 @@ PATIENCE_S = 100.0
 
 
 @contextlib.contextmanager
-def board(run: SweepDir) -> Iterator[str]:
+def served_tensorboard(run: SweepDir) -> Iterator[str]:
     """Its address, as it says it; the process is ended afterwards. It is started from where `runs/` is."""
     home = run.path.parents[1]
     command = [sys.executable, "-m", "sweeper.cli", "tensorboard", str(run.path.relative_to(home)), "--port", "0"]

@@ -1,4 +1,4 @@
-"""The documents of the best trial in TensorBoard's projector: whose, from what, and that TensorBoard serves them."""
+"""The documents of the best trial in TensorBoard's projector: their trial, their source, and that they are served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweeper.views.tensorboard.embeddings import RUN, main, project_embeddings
 from sweeper.views.tensorboard.process import project
 from sweeper.views.tensorboard.projector import EmbeddingPoints
 from tests.views.synthetic import DECISION, Script, make_trial, play
-from tests.views.tensorboard.servers import asked, board, fetched, until
+from tests.views.tensorboard.servers import asked, fetched, served_tensorboard, until
 
 FOREIGN = ("python", "train.py")
 VECTORS = "0.5\t1\n-2\t3\n4\t5e-1\n"
@@ -55,7 +55,7 @@ def test_tensorboard_serves_the_documents_of_the_best_trial(run: SweepDir) -> No
     trial_of(run, 0, Script(until=200))
     best = trial_of(run, 1, Script(until=640))
     name = f"0001_lr=6e-4_warmup_fraction=0.1/{RUN}"
-    with board(run) as url:
+    with served_tensorboard(run) as url:
         until(lambda: name in asked(url, "runs"))
         assert asked(url, "plugin/projector/runs") == [name]
         (info,) = asked(url, "plugin/projector/info", run=name)["embeddings"]
@@ -90,7 +90,7 @@ def test_a_goal_to_minimize_is_kept(run: SweepDir) -> None:
     assert shown(run) == ["0001"]
 
 
-def test_a_better_trial_takes_the_place_of_the_last(run: SweepDir) -> None:
+def test_a_better_trial_replaces_the_last_one(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     project_embeddings(run)
     trial_of(run, 1, Script(until=640))
@@ -98,7 +98,7 @@ def test_a_better_trial_takes_the_place_of_the_last(run: SweepDir) -> None:
     assert shown(run) == ["0001"]
 
 
-def test_they_are_made_once_and_again_when_what_they_are_made_from_changes(run: SweepDir) -> None:
+def test_documents_are_written_again_only_if_their_source_changes(run: SweepDir) -> None:
     trial = trial_of(run, 0, Script(until=200))
     folder = project_embeddings(run)
     assert folder is not None
@@ -111,7 +111,7 @@ def test_they_are_made_once_and_again_when_what_they_are_made_from_changes(run: 
     assert "four" in (folder / "metadata.tsv").read_text("utf-8")
 
 
-def test_a_trial_that_offers_nothing_has_no_projection(run: SweepDir) -> None:
+def test_a_trial_without_embeddings_has_no_projection(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     play(make_trial(run, 1, command=FOREIGN), Script(until=640))
     project_embeddings(run)
@@ -119,7 +119,7 @@ def test_a_trial_that_offers_nothing_has_no_projection(run: SweepDir) -> None:
 
 
 @pytest.mark.slow
-def test_drawing_the_run_anew_leaves_them_where_they_are(run: SweepDir) -> None:
+def test_rebuilding_the_run_keeps_its_documents(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     project(run)
     project_embeddings(run)
@@ -131,16 +131,16 @@ def test_drawing_the_run_anew_leaves_them_where_they_are(run: SweepDir) -> None:
 @pytest.mark.parametrize(
     ("vectors", "lines", "said"),
     [
-        ("1\t2\n3\n", "a\nb\n", "as many in each"),
-        ("1\t2\nx\ty\n", "a\nb\n", "lines of numbers"),
+        ("1\t2\n3\n", "a\nb\n", "equally many numbers"),
+        ("1\t2\nx\ty\n", "a\nb\n", "equally many numbers"),
         ("1\t2\nnan\t1\n", "a\nb\n", "finite"),
-        ("", "", "lines of numbers"),
+        ("", "", "equally many numbers"),
         ("1\t2\n3\t4\n", "a\n", "a line for each of 2 vectors, got 1"),
         ("1\t2\n3\t4\n", "one\ttwo\na\tb\n", "a line for each of 2 vectors, got 1"),
         ("1\t2\n" * 100, "a\n" * 100, "at most"),
     ],
 )
-def test_files_that_do_not_fit_are_refused_in_one_sentence(
+def test_inconsistent_files_are_rejected_in_one_sentence(
     run: SweepDir, monkeypatch: pytest.MonkeyPatch, vectors: str, lines: str, said: str
 ) -> None:
     monkeypatch.setattr(projector, "MOST_BYTES", 200)
@@ -151,7 +151,7 @@ def test_files_that_do_not_fit_are_refused_in_one_sentence(
     assert not list(run.path.glob(".documents*"))
 
 
-def test_nothing_in_a_line_means_anything_to_who_shows_it(tmp_path: Path) -> None:
+def test_metadata_lines_have_no_special_characters(tmp_path: Path) -> None:
     (tmp_path / "vectors.tsv").write_text("1\n2\n")
     (tmp_path / "metadata.tsv").write_text("kind\ttext\na\t\x1b[31m api_key=sk-123\nb\u2028b\tc\n", "utf-8")
     EmbeddingPoints.read(tmp_path).write(tmp_path)
@@ -161,7 +161,7 @@ def test_nothing_in_a_line_means_anything_to_who_shows_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("most", "kept"), [(10, [0, 1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (3, [0, 2, 4]), (1, [0])])
-def test_points_beyond_the_most_are_thinned_evenly(tmp_path: Path, most: int, kept: Sequence[int]) -> None:
+def test_too_many_points_are_thinned_evenly(tmp_path: Path, most: int, kept: Sequence[int]) -> None:
     (tmp_path / "vectors.tsv").write_text("".join(f"{i}\t1\n" for i in range(5)))
     (tmp_path / "metadata.tsv").write_text("".join(f"{i}\n" for i in range(5)))
     thinned = EmbeddingPoints.read(tmp_path).thinned(most)
@@ -169,7 +169,7 @@ def test_points_beyond_the_most_are_thinned_evenly(tmp_path: Path, most: int, ke
     assert thinned.lines == [str(i) for i in kept]
 
 
-def test_weights_that_cannot_be_used_any_more_are_said(run: SweepDir, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_weights_are_reported(run: SweepDir, capsys: pytest.CaptureFixture[str]) -> None:
     trial = make_trial(run)
     play(trial, Script(until=200))
     trial.best.mkdir()
@@ -180,12 +180,12 @@ def test_weights_that_cannot_be_used_any_more_are_said(run: SweepDir, capsys: py
 
 
 @pytest.mark.slow
-def test_nothing_goes_on_without_tensorboard(run: SweepDir) -> None:
+def test_the_embedding_process_ends_with_tensorboard(run: SweepDir) -> None:
     """Making them takes seconds; TensorBoard is ended before."""
     trial = make_trial(run)
     play(trial, Script(until=200))
     trial.best.mkdir()
-    with board(run):
+    with served_tensorboard(run):
         until(lambda: bool(working_on(trial)))
     until(lambda: not working_on(trial), patience_s=1)  # one that went on would need more for torch alone
     assert not list(run.path.glob(".documents*"))

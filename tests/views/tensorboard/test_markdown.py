@@ -1,4 +1,4 @@
-"""Text of others in TensorBoard's markdown, rendered by TensorBoard's own renderer."""
+"""Hostile text in TensorBoard's markdown, rendered by TensorBoard's own renderer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_any_code_stays_in_its_block(text: str) -> None:
     assert rendered.count("<") == 4
 
 
-def test_escaping_takes_control_characters_away() -> None:
+def test_escaping_removes_control_characters() -> None:
     assert escaped("a\x1b[31m\x00b\u202ec\ud800") == "a?&#91;31m?b?c?"
 
 

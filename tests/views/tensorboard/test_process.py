@@ -46,7 +46,7 @@ def written(run: SweepDir) -> bytes:
 
 
 @pytest.mark.parametrize("end", ["stdin", "sigterm"])
-def test_process_follows_new_trials_and_drains_at_its_end(
+def test_the_process_follows_new_trials_and_writes_everything_before_it_ends(
     run: SweepDir, views: subprocess.Popen[str], end: str
 ) -> None:
     wait_for(run.views_lease)
@@ -66,7 +66,7 @@ def test_process_follows_new_trials_and_drains_at_its_end(
     assert b"appended_last" in written(run)
 
 
-def test_once_says_a_broken_trial_and_shows_the_others(run: SweepDir, capfd: pytest.CaptureFixture[str]) -> None:
+def test_once_reports_a_broken_trial_and_shows_the_others(run: SweepDir, capfd: pytest.CaptureFixture[str]) -> None:
     broken, alien, whole = make_trial(run, 0), make_trial(run, 1), make_trial(run, 2)
     for trial in (broken, alien, whole):
         play(trial, Script(until=10))
@@ -80,7 +80,7 @@ def test_once_says_a_broken_trial_and_shows_the_others(run: SweepDir, capfd: pyt
     assert [path.name[:4] for path in run.tensorboard.iterdir()] == ["0002"]
 
 
-def test_second_process_says_who_is_there(run: SweepDir) -> None:
+def test_a_second_process_names_the_first(run: SweepDir) -> None:
     lease = acquire(run.views_lease, holder="pid 1")
     assert lease is not None
     with pytest.raises(RunBusy, match="pid 1"):
@@ -89,15 +89,17 @@ def test_second_process_says_who_is_there(run: SweepDir) -> None:
     project(run, patience_s=0.2)
 
 
-def test_missing_run_is_a_line_and_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_run_is_reported_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "sweeper.views.tensorboard", str(tmp_path / "none"), "--once"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == f"sweeper views: {tmp_path / 'none'}: expected the directory of a sweep, got none\n"
+    assert (
+        done.stderr == f"sweeper views: {tmp_path / 'none'}: expected the directory of a sweep, but it does not exist\n"
+    )
 
 
 @pytest.mark.parametrize("option", ["--figures-every=0", "--max-layers=1"])
-def test_pictures_of_nothing_are_a_usage_error(tmp_path: Path, option: str) -> None:
+def test_a_picture_without_layers_is_a_usage_error(tmp_path: Path, option: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([str(tmp_path), option])
     assert stopped.value.code == 2

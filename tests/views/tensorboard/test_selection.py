@@ -43,7 +43,7 @@ def test_running_then_best_then_latest() -> None:
     st.lists(st.tuples(st.none() | st.floats(), st.none() | st.floats(), st.booleans()), max_size=12),
     st.integers(1, 12),
 )
-def test_never_more_than_the_most_and_as_many_as_there_are(
+def test_as_many_trials_are_shown_as_there_are_up_to_the_limit(
     made: list[tuple[float | None, float | None, bool]], most: int
 ) -> None:
     trials = [trial(n, value, ended=end, launched=launched) for n, (value, end, launched) in enumerate(made)]
@@ -77,7 +77,7 @@ def test_hidden_trials_are_removed_and_it_is_reported(run: SweepDir, capfd: pyte
     assert shown(run) == ["0000", "0001", "0002", "0003"]
 
 
-def test_who_is_hidden_trials_and_runs_again_is_shown(run: SweepDir) -> None:
+def test_a_hidden_trial_that_runs_again_is_shown(run: SweepDir) -> None:
     projector = SweepProjection(run=run, figures_every=30, figures=TrialFigures(), report=lambda _: None, most_runs=1)
     projector.project()
     (only,) = shown(run)

@@ -1,4 +1,4 @@
-"""What TensorBoard's own backend makes of a sweep: the tab it opens on, its layout, and HParams as trials go on."""
+"""TensorBoard's backend on a sweep: the tab that it opens, its layout, and HParams while trials run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
 from sweeper.views.tensorboard.process import project
 from tests.views.synthetic import DECISION, Script, make_trial, play
-from tests.views.tensorboard.servers import PATIENCE_S, asked, board, until
+from tests.views.tensorboard.servers import PATIENCE_S, asked, served_tensorboard, until
 
 EVERY_STATE = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
 
-def told(run: SweepDir) -> None:
+def write_sweep(run: SweepDir) -> None:
     """A trial that is complete, one that was pruned, one that runs."""
     run.spec.write_text("{}")
     play(make_trial(run, 0), Script(until=300))
@@ -45,8 +45,8 @@ def sessions(url: str) -> dict[str, tuple[str, dict[str, float]]]:
 
 def test_it_opens_on_one_page_of_all_runs_and_hparams_follows_the_trials(tmp_path: Path) -> None:
     run = SweepDir(tmp_path)
-    told(run)
-    with board(run) as url:
+    write_sweep(run)
+    with served_tensorboard(run) as url:
         until(lambda: len(asked(url, "runs")) == 3)
         assert next(iter(asked(url, "plugins_listing"))) == "custom_scalars"
         (category,) = asked(url, "plugin/custom_scalars/layout")["category"]

@@ -76,7 +76,7 @@ def text(run: SweepDir, tag: str) -> str:
     return str(found[-1].tensor_proto.string_val[0].decode())
 
 
-def test_every_metric_and_observation_becomes_a_curve_with_the_records_times(run: SweepDir) -> None:
+def test_every_metric_and_observation_becomes_a_curve_with_the_recorded_times(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=100))
     project(run, trial)
@@ -111,9 +111,9 @@ def test_the_timeline_of_health_is_a_text_that_is_written_again_as_it_grows(run:
     diagnose(trial, began("oscillating", 20, 40, reason="it *swings*"))
     projected.project(TEXTS)
     projected.project(TEXTS)
-    ((step, told),) = healths(run)
+    ((step, text),) = healths(run)
     assert step == 40
-    assert "| since 20, found at 40 | oscillating: it &#42;swings&#42; advice: " in told
+    assert "| since 20, found at 40 | oscillating: it &#42;swings&#42; advice: " in text
     diagnose(trial, over("oscillating", 20, 90))
     project(run, trial)
     assert [step for step, _ in healths(run)] == [40, 90]
@@ -130,7 +130,7 @@ def test_a_change_of_health_that_is_recorded_after_the_end_is_shown(run: SweepDi
     assert [step for step, _ in healths(run)] == [99]
 
 
-def test_the_timeline_stands_again_after_an_attempt_that_begins_anew(run: SweepDir) -> None:
+def test_the_timeline_is_written_again_after_an_attempt_that_starts_from_scratch(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=100, outcome="", exit_code=1))
     diagnose(trial, began("stuck", 20, 90))
@@ -161,7 +161,7 @@ def test_learning_rate_of_the_script_is_preferred(run: SweepDir) -> None:
     assert [(point.step, round(point.value, 6)) for point in points] == [(0, 6e-4), (9, 0.5)]
 
 
-def test_reach_is_no_curve_where_it_is_undefined(run: SweepDir) -> None:
+def test_undefined_reach_has_no_curve(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=30, layers=0))
     project(run, trial)
@@ -178,7 +178,7 @@ def test_nan_and_infinity_are_written_as_they_are(run: SweepDir) -> None:
     assert values[1] == math.inf
 
 
-def test_figures_stand_at_their_cadence_and_at_the_end(run: SweepDir) -> None:
+def test_pictures_are_drawn_at_their_interval_and_at_the_end(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=111))
     project(run, trial, every=25)
@@ -189,7 +189,7 @@ def test_figures_stand_at_their_cadence_and_at_the_end(run: SweepDir) -> None:
     assert Image.open(io.BytesIO(first.encoded_image_string)).size == SIZE
 
 
-def test_the_profile_and_the_distribution_stand_where_the_other_figures_do(run: SweepDir) -> None:
+def test_depth_map_and_histogram_are_at_the_steps_of_the_other_pictures(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=111))
     project(run, trial, every=25)
@@ -203,7 +203,7 @@ def test_the_profile_and_the_distribution_stand_where_the_other_figures_do(run: 
     assert "logarithm" in metadata_.summary_description
 
 
-def test_where_only_reach_is_watched_there_are_its_curve_and_the_profile(run: SweepDir) -> None:
+def test_if_only_reach_is_watched_there_are_its_curve_and_the_depth_map(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, statistics=("grad_norm",)))
     project(run, trial)
@@ -215,7 +215,7 @@ def test_where_only_reach_is_watched_there_are_its_curve_and_the_profile(run: Sw
 
 
 @pytest.mark.parametrize("skipped", [0, 2])
-def test_skipped_steps_are_a_curve_once_there_are_any(run: SweepDir, skipped: int) -> None:
+def test_skipped_steps_have_a_curve_if_there_are_any(run: SweepDir, skipped: int) -> None:
     trial = make_trial(run)
     play(trial, Script(until=31, skipped=skipped))
     project(run, trial)
@@ -226,8 +226,8 @@ def test_skipped_steps_are_a_curve_once_there_are_any(run: SweepDir, skipped: in
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once: bool) -> None:
-    """Up to the resume the first attempt's looks, then the second's; the same whoever was there to see it."""
+def test_the_depth_map_of_a_resumed_trial_shows_only_valid_steps(run: SweepDir, *, at_once: bool) -> None:
+    """Up to the resume, the observations of the first attempt; then those of the second. Restarts do not matter."""
     trial, seen, expected = make_trial(run), watching(), DepthHistory()
     play(trial, Script(until=56, outcome="stopped"))
     projected = project(run, trial)
@@ -244,7 +244,7 @@ def test_profile_of_a_resumed_trial_shows_what_stands(run: SweepDir, *, at_once:
     assert {"depth profile": last.encoded_image_string} == FIGURES.draw_history(seen, expected, None)
 
 
-def test_last_profile_shows_a_verdict_that_came_after_its_look_was_drawn(run: SweepDir) -> None:
+def test_the_last_depth_map_shows_a_decision_made_after_the_last_picture(run: SweepDir) -> None:
     trial, expected = make_trial(run), DepthHistory()
     play(trial, Script(until=121, stalled=True, outcome="stopped", exit_code=None))
     projected = project(run, trial)
@@ -306,7 +306,7 @@ def test_hparams_list_the_trial_while_it_runs_and_say_how_it_ended(run: SweepDir
         ({"shown": {}, "params": {"a": True, "b": [1, "x"]}}, {"a": True, "b": '[1, "x"]', "seed": 0}),
     ],
 )
-def test_columns_of_hparams_are_what_varies_and_of_a_single_trial_everything(
+def test_the_columns_of_hparams_are_the_varied_parameters_or_all_of_a_single_trial(
     run: SweepDir, changes: dict[str, Any], columns: dict[str, object]
 ) -> None:
     trial = make_trial(run, **changes)
@@ -317,7 +317,7 @@ def test_columns_of_hparams_are_what_varies_and_of_a_single_trial_everything(
 
 
 @pytest.mark.parametrize("decision", [None, DECISION])
-def test_a_pruned_trial_has_a_metric_that_others_have_not(run: SweepDir, decision: dict[str, object] | None) -> None:
+def test_only_a_pruned_trial_has_the_metric_of_its_stop(run: SweepDir, decision: dict[str, object] | None) -> None:
     """HParams knows only success and failure, and draws a column for each curve."""
     trial = make_trial(run)
     play(trial, Script(until=131, outcome="stopped" if decision else "completed", decision=decision))
@@ -365,11 +365,11 @@ def test_first_screen_compares_objective_loss_reach_and_update_ratio(run: SweepD
     ("tag", "drawn"),
     [("loss", True), ("train/Loss", True), ("train_loss", True), ("loss/prior", False), ("val/loss", False)],
 )
-def test_training_loss_is_found_under_any_name(tag: str, *, drawn: bool) -> None:
+def test_the_training_loss_is_found_by_any_usual_name(tag: str, *, drawn: bool) -> None:
     assert bool(re.match(comparison_charts("accuracy")["training loss"], tag)) == drawn
 
 
-def test_an_attempt_that_begins_anew_keeps_the_first_screen(run: SweepDir) -> None:
+def test_an_attempt_that_starts_from_scratch_keeps_the_first_screen(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="failed", exit_code=1))
     play(trial, Script(number=2, until=75))
@@ -377,7 +377,7 @@ def test_an_attempt_that_begins_anew_keeps_the_first_screen(run: SweepDir) -> No
     assert len(layout_of(run)) == 4
 
 
-def test_texts_say_sweep_trial_notes_and_verdict(run: SweepDir) -> None:
+def test_texts_show_sweep_trial_notes_and_decision(run: SweepDir) -> None:
     trial = make_trial(run)
     script = Script(
         until=131, stalled=True, outcome="stopped", decision=DECISION, extra=[Noted(text="data: synthetic")]
@@ -399,7 +399,7 @@ def test_a_trial_that_was_never_started_has_no_run(run: SweepDir) -> None:
     assert not run.tensorboard.exists()
 
 
-def test_restarted_projection_goes_on_where_it_stopped(run: SweepDir) -> None:
+def test_a_restarted_views_process_continues_at_its_position(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="", exit_code=None))
     project(run, trial)
@@ -424,7 +424,7 @@ def test_a_trial_that_has_not_reported_yet_is_introduced_once(run: SweepDir) -> 
     assert sum(path.stat().st_size for path in folder(run).glob("events*")) == size > 0
 
 
-def test_an_attempt_whose_first_line_was_damaged_takes_nothing_back(run: SweepDir) -> None:
+def test_an_attempt_with_a_damaged_first_line_drops_nothing(run: SweepDir) -> None:
     """The fold lets it stand beside what was; so does the projection."""
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="stopped"))
@@ -444,7 +444,7 @@ def test_restart_after_the_end_writes_nothing(run: SweepDir) -> None:
     assert sorted(path.name for path in folder(run).iterdir()) == before
 
 
-def test_what_was_written_behind_the_position_is_written_once(run: SweepDir) -> None:
+def test_events_after_the_position_are_written_once(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=40, outcome="", exit_code=None))
     project(run, trial)
@@ -458,7 +458,7 @@ def test_what_was_written_behind_the_position_is_written_once(run: SweepDir) -> 
 
 
 @pytest.mark.parametrize("position", [b"", b"{}x", b"[]", b'{"format": 99}', b'{"attempt": 1, "file": 1, "size": 1e9}'])
-def test_broken_position_means_everything_is_drawn_anew(run: SweepDir, position: bytes) -> None:
+def test_with_a_broken_position_everything_is_written_again(run: SweepDir, position: bytes) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56))
     project(run, trial)
@@ -479,7 +479,7 @@ def test_removed_run_is_rebuilt_while_it_is_followed(run: SweepDir) -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("first", [0, 31])
-def test_resumed_attempt_takes_back_what_stood_beyond_it(run: SweepDir, first: int, *, at_once: bool) -> None:
+def test_a_resumed_attempt_drops_the_steps_beyond_its_checkpoint(run: SweepDir, first: int, *, at_once: bool) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="stopped"))
     if not at_once:
@@ -493,7 +493,7 @@ def test_resumed_attempt_takes_back_what_stood_beyond_it(run: SweepDir, first: i
     assert text(run, "sweep")
 
 
-def test_attempt_that_never_reported_takes_nothing_back(run: SweepDir) -> None:
+def test_an_attempt_that_never_reported_drops_nothing(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="stopped"))
     with JournalWriter(trial.control) as control:
@@ -502,7 +502,7 @@ def test_attempt_that_never_reported_takes_nothing_back(run: SweepDir) -> None:
     assert steps(run, "loss/train") == [9, 19, 29, 39, 49]
 
 
-def test_retried_failure_makes_the_run_anew(run: SweepDir) -> None:
+def test_a_retried_failure_rebuilds_the_run(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="failed", exit_code=1))
     projected = project(run, trial)
@@ -515,7 +515,7 @@ def test_retried_failure_makes_the_run_anew(run: SweepDir) -> None:
     assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 59]
 
 
-def test_position_is_json_that_says_how_far(run: SweepDir) -> None:
+def test_the_position_is_readable_json(run: SweepDir) -> None:
     trial = make_trial(run)
     play(trial, Script(until=56, outcome="", exit_code=None))
     project(run, trial)

@@ -1,4 +1,4 @@
-"""Who reads the output may stop, and go; nobody waits for that."""
+"""The reader of the output may stop or disappear; no process waits for it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_all(fd: int, into: list[bytes]) -> threading.Thread:
     return reader
 
 
-def test_a_pipe_that_nobody_reads_holds_nobody_and_loses_nothing(pipe: tuple[int, int]) -> None:
+def test_a_full_pipe_blocks_nothing_and_loses_nothing(pipe: tuple[int, int]) -> None:
     out = NonBlockingOutput.over(pipe[1])
     assert out.write(MANY) == len(MANY)
     assert out.write(b"the end") == 7
@@ -66,7 +66,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_and_loses_nothing(pipe: tuple[int
     assert b"".join(got) == MANY + b"the end"
 
 
-def test_what_nobody_is_left_to_read_counts_as_written(pipe: tuple[int, int]) -> None:
+def test_output_without_a_reader_counts_as_written(pipe: tuple[int, int]) -> None:
     out = NonBlockingOutput.over(pipe[1])
     out.write(MANY)
     os.close(pipe[0])
@@ -76,7 +76,7 @@ def test_what_nobody_is_left_to_read_counts_as_written(pipe: tuple[int, int]) ->
     out.close()
 
 
-def test_a_file_is_written_where_it_was(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_is_written_at_its_position(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("out") / "log"
     with path.open("wb", buffering=0) as file:
         file.write(b"before ")
@@ -85,7 +85,7 @@ def test_a_file_is_written_where_it_was(tmp_path_factory: pytest.TempPathFactory
     assert path.read_bytes() == b"before and after"
 
 
-def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goes_on(
+def test_the_table_is_drawn_only_while_the_terminal_accepts_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keyboard, terminal = os.openpty()
@@ -93,7 +93,7 @@ def test_a_table_is_not_drawn_on_a_stopped_terminal_and_is_drawn_on_one_that_goe
     seconds = itertools.count()
 
     def another() -> SweepView:
-        """One that looks unlike the last: the same picture is not drawn again."""
+        """Return a sweep that looks different from the last one, because an equal frame is not drawn again."""
         return view([], now=START + next(seconds))
 
     monkeypatch.setenv("TERM", "xterm")

@@ -1,4 +1,4 @@
-"""What is handed on between a command and a terminal."""
+"""The output that `sweeper exec` passes on between a command and a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.views.synthetic import DECISION, Script, make_trial, play
 from tests.views.terminal.test_live import view
 
 
-def test_words_of_sweeper_stand_on_lines_of_their_own_and_are_said_once(tmp_path: Path) -> None:
+def test_sweepers_messages_are_on_their_own_lines_and_printed_once(tmp_path: Path) -> None:
     trial = make_trial(SweepDir(tmp_path), 0)
     play(trial, Script(stalled=True, until=131, outcome="stopped", decision=DECISION))
     log = trial.attempt(1).output
@@ -34,7 +34,7 @@ def test_words_of_sweeper_stand_on_lines_of_their_own_and_are_said_once(tmp_path
     assert (second, before_the_end, end) == ("sweeper: hostile ?[31m", "", "sweeper: the end")
 
 
-def test_what_an_earlier_call_has_shown_is_not_shown_again(tmp_path: Path) -> None:
+def test_output_shown_by_an_earlier_call_is_not_shown_again(tmp_path: Path) -> None:
     trial = make_trial(SweepDir(tmp_path), 0)
     play(trial, Script())
     trial.attempt(1).output.write_bytes(b"old")

@@ -1,4 +1,4 @@
-"""What keys do to the live table, and that it is drawn only where it changed."""
+"""The keys of the live table, and that it is redrawn only if it changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def after(screen: Screen, sweep: SweepView, *keys: str) -> tuple[Screen, list[Co
     return screen, commands
 
 
-def test_the_first_move_chooses_who_runs_and_the_next_ones_go_through_all(tmp_path: Path) -> None:
+def test_the_first_move_selects_a_running_trial_and_the_next_ones_go_through_all(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     assert after(Screen(), sweep, "down")[0].chosen == 2
     assert after(Screen(), sweep, "down", "down", "up", "up")[0].chosen == 1
@@ -41,11 +41,11 @@ def _fields(sweep: SweepView) -> dict[str, Any]:
     return {name: getattr(sweep, name) for name in sweep.__dataclass_fields__}
 
 
-def test_keys_without_a_chosen_trial_do_nothing(tmp_path: Path) -> None:
+def test_keys_without_a_selected_trial_do_nothing(tmp_path: Path) -> None:
     assert after(Screen(), sweep_of(tmp_path), *"xypswo", "enter", "escape") == (Screen(), [])
 
 
-def test_a_trial_is_ended_only_after_yes(tmp_path: Path) -> None:
+def test_a_trial_is_stopped_only_after_confirmation(tmp_path: Path) -> None:
     sweep, running = sweep_of(tmp_path), Screen(chosen=2)
     assert after(running, sweep, "x", "n") == (running, [])
     assert after(running, sweep, "x", "escape") == (running, [])
@@ -53,7 +53,7 @@ def test_a_trial_is_ended_only_after_yes(tmp_path: Path) -> None:
     assert after(Screen(chosen=0), sweep, "x", "y", "p", "s") == (Screen(chosen=0), [])  # it is complete
 
 
-def test_pause_is_resume_for_who_is_paused_and_spare_revives_who_is_pruned(tmp_path: Path) -> None:
+def test_p_resumes_a_paused_trial_and_s_revives_a_pruned_one(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     assert after(Screen(chosen=2), sweep, "p", "s")[1] == [
         ForTrial(do=TrialCommand.PAUSE, number=2),
@@ -62,7 +62,7 @@ def test_pause_is_resume_for_who_is_paused_and_spare_revives_who_is_pruned(tmp_p
     assert after(Screen(chosen=1), sweep, "s")[1] == [ForTrial(do=TrialCommand.REVIVE, number=1)]
 
 
-def test_the_panes_scroll_and_go(tmp_path: Path) -> None:
+def test_the_details_scroll_and_close(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     screen, _ = after(Screen(chosen=1), sweep, "enter", "down", "page down", "up")
     assert (screen.detail, screen.top, screen.chosen) == ("why", 9, 1)
@@ -84,7 +84,7 @@ def test_what_keys_send() -> None:
     assert _keys("\x1b[1;5Cx") == []  # not known here: a key, but none of ours
 
 
-def test_a_picture_comes_whole_and_only_where_it_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_is_written_at_once_and_only_if_it_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     stream, sweep = Terminal(), sweep_of(tmp_path)
     with show(stream) as table:

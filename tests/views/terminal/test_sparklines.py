@@ -35,7 +35,7 @@ def played(folder: Path, *scripts: Script) -> TrialRecord:
     return read_trial(trial)
 
 
-def test_a_stall_and_a_learner_look_like_what_they_are(tmp_path: Path) -> None:
+def test_a_stall_and_a_learner_have_different_sparklines(tmp_path: Path) -> None:
     learned = sampled(played(tmp_path / "a", Script()))
     stalled = sampled(played(tmp_path / "b", Script(stalled=True, until=131, outcome="stopped")))
     first, second = loss_sparks([learned, stalled], 8)
@@ -55,7 +55,7 @@ def test_samples_are_spread_over_the_whole_record_and_end_with_the_last(tmp_path
     assert max(b - a for a, b in itertools.pairwise(steps)) < 640 / 8
 
 
-def test_a_later_attempt_stands_from_where_it_went_on(tmp_path: Path) -> None:
+def test_a_later_attempt_counts_from_its_first_step(tmp_path: Path) -> None:
     trial = played(
         tmp_path,
         Script(until=320, outcome="stopped", loss=9.0),
@@ -86,7 +86,7 @@ def test_a_record_is_read_again_once_it_has_grown(tmp_path: Path, monkeypatch: p
     assert read == [0, 0]
 
 
-def test_damage_and_what_is_not_finite_are_shown_and_break_nothing(tmp_path: Path) -> None:
+def test_damaged_lines_and_values_that_are_not_finite_are_shown(tmp_path: Path) -> None:
     trial = played(tmp_path, Script(until=320, outcome="", exit_code=None))
     with trial.attempt_dir.events.open("ab") as events:
         events.write(
@@ -99,7 +99,7 @@ def test_damage_and_what_is_not_finite_are_shown_and_break_nothing(tmp_path: Pat
     assert loss_sparks([SparklineData(loss=[(0, 1.0)])], 4) == ["▁▁▁▁"]
 
 
-def test_sparks_are_wide_where_there_is_room_and_go_where_there_is_none(tmp_path: Path) -> None:
+def test_sparklines_are_as_wide_as_the_terminal_allows(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     drawn = SparklineCache().of(sweep.trials)
     heads = {
@@ -120,7 +120,7 @@ def test_without_curves_there_are_no_columns_for_them(tmp_path: Path) -> None:
     assert "~" not in rendered(status_table(sweep, width=150, curves=SparklineCache().of(sweep.trials)), 150)[1]
 
 
-def test_who_cannot_encode_bars_is_shown_none() -> None:
+def test_a_terminal_that_cannot_encode_bars_gets_none() -> None:
     assert can_draw("utf-8")
     assert not can_draw("ascii")
     assert not can_draw("no such thing")
