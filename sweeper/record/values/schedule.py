@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def effective_lr(rate: float, step: int, uncorrected: Sequence[float] = ()) -> float:
     """Return the learning rate that makes an equally large update with Adam's bias correction.
 
-    Without bias correction, a step is larger by ``(1 - b1^t) / sqrt(1 - b2^t)``, with t = step + 1: 6.57 times at t = 12
+    Without the correction, a step is larger by ``(1 - b1^t) / sqrt(1 - b2^t)``, with t = step + 1: 6.57 times at t = 12
     for BERT's betas. Mosbach et al. 2021, "On the stability of fine-tuning BERT".
 
     Args:
