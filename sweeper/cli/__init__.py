@@ -10,28 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 
 from sweeper import __version__
-from sweeper.cli import (
-    backtest,
-    calibrate,
-    check,
-    compare,
-    completion,
-    doctor,
-    export,
-    init,
-    logs,
-    plan,
-    report,
-    reproduce,
-    requests,
-    run,
-    status,
-    steer,
-    tensorboard,
-)
-from sweeper.cli import exec as exec_command
-from sweeper.cli.codes import FAILED, INTERRUPTED, USAGE
-from sweeper.cli.speech import in_words, warn
+from sweeper.cli.execute import exec as exec_command
+from sweeper.cli.execute import reproduce, run
+from sweeper.cli.exit_codes import FAILED, INTERRUPTED, USAGE
+from sweeper.cli.judge import backtest, calibrate
+from sweeper.cli.look import compare, export, logs, report, status, tensorboard
+from sweeper.cli.messages import in_words, warn
+from sweeper.cli.setup import check, completion, doctor, init, plan
+from sweeper.cli.steer import control, requests
 from sweeper.errors import SweeperError
 
 COMMANDS = (
@@ -47,7 +33,7 @@ COMMANDS = (
     compare,
     reproduce,
     export,
-    steer,
+    control,
     requests,
     calibrate,
     backtest,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sweeper.cli.completers import completed_by, numbers, runs, sweep_files
+from sweeper.cli.setup.completers import completed_by, numbers, runs, sweep_files
 from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir, TrialDir
 
@@ -41,7 +41,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
     Raises:
         UsageError: the file, its profile or its overrides are wrong.
     """
-    from sweeper.cli.speech import warn
+    from sweeper.cli.messages import warn
     from sweeper.config import load
     from sweeper.trainers import TRAINERS, signature_of
 

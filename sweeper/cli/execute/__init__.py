@@ -1,0 +1,1 @@
+"""Commands that run trials: `run`, `exec`, `reproduce`."""

@@ -1,0 +1,164 @@
+"""`sweeper exec -- COMMAND`: one run without a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.cli.arguments import Commands, add_command, add_runs
+from sweeper.cli.exit_codes import FAILED, INTERRUPTED, OK, PRUNED
+from sweeper.cli.messages import say
+from sweeper.errors import UsageError
+from sweeper.record.storage.layout import new_name
+
+if TYPE_CHECKING:
+    from sweeper.config import EarlyStop
+    from sweeper.record.trial import TrialRecord
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = add_command(
+        commands,
+        "exec",
+        "Run one command without a sweep, watched like a trial",
+        usage="%(prog)s [OPTION ...] -- COMMAND ...",
+    )
+    parser.add_argument(
+        "--early-stop",
+        metavar="RULES",
+        help="rules that may stop the run: auto, none, or a file with rules (default: auto)",
+    )
+    parser.add_argument("--name", metavar="NAME", help="run name; reuse it to resume (default: script name and time)")
+    add_runs(parser)
+    parser.add_argument(
+        "--metric", default="loss/train", metavar="NAME", help="metric of the run (default: loss/train)"
+    )
+    parser.add_argument(
+        "--goal",
+        default="minimize",
+        choices=["minimize", "maximize"],
+        help="direction of the metric (default: minimize)",
+    )
+    parser.add_argument("--retry", type=int, metavar="N", help="maximum number of retries (default: 2)")
+    parser.add_argument(
+        "--retry-on", metavar="CAUSE,...", help="causes of failure after which to retry (default: killed,lost,hung)"
+    )
+    parser.add_argument(
+        "--hang-after-s",
+        type=float,
+        metavar="S",
+        help="seconds without a step after which the command is killed as hung (default: never)",
+    )
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command and its arguments, passed on unchanged"
+    )
+    parser.set_defaults(run_command=_exec, survive_disconnect=True)
+
+
+def _exec(options: argparse.Namespace) -> int:
+    from sweeper.config import command_as_file, sweep_of_command
+    from sweeper.executors.gpus.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine, executor_of_command
+    from sweeper.orchestrator.loop import Orchestrator
+    from sweeper.orchestrator.opening import open_run
+    from sweeper.preflight.provenance import provenance
+    from sweeper.record.reader import read_trial
+    from sweeper.record.trial import State
+    from sweeper.results.receipt import receipt
+    from sweeper.rules import rules_of
+    from sweeper.search import search_for
+    from sweeper.views.terminal.passthrough import Passthrough
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        message = "sweeper exec: expected a command, got none; as in `sweeper exec -- python train.py`"
+        raise UsageError(message)
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    spec = sweep_of_command(
+        command,
+        name=options.name if options.name is not None else new_name(Path(script).stem),
+        metric=options.metric,
+        goal=options.goal,
+        early_stop=options.early_stop,
+        other_keys=_care(options),
+    )
+    run = open_run(
+        spec,
+        text=command_as_file(spec).encode(),
+        runs=options.runs,
+        provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
+        say=say,
+    )
+    before = [read_trial(trial) for trial in run.directory.trials()]
+    seen = max((trial.newest.number for trial in before if trial.state is not State.RUNNING), default=0)
+    view = Passthrough(sys.stdout.buffer, sys.stderr, seen=seen)
+    if any(trial.state in (State.COMPLETE, State.PRUNED) for trial in before):
+        view.say(f"{run.directory.path} has ended already; give another --name to run it anew")
+    else:
+        view.say(f"the record is {run.directory.path}")
+        view.say(_rules_text(spec.early_stop))
+        Orchestrator(
+            run,
+            executor=executor_of_command(machine, run.directory.path),
+            search=search_for(spec),
+            rules=rules_of(spec.early_stop, spec.metric.objective),
+            display=view,
+        ).run()
+    run.lease.release()
+    trial = read_trial(run.directory.trial(0))
+    view.write(f"\n{receipt(trial)}")
+    if not trial.state.ended:
+        view.say(f"interrupted; with --name {spec.name} the same command goes on")
+    view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
+    return _exit_code(trial)
+
+
+def _care(options: argparse.Namespace) -> dict[str, object]:
+    """How the command is watched over, as far as that is said."""
+    on = None if options.retry_on is None else [word.strip() for word in options.retry_on.split(",")]
+    retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
+    hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
+    return {**({"retry": retry} if retry else {}), **hang}
+
+
+def _rules_text(early_stop: EarlyStop | None) -> str:
+    """Return which rules may stop the run, and how to switch them off."""
+    from sweeper.config import Mode
+    from sweeper.rules.diagnoses import STOPPING
+    from sweeper.rules.settings import AUTO, shortened
+
+    if early_stop is None or not early_stop.rules:
+        return "no rule may stop it"
+    preset = ""
+    changed: list[str] = []
+    others: list[str] = []
+    for entry in shortened(early_stop.rules):
+        if isinstance(entry, str):
+            preset = f"early_stop: {AUTO} ({', '.join(STOPPING)})"
+            continue
+        given = ", ".join(f"{key} {value}" for key, value in entry.model_dump(exclude_defaults=True).items())
+        text = f"{entry.name} ({given})" if given else entry.name
+        (changed if preset and entry.name in STOPPING else others).append(text)
+    preset += f" with {', '.join(changed)}" if changed else ""
+    verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
+    return f"{verb} {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches that off"
+
+
+def _exit_code(trial: TrialRecord) -> int:
+    """Of the only trial of a run, as a shell sees it: the command's own code, unless a rule or a person ended it."""
+    from sweeper.record.trial import State
+
+    match trial.state:
+        case State.PRUNED:
+            return PRUNED
+        case State.COMPLETE | State.FAIL:
+            ended = trial.newest.exit
+            code = None if ended is None else ended.code
+            return FAILED if code is None or (code == OK and trial.state is State.FAIL) else code
+        case _:
+            return INTERRUPTED

@@ -1,0 +1,55 @@
+"""`sweeper run FILE`: run a sweep, or go on with it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sweeper.cli.arguments import Commands, add_command, add_file, add_runs, positive, spec_of
+from sweeper.cli.execute.orchestrate import orchestrate
+from sweeper.cli.messages import say
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = add_command(commands, "run", "Run the sweep of a file, or resume it")
+    add_file(parser)
+    add_runs(parser)
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="number of concurrent trials (default: as many as fit)"
+    )
+    parser.add_argument(
+        "--share", action="store_true", help="use cores and GPUs that are in use (default: wait for them)"
+    )
+    parser.set_defaults(run_command=_run, survive_disconnect=True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sweeper.executors.choice import require_library, require_variables
+    from sweeper.executors.gpus.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
+    from sweeper.orchestrator.opening import open_run
+    from sweeper.preflight.provenance import provenance
+    from sweeper.search import require_libraries
+
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
+    spec = spec_of(options, machine.devices)
+    require_library(spec)
+    require_libraries(spec)
+    require_variables(spec, os.environ)
+    _say_profile(spec.profile, spec.profile_description)
+    run = open_run(
+        spec,
+        text=options.file.read_bytes(),
+        runs=options.runs,
+        provenance=lambda: provenance(
+            folder=options.file.absolute().parent, devices=machine.devices, cores=machine.cores
+        ),
+        say=say,
+    )
+    return orchestrate(run, machine)
+
+
+def _say_profile(name: str | None, description: str) -> None:
+    if name is not None:
+        say(f"profile {name}: {description}" if description else f"profile {name}")

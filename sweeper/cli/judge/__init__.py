@@ -1,0 +1,1 @@
+"""Commands that judge rules on recorded runs: `backtest`, `calibrate`."""

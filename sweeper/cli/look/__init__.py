@@ -1,0 +1,1 @@
+"""Commands that show a run: `status`, `why`, `logs`, `tensorboard`, `report`, `compare`, `export`."""

@@ -1,0 +1,48 @@
+"""`sweeper logs RUN NUMBER`: what a trial printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from sweeper.cli.arguments import Commands, add_command, add_trial, existing, existing_trial, positive
+from sweeper.cli.exit_codes import OK
+from sweeper.errors import UsageError
+
+LOOK_EVERY_S = 0.2
+CHUNK = 65_536
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    parser = add_command(commands, "logs", "Print the output of a trial, byte for byte")
+    add_trial(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing until the attempt ends")
+    parser.add_argument("--attempt", type=positive, metavar="N", help="number of the attempt (default: the newest)")
+    parser.set_defaults(run_command=_logs)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from sweeper.record.reader import is_alive
+
+    trial = existing_trial(existing(options.run), options.number)
+    attempts = {attempt.number: attempt for attempt in trial.attempts()}
+    chosen = attempts.get(max(attempts, default=0) if options.attempt is None else options.attempt)
+    if chosen is None:
+        known = f"one from 1 to {max(attempts)}" if attempts else "a trial that was started"
+        asked = "none" if options.attempt is None else options.attempt
+        raise UsageError(f"{trial.path}: expected {known}, got {asked}")
+    read = 0
+    while True:
+        alive = options.follow and is_alive(chosen)  # looked at before reading: then what is read is all
+        if chosen.output.exists():
+            with chosen.output.open("rb") as log:
+                log.seek(read)
+                while chunk := log.read(CHUNK):
+                    sys.stdout.buffer.write(chunk)
+                    read += len(chunk)
+            sys.stdout.buffer.flush()
+        if not alive:
+            return OK
+        time.sleep(LOOK_EVERY_S)

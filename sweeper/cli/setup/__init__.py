@@ -1,0 +1,1 @@
+"""Commands that set up a sweep: `init`, `check`, `plan`, `schema`, `doctor`, `completion`."""

@@ -1,0 +1,1 @@
+"""Commands to a running sweep: `stop`, `pause`, `resume`, `queue`, `revive`, `exempt`, `add`."""

@@ -1,0 +1,85 @@
+"""`sweeper revive` and `sweeper add`: what is asked of a run, whether or not it is at work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, add_trial, existing, existing_trial, positive
+from sweeper.cli.execute.orchestrate import orchestrate
+from sweeper.cli.exit_codes import OK
+from sweeper.cli.messages import say
+from sweeper.errors import UsageError
+from sweeper.record.storage.layout import SweepDir
+
+if TYPE_CHECKING:
+    from sweeper.record.storage.inbox import Command
+
+
+def add(commands: Commands) -> None:
+    """Their arguments."""
+    revive = add_command(commands, "revive", "Continue a stopped trial from its checkpoint")
+    exempt = add_command(commands, "exempt", "Exempt a trial from rules, so that no rule stops it", aliases=["spare"])
+    for parser in (revive, exempt):
+        add_trial(parser)
+        parser.set_defaults(run_command=_revive)
+
+    more = add_command(commands, "add", "Add a configuration to a sweep, running or not")
+    add_run(more)
+    more.add_argument(
+        "parameters", nargs="+", metavar="NAME=VALUE", help="value of each parameter that varies, as in lr=1e-4"
+    )
+    more.set_defaults(run_command=_add)
+
+    for parser in (revive, exempt, more):
+        parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+        parser.set_defaults(survive_disconnect=True)
+
+
+def _revive(options: argparse.Namespace) -> int:
+    from sweeper.record.reader import read_trial
+    from sweeper.record.storage.inbox import ForTrial, TrialCommand
+    from sweeper.record.trial import State
+
+    run = existing(options.run)
+    trial = read_trial(existing_trial(run, options.number))
+    if trial.state in (State.COMPLETE, State.FAIL):
+        expected = "the number of a pruned trial, or of one that has not ended"
+        raise UsageError(f"{options.run}: expected {expected}, got {options.number}, which is {trial.state.value}")
+    return send(run, [ForTrial(do=TrialCommand.REVIVE, number=options.number)], workers=options.workers)
+
+
+def _add(options: argparse.Namespace) -> int:
+    from sweeper.config import SweepSpec, added_configuration
+    from sweeper.record.storage.inbox import AddConfiguration
+    from sweeper.record.storage.layout import read_json
+
+    run = existing(options.run)
+    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
+    params = added_configuration(spec, options.parameters)
+    return send(run, [AddConfiguration(params=params)], workers=options.workers)
+
+
+def hand_over(run: SweepDir, *commands: Command) -> None:
+    """Leave commands for the orchestrator of a run, this one or the next."""
+    from sweeper.record.storage import inbox
+
+    for command in commands:
+        inbox.send(run, command)
+
+
+def send(run: SweepDir, commands: Sequence[Command], *, workers: int | None) -> int:
+    """Hand commands to the orchestrator of a run; where none is at work, become it."""
+    from sweeper.executors.gpus.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
+    from sweeper.orchestrator.opening import reopen_run
+    from sweeper.record.storage.lease import is_held
+
+    hand_over(run, *commands)
+    if is_held(run.lease):
+        say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
+        return OK
+    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
+    return orchestrate(reopen_run(run), machine)

@@ -1,0 +1,51 @@
+"""What `sweeper exec` says about the rules that may stop its run, and what it takes by default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli import main
+from sweeper.cli.execute.exec import _rules_text
+from sweeper.config import sweep_of_command
+from sweeper.rules.diagnoses import STOPPING
+
+OFF = "; --early-stop none switches that off"
+PRESET = f"early_stop: auto ({', '.join(STOPPING)})"
+
+
+def text(rules: str | None, folder: Path) -> str:
+    path = None
+    if rules is not None:
+        path = str(folder / "rules.yaml")
+        Path(path).write_text(rules)
+    return _rules_text(sweep_of_command(["true"], name="a", metric="loss", goal="minimize", early_stop=path).early_stop)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (None, f"stopped early by {PRESET}{OFF}"),
+        ("early_stop: auto", f"stopped early by {PRESET}{OFF}"),
+        ("early_stop: {mode: observe}", f"watched by {PRESET}{OFF}"),
+        (
+            "rules: [auto, {vanishing_gradient: {below: 0.01}}, {median: {}}]",
+            f"stopped early by {PRESET} with vanishing_gradient (below 0.01) or median{OFF}",
+        ),
+        (
+            "rules: [{stalled: {grace_steps: 20}}, {plateau: {}}]",
+            f"stopped early by stalled (grace_steps 20) or plateau{OFF}",
+        ),
+        ("rules: []", "no rule may stop it"),
+    ],
+)
+def test_the_rules_are_named(rules: str | None, said: str, tmp_path: Path) -> None:
+    assert text(rules, tmp_path) == said
+
+
+def test_the_help_names_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["exec", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "rules that may stop the run: auto, none, or a file with rules (default: auto)" in out

@@ -1,0 +1,37 @@
+"""`sweeper check` and `sweeper schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli import main
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+
+
+def test_a_right_file_is_said_to_be_one_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    path = EXPERIMENTS / "warmup.yaml"
+    assert main(["check", str(path), "--profile", "cpu", "seeds=[0,1]"]) == 0
+    assert capsys.readouterr().out == f"{path}: no mistakes, profile cpu; 8 trials (4 arms x 2 seeds)\n"
+
+
+def test_all_mistakes_of_a_wrong_file_are_said_and_nothing_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.yaml").write_text("name: ../a\nmethod: gird\nmetric: {nam: loss}\ncommand: [x]\n")
+    assert main(["check", "sweep.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert [line.split(": ")[0] for line in said.splitlines()] == ["sweep.yaml:1", "sweep.yaml:2"] + [
+        "sweep.yaml:3"
+    ] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_the_shipped_schema_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    shipped = EXPERIMENTS / "sweep.schema.json"
+    assert json.loads(capsys.readouterr().out) == json.loads(shipped.read_bytes()), f"run: sweeper schema > {shipped}"
