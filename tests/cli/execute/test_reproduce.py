@@ -157,7 +157,7 @@ def test_it_is_said_where_the_values_part_and_by_how_much(folder: Path) -> None:
         (folder / "drift").write_text("0")
     assert code == 1
     assert "accuracy: 20 values, 12 of them equal; they first differ at step 12" in said
-    assert "differ by up to 0.25" in said
+    assert "and by up to 0.25" in said
     assert "loss: 20 values, equal to the last bit" in said
     assert "The values are not equal to the recorded ones: accuracy is different." in said
 

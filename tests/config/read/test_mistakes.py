@@ -356,7 +356,7 @@ AFTER_HEAD = [
     ),
     (
         "early_stop: {rules: [{all: [{plateau: {}}, {median: {}}]}]}",
-        "early_stop.rules.0.all.of: expected conditions on one trial, got the pruner median; let it stand beside",
+        "early_stop.rules.0.all.of: expected conditions on one trial, got the pruner median; list it beside this rule",
     ),
     (
         "early_stop: {rules: [{patient: {wrapped: {stalled: {}}}}]}",

@@ -194,5 +194,5 @@ def test_changes_are_found_in_both_directions_or_in_none(data: dict[str, Any], o
 
 
 def test_record_of_something_else_is_a_record_error() -> None:
-    with pytest.raises(SweeperError, match="cannot be understood"):
+    with pytest.raises(SweeperError, match="cannot be read"):
         SweepSpec.from_json({"name": 3})
