@@ -129,7 +129,7 @@ class Trial:
                 counts as one step.
             every: number of optimizer steps from one observation to the next.
             statistics: `full`, or `reach` for gradient norms only, which needs no copy of the weights.
-            layers: patterns such as `encoder.layer.*`. Only tensors whose own name or module name matches one of them
+            layers: patterns such as `encoder.layer.*`. Only tensors with an own name or module name that matches one
                 are watched. By default, all are.
             include_bias: whether to watch biases too.
 
@@ -153,7 +153,7 @@ class Trial:
             model,
             [optimizer] if not isinstance(optimizer, Sequence) else optimizer,
             recorder,
-            rows=recorder.attempt.layers if recorder.writes else None,
+            file=recorder.attempt.layers if recorder.writes else None,
             every=every,
             statistics=statistics,
             layers=layers,

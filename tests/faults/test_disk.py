@@ -19,7 +19,7 @@ from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Starte
 from sweeper.record.storage.journal import JournalReader, JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, write_atomically
 from sweeper.worker import checkpoint
-from sweeper.worker.watch.watch import Rows
+from sweeper.worker.watch.statistics_file import StatisticsFile
 from tests.end_to_end.test_sweeps import LEARNER, ROOT, grid, steps_seen, until
 from tests.faults.small import VALUES, Patient, fill, tmpfs
 
@@ -48,7 +48,7 @@ def _until_it_raises(append: Callable[[], object]) -> None:
 
 def test_a_row_that_does_not_fit_is_taken_back_and_rows_stay_aligned(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "64k") as disk:
-        rows = Rows(disk / "layers.f32")
+        rows = StatisticsFile(disk / "layers.f32")
         assert rows.append([1.0] * 700) == 0
         filler = fill(disk)
         with pytest.raises(Unwritable, match="make room"):

@@ -1,4 +1,4 @@
-"""Which tensors of a model are watched, and which layers they make, in the order of the first forward pass."""
+"""Choose the tensors to watch, and find their layers in the order of the first forward pass."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import torch
 from sweeper.errors import UsageError
 from sweeper.record.events import Parameters
 from sweeper.worker.watch.forward.networks import DataFlow, networks_of
-from sweeper.worker.watch.shards import add_up, local, ways_of
+from sweeper.worker.watch.shards import add_up, local, shardings_of
 
 _COMPILED = "_orig_mod."
 NAMED = 8
-"""Tensors that belong to no optimizer are named up to so many."""
+"""Maximum number of tensors without an optimizer that are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One watched tensor. `rated`: it did not start at zero, so that its update ratio means something."""
+    """A watched tensor. It has an update ratio if it did not start at zero."""
 
     name: str
     tensor: torch.nn.Parameter
-    rated: bool
+    has_ratio: bool
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model that DataParallel or DistributedDataParallel wraps, the only module of either."""
+    """Return the model inside DataParallel or DistributedDataParallel."""
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     while isinstance(model, wrappers):
         model = model.module
@@ -44,11 +44,14 @@ def choose(
     include_bias: bool,
     layers_only: bool,
 ) -> tuple[list[list[Watched]], dict[str, str]]:
-    """For each optimizer the tensors that are watched in it, and what was left out of what, with the reason.
+    """Return the watched tensors of each optimizer, and the reasons for tensors that are left out.
 
     Args:
-        layers: patterns for names of modules or tensors, as in a shell; None takes all.
-        layers_only: no embeddings, normalisation or other tensors that are no layers.
+        model: the model.
+        optimizers: its optimizers.
+        layers: shell patterns for names of modules or tensors; None for all.
+        include_bias: also watch biases.
+        layers_only: leave out tensors that are no layers, such as embeddings and normalisation.
 
     Raises:
         UsageError: a pattern of `layers` matches nothing.
@@ -70,21 +73,21 @@ def choose(
         starts_at_zero = bool(tensor.numel()) and not _has_nonzero(tensor)
         if starts_at_zero:
             left_out[name] = "no update ratio: starts at zero"
-        chosen[owner[id(tensor)]].append(Watched(name=name, tensor=tensor, rated=not starts_at_zero))
+        chosen[owner[id(tensor)]].append(Watched(name=name, tensor=tensor, has_ratio=not starts_at_zero))
     if unmatched:
         some = ", ".join(name for name, _ in _named(model, include_bias=include_bias)[:3])
         message = (
             f"watch(layers=...): expected patterns for names of modules or tensors, such as {some}; "
-            f"nothing matches {', '.join(sorted(unmatched))}"
+            f"no name matches {', '.join(sorted(unmatched))}"
         )
         raise UsageError(message)
     return chosen, left_out
 
 
 class ForwardOrder:
-    """Notes in which order the first forward pass meets the modules that are layers, and which of them feed each other.
+    """Records the order in which the first forward pass calls the layers, and which layers feed each other.
 
-    Hooks do not fire in compiled code, so the first pass of a model that has compiled parts runs as it is written.
+    Hooks do not run in compiled code, so the first pass of a model with compiled parts runs uncompiled.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -99,25 +102,25 @@ class ForwardOrder:
         self._eager: Any = torch.compiler.set_stance("force_eager") if self.is_compiled else None
 
     def met_any(self, layers: Sequence[str]) -> bool:
-        """Whether a forward pass met any of the layers; a few may be parts that others call by themselves."""
+        """Return whether a forward pass called any of the layers; a layer may be used by another without a call."""
         return not layers or bool(self._met)
 
-    def close_if_seen(self) -> None:
-        """Remove the hooks once a forward pass has met the layers."""
+    def close_if_complete(self) -> None:
+        """Remove the hooks once a forward pass has called layers."""
         if self._met:
             self.close()
 
     def close(self) -> None:
-        """Remove the hooks; what was met stays known."""
+        """Remove the hooks and keep the order."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
         if self._eager is not None:
-            self._eager.__exit__(None, None, None)  # back to the stance that was
+            self._eager.__exit__(None, None, None)  # restore the stance
             self._eager = None
 
     def layers(self, tensors: Sequence[str]) -> Layers:
-        """The layers that own a watched tensor, along the data flow."""
+        """Return the layers that own a watched tensor, in the order of the data flow."""
         self.close()
         owners = [tensor.rpartition(".")[0] for tensor in tensors]
         order = _in_order(list(self.modules), self._met)
@@ -148,10 +151,13 @@ class ForwardOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """The layers that own a watched tensor, along the data flow, and the network of each.
+    """The layers that own a watched tensor, in the order of the data flow.
 
-    `layer_of` has, for each watched tensor, the position of its layer, or -1; `fed` are the layers whose input comes
-    from another layer.
+    Attributes:
+        names: the names of the layers.
+        networks: the network of each layer.
+        layer_of: for each watched tensor, the position of its layer, or -1.
+        fed: the names of layers with an input from another layer.
     """
 
     names: tuple[str, ...]
@@ -161,15 +167,15 @@ class Layers:
 
 
 def parameters_of(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Parameters:
-    """How much of the model is trained, and how much cannot be."""
+    """Return how many parameters of the model are trained, frozen, or in no optimizer."""
     own = dict(_named(model, include_bias=True))
-    held = {id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}
+    owned = {id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}
     trained, frozen, unowned = [], 0, {}
     for name, tensor in own.items():
         size = _size(tensor)
         if not tensor.requires_grad:
             frozen += size
-        elif id(tensor) in held:
+        elif id(tensor) in owned:
             trained.append(tensor)
         else:
             unowned[name] = size
@@ -179,14 +185,14 @@ def parameters_of(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optim
         trained=sum(map(_size, trained)),
         frozen=frozen,
         unowned=sum(unowned.values()),
-        foreign=sum(_size(p) for key, p in held.items() if key not in ours),
+        foreign=sum(_size(p) for key, p in owned.items() if key not in ours),
         resolution=max((torch.finfo(dtype).eps for dtype in floating), default=float("nan")),
         names=tuple(unowned)[:NAMED],
     )
 
 
 def layer_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Modules that own a tensor of two or more dimensions first, by name: no embeddings, norms or tied copies."""
+    """Return the modules that own a tensor with at least two dimensions; no embeddings and no tied copies."""
     seen: set[int] = set()
     layers: dict[str, torch.nn.Module] = {}
     for name, module in model.named_modules():
@@ -198,13 +204,13 @@ def layer_modules(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
 
 
 def _dims(tensor: torch.Tensor) -> int:
-    """How many dimensions; 0 of one that has no shape yet."""
+    """Return the number of dimensions; 0 for a tensor without a shape so far."""
     without_shape: bool = torch.nn.parameter.is_lazy(tensor)
     return 0 if without_shape else tensor.dim()
 
 
 def _size(tensor: torch.Tensor) -> int:
-    """How many entries; 0 of a tensor that has no shape yet."""
+    """Return the number of entries; 0 for a tensor without a shape so far."""
     without_shape: bool = torch.nn.parameter.is_lazy(tensor)
     return 0 if without_shape else tensor.numel()
 
@@ -228,16 +234,16 @@ def _unwatchable(tensor: torch.nn.Parameter, *, owned: bool) -> str | None:
     if not tensor.dtype.is_floating_point:
         return f"its entries are {tensor.dtype}, not real numbers"
     if any(placement.is_partial() for placement in getattr(tensor, "placements", ())):
-        return "it is a sum that other ranks hold terms of"
+        return "it is a partial sum, and other ranks have the rest"
     if hasattr(tensor, "_is_flat_param") or hasattr(tensor, "_fsdp_flattened"):
-        return "FSDP1 keeps parts of it on other ranks; fully_shard (FSDP2) can be watched"
+        return "FSDP1 keeps parts of it on other ranks; use fully_shard (FSDP2) instead"
     return None
 
 
 def _has_nonzero(tensor: torch.Tensor) -> bool:
-    """Whether any entry is not zero, on any rank."""
+    """Return whether any entry on any rank is not zero."""
     count = local(tensor).count_nonzero().double().reshape(1, 1)
-    return bool(add_up(count, ways_of([tensor])).item())
+    return bool(add_up(count, shardings_of([tensor])).item())
 
 
 def _has_compiled_parts(model: torch.nn.Module) -> bool:
@@ -248,7 +254,7 @@ def _has_compiled_parts(model: torch.nn.Module) -> bool:
 
 
 def _in_order(registered: Sequence[str], met: Sequence[str]) -> list[str]:
-    """The modules as met; one that was never called itself (`MultiheadAttention.out_proj`) follows its predecessor."""
+    """Return the modules in the order of calls; one without a call (`MultiheadAttention.out_proj`) keeps its place."""
     order = list(met)
     for index, name in enumerate(registered):
         if name not in order:

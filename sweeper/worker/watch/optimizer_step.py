@@ -1,4 +1,4 @@
-"""The tensors that one optimizer updates, through one step of it."""
+"""Measure the gradients before a step of an optimizer, and the updates after it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from sweeper.worker.watch.shards import local
 from sweeper.worker.watch.statistics import GRADIENT_ROWS, UPDATE_ROWS, Measure
 
 UNITS = 3
-"""Rows of a tensor that are compared: if a few units of a layer differ, its units are not all equal."""
+"""Number of rows of a tensor that are compared: if a few units of a layer differ, its units are not all equal."""
 EQUAL = 1e-3
-"""Rows are equal if they differ by no more than this part of the largest entry: sums are rounded row by row."""
+"""Rows are equal if they differ by at most this share of the largest entry, because sums are rounded row by row."""
 
 
-class Part:
-    """Takes the sums of the gradients before a step, and of what the step did after it.
+class WatchedOptimizer:
+    """An optimizer with its watched tensors; computes the sums of an observed step.
+
+    A step here is a step of all optimizers together (see `watch`), in which this one may step several times.
 
     Attributes:
-        watched: the tensors, those of one device side by side; one column each in the sums.
-        calls: how often the optimizer's step was called.
-        stepped: whether it was called in the turn at hand.
-        repeats: how often it was called in the turn at hand after the first time.
-        idle: whether it has not stepped for so long that no turn waits for it.
-        clipped: whether the gradients were taken as the optimizer was given them.
-        missing: which of the watched tensors had no gradient when the gradients were taken, tensor by tensor.
+        optimizer: the optimizer.
+        watched: its watched tensors, grouped by device; each has a column in the sums.
+        step_calls: the number of calls of the optimizer's `step` so far.
+        stepped: whether it has stepped in the current step.
+        repeats: the number of its further calls in the current step.
+        idle: whether it has not stepped for so long that a step does not wait for it.
+        clipped: whether the gradients were measured as the optimizer uses them, after any clipping.
+        missing: for each watched tensor, whether it had no gradient when gradients were measured.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, watched: Sequence[Watched], *, norm_only: bool) -> None:
         self.optimizer = optimizer
         self.watched = sorted(watched, key=_device)
-        self.calls = 0
+        self.step_calls = 0
         self.stepped = False
         self.repeats = 0
         self.idle = False
@@ -48,8 +51,8 @@ class Part:
         self._gradients: list[torch.Tensor] | None = None
         self._updates: list[torch.Tensor] | None = None
 
-    def take_gradients(self, *, clipped: bool) -> None:
-        """Take the gradients as they are now."""
+    def measure_gradients(self, *, clipped: bool) -> None:
+        """Measure the current gradients."""
         self.clipped = clipped
         self.missing = [one.tensor.grad is None for one in self.watched]
         scratch = self._buffers() if self._on_accelerator() and not self._norm_only else []
@@ -62,11 +65,11 @@ class Part:
             for index, group in enumerate(self._groups)
         ]
 
-    def before(self) -> None:
-        """The step is about to be taken: gradients, where nobody looked at them before, and parameters."""
+    def before_step(self) -> None:
+        """Measure the gradients, unless this was done already, and copy the parameters."""
         if self._gradients is None:
-            self.take_gradients(clipped=True)
-        assert self._gradients is not None  # noqa: S101 - the line before took them
+            self.measure_gradients(clipped=True)
+        assert self._gradients is not None  # noqa: S101 - measured in the line before
         scale = scale_of(self.optimizer)
         if scale is not None:
             self._gradients = [_unscaled(sums, scale, norm_only=self._norm_only) for sums in self._gradients]
@@ -75,15 +78,15 @@ class Part:
                 torch._foreach_copy_(buffers, [local(one.tensor) for one in group])
 
     def equal_units(self) -> torch.Tensor:
-        """Return for each watched tensor whether its first rows are equal: 1, 0, or NaN where that is unknown."""
+        """Return for each watched tensor whether its first rows are equal: 1 or 0, or NaN if that is unknown."""
         with torch.no_grad():
             found = [_rows_are_equal(one.tensor) for one in self.watched]
         if not found:
             return torch.empty(0)
         return torch.stack([one.to(found[0].device, non_blocking=True) for one in found])
 
-    def after(self) -> None:
-        """The step was taken."""
+    def after_step(self) -> None:
+        """Measure the updates."""
         if self._gradients is None or self._norm_only:
             return
         self._updates = [
@@ -91,11 +94,11 @@ class Part:
             for buffers, group in zip(self._before, self._groups, strict=True)
         ]
         skipped = skips(self.optimizer)
-        if skipped is not None:  # weights that were left alone are no update of size 0
+        if skipped is not None:  # a skipped step is no update of size 0
             self._updates = [_without_update(sums, skipped) for sums in self._updates]
 
     def take(self) -> torch.Tensor | None:
-        """The sums of the turn, one column a tensor, on the first tensor's device; None where nothing was seen."""
+        """Return the sums of the step, one column per tensor, on the first tensor's device; None if not measured."""
         gradients, updates = self._gradients, self._updates
         self._gradients = self._updates = None
         self.stepped = False
@@ -110,14 +113,14 @@ class Part:
         device = columns[0].device
         return torch.cat([sums.to(device, non_blocking=True) for sums in columns], dim=1)
 
-    def nothing(self) -> torch.Tensor:
-        """What `take` gives of tensors that nobody saw."""
+    def unmeasured(self) -> torch.Tensor:
+        """Return sums of NaN, for tensors that were not measured in the step."""
         rows = 1 if self._norm_only else GRADIENT_ROWS + UPDATE_ROWS
         device = self.watched[0].tensor.device if self.watched else None
         return torch.full((rows, len(self.watched)), math.nan, dtype=torch.float64, device=device)
 
     def _buffers(self) -> list[list[torch.Tensor]]:
-        """As much memory as the watched tensors take, kept from observation to observation."""
+        """Return buffers like the watched tensors, which are reused at each observation."""
         if not self._before:
             self._before = [[torch.empty_like(local(one.tensor)) for one in group] for group in self._groups]
         return self._before
@@ -139,7 +142,7 @@ def _device(one: Watched) -> str:
 
 
 def _unscaled(sums: torch.Tensor, scale: torch.Tensor, *, norm_only: bool) -> torch.Tensor:
-    """The sums of gradients that a gradient scaler had multiplied by `scale`."""
+    """Return the sums of the true gradients from those of gradients that a scaler multiplied by `scale`."""
     inverse = scale.to(sums.device, non_blocking=True).double().reciprocal().reshape(1)
     one = torch.ones_like(inverse)
     factors = inverse.square() if norm_only else torch.cat([one, inverse, inverse.square(), inverse])

@@ -1,8 +1,8 @@
-"""The way from tensors to the record without waiting for a device.
+"""A queue that brings tensors from a device to the record without waiting for the device.
 
-A tensor on an accelerator is copied to pinned memory asynchronously and read at a later call, once its event has
-come; whatever is put after it waits behind it, so that the record keeps the order of the calls. A tensor on the CPU,
-or none, is handed on at once where nothing is ahead of it.
+A tensor on an accelerator is copied to pinned memory asynchronously, and read at a later call, once the copy is
+complete. Later values wait for it, so that the record has the order of the calls. A tensor on the CPU, or no tensor, is
+passed on at once if the queue is empty.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ class _Pending:
 
 
 class Outbox:
-    """A queue of values on their way to the host, in order."""
+    """A queue of values in the order of their calls."""
 
     def __init__(self) -> None:
         self._pending: deque[_Pending] = deque()
 
     def put(self, tensor: torch.Tensor | None, then: Then) -> None:
-        """Call `then` with the flat values of a tensor (none: an empty list), now or at a later call."""
+        """Call `then` with the flat values of a tensor, or an empty list without one, now or at a later call."""
         self.drain()
         if tensor is not None and tensor.device.type == "cuda":
-            self._pending.append(_on_its_way(tensor, then))
+            self._pending.append(_copying(tensor, then))
         elif self._pending:
             self._pending.append(_Pending(tensor, None, then))
         else:
             then(_values(tensor))
 
     def drain(self) -> None:
-        """Hand on what has arrived."""
+        """Pass on the values that have arrived."""
         while self._pending and (self._pending[0].arrived is None or self._pending[0].arrived.query()):
-            self._hand_on()
+            self._pass_on()
 
     def flush(self) -> None:
-        """Wait for everything, and hand it on."""
+        """Wait for all values, and pass them on."""
         while self._pending:
             if self._pending[0].arrived is not None:
                 self._pending[0].arrived.synchronize()
-            self._hand_on()
+            self._pass_on()
 
-    def _hand_on(self) -> None:
+    def _pass_on(self) -> None:
         pending = self._pending.popleft()
         pending.then(_values(pending.host))
 
 
-def _on_its_way(tensor: torch.Tensor, then: Then) -> _Pending:
+def _copying(tensor: torch.Tensor, then: Then) -> _Pending:
     import torch
 
     source = tensor.detach().float().contiguous()

@@ -1,8 +1,8 @@
-"""What a gradient scaler (torch.amp.GradScaler) does to an optimizer's steps.
+"""Detect the steps that a gradient scaler (torch.amp.GradScaler) skips.
 
-Where it found a gradient that is not finite it leaves the step out, in one of two ways. An ordinary optimizer is not
-called at all, so none of its hooks fire: that is noticed here, by a wrapper round the public `GradScaler.step`. A fused
-one is called, with the finding and the scale as attributes, and decides on the device.
+A scaler skips a step if it found a gradient that is not finite. An ordinary optimizer is then not called, so that its
+hooks do not run; this module detects it with a wrapper of the public `GradScaler.step`. A fused optimizer is called
+with the result of the check and the scale as attributes, and decides on the device.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import torch
 
 
 def on_skipped(steps_of: Callable[[object], int], tell: Callable[[object], None]) -> Callable[[], None]:
-    """Call `tell(optimizer)` when a scaler did not let it step; returns what ends this.
+    """Call `tell(optimizer)` whenever a scaler skips its step.
 
     Args:
-        steps_of: how many steps of an optimizer have been seen so far.
+        steps_of: returns the number of step calls of an optimizer so far.
+        tell: the function to call.
+
+    Returns:
+        A function that ends this.
     """
-    scalers: Any = torch.amp.GradScaler  # its method is replaced, which no type allows
+    scalers: Any = torch.amp.GradScaler  # the type checker does not allow to replace a method
     original = scalers.step
 
     @functools.wraps(original)
@@ -40,12 +44,12 @@ def on_skipped(steps_of: Callable[[object], int], tell: Callable[[object], None]
 
 
 def scale_of(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
-    """By what the gradients that a fused optimizer is about to take are too large; None where they are as they are."""
+    """Return the factor of the gradients that a fused optimizer is given; None if they are not scaled."""
     scale: torch.Tensor | None = getattr(optimizer, "grad_scale", None)
     return scale
 
 
 def skips(optimizer: torch.optim.Optimizer) -> torch.Tensor | None:
-    """Whether a fused optimizer leaves out the step it was called for, 1.0 or 0.0; None where no scaler is at work."""
+    """Return whether a fused optimizer skips the step, 1.0 or 0.0; None without a scaler."""
     found: torch.Tensor | None = getattr(optimizer, "found_inf", None)
     return found

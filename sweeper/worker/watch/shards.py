@@ -1,4 +1,4 @@
-"""Tensors that lie in parts on several ranks (DTensor, as FSDP2 makes them): the part here, and sums over all parts."""
+"""Sharded tensors (DTensor, as in FSDP2): the local shard, and sums over all shards."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from sweeper.worker.watch.statistics import MAXIMUM
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
-    """The part of a tensor that lies on this rank; of an ordinary tensor, all of it."""
+    """Return the shard of a tensor on this rank; for an ordinary tensor, all of it."""
     part: torch.Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part.detach()
 
 
-Ways = Sequence[tuple[tuple[Any, ...], Sequence[int]]]
-"""For each way of sharding: the process groups over which to add up, and the columns of the tensors sharded so."""
+Shardings = Sequence[tuple[tuple[Any, ...], Sequence[int]]]
+"""For each kind of sharding, the process groups to sum over, and the columns of the tensors with that sharding."""
 
 
-def ways_of(tensors: Sequence[torch.Tensor]) -> Ways:
-    """How tensors, one a column, are sharded; empty where all lie here as a whole."""
-    ways: dict[tuple[Any, ...], list[int]] = {}
+def shardings_of(tensors: Sequence[torch.Tensor]) -> Shardings:
+    """Return how the tensors are sharded, each a column; empty if none is sharded."""
+    found: dict[tuple[Any, ...], list[int]] = {}
     for column, tensor in enumerate(tensors):
         placements = getattr(tensor, "placements", ())
         mesh = getattr(tensor, "device_mesh", None)
         groups = tuple(mesh.get_group(dim) for dim, placement in enumerate(placements) if mesh and placement.is_shard())
-        ways.setdefault(groups, []).append(column)
-    return [(groups, columns) for groups, columns in ways.items() if groups]
+        found.setdefault(groups, []).append(column)
+    return [(groups, columns) for groups, columns in found.items() if groups]
 
 
-def add_up(sums: torch.Tensor, ways: Ways) -> torch.Tensor:
-    """Sums of whole tensors from those of the parts here: two small all-reduces for each way of sharding.
+def add_up(sums: torch.Tensor, shardings: Shardings) -> torch.Tensor:
+    """Return the sums of whole tensors, with two small all-reduces for each kind of sharding.
 
-    Every rank has to call this, with the same columns.
+    Every rank has to call this with the same columns.
 
     Args:
-        sums: as `statistics.Measure` gives them, shape (6 or 1, tensors).
+        sums: the sums of the local shards, from `statistics.Measure`, shape (6 or 1, tensors).
+        shardings: from `shardings_of`.
     """
     from torch import distributed
 
-    for groups, columns in ways:
+    for groups, columns in shardings:
         index = torch.tensor(columns).to(sums.device, non_blocking=True)
         part = sums.index_select(1, index)
         largest = part[MAXIMUM : MAXIMUM + 1].clone()

@@ -1,6 +1,7 @@
-"""What the watch computes on a device never waits for it: on tensors without data, a value that is asked for raises.
+"""The watch never waits for a device: on tensors without data, reading a value raises.
 
-A meta tensor stands for one on a device whose values have not arrived. It cannot show what a kernel of CUDA does.
+A meta tensor stands for a tensor on a device without values on the host. It does not show the behaviour of CUDA
+kernels.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from torch.nn import functional
 
 from sweeper.worker.watch.forward.activations import measured
 from sweeper.worker.watch.forward.attention import AttentionLogits
-from sweeper.worker.watch.forward.losses import FIELDS, Losses
+from sweeper.worker.watch.forward.losses import FIELDS, LossCalls
 
 
 @pytest.mark.parametrize("ask", [torch.Tensor.item, bool, lambda index: torch.empty(3, device="meta")[index]])
-def test_a_value_that_has_not_arrived_cannot_be_asked_for(ask: Callable[[torch.Tensor], object]) -> None:
-    """Without this the tests below would hold nothing."""
+def test_reading_a_value_of_a_meta_tensor_raises(ask: Callable[[torch.Tensor], object]) -> None:
+    """Without this, the tests below would prove nothing."""
     with pytest.raises((RuntimeError, NotImplementedError)):
         ask(torch.zeros((), device="meta", dtype=torch.long))
 
@@ -30,8 +31,8 @@ def test_activations_are_measured_without_waiting() -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "binary", "squares", "logarithms"])
-def test_losses_are_looked_at_without_waiting(kind: str) -> None:
-    losses = Losses()
+def test_losses_are_checked_without_waiting(kind: str) -> None:
+    losses = LossCalls()
     given, whole = torch.empty(64, 10, device="meta"), torch.empty(64, device="meta", dtype=torch.long)
     losses.open()
     match kind:

@@ -39,7 +39,7 @@ def by_chunks(gradients: list[torch.Tensor], before: list[torch.Tensor], after: 
 
 
 def by_foreach(gradients: list[torch.Tensor], before: list[torch.Tensor], after: list[torch.Tensor]) -> torch.Tensor:
-    """What an accelerator runs, on the CPU."""
+    """Run the code for accelerators on the CPU."""
     scratch = [torch.empty_like(gradient) for gradient in gradients]
     sums = statistics.gradients_by_foreach(list(gradients), scratch)
     return torch.cat([sums, statistics.updates_by_foreach([tensor.clone() for tensor in before], after)])
@@ -84,7 +84,7 @@ def test_the_chunk_does_not_matter(tensors: list[list[float]], chunk: int) -> No
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e-15, 1e18])
 def test_squares_beyond_float32_are_not_lost(scale: float) -> None:
-    """A vanished gradient is what this is for: its squares, and their sum, are below what float32 can hold."""
+    """The squares of a vanished gradient, and their sum, are below the range of float32."""
     gradient = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * scale
     row = table(by_chunks([gradient], [gradient], [2 * gradient]), [gradient])[0]
     np.testing.assert_allclose(row, oracle(gradient, gradient, 2 * gradient), rtol=1e-5)
@@ -98,13 +98,13 @@ def test_the_deviation_of_nearly_equal_entries_is_not_lost_to_cancellation(path:
 
 
 @pytest.mark.parametrize("view", [lambda t: t.T, lambda t: t[::2], lambda t: t.expand(3, -1, -1)])
-def test_the_order_in_memory_does_not_matter(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def test_the_memory_layout_does_not_matter(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
     before, after, gradient = (view(torch.randn(8, 6)) for _ in range(3))
     row = table(by_chunks([gradient], [before], [after]), [gradient])[0]
     np.testing.assert_allclose(row, oracle(gradient, before, after), rtol=1e-5, atol=1e-7)
 
 
-def test_the_entries_that_a_sparse_gradient_leaves_out_are_zeros() -> None:
+def test_missing_entries_of_a_sparse_gradient_are_zeros() -> None:
     embedding = torch.nn.Embedding(50, 4, sparse=True)
     embedding(torch.tensor([3, 7, 3])).square().sum().backward()
     gradient = embedding.weight.grad
@@ -115,7 +115,7 @@ def test_the_entries_that_a_sparse_gradient_leaves_out_are_zeros() -> None:
     np.testing.assert_allclose(row, oracle(gradient, weight, weight + 1), rtol=1e-5)
 
 
-def test_a_tensor_without_gradient_is_nan_and_its_neighbours_are_not() -> None:
+def test_a_tensor_without_gradient_is_nan_and_others_are_not() -> None:
     sums = Measure().gradients([None, torch.ones(3), None], norm_only=False)
     assert torch.isnan(sums[:, [0, 2]]).all()
     assert sums[:, 1].tolist() == pytest.approx([3, 3, 3, 1])
@@ -126,7 +126,7 @@ def test_no_gradient_at_all_is_nan() -> None:
 
 
 def test_a_tensor_without_entries_has_sums_of_zero() -> None:
-    """Of a small tensor, some ranks hold no part."""
+    """Some ranks have no part of a small tensor."""
     empty = torch.empty(0, 4)
     assert not by_chunks([empty], [empty], [empty]).any()
     assert not by_foreach([empty], [empty], [empty]).any()
@@ -134,13 +134,13 @@ def test_a_tensor_without_entries_has_sums_of_zero() -> None:
 
 @pytest.mark.parametrize("path", [by_chunks, by_foreach])
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
-def test_what_is_not_finite_shows(path: Path, odd: float) -> None:
+def test_values_that_are_not_finite_are_visible(path: Path, odd: float) -> None:
     tensor = torch.tensor([1.0, odd, 2.0])
     row = table(path([tensor], [torch.ones(3)], [torch.ones(3)]), [tensor])[0]
     assert not np.isfinite(row[[0, 1, 2, 4]]).any()
 
 
-def test_norms_alone_are_those_of_the_full_table() -> None:
+def test_norms_only_equal_those_of_the_full_table() -> None:
     gradients = [torch.randn(40, 3), torch.randn(5)]
     measure = Measure()
     full = measure.gradients(gradients, norm_only=False)
@@ -152,6 +152,6 @@ def test_a_tensor_that_was_zero_has_no_ratio() -> None:
     assert math.isnan(table(by_chunks([zero], [zero], [zero + 1]), [zero])[0][7])
 
 
-def test_columns_have_the_order_that_the_record_promises() -> None:
+def test_columns_have_the_recorded_order() -> None:
     assert STATISTICS[:5] == ("grad_mean", "grad_max", "grad_std", "grad_zero", "grad_norm")
     assert STATISTICS[5:] == ("param_norm", "update_norm", "update_ratio")

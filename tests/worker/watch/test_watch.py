@@ -1,4 +1,4 @@
-"""The watch: what it observes, of which tensors, in which order, against a loop that does it by hand."""
+"""The observations of the watch, compared with a loop that measures by hand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(model: nn.Module, *, steps: int, every: int, clip: float | None = None, look: bool = False) -> list[Any]:
-    """Train and, at observed steps, keep gradients as seen and parameters before and after, in plain Python."""
+    """Train; at observed steps, keep gradients, and parameters before and after, in plain Python."""
     kept: list[Any] = []
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     with sweeper.trial() as trial:
@@ -102,7 +102,7 @@ def test_observations_equal_a_loop_by_hand(here: Path, look: bool) -> None:
             np.testing.assert_allclose(values, [float(e) for e in expected], rtol=2e-3, atol=1e-9)
 
 
-def test_layers_stand_as_the_forward_pass_meets_them(here: Path) -> None:
+def test_layers_have_the_order_of_the_forward_pass(here: Path) -> None:
     train(Deep(), steps=1, every=1)
     (watching,) = of_kind(attempt_of(here), Watching)
     assert watching.layers == ("first", "middle.0", "middle.1", "middle.2", "last")
@@ -150,7 +150,7 @@ def test_frozen_tensors_are_named_and_not_watched(here: Path) -> None:
     assert watching.left_out == {"0.weight": "not watched: frozen"}
 
 
-def test_fewer_than_four_layers_have_no_reach_and_it_is_said(here: Path) -> None:
+def test_fewer_than_four_layers_have_no_reach_and_a_note_explains_it(here: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with sweeper.trial() as trial:
@@ -162,7 +162,7 @@ def test_fewer_than_four_layers_have_no_reach_and_it_is_said(here: Path) -> None
     assert "reach is undefined" in of_kind(attempt, Noted)[0].text
 
 
-def test_a_module_that_is_never_called_itself_follows_its_predecessor(here: Path) -> None:
+def test_a_module_without_a_call_follows_its_predecessor(here: Path) -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The watch in the training loops that people write: each is watched, and compared with what the loop saw itself."""
+"""The watch in typical training loops, compared with measurements of the loop itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Seen:
-    """What the record of the only run has."""
+    """The record of the only run."""
 
     def __init__(self) -> None:
         (run,) = Path("runs").iterdir()
@@ -111,7 +111,7 @@ def test_the_learning_rate_is_the_highest_of_the_groups() -> None:
     assert observation.learning_rate == 0.3
 
 
-def test_two_optimizers_that_take_turns_make_one_step() -> None:
+def test_two_optimizers_that_alternate_make_one_step() -> None:
     models: Any = nn.ModuleDict({"generator": stack(), "critic": stack()})
     one, other = (torch.optim.SGD(model.parameters(), lr=0.1) for model in models.values())
     kept = []
@@ -149,7 +149,7 @@ def test_a_critic_that_steps_several_times_makes_one_step_with_its_generator() -
     assert seen.table(1)["critic.1.0.weight"]["grad_norm"] == pytest.approx(kept[6], rel=1e-5)
 
 
-def test_an_optimizer_that_no_longer_steps_is_not_waited_for() -> None:
+def test_a_step_does_not_wait_for_an_idle_optimizer() -> None:
     models: Any = nn.ModuleDict({"generator": stack(), "critic": stack()})
     slow, fast = (torch.optim.SGD(model.parameters(), lr=0.1) for model in models.values())
     with watched(models, [slow, fast], every=1) as (trial, _):
@@ -204,7 +204,7 @@ def test_a_sparse_gradient_is_measured_over_the_whole_tensor() -> None:
     assert values["grad_std"] == pytest.approx(dense_gradient.std(correction=0).item(), rel=1e-5)
 
 
-def test_in_bf16_updates_that_rounding_swallows_are_seen_as_none() -> None:
+def test_in_bf16_updates_lost_to_rounding_are_zero() -> None:
     model = stack().to(torch.bfloat16)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
     with watched(model, optimizer):
@@ -236,7 +236,7 @@ def train_scaled(optimizer: torch.optim.Optimizer, model: Any, *, bad: set[int],
 
 @pytest.mark.parametrize("look", [False, True])
 @pytest.mark.parametrize("fused", [False, True])
-def test_under_a_gradient_scaler_gradients_are_the_true_ones(fused: bool, look: bool) -> None:
+def test_gradients_under_a_gradient_scaler_are_unscaled(fused: bool, look: bool) -> None:
     model = stack()
     norms = train_scaled(torch.optim.AdamW(model.parameters(), fused=fused), model, bad=set(), look=look)
     seen = Seen()
@@ -324,7 +324,7 @@ def test_a_compiled_model_is_watched_in_its_forward_order(how: str) -> None:
     assert sorted(v["grad_norm"] for v in seen.table(2).values()) == pytest.approx(sorted(norms[2]), rel=1e-4)
 
 
-def test_the_compilers_stance_is_afterwards_what_it_was() -> None:
+def test_the_compiler_stance_is_restored() -> None:
     model: Any = Crossed()
     model.compile(backend="aot_eager")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -377,7 +377,7 @@ def test_gradient_checkpointing_calls_layers_twice_and_changes_nothing() -> None
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-def test_with_a_closure_gradients_are_those_that_it_made(by_name: bool) -> None:
+def test_with_a_closure_gradients_are_those_of_the_closure(by_name: bool) -> None:
     model = stack()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     norms = []
@@ -401,7 +401,7 @@ def test_with_a_closure_gradients_are_those_that_it_made(by_name: bool) -> None:
         assert values["update_norm"] == pytest.approx(0.1 * norms[index], rel=1e-3)
 
 
-def test_a_closure_that_is_called_several_times_is_looked_at_once() -> None:
+def test_a_closure_that_is_called_several_times_is_measured_once() -> None:
     model = stack()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
     norms = []
@@ -445,7 +445,7 @@ def test_patterns_choose_what_is_watched() -> None:
     assert Seen().watching.tensors == ("0.0.weight", "1.0.weight", "4.0.weight")
 
 
-def test_what_cannot_be_watched_is_said_once_by_name() -> None:
+def test_tensors_that_cannot_be_watched_are_noted_once_by_name() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -475,7 +475,7 @@ def test_what_cannot_be_watched_is_said_once_by_name() -> None:
     assert all(name in notes[0] for name in seen.watching.left_out)
 
 
-def test_a_model_without_anything_to_watch_says_so() -> None:
+def test_a_model_without_tensors_to_watch_leaves_a_note() -> None:
     model = stack().requires_grad_(requires_grad=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with watched(model, optimizer) as (trial, _):
@@ -491,7 +491,7 @@ def test_a_model_without_anything_to_watch_says_so() -> None:
     [
         ({"every": 0}, "every=...): expected a number of steps above 0, got 0"),
         ({"statistics": "some"}, "expected one of full, reach, got 'some'"),
-        ({"layers": ["encoder.*"]}, "nothing matches encoder.*"),
+        ({"layers": ["encoder.*"]}, "no name matches encoder.*"),
     ],
 )
 def test_a_wrong_argument_is_explained(options: dict[str, Any], said: str) -> None:
@@ -521,7 +521,7 @@ def test_no_optimizer_at_all_is_explained() -> None:
         trial.watch(stack(), nn.Linear(1, 1))  # type: ignore[arg-type]
 
 
-def test_a_wrapped_optimizer_is_watched_where_its_steps_are() -> None:
+def test_a_wrapped_optimizer_is_watched_inside() -> None:
     class Wrapper:
         def __init__(self, optimizer: torch.optim.Optimizer) -> None:
             self.optimizer = optimizer

@@ -1,4 +1,4 @@
-"""What an observation says of all watched weights: their norm, gradients that are missing, networks, equal units."""
+"""Observations of all watched weights: norm, missing gradients, networks, and equal units."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_weights_before_a_detach_have_no_gradient(here: Path, detached: bool, ex
         assert one.weights["without_gradient"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_weights_whose_loss_has_the_weight_zero_have_no_gradient(here: Path) -> None:
+def test_weights_of_a_loss_with_weight_zero_have_no_gradient(here: Path) -> None:
     model = nn.ModuleList([deep(8, 16, 3), deep(8, 16, 3)])
     first, second = regression(model[0]), regression(model[1])
     for one in observed(here, model, lambda: first() + 0.0 * second()):
@@ -114,7 +114,7 @@ def test_units_that_start_equal_stay_equal(here: Path, constant: bool, expected:
     assert shares == [expected] * 5
 
 
-def test_one_layer_that_starts_equal_comes_apart(here: Path) -> None:
+def test_a_single_layer_with_equal_units_becomes_different(here: Path) -> None:
     model = deep(8, 16, 16, 3)
     nn.init.constant_(next(model.parameters()), 0.1)
     shares = [one.weights["equal_units"] for one in observed(here, model, regression(model))[:5]]
@@ -128,7 +128,7 @@ def test_units_are_compared_in_the_first_observations_only(here: Path) -> None:
 
 
 class Adapted(nn.Module):
-    """A frozen layer with an adapter whose second factor starts at zero."""
+    """A frozen layer with an adapter; the second factor of the adapter starts at zero."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Adapted(nn.Module):
         return out
 
 
-def test_adapters_that_start_at_zero_come_apart(here: Path) -> None:
+def test_adapters_that_start_at_zero_become_different(here: Path) -> None:
     model = nn.Sequential(Adapted(8, 16), nn.Tanh(), Adapted(16, 16), nn.Tanh(), Adapted(16, 3))
     parameters = [one for one in model.parameters() if one.requires_grad]
     found = observed(here, model, regression(model), [torch.optim.Adam(parameters, lr=0.01)])

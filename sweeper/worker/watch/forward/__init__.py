@@ -1,1 +1,1 @@
-"""What the watch measures in the forward pass: data flow between layers, activations, attention, losses."""
+"""Measurements in the forward pass: data flow between layers, activations, attention logits, and losses."""

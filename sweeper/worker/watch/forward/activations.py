@@ -1,10 +1,10 @@
-"""What enters each layer at an observed step: dead units, saturation, scale, and whether it depends on the example.
+"""Statistics of the input of each layer at an observed step: dead units, saturation, scale, and spread over examples.
 
-The input of a layer is the activation of the layer before it, whichever function made it, so functional code is seen as
-well as modules are. Hooks are registered when the step before an observed one is over, and removed at its end: between
-observed steps they cost nothing. At an observed step a hook copies a sample of about `SAMPLE` entries and computes
-nothing. When the step is over, the samples of all layers are measured together, because on small tensors a call costs
-more than its arithmetic. The values stay on the device until the observation leaves it.
+The input of a layer is the activation of the layer before it, from a module or a function alike. Hooks are registered
+before an observed step and removed at its end, so that other steps cost nothing. At an observed step, a hook copies a
+sample of about `SAMPLE` entries and computes nothing. After the step, the samples of all layers are measured together,
+because on small tensors a call costs more than its arithmetic. The values stay on the device until the observation
+leaves it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from sweeper.worker.watch.forward.networks import tensors_in
 
 SAMPLE = 1 << 12
 FEWEST_ROWS = 32
-"""Rows that are read of a wide input, though they are more entries than `SAMPLE`."""
+"""Minimum number of rows in a sample of a wide input, even if they have more entries than `SAMPLE`."""
 ENOUGH_ROWS = 8
-"""With fewer examples neither a unit that is 0 for all of them nor an input that they share says anything."""
+"""With fewer examples, dead units and the spread are undefined."""
 TOGETHER = {"cpu": 1 << 17, "other": 1 << 22}
-"""Entries that are measured together, by device: 0.5 MiB, which stays in a CPU's cache, or 16 MiB."""
+"""Number of entries that are measured together, by device: 0.5 MiB, which stay in a CPU's cache, or 16 MiB."""
 NEAR_LIMIT = 0.99
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
 
 
 class Activations:
-    """Measures the inputs of layers at the first training call of each in an observed step."""
+    """Measures the input of each layer at its first call with gradients in an observed step."""
 
     def __init__(self, layers: Mapping[str, torch.nn.Module]) -> None:
         self._layers = layers
@@ -42,7 +42,7 @@ class Activations:
         self._last: tuple[torch.Tensor, int, bool] | None = None
 
     def open(self) -> None:
-        """Take samples from the next forward pass on; does nothing where they are taken already."""
+        """Take samples from the next forward pass on; do nothing if this has begun already."""
         if not self._hooks:
             self._hooks = [
                 module.register_forward_pre_hook(self._sampling(name, module), with_kwargs=True)
@@ -58,12 +58,13 @@ class Activations:
         self._samples, self._sample_of = [], {}
 
     def take(self, names: Sequence[str], device: torch.device) -> torch.Tensor:
-        """Return what was measured, float32, shape (layers, 5) as `record.profile.ACTIVATIONS`; then `close`.
+        """Return the statistics `ACTIVATIONS` of `record.values.depth_profile`, and close.
 
-        A layer that was not called has NaN. Nothing waits for a device.
+        Returns:
+            float32, shape (layers, statistics); NaN for a layer that was not called. Nothing waits for a device.
         """
         values: dict[int, torch.Tensor] = {}
-        for indices in _alike(self._samples):
+        for indices in _grouped(self._samples):
             table = measured([self._samples[index] for index in indices])
             values |= dict(zip(indices, table.to(device, non_blocking=True).unbind(), strict=True))
         unseen = torch.full((len(ACTIVATIONS),), torch.nan, device=device)
@@ -75,7 +76,7 @@ class Activations:
         dimensions = layer.weight.dim() if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)) else -1
 
         def sample(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            # Compiled, a hook would be part of the graph of the model.
+            # If it were compiled, the hook would become part of the graph of the model.
             if torch.compiler.is_compiling() or name in self._sample_of or not torch.is_grad_enabled():
                 return
             given = args[0] if args else None
@@ -84,7 +85,7 @@ class Activations:
             if given is None:
                 return
             convolved = given.dim() == dimensions
-            # Query, key and value of attention are given the same; a tensor changed in place is another one.
+            # Query, key and value of attention may be one tensor. After a change in place, it has to be sampled again.
             version = 0 if given.is_inference() else given._version  # noqa: SLF001 - torch has no public name for it
             if self._last is None or self._last[0] is not given or self._last[1:] != (version, convolved):
                 self._last = given, version, convolved
@@ -95,9 +96,11 @@ class Activations:
 
 
 def sample_of(given: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
-    """Copy a sample of an input, as (rows, units): some positions of some examples, all units of each.
+    """Copy a sample of an input, shape (rows, units): all units at some positions of some examples.
 
-    The units are the channels of a convolution, where `channels_first`, and the last dimension of anything else.
+    Args:
+        given: the input of a layer.
+        channels_first: the units are the channels of a convolution, and not the last dimension.
     """
     examples, positions = _slices(given.shape, channels_first)
     if channels_first:
@@ -112,7 +115,7 @@ def sample_of(given: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=1024)
 def _slices(shape: torch.Size, channels_first: bool) -> tuple[slice, slice]:  # noqa: FBT001 - a key of the cache
-    """Which examples and which positions of each are read of an input of this shape."""
+    """Return which examples of an input of this shape are sampled, and which positions of each."""
     examples, units = shape[0], shape[1] if channels_first else shape[-1]
     width = shape[-1] if channels_first else shape[-2]
     positions = shape.numel() // (examples * units)
@@ -121,17 +124,16 @@ def _slices(shape: torch.Size, channels_first: bool) -> tuple[slice, slice]:  # 
     read = min(examples, max(ENOUGH_ROWS, wanted // positions))
     of_each = min(positions, -(-wanted // read))
     stride = positions // of_each
-    while math.gcd(stride, width) > 1:  # else all might lie in the same few columns of an image
+    while math.gcd(stride, width) > 1:  # otherwise all positions may be in a few columns of an image
         stride -= 1
     every = examples // read
     return slice(0, read * every, every), slice(0, of_each * stride, stride)
 
 
 def measured(samples: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the statistics of `record.profile.ACTIVATIONS`, shape (layers, 5), of samples with equally many rows.
+    """Return the statistics `ACTIVATIONS`, shape (layers, statistics), of samples with equally many rows.
 
-    All units of all samples stand side by side in one matrix. What is computed of each unit is averaged over the units
-    of each layer.
+    All units of all samples are columns of one matrix. The values of units are averaged over the units of each layer.
     """
     units = [one.shape[1] for one in samples]
     values = torch.cat(list(samples), dim=1).float()
@@ -141,9 +143,9 @@ def measured(samples: Sequence[torch.Tensor]) -> torch.Tensor:
     table = values.new_empty(9, values.shape[1])
     square, variance, dead, negative, in_sigmoid, in_tanh, zero, near, small = table.unbind()
     torch.mean(torch.square(values, out=room), 0, out=square)
-    # Deviations from each unit's mean, and not mean square less squared mean: of a constant input nothing is left.
+    # Deviations from the mean of each unit are exactly 0 for a constant input; mean square minus squared mean is not.
     torch.mean(torch.sub(values, values.mean(0), out=room).square_(), 0, out=variance)
-    # Comparisons are written as floats: on a CPU, making and adding up bools takes several times as long.
+    # Comparisons write floats, because on a CPU it takes several times as long to create and sum bools.
     torch.eq(sizes.amax(0), 0, out=dead)
     torch.lt(low, 0, out=negative)
     below = high <= 1
@@ -154,7 +156,7 @@ def measured(samples: Sequence[torch.Tensor]) -> torch.Tensor:
     torch.mean(torch.lt(sizes, 1 - NEAR_LIMIT, out=room), 0, out=small)
     of_layers = torch.stack([part.mean(1) for part in table.split(units, dim=1)], dim=1)
     square, variance, dead, negative, in_sigmoid, in_tanh, zero, near, small = of_layers.unbind()
-    # A sigmoid gives what is above 0 and at most 1; a tanh has both signs. Zero itself is a ReLU's, and no limit here.
+    # The values of a sigmoid are above 0 and at most 1, and those of a tanh have both signs. Zeros come from a ReLU.
     sigmoid, tanh = in_sigmoid == 1, (in_tanh == 1) & (negative > 0)
     unknown, several = torch.full_like(square, torch.nan), rows >= ENOUGH_ROWS
     statistics = {
@@ -167,8 +169,8 @@ def measured(samples: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([statistics[name] for name in ACTIVATIONS], dim=1)
 
 
-def _alike(samples: Sequence[torch.Tensor]) -> list[list[int]]:
-    """Which samples are measured together: as many rows, one type and device, and few enough entries for a cache."""
+def _grouped(samples: Sequence[torch.Tensor]) -> list[list[int]]:
+    """Return groups of samples to measure together: equal rows, type and device, and few enough entries for a cache."""
     groups: dict[Any, list[list[int]]] = {}
     entries: dict[Any, int] = {}
     for index, one in enumerate(samples):

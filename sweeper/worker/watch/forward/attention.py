@@ -1,7 +1,7 @@
-"""The largest attention logit of an observed step: where it grows without bound, attention has collapsed to one token.
+"""The largest attention logit of an observed step: if it grows without limit, attention collapses to one token.
 
-`scaled_dot_product_attention` is wrapped while an observed step lasts, and of each call the logits of one example and
-at most `QUERIES` of its tokens are computed once more. Attention that computes its softmax by itself is not seen.
+`scaled_dot_product_attention` is wrapped during an observed step. For each call, the logits of one example and at most
+`QUERIES` of its tokens are computed again. Attention that computes its softmax by itself is not observed.
 
 Source: Zhai et al. 2023, Stabilizing Transformer Training by Preventing Attention Entropy Collapse.
 """
@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from sweeper.worker.watch.forward.wrapping import Wrapping
+from sweeper.worker.watch.forward.wrapping import FunctionWrapper
 
 QUERIES = 64
 ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
@@ -23,19 +23,19 @@ class AttentionLogits:
 
     def __init__(self) -> None:
         self._seen: list[torch.Tensor] = []
-        self._wrapping = Wrapping("scaled_dot_product_attention", ARGUMENTS, self._look)
+        self._wrapper = FunctionWrapper("scaled_dot_product_attention", ARGUMENTS, self._measure)
 
     def open(self) -> None:
         """Measure until `take`."""
-        self._wrapping.open()
+        self._wrapper.open()
 
     def take(self) -> torch.Tensor | None:
-        """Return the largest magnitude of a logit, 0-d; None where no attention was seen. Ends measuring."""
-        self._wrapping.close()
+        """Stop measuring; return the largest magnitude of a logit, 0-d, or None if attention was not called."""
+        self._wrapper.close()
         seen, self._seen = self._seen, []
         return torch.stack([one.to(seen[0].device) for one in seen]).amax() if seen else None
 
-    def _look(self, query: object, key: object, *rest: object) -> None:
+    def _measure(self, query: object, key: object, *rest: object) -> None:
         plain = isinstance(query, torch.Tensor) and isinstance(key, torch.Tensor)
         if not plain or not torch.is_grad_enabled() or query.shape[:-2] != key.shape[:-2] or not key.numel():  # type: ignore[attr-defined]  # tensors
             return
@@ -48,6 +48,6 @@ class AttentionLogits:
 
 
 def _of_one(tensor: torch.Tensor) -> torch.Tensor:
-    """The first example of a batch; all of a tensor that has no batch."""
+    """Return the first example of a batch; the whole tensor if it has no batch."""
     detached = tensor.detach()
     return detached[:1] if detached.dim() > 2 else detached  # noqa: PLR2004 - tokens by features

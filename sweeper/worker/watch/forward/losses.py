@@ -1,15 +1,15 @@
-"""What a loss function is given: looked at in the first observed steps, by wrapping PyTorch's own functions.
+"""Check the arguments of loss functions in the first observed steps, by wrapping PyTorch's own functions.
 
-Two things are to be known of it that its value does not say:
+Two facts follow from the arguments, but not from the value of the loss:
 
-- *Whether it is given what it expects.* `cross_entropy` takes logits; given the output of a softmax, it still falls a
-  little and then stays. Squared errors on one-hot classes behind a sigmoid or softmax have almost no gradient where the
-  output is sure and wrong. Both train without an error message.
+- *Whether the input fits the function.* `cross_entropy` expects logits; with the output of a softmax, the loss falls a
+  little and then stays. Squared errors on one-hot classes behind a sigmoid or softmax have almost no gradient if the
+  output is confident and wrong. Both train without an error message.
 - *The loss of a constant prediction* for these targets: the entropy of the classes, or the variance of the targets. A
   run that is no better has learned nothing from its inputs, however far its loss has fallen from a bad start.
 
-While one of the first `LOOKED_AT` observed steps lasts, the public functions are wrapped; classes such as
-`CrossEntropyLoss` call them, and so do most libraries. No value is waited for.
+The public functions are wrapped during the first `CHECKED_STEPS` observed steps. Classes such as `CrossEntropyLoss`
+call them, and so do most libraries. Nothing waits for a device.
 """
 
 from __future__ import annotations
@@ -20,69 +20,70 @@ from typing import Any
 
 import torch
 
-from sweeper.worker.watch.forward.wrapping import Wrapping
+from sweeper.worker.watch.forward.wrapping import FunctionWrapper
 
-LOOKED_AT = 5
+CHECKED_STEPS = 5
 TOLERANCE = 1e-3
 ENOUGH = 8
-"""Targets a class from which on their entropy is an estimate of that of the classes."""
+"""Minimum number of targets per class for an estimate of the entropy of the classes."""
 FIELDS = ("mismatch", "value", "prior")
-Looked = tuple[torch.Tensor, torch.Tensor]
-"""Whether a call was a mismatch, and the loss of a constant prediction; both 0-d, NaN where it is not known."""
+CheckResult = tuple[torch.Tensor, torch.Tensor]
+"""Whether a call is a mismatch, and the loss of a constant prediction; both 0-d, NaN if unknown."""
 
 
-class Losses:
-    """Watches the calls of loss functions between `open` and `take`."""
+class LossCalls:
+    """Checks the calls of loss functions between `open` and `take`."""
 
     def __init__(self) -> None:
-        self._left = LOOKED_AT
+        self._left = CHECKED_STEPS
         self._is_open = False
         self._seen: list[torch.Tensor] = []
         self._counts: dict[int, torch.Tensor] = {}
-        looks: dict[str, Callable[[torch.Tensor, torch.Tensor], Looked]] = {
+        checks: dict[str, Callable[[torch.Tensor, torch.Tensor], CheckResult]] = {
             "cross_entropy": self._of_classes,
             "nll_loss": self._of_classes,
             "binary_cross_entropy_with_logits": _of_binary,
             "binary_cross_entropy": _of_binary,
             "mse_loss": _of_squares,
         }
-        self._wrappings = [
-            Wrapping(name, ("input", "target"), functools.partial(self._look, look)) for name, look in looks.items()
+        self._wrappers = [
+            FunctionWrapper(name, ("input", "target"), functools.partial(self._check, check))
+            for name, check in checks.items()
         ]
 
     def open(self) -> None:
-        """Watch until `take`; does nothing once enough steps were looked at."""
+        """Check calls until `take`; do nothing after the first few steps."""
         if self._left > 0 and not self._is_open:
             self._left -= 1
             self._is_open = True
-            for wrapping in self._wrappings:
-                wrapping.open()
+            for wrapper in self._wrappers:
+                wrapper.open()
 
     def take(self) -> torch.Tensor | None:
-        """What was seen, shape (3,) as `FIELDS`, of the call whose loss was largest; None where none was watched."""
+        """Stop checking; return `FIELDS`, shape (3,), of the call with the largest loss, or None without a call."""
         if self._is_open:
             self._is_open = False
-            for wrapping in self._wrappings:
-                wrapping.close()
+            for wrapper in self._wrappers:
+                wrapper.close()
         seen, self._seen = self._seen, []
         if not seen:
             return None
         table = torch.stack([one.to(seen[0].device) for one in seen])
-        # index_select, because an index that is a tensor would be waited for
+        # index_select, because indexing with a tensor waits for the device
         (largest,) = table.index_select(0, table[:, 1].argmax().reshape(1))
         return torch.cat([table[:, :1].amax(0), largest[1:]])
 
-    def _look(self, of: Callable[[torch.Tensor, torch.Tensor], Looked], *call: Any) -> None:
+    def _check(self, check: Callable[[torch.Tensor, torch.Tensor], CheckResult], *call: Any) -> None:
         given, target, loss = call
         usual = _is_plain(given) and _is_plain(target) and _is_plain(loss)
         if not (usual and torch.is_grad_enabled() and loss.dim() == 0 and given.numel() and target.numel()):
             return
         with torch.no_grad():
-            mismatch, prior = of(given.detach(), target.detach())
+            mismatch, prior = check(given.detach(), target.detach())
             self._seen.append(torch.stack([one.float() for one in (mismatch, loss.detach(), prior)]))
 
-    def _of_classes(self, given: torch.Tensor, target: torch.Tensor) -> Looked:
-        """The entropy of the classes, over all targets seen so far; NaN before there are enough of them."""
+    def _of_classes(self, given: torch.Tensor, target: torch.Tensor) -> CheckResult:
+        """Return the entropy of the classes over all targets so far; NaN before there are enough of them."""
         rows = given.dim() == 2  # noqa: PLR2004 - examples by classes
         double = (given >= 0).all() & ((given.sum(1) - 1).abs() < TOLERANCE).all() if rows else given.new_zeros(())
         unknown = given.new_full((), torch.nan)
@@ -96,7 +97,7 @@ class Losses:
         counts = self._counts[classes] = self._counts.get(classes, torch.zeros_like(counted[:-1])) + counted[:-1]
         total = counts.sum()
         shares = counts / total
-        # Miller and Madow: the entropy of a sample is too small by (classes - 1) / 2n.
+        # Correction of Miller and Madow: the entropy of a sample is too small by (classes - 1) / 2n.
         entropy = -torch.special.xlogy(shares, shares).sum() + ((counts > 0).sum() - 1) / (2 * total)
         return double, torch.where(total >= ENOUGH * classes, entropy, torch.nan)
 
@@ -105,13 +106,13 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, torch.Tensor) and not hasattr(value, "placements")
 
 
-def _of_binary(given: torch.Tensor, target: torch.Tensor) -> Looked:
+def _of_binary(given: torch.Tensor, target: torch.Tensor) -> CheckResult:
     share = target.double().mean()
     return given.new_zeros(()), -torch.special.xlogy(share, share) - torch.special.xlogy(1 - share, 1 - share)
 
 
-def _of_squares(given: torch.Tensor, target: torch.Tensor) -> Looked:
-    """The variance of the targets, each column about its own mean."""
+def _of_squares(given: torch.Tensor, target: torch.Tensor) -> CheckResult:
+    """Return the variance of the targets, of each column around its own mean."""
     if target.shape != given.shape:
         return given.new_zeros(()), given.new_full((), torch.nan)
     one_hot = ((target == 0) | (target == 1)).all() & (given > 0).all() & (given < 1).all()

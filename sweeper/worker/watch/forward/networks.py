@@ -1,12 +1,12 @@
-"""Which layers feed each other: the data flow between the modules of a model, from the graph of the first forward pass.
+"""Find which layers feed each other, from the autograd graph of the first forward pass.
 
-A gradient fades along a path of layers, so only layers on a common path can be compared. The actor and the critic of a
-policy stand in one module and share no path; neither do a generator and a discriminator, or two towers of a contrastive
-model. Each such group of connected layers is a *network*.
+A gradient fades along a path of layers, so that only layers on a common path can be compared. The actor and the critic
+of a policy may be in one module without a common path, and so may a generator and a discriminator, or two towers of a
+contrastive model. Each group of connected layers is a *network*.
 
-The graph is autograd's own: what a layer gives out remembers by which operation it was made (`grad_fn`), and every
-operation knows those before it. Following them from the input of a layer to the nearest outputs of other layers finds
-its *parents*, whatever functions stand in between.
+The output of a layer has the operation that made it (`grad_fn`), and every operation has its predecessors. The search
+follows them from the input of a layer to the nearest outputs of other layers, which are its *parents*, whatever
+functions are in between.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from typing import Any
 import torch
 
 DEEPEST = 4
-"""Nested containers of tensors are looked into so far."""
+"""Maximum depth of nested containers that are searched for tensors."""
 
 
 class DataFlow:
-    """The operations that enter and leave each layer at its first call with gradients."""
+    """The operations at the input and output of each layer at its first call with gradients."""
 
     def __init__(self) -> None:
         self._inputs: dict[str, list[Any]] = {}
         self._made_by: dict[Any, str] = {}
 
     def enters(self, layer: str, values: object) -> None:
-        """Note the inputs of a layer's call."""
+        """Record the inputs of a call of a layer."""
         if layer not in self._inputs and torch.is_grad_enabled():
             self._inputs[layer] = [one.grad_fn for one in tensors_in(values) if one.grad_fn is not None]
 
     def leaves(self, layer: str, values: object) -> None:
-        """Note the outputs of a layer's call."""
+        """Record the outputs of a call of a layer."""
         if layer in self._inputs and layer not in self._made_by.values():
             self._made_by |= {one.grad_fn: layer for one in tensors_in(values) if one.grad_fn is not None}
 
     def parents(self) -> dict[str, frozenset[str]]:
-        """For each layer that was called with gradients, the layers that feed it directly; then forgets the graph.
+        """Return for each layer that was called with gradients the layers that feed it directly; release the graph.
 
-        A layer whose output has no graph, as under reentrant checkpointing, is missing.
+        A layer without a graph of its output, as with reentrant checkpointing, is missing.
         """
         above: dict[Any, frozenset[str]] = {}
         known = set(self._made_by.values())
@@ -55,7 +55,7 @@ class DataFlow:
         return found
 
     def _above(self, operation: Any, known: dict[Any, frozenset[str]]) -> frozenset[str]:  # noqa: ANN401 - autograd's
-        """The layers nearest above an operation, itself included; without recursion, since graphs are deep."""
+        """Return the nearest layers before an operation, or its own; without recursion, because graphs are deep."""
         stack = [operation]
         while stack:
             top = stack[-1]
@@ -76,24 +76,24 @@ class DataFlow:
 def networks_of(
     order: Sequence[str], parents: Mapping[str, frozenset[str]], *, called: Iterable[str]
 ) -> tuple[list[str], list[int]]:
-    """The layers along the data flow, and to which network each belongs.
+    """Return the layers in the order of the data flow, and the network of each.
 
     Args:
-        order: all layers, in the order in which the forward pass met them.
-        parents: as `DataFlow.parents` gives them; where no layer has a parent, nothing is known of the flow, and all
-            layers are one network in the order given.
-        called: layers that were called themselves; another belongs to the layer before it in `order`, whose function
-            uses its weights, as `MultiheadAttention.out_proj`.
+        order: all layers, in the order of their calls in the forward pass.
+        parents: from `DataFlow.parents`; if no layer has a parent, the flow is unknown, and all layers are one network
+            in the given order.
+        called: the layers that were called. Another layer, such as `MultiheadAttention.out_proj`, belongs to the layer
+            before it in `order`, which uses its weights.
 
     Returns:
-        The layers, those nearer to the input first and otherwise as in `order`; and numbers of networks, from 0.
+        The layers, nearest to the input first and otherwise as in `order`; and the numbers of their networks, from 0.
     """
     if len(order) < 2 or not any(parents.values()):  # noqa: PLR2004 - one layer feeds no other
         return list(order), [0] * len(order)
-    alone = set(called)
+    was_called = set(called)
     flow = dict(parents)
     for before, layer in itertools.pairwise(order):
-        if layer not in alone and before in flow:
+        if layer not in was_called and before in flow:
             flow[layer] = frozenset({before})
     depth = _depths(order, flow)
     group = _groups(order, flow)
@@ -102,7 +102,7 @@ def networks_of(
 
 
 def _depths(order: Sequence[str], parents: Mapping[str, frozenset[str]]) -> dict[str, int]:
-    """How many layers stand above each; a layer met before its parents, as in a recurrence, stands at its own place."""
+    """Return the number of layers before each; parents that are called later, as in a recurrence, do not count."""
     depth: dict[str, int] = {}
     for layer in order:
         depth[layer] = max((depth[one] + 1 for one in parents.get(layer, ()) if one in depth), default=0)
@@ -110,7 +110,7 @@ def _depths(order: Sequence[str], parents: Mapping[str, frozenset[str]]) -> dict
 
 
 def _groups(order: Sequence[str], parents: Mapping[str, frozenset[str]]) -> dict[str, int]:
-    """The connected groups of layers, numbered by their first layer; one of which nothing is known joins the first."""
+    """Return the number of the connected group of each layer; a layer with unknown parents joins the first group."""
     root = {layer: layer for layer in order}
 
     def top(layer: str) -> str:
@@ -128,7 +128,7 @@ def _groups(order: Sequence[str], parents: Mapping[str, frozenset[str]]) -> dict
 
 
 def tensors_in(values: object, deep: int = DEEPEST) -> Iterator[torch.Tensor]:
-    """The tensors in what a module was given or gives out: tuples, lists, mappings and dataclasses of them."""
+    """Yield the tensors in the arguments or results of a module: tensors, and tuples, lists and mappings of them."""
     if isinstance(values, torch.Tensor):
         yield values
     elif deep and isinstance(values, Mapping):

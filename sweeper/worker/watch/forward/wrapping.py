@@ -1,4 +1,4 @@
-"""Wrapping a public function of `torch.nn.functional` for a while: layers call these functions by the module's name."""
+"""Temporary wrappers of functions in `torch.nn.functional`, which layers look up in that module at each call."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import torch
 from torch.nn import functional
 
 
-class Wrapping:
-    """Calls `look` after each call of a function while it is open, with some of the arguments and what was returned.
+class FunctionWrapper:
+    """Calls `check` after each call of a function while it is open, with some arguments and the result.
 
-    The wrapper is one object however often it is opened, so that code compiled around it is compiled for two functions
-    and no more. Within compiled code nothing is looked at.
+    The wrapper is the same object each time it is opened, so that compiled code around it is compiled for two functions
+    only. Calls in compiled code are not checked.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], look: Callable[..., None]) -> None:
-        """`arguments` are the names of the function's first arguments, in order; `look` gets them and the result."""
+    def __init__(self, name: str, arguments: Sequence[str], check: Callable[..., None]) -> None:
+        """Make a wrapper that is closed.
+
+        Args:
+            name: the name of the function.
+            arguments: the names of its first arguments, in order.
+            check: is called with these arguments and the result.
+        """
         self._name = name
         self._original: Any = getattr(functional, name)
 
@@ -26,8 +32,8 @@ class Wrapping:
         def call(*args: Any, **kwargs: Any) -> object:
             returned: object = self._original(*args, **kwargs)
             if torch.compiler.is_compiling():
-                return returned  # compiled code does not look: it would be cut in two by it
-            look(*(args[i] if len(args) > i else kwargs.get(word) for i, word in enumerate(arguments)), returned)
+                return returned  # a check would break the graph of compiled code
+            check(*(args[i] if len(args) > i else kwargs.get(word) for i, word in enumerate(arguments)), returned)
             return returned
 
         self._call = call
@@ -39,6 +45,6 @@ class Wrapping:
             setattr(functional, self._name, self._call)
 
     def close(self) -> None:
-        """Put the function back; one that somebody else has wrapped since is left alone."""
+        """Restore the function, unless other code has wrapped it in the meantime."""
         if getattr(functional, self._name) is self._call:
             setattr(functional, self._name, self._original)

@@ -1,4 +1,4 @@
-"""Which layers feed each other, and what enters them, on models that people write."""
+"""Data flow between layers, and statistics of their inputs, on typical models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tower(width: int = 8, layers: int = 4, out: int = 2) -> nn.Sequential:
 
 
 class ActorCritic(nn.Module):
-    """Two networks that are given the same input and share no layer."""
+    """Two networks with the same input and no common layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class SharedTrunk(nn.Module):
 
 
 class Functional(nn.Module):
-    """Layers that functions join, a residual path, and a head that nothing uses."""
+    """Layers connected by functions, a residual path, and an unused head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_an_actor_and_a_critic_are_two_networks(tmp_path: Path, monkeypatch: pyt
     assert watching.layers[5].startswith("critic")
 
 
-def test_heads_on_one_trunk_are_one_network_and_stand_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_on_one_trunk_are_one_network_and_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watching = only(recorded(SharedTrunk(), tmp_path, monkeypatch), Watching)
     assert set(watching.networks) == {0}
     assert set(watching.layers[-2:]) == {"policy", "value"}
@@ -130,7 +130,7 @@ def test_units_that_are_zero_for_every_example_are_dead(tmp_path: Path, monkeypa
     assert activations["input_scale"] == pytest.approx(1, abs=0.2)
 
 
-def test_a_saturated_tanh_is_told_from_a_relu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saturated_tanh_differs_from_a_relu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
     events = recorded(model, tmp_path, monkeypatch, x=1e4 * torch.randn(BATCH, 8), loss=torch.Tensor.sum)
     assert only(events, Observation).activations["saturated"] > 0.9
@@ -160,7 +160,7 @@ def test_probabilities_given_to_cross_entropy_are_a_mismatch(
     assert functional.cross_entropy is original
 
 
-def test_what_no_optimizer_trains_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_without_an_optimizer_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
     model[0].requires_grad_(requires_grad=False)
@@ -196,9 +196,7 @@ def test_the_variance_of_targets_is_the_loss_of_a_constant_prediction(
     )
 
 
-def test_a_batch_of_one_example_says_nothing_of_dead_units_or_spread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_of_one_example_has_no_dead_units_or_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = recorded(tower(), tmp_path, monkeypatch, x=torch.randn(1, 8), loss=torch.Tensor.sum)
     activations = only(events, Observation).activations
     assert not {"dead", "spread"} & activations.keys()
@@ -206,7 +204,7 @@ def test_a_batch_of_one_example_says_nothing_of_dead_units_or_spread(
 
 
 class Attending(nn.Module):
-    """One layer of attention, whose logits are known."""
+    """One layer of attention with known logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,7 +266,7 @@ def test_features_made_in_inference_mode_are_measured_too(tmp_path: Path, monkey
 
 
 def alone(rows: torch.Tensor) -> list[float]:
-    """The definitions in `record.profile.ACTIVATIONS`, written out for one layer."""
+    """Compute `ACTIVATIONS` of `record.values.depth_profile` by definition, for one layer."""
     values = rows.double()
     scale = values.square().mean().sqrt()
     low, high, near = values.min(), values.max(), values.abs() > 0.99
@@ -282,7 +280,7 @@ def alone(rows: torch.Tensor) -> list[float]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-def test_layers_measured_together_have_the_values_that_each_has_alone(dtype: torch.dtype) -> None:
+def test_layers_measured_together_have_the_same_values_as_one_by_one(dtype: torch.dtype) -> None:
     x = 3 * torch.randn(64, 8, generator=torch.manual_seed(0))
     dead = torch.relu(x)
     dead[:, :3] = 0
@@ -296,7 +294,7 @@ def test_layers_measured_together_have_the_values_that_each_has_alone(dtype: tor
         assert seen == pytest.approx(values, rel=1e-3, abs=1e-6)
 
 
-def test_what_is_no_number_is_not_hidden() -> None:
+def test_nan_is_not_hidden() -> None:
     broken = torch.tensor([[math.nan, 0.5]]).expand(16, 2)
     seen = dict(zip(ACTIVATIONS, measured([broken, torch.ones(16, 3)])[0].tolist(), strict=True))
     assert math.isnan(seen["scale"])
@@ -328,7 +326,7 @@ def test_a_sample_has_enough_rows_and_all_units(shape: tuple[int, ...], channels
     assert set(map(tuple, seen.tolist())) <= set(map(tuple, one_unit.reshape(-1, units).tolist()))
 
 
-def test_a_sample_of_images_is_of_all_their_columns() -> None:
+def test_a_sample_of_images_covers_all_columns() -> None:
     columns = torch.arange(32.0).expand(32, 16, 32, 32)
     assert sample_of(columns, channels_first=True).unique().numel() == 32
 
