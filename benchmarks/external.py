@@ -1,10 +1,10 @@
-"""Run the third-party cases of `../shared/external` under sweeper, and write down what is true of each run.
+"""Run the third-party cases of `../shared/external` under sweeper, and print the true outcome of each run.
 
-    python benchmarks/external.py record [--seeds 0 1] [--workers 2]   # into runs/external; goes on where it was left
+    python benchmarks/external.py record [--seeds 0 1] [--workers 2]   # into runs/external; resumes
     python benchmarks/external.py truth runs/external > truth.json
 
-The cases are public training programs with a known problem, or known to be healthy, re-declared as data; they are read
-from beside the project and are no part of it. No threshold is set on them.
+The cases are public training programs with a known problem or none, declared as data. They are read from a directory
+beside the project and are not part of it. No threshold is set on them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ CLASSES = {
     "vanishing": ["vanishing_gradient"],
     "wrong_loss_or_activation": ["loss_mismatch"],
 }
-"""The classes of sweeper that are right for the problem of a case."""
+"""For each problem of a case, the diagnoses of sweeper that count as right."""
 
 
 def main() -> None:
-    """Record the cases, or print the truth about those recorded."""
+    """Record the cases, or print the true outcomes of recorded ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     record = commands.add_parser("record", help="run the cases")
@@ -54,7 +54,7 @@ def main() -> None:
     record.add_argument("--workers", type=int, default=2)
     record.add_argument("--runs", type=Path, default=ROOT / "runs")
     record.set_defaults(run=_record)
-    truth = commands.add_parser("truth", help="print what is true of recorded runs, as JSON")
+    truth = commands.add_parser("truth", help="print the true outcomes of recorded runs as JSON")
     truth.add_argument("run_directory", type=Path)
     truth.set_defaults(run=_truth)
     options = parser.parse_args()
@@ -90,7 +90,7 @@ def _record(options: argparse.Namespace) -> None:
 
 
 def _truth(options: argparse.Namespace) -> None:
-    """A run learned where its last score gains at least half of what the median run of its counterpart gains."""
+    """Print the outcomes: a run learned if its last score gains at least half of its counterpart's median gain."""
     cases = _cases()
     trials, _ = read_trials(SweepDir(options.run_directory))
     last: dict[str, list[tuple[int, int, float]]] = {}

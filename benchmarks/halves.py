@@ -1,4 +1,4 @@
-"""Set the threshold of `stalled` on the even seeds of recorded runs, and judge it on the odd ones.
+"""Calibrate `stalled` on the even seeds of recorded runs, and evaluate it on the odd ones.
 
 python benchmarks/halves.py runs/verdicts runs/verdicts-mild
 """
@@ -19,7 +19,7 @@ from sweeper.rules.calibration.conformal import Calibration, calibrate
 
 
 def main() -> None:
-    """Print the calibration on one half, and the backtest of its rule on the other."""
+    """Print the calibration on one half, and the backtest of the calibrated rule on the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--alpha", type=float, default=0.05)
@@ -33,17 +33,17 @@ def main() -> None:
 
 
 def is_even(case: Case) -> bool:
-    """Whether the trial belongs to the half on which thresholds are set."""
+    """Return whether the trial belongs to the half for calibration."""
     return (case.seed or 0) % 2 == 0
 
 
 def half(recording: Recording, chosen: Callable[[Case], bool]) -> Recording:
-    """The chosen trials, judged among each other: nothing of the other half is known."""
+    """Return a recording of the chosen trials only, so that they are judged without the other half."""
     return replace(recording, cases=[case for case in recording.cases if chosen(case)])
 
 
 def calibrated(recordings: list[Recording], alpha: float) -> Calibration:
-    """`stalled` with the thresholds that the learners allow."""
+    """Calibrate `stalled` on the recordings."""
     judged = [(recording.is_learner(case), case.events) for recording in recordings for case in recording.cases]
     learners = [events for learned, events in judged if learned]
     stalls = [events for learned, events in judged if not learned]

@@ -1,4 +1,4 @@
-"""Draw the stalls of recorded runs, to be checked by eye: training loss, onset by hindsight, verdict of `stalled`.
+"""Plot the stalls of recorded runs for a visual check: training loss, reach, onset, and decision of `stalled`.
 
 python benchmarks/onsets.py docs/images/onsets.png runs/verdicts runs/verdicts-mild
 """
@@ -21,7 +21,7 @@ BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -35,22 +35,22 @@ def main() -> None:
     for index, (recording, case) in enumerate(stalls):
         draw(figure, (rows, COLUMNS, index + 1), case, recording)
     figure.suptitle(
-        "training loss (blue), reach (grey, right axis), onset by hindsight (green), verdict (vermilion, dashed)"
+        "training loss (blue), reach (grey, right axis), onset (green), decision of the rule (vermilion, dashed)"
     )
     figure.savefig(options.picture)
 
 
-def draw(figure: Figure, place: tuple[int, int, int], case: Case, recording: Recording) -> None:
-    """One stall."""
-    axes = figure.add_subplot(*place)
+def draw(figure: Figure, position: tuple[int, int, int], case: Case, recording: Recording) -> None:
+    """Draw one stall."""
+    axes = figure.add_subplot(*position)
     losses = [
         (e.step, e.values[recording.loss]) for e in case.events if isinstance(e, Metrics) and recording.loss in e.values
     ]
-    looks = [(e.step, e.reach) for e in case.events if isinstance(e, Observation)]
+    reach = [(e.step, e.reach) for e in case.events if isinstance(e, Observation)]
     axes.plot(*zip(*losses, strict=True), color=BLUE, lw=1)
     axes.set_ylim(0.6, 1.6)
     right = axes.twinx()
-    right.semilogy(*zip(*looks, strict=True), color=GREY, lw=0.8)
+    right.semilogy(*zip(*reach, strict=True), color=GREY, lw=0.8)
     right.set_ylim(1e-9, 1e2)
     axes.axvline(recording.onset(case), color=GREEN, lw=1.5)
     decision = first_decision(rule_of(config.Stalled()), case.events)

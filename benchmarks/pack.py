@@ -1,14 +1,14 @@
-"""Pack recorded runs as a fixture: what rules read of them, and nothing of the machine that they ran on.
+"""Pack recorded runs as a test fixture, with the values that rules read and without traces of the machine.
 
     python benchmarks/pack.py tests/backtest/verdicts.tar.xz runs/verdicts runs/verdicts-mild
     python benchmarks/pack.py tests/backtest/zoo.tar.xz runs/zoo-a runs/zoo-b --digits 3 --truth runs/zoo-a.json ...
 
-Kept of the trials that ended by themselves: facts without the command, control, events, exits. Left out: output, rows
-of per-tensor statistics, checkpoints, provenance, and the names of hosts. With `--digits` measured values are rounded
-to so many significant digits and times to seconds of the run, which makes the archive several times smaller; what is
-said of these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
+For trials that ended by themselves, the archive has the facts without the command, and the files of control, events
+and exits. It does not have output, per-tensor statistics, checkpoints, provenance and host names. `--digits` rounds
+values to that many significant digits, and times to seconds, which makes the archive several times smaller; published
+results are computed from the archive. `--truth` adds a file of known outcomes for each run.
 
-Runs that were recorded before observations had `weights` get them here, from the rows of per-tensor statistics.
+Runs that were recorded before observations had `weights` get them from their per-tensor statistics.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from sweeper.record.values.depth_profile import weights
 
 
 def main() -> None:
-    """Write the archive, and say how large it is."""
+    """Write the archive, and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--digits", type=int, help="significant digits of measured values (default: all)")
-    parser.add_argument("--truth", type=Path, nargs="+", default=[], help="a truth file for each run, in their order")
+    help_ = "a file of known outcomes for each run, in their order"
+    parser.add_argument("--truth", type=Path, nargs="+", default=[], help=help_)
     options = parser.parse_args()
     packed = 0
     with tarfile.open(options.archive, "w:xz") as archive:

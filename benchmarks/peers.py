@@ -1,28 +1,27 @@
-"""Compare sweeper's diagnoses with the thresholds of AUTOTRAINER and BTTackler over the same recorded runs.
+"""Compare sweeper's diagnoses with the thresholds of AUTOTRAINER and BTTackler on the same recorded runs.
 
     python benchmarks/peers.py RUN ... --truth FILE      # as `sweeper backtest RUN ... --truth FILE`
 
 The thresholds are the published defaults of AUTOTRAINER (Zhang et al. 2021, ICSE; shiningrain/AUTOTRAINER) and
-BTTackler (Pei et al. 2024, KDD; thuml/BTTackler). Neither tool is run: both need a training of their own. What is
-approximated:
+BTTackler (Pei et al. 2024, KDD; thuml/BTTackler). The tools themselves are not run, because both need their own
+training. Approximations:
 
-- An epoch is one evaluation of the sweep's metric. Both tools are asked at every evaluation, AUTOTRAINER about the
-  newest observation of the gradient, as it looks at one batch, BTTackler about the mean over all observations since
-  the last evaluation. sweeper itself is asked at every observation.
-- The accuracy of AUTOTRAINER is the sweep's metric if it is maximized and never above 1. Of any other metric no value
-  counts as accurate, as Keras reports an accuracy near 0 for such tasks. AUTOTRAINER judges from 30% of the epochs
-  on, but remembers what it saw earlier; losses and gradients that are not finite, and losses from 1e3, count at any
-  time.
+- An epoch is one evaluation of the sweep's metric, at which both tools decide. AUTOTRAINER reads one batch, so it gets
+  the newest observation of the gradient; BTTackler gets the mean over all observations since the last evaluation.
+  sweeper itself decides at every observation.
+- The accuracy of AUTOTRAINER is the sweep's metric if it is maximized and never above 1. With any other metric, no
+  value counts as accurate, because Keras reports an accuracy near 0 for such tasks. AUTOTRAINER decides from 30% of
+  the epochs on, and remembers earlier gradients. Losses and gradients that are not finite, and losses from 1e3, count
+  at any time.
 - The training loss of an epoch is the mean of its reports. Validation is the held-out loss, if one is reported.
 - Gradients are those that sweeper records, after clipping. Per-layer values come from the side file `layers.f32`: of
-  each layer the largest tensor, its weight. Where a record has no side file, as a packed one, they are estimated from
+  each layer the largest tensor, its weight. A packed record has no side file, so they are estimated from
   the observation: the first over the last layer is `reach` (means over a quarter of the layers at either end), the
   gradient of the first layer is at most `gradient_norm` times it, the ratio of neighbours is its root, the mean
   absolute gradient is the root mean square over all entries, and the share of zeros is `gradient_zero`, the largest
   of any layer: too high.
-- BTTackler exempts a trial whose training loss is among the best 10% at its epoch. That comparison is left out. Its
-  rule that the loss varies more in the second half than in the first, and AUTOTRAINER's unused check for overfitting,
-  are too.
+- Left out are BTTackler's exemption of trials with a training loss among the best 10% at their epoch, its rule that
+  the loss varies more in the second half than in the first, and AUTOTRAINER's unused check for overfitting.
 - The tools' own names for a problem are translated generously into sweeper's classes: see `CLASSES`.
 """
 
@@ -68,7 +67,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "no convergence": ("stuck", "frozen"),
     "oscillation": ("oscillating", "diverged"),
 }
-"""The classes of sweeper that a problem named by one of the tools counts as; the first stands in its place."""
+"""The diagnoses of sweeper that a problem of the tools counts as; the first one is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +93,7 @@ class Gradient:
 
 @dataclass(slots=True)
 class Epoch:
-    """What was recorded from one evaluation to the next; `share` of the planned steps are done at its end."""
+    """The records between two evaluations; at its end, `share` of the planned steps are done."""
 
     step: int = 0
     share: float = 0.0
@@ -110,7 +109,7 @@ class Epoch:
         return statistics.fmean(self.losses) if self.losses else math.nan
 
     def mean(self, name: str) -> npt.NDArray[np.float64]:
-        """The mean of a field of the gradients; empty without an observation."""
+        """Return the mean of a field of the gradients; empty without an observation."""
         values = [getattr(gradient, name) for gradient in self.gradients]
         alike = [value for value in values if len(value) == len(values[-1])]
         return np.mean(alike, axis=0) if alike else np.empty(0)
@@ -149,7 +148,7 @@ def epochs_of(recording: Recording, case: Case) -> list[Epoch]:
 
 
 def _rows(case: Case, attempt: int, width: int) -> npt.NDArray[np.float32]:
-    """Return the side file of an attempt, a row an observation; empty where there is none."""
+    """Return the side file of an attempt, one row per observation; empty if there is none."""
     try:
         assert case.directory is not None  # noqa: S101 - logs of TensorBoard have no observations
         values = np.fromfile(case.directory.attempt(attempt).layers, "<f4")
@@ -317,7 +316,7 @@ def _by_bttackler(recording: Recording, case: Case) -> tuple[Epoch, str] | None:
 
 
 def arms() -> Iterator[Arm]:
-    """The arms that are compared."""
+    """Yield the arms that are compared."""
     yield from (arm for arm in DEFAULTS if isinstance(arm, HealthArm) and arm.name in (AUTO, AUTO_AND_WARNINGS))
     yield RuleArm(settings=config.Stalled(), is_default=True)
     yield PeerArm(name="autotrainer", found=_by_autotrainer)

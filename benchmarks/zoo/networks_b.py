@@ -126,7 +126,7 @@ class PlainCnn(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block without normalisation, whose branch starts at zero."""
+    """A residual block without normalisation; its branch starts at zero."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class ResidualCnn(nn.Module):
 
 
 class Elman(nn.Module):
-    """A vanilla RNN whose last state is classified."""
+    """A vanilla RNN with a classifier on its last state."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ def sweep(name: str, chosen: Sequence[str], seeds: int) -> dict[str, object]:
     """Return the sweep file's content."""
     return {
         "name": name,
-        "description": "Small trainings of known outcome, none of which is stopped early",
+        "description": "Small trainings with known outcomes, without early stopping",
         "trainer": "benchmarks.zoo.train:train",
         "launch": "preload",
         "method": "grid",
@@ -66,14 +66,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"number of seeds (default: {SEEDS})")
     parser.add_argument("--workers", type=int, help="number of concurrent trials (default: as many as there are cores)")
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="directory of the run (default: runs/zoo)")
-    asked = parser.parse_args()
-    out: Path = asked.out.resolve()
+    options = parser.parse_args()
+    out: Path = options.out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     file = out.with_suffix(".yaml")
-    file.write_text(yaml.safe_dump(sweep(out.name, cases(asked.tasks, asked.arms), asked.seeds), sort_keys=False))
+    file.write_text(yaml.safe_dump(sweep(out.name, cases(options.tasks, options.arms), options.seeds), sort_keys=False))
     command = [sys.executable, "-m", "sweeper.cli", "run", str(file), "--runs", str(out.parent), "--share"]
-    if asked.workers is not None:
-        command += ["--workers", str(asked.workers)]
+    if options.workers is not None:
+        command += ["--workers", str(options.workers)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

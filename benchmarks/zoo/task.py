@@ -1,7 +1,7 @@
-"""The shape of the zoo's tasks: small trainings whose outcome is known, and the arms that run them.
+"""Tasks of the zoo: small trainings with known outcomes, and the arms that run them.
 
 A task is one problem with one way to score it. Its arms are settings: good ones, which learn, and ones that are made
-to fail in different ways. `truth.py` judges a run by its score, not by what the arm was made for.
+to fail in different ways. `truth.py` judges a run by its score, and not by the purpose of its arm.
 """
 
 from __future__ import annotations

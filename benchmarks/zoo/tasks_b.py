@@ -835,7 +835,7 @@ MEMORISING_STEPS = 600
 
 
 def memorising(settings: Settings, seed: int) -> Training:
-    """A network that learns 300 digits by heart; `noise` is the share of them whose labels are random."""
+    """A network that memorizes 300 digits; `noise` is the share of random labels."""
     random = generator(seed)
     chosen = {"optimizer": "adam", "lr": 3e-3, "train_size": 300, "batch": 32, **settings}
     model = mlp([64, 192, 10], chosen)
@@ -952,7 +952,7 @@ BFLOAT_STEPS = 300
 
 
 def bfloat16_mlp(settings: Settings, seed: int) -> Training:
-    """An MLP whose weights, gradients and optimizer state are all bfloat16."""
+    """An MLP with weights, gradients and optimizer state in bfloat16."""
     random = generator(seed)
     chosen = {"optimizer": "adam", "lr": 3e-3, **settings}
     model = mlp([64, 64, 32, 10], chosen).to(torch.bfloat16)
@@ -987,7 +987,7 @@ WARMUP_STEPS = 500
 
 
 def long_warmup(settings: Settings, seed: int) -> Training:
-    """A normalised MLP whose learning rate grows by a constant factor for 70% of the steps, from 1e-5 of its peak."""
+    """A normalised MLP; the learning rate grows by a constant factor for 70% of the steps, from 1e-5 of its peak."""
     random = generator(seed)
     chosen = {"optimizer": "sgd", "lr": 0.3, "share": 0.7, "batch": 48, **settings}
     layers: list[nn.Module] = []

@@ -31,12 +31,12 @@ class Run:
     """A recorded run that reached its last step.
 
     Attributes:
-        number: that of the trial.
-        parameters: those of the trial.
-        seed: that of the trial.
-        task: what was trained.
-        arm: with which settings.
-        score: the last `score/test`, None if there is none.
+        number: the number of the trial.
+        parameters: the parameters of the trial.
+        seed: the seed of the trial.
+        task: the task.
+        arm: the arm of the task.
+        score: the last `score/test`; None if there is none.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def gain(self) -> float:
-        """What the run gained over a trivial predictor."""
+        """The gain of the run over a trivial predictor."""
         return 0.0 if self.score is None or not math.isfinite(self.score) else self.score - self.task.baseline
 
 
@@ -80,7 +80,7 @@ def references(runs: Iterable[Run]) -> dict[str, float]:
 
 
 def failed(run: Run, reference: float | None) -> bool | None:
-    """Return whether a run failed; None where that is not decided."""
+    """Return whether a run failed; None if that is undecided."""
     if run.arm.border or reference is None or reference <= 0:
         return None
     if run.gain < FAILED_BELOW * reference:
@@ -89,7 +89,7 @@ def failed(run: Run, reference: float | None) -> bool | None:
 
 
 def truth(runs: Sequence[Run]) -> list[dict[str, object]]:
-    """Return the truth of each run.
+    """Return the known outcome of each run.
 
     `class` is empty for a run that did not fail, and for a failed run of a good arm, for which any class is right.
     """
@@ -114,15 +114,15 @@ def truth(runs: Sequence[Run]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Write the truth of a run directory, and print how it differs from what the arms were made for."""
+    """Write the outcomes of a run directory, and print those that differ from the purpose of their arms."""
     parser = argparse.ArgumentParser(description="Judge the recorded runs of the zoo by their outcome")
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("out", type=Path, help="JSON file to write")
-    asked = parser.parse_args()
-    runs, missing = recorded(asked.run)
+    options = parser.parse_args()
+    runs, missing = recorded(options.run)
     rows = truth(runs)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     counts = Counter({True: "failed", False: "healthy", None: "undecided"}[failed_] for failed_ in _outcomes(rows))
     shown = ", ".join(f"{count} {name}" for name, count in counts.items())
     print(f"{len(rows)} complete runs ({shown}); {missing} trials are not complete")
