@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with survive_disconnect() if options.survive_disconnect else nullcontext():
             code: int = options.run_command(options)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where it can be said that nobody reads it
+            sys.stdout.flush()  # here, where a closed pipe can still be handled
     except SweeperError as error:
         warn(str(error))
         return USAGE
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except OSError as error:  # a disk says no where nobody expected it
+    except OSError as error:  # a disk error that no other handler caught
         print(in_words(error), file=sys.stderr)
         return USAGE
     return code

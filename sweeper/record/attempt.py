@@ -175,4 +175,4 @@ CAUSES = (
         lambda attempt: attempt.exit.cause if attempt.exit else "",
     ),
 )
-"""Why an attempt ended: the first row whose condition holds."""
+"""Why an attempt ended: the first row with a condition that holds."""

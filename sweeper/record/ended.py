@@ -38,13 +38,13 @@ Mark = tuple[int, int]
 
 
 class EndedTrials:
-    """The trials in `ended.jsonl` whose lines are valid, by number; `stale` is the number of lines of no use."""
+    """The trials in `ended.jsonl` with valid lines, by number; `stale` is the number of lines of no use."""
 
     def __init__(self, run: SweepDir) -> None:
         self._marks, self.trials, self.stale = _read(run)
 
     def refresh(self) -> None:
-        """Drop the trials whose records have changed since: they may have been revived."""
+        """Drop the trials with records that have changed since: they may have been revived."""
         self.trials = {n: trial for n, trial in self.trials.items() if _holds(trial.directory, self._marks[n])}
 
 
@@ -60,7 +60,7 @@ class EndedWriter:
                 self._path.unlink(missing_ok=True)
 
     def append(self, ended: Iterable[TrialReader]) -> None:
-        """Append the trials of these readers, except those whose records have grown since they were read."""
+        """Append the trials of these readers, except those with records that have grown since they were read."""
         lines = [line for reader in ended if (marks := _marks(reader)) for line in self._lines(reader.trial, marks)]
         if lines:
             with contextlib.suppress(OSError), self._path.open("ab") as file:
@@ -135,7 +135,7 @@ def _read(run: SweepDir) -> tuple[dict[int, Mapping[str, Mark]], dict[int, Trial
 
 
 class _CachedTrial(TrialRecord):
-    """A trial whose parts are decoded when one of them is first used; if that fails, the record is read."""
+    """A trial that decodes its parts when one of them is first used; if that fails, the record is read."""
 
     __slots__ = ("_rest",)
     _rest: tuple[Watching | None, bytes]

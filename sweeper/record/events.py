@@ -46,7 +46,7 @@ class Resumed(Event):
 class Plan(Event):
     """The schedule of the script: the total number of optimizer steps and the highest learning rate.
 
-    `uncorrected` are the two betas of an Adam without bias correction, whose first steps are larger.
+    `uncorrected` are the two betas of an Adam without bias correction: its first steps are larger.
     """
 
     total_steps: int

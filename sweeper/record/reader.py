@@ -39,9 +39,9 @@ def history(attempts: Sequence[AttemptDir]) -> list[Event]:
 def supersede(earlier: Sequence[HistoryEntry], entries: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     """Return what stays valid of `earlier` attempts once a later one has appended `entries`, and those entries.
 
-    The later attempt supersedes the steps after the one where it resumed, or all steps. An attempt whose script never
-    opened the trial supersedes nothing, nor does one that neither resumed nor reported a step: the next attempt may
-    resume from a checkpoint of an earlier one.
+    The later attempt supersedes the steps after the one where it resumed, or all steps. It supersedes nothing
+    if its script never opened the trial, or if it neither resumed nor reported a step: the next attempt may resume from
+    a checkpoint of an earlier one.
     """
     events = [entry.event for entry in entries]
     opened = any(isinstance(event, Started) for event in events)

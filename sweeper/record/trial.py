@@ -334,7 +334,7 @@ STATES = (
     ),
     StateRow("anything else", lambda _: True, State.FAIL),
 )
-"""The state of a trial: the first row whose condition holds. A trial that a person paused is PAUSED, not WAITING."""
+"""The state of a trial: the first row with a condition that holds. A paused trial is PAUSED, not WAITING."""
 
 
 def state_of(trial: TrialRecord) -> State:

@@ -245,7 +245,7 @@ def _why_left_out(read: Argument, action: str, keywords: Mapping[str, object], *
     if read.kind is ArgumentKind.SWITCH and read.default is True:
         return "is on by default, and a switch cannot turn it off"
     if read.kind is ArgumentKind.SWITCH and read.default not in (False, None):
-        return "is a switch whose default is neither true nor false"
+        return "is a switch with a default that is neither true nor false"
     if read.default is None and not read.required:
         return "has no default"
     if isinstance(read.default, list | tuple | dict | set | bytes | complex):

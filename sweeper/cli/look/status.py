@@ -17,7 +17,7 @@ from sweeper.record.storage.layout import SweepDir
 WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
 """How often a sweep that is watched is looked at, and the most of the time that this may take."""
 LINES = 50
-"""What is shown of a large sweep: who runs, who ended last, who starts next."""
+"""Rows shown of a large sweep: running trials, then the last to end, then the next to start."""
 
 
 def add(commands: Commands) -> None:

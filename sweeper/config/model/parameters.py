@@ -208,7 +208,7 @@ class Range(Conditional):
 
 
 def _multiples(least: float, most: float, q: float) -> range:
-    """Return the whole numbers whose product with `q` is between `least` and `most`, both included."""
+    """Return the whole numbers that, times `q`, are between `least` and `most`, both included."""
     return range(math.ceil(_exact(least) / _exact(q)), math.floor(_exact(most) / _exact(q)) + 1)
 
 
@@ -243,7 +243,7 @@ def _form(data: object) -> str:
 
 
 def _shaped(data: object) -> object:
-    """Return a parameter's mapping with its distribution filled in; refuse a mapping whose form is unclear."""
+    """Return a parameter's mapping with its distribution filled in; refuse a mapping of unclear form."""
     if isinstance(data, Constant | Choice | Range):
         return data
     if not isinstance(data, Mapping):

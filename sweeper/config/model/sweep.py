@@ -99,8 +99,8 @@ class StopWhen(StrEnum):
 class EarlyStop(BaseModel):
     """The rules that may stop a trial early, for example `early_stop: auto`, or `early_stop: {rules: [{stalled: {}}]}`.
 
-    `audit` is the share of stopped trials that continue anyway, to measure how often a rule is wrong. A rule whose
-    false-stop rate is above `most_false_prunes` is disabled. `keep_parked_gb` limits the disk space for the checkpoints
+    `audit` is the share of stopped trials that continue anyway, to measure how often a rule is wrong. A rule with a
+    false-stop rate above `most_false_prunes` is disabled. `keep_parked_gb` limits the disk space for the checkpoints
     of trials that were stopped early. With `stop_when: converged`, a trial also ends, as COMPLETE, once its loss has
     stopped falling.
 

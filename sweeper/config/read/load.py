@@ -46,7 +46,7 @@ def load(  # noqa: PLR0913 - all by name
     Args:
         path: the sweep file, as it should appear in messages.
         overrides: ``KEY=VALUE`` arguments. They override profiles, and later ones override earlier ones.
-        profile: the name of the profile; by default, the first one whose ``when`` matches the machine.
+        profile: the name of the profile; by default, the first one with a ``when`` that matches the machine.
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
         functions: returns the signature of a trainer function by name. Without it, functions are not checked.

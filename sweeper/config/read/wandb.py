@@ -228,7 +228,7 @@ def _pruned(root: Node, path: Path) -> Node:
 
 
 def _given(root: Node, key: str, text: str, at: Node | None = None) -> Node:
-    """Return the sweep with one more key, whose position is that of the node `at`."""
+    """Return the sweep with one more key at the position of the node `at`."""
     return grafted(root, (key,), _node(text, at or root, (key,)))
 
 

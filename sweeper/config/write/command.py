@@ -34,7 +34,7 @@ def sweep_of_command(  # noqa: PLR0913 - all by name
     early_stop: str | None,
     other_keys: Mapping[str, object] = MappingProxyType({}),
 ) -> SweepSpec:
-    """Return the sweep whose only trial runs the command.
+    """Return the sweep of one trial that runs the command.
 
     Args:
         command: the command and its arguments.

@@ -15,7 +15,7 @@ _HEAD = (
 def sweep_of_trial(
     spec: SweepSpec, *, params: Mapping[str, object], data: Mapping[str, object], seed: int, stopped: bool
 ) -> SweepSpec:
-    """Return a sweep whose only trial repeats a trial of a recorded sweep.
+    """Return a sweep of one trial, which repeats a trial of a recorded sweep.
 
     Args:
         spec: the recorded sweep.
@@ -55,5 +55,5 @@ def reproduction_as_file(spec: SweepSpec) -> str:
 
 
 def _without_audit(rules: EarlyStop) -> dict[str, object]:
-    """Return the rules without the audit, whose random assignment could differ from the recorded one."""
+    """Return the rules without the audit: its random assignment could differ from the recorded one."""
     return {**rules.model_dump(mode="json"), "audit": 0.0}

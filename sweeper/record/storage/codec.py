@@ -209,7 +209,7 @@ _JSON = json.JSONDecoder()
 _BARE = object.__new__
 
 _PLAIN: Mapping[object, type] = {float: float, str: str}
-"""Types whose values need no conversion."""
+"""Types with values that need no conversion."""
 
 # The subclasses of Event are inspected once, so that a line costs two dictionary lookups and no reflection.
 _EVENTS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}

@@ -47,12 +47,12 @@ of a constant prediction for its targets.
 """
 
 WEIGHTS = ("norm", "without_gradient", "slowest", "equal_units")
-"""What an observation says of the watched tensors: the Euclidean norm of all of them before the step (`norm`), which
-share of their entries belongs to tensors whose gradient is missing or exactly 0 (`without_gradient`), and where the
+"""What an observation says of the watched tensors: the Euclidean norm of all of them before the step (`norm`), the
+share of their entries in tensors with a gradient that is missing or exactly 0 (`without_gradient`), and where the
 model is several networks of two layers or more, the smallest of their median update ratios (`slowest`).
 
 The first few observations also have `equal_units`: of the layers that another layer reads and that have a gradient, the
-share whose units all have the same weights after the step. Such units stay equal, as their gradients are equal too.
+share of layers with equal units after the step. Such units stay equal, as their gradients are equal too.
 """
 
 FEWEST_LAYERS = 4
@@ -178,7 +178,7 @@ def slowest(ratios: Sequence[float], layer_of: Sequence[int], networks: Sequence
 def equal_units(
     equal: Sequence[float], layer_of: Sequence[int], networks: Sequence[int], norms: Sequence[float]
 ) -> float:
-    """Return the share of inner layers whose units all have the same weights; NaN where there are none.
+    """Return the share of inner layers with units that all have the same weights; NaN where there are none.
 
     A layer is inner if a later layer belongs to the same network. A layer without a gradient is left out: its weights
     may still be zero by design, as those of an adapter that is not used.

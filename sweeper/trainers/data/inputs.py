@@ -48,7 +48,7 @@ def choose(datasets: Sequence[str], tokenizers: Sequence[str], *, cache: Path, s
         datasets: names of datasets, in order of preference.
         tokenizers: names of tokenizers, in order of preference.
         cache: the folder of encodings and downloads.
-        say: receives a line for each kind of source whose first name is unavailable.
+        say: receives a line for each kind of source with an unavailable first name.
 
     Raises:
         DataUnavailable: none of the datasets, or none of the tokenizers, is available. The message has the reasons.

@@ -2,7 +2,7 @@
 
 It replaces the four newsgroups when there is no network: the same number of documents of each class, word frequencies
 by Zipf's law, topics that share words, and documents of which some reveal little about their topic. All random numbers
-come from `random.Random.random`, whose sequence Python guarantees on all platforms.
+come from `random.Random.random`: Python guarantees its sequence on all platforms.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ class Prepared:
 
 
 def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoReturn:
-    """Run as the shim of an attempt, whose worker is a fork of this process. In that fork, run as the worker."""
+    """Run as the shim of an attempt, with a fork of this process as its worker; in that fork, run as the worker."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     for target, fd in enumerate((null, output, output)):

@@ -113,7 +113,7 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int)
     Raises:
         OSError: the command cannot be started.
     """
-    # On a node of Slurm, no other process would end a worker whose shim has died, and Slurm itself may have lost track
+    # On a node of Slurm, no other process would end a worker without its shim, and Slurm itself may have lost track
     # of it (proctrack/linuxproc). Therefore the kernel sends it SIGTERM.
     libc, placed = ctypes.CDLL(None), "SLURM_JOB_ID" in environment
     worker = subprocess.Popen(
