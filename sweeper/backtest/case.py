@@ -1,16 +1,15 @@
-"""What became of recorded trials: which learned, which stalled, and since when. Pure.
+"""The outcomes of recorded trials: which ones learned, which ones stalled, and since which step. Pure.
 
-Where the outcomes are known from elsewhere (`Recording.truth`), they count. Otherwise hindsight decides.
+If the outcomes are known (`Recording.truth`), they count. Otherwise a trial is judged by its siblings.
 
-A *learner* ends with at least half of its best sibling's gain over the start, a *stall* with less; siblings are the
-trials of the same run, the trial itself among them. Where nobody gained anything all are stalls.
+A *learner* ends with at least half of its best sibling's gain over the start, a *stall* with less. Siblings are the
+trials of the same run, including the trial itself. If no trial gained anything, all are stalls.
 
-The *start* is what the metric is worth to a model that has learned nothing. A record says that nowhere: by the first
-evaluation some trials have learned already. So it is the median of the worst quarter of the first evaluations: of the
-trials that had learned least by then. Of up to four trials that is the worst one; a single value that exploded, or fell
-below chance by chance, does not move it where there are nine and more. In a classification it comes out as the share of
-the largest class wherever a quarter of the trials still guesses at its first evaluation. `--start` gives it where it is
-known.
+The *start* is the metric of a model that has learned nothing. It is not recorded, because by the first evaluation some
+trials have learned already. So it is estimated as the median of the worst quarter of the first evaluations. With up to
+four trials this is the worst one; with nine or more, a single value that exploded or is low by chance does not change
+it. In a classification it is the share of the largest class if a quarter of the trials still guesses at its first
+evaluation. `--start` sets it if it is known.
 """
 
 from __future__ import annotations
@@ -33,7 +32,9 @@ LOSS = "loss/train"
 SMOOTHED = 5
 AT_CHANCE = 10
 SCATTERS = 3.0
-"""A loss is taken as the median of so many reports, chance from so many at the start, a gain as so many scatters."""
+"""A loss is smoothed by the median of `SMOOTHED` reports. The scatter is that of the first `AT_CHANCE` reports, and a
+gain has to be larger than `SCATTERS` times the scatter.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,9 @@ class Truth:
     """The known outcome of a trial.
 
     Attributes:
-        failed: whether the trial failed; None where the outcome is on the border, so the trial is not counted.
-        classes: the diagnoses any of which is right; empty where any diagnosis is right.
-        task: what was trained. Trials of one task are siblings.
+        failed: whether the trial failed; None if the outcome is on the border, so that the trial is not counted.
+        classes: the diagnoses that count as right; empty if any diagnosis does.
+        task: the name of the task. Trials of one task are siblings.
     """
 
     failed: bool | None
@@ -55,10 +56,19 @@ class Truth:
 class Case:
     """One recorded trial that ended by itself.
 
-    `evaluations` are those of the objective, at least one; `steps` counts all optimizer steps, `seconds` the wall time
-    of all attempts; `ended` is seconds since the epoch. `condemned_by` is the version of the rule that had condemned
-    it, where it was let run on all the same. `params` are those of the trial, `directory` is where its record lies, and
-    `attempts` has the attempt of each event; TensorBoard logs have none of the three.
+    Attributes:
+        number: the number of the trial.
+        label: its parameters as text.
+        seed: its seed, if it has one.
+        events: its history.
+        evaluations: the evaluations of the objective, at least one.
+        steps: the number of optimizer steps.
+        seconds: the wall time of all attempts.
+        ended: the time of its end, in seconds since the epoch.
+        flagged_by: the version of the rule that had flagged it, if it continued nevertheless; else empty.
+        params: its parameters; empty for TensorBoard logs.
+        directory: the directory of its record; None for TensorBoard logs.
+        attempts: the attempt of each event; empty for TensorBoard logs.
     """
 
     number: int
@@ -69,7 +79,7 @@ class Case:
     steps: int
     seconds: float
     ended: float
-    condemned_by: str = ""
+    flagged_by: str = ""
     params: Mapping[str, object] = field(default_factory=dict)
     directory: TrialDir | None = None
     attempts: Sequence[int] = ()
@@ -81,30 +91,30 @@ class Case:
 
     @cached_property
     def metrics(self) -> frozenset[str]:
-        """The names of all metrics that it reported."""
+        """The names of all reported metrics."""
         return frozenset(name for event in self.events if isinstance(event, Metrics) for name in event.values)
 
     @cached_property
     def observed(self) -> frozenset[str]:
-        """Those of `OBSERVED` that were ever measured."""
-        looks = [event for event in self.events if isinstance(event, Observation)]
-        return frozenset(name for name in OBSERVED if any(_is_measured(getattr(look, name)) for look in looks))
+        """The values of `OBSERVED` that were ever measured."""
+        observations = [event for event in self.events if isinstance(event, Observation)]
+        return frozenset(name for name in OBSERVED if any(_is_measured(getattr(one, name)) for one in observations))
 
     @cached_property
     def planned(self) -> int:
-        """The planned optimizer steps; the recorded ones where the trial had no plan."""
+        """The number of planned optimizer steps; without a plan, of recorded ones."""
         plans = [event.total_steps for event in self.events if isinstance(event, Plan) and event.total_steps > 0]
         return plans[-1] if plans else self.steps
 
     @cached_property
-    def looks(self) -> list[int]:
-        """The steps at which the watch looked; where there was none, those at which anything was reported."""
-        looks = [event.step for event in self.events if isinstance(event, Observation)]
-        return sorted(looks or {event.step for event in self.events if isinstance(event, Metrics)})
+    def observed_steps(self) -> list[int]:
+        """The steps of the observations; without a watch, of the reports."""
+        observed = [event.step for event in self.events if isinstance(event, Observation)]
+        return sorted(observed or {event.step for event in self.events if isinstance(event, Metrics)})
 
-    def looks_between(self, first: int, last: int) -> int:
-        """How many looks come after step `first` and no later than `last`; negative where `last` is the earlier one."""
-        return bisect.bisect_right(self.looks, last) - bisect.bisect_right(self.looks, first)
+    def observations_between(self, first: int, last: int) -> int:
+        """Return the number of observations after step `first` up to step `last`; negative if `last` is earlier."""
+        return bisect.bisect_right(self.observed_steps, last) - bisect.bisect_right(self.observed_steps, first)
 
 
 def _is_measured(value: float | Mapping[str, float]) -> bool:
@@ -113,11 +123,17 @@ def _is_measured(value: float | Mapping[str, float]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """The trials of one run, to be judged by their known outcomes, or among each other.
+    """The trials of one run, which are judged by their known outcomes or by their siblings.
 
-    `at_best` says whether a trial is worth its best evaluation or its last; `left_out` counts trials by the reason why
-    they are no cases; `given_start` is the start where a person knows it. `truth` has the known outcomes by trial
-    number; None where trials are judged by their siblings.
+    Attributes:
+        name: the name of the run.
+        metric: the objective.
+        maximize: whether larger values of it are better.
+        at_best: whether a trial counts with its best evaluation, and not with its last.
+        cases: the trials that ended by themselves.
+        left_out: the number of other trials, by the reason why they are left out.
+        given_start: the start, if the user gave it.
+        truth: the known outcomes by trial number; None if trials are judged by their siblings.
     """
 
     name: str
@@ -131,12 +147,12 @@ class Recording:
 
     @property
     def objective(self) -> Objective:
-        """The metric as the rules read it."""
+        """The metric in the form that rules expect."""
         return Objective(name=self.metric, maximize=self.maximize)
 
     @cached_property
     def start(self) -> float:
-        """The objective before anything is learned: see the head of this module. NaN where no first value is finite."""
+        """The metric of a model that has learned nothing (see the module); NaN if no first evaluation is finite."""
         if self.given_start is not None:
             return self.given_start
         firsts = [case.evaluations[0].value for case in self.cases]
@@ -144,18 +160,18 @@ class Recording:
         return statistics.median(worst[: math.ceil(len(worst) / 4)]) if worst else math.nan
 
     def gain(self, case: Case) -> float:
-        """How much better than the start a case ends; -inf where its last value is not finite."""
+        """Return how much better than the start a case ends; -inf if its last value is not finite."""
         gain = case.last - self.start if self.maximize else self.start - case.last
         return gain if math.isfinite(gain) else -math.inf
 
     @cached_property
     def half(self) -> float:
-        """Half of the best gain; infinite where there was none."""
+        """Half of the best gain; infinite if no trial gained anything."""
         best = max((self.gain(case) for case in self.cases), default=0.0)
         return best / 2 if best > 0 else math.inf
 
     def outcome(self, case: Case) -> bool | None:
-        """Return whether a case is a learner; None where its known outcome is on the border, or it has none."""
+        """Return whether a case is a learner; None if its known outcome is on the border or missing."""
         if self.truth is None:
             return self.gain(case) >= self.half
         known = self.truth.get(case.number)
@@ -177,7 +193,7 @@ class Recording:
 
     @cached_property
     def siblings(self) -> Sequence[Sequence[Case]]:
-        """The cases in groups that a pruner may compare: all of them, or with known outcomes those of one task."""
+        """The groups of cases that a pruner may compare: all cases, or with known outcomes those of each task."""
         groups: dict[str, list[Case]] = {}
         for case in self.cases:
             known = None if self.truth is None else self.truth.get(case.number)
@@ -186,7 +202,7 @@ class Recording:
 
     @cached_property
     def begun(self) -> Mapping[int, Sequence[Change]]:
-        """By trial number, the first beginning of each diagnosis with its defaults, in the order of their steps."""
+        """For each trial number, the first beginning of each diagnosis with its defaults, in the order of steps."""
         return {case.number: self._begun(case) for case in self.cases}
 
     def _begun(self, case: Case) -> Sequence[Change]:
@@ -201,7 +217,7 @@ class Recording:
         return list(first.values())
 
     def worth(self, case: Case) -> float:
-        """The value that a sweep ranks a case by, signed so that more is better; -inf where there is none."""
+        """Return the value by which a sweep ranks a case, signed so that more is better; -inf if there is none."""
         sign = 1 if self.maximize else -1
         values = [evaluation.value for evaluation in case.evaluations]
         finite = [sign * value for value in (values if self.at_best else values[-1:]) if math.isfinite(value)]
@@ -209,19 +225,19 @@ class Recording:
 
     @cached_property
     def observed(self) -> frozenset[str]:
-        """Those of `OBSERVED` that were measured in any case."""
+        """The values of `OBSERVED` that were measured in any case."""
         return frozenset().union(*(case.observed for case in self.cases))
 
     @cached_property
     def recorded(self) -> frozenset[str]:
-        """What rules may read of any case: metrics by name, the kinds of metrics that there are, and `observed`."""
+        """All values that rules can read in any case: metrics by name, kinds of metrics, and `observed`."""
         metrics = frozenset().union(*(case.metrics for case in self.cases))
         kinds = {kind for kind, found in KINDS.items() if found(metrics) is not None}
         return metrics | kinds | {"score"} | self.observed
 
     @cached_property
     def loss(self) -> str:
-        """The training loss: `loss/train`, or the first metric that calls itself a loss; empty where none does."""
+        """The name of the training loss: `loss/train`, or the first metric with "loss" in its name; empty if none."""
         names = sorted({name for case in self.cases for name in case.metrics})
         return LOSS if LOSS in names else next((name for name in names if "loss" in name.lower()), "")
 
@@ -231,11 +247,11 @@ class Recording:
         return {case.number: self.onset(case) for case in self.stalls}
 
     def onset(self, case: Case) -> int:
-        """Since which step a stall had stalled: the last at which it still gained, 0 where it never did.
+        """Return the last step at which a stall still gained; 0 if it never did.
 
-        By hindsight and independent of any rule: the last step at which the training loss, as the median of five
-        reports, improved by more than three times the scatter of the first ten. Where no loss was reported, the
-        objective stands for it. Also 0 where there are fewer reports than that.
+        This is the last step at which the training loss, smoothed by the median of five reports, improved by more than
+        three times the scatter of the first ten. It does not depend on any rule. Without a reported loss, the objective
+        is used. With fewer reports, the onset is 0.
         """
         name = self.loss or self.metric
         sign = -1 if name == self.metric and self.maximize else 1
@@ -244,7 +260,7 @@ class Recording:
 
 
 def _onset(reports: Sequence[tuple[int, float]]) -> int:
-    # The first report is of the untrained model on one batch: no part of the scatter.
+    # The first report is that of the untrained model on one batch, so it is left out of the scatter.
     at_chance = [value for _, value in reports[1 : 1 + AT_CHANCE]]
     if len(at_chance) < AT_CHANCE:
         return 0

@@ -1,4 +1,4 @@
-"""From a directory to a recording: a run of sweeper's, or TensorBoard logs of anybody's."""
+"""Read a directory as a recording: a run of sweeper, or TensorBoard logs of any program."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from sweeper.record.values.params import spelled
 
 FEWEST = 2
-"""A trial is judged by its siblings."""
+"""Minimum number of trials of a run that are judged by their siblings."""
 SHOWN_TAGS = 30
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 
 class TooFewTrials(UsageError):
-    """A run whose trials cannot be judged by each other."""
+    """A run has too few trials to judge them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """How runs are to be read: as the arguments of `read_recording`, with the rows of the file of known outcomes.
+class _Options:
+    """The arguments of `read_recording`, with the rows of the file of known outcomes.
 
-    `several` says whether these rows have to name their runs.
+    `several` says whether each row has to name its run.
     """
 
     metric: str | None
@@ -44,27 +44,28 @@ class _Asked:
 def read_recording(
     path: Path, *, metric: str | None, goal: str | None, start: float | None = None, truth: Path | None = None
 ) -> Recording:
-    """The trials of a run that ended by themselves.
+    """Return the trials of a run that ended by themselves.
 
-    What a pruned trial would have become is not known, nor what one that failed or still runs: they are left out, and
-    counted, as are those whose record cannot be read.
+    The outcome of a trial that was stopped, failed or still runs is not known. Such trials are left out and counted, as
+    are trials with unreadable records.
 
     Args:
-        metric: the objective; by default the run's own. TensorBoard logs have none of their own.
+        path: the directory of a run, or of TensorBoard logs.
+        metric: the objective; by default that of the run. For TensorBoard logs it is required.
         goal: ``maximize`` or ``minimize``; by default that of the run's own metric.
-        start: the objective before anything is learned, where it is known.
-        truth: the file of known outcomes (`backtest.truth`), by which trials are judged then.
+        start: the metric of a model that has learned nothing, if it is known.
+        truth: the file of known outcomes (`backtest.truth`); None judges trials by their siblings.
 
     Raises:
-        UsageError: there is nothing to read, nobody reported the metric, or fewer than two trials are left (fewer than
-            one with known outcomes); or the file of known outcomes has a mistake.
+        UsageError: there is nothing to read, no trial reported the metric, fewer than two trials are left (fewer than
+            one with known outcomes), or the file of known outcomes has a mistake.
     """
     rows = None if truth is None else read_truth(truth)
-    return _read(path, _Asked(metric=metric, goal=goal, start=start, truth=rows))
+    return _read(path, _Options(metric=metric, goal=goal, start=start, truth=rows))
 
 
-def _read(path: Path, asked: _Asked) -> Recording:
-    return _of_run(SweepDir(path), asked) if SweepDir(path).spec.exists() else _of_logs(path, asked)
+def _read(path: Path, options: _Options) -> Recording:
+    return _of_run(SweepDir(path), options) if SweepDir(path).spec.exists() else _of_logs(path, options)
 
 
 def read_recordings(  # noqa: PLR0913 - one argument for each option of the command
@@ -76,13 +77,18 @@ def read_recordings(  # noqa: PLR0913 - one argument for each option of the comm
     truths: Sequence[Path] = (),
     say: Callable[[str], None],
 ) -> list[Recording]:
-    """The recordings of several runs; one that cannot be judged is said and passed over, as among `runs/*`.
+    """Return the recordings of several runs. Runs with too few trials are skipped with a message.
 
     Args:
-        truths: files of known outcomes: none, one about all runs, or one for each run in their order.
+        paths: the directories of the runs.
+        metric: as in `read_recording`.
+        goal: as in `read_recording`.
+        start: as in `read_recording`.
+        truths: files of known outcomes: none, one for all runs, or one for each run in their order.
+        say: prints a message.
 
     Raises:
-        UsageError: one is no run, none of them can be judged, or a file of known outcomes has a mistake.
+        UsageError: a path is no run, all runs have too few trials, or a file of known outcomes has a mistake.
     """
     paths = list(paths)
     if len(truths) not in (0, 1, len(paths)):
@@ -93,24 +99,26 @@ def read_recordings(  # noqa: PLR0913 - one argument for each option of the comm
     for path, truth in zip(paths, rows, strict=True):
         several = len(read) == 1 and len(paths) > 1
         try:
-            recordings.append(_read(path, _Asked(metric=metric, goal=goal, start=start, truth=truth, several=several)))
+            recordings.append(
+                _read(path, _Options(metric=metric, goal=goal, start=start, truth=truth, several=several))
+            )
         except TooFewTrials as error:
             reasons.append(error)
     if not recordings and reasons:
         raise reasons[-1]
     for reason in reasons:
-        say(f"passed over: {reason}")
+        say(f"skipped: {reason}")
     return recordings
 
 
-def _of_run(run: SweepDir, asked: _Asked) -> Recording:
+def _of_run(run: SweepDir, options: _Options) -> Recording:
     read, unreadable = read_trials(run)
     trials = [trial for trial, _ in read]
     if not trials:
         raise UsageError(f"{run.path}: expected a run with trials, got one without any")
     own = trials[0].facts
-    name = own.metric if asked.metric is None else asked.metric
-    if asked.goal is None and name != own.metric:
+    name = own.metric if options.metric is None else options.metric
+    if options.goal is None and name != own.metric:
         raise UsageError(
             f"{run.path}: expected --goal with the metric {name}, which is not the run's own ({own.metric})"
         )
@@ -122,17 +130,23 @@ def _of_run(run: SweepDir, asked: _Asked) -> Recording:
         Recording(
             name=run.path.resolve().name,
             metric=name,
-            maximize=own.maximize if asked.goal is None else asked.goal == MAXIMIZE,
+            maximize=own.maximize if options.goal is None else options.goal == MAXIMIZE,
             at_best=own.at == "best",
             cases=cases,
             left_out=_with_silent(left_out, len(ended) - len(cases), name),
-            given_start=asked.start,
+            given_start=options.start,
         ),
         run.path,
         [entry.event for _, entries in ended for entry in entries],
-        asked,
+        options,
         {*(trial.number for trial in trials), *unreadable},
     )
+
+
+def flagged_by(trial: TrialRecord) -> str:
+    """Return the version of the rule that flagged a trial that continued; empty if none did, or if it was revived."""
+    continued = trial.continued
+    return "" if continued is None or continued.cause == REVIVED else continued.decision.version
 
 
 def _case(trial: TrialRecord, entries: Sequence[HistoryEntry], metric: str) -> Case | None:
@@ -140,8 +154,7 @@ def _case(trial: TrialRecord, entries: Sequence[HistoryEntry], metric: str) -> C
     values = evaluations(events, metric)
     if not values:
         return None
-    facts, latest, spared = trial.facts, trial.progress.latest, trial.continued
-    ended = trial.newest.exit
+    facts, latest, ended = trial.facts, trial.progress.latest, trial.newest.exit
     return Case(
         number=facts.number,
         label=", ".join(f"{name}={spelled(value)}" for name, value in facts.shown.items()),
@@ -151,28 +164,28 @@ def _case(trial: TrialRecord, entries: Sequence[HistoryEntry], metric: str) -> C
         steps=trial.progress.step + 1,
         seconds=trial.seconds(latest),
         ended=latest if ended is None else ended.time,
-        condemned_by="" if spared is None or spared.cause == REVIVED else spared.decision.version,
+        flagged_by=flagged_by(trial),
         params=facts.params,
         directory=trial.directory,
         attempts=[entry.attempt for entry in entries],
     )
 
 
-def _of_logs(folder: Path, asked: _Asked) -> Recording:
+def _of_logs(folder: Path, options: _Options) -> Recording:
     from sweeper.views.tensorboard.event_files import read_scalars  # TensorBoard takes a second to import
 
     runs = read_scalars(folder)
     if not runs:
         raise UsageError(
-            f"{folder}: expected the directory of a run (it has a spec.json) or of TensorBoard logs "
-            "(events.out.tfevents.* in it or below), found neither"
+            f"{folder}: expected the directory of a run, with a spec.json, or of TensorBoard logs, with files "
+            "events.out.tfevents.* in it or below; found neither"
         )
     everything = [event for events in runs.values() for event in events]
-    metric, goal = asked.metric, asked.goal
+    metric, goal = options.metric, options.goal
     if metric is None or goal is None:
         raise UsageError(
-            f"{folder}: TensorBoard logs do not say what their objective is: expected --metric NAME and --goal "
-            f"maximize or minimize; {_recorded(everything)}"
+            f"{folder}: TensorBoard logs do not name their objective: expected --metric NAME and --goal maximize or "
+            f"minimize; {_recorded(everything)}"
         )
     cases = [
         case
@@ -186,11 +199,11 @@ def _of_logs(folder: Path, asked: _Asked) -> Recording:
             maximize=goal == MAXIMIZE,
             cases=cases,
             left_out=_with_silent({}, len(runs) - len(cases), metric),
-            given_start=asked.start,
+            given_start=options.start,
         ),
         folder,
         everything,
-        asked,
+        options,
         range(len(runs)),
     )
 
@@ -215,26 +228,26 @@ def _with_silent(left_out: Mapping[str, int], silent: int, metric: str) -> dict[
 
 
 def _checked(
-    recording: Recording, path: Path, events: Sequence[Event], asked: _Asked, numbers: Collection[int]
+    recording: Recording, path: Path, events: Sequence[Event], options: _Options, numbers: Collection[int]
 ) -> Recording:
     if events and not recording.cases:
         raise UsageError(f"{path}: expected a metric that was recorded, got {recording.metric}; {_recorded(events)}")
-    fewest = FEWEST if asked.truth is None else 1
+    fewest = FEWEST if options.truth is None else 1
     if len(recording.cases) < fewest:
         left = ", ".join(f"{count} {why}" for why, count in recording.left_out.items())
         trials = "trial that ended by itself"
-        if asked.truth is None:
-            trials = "trials that ended by themselves, to be judged by each other"
+        if options.truth is None:
+            trials = "trials that ended by themselves, to judge them by each other"
         raise TooFewTrials(
             f"{path}: expected at least {fewest} {trials}, got "
             f"{len(recording.cases)}{f' (left out: {left})' if left else ''}"
         )
-    if asked.truth is None:
+    if options.truth is None:
         return recording
-    return with_truth(recording, asked.truth, numbers, several=asked.several)
+    return with_truth(recording, options.truth, numbers, several=options.several)
 
 
 def _recorded(events: Iterable[Event]) -> str:
     names = sorted({name for event in events if isinstance(event, Metrics) for name in event.values})
     more = f" and {len(names) - SHOWN_TAGS} more" if len(names) > SHOWN_TAGS else ""
-    return f"recorded are {', '.join(names[:SHOWN_TAGS])}{more}" if names else "no scalar is recorded"
+    return f"recorded metrics: {', '.join(names[:SHOWN_TAGS])}{more}" if names else "no metric is recorded"

@@ -1,4 +1,4 @@
-"""The arms of a backtest: rules, health and pruners. Each says which trials it flags, at which step and why."""
+"""The arms of a backtest: rules, diagnoses and pruners. Each returns which trials it flags, at which step and why."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from sweeper import config
 from sweeper.backtest.case import Case, Recording
 from sweeper.rules import Rule, first_decision, rule_of
+from sweeper.rules.conditions import CONDITIONS
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Diagnosis, Effect
 from sweeper.rules.health import Change
 from sweeper.rules.needs import OBSERVED
@@ -31,7 +32,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What an arm says of a trial that it flags: all flags that count, the most important one first."""
+    """The flags of an arm for one trial, the most important one first."""
 
     flags: tuple[Flag, ...]
 
@@ -42,36 +43,36 @@ class Verdict:
 
     @property
     def stop(self) -> int | None:
-        """The step at which the trial would have been stopped; None where the flags only warn."""
+        """The step at which the trial would have been stopped; None if the flags only warn."""
         return min((flag.step for flag in self.flags if flag.stops), default=None)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The diagnoses among the flags; empty where the arm names none, as a pruner."""
+        """The diagnoses among the flags; empty for an arm without diagnoses, such as a pruner."""
         return tuple(flag.rule for flag in self.flags if flag.rule in DIAGNOSES)
 
 
 Verdicts = Mapping[int, Verdict | None]
-"""By trial number, why and when the trial is flagged; None where it is not."""
+"""By trial number, when and why the trial is flagged; None if it is not."""
 
 
 class Arm(Protocol):
-    """What is compared: a rule, a set of diagnoses, or a pruner."""
+    """One of the methods that a backtest compares: a rule, a set of diagnoses, or a pruner."""
 
     @property
     def name(self) -> str:
-        """Its name in the table."""
+        """The name of the arm in the table."""
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """Return a verdict on every case, or one sentence on why the arm cannot be replayed on this record."""
+        """Return a verdict on every case, or a sentence with the reason why the arm cannot be replayed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthArm:
     """Diagnoses with their defaults. All such arms share one pass over a recording (`Recording.begun`).
 
-    `stops` are the diagnoses that stop a trial; the first that begins decides. `warns` are those that only flag it; of
-    them, those count that began no later.
+    The diagnoses in `stops` stop a trial, and the first that begins decides. Those in `warns` only flag it, and count
+    if they began no later.
     """
 
     name: str
@@ -79,7 +80,7 @@ class HealthArm:
     warns: tuple[str, ...] = ()
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`."""
+        """Return the diagnoses that began, as in `Arm.verdicts`."""
         lacking = [_lacking(DIAGNOSES[name](), recording) for name in (*self.stops, *self.warns)]
         if all(lacking):
             return lacking[0]
@@ -106,28 +107,25 @@ DEFAULTS: Sequence[HealthArm | type[config.RuleSettings]] = (
     HealthArm(name=AUTO, stops=STOPPING),
     HealthArm(name=AUTO_AND_WARNINGS, stops=STOPPING, warns=WARNING),
     *(HealthArm(name=name, stops=(name,)) for name in STOPPING),
-    config.Stalled,
-    config.Plateau,
-    config.ExplodingGradient,
-    config.ZeroGradient,
+    *(kind for kind in CONDITIONS.values() if kind.fires_by_default),
 )
-"""What is replayed by default. `update_ratio`, `all` and `any` have no defaults that say anything by themselves."""
+"""The arms that are replayed by default, and the rules that are replayed with their defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuleArm:
-    """A rule with its settings; one of the defaults takes the run's own training loss for `loss/train`."""
+    """A rule with its settings. A default rule reads the training loss of the run instead of `loss/train`."""
 
     settings: config.RuleSettings
     is_default: bool = False
 
     @property
     def name(self) -> str:
-        """The rule's name, and what differs from its defaults."""
+        """The name of the rule, and its settings that differ from the defaults."""
         return _name(self.settings)
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`; the decision is the one that the rule makes live."""
+        """Replay the rule, as in `Arm.verdicts`. The decision is the one that the rule makes live."""
         settings = _with_loss(self.settings, recording.loss) if self.is_default else self.settings
         lacking = _lacking(settings, recording)
         if lacking:
@@ -137,7 +135,7 @@ class RuleArm:
 
 
 def _verdict(rule: Rule, case: Case) -> Verdict | None:
-    """Return the rule's decision; one at the last step stops nothing, so it does not count."""
+    """Return the decision of the rule; a decision at the last step does not count, because it stops nothing."""
     decision = first_decision(rule, case.events)
     if decision is None or decision.step >= case.steps - 1:
         return None
@@ -146,17 +144,17 @@ def _verdict(rule: Rule, case: Case) -> Verdict | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrunerArm:
-    """A pruner with its settings; the model of its replay is that of `search.pruners.stop_steps`."""
+    """A pruner with its settings, replayed by `search.pruners.stop_steps`."""
 
     settings: config.PrunerSettings
 
     @property
     def name(self) -> str:
-        """As a rule's."""
+        """The name of the pruner, and its settings that differ from the defaults."""
         return _name(self.settings)
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`; trials are compared with their siblings alone."""
+        """Replay the pruner, as in `Arm.verdicts`. Trials are compared with their siblings only."""
         found: dict[int, int | None] = {}
         for cases in recording.siblings:
             found |= pruners.stop_steps(self.settings, _histories(cases), maximize=recording.maximize)
@@ -165,12 +163,12 @@ class PrunerArm:
 
 @dataclass(frozen=True, kw_only=True)
 class OneEpochWaiting:
-    """The published baseline, which waits for the first evaluations of all trials: `search.pruners.one_epoch`."""
+    """The published version of `one_epoch`, which waits for the first evaluations of all trials."""
 
     name: str = "one_epoch, waiting"
 
     def verdicts(self, recording: Recording) -> Verdicts | str:
-        """As `Arm.verdicts`; trials are compared with their siblings alone."""
+        """Replay the pruner, as in `Arm.verdicts`. Trials are compared with their siblings only."""
         found: dict[int, int | None] = {}
         for cases in recording.siblings:
             found |= pruners.one_epoch(_histories(cases), maximize=recording.maximize)
@@ -210,7 +208,7 @@ def _arm(settings: config.StopSettings) -> Arm:
 
 
 def _name(settings: config.StopSettings) -> str:
-    """The rule's name, and what differs from its defaults."""
+    """Return the name of the rule, and its settings that differ from the defaults."""
     given = settings.model_dump(exclude_defaults=True)
     return settings.name + "".join(f" {name}={value}" for name, value in given.items())
 
@@ -220,7 +218,7 @@ def _with_loss(settings: config.RuleSettings, loss: str) -> config.RuleSettings:
 
 
 def _lacking(settings: config.RuleSettings, recording: Recording) -> str:
-    """What a rule needs and nobody recorded, as a sentence; empty where all is there."""
+    """Return a sentence about the values that a rule needs and no trial recorded; empty if nothing is missing."""
     observed, recorded = recording.observed, recording.recorded
     read = settings.needs(settings.model_dump(mode="json"))
     missing = [alternatives for alternatives in read if not alternatives & recorded]

@@ -1,4 +1,4 @@
-"""What each rule and pruner would have done to recorded runs, counted: run by run, and pooled. Pure."""
+"""Count what each rule and pruner would have done on recorded runs, for each run and pooled. Pure."""
 
 from __future__ import annotations
 
@@ -17,47 +17,76 @@ from sweeper.rules.diagnoses import DIAGNOSES
 
 CONFIDENCE = 0.95
 EARLY, HALF = 0.1, 0.5
-"""Shares of the planned steps by which a flag is early, and comes in the first half."""
+"""A flag is early, or in the first half, up to these shares of the planned steps."""
 HEALTHY, ANY_CLASS, NO_FLAG = "healthy", "any class", "none"
-"""Rows and columns of the confusion matrix that are no diagnoses."""
+"""The rows and columns of the confusion matrix that are no diagnoses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What the two outcomes are called, of one trial and of many, and what an arm does to each."""
+class OutcomeWords:
+    """The words for the two outcomes, and for a flag of each; `stalls_key` and `learners_key` are those of the JSON."""
 
     stall: str
     stalls: str
     caught: str
+    stalls_key: str
     learner: str
     learners: str
-    killed: str
+    stopped: str
+    learners_key: str
 
 
-BY_SIBLINGS = Words(
-    stall="stall", stalls="stalls", caught="caught", learner="learner", learners="learners", killed="killed"
+BY_SIBLINGS = OutcomeWords(
+    stall="stall",
+    stalls="stalls",
+    caught="caught",
+    stalls_key="stalls_caught",
+    learner="learner",
+    learners="learners",
+    stopped="stopped",
+    learners_key="learners_killed",
 )
-BY_TRUTH = Words(stall="failed", stalls="failed", caught="flagged", learner=HEALTHY, learners=HEALTHY, killed="flagged")
+BY_TRUTH = OutcomeWords(
+    stall="failed",
+    stalls="failed",
+    caught="flagged",
+    stalls_key="failed_flagged",
+    learner=HEALTHY,
+    learners=HEALTHY,
+    stopped="flagged",
+    learners_key="healthy_flagged",
+)
 
 
-def words_of(recording: Recording) -> Words:
-    """Return the words for the outcomes of a run's trials."""
+def words_of(recording: Recording) -> OutcomeWords:
+    """Return the words for the outcomes of the trials of a run."""
     return BY_SIBLINGS if recording.truth is None else BY_TRUTH
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """The counts of one rule over one or more runs; they add up.
+    """The counts of one arm over one or more runs; they can be added.
 
-    `caught` and `killed` count stalls and learners that were flagged; `learners_killed` names them by run and number.
-    `delays` are those of the caught stalls, in looks and in steps, from the onset to the flag; negative where the
-    flag came while the loss still fell. `wasted` counts the steps of all stalls after their onsets, `spared` those
-    of them after the stop too. `regrets` has one value a run: how much worse than the best trial the best one is
-    that survives, in units of the metric; infinite where none does.
-
-    Of the caught stalls, `early` were flagged within the first tenth of their planned steps, or within a tenth of the
-    plan after an onset that comes later than that, and `in_half` within the first half. `named` were flagged by a
-    diagnosis and have a known outcome, and for `right` of them a diagnosis is one of those that the truth lists.
+    Attributes:
+        steps: optimizer steps of all trials.
+        steps_saved: steps after the stops.
+        seconds: wall time of all trials.
+        seconds_saved: wall time after the stops, at each trial's own speed.
+        stalls: the number of stalls.
+        caught: stalls that were flagged.
+        learners: the number of learners.
+        flagged_learners: learners that were flagged, by run and number.
+        delays: for each caught stall, the delay from its onset to the flag in observations and in steps; negative if
+            the flag came while the loss still fell.
+        steps_after_onset: steps of all stalls after their onsets.
+        saved_after_onset: the part of these steps after the stops.
+        regrets: for each run, how much worse the best trial that is not stopped is than the best trial, in units of
+            the metric; infinite if all are stopped.
+        early: caught stalls that were flagged within the first tenth of their planned steps, or within a tenth of the
+            plan after a later onset.
+        in_half: caught stalls that were flagged within the first half of their planned steps.
+        named: caught stalls with a known outcome that were flagged by a diagnosis.
+        right: those of them with a right diagnosis.
     """
 
     steps: int
@@ -67,10 +96,10 @@ class Tally:
     stalls: int
     caught: int
     learners: int
-    learners_killed: tuple[tuple[str, int], ...]
+    flagged_learners: tuple[tuple[str, int], ...]
     delays: tuple[tuple[int, int], ...]
-    wasted: int
-    spared: int
+    steps_after_onset: int
+    saved_after_onset: int
     regrets: tuple[float, ...]
     early: int = 0
     in_half: int = 0
@@ -78,37 +107,36 @@ class Tally:
     right: int = 0
 
     @property
-    def killed(self) -> int:
-        """How many learners were stopped."""
-        return len(self.learners_killed)
+    def false_flags(self) -> int:
+        """The number of learners that were flagged."""
+        return len(self.flagged_learners)
 
     @property
     def delay(self) -> tuple[float, float]:
-        """The median delay, in looks and in steps; NaN where no stall was caught."""
+        """The median delay, in observations and in steps; NaN if no stall was caught."""
         if not self.delays:
             return math.nan, math.nan
-        return statistics.median(looks for looks, _ in self.delays), statistics.median(
-            steps for _, steps in self.delays
-        )
+        observations, steps = zip(*self.delays, strict=True)
+        return statistics.median(observations), statistics.median(steps)
 
     @property
-    def most_looks(self) -> float:
-        """Looks from the onset within which three quarters of the caught stalls were condemned; NaN without any."""
-        ordered = sorted(looks for looks, _ in self.delays)
+    def delay_quartile(self) -> float:
+        """The upper quartile of the delay in observations; NaN if no stall was caught."""
+        ordered = sorted(observations for observations, _ in self.delays)
         return ordered[math.ceil(0.75 * len(ordered)) - 1] if ordered else math.nan
 
     @property
     def after_onset(self) -> float:
-        """The share of the steps of stalls after their onsets that was saved, 0..1; NaN where there were none."""
-        return self.spared / self.wasted if self.wasted else math.nan
+        """The share of the steps of stalls after their onsets that was saved, 0..1; NaN if there were none."""
+        return self.saved_after_onset / self.steps_after_onset if self.steps_after_onset else math.nan
 
     @property
     def regret(self) -> float:
-        """The largest of the runs' regrets, in units of the metric; 0 where the best trial of each survives."""
+        """The largest regret of a run, in units of the metric; 0 if the best trial of each run is not stopped."""
         return max(self.regrets)
 
     def __add__(self, other: Tally) -> Tally:
-        """The counts of both."""
+        """Return the counts of both."""
         return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 
 
@@ -124,15 +152,15 @@ def tallied(recording: Recording, verdicts: Verdicts) -> Tally:
         steps=sum(case.steps for case in recording.cases),
         steps_saved=sum(saved.values()),
         seconds=sum(case.seconds for case in recording.cases),
-        # Each at its own seconds a step, as the ranking counts what pruning saved.
+        # Each trial counts with its own seconds per step, as in the ranking.
         seconds_saved=sum(case.seconds * saved.get(case.number, 0) / case.steps for case in recording.cases),
         stalls=len(recording.stalls),
         caught=len(caught),
         learners=len(recording.learners),
-        learners_killed=tuple((recording.name, case.number) for case in recording.learners if case.number in flagged),
+        flagged_learners=tuple((recording.name, case.number) for case in recording.learners if case.number in flagged),
         delays=tuple(_delay(case, onsets[case.number], flagged[case.number].step) for case in caught),
-        wasted=sum(case.steps - 1 - onsets[case.number] for case in recording.stalls),
-        spared=sum(
+        steps_after_onset=sum(case.steps - 1 - onsets[case.number] for case in recording.stalls),
+        saved_after_onset=sum(
             case.steps - 1 - max(onsets[case.number], stopped[case.number]) for case in caught if case.number in stopped
         ),
         regrets=(_regret(recording, stopped),),
@@ -149,7 +177,7 @@ def _is_early(case: Case, onset: int, step: int) -> bool:
 
 
 def _is_right(recording: Recording, case: Case, verdict: Verdict) -> bool | None:
-    """Return whether a diagnosis is a right one; None where the arm names none, or the truth is not known."""
+    """Return whether one of the diagnoses is right; None without diagnoses, or without a known outcome."""
     known = None if recording.truth is None else recording.truth.get(case.number)
     if known is None or not verdict.classes:
         return None
@@ -157,45 +185,45 @@ def _is_right(recording: Recording, case: Case, verdict: Verdict) -> bool | None
 
 
 def _delay(case: Case, onset: int, step: int) -> tuple[int, int]:
-    return case.looks_between(onset, step), step - onset
+    return case.observations_between(onset, step), step - onset
 
 
 def _regret(recording: Recording, stopped: Mapping[int, int]) -> float:
     best = max(recording.worth(case) for case in recording.cases)
     if not math.isfinite(best):
-        return 0.0  # nobody was worth anything: nothing can be lost
+        return 0.0  # no trial has a finite value, so none can be lost
     return best - max((recording.worth(c) for c in recording.cases if c.number not in stopped), default=-math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One run: what each rule did to it. A rule that cannot be replayed has a sentence instead."""
+class RunReport:
+    """The verdicts of all arms on one run; an arm that cannot be replayed has a sentence instead."""
 
     recording: Recording
     verdicts: Mapping[str, Verdicts | str]
 
     @property
     def tallies(self) -> dict[str, Tally]:
-        """The counts, by the rule's name, of those that could be replayed."""
+        """The counts of the arms that can be replayed, by name."""
         return {
             name: tallied(self.recording, found) for name, found in self.verdicts.items() if not isinstance(found, str)
         }
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why the others could not, by the rule's name."""
+        """The reasons why the other arms cannot be replayed, by name."""
         return {name: found for name, found in self.verdicts.items() if isinstance(found, str)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """All runs, each judged by its own siblings."""
+class BacktestReport:
+    """The reports of all runs."""
 
-    runs: Sequence[Judged]
+    runs: Sequence[RunReport]
 
     @property
     def pooled(self) -> dict[str, Tally]:
-        """The counts of all runs on which a rule could be replayed, by the rule's name."""
+        """The counts over all runs on which an arm can be replayed, by name."""
         runs = [run.tallies for run in self.runs]
         names = [name for name in self.runs[0].verdicts if any(name in tallies for tallies in runs)]
         return {
@@ -204,16 +232,16 @@ class Report:
         }
 
     @property
-    def words(self) -> Words:
-        """The words for the outcomes; those of known outcomes where every run has them."""
+    def words(self) -> OutcomeWords:
+        """The words for the outcomes: those of known outcomes if every run has them."""
         return BY_TRUTH if all(run.recording.truth is not None for run in self.runs) else BY_SIBLINGS
 
     @property
     def confusion(self) -> Mapping[str, Mapping[str, int]]:
-        """Return how often `auto + warnings` flagged each known class as which one; empty without known outcomes.
+        """The confusion matrix of `auto + warnings`; empty without known outcomes.
 
-        By the class that the truth lists first (or `HEALTHY`, or `ANY_CLASS` where it lists none), and by the most
-        important class flagged, or `NO_FLAG`.
+        A row is the first class in the file of known outcomes, `ANY_CLASS` if it lists none, or `HEALTHY`. A column is
+        the most important flagged class, or `NO_FLAG`.
         """
         counts = Counter(pair for run in self.runs for pair in _pairs(run))
         rows, columns = ({pair[side] for pair in counts} for side in (0, 1))
@@ -223,8 +251,8 @@ class Report:
         }
 
 
-def _pairs(run: Judged) -> Iterator[tuple[str, str]]:
-    """The true class and the flagged class of each case whose outcome is known."""
+def _pairs(run: RunReport) -> Iterator[tuple[str, str]]:
+    """Yield the true class and the flagged class of each case with a known outcome."""
     found, truth = run.verdicts.get(AUTO_AND_WARNINGS, ""), run.recording.truth
     if truth is None or isinstance(found, str):
         return
@@ -238,18 +266,23 @@ def _place(name: str) -> int:
     return [*DIAGNOSES, ANY_CLASS, HEALTHY, NO_FLAG].index(name)
 
 
-def backtest(recordings: Sequence[Recording], arms: Sequence[Arm]) -> Report:
-    """Let every rule and pruner judge every run."""
-    return Report(
+def backtest(recordings: Sequence[Recording], arms: Sequence[Arm]) -> BacktestReport:
+    """Replay every arm on every recording."""
+    return BacktestReport(
         runs=[
-            Judged(recording=recording, verdicts={arm.name: arm.verdicts(recording) for arm in arms})
+            RunReport(recording=recording, verdicts={arm.name: arm.verdicts(recording) for arm in arms})
             for recording in recordings
         ]
     )
 
 
-def to_json(report: Report, *, reasons: bool = False) -> dict[str, object]:
-    """The report for programs; the keys are a public contract (docs/reference/backtest.md). With `reasons`, all flags too."""
+def to_json(report: BacktestReport, *, reasons: bool = False) -> dict[str, object]:
+    """Return the report as JSON for programs; docs/reference/backtest.md lists the keys, which do not change.
+
+    Args:
+        report: the report.
+        reasons: include all flags with their reasons.
+    """
     words = report.words
     body: dict[str, object] = {
         "pooled": [_row(name, tally, words) for name, tally in report.pooled.items()],
@@ -258,7 +291,7 @@ def to_json(report: Report, *, reasons: bool = False) -> dict[str, object]:
     return body | ({"confusion": report.confusion} if words is BY_TRUTH else {})
 
 
-def _run(run: Judged, *, reasons: bool) -> dict[str, object]:
+def _run(run: RunReport, *, reasons: bool) -> dict[str, object]:
     recording = run.recording
     judged_by: dict[str, object] = {
         "start": _finite(recording.start),
@@ -279,7 +312,7 @@ def _run(run: Judged, *, reasons: bool) -> dict[str, object]:
 
 
 def not_counted(recording: Recording) -> Mapping[str, int]:
-    """Return how many cases have no known outcome, by the reason; empty without a file of known outcomes."""
+    """Return the number of cases without a known outcome, by the reason; empty without a file of known outcomes."""
     if recording.truth is None:
         return {}
     unknown = sum(case.number not in recording.truth for case in recording.cases)
@@ -288,17 +321,17 @@ def not_counted(recording: Recording) -> Mapping[str, int]:
 
 
 def _border(recording: Recording) -> float:
-    """The value at its end that makes a trial a learner."""
+    """Return the final value from which on a trial is a learner."""
     return recording.start + (recording.half if recording.maximize else -recording.half)
 
 
 def outcome_of(recording: Recording, case: Case) -> str | None:
-    """Return the word for a case's outcome; None where it is not counted."""
+    """Return the word for the outcome of a case; None if it is not counted."""
     outcome, words = recording.outcome(case), words_of(recording)
     return None if outcome is None else words.learner if outcome else words.stall
 
 
-def _trial(run: Judged, case: Case, *, reasons: bool) -> dict[str, object]:
+def _trial(run: RunReport, case: Case, *, reasons: bool) -> dict[str, object]:
     recording = run.recording
     known = None if recording.truth is None else recording.truth.get(case.number)
     replayed = [(name, found[case.number]) for name, found in run.verdicts.items() if not isinstance(found, str)]
@@ -325,9 +358,9 @@ def _trial(run: Judged, case: Case, *, reasons: bool) -> dict[str, object]:
     return body
 
 
-def _row(name: str, tally: Tally, words: Words) -> dict[str, object]:
-    looks, steps = tally.delay
-    caught, killed = f"{words.stalls}_{words.caught}", f"{words.learners}_{words.killed}"
+def _row(name: str, tally: Tally, words: OutcomeWords) -> dict[str, object]:
+    observations, steps = tally.delay
+    caught, flagged = words.stalls_key, words.learners_key
     row = {
         "rule": name,
         "steps": tally.steps,
@@ -338,17 +371,17 @@ def _row(name: str, tally: Tally, words: Words) -> dict[str, object]:
         caught: tally.caught,
         f"{caught}_interval": list(clopper_pearson(tally.caught, tally.stalls, CONFIDENCE)),
         words.learners: tally.learners,
-        killed: tally.killed,
-        f"{killed}_interval": list(clopper_pearson(tally.killed, tally.learners, CONFIDENCE)),
-        f"{killed}_numbers": [{"run": run, "number": number} for run, number in tally.learners_killed],
-        "delay_looks": _finite(looks),
-        "delay_looks_most": _finite(tally.most_looks),
+        flagged: tally.false_flags,
+        f"{flagged}_interval": list(clopper_pearson(tally.false_flags, tally.learners, CONFIDENCE)),
+        f"{flagged}_numbers": [{"run": run, "number": number} for run, number in tally.flagged_learners],
+        "delay_looks": _finite(observations),
+        "delay_looks_most": _finite(tally.delay_quartile),
         "delay_steps": _finite(steps),
         "after_onset_saved": _finite(tally.after_onset),
     }
     if words is BY_SIBLINGS:
         return row | {"regret": _finite(tally.regret)}
-    # What the best trial of several tasks is worth says nothing.
+    # The values of different tasks cannot be compared, so there is no regret.
     return row | {
         "flagged_early": tally.early,
         "flagged_in_half": tally.in_half,

@@ -1,4 +1,4 @@
-"""A report as people read it: a row for each rule and pruner, in 100 columns."""
+"""Show a report as tables with a row for each rule and pruner, 100 columns wide."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sweeper.backtest.report import (
     BY_TRUTH,
     CONFIDENCE,
     NO_FLAG,
-    Judged,
-    Report,
+    BacktestReport,
+    OutcomeWords,
+    RunReport,
     Tally,
-    Words,
     not_counted,
     outcome_of,
     words_of,
@@ -33,27 +33,30 @@ from sweeper.views.terminal.rich_tables import rich_table
 WIDTH = 100
 TEN_MINUTES = 600
 LEGEND = (
-    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: observations from the onset to the flag, "
-    "within which half of the caught stalls were flagged, and three quarters. After onset: the share of the steps of "
-    "stalls after their onset that was saved. Regret: how much worse the best trial that survives is than the best."
+    f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). Delay: observations from the onset to the flag of "
+    "caught stalls, median and upper quartile. After onset: the share of the steps of stalls after their onset that "
+    "was saved. Regret: how much worse the best trial that is not stopped is than the best trial."
 )
 TRUTH_LEGEND = (
     f"In brackets: {CONFIDENCE:.0%} intervals (Clopper-Pearson). By 10%, by half: the share of the flagged failed "
-    "trials that were flagged by then, in planned steps; 10% counts from the onset of a trial that fails later. Right "
-    "class: the share of them whose diagnosis is one of those in the file. After onset: the share of the steps of "
-    "failed trials after their onset that was saved. Pruners compare the trials of one task."
+    "trials that were flagged within that share of the planned steps; 10% counts from the onset if a trial fails "
+    "later. Right class: the share of flagged failed trials with a diagnosis that the file lists. After onset: "
+    "the share of the steps of failed trials after their onset that was saved. Pruners compare the trials of one task."
 )
 
 
-def report_table(report: Report, *, each: bool = False, trials: bool = False, reasons: bool = False) -> RenderableType:
-    """The pooled table and, with known outcomes, the confusion matrix.
+def report_table(
+    report: BacktestReport, *, each: bool = False, trials: bool = False, reasons: bool = False
+) -> RenderableType:
+    """Return the pooled table and, with known outcomes, the confusion matrix.
 
     Args:
-        each: print the table of each run before it.
-        trials: print every trial of each run.
-        reasons: print why each trial is flagged, and which failed trials are not.
+        report: the report.
+        each: show the table of each run before the pooled one.
+        trials: show every trial of each run.
+        reasons: show why each trial is flagged, and which failed trials are not.
     """
-    single = len(report.runs) == 1
+    is_only_run = len(report.runs) == 1
     parts: list[RenderableType] = []
     for index, run in enumerate(report.runs):
         if index and (each or trials):
@@ -61,23 +64,23 @@ def report_table(report: Report, *, each: bool = False, trials: bool = False, re
         parts += [Text(line) for line in _of_run(run.recording)]
         if trials:
             parts += [Text(""), _trial_table(run)]
-        if each and not single:
+        if each and not is_only_run:
             words = words_of(run.recording)
-            parts += [Text(""), _tally_table(run.tallies, words), *_afterwords([run], run.tallies, words)]
+            parts += [Text(""), _tally_table(run.tallies, words), *_remarks([run], run.tallies, words)]
     pooled, words = report.pooled, report.words
-    if not single:
-        parts += [Text(""), Text(f"{len(report.runs)} runs together", style="bold")]
-    parts += [Text(""), _tally_table(pooled, words), *_afterwords(report.runs, pooled, words)]
+    if not is_only_run:
+        parts += [Text(""), Text(f"All {len(report.runs)} runs", style="bold")]
+    parts += [Text(""), _tally_table(pooled, words), *_remarks(report.runs, pooled, words)]
     parts += [Text(""), Text(TRUTH_LEGEND if words is BY_TRUTH else LEGEND)]
     if report.confusion:
         parts += [Text(""), *_confusion(report.confusion)]
     if reasons:
-        parts += [Text(line) for run in report.runs for line in _reasons(run, single=single)]
+        parts += [Text(line) for run in report.runs for line in _reasons(run, is_only_run=is_only_run)]
     return Group(*parts)
 
 
 def _of_run(recording: Recording) -> list[str]:
-    """What is judged, by which measure."""
+    """Return the number of trials by outcome, the metric, and the trials that are left out."""
     words, goal = words_of(recording), "highest" if recording.maximize else "lowest"
     learners, stalls = len(recording.learners), len(recording.stalls)
     ended = f"{counted(len(recording.cases), 'trial', 'trials')} that ended by themselves"
@@ -93,25 +96,25 @@ def _of_run(recording: Recording) -> list[str]:
             f": a learner ends with {side} {number(border)}, half of the best gain over {number(recording.start)}"
         )
     else:
-        lines[-1] += ": nobody gained anything over the start"
+        lines[-1] += ": no trial gained anything over the start"
     if recording.left_out:
         listed = ", ".join(f"{count} {plain(why)}" for why, count in recording.left_out.items())
-        lines.append(f"  left out, since what they would have become is not known: {listed}")
+        lines.append(f"  left out, because their outcomes are not known: {listed}")
     return lines
 
 
 Cell: TypeAlias = Callable[[Tally], str]
 
 
-def _columns(words: Words) -> list[tuple[str, Cell]]:
-    """The heads of the table after the first, and what stands below each."""
+def _columns(words: OutcomeWords) -> list[tuple[str, Cell]]:
+    """Return the column heads of the table after the first, and the function that gives the cells of each."""
     steps: tuple[str, Cell] = (
         "steps\nsaved",
         lambda tally: f"{tally.steps_saved} {_share(tally.steps_saved, tally.steps)}",
     )
     counts: list[tuple[str, Cell]] = [
         (f"{words.stalls}\n{words.caught}", lambda tally: _counted(tally.caught, tally.stalls)),
-        (f"{words.learners}\n{words.killed}", lambda tally: _counted(tally.killed, tally.learners)),
+        (f"{words.learners}\n{words.stopped}", lambda tally: _counted(tally.false_flags, tally.learners)),
     ]
     after: tuple[str, Cell] = (
         "after\nonset",
@@ -133,15 +136,15 @@ def _columns(words: Words) -> list[tuple[str, Cell]]:
             lambda tally: f"{_span(tally.seconds_saved)} {_share(tally.seconds_saved, tally.seconds)}",
         ),
         *counts,
-        ("delay\nhalf,\nmost", lambda tally: f"{tally.delay[0]:g}, {tally.most_looks:g}" if tally.delays else "-"),
+        ("delay\nhalf,\n3/4", lambda tally: f"{tally.delay[0]:g}, {tally.delay_quartile:g}" if tally.delays else "-"),
         after,
-        ("regret", lambda tally: number(tally.regret) if math.isfinite(tally.regret) else "all lost"),
+        ("regret", lambda tally: number(tally.regret) if math.isfinite(tally.regret) else "infinite"),
     ]
 
 
-def _tally_table(tallies: Mapping[str, Tally], words: Words) -> Table:
+def _tally_table(tallies: Mapping[str, Tally], words: OutcomeWords) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    # A name that is too long goes on below; numbers never do.
+    # Long names are wrapped, numbers are not.
     table.add_column("rule", justify="left", overflow="fold")
     columns = _columns(words)
     for head, _ in columns:
@@ -152,7 +155,7 @@ def _tally_table(tallies: Mapping[str, Tally], words: Words) -> Table:
 
 
 def _span(seconds: float) -> str:
-    """A duration that keeps its column narrow: from ten minutes on without seconds."""
+    """Return a duration as short text: without seconds from ten minutes on."""
     return duration(seconds) if seconds < TEN_MINUTES else f"{seconds / 60:.0f}m"
 
 
@@ -165,29 +168,29 @@ def _counted(count: int, of: int) -> str:
     return f"{count}/{of} [{100 * low:.0f}-{100 * high:.0f}%]" if of else "0/0"
 
 
-def _afterwords(runs: Sequence[Judged], tallies: Mapping[str, Tally], words: Words) -> list[Text]:
-    """Which learners were flagged, by number, and which arms could not be replayed, on which run and why."""
-    single = len(runs) == 1
+def _remarks(runs: Sequence[RunReport], tallies: Mapping[str, Tally], words: OutcomeWords) -> list[Text]:
+    """Return lines on the learners that each arm flagged, and on the arms that cannot be replayed."""
+    is_only_run = len(runs) == 1
     lines = []
     for name, tally in tallies.items():
-        killed: dict[str, list[str]] = {}
-        for run, trial in tally.learners_killed:
-            killed.setdefault(run, []).append(f"{trial:04d}")
-        if killed:
-            listed = [("" if single else f"{plain(run)} ") + " ".join(trials) for run, trials in killed.items()]
-            lines.append(f"{words.learners} {words.killed} by {plain(name)}: {', '.join(listed)}")
+        by_run: dict[str, list[str]] = {}
+        for run, trial in tally.flagged_learners:
+            by_run.setdefault(run, []).append(f"{trial:04d}")
+        if by_run:
+            listed = [("" if is_only_run else f"{plain(run)} ") + " ".join(trials) for run, trials in by_run.items()]
+            lines.append(f"{words.learners} {words.stopped} by {plain(name)}: {', '.join(listed)}")
     reasons: dict[tuple[str, str], list[str]] = {}
     for judged in runs:
         for name, reason in judged.reasons.items():
             reasons.setdefault((name, reason), []).append(plain(judged.recording.name))
     for (name, reason), where in reasons.items():
-        on = "" if single else f" on {', '.join(where)}"
+        on = "" if is_only_run else f" on {', '.join(where)}"
         lines.append(f"{plain(name)}{on}: {plain(reason)}")
     return [Text(""), *map(Text, lines)] if lines else []
 
 
 def _confusion(counts: Mapping[str, Mapping[str, int]]) -> Iterator[RenderableType]:
-    """The confusion matrix. Its columns have the numbers of the rows of the same class."""
+    """Yield the confusion matrix. Each column has the number of the row of the same class."""
     columns = {column for row in counts.values() for column in row}
     named = [name for name in DIAGNOSES if name in counts or name in columns]
     rows = [*named, *(row for row in counts if row not in named)]
@@ -205,8 +208,8 @@ def _confusion(counts: Mapping[str, Mapping[str, int]]) -> Iterator[RenderableTy
     yield table
 
 
-def _reasons(run: Judged, *, single: bool) -> Iterator[str]:
-    """Why trials are flagged: of `auto + warnings`, or without it of every arm that gives reasons."""
+def _reasons(run: RunReport, *, is_only_run: bool) -> Iterator[str]:
+    """Yield the reasons of `auto + warnings`, or if it was not replayed, of every arm that gives reasons."""
     replayed = {name: found for name, found in run.verdicts.items() if not isinstance(found, str)}
     chosen = [AUTO_AND_WARNINGS] if AUTO_AND_WARNINGS in replayed else [n for n, f in replayed.items() if _explains(f)]
     words = words_of(run.recording)
@@ -220,15 +223,17 @@ def _reasons(run: Judged, *, single: bool) -> Iterator[str]:
         )
         missed = [case for case in run.recording.stalls if found[case.number] is None]
         yield ""
-        yield plain(name) if single else f"{plain(name)} on {plain(run.recording.name)}"
+        yield plain(name) if is_only_run else f"{plain(name)} on {plain(run.recording.name)}"
         for head, cases in flagged:
             lines = [
-                f"    {_called(run.recording, case)}: {_told(verdict)}"
+                f"    {_trial_text(run.recording, case)}: {_verdict_text(verdict)}"
                 for case in cases
                 if (verdict := found[case.number]) is not None
             ]
             yield from _listed(head, lines)
-        yield from _listed(f"{words.stalls}, not flagged", [f"    {_called(run.recording, case)}" for case in missed])
+        yield from _listed(
+            f"{words.stalls}, not flagged", [f"    {_trial_text(run.recording, case)}" for case in missed]
+        )
 
 
 def _explains(verdicts: Verdicts) -> bool:
@@ -241,8 +246,8 @@ def _listed(head: str, lines: Sequence[str]) -> Iterator[str]:
         yield from (fold_line(line, WIDTH) for line in lines)
 
 
-def _called(recording: Recording, case: Case) -> str:
-    """A trial by number, task, parameters and seed."""
+def _trial_text(recording: Recording, case: Case) -> str:
+    """Return the number, task, parameters and seed of a trial as text."""
     known = None if recording.truth is None else recording.truth.get(case.number)
     parts = [f"task {known.task}"] if known is not None and known.task else []
     parts += [case.label] if case.label else []
@@ -251,15 +256,18 @@ def _called(recording: Recording, case: Case) -> str:
     return plain(f"{case.number:04d} ({', '.join(parts)})")
 
 
-def _told(verdict: Verdict) -> str:
+def _verdict_text(verdict: Verdict) -> str:
     first, *others = verdict.flags
     reason = f": {first.reason}" if first.reason else ""
     also = ", ".join(f"{flag.rule} at step {flag.step}" for flag in others)
     return plain(f"{first.rule} at step {first.step}{reason}{f' (also {also})' if also else ''}")
 
 
-def _trial_table(run: Judged) -> Table:
-    """A row a trial, the seeds of a configuration together: its outcome, and where those who stop any stop it."""
+def _trial_table(run: RunReport) -> Table:
+    """Return a table with a row for each trial: its outcome, and the step at which each arm flags it.
+
+    Trials with the same parameters are next to each other. Arms that flag no trial are left out.
+    """
     recording = run.recording
     cases = sorted(recording.cases, key=lambda case: (_first_with(recording, case), case.number))
     columns = [
@@ -279,5 +287,5 @@ def _trial_table(run: Judged) -> Table:
 
 
 def _first_with(recording: Recording, case: Case) -> int:
-    """The lowest number of a trial with the same parameters."""
+    """Return the lowest number of a trial with the same parameters."""
     return min(other.number for other in recording.cases if other.label == case.label)

@@ -314,7 +314,7 @@ class Orchestrator:
         """Report the rules that the audit now disables; return the trials that they stopped, the best first."""
         numbers: list[int] = []
         for version in self._audits.update(reading.changed):
-            self._messages.rule_disabled(version, self._audits.ledgers[version].text())
+            self._messages.rule_disabled(version, self._audits.by_version[version].text())
             stopped = [trial for trial in self._trials.in_state(State.PRUNED) if version_of(trial) == version]
             numbers += [trial.facts.number for trial in sorted(stopped, key=quality, reverse=True)]
         return numbers

@@ -1,4 +1,4 @@
-"""Early-stop rules: pure reducers over a trial's history, whose decisions carry their evidence."""
+"""Early-stop rules: pure reducers over a trial's history. Every decision carries its evidence."""
 
 from __future__ import annotations
 

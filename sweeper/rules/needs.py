@@ -1,8 +1,8 @@
-"""What rules, pruners and the ranking read of a trial, and what of it no trial records.
+"""Find the values that rules, pruners and the ranking need but no trial records.
 
-A rule whose values never come stops nobody, and its silence looks like that of a rule that is content. So it is said,
-from the record alone, once a trial has had its chance: it is complete, or has run for a while. Rules are taken as
-`spec.json` has them, name by settings: who only reads a record needs no more than that.
+If the values of a rule never come, it stops no trial, and looks like a rule that has no reason to fire. So sweeper
+warns, from the record alone, once a trial is complete or has run for a while. Rules are given as in `spec.json`: their
+names and settings.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from sweeper.rules.settings import needs
 from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
 
 CHANCE_S = 120.0
-"""How long a trial has to have run before its silence counts."""
+"""Seconds that a trial has to have run before missing values are reported."""
 EVALUATION_S = 300.0
-"""The same of the metric of the sweep, which comes with an evaluation, and that at the end of an epoch."""
+"""A longer wait for the sweep's metric, which is logged only at evaluation, typically once per epoch."""
 OBSERVED = ("reach", "update_ratio", "gradient_norm", "gradient_zero", "activations")
-"""What rules read of an observation."""
+"""The values of an observation that rules read."""
 BY_STATISTIC = {"update_ratio": "update_ratio", "grad_zero": "gradient_zero"}
-"""The fields of an observation that rules read, by the recorded statistic that each of them takes."""
+"""The values of an observation that need a recorded statistic, by that statistic."""
 KINDS: Mapping[str, Callable[[Iterable[str]], str | None]] = {
     "loss": training_loss,
     "held_out_loss": held_out_loss,
     "score": score,
 }
-"""Kinds of metrics that diagnoses read, and what chooses one among the names reported."""
+"""The kinds of metrics that diagnoses read, each with the function that chooses one of the reported names."""
 MOST_NAMED = 8
-"""Metrics that a sentence names."""
+"""Maximum number of metrics that a message lists."""
 
 
 def recorded(trial: TrialRecord) -> frozenset[str]:
-    """What a trial gives to those who read it: the metrics that it reported, and what its watch can tell."""
+    """Return the values that a trial records: its metrics by name and kind, and the values of its observations."""
     reported, watching = set(trial.progress.metrics), trial.progress.watching
     names = reported | {word for word, found in KINDS.items() if found(reported) is not None}
     if trial.facts.metric in reported:
@@ -50,38 +50,45 @@ def recorded(trial: TrialRecord) -> frozenset[str]:
 
 
 def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float) -> tuple[str, ...]:
-    """Who waits for what no trial has recorded, a sentence each; nothing before a trial has had its chance.
+    """Return a sentence for each rule, and for the metric of the sweep, that needs values that no trial records.
 
     Args:
-        early_stop: what stands under this key in the resolved sweep; what is none is taken for no rules.
+        early_stop: the value of this key in the resolved sweep; anything but a mapping with rules means no rules.
+        trials: the trials of the sweep.
         now: seconds since the epoch.
+
+    Returns:
+        Nothing before a trial is complete or has run for `CHANCE_S`, or `EVALUATION_S` for the metric.
     """
     rules = dict(_rules(early_stop))
-    judged, late = (_Heard(trials, now, chance) for chance in (CHANCE_S, EVALUATION_S))
+    early, late = (_Recorded(trials, now, seconds) for seconds in (CHANCE_S, EVALUATION_S))
     return (
-        *(_of_metric(trials[0].facts.metric, rules, late) if any(True for _ in late) else ()),
-        *(_of_rules(rules, judged) if any(True for _ in judged) else ()),
+        *(_missing_metric(trials[0].facts.metric, rules, late) if any(True for _ in late) else ()),
+        *(_missing_values(rules, early) if any(True for _ in early) else ()),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """What each trial recorded that had its chance; as a rule the first answers, and the others are not looked at."""
+class _Recorded:
+    """The recorded values of each trial that is complete or has run for some seconds.
+
+    They are computed lazily, because the first trial usually has all values.
+    """
 
     trials: Sequence[TrialRecord]
     now: float
-    chance: float
+    seconds: float
 
     def __iter__(self) -> Iterator[frozenset[str]]:
         return (
             recorded(trial)
             for trial in self.trials
-            if trial.state is State.COMPLETE or trial.seconds(self.now) >= self.chance
+            if trial.state is State.COMPLETE or trial.seconds(self.now) >= self.seconds
         )
 
 
 def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
-    """The rules by name, with what they read."""
+    """Yield the name of each rule with what it reads."""
     listed = early_stop.get("rules") if isinstance(early_stop, Mapping) else None
     for rule in listed if isinstance(listed, list) else ():
         for name, settings in rule.items() if isinstance(rule, Mapping) else ():
@@ -89,52 +96,52 @@ def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
                 yield name, needs(name, settings)
 
 
-def _of_metric(
-    metric: str, rules: Mapping[str, list[frozenset[str]]], heard: Iterable[frozenset[str]]
+def _missing_metric(
+    metric: str, rules: Mapping[str, list[frozenset[str]]], recordings: Iterable[frozenset[str]]
 ) -> Iterator[str]:
-    if not metric or any(metric in names for names in heard):
+    if not metric or any(metric in names for names in recordings):
         return
     pruners = [name for name, read in rules.items() if not read]
-    stops = f", and {_and(pruners)} {'stop' if len(pruners) > 1 else 'stops'} nobody" if pruners else ""
-    close = difflib.get_close_matches(metric, frozenset().union(*heard), n=1)
+    stops = f", and {_and(pruners)} cannot stop any" if pruners else ""
+    close = difflib.get_close_matches(metric, frozenset().union(*recordings), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    missing = f"the metric {metric} was not reported by any trial so far"
-    yield f"{missing}: nothing is ranked by it{stops} ({_named(heard)}{hint})"
+    missing = f"no trial has reported the metric {metric} so far"
+    yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
 
 
-def _of_rules(rules: Mapping[str, list[frozenset[str]]], heard: Iterable[frozenset[str]]) -> Iterator[str]:
-    blind: dict[str, list[str]] = {}
-    watched = any("gradient_norm" in names for names in heard)
+def _missing_values(rules: Mapping[str, list[frozenset[str]]], recordings: Iterable[frozenset[str]]) -> Iterator[str]:
+    diagnoses: dict[str, list[str]] = {}
+    watched = any("gradient_norm" in names for names in recordings)
     for name, read in rules.items():
-        missing = [one for one in read if not any(one & names for names in heard)]
+        missing = [one for one in read if not any(one & names for names in recordings)]
         if not missing:
             continue
-        what, why = _and([" or ".join(sorted(one)) for one in missing]), _why(missing, heard)
+        what, why = _and([" or ".join(sorted(one)) for one in missing]), _instead(missing, recordings)
         if name in DIAGNOSES:
-            # A small network has no reach, and that is no mistake of anybody's: other classes judge it.
+            # A small network has no reach, which is no mistake: other diagnoses apply to it.
             if not watched or not frozenset().union(*missing) <= set(OBSERVED):
-                blind.setdefault(why, []).append(name)
+                diagnoses.setdefault(why, []).append(name)
         else:
-            yield f"the rule {name} stops nobody: no trial has recorded {what} so far ({why})"
-    for why, names in blind.items():
+            yield f"the rule {name} cannot fire: no trial has recorded {what} so far ({why})"
+    for why, names in diagnoses.items():
         yield f"no trial has recorded what {_and(names)} {'reads' if len(names) == 1 else 'read'} so far ({why})"
 
 
-def _why(missing: Sequence[frozenset[str]], heard: Iterable[frozenset[str]]) -> str:
-    """What there is instead, or what to do."""
+def _instead(missing: Sequence[frozenset[str]], recordings: Iterable[frozenset[str]]) -> str:
+    """Return what is reported instead, or what to do."""
     wanted = frozenset().union(*missing)
     if not wanted & set(OBSERVED):
-        return _named(heard)
-    if not any("gradient_norm" in names for names in heard):
+        return _reported(recordings)
+    if not any("gradient_norm" in names for names in recordings):
         return "no script calls trial.watch(model, optimizer)"
-    full = "update ratios, zeros and activations take trial.watch(..., statistics='full')"
-    return f"reach takes {FEWEST_LAYERS} layers that feed each other; {full}"
+    full = "update ratios, zeros and activations need trial.watch(..., statistics='full')"
+    return f"reach needs {FEWEST_LAYERS} layers that feed each other; {full}"
 
 
-def _named(heard: Iterable[frozenset[str]]) -> str:
-    names = sorted(frozenset().union(*heard) - {*OBSERVED, *KINDS})
+def _reported(recordings: Iterable[frozenset[str]]) -> str:
+    names = sorted(frozenset().union(*recordings) - {*OBSERVED, *KINDS})
     if not names:
-        return "nothing is reported"
+        return "nothing was reported"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"reported: {', '.join(names[:MOST_NAMED])}{more}"
 

@@ -101,7 +101,7 @@ class Threshold(PrunerSettings):
 
 
 class Wilcoxon(PrunerSettings):
-    """A signed-rank test against the best trial, for sweeps whose evaluations are instances of a problem."""
+    """A signed-rank test against the best trial, for sweeps where evaluations are instances of a problem."""
 
     name = "wilcoxon"
 

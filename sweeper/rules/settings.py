@@ -39,7 +39,7 @@ _FORMER_TIMING = {
     "vanishing_gradient": {"grace_steps": 60, "patience": 1, "every": 1},
     "non_finite": {"grace_steps": 0, "patience": 3, "every": 1},
 }
-"""Defaults of sweeper 0.1.0, whose records list them inside `all` and `any` too."""
+"""Defaults of sweeper 0.1.0; its records list them inside `all` and `any` too."""
 
 AUTO = "auto"
 """The preset: it stands for every diagnosis that stops a trial, each with its defaults.
@@ -60,9 +60,9 @@ class _CombinedSettings(RuleSettings):
     def _leaves_timing_to_the_whole(cls, of: tuple[AnyCondition, ...]) -> tuple[AnyCondition, ...]:
         for rule in of:
             if not isinstance(rule, RuleSettings):
-                raise refused("conditions on one trial", got=f"the pruner {rule.name}", hint="let it stand beside")
+                raise refused("conditions on one trial", got=f"the pruner {rule.name}", hint="list it beside this rule")
             if given := [name for name in TIMING if _is_given(rule, name)]:
-                raise refused(f"conditions without {listed(TIMING)}, which stand beside `of`", got=", ".join(given))
+                raise refused(f"conditions without {listed(TIMING)}, which belong beside `of`", got=", ".join(given))
         return of
 
 
@@ -127,7 +127,7 @@ RULES: Mapping[str, type[StopSettings]] = {
 
 
 def _named(rule: object) -> object:
-    """Return the rule if it is like ``{stalled: {...}}``: a mapping whose one key is the name of a rule."""
+    """Return the rule if it is like ``{stalled: {...}}``: a mapping with one key, the name of a rule."""
     if isinstance(rule, StopSettings):
         return rule
     if not isinstance(rule, Mapping) or len(rule) != 1:

@@ -1,4 +1,4 @@
-"""Made-up records of trials whose outcome is known, and verdicts on them; shared by the tests of backtests."""
+"""Synthetic records of trials with known outcomes, and verdicts on them, for the tests of backtests."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ACCURACY = "accuracy/test"
 
 
 def rising(end: float, start: float = 0.3) -> list[float]:
-    """An accuracy at each of five epochs, from `start` at the first."""
+    """Return an accuracy at each of five epochs, from `start` at the first."""
     return [start + (end - start) * epoch / 4 for epoch in range(5)]
 
 
 def events_of(
     accuracy: Sequence[float], *, begin: float = BEGIN, gone_from: int = STEPS, learns: bool = True
 ) -> list[Event]:
-    """A look and a loss at every tenth step, an evaluation at the end of every epoch; a step takes a second."""
+    """Return a loss and an observation at every tenth step, and an evaluation per epoch; a step takes a second."""
     events: list[Event] = [Started(time=begin, pid=1, host="here"), Plan(time=begin, total_steps=STEPS, peak_lr=1e-3)]
     for step in range(STEPS):
         time, values = begin + step + 1, {}
@@ -101,7 +101,7 @@ def recording_of(run: Path, **options: Any) -> Recording:
 
 
 def flagged(step: int, *classes: str) -> Verdict:
-    """A verdict at a step, by these diagnoses."""
+    """Return a verdict at a step with these diagnoses."""
     return Verdict(flags=tuple(Flag(rule=name, step=step) for name in classes or ("made",)))
 
 

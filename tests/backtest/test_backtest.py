@@ -1,4 +1,4 @@
-"""Backtests over made-up records whose outcome is known, over a real record class by class, and over foreign logs."""
+"""Backtests on synthetic records with known outcomes, on a real record, and on TensorBoard logs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PRUNERS = ["median", "successive_halving", "hyperband", "one_epoch", "percentile
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two learners, a stall whose gradient is gone, one whose gradient lives, and two trials that say nothing."""
+    """Two learners, a stall without a gradient, a stall with one, and two trials that are left out."""
     run = write_run(
         tmp_path / "known",
         [
@@ -72,7 +72,7 @@ def tally_of(recording: Recording, settings: config.RuleSettings) -> Tally:
 # ---- outcomes --------------------------------------------------------------------------------------------------------
 
 
-def test_learners_and_stalls_and_who_is_left_out(run: Path) -> None:
+def test_learners_stalls_and_trials_that_are_left_out(run: Path) -> None:
     recording = recording_of(run)
     assert [case.number for case in recording.cases] == [0, 1, 2, 3]
     assert recording.left_out == {"PRUNED": 1, f"without {ACCURACY}": 1}
@@ -97,7 +97,7 @@ def of_values(*trials: Sequence[float], maximize: bool = True, **options: Any) -
         (of_values([2.0, 0.0], [1.0, 1.0], [1.5, 1.1], maximize=False), 2.0, [True, True, False]),
         # Twelve trials: one that exploded does not move the start.
         (of_values(*[[2.0, 0.2]] * 11, [1e9, 2.0], maximize=False), 2.0, [True] * 11 + [False]),
-        (of_values([0.3, 0.3], [0.3, 0.2]), 0.3, [False, False]),  # nobody gained anything
+        (of_values([0.3, 0.3], [0.3, 0.2]), 0.3, [False, False]),  # no trial gained anything
         (of_values([0.3, 0.9], [0.3, math.nan]), 0.3, [True, False]),
         (of_values([math.nan, 0.9], [0.3, 0.5]), 0.3, [True, False]),
         (of_values([0.8, 0.9], [0.8, 0.82], given_start=0.1), 0.1, [True, True]),
@@ -121,25 +121,25 @@ def test_the_onset_is_the_last_gain_of_the_loss(run: Path) -> None:
 # ---- counts ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_counts_of_a_rule_whose_verdicts_are_known(run: Path) -> None:
+def test_the_counts_of_a_rule_with_known_verdicts(run: Path) -> None:
     tally = tally_of(recording_of(run), config.Stalled())
     # Trial 2 is stopped at step 100: the third look of five that is gone. 539 of its 640 steps are saved.
     assert (tally.steps, tally.steps_saved) == (4 * 640, 539)
     assert (tally.seconds, tally.seconds_saved) == pytest.approx((4 * 640, 539))
-    assert (tally.caught, tally.stalls, tally.killed, tally.learners) == (1, 2, 0, 2)
+    assert (tally.caught, tally.stalls, tally.false_flags, tally.learners) == (1, 2, 0, 2)
     assert tally.delay == (10, 100)
-    assert tally.most_looks == 10
+    assert tally.delay_quartile == 10
     assert tally.after_onset == 539 / (639 + 639)
     assert tally.regret == 0
 
 
-def test_who_kills_everybody_loses_everything(run: Path) -> None:
+def test_a_rule_that_stops_all_trials_has_infinite_regret(run: Path) -> None:
     tally = tally_of(recording_of(run), config.VanishingGradient(below=0.9))
-    assert (tally.caught, tally.learners_killed) == (2, (("known", 0), ("known", 1)))
+    assert (tally.caught, tally.flagged_learners) == (2, (("known", 0), ("known", 1)))
     assert tally.regret == math.inf
 
 
-def test_the_regret_is_what_the_best_survivor_lacks() -> None:
+def test_the_regret_is_the_difference_to_the_best_trial_that_is_not_stopped() -> None:
     recording = of_values([0.3, 0.9, 0.8], [0.3, 0.7, 0.7], [0.3, 0.3, 0.3])
     assert tallied(recording, {0: flagged(10), 1: None, 2: None}).regret == pytest.approx(0.2)
     assert tallied(recording, {0: None, 1: flagged(10), 2: flagged(10)}).regret == 0
@@ -148,14 +148,14 @@ def test_the_regret_is_what_the_best_survivor_lacks() -> None:
 
 
 @pytest.mark.parametrize(("at", "regret"), [("best", 0.1), ("last", 0.2)])
-def test_a_trial_is_worth_what_its_sweep_says(tmp_path: Path, at: str, regret: float) -> None:
+def test_a_trial_counts_with_its_best_or_last_value_as_in_its_sweep(tmp_path: Path, at: str, regret: float) -> None:
     run = write_run(tmp_path / "run", [])
     for number, accuracy in enumerate(([0.3, 0.3, 0.3, 0.3, 0.9], [0.3, 0.3, 0.8, 0.7, 0.7])):
         write_trial(run, number, events_of(accuracy), at=at)
     assert tallied(recording_of(run), {0: flagged(10), 1: None}).regret == pytest.approx(regret)
 
 
-def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
+def test_a_verdict_at_the_last_step_does_not_count(tmp_path: Path) -> None:
     dead = events_of([0.3] * 5, gone_from=610, learns=False)
     recording = recording_of(write_run(tmp_path / "late", [dead, events_of(rising(0.9))]))
     found = RuleArm(settings=config.VanishingGradient()).verdicts(recording)
@@ -165,7 +165,7 @@ def test_a_verdict_at_the_last_step_is_none(tmp_path: Path) -> None:
     assert steps_of(RuleArm(settings=config.VanishingGradient()).verdicts(recording)) == {0: None, 1: None}
 
 
-def test_runs_are_judged_each_by_its_own_siblings_and_pooled(tmp_path: Path) -> None:
+def test_each_run_is_judged_by_its_own_siblings_and_counts_are_pooled(tmp_path: Path) -> None:
     middling = events_of(rising(0.5))
     strong = write_run(tmp_path / "strong", [middling, events_of(rising(0.9))])
     weak = write_run(tmp_path / "weak", [middling, events_of(rising(0.4))])
@@ -203,7 +203,7 @@ def test_live_and_replayed_verdicts_are_equal(tmp_path: Path, settings: config.R
         assert (follower.decision.step if follower.decision else None) == replayed[number]
 
 
-def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
+def test_pruners_get_the_recorded_evaluations(run: Path) -> None:
     recording = recording_of(run)
     found = PrunerArm(settings=config.SuccessiveHalving()).verdicts(recording)
     told = [
@@ -221,7 +221,7 @@ def test_pruners_are_told_the_evaluations_of_the_record(run: Path) -> None:
 # ---- what a record does not have -------------------------------------------------------------------------------------
 
 
-def test_a_rule_says_what_it_lacks(run: Path) -> None:
+def test_a_rule_reports_the_values_that_are_missing(run: Path) -> None:
     recording = recording_of(run)
     found = {arm.name: arm.verdicts(recording) for arm in arms(None)}
     assert found["zero_gradient"] == "needs gradient_zero: not recorded"
@@ -254,7 +254,7 @@ def write_logs(folder: Path, runs: Mapping[str, Sequence[float]]) -> Path:
 LOGS = {"a": rising(0.9), "b/c": rising(0.7), "d": [0.3] * 5}
 
 
-def test_foreign_logs_are_judged_as_far_as_their_scalars_go(tmp_path: Path) -> None:
+def test_rules_on_metrics_are_replayed_on_tensorboard_logs(tmp_path: Path) -> None:
     logs = read_recording(write_logs(tmp_path / "logs", LOGS), metric="val_acc", goal="maximize")
     own = recording_of(
         write_run(
@@ -282,12 +282,12 @@ def test_the_table_fits_100_columns(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert max(map(len, out.splitlines())) <= 100
     assert "known: 4 trials that ended by themselves, 2 learners and 2 stalls" in out
     assert "1 PRUNED" in out
-    assert "2 runs together" in out
+    assert "All 2 runs" in out
     assert "1/3 [1-91%]" in out  # of `stalled`: exact, by hand from the binomial distribution
     assert "zero_gradient on known, other: needs gradient_zero: not recorded" in out
 
 
-def test_the_same_for_programs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backtest", str(run), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     (stalled,) = (row for row in report["pooled"] if row["rule"] == "stalled")
@@ -323,17 +323,17 @@ def test_no_rule_leaves_the_pruners(run: Path, capsys: pytest.CaptureFixture[str
     assert [row["rule"] for row in json.loads(capsys.readouterr().out)["pooled"]] == PRUNERS
 
 
-def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_on_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alone = write_run(tmp_path / "alone", [events_of(rising(0.9))])
     logs = write_logs(tmp_path / "logs", LOGS)
     (tmp_path / "wrong.yaml").write_text("rules: [{stalled: {belw: 1}}]")
     cases = [
         ([str(tmp_path / "nowhere")], "expected the directory of a run"),
-        ([str(alone)], "expected at least 2 trials that ended by themselves, to be judged by each other, got 1"),
+        ([str(alone)], "expected at least 2 trials that ended by themselves, to judge them by each other, got 1"),
         ([str(run), "--metric", "loss/train"], "expected --goal with the metric loss/train"),
-        ([str(run), "--metric", "x", "--goal", "minimize"], "recorded are accuracy/test, loss/train"),
-        ([str(logs)], "expected --metric NAME and --goal maximize or minimize; recorded are train_loss, val_acc"),
-        ([str(logs), "--metric", "x", "--goal", "minimize"], "got x; recorded are train_loss, val_acc"),
+        ([str(run), "--metric", "x", "--goal", "minimize"], "recorded metrics: accuracy/test, loss/train"),
+        ([str(logs)], "expected --metric NAME and --goal maximize or minimize; recorded metrics: train_loss, val_acc"),
+        ([str(logs), "--metric", "x", "--goal", "minimize"], "got x; recorded metrics: train_loss, val_acc"),
         ([str(run), "--rules", str(tmp_path / "wrong.yaml")], "wrong.yaml:1"),
         ([str(run), "--rules", str(tmp_path / "none.yaml")], "none.yaml"),
     ]

@@ -1,4 +1,4 @@
-"""Backtests by a file of known outcomes: what is counted, the arms of the diagnoses, and what mistakes are told."""
+"""Backtests with a file of known outcomes: the counts, the arms of the diagnoses, and messages on mistakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from benchmarks.peers import PeerArm, epochs_of
 from benchmarks.peers import arms as peers
 from sweeper import config
-from sweeper.backtest import Recording, Report, Truth, arms, backtest, read_recording, read_recordings
+from sweeper.backtest import BacktestReport, Recording, Truth, arms, backtest, read_recording, read_recordings
 from sweeper.backtest.replay import AUTO, AUTO_AND_WARNINGS, Arm, HealthArm, RuleArm, Verdict, Verdicts
 from sweeper.backtest.report import BY_TRUTH, tallied
 from sweeper.backtest.truth import read_truth
@@ -33,7 +33,7 @@ ROWS: Sequence[Mapping[str, object]] = (
 
 
 def not_finite_from(step: int) -> list[Event]:
-    """A trial whose training loss is NaN from a step on."""
+    """Return a trial with a training loss of NaN from a step on."""
     return [
         Metrics(time=event.time, step=event.step, values=dict.fromkeys(event.values, math.nan))
         if isinstance(event, Metrics) and event.step >= step and "loss/train" in event.values
@@ -85,7 +85,7 @@ def test_border_trials_and_trials_without_a_row_are_not_counted(run: Path, truth
     recording = recording_of(run, truth=truth)
     assert [recording.outcome(case) for case in recording.cases] == [True, None, False, False, None]
     everything = tallied(recording, {number: flagged(10) for number in range(5)})
-    assert (everything.caught, everything.stalls, everything.learners_killed) == (2, 2, (("known", 0),))
+    assert (everything.caught, everything.stalls, everything.flagged_learners) == (2, 2, (("known", 0),))
     assert everything.steps_saved == 5 * (STEPS - 11)  # a sweep would have saved those too
 
 
@@ -168,16 +168,16 @@ def test_the_default_arms(run: Path) -> None:
         AUTO_AND_WARNINGS,
         *STOPPING,
         "stalled",
-        "plateau",
         "exploding_gradient",
         "zero_gradient",
+        "plateau",
     ]
     assert names[len(STOPPING) + 6] == "median"
 
 
 @pytest.mark.parametrize("name", DIAGNOSES)
 def test_a_diagnosis_alone_fires_when_it_begins_in_the_health_of_a_trial(run: Path, name: str) -> None:
-    """The shared pass gives what a rule with that diagnosis alone decides."""
+    """The shared pass gives the decisions of a rule with that diagnosis only."""
     recording = recording_of(run)
     shared = HealthArm(name=name, stops=(name,)).verdicts(recording)
     alone = RuleArm(settings=DIAGNOSES[name]()).verdicts(recording)
@@ -251,8 +251,8 @@ def test_a_diagnosis_with_settings_is_a_rule_of_its_own() -> None:
     assert [default.name, own.name] == ["vanishing_gradient", "vanishing_gradient below=0.5"]
 
 
-def test_the_objective_speaks_for_a_run(tmp_path: Path) -> None:
-    """The score rises while the loss does not move: with the sweep's metric known, the run is not stuck."""
+def test_a_rising_objective_prevents_a_flag(tmp_path: Path) -> None:
+    """The score rises while the loss is constant: if the metric is known, the run is not stuck."""
     flat = [
         Metrics(time=event.time, step=event.step, values={**event.values, "fitness": event.step / STEPS})
         if isinstance(event, Metrics)
@@ -272,9 +272,7 @@ def test_the_objective_speaks_for_a_run(tmp_path: Path) -> None:
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_the_table_speaks_of_failed_and_healthy_trials(
-    run: Path, truth: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_counts_failed_and_healthy_trials(run: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backtest", str(run), "--truth", str(truth), "--trials", "--reasons"]) == 0
     out = capsys.readouterr().out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 100
@@ -291,7 +289,7 @@ def test_the_table_speaks_of_failed_and_healthy_trials(
     assert "the gradient no longer reaches the first layers" in told
 
 
-def test_what_nothing_flagged_is_listed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_trials_without_a_flag_are_listed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"number": 2, "failed": False, "task": "b"}, {"number": 0, "failed": True, "task": "a"}]
     assert main(["backtest", str(run), "--truth", str(written(tmp_path, rows)), "--reasons"]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
@@ -313,7 +311,7 @@ def test_with_rules_of_a_file_each_of_them_is_explained(
     assert "Confusion" not in out
 
 
-def test_the_same_for_programs(run: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_as_json(run: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backtest", str(run), "--truth", str(truth), "--json", "--reasons"]) == 0
     report = json.loads(capsys.readouterr().out)
     auto = report["pooled"][0]
@@ -366,7 +364,7 @@ def test_the_same_for_programs(run: Path, truth: Path, capsys: pytest.CaptureFix
         ([{"number": 0, "failed": True}] * 2, "row 1 and "),
     ],
 )
-def test_mistakes_say_where_and_what_was_expected(
+def test_messages_on_mistakes_have_the_place_and_the_expected_value(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: object, expected: str
 ) -> None:
     assert main(["backtest", str(run), "--truth", str(written(tmp_path, rows))]) == 2
@@ -375,7 +373,7 @@ def test_mistakes_say_where_and_what_was_expected(
     assert said.out == ""
 
 
-def test_mistakes_of_the_call(run: Path, tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments(run: Path, tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_run(tmp_path / "other", [events_of(rising(0.9)), events_of([0.3] * 5)])
     runs, file = [str(run), str(other)], str(truth)
     cases = [
@@ -396,7 +394,7 @@ def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
 # ---- the other tools -------------------------------------------------------------------------------------------------
 
 
-def vanished(run: Path) -> Report:
+def vanished(run: Path) -> BacktestReport:
     return backtest([recording_of(run)], list(peers()))
 
 
@@ -407,7 +405,7 @@ def test_the_other_tools_are_arms_of_the_same_table(run: Path) -> None:
     ]
 
 
-def test_the_other_tools_are_asked_at_evaluations(run: Path) -> None:
+def test_the_other_tools_decide_at_evaluations(run: Path) -> None:
     recording = recording_of(run)
     found: dict[str, Verdicts | str] = {
         one.name: one.verdicts(recording) for one in peers() if isinstance(one, PeerArm)

@@ -290,10 +290,10 @@ def test_a_metric_that_nobody_reports_is_said_while_the_sweep_runs_and_by_status
     assert code == 0
     metric, rule = sweep.status()["unmet"]
     assert metric == (
-        "the metric acuracy was not reported by any trial so far: nothing is ranked by it, and median stops nobody "
+        "no trial has reported the metric acuracy so far: trials cannot be ranked, and median cannot stop any "
         "(reported: accuracy, loss/train; did you mean accuracy?)"
     )
-    assert rule.startswith("the rule stalled stops nobody: no trial has recorded reach or update_ratio so far")
+    assert rule.startswith("the rule stalled cannot fire: no trial has recorded reach or update_ratio so far")
     assert out.splitlines().count(metric) == 1
     shown = " ".join(sweep.call("status", str(sweep.run_directory))[1].split())
     assert metric in shown

@@ -1,4 +1,4 @@
-"""Early-stop rules: who is condemned, when, on what evidence, and who never."""
+"""Conditions: which runs they flag, at which step and with which evidence."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EVERY, STEPS, PEAK = 10, 640, 1e-3
 
 
 def reach_rule(*, below: float, of_start: float | None = None) -> ConditionRule:
-    """The rule `vanishing_gradient` of sweeper 0.1.0: it reads reach alone, and no loss."""
+    """Return the rule `vanishing_gradient` of sweeper 0.1.0, which reads reach and no loss."""
     condition = LowReach(below=below, of_start=of_start, window=5)
     return ConditionRule(condition=condition, grace_steps=60, patience=1, every=1, version="")
 
 
 REACH_ALONE = reach_rule(below=0.03)
-DEAF = config.Stalled(loss="none", ratio_of_start=None, window=1, patience=3, grace_steps=0)
-"""`stalled` with nothing but reach, at single observations."""
+REACH_ONLY = config.Stalled(loss="none", ratio_of_start=None, window=1, patience=3, grace_steps=0)
+"""`stalled` on reach alone, at single observations."""
 
 
 def run(
@@ -44,10 +44,12 @@ def run(
     prior: float | None = None,
     norm: Sequence[float] | float = 1.0,
     zero: float = 0.0,
-    looks: int = 64,
+    observations: int = 64,
 ) -> list[Event]:
-    """A look and a report at every tenth step of a made-up run; `coherence` is the update ratio over the rate."""
-    columns = [[x] * looks if isinstance(x, int | float) else list(x) for x in (reach, loss, coherence, rate, norm)]
+    """Return an observation and a report at every tenth step; `coherence` is the ratio over the learning rate."""
+    columns = [
+        [x] * observations if isinstance(x, int | float) else list(x) for x in (reach, loss, coherence, rate, norm)
+    ]
     events: list[Event] = [Plan(total_steps=STEPS, peak_lr=PEAK)]
     for i, (r, value, c, lr, n) in enumerate(zip(*columns, strict=False)):
         step = EVERY * i
@@ -81,7 +83,7 @@ def renamed(event: Event) -> Event:
 
 
 def falling(begin: int, end: int, low: float, *, high: float = 1.38) -> list[float]:
-    """A loss that stays `high` until the look `begin`, and is `low` from the look `end` on."""
+    """Return a loss that is `high` until the observation `begin`, and `low` from the observation `end` on."""
     part = [min(1.0, max(0.0, (i - begin) / (end - begin))) for i in range(64)]
     return [high + (low - high) * p for p in part]
 
@@ -95,10 +97,10 @@ def verdict(settings: config.RuleSettings, events: Sequence[Event]) -> int | Non
     ("values", "step"),
     [
         ([ALIVE] * 64, None),
-        ([ALIVE] * 8 + [GONE] * 20, 100),  # the third look of five that is gone turns the median
+        ([ALIVE] * 8 + [GONE] * 20, 100),  # the median of five is low once three of them are
         ([ALIVE] * 30 + [GONE] * 34, 320),  # late, in a run that had begun to learn
-        ([GONE] * 20, 60),  # from the first look, but not before the grace period
-        ([ALIVE, ALIVE, GONE] * 20, None),  # dips of a learner
+        ([GONE] * 20, 60),  # low from the first observation, but not before the grace period
+        ([ALIVE, ALIVE, GONE] * 20, None),  # dips in a run that learns
         ([ALIVE] * 10 + [GONE, GONE, ALIVE] * 10, 130),  # a leaky collapse
         ([GONE] * 4 + [ALIVE] * 50, None),  # a slow start
         ([math.nan] * 64, None),  # undefined: no verdict
@@ -119,7 +121,7 @@ def test_reach_against_its_own_start() -> None:
     assert decision.step == 70
 
 
-# ---- the default -----------------------------------------------------------------------------------------------------
+# ---- stalled ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -142,18 +144,18 @@ def test_reach_against_its_own_start() -> None:
         ),
         ("a gradient that is gone while the loss still falls", run(GONE, loss=falling(0, 63, 0.4)), None),
         ("a run that reports no loss", [e for e in run(GONE) if not isinstance(e, Metrics)], 60),
-        ("one whose loss has another name", [renamed(e) for e in run(GONE, loss=falling(0, 63, 0.4))], None),
+        ("a run with another name for the loss", [renamed(e) for e in run(GONE, loss=falling(0, 63, 0.4))], None),
     ],
 )
 def test_stalled(name: str, events: list[Event], step: int | None) -> None:
     assert verdict(config.Stalled(), events) == step, name
 
 
-def test_stalled_looks_at_the_loss_that_it_is_told_to() -> None:
+def test_stalled_reads_the_given_loss() -> None:
     falls = run(GONE, loss=falling(0, 63, 0.4))
     assert verdict(config.Stalled(loss="none"), falls) == 60
     assert verdict(config.Stalled(loss="loss/train"), falls) is None
-    assert verdict(config.Stalled(loss="another"), falls) is None  # it was never reported: who knows
+    assert verdict(config.Stalled(loss="another"), falls) is None  # a loss that was never reported cannot be checked
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_stalled_looks_at_the_loss_that_it_is_told_to() -> None:
         (["loss/prior", "g_loss", "d_loss"], "g_loss"),
     ],
 )
-def test_the_training_loss_is_known_by_its_name(names: list[str], loss: str | None) -> None:
+def test_the_training_loss_is_recognized_by_its_name(names: list[str], loss: str | None) -> None:
     condition = NoGain(metric=None, gain=0.02, window=5)
     state, _ = condition.step(condition.start(), Metrics(step=0, values=dict.fromkeys(names, 1.0)))
     assert state.metric == loss
@@ -182,10 +184,10 @@ def test_defaults_are_declared_in_the_settings_only() -> None:
     assert {one.name for kind in made for one in fields(kind) if one.default is not MISSING} == {"name"}
 
 
-# ---- the others ------------------------------------------------------------------------------------------------------
+# ---- the other conditions --------------------------------------------------------------------------------------------
 
 
-def test_update_ratio_knows_the_schedule() -> None:
+def test_update_ratio_considers_the_schedule() -> None:
     learner = run(rate=warmup_and_decay(0.7), coherence=10.0)
     ratios = [event.update_ratio for event in learner if isinstance(event, Observation)]
     assert min(ratios) < 3e-5
@@ -194,20 +196,20 @@ def test_update_ratio_knows_the_schedule() -> None:
     assert verdict(config.UpdateRatio(high=1e-3), learner) == 60
 
 
-def test_update_ratio_takes_the_highest_rate_seen_where_none_is_planned() -> None:
+def test_update_ratio_uses_the_highest_observed_rate_without_a_plan() -> None:
     events = [event for event in run(coherence=[10.0] * 10 + [0.01] * 54) if not isinstance(event, Plan)]
     assert verdict(config.UpdateRatio(of_start=0.1), events) == 120
 
 
-def test_the_pair_of_ratio_and_gradient() -> None:
-    """Either alone may be a whim of the schedule or of the data; together they are a stall."""
+def test_all_of_update_ratio_and_gradient() -> None:
+    """Each of them may be low for another reason; both together show a stall."""
     pair = config.AllOf(of=(config.VanishingGradient(), config.UpdateRatio(of_start=0.1)), patience=3)
     assert verdict(pair, run(GONE)) is None
     assert verdict(pair, run(coherence=[10.0] * 10 + [0.01] * 54)) is None
     assert verdict(pair, run(GONE, coherence=[10.0] * 10 + [0.01] * 54)) == 140
 
 
-def test_either_of_two() -> None:
+def test_any_of_two() -> None:
     either = config.AnyOf(of=(config.VanishingGradient(), config.ZeroGradient()))
     assert verdict(either, run(zero=0.99)) == 60
     assert verdict(either, run(GONE)) == 60
@@ -252,8 +254,8 @@ def test_plateau(prior: float | None) -> None:
     assert verdict(config.Plateau(grace_steps=200), run(loss=falling(2, 15, 1.0), prior=prior)) is None
 
 
-def test_paired_with_the_prior_the_noise_of_the_examples_goes() -> None:
-    """A gain of a tenth, under a noise of as much that loss and prior have in common."""
+def test_dividing_by_the_prior_removes_the_noise_of_the_examples() -> None:
+    """The loss gains a tenth, and loss and prior have common noise of the same size."""
     noise = [0.15 * math.sin(7.0 * i) for i in range(64)]
     priors = {EVERY * i: 1.386 + shared for i, shared in enumerate(noise)}
     events = run(loss=[1.25 + shared for shared in noise])
@@ -267,15 +269,15 @@ def test_paired_with_the_prior_the_noise_of_the_examples_goes() -> None:
     assert verdict(config.Plateau(gain=0.05), run(loss=[1.25 + n for n in noise])) is not None
 
 
-# ---- what they have in common ----------------------------------------------------------------------------------------
+# ---- all conditions --------------------------------------------------------------------------------------------------
 
 
-def test_every_passes_over_looks_that_are_closer_together() -> None:
-    assert verdict(DEAF, run(GONE)) == 20
-    assert verdict(DEAF.model_copy(update={"every": 50}), run(GONE)) == 100
+def test_every_skips_observations_that_are_closer_together() -> None:
+    assert verdict(REACH_ONLY, run(GONE)) == 20
+    assert verdict(REACH_ONLY.model_copy(update={"every": 50}), run(GONE)) == 100
 
 
-def test_a_decision_carries_its_evidence_and_says_why() -> None:
+def test_a_decision_has_a_reason_and_evidence() -> None:
     layers = tuple(f"layer.{i}" for i in range(8))
     watching = Watching(
         layers=layers, tensors=layers, sizes=(1,) * 8, layer_of=tuple(range(8)), statistics=("grad_norm",), every=10
@@ -291,10 +293,10 @@ def test_a_decision_carries_its_evidence_and_says_why() -> None:
     assert evidence["learning_rate"] == evidence["effective_learning_rate"] == PEAK
     assert "no longer reaches the first layers" in decision.reason
     assert "steps 60 to 100 is 1.0e-04, below 0.03" in decision.reason
-    assert "it has reached only layer 3 of 8, layer.3, since step 80" in decision.reason
+    assert "it gets only as far as layer 3 of 8, layer.3, since step 80" in decision.reason
 
 
-def test_the_evidence_of_all_that_hold_is_kept() -> None:
+def test_a_decision_has_the_evidence_of_all_conditions_that_hold() -> None:
     decision = first_decision(rule_of(config.Stalled()), run([ALIVE] * 8 + [GONE] * 56, loss=1.38))
     assert decision is not None
     assert decision.rule == "stalled"
@@ -302,13 +304,13 @@ def test_the_evidence_of_all_that_hold_is_kept() -> None:
     assert decision.evidence["lowest_before"] == pytest.approx(1.38)
 
 
-def test_the_effective_learning_rate_counts_a_missing_bias_correction() -> None:
+def test_the_effective_learning_rate_includes_a_missing_bias_correction() -> None:
     assert effective_lr(1.0, 11, (0.9, 0.999)) == pytest.approx(6.57, abs=0.01)
     assert effective_lr(1.0, 11) == 1.0
     assert effective_lr(1.0, 10**6, (0.9, 0.999)) == pytest.approx(1.0)
 
 
-def test_a_decision_without_reason_or_evidence_is_none() -> None:
+def test_a_decision_without_reason_or_evidence_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a reason and evidence"):
         Decision(rule="r", step=1, reason="", evidence={"a": 1})
     with pytest.raises(ValueError, match="needs a reason and evidence"):
@@ -340,11 +342,11 @@ RULES = [
     st.sampled_from(RULES),
 )
 def test_live_and_replayed_verdicts_are_equal(
-    looks: list[tuple[float, float, float]], cut: int, settings: config.RuleSettings
+    observations: list[tuple[float, float, float]], cut: int, settings: config.RuleSettings
 ) -> None:
-    """Fed in two parts, event by event, a rule says what it says at once."""
-    columns = [list(column) for column in zip(*looks, strict=True)] or [[], [], []]
-    events = run(columns[0], loss=columns[1], coherence=columns[2], looks=len(looks))
+    """A rule decides the same event by event and on the whole history."""
+    columns = [list(column) for column in zip(*observations, strict=True)] or [[], [], []]
+    events = run(columns[0], loss=columns[1], coherence=columns[2], observations=len(observations))
     rule = rule_of(settings)
     state, live = rule.start(), None
     for event in events[:cut] + events[cut:]:
@@ -354,12 +356,12 @@ def test_live_and_replayed_verdicts_are_equal(
 
 
 @given(st.lists(st.floats(min_value=0.03, max_value=10), max_size=60))
-def test_who_never_falls_below_is_never_condemned(values: list[float]) -> None:
+def test_reach_that_never_falls_below_the_threshold_is_never_flagged(values: list[float]) -> None:
     assert first_decision(REACH_ALONE, run(values)) is None
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_what_is_said_of_a_value_and_its_bound_can_be_seen(value: float, bound: float) -> None:
+def test_the_text_shows_whether_a_value_is_above_its_threshold(value: float, bound: float) -> None:
     shown, limit = map(float, compared(value, bound))
     assert (shown < limit, shown > limit) == (value < bound, value > bound)
 
@@ -367,10 +369,10 @@ def test_what_is_said_of_a_value_and_its_bound_can_be_seen(value: float, bound: 
 @pytest.mark.parametrize(
     ("reach", "said"), [(4.97e-3, "is 4.97e-03, below 0.005"), (4.17e-3, "is 4.2e-03, below 0.005")]
 )
-def test_with_the_bound_that_would_have_let_it_run_on_it_runs_on(reach: float, said: str) -> None:
-    decision = first_decision(rule_of(DEAF), run(reach))
+def test_with_the_threshold_of_the_evidence_the_trial_continues(reach: float, said: str) -> None:
+    decision = first_decision(rule_of(REACH_ONLY), run(reach))
     assert decision is not None
     assert said in decision.reason
     bound = re.search("at most (.*) instead", str(decision.evidence["would_have_continued"]))
     assert bound is not None
-    assert verdict(DEAF.model_copy(update={"below": float(bound[1])}), run(reach)) is None
+    assert verdict(REACH_ONLY.model_copy(update={"below": float(bound[1])}), run(reach)) is None

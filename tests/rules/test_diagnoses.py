@@ -1,4 +1,4 @@
-"""Each class of failure is diagnosed where it happens, and none where a run is healthy, however odd it looks."""
+"""Each class of failure is diagnosed if it happens, and a healthy run is never stopped, however odd it is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from sweeper.config.model.sweep import EarlyStop, StopWhen
 from sweeper.record.events import Observation, Parameters, Watching
 from sweeper.rules import Objective, health_of, rule_of, rules_of
-from sweeper.rules.rule import first_decision
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Effect
 from sweeper.rules.health import Change
+from sweeper.rules.rule import first_decision
 from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
 from tests.rules.histories import ACTIVE, Curve, Run, constant, falling, noisy
 
@@ -30,7 +30,7 @@ def timeline(run: Run, objective: Objective | None = None) -> list[Change]:
 
 
 def begun(run: Run) -> dict[str, int]:
-    """The classes that began to hold, with the step at which each first did."""
+    """Return the diagnoses that began, with the step at which each first did."""
     found: dict[str, int] = {}
     for change in timeline(run):
         if change.holds:
@@ -77,7 +77,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("name", DIAGNOSES)
-def test_each_class_is_diagnosed_where_it_happens(name: str) -> None:
+def test_each_class_is_diagnosed_if_it_happens(name: str) -> None:
     assert name in begun(FAILING[name])
 
 
@@ -159,7 +159,7 @@ HEALTHY = {
     "parity, with a loss that the script rounds": Run(
         losses={"loss/train": lambda step: round(0.693 if step < 260 else 0.693 * math.exp(-(step - 260) / 50), 2)},
     ),
-    "an actor whose learning rate is 0 until the critic is ready": Run(
+    "an actor with a learning rate of 0 until the critic is ready": Run(
         losses={"value_loss": falling(5.0, 1.0, 0.01)},
         scores={"return": lambda step: 20.0 if step < 100 else 20 + (step - 100) / 4},
         weights={"slowest": lambda step: 0.0 if step < 100 else 1e-3, "norm": constant(10.0)},
@@ -180,7 +180,7 @@ HEALTHY = {
         scores={"return": lambda step: 20 + step / 4},
         reach=constant(1e-3),
     ),
-    "a GAN whose generator's loss rises": Run(
+    "a GAN with a rising generator loss": Run(
         losses={"d_loss": falling(1.4, 0.9, 0.01), "g_loss": lambda step: 0.7 + step / 150},
         reach=constant(math.nan),
     ),
@@ -213,11 +213,11 @@ def test_a_healthy_run_is_not_stopped(name: str) -> None:
     assert not failures(HEALTHY[name])
 
 
-def test_a_run_that_ends_before_its_plan_was_known_is_not_judged_by_a_share_of_it() -> None:
+def test_a_run_without_a_plan_is_not_judged_by_a_share_of_it() -> None:
     assert "stuck" not in begun(replace(FAILING["stuck"], plan=None))
 
 
-def test_a_logger_that_writes_zero_for_a_loss_that_is_not_finite_hides_nothing() -> None:
+def test_a_logger_that_writes_zero_for_a_non_finite_loss_does_not_hide_it() -> None:
     run = Run(losses={"loss": after(40, constant(0.0), LEARNS)}, not_finite=after(40, constant(12), constant(0)))
     assert begun(run)["non_finite"] <= 60
 
@@ -261,7 +261,7 @@ def test_a_diagnosis_that_no_longer_holds_ends() -> None:
     assert changes == [("vanishing_gradient", True), ("vanishing_gradient", False)]
 
 
-def test_without_early_stop_everything_is_diagnosed_and_nothing_decides() -> None:
+def test_without_early_stop_everything_is_diagnosed_and_nothing_is_stopped() -> None:
     assert first_decision(health_of([]), FAILING["no_gradient"].events()) is None
 
 
@@ -282,12 +282,12 @@ def test_without_early_stop_everything_is_diagnosed_and_nothing_decides() -> Non
         (["accuracy"], None),
     ],
 )
-def test_the_loss_is_what_training_minimizes(names: list[str], loss: str | None) -> None:
+def test_the_training_loss_is_recognized_by_its_name(names: list[str], loss: str | None) -> None:
     assert training_loss(names) == loss
     assert training_loss(reversed(names)) == loss
 
 
-def test_a_held_out_loss_and_a_score_are_known_by_name() -> None:
+def test_a_held_out_loss_and_a_score_are_recognized_by_name() -> None:
     names = ["loss/train", "eval_loss", "loss/prior", "accuracy/test", "accuracy/train"]
     assert held_out_loss(names) == "eval_loss"
     assert score(names) == "accuracy/test"
@@ -311,7 +311,7 @@ def test_a_loss_of_single_examples_that_began_low_by_chance_has_not_diverged() -
     assert not STOPPING_CLASSES & begun(replace(run, activations={"scale": 1.0})).keys()
 
 
-def test_a_vanished_gradient_is_named_though_the_last_layer_sees_a_constant_too() -> None:
+def test_a_vanished_gradient_is_diagnosed_although_the_last_layer_has_a_constant_input() -> None:
     run = Run(losses={"loss/train": CHANCE}, reach=constant(1e-6), activations={**ACTIVE, "spread": 1e-8})
     decision = first_decision(health_of([DIAGNOSES[name]() for name in STOPPING]), run.events())
     assert decision is not None
@@ -319,7 +319,7 @@ def test_a_vanished_gradient_is_named_though_the_last_layer_sees_a_constant_too(
 
 
 @pytest.mark.parametrize(("of_start", "flagged"), [(None, False), (0.1, True)])
-def test_reach_is_compared_with_its_start_where_that_is_asked_for(of_start: float | None, *, flagged: bool) -> None:
+def test_of_start_compares_reach_with_its_start(of_start: float | None, *, flagged: bool) -> None:
     run = Run(losses={"loss/train": CHANCE}, reach=after(100, constant(0.02), constant(0.5)))
     rule = rule_of(DIAGNOSES["vanishing_gradient"](**({} if of_start is None else {"of_start": of_start})))
     assert (first_decision(rule, run.events()) is not None) is flagged
@@ -336,7 +336,7 @@ DIVERGES = {"loss/train": after(40, CHANCE, after(10, noisy(constant(30.0), 1.0)
         Run(losses=DIVERGES, reach=after(40, constant(1e-5), constant(0.5))),
     ],
 )
-def test_what_follows_from_a_blow_up_is_named_diverged(run: Run) -> None:
+def test_consequences_of_a_blow_up_are_diagnosed_as_diverged(run: Run) -> None:
     stopping = [name for name in begun(run) if name in STOPPING_CLASSES]
     assert stopping[0] == "diverged"
     assert not {"no_gradient", "dead_units", "vanishing_gradient"} & set(stopping)
@@ -356,8 +356,8 @@ def test_the_reason_of_a_divergence_has_its_cause_and_its_consequence() -> None:
 def test_most_of_the_weights_without_a_gradient_stop_a_run_that_gains_nothing() -> None:
     run = Run(losses={"loss/train": CHANCE}, missing=8, weights={"without_gradient": constant(0.9)})
     assert 60 <= begun(run)["no_gradient"] <= 200
-    spared = replace(run, losses={"loss/train": LEARNS})
-    assert "no_gradient" not in begun(spared)
+    learning = replace(run, losses={"loss/train": LEARNS})
+    assert "no_gradient" not in begun(learning)
 
 
 def test_a_head_that_learns_slowly_on_detached_features_is_not_stopped() -> None:
@@ -388,5 +388,5 @@ def test_a_loss_that_does_not_change_at_all_is_stuck_early() -> None:
 
 
 @pytest.mark.parametrize("name", ["symmetric", "over_regularised"])
-def test_a_class_is_silent_on_a_record_without_what_it_reads(name: str) -> None:
+def test_a_diagnosis_does_not_fire_without_the_values_that_it_reads(name: str) -> None:
     assert name not in begun(replace(FAILING[name], weights={}))

@@ -1,4 +1,4 @@
-"""What rules and the ranking wait for in vain is said, once a trial has had its chance."""
+"""Values that rules and the ranking need, but that no trial records, are reported."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ REQUIRED = {
     "threshold": {"lower": 0.1},
     "update_ratio": {"low": 1e-5},
 }
-"""What rules have to be told."""
+"""Settings without default."""
 
 
 def rules(*rules: dict[str, Any]) -> object:
-    """The key `early_stop` as the resolved sweep has it."""
+    """Return the key `early_stop` as in the resolved sweep."""
     given = {"name": "s", "method": "grid", "metric": {"name": "m"}, "command": ["true"]}
     return config.SweepSpec.from_json({**given, "early_stop": {"rules": list(rules)}}).to_json()["early_stop"]
 
@@ -47,7 +47,7 @@ def running(folder: Path, number: int = 0, **script: Any) -> TrialRecord:
 
 
 def silent(trial: TrialRecord, **metrics: float) -> TrialRecord:
-    """The same trial, had its script watched nothing, and reported these metrics only."""
+    """Return the trial as if its script had watched nothing and had reported these metrics only."""
     series = trial.progress.metrics["loss/train"]
     kept = dict.fromkeys(metrics, series)
     return replace(trial, progress=replace(trial.progress, watching=None, observation=None, metrics=kept))
@@ -59,31 +59,31 @@ def test_every_condition_reads_something_and_no_pruner_does() -> None:
         assert bool(needs(name, resolved["rules"][0][name])) is issubclass(kind, config.RuleSettings), name
 
 
-def test_a_healthy_sweep_hears_nothing(tmp_path: Path) -> None:
+def test_nothing_is_reported_for_a_healthy_sweep(tmp_path: Path) -> None:
     trial = running(tmp_path)
     every: list[dict[str, Any]] = [{"stalled": {}}, {"zero_gradient": {}}, {"non_finite": {}}, {"median": {}}]
     assert unmet(rules(*every), [trial], START + 1000) == ()
 
 
-def test_a_metric_that_nobody_reports_is_named_with_what_is_reported_and_who_waits_for_it(tmp_path: Path) -> None:
+def test_a_metric_that_no_trial_reports_is_named_with_the_pruners_that_need_it(tmp_path: Path) -> None:
     trial = silent(running(tmp_path), **{"accuracy-test": 1, "loss/train": 1})
     (line,) = unmet(rules({"median": {}}, {"hyperband": {}}), [trial], START + 1000)
     assert line == (
-        "the metric accuracy/test was not reported by any trial so far: nothing is ranked by it, and "
-        "median and hyperband stop nobody (reported: accuracy-test, loss/train; did you mean accuracy-test?)"
+        "no trial has reported the metric accuracy/test so far: trials cannot be ranked, and "
+        "median and hyperband cannot stop any (reported: accuracy-test, loss/train; did you mean accuracy-test?)"
     )
 
 
-def test_a_rule_on_gradients_that_nobody_watches_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_rule_on_gradients_without_a_watch_is_named_with_what_to_do(tmp_path: Path) -> None:
     trial = silent(running(tmp_path), **{"accuracy/test": 1})
     (line,) = unmet(rules({"stalled": {}}), [trial], START + 1000)
     assert line == (
-        "the rule stalled stops nobody: no trial has recorded reach or update_ratio so far "
+        "the rule stalled cannot fire: no trial has recorded reach or update_ratio so far "
         "(no script calls trial.watch(model, optimizer))"
     )
 
 
-def test_diagnoses_that_nothing_feeds_are_named_in_one_sentence(tmp_path: Path) -> None:
+def test_diagnoses_without_values_are_named_in_one_sentence(tmp_path: Path) -> None:
     trial = silent(running(tmp_path), **{"accuracy/test": 1})
     (line,) = unmet(rules({"vanishing_gradient": {}}, {"frozen": {}}, {"stuck": {}}), [trial], START + 1000)
     expected = "no trial has recorded what vanishing_gradient and frozen read so far"
@@ -93,16 +93,16 @@ def test_diagnoses_that_nothing_feeds_are_named_in_one_sentence(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("rule", "script", "said"),
     [
-        ({"stalled": {"ratio_of_start": None}}, {"layers": 0}, "recorded reach so far (reach takes 4 layers"),
+        ({"stalled": {"ratio_of_start": None}}, {"layers": 0}, "recorded reach so far (reach needs 4 layers"),
         ({"zero_gradient": {}}, {"statistics": ("grad_norm",)}, "recorded gradient_zero so far"),
         ({"plateau": {"metric": "train_loss"}}, {}, "recorded train_loss so far (reported: accuracy/test"),
         ({"any": {"of": [{"plateau": {"metric": "x"}}, {"plateau": {"metric": "y"}}]}}, {}, "recorded x or y"),
         ({"all": {"of": [{"plateau": {"metric": "x"}}, {"plateau": {"metric": "y"}}]}}, {}, "recorded x and y"),
     ],
 )
-def test_each_need_that_is_not_met_is_named(tmp_path: Path, rule: Any, script: dict[str, Any], said: str) -> None:
+def test_each_missing_value_is_named(tmp_path: Path, rule: Any, script: dict[str, Any], said: str) -> None:
     (line,) = unmet(rules(rule), [running(tmp_path, **script)], START + 1000)
-    assert line.startswith(f"the rule {next(iter(rule))} stops nobody: ")
+    assert line.startswith(f"the rule {next(iter(rule))} cannot fire: ")
     assert said in line
 
 
@@ -124,14 +124,14 @@ def test_recorded_statistics_count_by_name(tmp_path: Path, statistics: tuple[str
     assert recorded(other) & {"update_ratio", "gradient_zero"} == expected
 
 
-def test_nothing_is_said_before_a_trial_has_had_its_chance(tmp_path: Path) -> None:
+def test_nothing_is_reported_before_a_trial_has_run_for_a_while(tmp_path: Path) -> None:
     trial = silent(running(tmp_path))
     launched = trial.attempts[0].launch_time
     said = [len(unmet(rules({"stalled": {}}), [trial], launched + s)) for s in (CHANCE_S - 1, CHANCE_S, EVALUATION_S)]
     assert said == [0, 1, 2]  # the rule, and later the metric, which may come at the end of an epoch
 
 
-def test_a_trial_that_is_complete_has_had_its_chance_however_short(tmp_path: Path) -> None:
+def test_a_complete_trial_counts_however_short_it_is(tmp_path: Path) -> None:
     run = SweepDir(tmp_path)
     play(make_trial(run, 0), Script(until=20, total=20))
     trial = silent(read_trial(run.trial(0)))
@@ -139,23 +139,23 @@ def test_a_trial_that_is_complete_has_had_its_chance_however_short(tmp_path: Pat
     assert len(unmet(rules({"stalled": {}}), [trial], START)) == 2
 
 
-def test_one_trial_that_records_it_is_enough(tmp_path: Path) -> None:
+def test_one_trial_that_records_the_value_is_enough(tmp_path: Path) -> None:
     trials = [silent(running(tmp_path)), running(tmp_path, 1)]
     assert unmet(rules({"stalled": {}}), trials, START + 1000) == ()
 
 
 @pytest.mark.parametrize("odd", [None, 1, [], {}, {"rules": 1}, {"rules": [1]}, {"rules": [{"stalled": 1}]}])
-def test_what_are_no_rules_is_passed_over(tmp_path: Path, odd: object) -> None:
+def test_a_malformed_early_stop_is_ignored(tmp_path: Path, odd: object) -> None:
     assert unmet(odd, [running(tmp_path)], START + 1000) == ()
 
 
-# ---- where it is said ------------------------------------------------------------------------------------------------
+# ---- where it is shown -----------------------------------------------------------------------------------------------
 
-LINES = ("the rule stalled stops nobody:" + " for a reason that takes two lines of a terminal" * 2, "another")
+LINES = ("the rule stalled cannot fire:" + " for a reason that takes two lines of a terminal" * 2, "another")
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-def test_the_table_has_all_of_it_within_its_width_and_height(tmp_path: Path, width: int) -> None:
+def test_the_table_shows_all_lines_within_its_width_and_height(tmp_path: Path, width: int) -> None:
     trials = [running(tmp_path, number) for number in range(8)]
     lines = rendered(status_table(view(trials, unmet=LINES), width=width, height=14), width)
     assert max(map(len, lines)) <= width
@@ -164,7 +164,7 @@ def test_the_table_has_all_of_it_within_its_width_and_height(tmp_path: Path, wid
     assert any("another" in line for line in lines)
 
 
-def test_the_lines_say_it_once(tmp_path: Path) -> None:
+def test_the_plain_view_prints_each_line_once(tmp_path: Path) -> None:
     stream, sweep = io.StringIO(), view([running(tmp_path)], unmet=LINES[:1])
     lines = PlainLines(stream)
     lines.update(sweep)
@@ -173,7 +173,7 @@ def test_the_lines_say_it_once(tmp_path: Path) -> None:
     assert [stream.getvalue().count(f"{line}\n") for line in LINES] == [1, 1]
 
 
-def test_exec_says_it_once_while_the_command_runs(tmp_path: Path) -> None:
+def test_exec_prints_a_line_once_while_the_command_runs(tmp_path: Path) -> None:
     words, sweep = io.StringIO(), view([running(tmp_path)], unmet=("another",), state="running")
     shown = Passthrough(io.BytesIO(), words)
     shown.update(sweep)
@@ -182,9 +182,9 @@ def test_exec_says_it_once_while_the_command_runs(tmp_path: Path) -> None:
     assert words.getvalue().count("sweeper: another\n") == 1
 
 
-def test_status_says_it_from_the_record_alone(tmp_path: Path) -> None:
+def test_status_reports_it_from_the_record_alone(tmp_path: Path) -> None:
     run = SweepDir(tmp_path)
-    write_json(run.spec, {"name": "s", "spec": {"early_stop": rules({"plateau": {"metric": "nobody's"}})}})
+    write_json(run.spec, {"name": "s", "spec": {"early_stop": rules({"plateau": {"metric": "missing"}})}})
     play(make_trial(run, 0), Script(extra=[Metrics(time=START, step=0, values={"loss": 1.0})]))
     sweep = read_sweep(run)
     assert len(sweep.unmet) == 1

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.backtest.ledger import outcomes, outcomes_of_runs, runs_beside
+from sweeper.backtest.audits import outcomes, outcomes_of_runs, runs_beside
 from sweeper.config import EarlyStop, Mode
 from sweeper.orchestrator.pace import Pace
 from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, BREAKER, CONVERGED, OBSERVED, REVIVED
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import State, TrialRecord
-from sweeper.rules.calibration.audit import Ledger, is_audited, pooled, rule_version, seed_of
+from sweeper.rules.calibration.audit import AuditOutcomes, is_audited, pooled, rule_version, seed_of
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Audits:
     run: SweepDir
     name: str
     early_stop: EarlyStop | None
-    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    by_version: Mapping[str, AuditOutcomes] = field(default_factory=dict)
     _flagged: set[int] = field(default_factory=set)
     _complete: dict[int, TrialRecord] = field(default_factory=dict)
     _others: Sequence[tuple[str, bool]] | None = None
@@ -54,8 +54,9 @@ class Audits:
 
     def is_disabled(self, version: str) -> bool:
         """Return whether the audit shows that this version of a rule is wrong more often than `most_false_prunes`."""
-        ledger = self.ledgers.get(version)
-        return ledger is not None and self.early_stop is not None and ledger.broken(self.early_stop.most_false_prunes)
+        if self.early_stop is None or version not in self.by_version:
+            return False
+        return self.by_version[version].was_above(self.early_stop.most_false_prunes)
 
     def update(self, changed: Iterable[TrialRecord]) -> list[str]:
         """Take in the trials that have changed; return the versions of this sweep's rules that are now disabled."""
@@ -75,8 +76,8 @@ class Audits:
         versions = dict.fromkeys(version for trial in trials if (version := version_of(trial)))
         if versions:
             self._recompute()
-        known = ((version, self.ledgers.get(version, Ledger(version=version))) for version in versions)
-        return [f"the rule {_named(version)}: {ledger.text()}" for version, ledger in known]
+        known = ((version, self.by_version.get(version, AuditOutcomes(version=version))) for version in versions)
+        return [f"the rule {_named(version)}: {own.text()}" for version, own in known]
 
     def _add(self, trial: TrialRecord) -> None:
         number, complete = trial.facts.number, trial.state is State.COMPLETE
@@ -93,7 +94,7 @@ class Audits:
     def _recompute(self) -> None:
         if self._others is None:
             self._others = list(outcomes_of_runs(run for run in runs_beside(self.run) if run.path != self.run.path))
-        self.ledgers = pooled([*self._others, *outcomes(self._complete.values())])
+        self.by_version = pooled([*self._others, *outcomes(self._complete.values())])
         self._stale = False
 
 

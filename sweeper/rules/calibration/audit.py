@@ -1,32 +1,34 @@
-"""How often a rule condemns who would have learned: the coin of the audit, and what its outcomes allow to say; pure.
+"""The audit of a rule: random assignment of flagged trials, and anytime-valid bounds on the false-stop rate. Pure.
 
-Some condemned trials, drawn by a coin, run on to their end. One that turns out a learner is a *false prune*. The share
-of false prunes among the condemned, `p`, is bounded after every outcome, and somebody acts on the bound as soon as it
-is good or bad enough: a bound for a fixed number of audits does not allow that, one from an e-process does.
+Some flagged trials, chosen at random, continue to their end. A flagged trial that turns out to be a learner is a *false
+stop*. The share `p` of false stops among flagged trials is bounded after every outcome, and users act on the bound as
+soon as it is low or high enough. A bound for a fixed number of audits does not allow that; one from an e-process does.
 
-**The bound.** To doubt that `p` is at least `p0`, bet against it: of a capital of 1, a bettor stakes in each round that
-the audited trial is no learner, at the odds that are fair if `p = p0`. One that keeps the part `r` of its capital after
-a learner has `(1 - r p0) / (1 - p0)` times as much after a stall. If `p >= p0`, no bettor, nor a portfolio of them that
-splits the first capital, is expected to gain: the capital is a supermartingale, and reaches `1 / delta` ever with a
-probability of at most `delta` (Ville 1939, "Étude critique de la notion de collectif"). So the `p0` against which the
-capital has reached `1 / delta` can be ruled out, at any time, however one chose when to look: Waudby-Smith and Ramdas
-2024, "Estimating means of bounded random variables by betting", JRSS B 86. Against `p <= p0` one bets the other way.
+**The bound.** To reject `p >= p0`, bet against it: start with a capital of 1, and in each round bet that the audited
+trial is no learner, at the odds that are fair if `p = p0`. A bettor that keeps the share `r` of its capital after a
+learner has `(1 - r p0) / (1 - p0)` times as much after a stall. If `p >= p0`, neither a bettor nor a portfolio of
+bettors that split the initial capital has a positive expected gain: the capital is a supermartingale, so the
+probability that it ever reaches `1 / delta` is at most `delta` (Ville 1939, Étude critique de la notion de collectif).
+So `p0` is rejected once the capital against it has reached `1 / delta`, at any time and for any stopping rule:
+Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting", JRSS B 86. `p <= p0` is
+rejected by the opposite bets.
 
-**The trade.** Who stakes everything (`r = 0`) needs `log(1 / delta) / -log(1 - p0)` stalls in a row, as few as a fixed
-sample would: 59 for 5% at 95%. But one false prune ruins him for ever. `DOUBTS_MANY` gives him 95% of the capital, and
-the rest to one who keeps a fifth. At 5% and 95% it needs as many audits:
+**The choice of bettors.** A bettor with `r = 0` needs `log(1 / delta) / -log(1 - p0)` stalls in a row, as few as a
+fixed sample: 59 for 5% at 95%. But it loses all its capital at the first false stop. `DOUBTS_MANY` gives it 95% of the
+capital, and the rest to a bettor that keeps a fifth. At 5% and 95%, this needs the following number of audits:
 
-    false prunes                            0    1    2    3
+    false stops                             0    1    2    3
     this portfolio                         59  186  226  266
     the capital split in half              65  133  169  205   (r = 0 and 0.25)
-    only one that keeps a quarter          78  115  151  188
-    a fixed sample (Clopper and Pearson)   59   93  124  153   (and no look before)
+    only a bettor that keeps a quarter     78  115  151  188
+    a fixed sample (Clopper and Pearson)   59   93  124  153   (bound not read before)
 
-`DOUBTS_FEW`, for the breaker, splits evenly between three that keep more or less after a stall, good against rates
-of about twice, four times and eight times 5%: one false prune never breaks at 5%; 2 of 3 audits do, 3 of 8, 4 of 15.
+`DOUBTS_FEW`, which decides whether a rule is disabled, splits the capital evenly between three bettors that keep
+different shares after a stall. They are good against rates of about two, four and eight times 5%: at 5%, one false stop
+never disables a rule; 2 of 3 audits do, 3 of 8, and 4 of 15.
 
-What is assumed: given the outcomes before, each audited trial is a learner with probability `p`. That holds where the
-coin is independent of the trials, and each is counted once, however it ended.
+**Assumption.** Given the earlier outcomes, each audited trial is a learner with probability `p`. This holds because the
+assignment is independent of the trials, and each audited trial is counted once, however it ended.
 """
 
 from __future__ import annotations
@@ -39,22 +41,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.rules.base import StopSettings
-from sweeper.rules.calibration.intervals import clopper_pearson
 
 RULES_VERSION = 1
-"""Raised where a rule with the same settings would decide otherwise than before: what was measured then is void."""
+"""Increased if a rule decides differently with the same settings, so that earlier audit outcomes no longer count."""
 
 DELTA = 0.05
-"""How often a statement about a rule may be wrong, over all times that somebody looks."""
+"""The probability that a bound is ever wrong, over all times at which it is read."""
 
 DOUBTS_MANY = ((0.0, 0.95), (0.2, 0.05))
 DOUBTS_FEW = ((0.6, 1 / 3), (0.85, 1 / 3), (0.95, 1 / 3))
-"""Bettors: the part of the capital that each keeps when it loses, and its share of the first capital."""
+"""Bettors: the share of its capital that each keeps when it loses, and its share of the initial capital."""
 
 BISECTIONS = 60
 
 
-# ---- the coin --------------------------------------------------------------------------------------------------------
+# ---- the random assignment -------------------------------------------------------------------------------------------
 
 
 def rule_version(rule: StopSettings) -> str:
@@ -67,21 +68,21 @@ def rule_version(rule: StopSettings) -> str:
 
 
 def seed_of(name: str) -> int:
-    """The seed of a sweep's coins, of its name; 0 to 2^64 - 1."""
+    """Return the seed of the assignment of a sweep, which follows from its name; 0 to 2^64 - 1."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def is_audited(seed: int, number: int, rule: str, rate: float) -> bool:
-    """Whether a trial that the rule condemns runs on: a coin that shows the same in every process, at every time.
+    """Return whether a trial that the rule flags is audited, which means that it continues.
 
-    A hash, no stream of random numbers: it does not depend on who is condemned first, nor on anything that the trial
-    does. Raising the rate only adds to who is audited.
+    The assignment is a hash, so every process computes the same at any time. It does not depend on the order in which
+    trials are flagged, nor on the trial itself. A higher rate only adds audited trials.
 
     Args:
-        seed: of the sweep.
-        number: of the trial.
+        seed: the seed of the sweep.
+        number: the number of the trial.
         rule: the version of the rule.
-        rate: the part of the condemned that is audited, 0 to 1.
+        rate: the share of flagged trials that are audited, 0 to 1.
 
     Raises:
         ValueError: the rate is out of its range.
@@ -97,10 +98,18 @@ def is_audited(seed: int, number: int, rule: str, rate: float) -> bool:
 
 
 def log_capital(hits: int, misses: int, probability: float, bettors: Sequence[tuple[float, float]]) -> float:
-    """The logarithm of what the bettors have, who doubt that a hit is at least as probable as said, after these rounds.
+    """Return the logarithm of the capital of bettors against a hit probability of at least `probability`.
 
-    They began with 1. It depends on the counts alone, not on their order, and rises with `probability` (0 to 1, both
-    excluded). Minus infinity where all are ruined.
+    The initial capital is 1. The result depends on the counts and not on their order, and rises with the probability.
+
+    Args:
+        hits: rounds in which the bettors lost.
+        misses: rounds in which they won.
+        probability: 0 to 1, both excluded.
+        bettors: the share that each keeps when it loses, and its share of the initial capital.
+
+    Returns:
+        Minus infinity if no bettor has any capital left.
     """
     logs = [
         math.log(share)
@@ -114,158 +123,93 @@ def log_capital(hits: int, misses: int, probability: float, bettors: Sequence[tu
 
 
 def _highest(hits: int, misses: int, delta: float, bettors: Sequence[tuple[float, float]]) -> float:
-    """The highest probability of a hit that is not ruled out."""
+    """Return the highest probability of a hit that is not rejected."""
     if not misses:
         return 1.0
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        ruled_out = middle >= 1 or log_capital(hits, misses, middle, bettors) >= -math.log(delta)
-        low, high = (low, middle) if ruled_out else (middle, high)
+        is_rejected = middle >= 1 or log_capital(hits, misses, middle, bettors) >= -math.log(delta)
+        low, high = (low, middle) if is_rejected else (middle, high)
     return high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
-    """The outcomes of the audits of one version of a rule, in their order, of all sweeps: True is a false prune."""
+class AuditOutcomes:
+    """The outcomes of the audits of one version of a rule in all sweeps, in their order: True is a false stop."""
 
     version: str
     outcomes: tuple[bool, ...] = ()
 
-    def and_(self, *, learner: bool) -> Ledger:
-        """With one more audit."""
+    def with_outcome(self, *, learner: bool) -> AuditOutcomes:
+        """Return the outcomes with one more audit."""
         return replace(self, outcomes=(*self.outcomes, learner))
 
     @property
     def audits(self) -> int:
-        """Condemned trials whose end is known."""
+        """The number of audited trials that have ended."""
         return len(self.outcomes)
 
     @property
-    def false_prunes(self) -> int:
-        """Those that became learners."""
+    def false_stops(self) -> int:
+        """The number of audited trials that turned out to be learners."""
         return sum(self.outcomes)
 
     def bound(self, delta: float = DELTA) -> float:
-        """The false-prune rate is at most this, 0 to 1; 1 where nothing is known.
+        """Return an upper bound on the false-stop rate, 0 to 1; 1 without any audit.
 
-        Over all times that it is asked, it is wrong with a probability of at most `delta`.
+        The probability that the bound is ever wrong, at any time at which it is read, is at most `delta`.
         """
-        return _highest(self.false_prunes, self.audits - self.false_prunes, delta, DOUBTS_MANY)
+        return _highest(self.false_stops, self.audits - self.false_stops, delta, DOUBTS_MANY)
 
     def lower_bound(self, delta: float = DELTA) -> float:
-        """The false-prune rate is at least this, 0 to 1; wrong, over all times, at most as often as `delta` says."""
-        return 1 - _highest(self.audits - self.false_prunes, self.false_prunes, delta, DOUBTS_FEW)
+        """Return a lower bound on the false-stop rate, 0 to 1; the probability that it is ever wrong is `delta`."""
+        return 1 - _highest(self.audits - self.false_stops, self.false_stops, delta, DOUBTS_FEW)
 
-    def all_clear(self, limit: float, delta: float = DELTA) -> bool:
-        """Whether the rate is known to be at most `limit` (0 to 1, both excluded), by all that is known now.
-
-        An all-clear is not for ever: false prunes after it take it back.
-        """
-        capital = log_capital(self.false_prunes, self.audits - self.false_prunes, limit, DOUBTS_MANY)
+    def is_cleared(self, limit: float, delta: float = DELTA) -> bool:
+        """Return whether the upper bound is now at most `limit` (0 to 1, both excluded); a false stop may revoke it."""
+        capital = log_capital(self.false_stops, self.audits - self.false_stops, limit, DOUBTS_MANY)
         return capital >= -math.log(delta)
 
-    def broken(self, limit: float, delta: float = DELTA) -> bool:
-        """Whether the rate was ever known to be above `limit` (0 to 1, both excluded): then the rule must not act.
+    def was_above(self, limit: float, delta: float = DELTA) -> bool:
+        """Return whether the lower bound was ever above `limit` (0 to 1, both excluded), so that the rule is disabled.
 
-        Once broken, broken: of a rule whose rate is `limit`, this becomes true with a probability of at most `delta`.
+        If the rate of the rule is `limit`, the probability that this ever becomes true is at most `delta`.
         """
-        false_prunes = 0
+        false_stops = 0
         for audits, outcome in enumerate(self.outcomes, 1):
-            false_prunes += outcome
-            capital = log_capital(audits - false_prunes, false_prunes, 1 - limit, DOUBTS_FEW)
+            false_stops += outcome
+            capital = log_capital(audits - false_stops, false_stops, 1 - limit, DOUBTS_FEW)
             if capital >= -math.log(delta):
                 return True
         return False
 
     def audits_needed(self, limit: float, delta: float = DELTA) -> int:
-        """How many more audits, none of them a false prune, an all-clear takes; 0 where it is all clear."""
-        stalls, enough = self.audits - self.false_prunes, -math.log(delta)
+        """Return the number of further audits without a false stop until `is_cleared`; 0 if it is cleared now."""
+        stalls, enough = self.audits - self.false_stops, -math.log(delta)
         counts = itertools.count()
-        return next(n for n in counts if log_capital(self.false_prunes, stalls + n, limit, DOUBTS_MANY) >= enough)
+        return next(n for n in counts if log_capital(self.false_stops, stalls + n, limit, DOUBTS_MANY) >= enough)
 
     def text(self, delta: float = DELTA) -> str:
-        """What is known, for people."""
+        """Return the counts and the upper bound as text for users."""
         if not self.outcomes:
-            return (
-                "false-prune rate unmeasured: no audit has ended (early_stop.audit lets some of the condemned run on)"
-            )
-        were = "was a learner" if self.false_prunes == 1 else "were learners"
+            return "false-stop rate unmeasured: no audit has ended (early_stop.audit lets some flagged trials continue)"
+        were = "was a learner" if self.false_stops == 1 else "were learners"
         return (
-            f"{self.false_prunes} of {self.audits} audited {were}: "
-            f"false-prune rate at most {_percent(self.bound(delta))} ({100 * (1 - delta):.4g}%, anytime)"
+            f"{self.false_stops} of {self.audits} audited trials {were}: "
+            f"false-stop rate at most {_percent(self.bound(delta))} ({100 * (1 - delta):.4g}%, anytime)"
         )
 
 
-def pooled(outcomes: Iterable[tuple[str, bool]]) -> Mapping[str, Ledger]:
-    """The ledgers of all versions, of pairs of a version and the outcome of an audit, as they came, of all sweeps."""
-    ledgers: dict[str, Ledger] = {}
+def pooled(outcomes: Iterable[tuple[str, bool]]) -> Mapping[str, AuditOutcomes]:
+    """Return the outcomes of each version from pairs of a version and an outcome, in the order of the audits."""
+    found: dict[str, AuditOutcomes] = {}
     for version, learner in outcomes:
-        ledgers[version] = ledgers.get(version, Ledger(version=version)).and_(learner=learner)
-    return ledgers
+        found[version] = found.get(version, AuditOutcomes(version=version)).with_outcome(learner=learner)
+    return found
 
 
-def _percent(part: float) -> str:
-    """Rounded up: a bound must not become tighter by being written."""
-    percent = 100 * part
+def _percent(share: float) -> str:
+    """Return a share as a percentage, rounded up so that the bound stays valid."""
+    percent = 100 * share
     return f"{math.ceil(percent * 10 - 1e-9) / 10:g}%" if percent < 10 else f"{math.ceil(percent - 1e-9)}%"  # noqa: PLR2004
-
-
-# ---- what the rules did, in sum --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WinnersLost:
-    """How many learners are expected among the pruned: the estimate, and between what numbers it may lie."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def winners_lost(audits: int, false_prunes: int, pruned: int, confidence: float = 0.95) -> WinnersLost | None:
-    """The learners among trials that were pruned and not audited: their number, times the share among the audited.
-
-    The interval is that of Clopper and Pearson, for a report at the end: it is exact where the number of audits did not
-    depend on their outcomes.
-
-    Args:
-        audits: condemned trials that ran on to their end, of the same versions of the same rules.
-        false_prunes: those of them that became learners.
-        pruned: condemned trials that were stopped.
-        confidence: of the interval, 0 to 1, both excluded.
-
-    Returns:
-        None where nothing was audited: then it is unmeasured.
-
-    Raises:
-        ValueError: the counts or the confidence are out of their ranges.
-    """
-    low, high = clopper_pearson(false_prunes, audits, confidence)
-    if not audits:
-        return None
-    return WinnersLost(estimate=pruned * false_prunes / audits, low=pruned * low, high=pruned * high)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedSteps:
-    """Optimizer steps that the rules made needless, those of them that audits took all the same, and what is left."""
-
-    condemned: int
-    audits: int
-
-    @property
-    def net(self) -> int:
-        """Steps that were in fact not taken."""
-        return self.condemned - self.audits
-
-
-def saved_steps(pruned: Iterable[int], audited: Iterable[int]) -> SavedSteps:
-    """What early stopping saved.
-
-    Args:
-        pruned: of each trial that was stopped, the planned steps after its verdict.
-        audited: of each trial that was condemned and ran on, the steps that it took after its verdict.
-    """
-    stopped, ran_on = sum(pruned), sum(audited)
-    return SavedSteps(condemned=stopped + ran_on, audits=ran_on)

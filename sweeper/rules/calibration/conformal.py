@@ -1,23 +1,23 @@
-"""Thresholds from recorded learners: the highest under which a rule condemns at most a part `alpha` of them; pure.
+"""Calibrate a rule: choose the highest thresholds with which it flags at most a share `alpha` of learners. Pure.
 
-Split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; Papadopoulos and
-others 2002, "Inductive confidence machines for regression"). The *score* of a learner is the highest threshold under
-which the rule lets it live, over its whole run. Of `n` learners, the threshold is the score with the rank
-`k = floor(alpha (n + 1))`, the lowest first. A further learner that is exchangeable with them is condemned only if its
-own score is below that, so only if it is among the `k` lowest of `n + 1`: with a probability of at most `alpha`,
-however the scores are distributed. Fewer than `1 / alpha - 1` learners allow no threshold at all.
+The method is split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world";
+Papadopoulos et al. 2002, "Inductive confidence machines for regression"). The *score* of a learner is the highest
+threshold with which the rule never flags it. Of `n` learners, the threshold is the score of rank
+`k = floor(alpha (n + 1))`, lowest first. A new learner that is exchangeable with them is flagged only if its own score
+is below the threshold, so only if it is among the `k` lowest of `n + 1`. The probability of that is at most `alpha` for
+any distribution of scores. With fewer than `1 / alpha - 1` learners there is no such threshold.
 
-The probability is over the recorded learners too: it is a mean over calibrations. Where scores have no ties, the rate
-of one calibration is distributed as Beta(k, n + 1 - k): with 19 learners and 5%, it is over 10% in one calibration of
-seven. More learners narrow it.
+The probability is also over the recorded learners: it is a mean over calibrations. If scores have no ties, the rate of
+one calibration has the distribution Beta(k, n + 1 - k): with 19 learners and 5%, it is above 10% in one calibration of
+seven. More learners make it narrower.
 
-A rule with several thresholds from below, like `stalled`, has all of them multiplied by a common factor, and the score
-is a factor. That keeps the promise for the rule as a whole; a threshold at a time would spend `alpha` on each.
+If a rule has several lower thresholds, such as `stalled`, all of them are multiplied by one factor, and the score is a
+factor. So the promise holds for the whole rule; separate calibrations would use `alpha` for each threshold.
 
-The diagnosis `vanishing_gradient` is scored on reach alone (`on_reach`), without its look at the loss. The diagnosis
-fires only where reach alone would, so the promise holds for the diagnosis too, and the threshold is rather too low than
-too high. Of its two thresholds, the one that counts for the recorded learners is calibrated: `below_thin` for networks
-of fewer than eight layers and where no loss is reported, else `below`. Where there are learners of both kinds, both are
+The diagnosis `vanishing_gradient` is scored on reach alone (`on_reach`), without its test of the loss. The diagnosis
+fires only if reach alone would, so the promise holds for the diagnosis too, and the threshold is rather too low than
+too high. Of its two thresholds, the one that applies to the recorded learners is calibrated: `below_thin` for networks
+of fewer than eight layers or without a reported loss, else `below`. If there are learners of both kinds, both are
 multiplied by one factor.
 """
 
@@ -45,32 +45,32 @@ from sweeper.rules.signals.signals import Signals
 
 History = Sequence[Event]
 DIGITS = 3
-"""Significant digits of a threshold; it is rounded down, which keeps the promise."""
-HIGHEST_PART = 0.999
+"""Number of significant digits of a threshold, which is rounded down to keep the promise."""
+HIGHEST_SHARE = 0.999
 SHOWN = 12
 DEEP, THIN = frozenset({"below_thin"}), frozenset({"below"})
-"""The threshold of `vanishing_gradient` that stays as given where all learners are deep, and where all are thin."""
+"""The threshold of `vanishing_gradient` that stays as given if all learners are deep, and if all are thin."""
 
 
 # ---- the order statistic ---------------------------------------------------------------------------------------------
 
 
 def learners_needed(alpha: float) -> int:
-    """How many learners a threshold for `alpha` takes, at least: 19 for 5%. `alpha` is 0 to 1, both excluded."""
+    """Return the minimum number of learners for a threshold: 19 for 5%. `alpha` is 0 to 1, both excluded."""
     return math.ceil(1 / _exact(alpha)) - 1
 
 
 def rank_of(learners: int, alpha: float) -> int:
-    """Which of the scores is the threshold, from 1, the lowest first; 0 where there are too few learners."""
+    """Return the rank of the score that is the threshold, from 1, lowest first; 0 if there are too few learners."""
     return math.floor(_exact(alpha) * (learners + 1))
 
 
 def conformal_threshold(scores: Sequence[float], alpha: float) -> float:
-    """The highest threshold under which a further learner is condemned with a probability of at most `alpha`.
+    """Return the highest threshold with which a new learner is flagged with a probability of at most `alpha`.
 
     Args:
-        scores: of each recorded learner, the highest threshold under which it lives.
-        alpha: 0 to 1, both excluded; taken as the decimal number that it is written as.
+        scores: for each recorded learner, the highest threshold with which it is not flagged.
+        alpha: 0 to 1, both excluded; interpreted as the decimal number that it is written as.
 
     Raises:
         ValueError: there are too few scores; see `learners_needed`.
@@ -83,19 +83,19 @@ def conformal_threshold(scores: Sequence[float], alpha: float) -> float:
 
 
 def _exact(alpha: float) -> Fraction:
-    """0.29 is 29 of 100, not a little less: 0.29 * 100 rounds down to 28."""
+    """Return the fraction that the decimal number means: 0.29 * 100 would round down to 28."""
     return Fraction(str(alpha))
 
 
-# ---- a rule as a family, by its threshold ----------------------------------------------------------------------------
+# ---- a rule as a family of rules with different thresholds -----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A rule with all of its thresholds from below multiplied by a factor.
+    """The rules that result when all lower thresholds of a rule are multiplied by a factor.
 
-    Of a rule with one such threshold the factor is the threshold itself, in the unit of its statistic. Thresholds of
-    `vanishing_gradient` that are in `kept` stay as given.
+    If the rule has one lower threshold, the factor is the threshold itself, in the unit of its statistic. The
+    thresholds of `vanishing_gradient` in `kept` stay as given.
     """
 
     settings: RuleSettings
@@ -103,49 +103,52 @@ class Family:
 
     @property
     def thresholds(self) -> list[tuple[str, float]]:
-        """The thresholds from below as given, by name."""
+        """The lower thresholds as given, by name."""
         return list(_thresholds(self.settings, self.kept))
 
     @property
     def is_single(self) -> bool:
-        """Whether the factor is the threshold."""
+        """Whether the rule has one lower threshold, so that the factor is the threshold."""
         return len(self.thresholds) == 1
 
     def at(self, factor: float) -> RuleSettings:
-        """The rule with this factor; nothing is checked or rounded."""
+        """Return the rule with this factor, without validation or rounding."""
         return _mapped(self.settings, self.kept, lambda _, given: factor if self.is_single else given * factor)
 
     def written(self, factor: float) -> RuleSettings:
-        """The rule with this factor as a sweep file can have it: each threshold rounded down, and a part below 1."""
+        """Return the rule with this factor for a sweep file: thresholds are rounded down, and shares are below 1."""
 
         def value(name: str, given: float) -> float:
             threshold = factor if self.is_single else given * factor
-            return _rounded_down(threshold if name == "low" else min(threshold, HIGHEST_PART))
+            return _rounded_down(threshold if name == "low" else min(threshold, HIGHEST_SHARE))
 
         return _mapped(self.settings, self.kept, value)
 
     def score(self, history: History) -> float:
-        """The highest factor with which the rule lets the run live, over all of its history.
+        """Return the highest factor with which the rule never flags the run.
 
-        0 where it condemns it with any, infinite where with none. Asked of the rule itself (`on_reach`): its verdict
-        changes only where a look of one of its conditions does, and then for good.
+        The rule itself is replayed (`on_reach`). Its decision changes only at a factor at which a finding of one of its
+        conditions changes, and only once.
+
+        Returns:
+            0 if the rule flags the run with any factor, infinity if with none.
         """
         flips = sorted(set(self._flips(history)))
         between = [(low + high) / 2 for low, high in itertools.pairwise(flips)]
         above = [*between, *(2 * flip + 1 for flip in flips[-1:])]
-        first = bisect.bisect_left(above, 1, key=lambda factor: int(self.condemned(history, factor) is not None))
+        first = bisect.bisect_left(above, 1, key=lambda factor: int(self.flagged_at(history, factor) is not None))
         lowest = flips[0] / 2 if flips else 1.0
-        if first == 0 and lowest > 0 and self.condemned(history, lowest) is not None:
+        if first == 0 and lowest > 0 and self.flagged_at(history, lowest) is not None:
             return 0.0
         return flips[first] if first < len(flips) else math.inf
 
-    def condemned(self, history: History, factor: float) -> int | None:
+    def flagged_at(self, history: History, factor: float) -> int | None:
         """Return the step at which the rule with this factor, on reach alone, flags the run; None if it never does."""
         decision = first_decision(on_reach(self.at(factor)), history)
         return None if decision is None else decision.step
 
     def _flips(self, history: History) -> Iterator[float]:
-        """The factors from which on a look is below its threshold."""
+        """Yield the factors from which on an observation is below its threshold."""
         for condition in _from_below(self.at(1.0)):
             state = condition.start()
             for event in history:
@@ -159,13 +162,13 @@ class Family:
 
 
 def verdict(settings: RuleSettings, history: History) -> int | None:
-    """At which step a rule condemns a run; None where it does not."""
+    """Return the step at which a rule flags a run; None if it never does."""
     decision = first_decision(rule_of(settings), history)
     return None if decision is None else decision.step
 
 
 def on_reach(settings: RuleSettings) -> Rule:
-    """Return the rule in which `vanishing_gradient` reads reach alone; any other rule is the rule itself."""
+    """Return the rule with `vanishing_gradient` reduced to its test of reach; other rules are unchanged."""
     if not isinstance(settings, VanishingGradient | AllOf | AnyOf):
         return rule_of(settings)
     return ConditionRule(
@@ -190,7 +193,7 @@ def _reach_condition(settings: RuleSettings) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class _OnReach:
-    """The condition of `vanishing_gradient` without its look at the loss and the score."""
+    """The condition of `vanishing_gradient` without its test of the loss and the score."""
 
     settings: VanishingGradient
     name: str = "vanishing_gradient"
@@ -200,15 +203,15 @@ class _OnReach:
         return Signals()
 
     def step(self, state: Signals, event: Event) -> tuple[Signals, Finding | None]:
-        """Take in an event; return whether reach is below its threshold, at an observation."""
+        """Return the state after the event, and at an observation whether reach is below its threshold."""
         if not state.take(event) or not isinstance(event, Observation):
             return state, None
         reach, threshold = self.settings.statistic(state), self.settings.threshold(state)
         if math.isnan(reach):
             return state, None
         evidence: dict[str, object] = {"statistic": "reach", "median": reach, "threshold": threshold}
-        told = f"reach is {reach:.3g}, the threshold {threshold:.3g}", evidence
-        return state, Finding(step=event.step, holds=reach < threshold, reason=lambda: told)
+        explanation = f"reach is {reach:.3g}, and the threshold is {threshold:.3g}", evidence
+        return state, Finding(step=event.step, holds=reach < threshold, reason=lambda: explanation)
 
 
 def _thresholds(settings: RuleSettings, kept: frozenset[str]) -> Iterator[tuple[str, float]]:
@@ -228,7 +231,7 @@ def _mapped(settings: RuleSettings, kept: frozenset[str], value: Callable[[str, 
 
 
 def _kept(learners: Sequence[History]) -> frozenset[str]:
-    """Return which thresholds of `vanishing_gradient` count for none of the learners."""
+    """Return the thresholds of `vanishing_gradient` that apply to none of the learners."""
     kinds = {_is_thin(history) for history in learners}
     return frozenset() if len(kinds) > 1 else THIN if kinds == {True} else DEEP
 
@@ -241,7 +244,7 @@ def _is_thin(history: History) -> bool:
 
 
 def _from_below(settings: RuleSettings) -> list[Condition]:
-    """The conditions of a rule that have thresholds from below, with these alone."""
+    """Return the conditions of a rule that have lower thresholds, without their upper ones."""
     match settings:
         case Stalled():
             return settings.collapses()
@@ -255,7 +258,7 @@ def _from_below(settings: RuleSettings) -> list[Condition]:
 
 
 def _rounded_down(value: float) -> float:
-    """To so many digits of its shortest decimal, so that 0.3 stays 0.3."""
+    """Round down the shortest decimal of a number to `DIGITS` digits, so that 0.3 stays 0.3."""
     return float(Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(repr(value)))
 
 
@@ -263,19 +266,28 @@ def _rounded_down(value: float) -> float:
 
 
 PROMISE = (
-    "A learner is condemned with a probability of at most {alpha:g}, in the mean over calibrations. That holds for "
-    "runs that are exchangeable with the recorded ones: it ends where the search space, the model or the data change."
+    "A learner is flagged with a probability of at most {alpha:g}, on average over calibrations. This holds for runs "
+    "that are exchangeable with the recorded ones, but not after a change of the search space, the model or the data."
 )
-"""What a calibration promises, and where that ends; of `alpha`."""
+"""The promise of a calibration and its limits, to be formatted with `alpha`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What recorded trials say of a rule's threshold.
+    """A rule with calibrated thresholds.
 
-    `scores` are those of the learners, the lowest first; `factor` is the score of rank `rank`; `rule` has it. `caught`
-    are the steps at which `rule` condemns recorded stalls, `before` those at which the rule as given does, and `lost`
-    and `lost_before` count the recorded learners that they condemn.
+    Attributes:
+        family: the rule as given, and the rules with other thresholds.
+        alpha: the allowed share of flagged learners.
+        scores: the scores of the learners, lowest first.
+        rank: the rank of the chosen score.
+        factor: the chosen score.
+        rule: the calibrated rule.
+        stalls: the number of recorded stalls.
+        caught: the steps at which `rule` flags recorded stalls.
+        before: the steps at which the rule as given flags recorded stalls.
+        lost: the number of recorded learners that `rule` flags.
+        lost_before: the number of recorded learners that the rule as given flags.
     """
 
     family: Family
@@ -291,49 +303,49 @@ class Calibration:
     lost_before: int
 
     def text(self) -> str:
-        """The calibration for people, without the lines to paste."""
+        """Return the calibration as text for users, without the lines for the sweep file."""
         what = self.family.thresholds[0][0] if self.family.is_single else f"times {_listed(self.family.thresholds)}"
         thresholds, count = _listed(Family(self.rule, self.family.kept).thresholds), len(self.scores)
         name = rule_of(self.rule).name
         if math.isinf(self.factor):
-            found = f"threshold: as given, {thresholds}; with any, the rule condemns no more learners than it may"
+            found = f"threshold: as given, {thresholds}; any threshold flags no more learners than allowed"
         else:
-            found = f"threshold: {thresholds}; the score of rank {self.rank} of {count}, rounded down"
+            found = f"threshold: {thresholds}, which is the score of rank {self.rank} of {count}, rounded down"
         return "\n".join(
             [
-                f"{name}: scores of the {count} learners ({what}), the lowest first: {_short(self.scores)}",
+                f"{name}: scores of the {count} learners ({what}), lowest first: {_short(self.scores)}",
                 found,
-                self._condemns("with it", self.caught, self.lost),
-                self._condemns("as given", self.before, self.lost_before),
+                self._counts("with this threshold", self.caught, self.lost),
+                self._counts("as given", self.before, self.lost_before),
             ]
         )
 
-    def _condemns(self, which: str, steps: Sequence[int], lost: int) -> str:
+    def _counts(self, which: str, steps: Sequence[int], lost: int) -> str:
         at = f" (at steps {', '.join(map(str, steps))})" if steps else ""
         stalls, learners = (
             f"{len(steps)} of {self.stalls} recorded stalls{at}",
             f"{lost} of {len(self.scores)} learners",
         )
-        return f"{which}, the rule condemns {stalls} and {learners}"
+        return f"{which}, the rule flags {stalls} and {learners}"
 
 
 def calibrate(
     settings: RuleSettings, learners: Sequence[History], stalls: Sequence[History], alpha: float
 ) -> Calibration:
-    """The rule with the highest thresholds that recorded learners allow.
+    """Return the rule with the highest thresholds that the recorded learners allow.
 
     Args:
-        settings: the rule; of its thresholds only their ratios to each other count.
-        learners: the histories of recorded learners, all of them, whether or not a rule had condemned them.
-        stalls: those of recorded stalls; they only show what the rule catches.
-        alpha: the part of learners that may be condemned, 0 to 1, both excluded.
+        settings: the rule; only the ratios between its thresholds matter.
+        learners: the histories of all recorded learners, whether or not a rule had flagged them.
+        stalls: the histories of recorded stalls, which only show how many the rule catches.
+        alpha: the share of learners that may be flagged, 0 to 1, both excluded.
 
     Raises:
-        UsageError: the rule has no threshold from below, there are too few learners, or no threshold will do.
+        UsageError: the rule has no lower threshold, there are too few learners, or no threshold above 0 is low enough.
     """
     family = Family(settings, _kept(learners))
     if not family.thresholds:
-        raise UsageError("expected a rule with a threshold from below: stalled, vanishing_gradient or update_ratio")
+        raise UsageError("expected a rule with a lower threshold: stalled, vanishing_gradient or update_ratio")
     needed = learners_needed(alpha)
     if len(learners) < needed:
         raise UsageError(_too_few(len(learners), needed, alpha))
@@ -342,8 +354,8 @@ def calibrate(
     if factor == 0:
         always = sum(score == 0 for score in scores)
         raise UsageError(
-            f"no threshold above 0 will do: with any, the rule condemns {always} of {len(scores)} learners, and "
-            f"{alpha:g} allows {rank - 1}"
+            f"no threshold above 0 is low enough: with any, the rule flags {always} of {len(scores)} learners, and "
+            f"--alpha {alpha:g} allows {rank - 1}"
         )
     rule = settings if math.isinf(factor) else family.written(factor)
     return Calibration(
@@ -362,10 +374,11 @@ def calibrate(
 
 
 def _too_few(learners: int, needed: int, alpha: float) -> str:
-    least = f"; with these, --alpha {math.ceil(1000 / (learners + 1)) / 1000:g} is the least" if learners > 1 else ""
+    lowest = math.ceil(1000 / (learners + 1)) / 1000
+    hint = f"; {learners} learners are enough for --alpha {lowest:g}" if learners > 1 else ""
     return (
         f"expected at least {needed} recorded learners for --alpha {alpha:g}, got {learners}: "
-        f"{needed - learners} more are needed{least}"
+        f"record {needed - learners} more{hint}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of counts; pure."""
+"""Confidence intervals of counts. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 from collections.abc import Callable
 
 BISECTIONS = 60
-"""Each halves the interval: 60 leave 1e-18, less than a float can tell apart near 1."""
+"""Each halves the interval: 60 leave 1e-18, which is below the spacing of floats near 1."""
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact two-sided interval of a probability of which `k` of `n` independent trials are known.
+    """Return the exact two-sided confidence interval of a probability from `k` successes in `n` independent trials.
 
-    It holds the true probability at least as often as `confidence` says, whatever that probability is. Clopper and
-    Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26: the
-    lowest and the highest probability at which `k` or more, and `k` or fewer, successes are no rarer than half of what
-    `confidence` leaves. The one-sided bound at 95% is that of the two-sided interval at 90%.
+    It contains the true probability at least as often as `confidence` says, for any probability. Its ends are the
+    lowest and the highest probability at which `k` or more, and `k` or fewer, successes have a probability of at least
+    (1 - confidence) / 2. The one-sided bound at 95% is an end of the two-sided interval at 90%. Source: Clopper and
+    Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26.
 
     Args:
         k: successes, 0 to `n`.
-        n: trials; of none nothing is known, and the interval is 0 to 1.
+        n: trials; without any, the interval is 0 to 1.
         confidence: 0 to 1, both excluded.
 
     Returns:
-        The low and the high end, both in 0..1, to 1e-12.
+        The low and the high end, both in 0..1, with an error below 1e-12.
 
     Raises:
         ValueError: the counts or the confidence are out of their ranges.
@@ -38,7 +38,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
 
 
 def _at_least(k: int, n: int, p: float) -> float:
-    """The probability of `k` or more successes, 0 < p < 1."""
+    """Return the probability of `k` or more successes, each with the probability `p`."""
     if not 0 < p < 1:
         return float(p >= 1)
     log_p, log_q = math.log(p), math.log1p(-p)
@@ -50,7 +50,7 @@ def _at_least(k: int, n: int, p: float) -> float:
 
 
 def _rising_root(function: Callable[[float], float]) -> float:
-    """Where a function that rises on 0..1 is 0, by bisection."""
+    """Return the root of a function that rises on 0..1, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The conditions, one file each, by the names that a sweep file gives them. To add one, write a file and list it here.
+"""The conditions, one file each, by their names in a sweep file. To add one, write a file and list it here.
 
 A condition does not follow from a single observation: the update ratio or reach of a healthy run dips now and then. It
 takes the median over a window. Undefined values are skipped.

@@ -123,7 +123,7 @@ class LowReach:
             name = state.layers[state.reaches]
             evidence["reaches"] = f"{layer} ({name}), not 0"
             evidence["broke_at"] = state.broken_since
-            text += f"; it has reached only {layer}, {name}, since step {state.broken_since}"
+            text += f"; it gets only as far as {layer}, {name}, since step {state.broken_since}"
         return text, evidence
 
 

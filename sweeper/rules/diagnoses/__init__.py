@@ -1,4 +1,4 @@
-"""The diagnoses, one class of failure a file, by the names that a sweep file gives them."""
+"""The diagnoses, one file each, by their names in a sweep file. To add one, write a file and list it here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _CLASSES: tuple[type[Diagnosis], ...] = (
 )
 
 DIAGNOSES: Mapping[str, type[Diagnosis]] = {one.name: one for one in _CLASSES}
-"""Every class; where several begin at one moment, the first of them decides."""
+"""All diagnoses. If several begin at the same moment, the first of them decides."""
 
 STOPPING: tuple[str, ...] = tuple(one.name for one in _CLASSES if one.effect is Effect.STOPS)
-"""The classes of `early_stop: auto`."""
+"""The diagnoses of `early_stop: auto`."""

@@ -1,4 +1,4 @@
-"""`collapsed`: the run had learned, and lost it again."""
+"""`collapsed`: the run had learned, and has lost its gain."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.signals.signals import Signals
 
 SURE = 3.0
-"""Standard errors."""
+"""A difference counts if it is larger than this number of standard errors."""
 
 
 class Collapsed(Diagnosis):
-    """Of a gain of at least ``gain`` less than ``kept`` is left, for ``lasting`` of the plan, without a way back."""
+    """The loss had gained at least ``gain``, less than ``kept`` of that is left, and the loss does not fall again."""
 
     name = "collapsed"
     effect = Effect.STOPS
@@ -29,22 +29,22 @@ class Collapsed(Diagnosis):
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return what was gained, and what is left of it."""
+        """Return the loss at the start, at its best, and now."""
         loss = signals.loss
-        if not signals.gain >= self.gain or not signals.kept < self.kept or signals.scoring:
+        if not signals.gain >= self.gain or not signals.gain_kept < self.kept or signals.score_improved:
             return None
         if loss.level(1) - loss.level() > SURE * loss.error:
-            return None  # it is coming back
+            return None  # the loss falls again
         if loss.level() - loss.best < SURE * loss.error:
-            return None  # the best level was one of many, and low by chance
+            return None  # the best of many levels is low by chance
         return functools.partial(self._explain, signals)
 
     @staticmethod
     def _explain(signals: Signals) -> Explanation:
         loss, now = signals.loss, signals.loss.level()
         text = (
-            f"what was learned is lost: {signals.loss_name} began at {loss.start:.4g}, was {loss.best:.4g} at step "
-            f"{loss.best_step}, and is {now:.4g}"
+            f"the run has lost what it had learned: {signals.loss_name} began at {loss.start:.4g}, was {loss.best:.4g} "
+            f"at step {loss.best_step}, and is now {now:.4g}"
         )
         return text, {
             "statistic": signals.loss_name or "loss",

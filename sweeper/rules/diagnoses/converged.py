@@ -1,4 +1,4 @@
-"""`converged`: the loss is at its floor, and nothing is left to gain."""
+"""`converged`: the loss has fallen, and no longer falls."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sweeper.rules.signals.signals import Signals
 
 
 class Converged(Diagnosis):
-    """The loss has fallen by ``gain`` of its start or more, and no longer falls."""
+    """The loss has fallen by at least the share ``gain`` of its start, and no longer falls."""
 
     name = "converged"
     effect = Effect.INFORMS
     source = "Prechelt 1998, Early Stopping - But When?"
-    advice = "nothing is wrong; `stop_when: converged` ends such trials early as COMPLETE"
+    advice = "this is no failure; `stop_when: converged` ends such trials early as COMPLETE"
     reads = (frozenset({"loss"}),)
 
     gain: Share = 0.3
     flat: Share = 0.002
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return where the loss is, and since when it no longer falls."""
+        """Return the loss at the start and now."""
         loss = signals.loss
-        if loss.count < 8 * loss.window or not signals.gain >= self.gain or not signals.kept > 0.9:  # noqa: PLR2004
+        if loss.count < 8 * loss.window or not signals.gain >= self.gain or not signals.gain_kept > 0.9:  # noqa: PLR2004
             return None
         falls = loss.fell_by(0.25) > 2 and loss.change_over(0.25) > self.flat * abs(loss.start)  # noqa: PLR2004
         return None if falls else functools.partial(self._explain, signals)
@@ -33,5 +33,5 @@ class Converged(Diagnosis):
     def _explain(signals: Signals) -> Explanation:
         loss = signals.loss
         now, name = loss.level(), signals.loss_name
-        text = f"{name} has converged: it began at {loss.start:.4g} and no longer falls, at {now:.4g}"
+        text = f"{name} has converged: it began at {loss.start:.4g}, is now {now:.4g}, and no longer falls"
         return text, {"statistic": signals.loss_name or "loss", "mean": loss.level(), "start": loss.start}

@@ -1,4 +1,4 @@
-"""`diverged`: the loss is well above its start and does not come back, or the weights are thrown about."""
+"""`diverged`: the loss is far above its start and does not fall again, or updates are larger than the weights."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from sweeper.rules.diagnoses.no_gradient import NoGradient
 from sweeper.rules.diagnoses.saturated import Saturated
 from sweeper.rules.diagnoses.stuck import Stuck
 from sweeper.rules.diagnoses.vanishing_gradient import VanishingGradient
-from sweeper.rules.signals.binned_series import Course
+from sweeper.rules.signals.binned_series import BinnedSeries
 from sweeper.rules.signals.signals import LEARNED, Signals
 
 WINDOW, SEEN = 5, 2
 SURE, RATHER = 3.0, 1.0
-"""Standard errors."""
+"""A difference counts if it is larger than this number of standard errors."""
 FAR = 20.0
 MOVES = 0.1
-"""Weights that move less than this part of themselves in the whole plan are frozen, wherever the loss began."""
+"""If the relative change of the weights over all planned steps is below this, they are frozen, not diverged."""
 
 
 CONSEQUENCES = (NoGradient(), VanishingGradient(), DeadUnits(), Saturated(), Stuck())
-"""What a run that blew up may be left with."""
+"""The diagnoses that may hold as consequences, once a run blew up."""
 
 
 class Diverged(Diagnosis):
-    """The loss is above ``times`` its start, or that of a constant prediction, and is not coming back.
+    """The loss is above ``times`` its start, or ``times`` that of a constant prediction, and does not fall again.
 
-    Or nothing was gained, and one update was larger than ``thrown`` times the weights, the median of several than
-    ``ratio`` times, or activations than ``scale`` times the inputs. Or the run blew up, and since then units are dead
-    or saturated, or gradients are gone: these are consequences, and named in the reason.
+    Or nothing was gained, and one update was larger than ``thrown`` times the weights, the median of several was larger
+    than ``ratio`` times the weights, or activations were larger than ``scale`` times the inputs. Or the run blew up,
+    and since then units are dead or saturated, or gradients are gone. The reason names these consequences.
     """
 
     name = "diverged"
@@ -53,67 +53,69 @@ class Diverged(Diagnosis):
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.03
 
     def wait(self, signals: Signals) -> float:
-        """Return that a loss far above its baseline needs no wait: a healthy run does not come back from there."""
-        return 0.0 if signals.excess > FAR or self._consequence(signals) else self.lasting
+        """Return 0 if the loss is far above its baseline, from where a healthy run does not come back."""
+        return 0.0 if signals.loss_over_baseline > FAR or self._consequence(signals) else self.lasting
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how far off the run is."""
+        """Return how the run diverged."""
         loss = signals.loss
-        # Where a constant prediction is the baseline, its loss is known better than one's own start.
+        # The loss of a constant prediction is known more precisely than the start of the run.
         noise = loss.error if signals.baseline < loss.start else math.hypot(loss.error, loss.start_error)
         above = loss.level() - self.times * signals.baseline > SURE * noise
-        rose = signals.excess > self.times and above and self._rose(signals) and not self._comes_back(loss)
-        if rose and not signals.scoring:
+        rose = signals.loss_over_baseline > self.times and above and self._rose(signals) and not self._comes_back(loss)
+        if rose and not signals.score_improved:
             return functools.partial(self._of_loss, signals, loss.level())
-        if signals.thrown > self.thrown and not signals.scoring:
-            return functools.partial(self._of_updates, signals, signals.thrown, self.thrown)
+        if signals.harmful_ratio > self.thrown and not signals.score_improved:
+            return functools.partial(self._of_updates, signals, signals.harmful_ratio, self.thrown)
         scale = signals.activation("scale", SEEN)
-        learns = signals.scoring or (signals.natural and signals.gain >= LEARNED)
+        learns = signals.score_improved or (signals.is_nonnegative and signals.gain >= LEARNED)
         if scale > self.scale * max(1.0, signals.activation("input_scale", 1)) and not learns:
             return functools.partial(self._of_activations, signals, scale)
         if consequence := self._consequence(signals):
             return functools.partial(self._of_consequence, signals, consequence)
-        if signals.wrecked and not signals.progressing:
+        if signals.weights_exploded and not signals.is_learning:
             return functools.partial(self._of_weights, signals)
         ratios = signals.window("update_ratio", WINDOW)
-        if len(ratios) == WINDOW and statistics.median(ratios) > self.ratio and not signals.progressing:
+        if len(ratios) == WINDOW and statistics.median(ratios) > self.ratio and not signals.is_learning:
             return functools.partial(self._of_updates, signals, statistics.median(ratios), self.ratio)
         return None
 
     @staticmethod
     def _consequence(signals: Signals) -> Reason | None:
-        """Return what is left of a run that blew up and does not learn; None where it is in order, or never did."""
-        if not signals.blown or not signals.newest:
+        """Return the diagnosis that holds since the run blew up; None if there is none, or it never blew up."""
+        if not signals.blow_up or not signals.newest:
             return None
-        found = (one.found(signals) for one in CONSEQUENCES)
+        found = (one.judge_any_cause(signals) for one in CONSEQUENCES)
         return next((reason for reason in found if reason is not None), None)
 
     @staticmethod
     def _of_consequence(signals: Signals, consequence: Reason) -> Explanation:
         text, evidence = consequence()
-        return f"{signals.blown}, and since then {text}", evidence
+        return f"{signals.blow_up}, and since then {text}", evidence
 
     def _rose(self, signals: Signals) -> bool:
-        """Whether the loss is above its start, or the run moves and stays above the loss of a constant prediction."""
+        """Return whether the loss rose above its start, or the weights move and it stays above its baseline."""
         if signals.loss.level() > self.times * signals.loss.start:
             return True
         return not signals.travel < MOVES
 
     @staticmethod
-    def _comes_back(loss: Course) -> bool:
-        """Whether the loss falls: its newest level is below the one before it, beyond their noise."""
+    def _comes_back(loss: BinnedSeries) -> bool:
+        """Return whether the loss falls: its newest level is below the one before, beyond their noise."""
         return loss.level(1) - loss.level() > loss.error * RATHER
 
     def _of_loss(self, signals: Signals, now: float) -> Explanation:
         loss = signals.loss
-        text = f"{signals.loss_name} is {now:.4g} and does not come back: it began at {loss.start:.4g}"
+        text = f"{signals.loss_name} is far above its start and does not fall again: it is {now:.4g}, and began at "
+        text += f"{loss.start:.4g}"
         if signals.prior_loss < loss.start:
-            text += f", and a constant prediction has {signals.prior_loss:.4g}"
+            text += f"; the loss of a constant prediction is {signals.prior_loss:.4g}"
         return text, {"statistic": signals.loss_name or "loss", "mean": now, "start": loss.start, "best": loss.best}
 
     @staticmethod
     def _of_activations(signals: Signals, scale: float) -> Explanation:
-        text = f"the activations are of the order of {scale:.2g}, where 1 is usual; {signals.gain_text()}"
+        text = f"the activations are too large: their root mean square is {scale:.2g}, and usually about 1; "
+        text += signals.gain_text()
         return text, {"statistic": "activation scale", "median": scale, **signals.gain_evidence()}
 
     @staticmethod
@@ -124,6 +126,6 @@ class Diverged(Diagnosis):
 
     @staticmethod
     def _of_updates(signals: Signals, ratio: float, threshold: float) -> Explanation:
-        text = f"the weights are thrown about: an update is {ratio:.2g} times the weights, above {threshold:g}; "
+        text = f"the updates are too large: an update is {ratio:.2g} times the weights, above {threshold:g}; "
         evidence = {"statistic": "update_ratio", "value": ratio, "threshold": threshold}
         return text + signals.gain_text(), {**evidence, **signals.gain_evidence()}

@@ -1,4 +1,4 @@
-"""`frozen`: the updates are too small for anything to come of them."""
+"""`frozen`: the updates are too small to change the weights."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from sweeper.rules.signals.signals import Signals
 
 FEWEST = 3
 NOTHING = 0.005
-"""Weights that can move by less than this part of themselves in the whole plan learn nothing, pretrained or not."""
+"""If the relative change of the weights over all planned steps is below this, the run learns nothing."""
 REACHED, DEAD, ABOVE = 1e-3, 0.95, 1.5
-"""What explains small updates: less reach, more dead units, or a loss that is so many times its start."""
+"""Other causes of small updates: reach below the first value, a share of dead units above the second, or a loss above
+the third times its start.
+"""
 
 
 class Frozen(Diagnosis):
-    """Updates are below the resolution of the weights, or would move them by less than ``travel`` in the whole plan.
+    """Updates are below the resolution of the weights, or change them by less than ``travel`` over all planned steps.
 
-    The travel is the update ratio at the peak learning rate times the planned steps: how far the weights would come,
-    as a part of themselves, if every step led in the same direction. A short fine-tuning moves them by a percent or so:
-    where they move at all, the run has ``lasting`` of the plan to show a gain. Of a model of several networks, such as
-    a generator and a discriminator, it is enough that one does not move.
+    The travel is the update ratio at the peak learning rate times the planned steps: the relative change of the weights
+    if every step had the same direction. A short fine-tuning changes them by about a percent. So if they move at all,
+    the run has the share ``lasting`` of the plan to show a gain. If a model consists of several networks, such as a
+    generator and a discriminator, one of them is enough.
     """
 
     name = "frozen"
     effect = Effect.STOPS
     source = "the spacing of floating-point numbers: 1.2e-7 of a weight in float32, 7.8e-3 in bfloat16"
-    advice = "raise the peak learning rate, or keep the weights in float32 where they are in bfloat16"
+    advice = "raise the peak learning rate, or keep the weights in float32 if they are in bfloat16"
     reads = (frozenset({"update_ratio"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -39,13 +41,13 @@ class Frozen(Diagnosis):
     travel: Share = 0.06
 
     def wait(self, signals: Signals) -> float:
-        """Return that a short fine-tuning, which moves the weights by a percent or so, is given time to show a gain."""
+        """Return 0 if the weights do not move, and `lasting` for a short fine-tuning, to give it time to gain."""
         return 0.0 if signals.travel < NOTHING or self._one_is_frozen(signals) else self.lasting
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how small the updates are, where the run does not learn by them."""
+        """Return how small the updates are, if the run does not learn."""
         newest = signals.newest[-1] if signals.newest else None
-        if newest is None or signals.progressing or newest.not_finite > 0 or newest.gradient_norm == 0:
+        if newest is None or signals.is_learning or newest.not_finite > 0 or newest.gradient_norm == 0:
             return None
         if self._has_another_cause(signals):
             return None
@@ -60,18 +62,18 @@ class Frozen(Diagnosis):
 
     @staticmethod
     def _one_is_frozen(signals: Signals) -> bool:
-        """Whether one of several networks does not move; an update of exactly 0 is that of a network to train later."""
+        """Return whether one of several networks does not move; updates of 0 are those of one to train later."""
         enough = signals.slowest.count >= FEWEST and signals.slowest.lowest > 0
         return enough and signals.shortest_travel < NOTHING
 
     @staticmethod
     def _has_another_cause(signals: Signals) -> bool:
-        """Whether the gradient has vanished, units are dead, the loss is a wrong one, or the run has diverged."""
-        if signals.blown or signals.mismatch:
+        """Return whether the gradient vanished, units are dead, the loss does not fit, or the run diverged."""
+        if signals.blow_up or signals.mismatch:
             return True
         vanished = min(signals.window("reach", 1), default=1.0) < REACHED
         dead = signals.activation("dead", 1) >= DEAD
-        rose = signals.natural and signals.loss.level() > ABOVE * signals.loss.start
+        rose = signals.is_nonnegative and signals.loss.level() > ABOVE * signals.loss.start
         return vanished or dead or rose
 
     def _explain(self, signals: Signals, ratio: float) -> Explanation:
@@ -79,13 +81,15 @@ class Frozen(Diagnosis):
         if signals.parameters is not None:
             resolution = signals.parameters.resolution
         if ratio == 0:
-            text = "no weight changes: the updates are rounded away"
+            text = "the weights do not change, because the updates are lost to rounding"
         else:
             assert total is not None  # noqa: S101 - without a plan the travel is not known
-            whole = f"{ratio * total:.1e} in all {total} steps"
-            which = "the weights of one network" if self._one_is_frozen(signals) else "the weights"
-            text = f"{which} hardly move: an update is {ratio:.1e} of a weight, {whole}"
+            which = "the updates of one network" if self._one_is_frozen(signals) else "the updates"
+            text = (
+                f"{which} are too small: an update changes a weight by a share of {ratio:.1e}, and all {total} steps "
+            )
+            text += f"by {ratio * total:.1e}"
         if ratio < resolution:
-            text += f", and the weights resolve {resolution:.1e}"
+            text += f"; the resolution of the weights is {resolution:.1e}"
         evidence = {"statistic": "update_ratio", "median": ratio, "resolution": resolution, "threshold": self.travel}
         return f"{text}; {signals.gain_text()}", {**evidence, **signals.gain_evidence()}

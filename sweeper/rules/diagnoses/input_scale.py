@@ -1,4 +1,4 @@
-"""`input_scale`: what enters the network is far from the order of 1."""
+"""`input_scale`: the inputs of the network are very large or very small."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOW = 3
 
 
 class InputScale(Diagnosis):
-    """The root mean square of an input is above ``above`` or under 1 over it, and the run does not learn."""
+    """The root mean square of an input is above ``above`` or below 1 / ``above``, and the run does not learn."""
 
     name = "input_scale"
     effect = Effect.WARNS
@@ -23,13 +23,15 @@ class InputScale(Diagnosis):
     above: Positive = 20.0
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return the scale of the inputs."""
+        """Return the scale of the inputs, if the run does not learn."""
         scale = signals.activation("input_scale", WINDOW)
-        if not (scale > self.above or scale < 1 / self.above) or signals.progressing:
+        if not (scale > self.above or scale < 1 / self.above) or signals.is_learning:
             return None
         return functools.partial(self._explain, signals, scale)
 
     @staticmethod
     def _explain(signals: Signals, scale: float) -> Explanation:
-        text = f"the inputs are of the order of {scale:.2g}, where 1 is expected; {signals.gain_text()}"
+        size = "large" if scale > 1 else "small"
+        text = f"the inputs are too {size}: their root mean square is {scale:.2g}, and should be about 1; "
+        text += signals.gain_text()
         return text, {"statistic": "input scale", "value": scale, **signals.gain_evidence()}

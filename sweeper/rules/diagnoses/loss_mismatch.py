@@ -1,4 +1,4 @@
-"""`loss_mismatch`: a loss function is given what it does not expect."""
+"""`loss_mismatch`: a loss function is given an input that it does not expect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sweeper.rules.signals.signals import Signals
 
 
 class LossMismatch(Diagnosis):
-    """Cross entropy is given probabilities for logits, or squared errors are taken of classes behind a sigmoid."""
+    """Cross entropy is given probabilities instead of logits, or the squared error is used for classes."""
 
     name = "loss_mismatch"
     effect = Effect.WARNS
@@ -17,10 +17,10 @@ class LossMismatch(Diagnosis):
     reads = (frozenset({"activations"}),)
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return that a mismatch was seen, where the run does not learn well in spite of it."""
+        """Return the mismatch, if one was observed and the run does not learn well."""
         return self._explain if signals.mismatch and not signals.gain >= 0.5 else None  # noqa: PLR2004 - half of the loss
 
     @staticmethod
     def _explain() -> Explanation:
-        text = "a loss function is given probabilities of classes where it expects logits, or squares their errors"
+        text = "a loss function is given the probabilities of classes instead of logits, or squares their errors"
         return text, {"statistic": "loss_mismatch", "value": 1}

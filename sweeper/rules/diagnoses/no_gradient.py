@@ -1,4 +1,4 @@
-"""`no_gradient`: nothing is trained, since every gradient is exactly 0 or missing, or no optimizer steps."""
+"""`no_gradient`: nothing is trained, because every gradient is exactly 0 or missing, or the optimizer never steps."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.signals.signals import Signals
 
 LATEST = 3
-"""Observations over which the share of the weights without a gradient is the median."""
+"""The share of weights without a gradient is the median of this number of observations."""
 UNSEEN = 3
-"""Cadences of the watch after which a script that never stepped is known not to step."""
+"""A script that has not stepped after this number of watch intervals is taken not to step at all."""
 
 
 class NoGradient(Diagnosis):
-    """Every gradient is exactly 0 or missing, or the optimizer never steps; and the loss is not at its floor.
+    """Every gradient is exactly 0 or missing, or the optimizer never steps, and the loss is not at its floor.
 
-    Or for ``lasting`` of the plan at least ``share`` of the weights have had no gradient, and the run gains nothing.
+    Or for the share ``lasting`` of the plan, at least ``share`` of the weights had no gradient, and the run gained
+    nothing.
     """
 
     name = "no_gradient"
     effect = Effect.STOPS
     source = "Zhang et al. 2021, AUTOTRAINER: dying ReLU; a softmax over one unit is constant, and has no gradient"
     advice = (
-        "look at the output layer and the loss: a ReLU that is never active, a softmax over one unit, a detach, "
-        "parameters that are frozen or that the optimizer does not hold, a step that is never called"
+        "check the output layer and the loss: usual causes are a ReLU that is never active, a softmax over one unit, a "
+        "detach, parameters that are frozen or in no optimizer, and a step that is never called"
     )
     reads = (frozenset({"gradient_norm"}),)
 
@@ -37,7 +38,7 @@ class NoGradient(Diagnosis):
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def wait(self, signals: Signals) -> float:
-        """Return that nothing has to be waited for where nothing at all is trained."""
+        """Return 0 if nothing at all is trained, else `lasting`."""
         newest = signals.newest[-1] if signals.newest else None
         some = newest is not None and newest.gradient_norm > 0
         return self.lasting if some else 0.0
@@ -50,11 +51,11 @@ class NoGradient(Diagnosis):
         if not signals.observations:
             late = signals.reported_step >= UNSEEN * 10 and signals.loss.count >= UNSEEN
             return functools.partial(self._never_stepped, signals) if parameters is not None and late else None
-        # What had a gradient and lost it after it blew up has diverged.
-        return None if signals.blown and signals.norm.count else self.found(signals)
+        # A run that lost its gradients after it blew up has diverged.
+        return None if signals.blow_up and signals.norm.count else self.judge_any_cause(signals)
 
-    def found(self, signals: Signals) -> Reason | None:
-        """Return which gradients are gone, whatever the cause."""
+    def judge_any_cause(self, signals: Signals) -> Reason | None:
+        """Return which gradients are gone, even if the run blew up before."""
         newest = signals.newest[-1]
         if newest.skipped or newest.not_finite > 0:
             return None
@@ -63,26 +64,26 @@ class NoGradient(Diagnosis):
             return None if self._is_done(signals) else functools.partial(self._zero, signals, missing=missing)
         share = signals.weight("without_gradient", LATEST)
         judged = signals.loss.count >= 2 * signals.loss.window or signals.objective.count > 1
-        if share >= self.share and judged and not signals.progressing:
+        if share >= self.share and judged and not signals.is_learning:
             return functools.partial(self._of_most, signals, share)
         return None
 
     def _is_done(self, signals: Signals) -> bool:
-        """Whether the loss is at its floor, where a gradient of 0 is right, as for a hinge."""
+        """Return whether the loss is at its floor, where a gradient of 0 is correct, as for a hinge loss."""
         loss = signals.loss
-        return loss.count > 0 and signals.natural and loss.level() <= self.floor * abs(loss.start)
+        return loss.count > 0 and signals.is_nonnegative and loss.level() <= self.floor * abs(loss.start)
 
     @staticmethod
     def _zero(signals: Signals, *, missing: bool) -> Explanation:
         newest = signals.newest[-1]
         what = "no watched tensor has a gradient" if missing else "every gradient is exactly 0"
         steps = [one.step for one in list(signals.newest)[-3:]]
-        text = f"{what}, at the observations of steps {steps[0]} to {steps[-1]}"
+        text = f"{what} at the observations of steps {steps[0]} to {steps[-1]}"
         return text, {"statistic": "gradient_norm", "value": newest.gradient_norm, "steps": steps}
 
     @staticmethod
     def _of_most(signals: Signals, share: float) -> Explanation:
-        text = f"{share:.0%} of the weights have no gradient, or one that is exactly 0; {signals.gain_text()}"
+        text = f"{share:.0%} of the weights have no gradient or a gradient of exactly 0; {signals.gain_text()}"
         return text, {"statistic": "weights without a gradient", "value": share, **signals.gain_evidence()}
 
     @staticmethod
@@ -91,11 +92,11 @@ class NoGradient(Diagnosis):
         assert parameters is not None  # noqa: S101 - asked only where it is known
         parts = [f"{parameters.frozen:,} parameters are frozen"] if parameters.frozen else []
         parts += [f"{parameters.unowned:,} belong to no optimizer"] if parameters.unowned else []
-        parts += [f"the optimizer holds {parameters.foreign:,} that are not the model's"] if parameters.foreign else []
+        parts += [f"{parameters.foreign:,} in the optimizer are not the model's"] if parameters.foreign else []
         text = f"nothing is trained: {', '.join(parts) or 'the model has no parameters'}"
         return text, {"statistic": "trained parameters", "value": 0, "unowned": list(parameters.names)}
 
     @staticmethod
     def _never_stepped(signals: Signals) -> Explanation:
-        text = f"the watched optimizer never stepped, though the script reports step {signals.reported_step}"
+        text = f"the watched optimizer never stepped, although the script reports step {signals.reported_step}"
         return text, {"statistic": "optimizer steps", "value": 0, "reported_step": signals.reported_step}

@@ -1,4 +1,4 @@
-"""`non_finite`: the loss, the gradients or the weights are not finite."""
+"""`non_finite`: the loss, a gradient or a weight is not finite."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NonFinite(Diagnosis):
         return list(cls.reads) if metric == AUTOMATIC else [frozenset({str(metric), "gradient_norm"})]
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return what is not finite; a loss is not finite at several reports in a row."""
+        """Return which values are not finite."""
         newest = signals.newest[-1] if signals.newest else None
         if newest is not None and not newest.skipped:
             if newest.not_finite > 0:
@@ -57,7 +57,8 @@ class NonFinite(Diagnosis):
     def _of_tensors(signals: Signals) -> Explanation:
         newest = signals.newest[-1]
         count = max(1, newest.not_finite)
-        text = f"gradients or weights of {count} of the watched tensors are not finite at step {newest.step}"
+        tensors = "1 watched tensor has" if count == 1 else f"{count} watched tensors have"
+        text = f"{tensors} gradients or weights that are not finite, at step {newest.step}"
         return text, {
             "statistic": "not_finite",
             "value": count,
@@ -67,5 +68,5 @@ class NonFinite(Diagnosis):
     @staticmethod
     def _of_value(signals: Signals, name: str) -> Explanation:
         count = signals.not_finite[name]
-        text = f"{name} was not finite at the last {count} reports, to step {signals.step}"
+        text = f"{name} was not finite at the last {count} reports, up to step {signals.step}"
         return text, {"statistic": name, "reports_in_a_row": count}

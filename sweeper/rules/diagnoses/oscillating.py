@@ -1,4 +1,4 @@
-"""`oscillating`: the loss swings widely and gains little."""
+"""`oscillating`: the loss is noisy and gains little."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.rules.signals.signals import Signals
 
 
 class Oscillating(Diagnosis):
-    """The noise of the loss is above ``swing`` of its start, and it gains nothing in the last part of the run."""
+    """The noise of the loss is above the share ``swing`` of its start, and the loss gained nothing recently."""
 
     name = "oscillating"
     effect = Effect.WARNS
@@ -21,9 +21,9 @@ class Oscillating(Diagnosis):
     swing: Positive = 0.5
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how widely the loss swings."""
+        """Return the noise of the loss."""
         loss = signals.loss
-        if loss.count < 4 * loss.window or not signals.natural or loss.start <= 0 or signals.scoring:
+        if loss.count < 4 * loss.window or not signals.is_nonnegative or loss.start <= 0 or signals.score_improved:
             return None
         if not loss.noise > self.swing * loss.start or loss.fell_by(0.25) > 1:
             return None
@@ -32,5 +32,6 @@ class Oscillating(Diagnosis):
     @staticmethod
     def _explain(signals: Signals) -> Explanation:
         loss = signals.loss
-        text = f"{signals.loss_name} swings by {loss.noise:.3g} about {loss.level():.4g}, and began at {loss.start:.4g}"
+        text = f"{signals.loss_name} is noisy: its standard deviation is {loss.noise:.3g} around {loss.level():.4g}, "
+        text += f"and it began at {loss.start:.4g}"
         return text, {"statistic": signals.loss_name or "loss", "noise": loss.noise, "mean": loss.level()}

@@ -11,13 +11,13 @@ from sweeper.rules.signals.signals import CLEARLY, CONSTANT, Signals
 WINDOW = 3
 EVALUATIONS = 3
 LOST, SURE = 0.65, 3.0
-"""A run lost its gain if less than this part is left, by so many standard errors."""
+"""A run lost its gain if less than the first share is left, by more than the second number of standard errors."""
 
 
 class OverRegularised(Diagnosis):
     """The weights are below ``shrunk`` times their norm at the start, and the run is no better than a constant.
 
-    Or it has lost a third of its gain. Where the reported loss contains the penalty, it falls with the weights. Then
+    Or it has lost a third of its gain. If the reported loss contains the penalty, the loss falls with the weights. Then
     the score decides, once the weights are below ``vanished`` times their norm at the start.
     """
 
@@ -32,11 +32,11 @@ class OverRegularised(Diagnosis):
     vanished: Share = 0.02
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how far the weights have shrunk, where nothing is learned by them."""
+        """Return how far the weights have shrunk, if the run does not learn."""
         part = signals.weight("norm", WINDOW) / signals.start_norm
         if not part < self.shrunk or signals.watching is None or len(signals.watching.layers) < 2:  # noqa: PLR2004
-            return None  # the weights of a single layer are small where there is little to learn
-        constant = signals.gain < CONSTANT and not signals.scoring and not signals.falling
+            return None  # the weights of a model with one layer are small if there is little to learn
+        constant = signals.gain < CONSTANT and not signals.score_improved and not signals.is_falling
         if not (constant or self._is_losing(signals) or (part < self.vanished and self._scores_nothing(signals))):
             return None
         return functools.partial(self._explain, signals, part)
@@ -45,11 +45,11 @@ class OverRegularised(Diagnosis):
     def _is_losing(signals: Signals) -> bool:
         loss = signals.loss
         sure = loss.level() - loss.best > SURE * loss.error
-        return sure and signals.kept < LOST and not signals.scored >= CLEARLY and not signals.falling
+        return sure and signals.gain_kept < LOST and not signals.score_gain >= CLEARLY and not signals.is_falling
 
     @staticmethod
     def _scores_nothing(signals: Signals) -> bool:
-        return signals.objective.count >= EVALUATIONS and not signals.scoring
+        return signals.objective.count >= EVALUATIONS and not signals.score_improved
 
     @staticmethod
     def _explain(signals: Signals, part: float) -> Explanation:

@@ -18,7 +18,7 @@ UNSCORED = 0.02
 class Overfitting(Diagnosis):
     """The held-out loss is above ``times`` its lowest value and above its first, while the training loss falls.
 
-    Or after ``after`` of the plan the score is still what it was at the start.
+    Or after the share ``after`` of the plan, the score is still at its start, while the training loss falls.
     """
 
     name = "overfitting"
@@ -31,23 +31,26 @@ class Overfitting(Diagnosis):
     times: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.5
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how far the held-out loss is above its lowest."""
-        flat = signals.objective.count >= FEWEST and signals.scored < UNSCORED
-        if flat and signals.share >= self.after and signals.natural and signals.gain >= LEARNED:
+        """Return how far the held-out loss is above its lowest value."""
+        flat = signals.objective.count >= FEWEST and signals.score_gain < UNSCORED
+        if flat and signals.plan_done >= self.after and signals.is_nonnegative and signals.gain >= LEARNED:
             return functools.partial(self._of_score, signals)
         held = signals.held_out
-        if held.count < FEWEST or held.lowest <= 0 or not signals.kept > 0.9:  # noqa: PLR2004 - most of the gain
+        if held.count < FEWEST or held.lowest <= 0 or not signals.gain_kept > 0.9:  # noqa: PLR2004 - most of the gain
             return None
         worse = held.last > self.times * held.lowest and held.last > held.first
         return functools.partial(self._explain, signals) if worse else None
 
     @staticmethod
     def _of_score(signals: Signals) -> Explanation:
-        text = f"the training loss falls and the score does not follow: {signals.gain_text()}"
+        text = f"the training loss falls, but the score does not improve: {signals.gain_text()}"
         return text, {"statistic": signals.objective_name, **signals.gain_evidence()}
 
     @staticmethod
     def _explain(signals: Signals) -> Explanation:
         held = signals.held_out
-        text = f"{signals.held_out_name} is {held.last:.4g}, and was {held.lowest:.4g}, while {signals.loss_name} falls"
+        text = (
+            f"{signals.held_out_name} rises while {signals.loss_name} falls: it was {held.lowest:.4g} at its lowest, "
+        )
+        text += f"and is now {held.last:.4g}"
         return text, {"statistic": signals.held_out_name or "", "value": held.last, "lowest": held.lowest}

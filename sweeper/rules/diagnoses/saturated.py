@@ -1,4 +1,4 @@
-"""`saturated`: most activations stand at the limits of a sigmoid or a tanh, where they have no slope."""
+"""`saturated`: most activations of a layer are at the limits of a sigmoid or a tanh, where the slope is 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOW = 3
 
 
 class Saturated(Diagnosis):
-    """In some layer at least ``share`` of the activations are within 1% of a limit, and the run does not learn."""
+    """In some layer, at least ``share`` of the activations are within 1% of a limit, and the run does not learn."""
 
     name = "saturated"
     effect = Effect.WARNS
@@ -23,17 +23,18 @@ class Saturated(Diagnosis):
     share: Share = 0.8
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return the share of saturated activations, where the run did not blow up before."""
-        return None if signals.blown else self.found(signals)
+        """Return the share of saturated activations, if the run does not learn and did not blow up before."""
+        return None if signals.blow_up else self.judge_any_cause(signals)
 
-    def found(self, signals: Signals) -> Reason | None:
-        """Return the share of saturated activations, whatever the cause."""
+    def judge_any_cause(self, signals: Signals) -> Reason | None:
+        """Return the share of saturated activations, if the run does not learn, even if it blew up before."""
         share = signals.activation("saturated", WINDOW)
-        if not share >= self.share or signals.progressing:
+        if not share >= self.share or signals.is_learning:
             return None
         return functools.partial(self._explain, signals, share)
 
     @staticmethod
     def _explain(signals: Signals, share: float) -> Explanation:
-        text = f"{share:.0%} of the activations of a layer are at their limits; {signals.gain_text()}"
+        text = f"{share:.0%} of the activations of a layer are at the limits of a sigmoid or a tanh; "
+        text += signals.gain_text()
         return text, {"statistic": "saturated activations", "value": share, **signals.gain_evidence()}

@@ -1,4 +1,4 @@
-"""`unused_parameters`: some parameters are in no optimizer, or never have a gradient."""
+"""`unused_parameters`: some parameters belong to no optimizer, or never have a gradient."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.signals.signals import Signals
 
 CALLED, STILL = 3, 5
-"""Observations in a row at which a tensor has no gradient, and at which it may be 0 by chance."""
+"""Number of observations in a row at which a gradient has to be missing, and at which it has to be 0."""
 DEAD = 0.95
 
 
 class UnusedParameters(Diagnosis):
     """At least ``share`` of the parameters that require a gradient belong to no optimizer.
 
-    Or at least ``without_gradient`` of the watched tensors have none, as layers before a detach; or gradients are
-    exactly 0 for ``zero`` of the weights, as those of a network whose loss has the weight 0, and nothing is learned.
+    Or at least ``without_gradient`` of the watched tensors have no gradient, such as layers before a detach. Or the
+    gradients of ``zero`` of the weights are exactly 0, for example because the loss of a network has the weight 0, and
+    nothing is learned.
     """
 
     name = "unused_parameters"
     effect = Effect.WARNS
     source = "PyTorch issue reports collected by TrainCheck (Jiang et al. 2025)"
-    advice = "give the optimizer all parameters that are to be trained, or set requires_grad to False on the others"
+    advice = "give the optimizer all parameters that should be trained, or set requires_grad to False on the others"
     reads = (frozenset({"gradient_norm"}),)
 
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -35,7 +36,7 @@ class UnusedParameters(Diagnosis):
     zero: Share = 0.4
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how many parameters nothing trains."""
+        """Return how many parameters are not trained."""
         parameters = signals.parameters
         if parameters is None or not parameters.trained:
             return None
@@ -47,19 +48,19 @@ class UnusedParameters(Diagnosis):
         if len(newest) == CALLED and self.without_gradient * tensors <= without < tensors:
             return functools.partial(self._without_gradient, without, tensors)
         idle = [one.weights.get("without_gradient", 0.0) for one in list(signals.newest)[-STILL:]]
-        explained = signals.activation("dead", 1) >= DEAD or signals.blown or signals.progressing
+        explained = signals.activation("dead", 1) >= DEAD or signals.blow_up or signals.is_learning
         if len(idle) == STILL and self.zero <= min(idle) < 1 and not explained:
             return functools.partial(self._zero, min(idle))
         return None
 
     @staticmethod
     def _zero(share: float) -> Explanation:
-        text = f"{share:.0%} of the weights have a gradient of exactly 0, at {STILL} observations in a row"
+        text = f"{share:.0%} of the weights had a gradient of exactly 0 at {STILL} observations in a row"
         return text, {"statistic": "weights without a gradient", "value": share}
 
     @staticmethod
     def _without_gradient(without: int, tensors: int) -> Explanation:
-        text = f"{without} of {tensors} watched tensors have no gradient, at {CALLED} observations in a row"
+        text = f"{without} of {tensors} watched tensors had no gradient at {CALLED} observations in a row"
         return text, {"statistic": "tensors without a gradient", "value": without, "of": tensors}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""`vanishing_gradient`: the gradient no longer reaches the first layers, and the run has learned nothing by it."""
+"""`vanishing_gradient`: the gradient no longer reaches the first layers, and the run does not learn."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from sweeper.rules.diagnoses.base import Diagnosis, Effect
 from sweeper.rules.signals.signals import Signals
 
 TWO_A_QUARTER = 2 * FEWEST_LAYERS
-"""From so many layers on, either end of reach is the mean of two layers or more."""
-
+"""From this number of layers on, reach compares the means of at least two layers at either end."""
 
 FEWEST, CLEARLY = 3, 0.1
-"""So many observations are enough, fewer than the window, if reach is below this part of the threshold at each."""
+"""The first number of observations is enough if reach is below the second share of the threshold at each of them."""
 
 
 def is_thin(signals: Signals) -> bool:
-    """Return whether `below_thin` is the threshold: for a network of few layers, and where no loss is reported."""
+    """Return whether `below_thin` is the threshold: if the network has few layers, or no loss is reported."""
     if not signals.loss.count:
-        return True  # nothing speaks for the run, so more has to speak against it
+        return True  # without a loss there is less evidence, so the threshold is stricter
     if signals.watching is None:
         return False
     networks = signals.watching.networks or (0,) * len(signals.watching.layers)
@@ -33,17 +32,17 @@ def is_thin(signals: Signals) -> bool:
 
 
 class VanishingGradient(Diagnosis):
-    """The median of ``reach`` over ``window`` observations is under ``below``, and the run gains nothing.
+    """The median of ``reach`` over ``window`` observations is below ``below``, and the run gains nothing.
 
-    A network of fewer than eight layers has one layer at either end, whose gradient differs for many reasons: there
-    ``below_thin`` counts, and where no training loss is reported. With ``of_start``, reach under that part of its level
-    at the start counts too.
+    In a network of fewer than eight layers, reach compares only two layers, and their gradients differ for many
+    reasons. There, and if no training loss is reported, the threshold is ``below_thin``. With ``of_start``, the rule
+    also fires if reach is below that share of its level at the start.
     """
 
     name = "vanishing_gradient"
     effect = Effect.STOPS
     source = "Mosbach et al. 2021, On the Stability of Fine-tuning BERT: failed runs have vanishing gradients"
-    advice = "lower the peak learning rate, lengthen the warmup, or use normalisation, residual paths or another start"
+    advice = "lower the peak learning rate, use a longer warmup, or add normalisation or residual connections"
     reads = (frozenset({"reach"}),)
     lower_thresholds = ("below", "below_thin", "of_start")
 
@@ -55,21 +54,21 @@ class VanishingGradient(Diagnosis):
     grace_steps: Annotated[int, Field(ge=0)] = 0
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return that the gradient is gone, where the run does not learn, and did not blow up before."""
-        return None if signals.blown else self.found(signals)
+        """Return how low reach is, if the run does not learn and did not blow up before."""
+        return None if signals.blow_up else self.judge_any_cause(signals)
 
-    def found(self, signals: Signals) -> Reason | None:
-        """Return that the gradient is gone, whatever the cause."""
+    def judge_any_cause(self, signals: Signals) -> Reason | None:
+        """Return how low reach is, if the run does not learn, even if it blew up before."""
         reach, below = self.statistic(signals), self.threshold(signals)
-        if not reach < below or signals.progressing:
+        if not reach < below or signals.is_learning:
             return None
         return functools.partial(self._explain, signals, reach, below)
 
     def statistic(self, signals: Signals) -> float:
         """Return the reach that is compared with the threshold; NaN before there are enough observations.
 
-        The median over the window, or ten times the largest of the newest three, where that is less: reach that is far
-        below the threshold does not have to last for the whole window.
+        It is the median over the window, or ten times the largest of the newest three if that is less: reach far below
+        the threshold does not have to last for the whole window.
         """
         reach = signals.window("reach", self.window)
         fewest = min(self.window, FEWEST)
@@ -79,7 +78,7 @@ class VanishingGradient(Diagnosis):
         return min(statistics.median(reach), soon) if len(reach) == self.window else soon
 
     def threshold(self, signals: Signals) -> float:
-        """Return the threshold for this network: `below` or `below_thin`, or that of the start if it is higher."""
+        """Return the threshold for this network: `below` or `below_thin`, or that from the start if it is higher."""
         at_start = 0.0 if self.of_start is None else self.of_start * signals.reach.start
         return max(self.below_thin if is_thin(signals) else self.below, at_start)
 
@@ -99,6 +98,6 @@ class VanishingGradient(Diagnosis):
         if watching is not None and 0 < first < len(watching.layers):
             name = watching.layers[first]
             evidence["reaches"] = f"layer {first} of {len(watching.layers)} ({name}), not 0"
-            text += f"; it reaches layer {first} of {len(watching.layers)}, {name}"
+            text += f"; it gets only as far as layer {first} of {len(watching.layers)}, {name}"
         text += f"; {signals.gain_text()}"
         return text, {**evidence, **signals.gain_evidence()}

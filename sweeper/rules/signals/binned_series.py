@@ -1,7 +1,7 @@
-"""A reported value over the whole run, kept in a few groups of reports: where it began, where it is, and its noise.
+"""The series of a reported value over the whole run in a few bins: its start, its current level and its noise.
 
-However long a run is, its course is at most `MOST` groups of equally many reports; when there are more, neighbours are
-merged. So what is asked of a course does not depend on how often a script reports, and costs little.
+A series has at most `MOST` bins of equally many reports, however long the run is. If there are more, neighbours are
+merged. So the statistics of a series do not depend on how often a script reports, and are cheap.
 """
 
 from __future__ import annotations
@@ -11,35 +11,36 @@ import statistics
 
 MOST = 64
 FIRST, EARLY = 3, 10
-"""The level at the start is the median of the first three reports, or the mean of the first ten where that is higher: a
-batch of one example begins low by chance. Its noise is that of the ten.
+"""The level at the start is the median of the first three reports, or the mean of the first ten if that is higher,
+because a batch of one example may start low by chance. Its noise is that of the ten.
 """
 TAIL = 10.0
-"""In that mean no report counts for more than so many medians: a loss that explodes is no level to start from."""
+"""In that mean, reports are clipped at this multiple of their median, so that a loss that explodes does not count."""
 WINDOW = 5
 SHARE = 32
-"""The level now is the mean of the last 1/32 of the reports, and of at least `WINDOW`."""
+"""The current level is the mean of the last 1/32 of the reports, and of at least `WINDOW`."""
 
 
-class Course:
-    """One value as it was reported; what is not finite is counted, and is no part of any level.
+class BinnedSeries:
+    """The series of one value. Reports that are not finite are counted, and left out of all levels.
 
     Attributes:
-        count: finite reports.
+        count: the number of finite reports.
         first: the first finite report; NaN before it.
         start: the level at the start (see `FIRST`); NaN before the first report.
         lowest: the smallest finite report.
-        highest: the highest level so far; minus infinity before there was one.
-        best: the lowest level so far, and `best_step` the step at which it was reached; infinite before there was one.
-        best_noise: the standard deviation of the reports that `best` is the mean of.
-        not_finite: reports in a row, the newest ones, that were not finite.
+        highest: the highest level so far; minus infinity before there is one.
+        best: the lowest level so far; infinite before there is one.
+        best_step: the step at which `best` was reached.
+        best_noise: the standard deviation of the reports in the window of `best`.
+        not_finite: the number of newest reports in a row that were not finite.
         last_step: the step of the newest report; -1 before the first.
         last: the newest report.
     """
 
     __slots__ = (
+        "_bins",
         "_first",
-        "_groups",
         "_size",
         "best",
         "best_noise",
@@ -55,7 +56,7 @@ class Course:
     )
 
     def __init__(self) -> None:
-        self._groups: list[list[float]] = []  # step of the last report, reports, their sum, the sum of their squares
+        self._bins: list[list[float]] = []  # step of the last report, reports, their sum, the sum of their squares
         self._size = 1
         self._first: list[float] = []
         self.count = 0
@@ -71,7 +72,7 @@ class Course:
         self.last = math.nan
 
     def add(self, step: int, value: float) -> None:
-        """Take in a report."""
+        """Add a report."""
         self.last_step, self.last = step, value
         if not math.isfinite(value):
             self.not_finite += 1
@@ -83,14 +84,14 @@ class Course:
             self.first = self._first[0]
             self.start = max(statistics.median(self._first[:FIRST]), self._early_mean())
         self.lowest = min(self.lowest, value)
-        groups = self._groups
-        if groups and groups[-1][1] < self._size:
-            last = groups[-1]
+        bins = self._bins
+        if bins and bins[-1][1] < self._size:
+            last = bins[-1]
             last[0], last[1], last[2], last[3] = step, last[1] + 1, last[2] + value, last[3] + value * value
         else:
-            groups.append([step, 1, value, value * value])
-            if len(groups) > MOST:
-                self._groups = [_merged(*groups[i : i + 2]) for i in range(0, len(groups), 2)]
+            bins.append([step, 1, value, value * value])
+            if len(bins) > MOST:
+                self._bins = [_merged(*bins[i : i + 2]) for i in range(0, len(bins), 2)]
                 self._size *= 2
         if self.count >= WINDOW:
             now = self.level()
@@ -104,7 +105,7 @@ class Course:
         return statistics.fmean(min(value, most) for value in self._first)
 
     def level(self, back: int = 0) -> float:
-        """The mean of the newest reports, or of as many that ended `back` times as many before; NaN where none are."""
+        """Return the mean of the newest `window` reports, or of those `back` windows earlier; NaN if there are none."""
         mean, _, _ = self._window(back)
         return mean
 
@@ -116,7 +117,7 @@ class Course:
 
     @property
     def start_error(self) -> float:
-        """The standard error of the level at the start, by the scatter of the first reports; 0 before there are two."""
+        """The standard error of the level at the start, from the first reports; 0 before there are two."""
         return statistics.pstdev(self._first) / math.sqrt(FIRST) if len(self._first) > 1 else 0.0
 
     @property
@@ -127,14 +128,14 @@ class Course:
 
     @property
     def window(self) -> int:
-        """How many reports a level is the mean of."""
+        """The number of reports that a level is the mean of."""
         return max(WINDOW, self.count // SHARE)
 
     def fell_by(self, share: float) -> float:
-        """By how much the mean fell from the part before the last `share` of the reports to that last part.
+        """Return the fall of the mean from the second last `share` of the reports to the last one, in standard errors.
 
-        In units of the standard error of that difference; NaN where there are too few reports. Both parts are equally
-        long, so this is the trend at the end of the run so far.
+        Both parts are equally long, so this is the trend at the end of the run so far. NaN if there are too few
+        reports.
         """
         wanted = max(WINDOW, round(self.count * share))
         late, early = self._part(0, wanted), self._part(wanted, wanted)
@@ -145,18 +146,19 @@ class Course:
         return (old - new) / error if error > 0 else math.copysign(math.inf, old - new) if old != new else 0.0
 
     def change_over(self, share: float) -> float:
-        """By how much the mean fell, as `fell_by`, in the units of the value; NaN where there are too few reports."""
+        """Return the same fall of the mean as `fell_by`, in units of the value; NaN if there are too few reports."""
         wanted = max(WINDOW, round(self.count * share))
         late, early = self._part(0, wanted), self._part(wanted, wanted)
         return math.nan if late is None or early is None else early[0] - late[0]
 
     def _part(self, skip: int, wanted: int, *, fewer: bool = False) -> tuple[float, float, float] | None:
-        """Return mean, variance and number of about `wanted` reports, after the newest `skip`.
+        """Return mean, variance and number of about `wanted` reports before the newest `skip`.
 
-        None where there are fewer, or, with `fewer`, where there are none.
+        Returns:
+            None if there are fewer; with `fewer`, None if there are none.
         """
         count = total = squares = 0.0
-        for _, n, s, q in reversed(self._groups):
+        for _, n, s, q in reversed(self._bins):
             if skip > 0:
                 skip -= int(n)
                 continue
@@ -169,7 +171,7 @@ class Course:
         return mean, max(0.0, squares / count - mean * mean), count
 
     def _window(self, back: int) -> tuple[float, float, float]:
-        """Return mean, variance and number of the reports of a level; NaN and 0 where there are none."""
+        """Return mean, variance and number of the reports of a level; NaN and 0 if there are none."""
         return self._part(back * self.window, self.window, fewer=True) or (math.nan, math.nan, 0.0)
 
 

@@ -1,7 +1,7 @@
-"""What reported values are, by their names: the loss that training minimizes, losses on held-out examples, scores.
+"""Recognize reported values by their names: the training loss, losses on held-out examples, and scores.
 
-Entropies, divergences, penalties and auxiliary losses are not what is minimized. The losses of a policy, of a generator
-or of a discriminator say nothing by their height: a generator's rises in a healthy GAN.
+Entropies, divergences, penalties and auxiliary losses are no training losses. Neither are the losses of a policy, a
+generator or a discriminator, because their values do not show progress: a generator's loss rises in a healthy GAN.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SCORE = _set(
 
 
 def training_loss(names: Iterable[str]) -> str | None:
-    """Return the name of the value that training minimizes, None where none of the names says so."""
+    """Return the name of the loss that training minimizes; None if no name fits."""
     candidates = []
     for name in names:
         words = _words(name)
@@ -41,24 +41,24 @@ def training_loss(names: Iterable[str]) -> str | None:
 
 
 def held_out_loss(names: Iterable[str]) -> str | None:
-    """Return the name of a loss on held-out examples, None where none of the names says so."""
+    """Return the name of a loss on held-out examples; None if no name fits."""
     found = (name for name in names if (words := _words(name)) & _HELD_OUT and words & _LOSS and not words & _NO_LOSS)
     return min((name for name in found if "prior" not in _words(name)), default=None)
 
 
 def score(names: Iterable[str]) -> str | None:
-    """Return the name of a value of which more is better, None where none of the names says so."""
+    """Return the name of a value of which larger is better; None if no name fits."""
     found = [(not _words(name) & _HELD_OUT, name) for name in names if _words(name) & _SCORE]
     return min(found)[1] if found else None
 
 
 def is_loss(name: str) -> bool:
-    """Return whether a name is that of any loss."""
+    """Return whether the name is that of a loss."""
     return bool(_words(name) & _LOSS)
 
 
 def is_trained_loss(name: str) -> bool:
-    """Return whether a name is that of any loss on training examples, its parts and those of several networks too."""
+    """Return whether the name is that of a loss on training examples, which may be a part, or of one network."""
     words = _words(name)
     return bool(words & _LOSS) and not words & _HELD_OUT
 

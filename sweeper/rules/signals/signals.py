@@ -1,14 +1,14 @@
-"""What a run shows up to a step: the signals that every diagnosis reads.
+"""The state of a run up to a step: the signals that every diagnosis reads.
 
-The events of a trial are taken in once; the diagnoses then look at the same signals, at the same moments: at each
-observation, and where a script is not watched, at every `REPORTS`-th report. Levels are means over windows, so no
-diagnosis follows from a single value.
+Each event of a trial is read once. All diagnoses are made from the same signals at the same moments: at each
+observation, and without a watch at every `REPORTS`-th report. Levels are means over windows, so that no diagnosis
+follows from a single value.
 
-**Which reported value is the loss** is chosen by name (`rules.names`). Where none says so there is no loss, and the
-diagnoses that read one stay silent.
+The reported value that is the training loss is chosen by its name (`metric_names`). If no name fits, there is no loss,
+and the diagnoses that read one do not fire.
 
-**What counts as progress.** A loss that fell by a part of its start, by more than its noise; or a score that rose: the
-sweep's own metric where it is known, else a value whose name says that more of it is better.
+A run makes progress if its loss fell by a share of its start, beyond its noise, or if its score improved. The score is
+the metric of the sweep if that is known, else a value with a name that implies that larger is better.
 """
 
 from __future__ import annotations
@@ -20,58 +20,82 @@ from dataclasses import dataclass
 
 from sweeper.record.events import Event, Metrics, Observation, Parameters, Plan, Resumed, Watching
 from sweeper.record.values.schedule import effective_lr
-from sweeper.rules.signals.binned_series import FIRST, Course
+from sweeper.rules.signals.binned_series import FIRST, BinnedSeries
 from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, training_loss
 
 REPORTS, WATCHED_REPORTS = 10, 100
-"""Reports after which the diagnoses look: without a watch, and with one that has observed nothing meanwhile."""
+"""Diagnoses are made after this number of reports: without a watch, and with one that observed nothing meanwhile."""
 KEPT = 16
-"""Observations that stay known one by one."""
+"""Number of newest observations that are kept."""
 SMALLEST_SHARE = 0.01
-"""Under this part of the peak learning rate, updates are too small to be measured against it."""
+"""Below this share of the peak learning rate, updates are too small to be measured against it."""
+
+LEARNED = 0.1
+"""A run learns if its loss fell by this share of its baseline, beyond its noise."""
+KEEPS = 0.3
+"""A run has lost its gain if less than this share of it is left."""
+SCORED, CLEARLY = 0.05, 0.3
+"""A run learns if its score improved by the first share of its range; by the second if the loss contradicts it."""
+CONSTANT = 0.03
+"""A loss is no better than that of a constant prediction if it is below it by less than this share."""
+THROWN, GROWN, ROSE = 1.0, 10.0, 3.0
+"""A run blew up if an update was larger than this multiple of the weights, or if the weights or the loss rose to more
+than this multiple of their start.
+"""
+RESOLVED, DIGITS = 1e-5, 5
+"""A loss is constant if it changes by less than this share of itself. A loss with no more decimals was rounded."""
+ABOVE_PRIOR = 1.03
+"""A loss above this multiple of its baseline is worse than the baseline, and not equal within noise."""
+LARGE, WRECKED = 0.5, 1.0
+"""Root mean squares of all weights that are larger than in usual initializations."""
+NOISE, SURE = 2.0, 3.0
+"""A difference counts if it is larger than this number of its standard errors."""
+FALLS = 0.01
+SAME = 0.2
+"""Two losses count as the same if they differ by no more than this share; a report may be a mean over steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """The metric of the sweep, and whether more of it is better."""
+    """The metric of the sweep, and whether larger values are better."""
 
     name: str
     maximize: bool
 
 
 class Signals:
-    """What a run shows so far; `take` is its only way to change.
+    """The signals of a run so far; only `take` changes them.
 
     Attributes:
-        step: the newest step of which anything is known; -1 before the first.
+        step: the newest step of any event; -1 before the first.
         total_steps: planned optimizer steps; None without a plan.
         peak_lr: the highest learning rate planned, or else observed.
-        reported_step: the newest step of which the loss was reported; -1 before the first.
-        loss: the course of the training loss, named `loss_name`; empty where none is reported.
-        held_out: the course of a loss on held-out examples, named `held_out_name`.
-        prior: the course of the reported loss of the class prior, as `loss/prior`.
-        objective: the course of the score, signed so that less is better, named `objective_name`.
+        reported_step: the newest step at which the loss was reported; -1 before the first.
+        loss: the training loss, with the name `loss_name`; empty if none is reported.
+        held_out: a loss on held-out examples, with the name `held_out_name`.
+        prior: the reported loss of the class prior, `loss/prior`.
+        objective: the score, with the name `objective_name`, signed so that less is better.
         newest: the newest observations, oldest first.
-        observations: how many there were.
-        norm: the course of the logarithm (base 10) of the gradient's norm.
-        reach: the course of the reach.
-        ratio: the course of the update ratio over the learning rate as a part of its peak.
-        slowest: the course of the smallest update ratio of a network, over the learning rate as `ratio`.
-        parameters: what `watch` found in the model; None in records of before it was written.
-        watching: what is watched; None before the first observation.
-        mismatch: whether a loss function was given what it does not expect.
-        not_finite: for each value whose newest reports are not finite, how many in a row.
+        observations: the number of observations so far.
+        norm: the logarithm (base 10) of the gradient norm.
+        reach: the reach.
+        ratio: the update ratio over the learning rate as a share of its peak.
+        slowest: the smallest update ratio of a network, over the same share.
+        parameters: the parameters of the model; None in records of early versions.
+        watching: the watched tensors; None before the first observation.
+        mismatch: whether a loss function was given an input that it does not expect.
+        not_finite: the number of newest reports in a row that are not finite, for each value that has such.
         uncorrected: the betas of an Adam without bias correction; empty otherwise.
-        largest_ratio: the largest update ratio observed so far; 0 before one is known.
-        start_norm: the norm of all watched weights at the first observation that has one above 0; NaN before it.
-        equal_units: the newest share of inner layers whose units are equal; NaN where it was not recorded.
-        compared: observations at which units were compared.
-        largest_norm: the largest such norm so far.
-        peak_effective_lr: the highest learning rate as it acted (`record.schedule`); NaN before one is known.
+        largest_ratio: the largest update ratio so far; 0 before one is known.
+        start_norm: the norm of all watched weights at the first observation where it is above 0; NaN before.
+        equal_units: the newest share of inner layers with equal units; NaN if it was not recorded.
+        comparisons: the number of observations at which units were compared.
+        largest_norm: the largest norm of all watched weights so far.
+        peak_effective_lr: the highest effective learning rate (`record.values.schedule`); NaN before one is known.
     """
 
     def __init__(self, objective: Objective | None = None) -> None:
-        # A loss as the metric is noisy, and falls to the class prior too: the score is chosen by name then.
+        # If the metric is a loss, the score is chosen by name: a loss is noisy, and falls to the class prior too.
         self._objective = None if objective is None or is_loss(objective.name) else objective
         self._names: set[str] = set()
         self._reports = 0
@@ -85,16 +109,16 @@ class Signals:
         self.loss_name: str | None = None
         self.held_out_name: str | None = None
         self.objective_name = "" if self._objective is None else self._objective.name
-        self.loss = Course()
-        self.held_out = Course()
-        self.prior = Course()
-        self.objective = Course()
+        self.loss = BinnedSeries()
+        self.held_out = BinnedSeries()
+        self.prior = BinnedSeries()
+        self.objective = BinnedSeries()
         self.newest: deque[Observation] = deque(maxlen=KEPT)
         self.observations = 0
-        self.norm = Course()
-        self.reach = Course()
-        self.ratio = Course()
-        self.slowest = Course()
+        self.norm = BinnedSeries()
+        self.reach = BinnedSeries()
+        self.ratio = BinnedSeries()
+        self.slowest = BinnedSeries()
         self.parameters: Parameters | None = None
         self.watching: Watching | None = None
         self.mismatch = False
@@ -105,10 +129,10 @@ class Signals:
         self.start_norm = math.nan
         self.largest_norm = math.nan
         self.equal_units = math.nan
-        self.compared = 0
+        self.comparisons = 0
 
     def take(self, event: Event) -> bool:
-        """Take in an event; return whether the diagnoses are to look now."""
+        """Read an event; return whether diagnoses have to be made now."""
         if isinstance(event, Metrics):
             return self._take_metrics(event)
         if isinstance(event, Observation):
@@ -157,7 +181,7 @@ class Signals:
         return True
 
     def _compare(self, step: int, value: float) -> None:
-        """Take the loss of a constant prediction for known where the loss that was seen is the one reported."""
+        """Accept the loss of a constant prediction if the watched loss function returned the loss that is reported."""
         seen = self._seen_loss
         if seen is not None and step >= seen[0]:
             self._seen_loss = None
@@ -165,10 +189,10 @@ class Signals:
                 self._priors.append(seen[2])
 
     def _choose(self) -> None:
-        """Choose which of the reported names are read; a better name replaces one that was chosen before it."""
+        """Choose the values to read by their names. A better name for the loss replaces an earlier choice."""
         loss = training_loss(self._names)
         if loss != self.loss_name:
-            self.loss_name, self.loss = loss, Course()
+            self.loss_name, self.loss = loss, BinnedSeries()
         if self.held_out_name is None:
             self.held_out_name = held_out_loss(self._names)
         if not self.objective_name:
@@ -208,122 +232,122 @@ class Signals:
             self.largest_norm = max(norm, self.start_norm, self.largest_norm)
         if "equal_units" in weights:
             self.equal_units = weights["equal_units"]
-            self.compared += 1
+            self.comparisons += 1
 
     def scheduled(self, observation: Observation, ratio: float) -> float:
-        """Return an update ratio over the learning rate as a part of its peak; NaN under 1% of the peak."""
+        """Return an update ratio over the learning rate as a share of its peak; NaN below 1% of the peak."""
         part = observation.learning_rate / self.peak_lr if self.peak_lr > 0 else math.nan
         return ratio / part if part >= SMALLEST_SHARE else math.nan
 
-    # ---- what is asked by several diagnoses --------------------------------------------------------------------
+    # ---- properties that several diagnoses read -----------------------------------------------------------------
 
     @property
-    def share(self) -> float:
-        """Part of the plan that is done, 0 to 1; NaN without a plan."""
+    def plan_done(self) -> float:
+        """The share of the planned steps that is done, 0 to 1; NaN without a plan."""
         return math.nan if self.total_steps is None else min(1.0, (self.step + 1) / self.total_steps)
 
     @property
     def travel(self) -> float:
-        """How far the weights would come in the whole plan, as a part of themselves, if every step led one way.
+        """The relative change of the weights over all planned steps, if every step had the same direction.
 
-        The update ratio at the peak learning rate times the planned steps; NaN before it is known.
+        This is the update ratio at the peak learning rate times the planned steps; NaN before it is known.
         """
         return self._travel(self.ratio)
 
     @property
     def shortest_travel(self) -> float:
-        """As `travel`, of the network whose weights move least; NaN where the model is one network."""
+        """The `travel` of the network with the slowest weights; NaN if the model is one network."""
         return self._travel(self.slowest)
 
-    def _travel(self, ratios: Course) -> float:
+    def _travel(self, ratios: BinnedSeries) -> float:
         return math.nan if self.total_steps is None or not ratios.count else ratios.level() * self.total_steps
 
     def window(self, name: str, count: int) -> list[float]:
-        """Return the newest values of an observation's field, at most `count`, without those that are undefined."""
+        """Return a field of the newest `count` observations, without undefined values."""
         found = [getattr(one, name) for one in list(self.newest)[-count:]]
         return [value for value in found if not math.isnan(value)]
 
     def activation(self, name: str, count: int) -> float:
-        """Return the median of a summary of activations over the newest observations; NaN with fewer than `count`."""
+        """Return the median of an activation summary over the newest `count` observations; NaN if there are fewer."""
         found = [one.activations[name] for one in list(self.newest)[-count:] if name in one.activations]
         return statistics.median(found) if len(found) >= count else math.nan
 
     def weight(self, name: str, count: int) -> float:
-        """Return the median of a summary of the weights over the newest observations; NaN with fewer than `count`."""
+        """Return the median of a weight summary over the newest `count` observations; NaN if there are fewer."""
         found = [one.weights[name] for one in list(self.newest)[-count:] if name in one.weights]
         return statistics.median(found) if len(found) >= count else math.nan
 
     @property
-    def natural(self) -> bool:
-        """Whether the loss has a natural zero as far as is known: it was never below it."""
+    def is_nonnegative(self) -> bool:
+        """Whether the loss was never below 0, so that its share of its start means something."""
         return self.loss.count > 0 and self.loss.lowest >= 0
 
     @property
     def baseline(self) -> float:
-        """The loss from which a gain counts: that of a constant prediction, or the start where that is lower; or NaN.
+        """The loss that gains are measured from: that of a constant prediction, or the start if it is lower; or NaN.
 
-        A run that begins far above the loss of a constant prediction has gained nothing by falling to it.
+        A run that starts far above the loss of a constant prediction has learned nothing when it falls to that loss.
         """
         prior = self.prior_loss
         return min(self.loss.start, prior) if math.isfinite(prior) else self.loss.start
 
     @property
     def prior_loss(self) -> float:
-        """The loss of a constant prediction; NaN where it is not known.
+        """The loss of a constant prediction; NaN if it is not known.
 
-        The script reports it, or the watch saw it; the latter counts where what the loss function returned is what the
-        script reports, so that the two are of one kind.
+        The script reports it, or the watch computes it from the targets. The latter counts only if the watched loss
+        function returned the loss that the script reports, so that both are the same kind of loss.
         """
         if self.prior.count:
             return self.prior.level()
         return statistics.median(self._priors) if self._priors else math.nan
 
     @property
-    def excess(self) -> float:
-        """How many times its baseline the loss is; NaN before it is known, or without a natural zero."""
-        known = self.loss.count >= self.loss.window and self.natural and self.baseline > 0
+    def loss_over_baseline(self) -> float:
+        """The loss divided by its baseline; NaN before it is known, or if the loss was ever below 0."""
+        known = self.loss.count >= self.loss.window and self.is_nonnegative and self.baseline > 0
         return self.loss.level() / self.baseline if known else math.nan
 
     @property
     def gain(self) -> float:
-        """How much the loss has fallen at best, as a part of its baseline; 0 within noise; NaN before it is known."""
+        """The largest fall of the loss so far, as a share of its baseline; 0 within noise; NaN before it is known."""
         loss = self.loss
         if loss.count < 2 * loss.window or not math.isfinite(loss.best):
             return math.nan
         base = self.baseline
         fell = max(0.0, base - loss.best - NOISE * self._noise)
-        scale = abs(base) if self.natural else abs(base) + abs(loss.best)
+        scale = abs(base) if self.is_nonnegative else abs(base) + abs(loss.best)
         return fell / scale if scale > 0 else 0.0
 
     @property
     def _noise(self) -> float:
-        """The standard error of the best level, and of the start where that is the baseline."""
+        """The standard error of the best level, and of the start if that is the baseline."""
         noise = self.loss.best_noise
         at_start = 0.0 if math.isfinite(self.prior_loss) else 1 / FIRST
         return noise * math.sqrt(at_start + 1 / self.loss.window) if math.isfinite(noise) else 0.0
 
     @property
-    def kept(self) -> float:
-        """Which part of its best gain the loss still has: 1 or less, negative above the start; NaN without a gain."""
+    def gain_kept(self) -> float:
+        """The share of the best gain that is left: at most 1, negative above the start; NaN without a gain."""
         fell = self.baseline - self.loss.best
         return (self.baseline - self.loss.level()) / fell if fell > 0 else math.nan
 
     @property
-    def falling(self) -> bool:
+    def is_falling(self) -> bool:
         """Whether the loss fell in the last quarter of the run, by more than its noise and 1% of its start."""
         loss = self.loss
-        scale = abs(loss.start) if self.natural else abs(loss.start) + abs(loss.best)
+        scale = abs(loss.start) if self.is_nonnegative else abs(loss.start) + abs(loss.best)
         return loss.fell_by(0.25) > SURE and loss.change_over(0.25) > FALLS * scale
 
     @property
-    def scored(self) -> float:
-        """How much the score has improved on its first value; NaN before its second.
+    def score_gain(self) -> float:
+        """The best improvement of the score on its first value; NaN before the second value.
 
-        A part of its range where the first value lies between -1 and 1, as an accuracy does; else a part of the value.
+        If the first value is between -1 and 1, as that of an accuracy, this is the difference, else its share.
         """
-        return self._scored(self.objective.lowest)
+        return self._score_gain_at(self.objective.lowest)
 
-    def _scored(self, value: float) -> float:
+    def _score_gain_at(self, value: float) -> float:
         course = self.objective
         if course.count < 2:  # noqa: PLR2004 - a first value, and one to compare with it
             return math.nan
@@ -331,42 +355,47 @@ class Signals:
         return max(0.0, course.first - value) / scale
 
     @property
-    def scoring(self) -> bool:
-        """Whether the score has improved, and has kept at least half of that.
+    def score_improved(self) -> bool:
+        """Whether the score has improved, and has kept at least half of the improvement.
 
-        Where the loss is no better than that of a constant prediction, so is the score by as much as that gives: then
-        only a large improvement counts.
+        If the loss is no better than that of a constant prediction, only a large improvement counts, because a constant
+        prediction can improve the score too.
         """
-        constant = math.isfinite(self.prior_loss) and self.natural and self.gain < CONSTANT
-        return self.scored >= (CLEARLY if constant else SCORED) and self._scored(self.objective.last) >= self.scored / 2
+        constant = math.isfinite(self.prior_loss) and self.is_nonnegative and self.gain < CONSTANT
+        return (
+            self.score_gain >= (CLEARLY if constant else SCORED)
+            and self._score_gain_at(self.objective.last) >= self.score_gain / 2
+        )
 
     @property
-    def unmoved(self) -> bool:
-        """Whether the loss has not changed, beyond the rounding of numbers, though it is reported in all its digits.
+    def is_constant(self) -> bool:
+        """Whether the loss has not changed beyond rounding errors, although it is reported with all its digits.
 
-        No batch of another difficulty and no update shows in it, so a score that rose did so by chance.
+        Neither the batches nor the updates change it, so that an improvement of the score is chance.
         """
         loss = self.loss
         known = loss.count >= 4 * loss.window and math.isfinite(loss.last) and round(loss.last, DIGITS) != loss.last
-        return known and loss.highest - loss.best < RESOLVED * abs(loss.start) and not self.scored >= CLEARLY
+        return known and loss.highest - loss.best < RESOLVED * abs(loss.start) and not self.score_gain >= CLEARLY
 
     @property
-    def thrown(self) -> float:
-        """The largest update ratio so far where the loss is above its baseline and nothing was gained; else 0.
+    def harmful_ratio(self) -> float:
+        """The largest update ratio so far if the loss is above its baseline and nothing was gained; else 0.
 
-        The update of a healthy run is a small part of the weights; one larger than the weights replaces them. Weights
-        that start very small are replaced too: their loss stays at that of a constant prediction. Where no loss says
-        how the run stands, the score has to be flat, and the weights have to have grown large.
+        In a healthy run an update is a small share of the weights; an update larger than the weights replaces them.
+        Weights that start very small are replaced in healthy runs too, but then the loss stays at that of a constant
+        prediction. Without a loss, the score has to be flat and the weights have to have become large.
         """
         if self.loss.count:
-            lost = self.excess > ABOVE_PRIOR and not self.gain >= LEARNED
+            lost = self.loss_over_baseline > ABOVE_PRIOR and not self.gain >= LEARNED
         else:
-            lost = self.objective.count > 1 and self.scored < SCORED and self.largest_norm > LARGE * self._root_entries
+            lost = (
+                self.objective.count > 1 and self.score_gain < SCORED and self.largest_norm > LARGE * self._root_entries
+            )
         return self.largest_ratio if lost else 0.0
 
     @property
-    def wrecked(self) -> bool:
-        """Whether the weights grew far beyond their start, and beyond what weights that started small grow to."""
+    def weights_exploded(self) -> bool:
+        """Whether the weights grew far above their start, and above the usual size of weights that started small."""
         return self.largest_norm > max(GROWN * self.start_norm, WRECKED * self._root_entries)
 
     @property
@@ -375,37 +404,37 @@ class Signals:
         return math.nan if self.watching is None else math.sqrt(sum(self.watching.sizes))
 
     @property
-    def blown(self) -> str:
-        """Return in words how the run once blew up; empty where it never did.
+    def blow_up(self) -> str:
+        """How the run blew up, as text; empty if it never did.
 
-        An update was larger than the weights, the weights grew far beyond their start, or the loss stood well above
-        its start. A run may recover from it. But where units are dead or gradients gone afterwards, this is the cause.
+        An update was larger than the weights, the weights grew far above their start, or the loss rose far above its
+        start. A run may recover from this. But if units are dead or gradients gone afterwards, this is the cause.
         """
         if self.largest_ratio > THROWN:
             return f"an update was {self.largest_ratio:.2g} times the weights"
         if self.largest_norm > GROWN * self.start_norm:
             return f"the weights grew to {self.largest_norm / self.start_norm:.2g} times their norm at the start"
         loss = self.loss
-        if self.natural and loss.start > 0 and loss.highest > ROSE * loss.start:
+        if self.is_nonnegative and loss.start > 0 and loss.highest > ROSE * loss.start:
             return f"{self.loss_name} rose to {loss.highest:.4g} from {loss.start:.4g}"
         return ""
 
     @property
-    def progressing(self) -> bool:
-        """Whether the run has shown that it learns and has not lost it: by its score, or by its loss."""
-        return self.scoring or (self.gain >= LEARNED and self.kept >= KEEPS) or self.falling
+    def is_learning(self) -> bool:
+        """Whether the run has learned and has kept its gain, judged by its score or its loss."""
+        return self.score_improved or (self.gain >= LEARNED and self.gain_kept >= KEEPS) or self.is_falling
 
     def gain_text(self) -> str:
-        """Return what the loss and the score have gained, in words."""
+        """Return the start and the current value of the loss and the score as text."""
         parts = []
         if self.loss.count:
-            parts.append(f"{self.loss_name} began at {self.loss.start:.4g} and is {self.loss.level():.4g}")
+            parts.append(f"{self.loss_name} began at {self.loss.start:.4g} and is now {self.loss.level():.4g}")
             if math.isfinite(self.prior_loss):
-                parts[-1] += f" (a constant prediction has {self.prior_loss:.4g})"
+                parts[-1] += f" (the loss of a constant prediction is {self.prior_loss:.4g})"
         if self.objective.count > 1:
             first, last = self._shown(self.objective.first), self._shown(self.objective.last)
-            parts.append(f"{self.objective_name} began at {first:.4g} and is {last:.4g}")
-        return ", ".join(parts) or "no training loss and no score is reported"
+            parts.append(f"{self.objective_name} began at {first:.4g} and is now {last:.4g}")
+        return ", ".join(parts) or "no training loss and no score was reported"
 
     def gain_evidence(self) -> dict[str, object]:
         """Return the values behind `gain_text`."""
@@ -418,31 +447,6 @@ class Signals:
         return evidence
 
     def _shown(self, value: float) -> float:
-        """The score as it was reported."""
+        """Return the score with the sign in which it was reported."""
         less_is_better = self._objective is not None and not self._objective.maximize
         return value if less_is_better else -value
-
-
-LEARNED = 0.1
-"""A loss that fell by this part of its start, beyond its noise, is one that learns."""
-KEEPS = 0.3
-"""A run that has less than this part of its gain left has lost it."""
-SCORED, CLEARLY = 0.05, 0.3
-"""A score that rose by this part of its range is one that learns; clearly, where the loss says otherwise."""
-CONSTANT = 0.03
-"""A loss that gained less than this on a constant prediction is no better than one."""
-THROWN, GROWN, ROSE = 1.0, 10.0, 3.0
-"""A run blew up where an update was so many times the weights, or where the weights or the loss rose to so many times
-their start.
-"""
-RESOLVED, DIGITS = 1e-5, 5
-"""A loss that changes by less than this part of itself does not change; one of so few decimals was rounded."""
-ABOVE_PRIOR = 1.03
-"""A loss above so many times its baseline is worse than it, and not the same within noise."""
-LARGE, WRECKED = 0.5, 1.0
-"""Root mean squares of all weights that are larger than in usual starts."""
-NOISE, SURE = 2.0, 3.0
-"""A difference counts beyond so many of its standard errors."""
-FALLS = 0.01
-SAME = 0.2
-"""Two losses are taken for the same if they differ by no more than this part; a report may be a mean over steps."""

@@ -17,14 +17,11 @@ from sweeper import config
 from sweeper.rules.calibration import audit
 from sweeper.rules.calibration.audit import (
     DELTA,
-    Ledger,
-    WinnersLost,
+    AuditOutcomes,
     is_audited,
     pooled,
     rule_version,
-    saved_steps,
     seed_of,
-    winners_lost,
 )
 from sweeper.rules.calibration.intervals import clopper_pearson
 
@@ -32,19 +29,19 @@ LIMIT = 0.05
 OUTCOMES = st.lists(st.booleans(), max_size=80)
 
 
-def ledger(outcomes: Sequence[bool]) -> Ledger:
-    return Ledger(version="stalled-0", outcomes=tuple(outcomes))
+def outcomes_of(outcomes: Sequence[bool]) -> AuditOutcomes:
+    return AuditOutcomes(version="stalled-0", outcomes=tuple(outcomes))
 
 
-def counted(false_prunes: int, audits: int) -> Ledger:
-    """The false prunes last, which speaks for the rule as long as can be."""
-    return ledger([False] * (audits - false_prunes) + [True] * false_prunes)
+def counted(false_stops: int, audits: int) -> AuditOutcomes:
+    """Return outcomes with the false stops last, which is the most favourable order."""
+    return outcomes_of([False] * (audits - false_stops) + [True] * false_stops)
 
 
-# ---- the coin --------------------------------------------------------------------------------------------------------
+# ---- the random assignment -------------------------------------------------------------------------------------------
 
 
-def test_the_coin_shows_the_same_in_every_process() -> None:
+def test_every_process_computes_the_same_assignment() -> None:
     here = [is_audited(7, number, "stalled-0", 0.3) for number in range(50)]
     script = (
         "from sweeper.rules.calibration.audit import *; print([is_audited(7, n, 'stalled-0', 0.3) for n in range(50)])"
@@ -55,15 +52,15 @@ def test_the_coin_shows_the_same_in_every_process() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.5, 1.0])
-def test_the_coin_is_fair(rate: float) -> None:
-    tosses = [is_audited(seed, number, rule, rate) for seed in range(20) for number in range(100) for rule in "ab"]
-    deviation = math.sqrt(rate * (1 - rate) / len(tosses))
-    assert abs(sum(tosses) / len(tosses) - rate) <= 4 * deviation
+def test_the_share_of_audited_trials_is_the_rate(rate: float) -> None:
+    assigned = [is_audited(seed, number, rule, rate) for seed in range(20) for number in range(100) for rule in "ab"]
+    deviation = math.sqrt(rate * (1 - rate) / len(assigned))
+    assert abs(sum(assigned) / len(assigned) - rate) <= 4 * deviation
 
 
-def test_each_of_seed_number_and_rule_has_a_coin_of_its_own() -> None:
-    tosses = [[is_audited(s, n, r, 0.5) for n in range(64)] for s in (1, 2) for r in ("a-1", "a-2")]
-    assert len({tuple(row) for row in tosses}) == 4
+def test_the_assignment_depends_on_seed_number_and_rule() -> None:
+    assigned = [[is_audited(s, n, r, 0.5) for n in range(64)] for s in (1, 2) for r in ("a-1", "a-2")]
+    assert len({tuple(row) for row in assigned}) == 4
     assert seed_of("warmup") != seed_of("warmup-2")
 
 
@@ -109,7 +106,7 @@ OUTDATED = {
     "any-4ffb6fcd": config.AnyOf(of=(FORMER_REACH,)),
     "all-5557db03": config.AllOf(of=(config.Stalled(), config.AnyOf(of=(FORMER_FINITE,)))),
 }
-"""The versions that sweeper 0.1.0 recorded for rules whose decisions are now others, with the settings of then."""
+"""The versions of sweeper 0.1.0 of rules that now decide differently, with their settings at that time."""
 
 
 @pytest.mark.parametrize("version", OUTDATED)
@@ -136,7 +133,7 @@ def test_a_version_is_the_name_and_all_settings(monkeypatch: pytest.MonkeyPatch)
 
 
 def ever(event: Callable[[int, int], bool], rate: float, audits: int) -> float:
-    """The probability that `event(false prunes, audits)` holds after any of so many audits: all paths, added up."""
+    """Return the probability that `event(false stops, audits)` ever holds within the audits, summed over all paths."""
     alive, happened = {0: 1.0}, 0.0
     for n in range(1, audits + 1):
         after: dict[int, float] = {}
@@ -170,30 +167,30 @@ def test_a_bound_for_a_fixed_sample_would_not_do() -> None:
     assert ever(lambda k, n: k < len(enough) and n >= enough[k], LIMIT, 160) > 1.5 * DELTA
 
 
-def test_sequences_that_are_drawn_break_and_clear_as_seldom() -> None:
-    """The same of the ledger itself, by simulation: at most `DELTA`, and three standard deviations."""
+def test_random_sequences_disable_and_clear_a_rule_as_rarely_as_promised() -> None:
+    """Simulate outcomes: the rates are at most `DELTA` plus three standard deviations."""
     random_numbers = random.Random(20240501)
-    broken, cleared, sequences = 0, 0, 400
+    disabled, cleared, sequences = 0, 0, 400
     for _ in range(sequences):
-        one = ledger([random_numbers.random() < LIMIT for _ in range(250)])
-        broken += one.broken(LIMIT)
-        prefixes = (ledger(one.outcomes[:n]) for n in range(50, 250, 5))
-        cleared += any(prefix.all_clear(LIMIT) for prefix in prefixes)
+        one = outcomes_of([random_numbers.random() < LIMIT for _ in range(250)])
+        disabled += one.was_above(LIMIT)
+        prefixes = (outcomes_of(one.outcomes[:n]) for n in range(50, 250, 5))
+        cleared += any(prefix.is_cleared(LIMIT) for prefix in prefixes)
     tolerated = sequences * DELTA + 3 * math.sqrt(sequences * DELTA * (1 - DELTA))
-    assert broken <= tolerated
+    assert disabled <= tolerated
     assert cleared <= tolerated
 
 
-def test_a_bad_rule_breaks_and_a_good_one_is_cleared() -> None:
+def test_a_bad_rule_is_disabled_and_a_good_rule_is_cleared() -> None:
     random_numbers = random.Random(7)
-    bad = [ledger([random_numbers.random() < 0.4 for _ in range(60)]).broken(LIMIT) for _ in range(100)]
-    good = [ledger([random_numbers.random() < 0.002 for _ in range(200)]).all_clear(LIMIT) for _ in range(100)]
+    bad = [outcomes_of([random_numbers.random() < 0.4 for _ in range(60)]).was_above(LIMIT) for _ in range(100)]
+    good = [outcomes_of([random_numbers.random() < 0.002 for _ in range(200)]).is_cleared(LIMIT) for _ in range(100)]
     assert sum(bad) >= 95
     assert sum(good) >= 90
 
 
-def test_how_many_audits_an_all_clear_takes() -> None:
-    """As the module's table has it; with none failed, as few as for a fixed sample."""
+def test_the_number_of_audits_until_a_rule_is_cleared() -> None:
+    """The numbers are those of the table in the module; without a false stop, as few as for a fixed sample."""
     assert [k + counted(k, k).audits_needed(LIMIT) for k in range(4)] == [59, 186, 226, 266]
     assert clopper_pearson(0, 58, 0.9)[1] > LIMIT > clopper_pearson(0, 59, 0.9)[1]
     assert [counted(0, 0).audits_needed(limit) for limit in (0.01, 0.1)] == [301, 29]
@@ -201,29 +198,29 @@ def test_how_many_audits_an_all_clear_takes() -> None:
     assert counted(0, 60).audits_needed(LIMIT) == 0
 
 
-def test_when_the_breaker_breaks() -> None:
-    most = {k: max((n for n in range(k, 60) if counted(k, n).broken(LIMIT)), default=0) for k in range(5)}
+def test_the_number_of_false_stops_that_disables_a_rule() -> None:
+    most = {k: max((n for n in range(k, 60) if counted(k, n).was_above(LIMIT)), default=0) for k in range(5)}
     assert most == {0: 0, 1: 0, 2: 3, 3: 8, 4: 15}
 
 
-def test_once_broken_stays_broken_while_an_all_clear_is_taken_back() -> None:
-    assert ledger([True, True] + [False] * 1000).broken(LIMIT)
-    assert counted(0, 59).all_clear(LIMIT)
-    assert not counted(1, 60).all_clear(LIMIT)
+def test_a_disabled_rule_stays_disabled_but_a_cleared_rule_may_not_stay_cleared() -> None:
+    assert outcomes_of([True, True] + [False] * 1000).was_above(LIMIT)
+    assert counted(0, 59).is_cleared(LIMIT)
+    assert not counted(1, 60).is_cleared(LIMIT)
 
 
 @given(OUTCOMES, st.sampled_from([0.01, 0.05, 0.2]))
-def test_bounds_lie_around_what_was_seen(outcomes: list[bool], delta: float) -> None:
-    one = ledger(outcomes)
-    seen = one.false_prunes / one.audits if one.audits else 0.5
+def test_the_bounds_enclose_the_observed_rate(outcomes: list[bool], delta: float) -> None:
+    one = outcomes_of(outcomes)
+    seen = one.false_stops / one.audits if one.audits else 0.5
     assert 0 <= one.lower_bound(delta) <= seen <= one.bound(delta) <= 1
     assert one.bound(0.01) >= one.bound(0.2)
 
 
 @given(OUTCOMES)
-def test_a_stall_speaks_for_the_rule_and_a_learner_against_it(outcomes: list[bool]) -> None:
-    one = ledger(outcomes)
-    for_it, against_it = one.and_(learner=False), one.and_(learner=True)
+def test_a_stall_lowers_the_bounds_and_a_learner_raises_them(outcomes: list[bool]) -> None:
+    one = outcomes_of(outcomes)
+    for_it, against_it = one.with_outcome(learner=False), one.with_outcome(learner=True)
     assert for_it.bound() <= one.bound() <= against_it.bound()
     assert for_it.lower_bound() <= one.lower_bound() <= against_it.lower_bound()
 
@@ -231,20 +228,20 @@ def test_a_stall_speaks_for_the_rule_and_a_learner_against_it(outcomes: list[boo
 @given(OUTCOMES, st.randoms(use_true_random=False))
 def test_bounds_do_not_depend_on_the_order(outcomes: list[bool], random_numbers: random.Random) -> None:
     shuffled = random_numbers.sample(outcomes, len(outcomes))
-    assert ledger(outcomes).bound() == ledger(shuffled).bound()
-    assert ledger(outcomes).lower_bound() == ledger(shuffled).lower_bound()
-    assert ledger(outcomes).all_clear(LIMIT) == ledger(shuffled).all_clear(LIMIT)
+    assert outcomes_of(outcomes).bound() == outcomes_of(shuffled).bound()
+    assert outcomes_of(outcomes).lower_bound() == outcomes_of(shuffled).lower_bound()
+    assert outcomes_of(outcomes).is_cleared(LIMIT) == outcomes_of(shuffled).is_cleared(LIMIT)
 
 
 @given(OUTCOMES, st.floats(0.005, 0.5))
-def test_a_verdict_is_the_bound_against_the_limit(outcomes: list[bool], limit: float) -> None:
-    one = ledger(outcomes)
+def test_the_decisions_follow_from_the_bounds(outcomes: list[bool], limit: float) -> None:
+    one = outcomes_of(outcomes)
     if not math.isclose(one.bound(), limit, rel_tol=1e-9):
-        assert one.all_clear(limit) == (one.bound() < limit)
-    prefixes = [ledger(outcomes[:n]).lower_bound() for n in range(1, len(outcomes) + 1)]
+        assert one.is_cleared(limit) == (one.bound() < limit)
+    prefixes = [outcomes_of(outcomes[:n]).lower_bound() for n in range(1, len(outcomes) + 1)]
     highest = max(prefixes, default=0.0)
     if not math.isclose(highest, limit, rel_tol=1e-9):
-        assert one.broken(limit) == (highest > limit)
+        assert one.was_above(limit) == (highest > limit)
 
 
 def test_nothing_overflows() -> None:
@@ -254,46 +251,26 @@ def test_nothing_overflows() -> None:
 
 def test_outcomes_are_pooled_by_version() -> None:
     arrived = [("a-1", False), ("b-1", True), ("a-1", True), ("a-1", False)]
-    ledgers = pooled(arrived)
-    assert ledgers["a-1"].outcomes == (False, True, False)
-    assert ledgers["b-1"] == Ledger(version="b-1", outcomes=(True,))
+    found = pooled(arrived)
+    assert found["a-1"].outcomes == (False, True, False)
+    assert found["b-1"] == AuditOutcomes(version="b-1", outcomes=(True,))
     assert not pooled([])
 
 
 @pytest.mark.parametrize(
-    ("false_prunes", "audits", "text"),
+    ("false_stops", "audits", "text"),
     [
         (
             0,
             0,
-            "false-prune rate unmeasured: no audit has ended (early_stop.audit lets some of the condemned run on)",
+            "false-stop rate unmeasured: no audit has ended (early_stop.audit lets some flagged trials continue)",
         ),
-        (0, 12, "0 of 12 audited were learners: false-prune rate at most 23% (95%, anytime)"),
-        (1, 40, "1 of 40 audited was a learner: false-prune rate at most 22% (95%, anytime)"),
-        (0, 59, "0 of 59 audited were learners: false-prune rate at most 5% (95%, anytime)"),
-        (0, 500, "0 of 500 audited were learners: false-prune rate at most 0.7% (95%, anytime)"),
-        (2, 2, "2 of 2 audited were learners: false-prune rate at most 100% (95%, anytime)"),
+        (0, 12, "0 of 12 audited trials were learners: false-stop rate at most 23% (95%, anytime)"),
+        (1, 40, "1 of 40 audited trials was a learner: false-stop rate at most 22% (95%, anytime)"),
+        (0, 59, "0 of 59 audited trials were learners: false-stop rate at most 5% (95%, anytime)"),
+        (0, 500, "0 of 500 audited trials were learners: false-stop rate at most 0.7% (95%, anytime)"),
+        (2, 2, "2 of 2 audited trials were learners: false-stop rate at most 100% (95%, anytime)"),
     ],
 )
-def test_what_people_read(false_prunes: int, audits: int, text: str) -> None:
-    assert counted(false_prunes, audits).text() == text
-
-
-# ---- the sum ---------------------------------------------------------------------------------------------------------
-
-
-def test_winners_lost() -> None:
-    low, high = clopper_pearson(1, 10)
-    assert winners_lost(10, 1, 40) == WinnersLost(estimate=4.0, low=40 * low, high=40 * high)
-    assert winners_lost(0, 0, 40) is None
-    nothing_pruned = winners_lost(10, 1, 0)
-    assert nothing_pruned is not None
-    assert nothing_pruned.high == 0
-    with pytest.raises(ValueError, match="expected 0 <= k <= n"):
-        winners_lost(1, 2, 40)
-
-
-def test_saved_steps() -> None:
-    saved = saved_steps(pruned=[500, 300], audited=[400])
-    assert (saved.condemned, saved.audits, saved.net) == (1200, 400, 800)
-    assert saved_steps([], [1, 1, 1]).net == 0
+def test_the_text_for_users(false_stops: int, audits: int, text: str) -> None:
+    assert counted(false_stops, audits).text() == text

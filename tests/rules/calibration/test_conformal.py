@@ -38,8 +38,8 @@ def run(
     columns = [[x] * 40 if isinstance(x, float) else list(x) for x in (reach, ratio, loss)]
     events: list[Event] = [Plan(total_steps=400, peak_lr=PEAK)]
     for i, (r, u, value) in enumerate(zip(*columns, strict=False)):
-        look = Observation(step=EVERY * i, row=i, reach=r, update_ratio=u, learning_rate=PEAK)
-        events += [Metrics(step=EVERY * i, values={"loss/train": value}), look]
+        observation = Observation(step=EVERY * i, row=i, reach=r, update_ratio=u, learning_rate=PEAK)
+        events += [Metrics(step=EVERY * i, values={"loss/train": value}), observation]
     return events
 
 
@@ -71,16 +71,16 @@ def test_the_rank_is_that_of_split_conformal_prediction(learners: int, alpha: fl
 
 @pytest.mark.parametrize("draw", [random.Random.random, lambda r: math.floor(5 * r.random()), lambda r: r.gauss() ** 3])
 @pytest.mark.parametrize(("learners", "alpha"), [(19, 0.05), (30, 0.05), (50, 0.2)])
-def test_a_fresh_learner_is_condemned_as_seldom_as_promised(
+def test_a_new_learner_is_flagged_as_rarely_as_promised(
     draw: Callable[[random.Random], float], learners: int, alpha: float
 ) -> None:
     """Over 4,000 calibrations, each with one fresh run: at most `alpha`, and four standard deviations."""
     random_numbers, rounds = random.Random(11), 4000
-    condemned = 0
+    flagged = 0
     for _ in range(rounds):
         threshold = conformal_threshold([draw(random_numbers) for _ in range(learners)], alpha)
-        condemned += draw(random_numbers) < threshold
-    assert condemned / rounds <= alpha + 4 * math.sqrt(alpha * (1 - alpha) / rounds)
+        flagged += draw(random_numbers) < threshold
+    assert flagged / rounds <= alpha + 4 * math.sqrt(alpha * (1 - alpha) / rounds)
 
 
 def test_the_promise_is_no_weaker_than_it_needs_to_be() -> None:
@@ -96,7 +96,7 @@ VALUES = st.lists(st.floats(1e-6, 1e3) | st.sampled_from([0.0, math.nan, 1e-3, 0
 
 
 @given(VALUES, st.integers(0, 100), st.integers(1, 4), st.sampled_from([1, 3, 5]), st.sampled_from([1, 20]))
-def test_a_threshold_above_the_score_condemns_and_the_score_does_not(
+def test_a_threshold_above_the_score_flags_and_the_score_does_not(
     values: list[float], grace: int, patience: int, window: int, every: int
 ) -> None:
     reach_rule = config.VanishingGradient(grace_steps=grace, patience=patience, window=window, every=every)
@@ -106,14 +106,14 @@ def test_a_threshold_above_the_score_condemns_and_the_score_does_not(
     for family, history in ((Family(reach_rule), run(values)), (Family(ratio_rule), run(1.0, ratio=values))):
         score = family.score(history)
         if math.isinf(score):
-            assert family.condemned(history, 1e9) is None
+            assert family.flagged_at(history, 1e9) is None
             continue
-        assert family.condemned(history, math.nextafter(score, math.inf)) is not None
-        assert family.condemned(history, score) is None
+        assert family.flagged_at(history, math.nextafter(score, math.inf)) is not None
+        assert family.flagged_at(history, score) is None
 
 
 @given(VALUES, VALUES, st.sampled_from(["stalled", "no gain", "of_start", "both", "all", "any"]))
-def test_the_score_of_a_factor_is_where_the_verdict_turns(reach: list[float], ratio: list[float], kind: str) -> None:
+def test_the_rule_fires_above_the_score(reach: list[float], ratio: list[float], kind: str) -> None:
     settings = {
         "stalled": config.Stalled(window=3, grace_steps=20),
         "no gain": config.Stalled(loss="none", window=3, grace_steps=20),
@@ -128,9 +128,9 @@ def test_the_score_of_a_factor_is_where_the_verdict_turns(reach: list[float], ra
     family = Family(settings)
     score = family.score(history)
     assume(score > 0)
-    assert family.condemned(history, (1 - 1e-9) * min(score, 1e9)) is None
+    assert family.flagged_at(history, (1 - 1e-9) * min(score, 1e9)) is None
     if math.isfinite(score):
-        assert family.condemned(history, (1 + 1e-9) * score) is not None
+        assert family.flagged_at(history, (1 + 1e-9) * score) is not None
 
 
 def test_the_score_is_the_lowest_median_that_lasts() -> None:
@@ -141,14 +141,14 @@ def test_the_score_is_the_lowest_median_that_lasts() -> None:
     assert Family(config.VanishingGradient(window=1)).score(run(dip)) == 0.01
 
 
-def test_a_rule_that_never_can_and_one_that_always_does() -> None:
+def test_the_scores_of_a_rule_that_never_fires_and_of_one_that_always_does() -> None:
     assert Family(config.VanishingGradient()).score(run(math.nan)) == math.inf
     always = config.AnyOf(of=(config.VanishingGradient(), config.NonFinite()))
     assert Family(always).score(run(0.5, loss=math.nan)) == 0.0
     assert Family(config.VanishingGradient()).score(run(0.0)) == 0.0
 
 
-def test_a_loss_that_falls_spares_whom_the_gradient_would_condemn() -> None:
+def test_a_falling_loss_prevents_a_flag_for_a_low_gradient() -> None:
     falling = [2.0 - 0.04 * i for i in range(40)]
     assert Family(config.Stalled()).score(run(0.01, loss=falling)) == math.inf
     assert Family(config.Stalled(ratio_of_start=None)).score(run(0.01)) == 0.01
@@ -209,7 +209,7 @@ def test_a_network_of_few_layers_is_flagged_by_its_calibrated_threshold() -> Non
     assert (len(found.before), len(found.caught)) == (0, 1)
 
 
-def test_the_threshold_is_written_rounded_down_and_condemns_no_more_than_it_may() -> None:
+def test_the_threshold_is_rounded_down_and_flags_no_more_learners_than_allowed() -> None:
     learners = [run(0.0123456 * (i + 1)) for i in range(39)]
     given = config.VanishingGradient(grace_steps=60)
     found = calibrate(given, learners, [run(0.02), run(1e-4), run(0.4)], 0.05)
@@ -218,10 +218,10 @@ def test_the_threshold_is_written_rounded_down_and_condemns_no_more_than_it_may(
     assert (found.lost, found.lost_before) == (1, 0)
     assert (found.caught, found.before) == ((60, 60), (60,))
     text = found.text()
-    assert "scores of the 39 learners (below), the lowest first: 0.0123 0.0247 0.037 " in text
+    assert "scores of the 39 learners (below), lowest first: 0.0123 0.0247 0.037 " in text
     assert "... 0.481" in text
-    assert "threshold: below 0.0246; the score of rank 2 of 39, rounded down" in text
-    assert "with it, the rule condemns 2 of 3 recorded stalls (at steps 60, 60) and 1 of 39 learners" in text
+    assert "threshold: below 0.0246, which is the score of rank 2 of 39, rounded down" in text
+    assert "with this threshold, the rule flags 2 of 3 recorded stalls (at steps 60, 60) and 1 of 39 learners" in text
 
 
 def test_the_thresholds_of_a_rule_keep_their_ratio() -> None:
@@ -233,7 +233,7 @@ def test_the_thresholds_of_a_rule_keep_their_ratio() -> None:
     assert "(times below 0.01 and ratio_of_start 0.1)" in found.text()
 
 
-def test_a_part_stays_below_one() -> None:
+def test_a_share_stays_below_one() -> None:
     found = calibrate(config.VanishingGradient(), [run(7.0)] * 19, [run(0.9995)], 0.05)
     assert found.rule == config.VanishingGradient(below=0.999)
     assert calibrate(config.UpdateRatio(low=0.5), [run(1.0, ratio=7.0)] * 19, [], 0.05).rule == config.UpdateRatio(
@@ -241,27 +241,27 @@ def test_a_part_stays_below_one() -> None:
     )
 
 
-def test_where_no_threshold_is_too_high_the_given_one_stays() -> None:
+def test_a_threshold_stays_as_given_if_none_is_too_high() -> None:
     found = calibrate(config.VanishingGradient(), [run(math.nan)] * 19, [], 0.05)
     assert found.rule == config.VanishingGradient()
     assert "threshold: as given, below 0.005" in found.text()
     assert "lowest first: never never" in found.text()
 
 
-def test_too_few_learners_are_refused_with_the_number_that_is_missing() -> None:
+def test_too_few_learners_are_refused_with_the_missing_number() -> None:
     with pytest.raises(UsageError) as error:
         calibrate(config.Stalled(), [run(0.5)] * 12, [], 0.05)
     assert str(error.value) == (
-        "expected at least 19 recorded learners for --alpha 0.05, got 12: 7 more are needed; "
-        "with these, --alpha 0.077 is the least"
+        "expected at least 19 recorded learners for --alpha 0.05, got 12: record 7 more; "
+        "12 learners are enough for --alpha 0.077"
     )
     assert rank_of(12, 0.077) == 1
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
-    with pytest.raises(UsageError, match="expected a rule with a threshold from below"):
+    with pytest.raises(UsageError, match="expected a rule with a lower threshold"):
         calibrate(config.Plateau(), [run(0.5)] * 19, [], 0.05)
-    with pytest.raises(UsageError, match=r"the rule condemns 2 of 19 learners, and 0\.05 allows 0"):
+    with pytest.raises(UsageError, match=r"the rule flags 2 of 19 learners, and --alpha 0\.05 allows 0"):
         calibrate(config.VanishingGradient(), [run(0.0)] * 2 + [run(0.5)] * 17, [], 0.05)
 
 
@@ -273,12 +273,12 @@ def test_written_thresholds_are_valid_and_no_higher(factor: float) -> None:
     config.VanishingGradient.model_validate(written.model_dump())
 
 
-def test_the_verdict_is_the_rules_own() -> None:
+def test_the_decision_is_that_of_the_rule() -> None:
     assert verdict(config.VanishingGradient(grace_steps=60), run(1e-4)) == 60
     assert verdict(config.VanishingGradient(), run(0.5)) is None
 
 
-# ---- who learned -----------------------------------------------------------------------------------------------------
+# ---- learners --------------------------------------------------------------------------------------------------------
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def recorded(path: Path, learners: int, stalls: int, *, pruned: int = 0) -> Path
         play(trial, Script(until=0, outcome="", decision=decision))
         with JournalWriter(trial.attempt(1).events) as journal:
             journal.append(Started(pid=1, host="here"))
-            for event in (Plan(total_steps=200, peak_lr=PEAK), *_looks(level)):
+            for event in (Plan(total_steps=200, peak_lr=PEAK), *_observations(level)):
                 journal.append(event)
             for step, value in ((100, 0.3), (200, 0.3 if stalled else 0.8)):
                 journal.append(Metrics(step=step, values={"accuracy/test": value}))
@@ -305,7 +305,7 @@ def recorded(path: Path, learners: int, stalls: int, *, pruned: int = 0) -> Path
     return path
 
 
-def _looks(level: float) -> list[Event]:
+def _observations(level: float) -> list[Event]:
     return [event for event in run([0.9] * 5 + [level] * 15) if not isinstance(event, Plan)]
 
 
@@ -317,10 +317,11 @@ def test_the_command_prints_what_to_paste(tmp_path: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "22 learners and 5 stalls, of trials that ended by themselves (left out: 1 PRUNED)" in out
     assert "Whether those that were pruned would have learned is not known" in out
-    assert "\nvanishing_gradient: scores of the 22 learners (below), the lowest first: 0.02 0.02 0.04 " in out
-    assert "threshold: below 0.02; the score of rank 1 of 22, rounded down" in out
-    assert "with it, the rule condemns 5 of 5 recorded stalls (at steps 80, 80, 80, 80, 80) and 0 of 22 learners" in out
-    assert "ends where the search space, the model or the data change" in out
+    assert "\nvanishing_gradient: scores of the 22 learners (below), lowest first: 0.02 0.02 0.04 " in out
+    assert "threshold: below 0.02, which is the score of rank 1 of 22, rounded down" in out
+    flags = "the rule flags 5 of 5 recorded stalls (at steps 80, 80, 80, 80, 80) and 0 of 22 learners"
+    assert f"with this threshold, {flags}" in out
+    assert "not after a change of the search space, the model or the data" in out
     assert "each of the 1 calibrated rules by itself" in out
     pasted = tmp_path / "pasted.yaml"
     pasted.write_text(out[out.index("early_stop:") :])
@@ -348,7 +349,7 @@ def test_the_former_default_rule_is_calibrated(tmp_path: Path, capsys: pytest.Ca
 def test_a_trial_without_siblings_cannot_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", str(recorded(tmp_path / "a", 1, 0))]) == 2
     assert (
-        "expected at least 2 trials that ended by themselves, to be judged by each other, got 1"
+        "expected at least 2 trials that ended by themselves, to judge them by each other, got 1"
         in capsys.readouterr().err
     )
 
@@ -356,10 +357,10 @@ def test_a_trial_without_siblings_cannot_be_judged(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected at least 19 recorded learners for --alpha 0.05, got 3: 16 more are needed"),
+        ([], "expected at least 19 recorded learners for --alpha 0.05, got 3: record 16 more"),
         (["--rules", "none.yaml"], "none.yaml: expected a rules file, but there is no such file"),
-        (["--rules", "plateau.yaml"], "plateau.yaml: expected a rule with a threshold from below"),
-        (["--rules", "none"], "none: expected a rule with a threshold from below"),
+        (["--rules", "plateau.yaml"], "plateau.yaml: expected a rule with a lower threshold"),
+        (["--rules", "none"], "none: expected a rule with a lower threshold"),
         (["nowhere"], "nowhere: expected the directory of a run"),
     ],
 )

@@ -31,19 +31,19 @@ def test_the_interval_is_that_of_an_independent_implementation(
 
 
 @pytest.mark.parametrize("n", [1, 2, 11, 36, 500])
-def test_none_and_all_have_a_closed_form(n: int) -> None:
+def test_zero_and_all_successes_have_a_closed_form(n: int) -> None:
     bound = 1 - 0.025 ** (1 / n)
     assert clopper_pearson(0, n) == pytest.approx((0.0, bound), abs=1e-12)
     assert clopper_pearson(n, n) == pytest.approx((1 - bound, 1.0), abs=1e-12)
 
 
-def test_the_one_sided_bound_is_that_of_the_two_sided_interval_at_90_percent() -> None:
+def test_the_one_sided_bound_is_an_end_of_the_two_sided_interval_at_90_percent() -> None:
     assert clopper_pearson(0, 11)[1] == pytest.approx(0.2849, abs=5e-5)
     assert clopper_pearson(0, 11, 0.90)[1] == pytest.approx(0.2384, abs=5e-5)
 
 
 @pytest.mark.parametrize("p", [0.03, 0.3, 0.5, 0.9])
-def test_it_covers_the_true_probability_at_least_as_often_as_it_says(p: float) -> None:
+def test_the_coverage_is_at_least_the_confidence(p: float) -> None:
     n = 20
     covered = sum(
         math.comb(n, k) * p**k * (1 - p) ** (n - k)
@@ -53,11 +53,11 @@ def test_it_covers_the_true_probability_at_least_as_often_as_it_says(p: float) -
     assert covered >= 0.95
 
 
-def test_of_no_trial_nothing_is_known() -> None:
+def test_without_trials_the_interval_is_everything() -> None:
     assert clopper_pearson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("k", "n", "confidence"), [(-1, 5, 0.95), (6, 5, 0.95), (1, 5, 0.0), (1, 5, 1.0)])
-def test_what_is_no_count_is_refused(k: int, n: int, confidence: float) -> None:
+def test_invalid_counts_are_refused(k: int, n: int, confidence: float) -> None:
     with pytest.raises(ValueError, match="expected 0 <= k <= n"):
         clopper_pearson(k, n, confidence)
