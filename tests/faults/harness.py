@@ -34,11 +34,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.record.events import Started
-from sweeper.record.fold import State
 from sweeper.record.storage.claim import owner_of
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.lease import is_held
+from sweeper.record.trial import State
 from tests.faults.sweeps import LAUNCHES, PLAIN, Kind, Site
 
 PATIENCE_S = 240.0
@@ -303,8 +303,8 @@ def _disturbed(fault: Fault, scene: Scene, reference: Undisturbed) -> list[str]:
     before = site.record()
     fault.inject(scene)
     before = {path: data for path, data in before.items() if not _is_within(path, scene.excused)}
-    running = {a.path: t.control.attempt for t in site.trials() for a in t.directory.attempts() if _runs(a)}
-    complete = {t.directory.path: t.control.attempt for t in site.trials() if t.state is State.COMPLETE}
+    running = {a.path: t.newest.number for t in site.trials() for a in t.directory.attempts() if _runs(a)}
+    complete = {t.directory.path: t.newest.number for t in site.trials() if t.state is State.COMPLETE}
     problems = scene.problems
     if fault.survived and not unheard(scene, signal.SIGHUP):
         if (code := scene.end_of_first_call()) != 0:
@@ -337,7 +337,7 @@ def _runs(attempt: AttemptDir) -> bool:
 
 def _attempt(site: Site, trial: Path) -> int:
     found = site.trial(int(trial.name))
-    return found.control.attempt if found is not None else 0
+    return found.newest.number if found is not None else 0
 
 
 def unheard(scene: Scene, number: signal.Signals) -> bool:

@@ -16,12 +16,12 @@ from typing import Any
 import sweeper
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, Launched
-from sweeper.record.fold import State
+from sweeper.record.reader import read_trials
 from sweeper.record.storage.claim import owner_of
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir
 from sweeper.record.storage.lease import holder_of, is_held
-from sweeper.record.trial import Trial, read_trials
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.status import read_sweep, to_json
 from sweeper.views.tensorboard.event_files import read_scalars
 from sweeper.worker.process.shim import descendants
@@ -262,11 +262,11 @@ class Site:
         """The length of the journals in lines."""
         return sum(data.count(b"\n") for path, data in self.record().items() if path.suffix == ".jsonl")
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[TrialRecord]:
         """The trials that can be read, as their record has them now."""
         return [trial for trial, _ in read_trials(self.run)[0]]
 
-    def trial(self, number: int) -> Trial | None:
+    def trial(self, number: int) -> TrialRecord | None:
         """The trial of this number, where it can be read."""
         return next((trial for trial in self.trials() if trial.facts.number == number), None)
 

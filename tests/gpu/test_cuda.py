@@ -16,9 +16,9 @@ from torch import nn
 
 import sweeper
 from sweeper.record.events import Metrics, Observation, Watching
+from sweeper.record.reader import read_row
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
-from sweeper.record.trial import read_row
 
 pytestmark = [
     pytest.mark.gpu,

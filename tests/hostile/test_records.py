@@ -22,13 +22,14 @@ from sweeper.backtest.report import to_json as report_to_json
 from sweeper.backtest.table import report_table
 from sweeper.errors import RecordError, SweeperError
 from sweeper.preflight.summary import recorded
-from sweeper.record.events import Checkpointed, SweepEnded, SweepStarted, encode
+from sweeper.record.events import Checkpointed, SweepEnded, SweepStarted
+from sweeper.record.reader import read_trial
+from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.record.trial import read_trial
 from sweeper.results.ranking import ranking_text
 from sweeper.results.receipt import receipt
 from sweeper.results.status import read_sweep, to_json
-from sweeper.views.figures.trial_figures import Figures
+from sweeper.views.figures.trial_figures import TrialFigures
 from sweeper.views.tensorboard.trial_run import SweepTexts, TrialRun
 from sweeper.views.terminal.table import status_table
 from sweeper.worker import checkpoint
@@ -111,8 +112,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures() -> Figures:
-    return Figures(4)
+def figures() -> TrialFigures:
+    return TrialFigures(4)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def read_everything(  # noqa: C901 - a reader after the other
-    path: Path, figures: Figures, drawn: Iterable[int] = (0, 1)
+    path: Path, figures: TrialFigures, drawn: Iterable[int] = (0, 1)
 ) -> list[str]:
     """Let every reader read the run; what they say, or how they refuse. TensorBoard gets the trials `drawn`."""
     run, said = SweepDir(path), []
@@ -218,7 +219,7 @@ def _inside(body: Any, name: Any, choice: int) -> tuple[Any, Any]:
 @FEW
 @given(changes=st.lists(edits(), min_size=1, max_size=3))
 def test_an_edited_record_is_read_or_refused_in_words(
-    whole: Path, place: Path, figures: Figures, changes: list[tuple[str, Callable[[bytes], bytes]]]
+    whole: Path, place: Path, figures: TrialFigures, changes: list[tuple[str, Callable[[bytes], bytes]]]
 ) -> None:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(whole, place)
@@ -305,7 +306,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("forged", ["../../../../outside.pt", "/{outside}", "step-000000128.0123456789abcdef.pt"])
-def test_a_forged_checkpoint_leads_nowhere(whole: Path, place: Path, figures: Figures, forged: str) -> None:
+def test_a_forged_checkpoint_leads_nowhere(whole: Path, place: Path, figures: TrialFigures, forged: str) -> None:
     """The file that a `Checkpointed` names is told to people: it is never opened, wherever it points."""
     shutil.copytree(whole, place)
     outside = place.parent / "outside.pt"

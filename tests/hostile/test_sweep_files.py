@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sweeper.config import load, single
+from sweeper.config import load, sweep_of_command
 from sweeper.errors import SpecError, UsageError
 from tests.hostile import fuzz
 from tests.hostile.sweep_files import changed_bytes, changed_data
@@ -129,7 +129,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES, ids=[ascii(name[:12]) for name in NAMES])
 def test_a_run_is_never_named_what_is_no_safe_directory(folder: Path, name: str) -> None:
     with pytest.raises(SpecError, match="name: expected") as error:
-        single(["true"], name=name, metric="loss", goal="minimize", early_stop=None)
+        sweep_of_command(["true"], name=name, metric="loss", goal="minimize", early_stop=None)
     fuzz.assert_plain(str(error.value))
     assert len(str(error.value)) < 400
 
