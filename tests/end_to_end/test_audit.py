@@ -77,7 +77,9 @@ def test_audited_trials_continue_and_the_rate_is_measured_over_sweeps(tmp_path: 
     out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
     assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
     assert "continues (audit)" in out
-    assert re.search(r"the rule \w+ \(version [0-9a-f]+\): 1 of 3 audited trials was a learner: false-stop rate at most", out)
+    assert re.search(
+        r"the rule \w+ \(version [0-9a-f]+\): 1 of 3 audited trials was a learner: false-stop rate at most", out
+    )
     out, trials = sweep(tmp_path, "two", slopes=[0.0, 0.002, 1.0], audit=1.0)
     assert "2 of 6 audited trials were learners" in out
     (outcomes,) = audits_of_runs(runs_beside(SweepDir(tmp_path / "runs/two"))).values()
@@ -90,7 +92,10 @@ def test_a_rule_that_the_audit_disabled_stops_no_trial(tmp_path: Path) -> None:
     sweep(tmp_path, "before", slopes=[1.0, 1.1, 1.2], audit=1.0)
     out, trials = sweep(tmp_path, "after", slopes=[1.0, 1.1], audit=0.0)
     assert [(t["state"], t["spared"]["as"]) for t in trials] == [("COMPLETE", "breaker")] * 2
-    assert "is disabled and stops no more trials, because it is wrong too often: 3 of 3 audited trials were learners" in out
+    assert (
+        "is disabled and stops no more trials, because it is wrong too often: 3 of 3 audited trials were learners"
+        in out
+    )
     (told,) = (tmp_path / "after.told").read_text().splitlines()
     assert json.loads(told)["event"] == "breaker"
     assert "is disabled and stops no more trials" in json.loads(told)["text"]

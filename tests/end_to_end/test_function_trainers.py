@@ -81,7 +81,10 @@ def test_an_error_in_a_function_fails_its_trial(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("job.train:trian", "sweep.yaml:1: trainer: expected a function trian in {0}/job/train.py, got nothing of that name; it has"),
+        (
+            "job.train:trian",
+            "sweep.yaml:1: trainer: expected a function trian in {0}/job/train.py, got nothing of that name; it has",
+        ),
         ("job.tain:by_name", "sweep.yaml:1: trainer: expected a module job.tain, in {0} or installed, got none"),
         ("job.loss:loss", "sweep.yaml:1: trainer: expected a parameter for each argument of job.loss:loss, got none n"),
     ],

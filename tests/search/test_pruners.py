@@ -77,7 +77,9 @@ def test_a_replay_stops_what_optuna_itself_stops(settings: PrunerSettings) -> No
     assert any(step is not None for step in expected.values()), "a case in which no trial is stopped tests nothing"
 
 
-@pytest.mark.parametrize("settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=lambda settings: settings.name)
+@pytest.mark.parametrize(
+    "settings", [one for one in ALL if not isinstance(one, config.Threshold)], ids=lambda settings: settings.name
+)
 def test_minimizing_equals_maximizing_the_negative(settings: PrunerSettings) -> None:
     turned = [
         history(one.number, [-e.value for e in one.evaluations], begin=100.0 * one.number) for one in ONE_AFTER_ANOTHER
