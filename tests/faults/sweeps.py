@@ -35,6 +35,7 @@ PRELUDE = """
 import fcntl, json, os, signal, subprocess, sys, time, types
 from pathlib import Path
 import sweeper
+from sweeper.worker.trial import recorder_of
 from sweeper.record.events import Checkpointed, Resumed
 from sweeper.record.storage.layout import write_json
 
@@ -92,7 +93,7 @@ with sweeper.trial() as trial:
     trial.plan(total_steps=steps)
     state = json.loads(kept.read_bytes()) if kept.exists() else None
     if state is not None:
-        trial.append(Resumed(step=state["step"]), sync=True)  # as a library's own checkpoint is made known
+        recorder_of(trial).append(Resumed(step=state["step"]), sync=True)  # as a library's own checkpoint is made known
     state = state or {"step": -1, "total": 0}
     total, diverges = state["total"], params["lr"] == params.get("diverges")
     for step in range(state["step"] + 1, steps):
@@ -106,7 +107,7 @@ with sweeper.trial() as trial:
         say(step)
         if rank == "0" and (step % 4 == 3 or trial.should_save):
             write_json(kept, {"step": step, "total": total})
-            trial.append(Checkpointed(step=step, file="kept.json"), sync=True)
+            recorder_of(trial).append(Checkpointed(step=step, file="kept.json"), sync=True)
         if trial.should_stop:
             break
 say("end")
