@@ -237,7 +237,7 @@ def test_a_worker_that_ignores_a_stop_is_killed_after_its_grace(sweep: Sweep) ->
     assert trial.newest.exit.signal == signal.SIGKILL
     assert [attempt.number for attempt in trial.attempts if attempt.killed] == [1]
     assert trial.state is State.WAITING
-    assert "killed (SIGKILL, which was sent here)" in receipt(trial)
+    assert "killed (SIGKILL, sent by sweeper)" in receipt(trial)
 
 
 BAD_PLACE = """
@@ -254,7 +254,7 @@ def test_a_slot_on_which_attempt_after_attempt_is_killed_is_used_no_more(sweep: 
     places = [slot for number in range(5) for slot in ended.slots_of(number)]
     assert places.count("bad") == 3
     assert "No more attempts are launched on slot bad" in ended.said
-    assert "3 attempts in a row ended there by no error of a script: " in ended.said
+    assert "3 attempts in a row failed there without an error of the script " in ended.said
 
 
 def test_a_sweep_without_a_slot_left_ends_and_burns_no_trials(sweep: Sweep) -> None:
