@@ -223,7 +223,7 @@ def ordered(order: str, *causes: str, to: str = "order") -> Callable[[Scene], No
             if trial.facts.retry.covers(cause) or not cause:
                 scene.expect(trial.state is State.COMPLETE, f"{number}: expected COMPLETE, got {trial.state}")
             if cause == Cause.CUDA_OOM:
-                told = "3072 MiB on the device"
+                told = "peak device memory 3072 MiB"
                 scene.expect(told in receipt(trial), f"{number}: expected {told!r}, got {receipt(trial)}")
 
     return inject
