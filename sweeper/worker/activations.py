@@ -2,13 +2,16 @@
 
 The input of a layer is the activation of the layer before it, whichever function made it, so functional code is seen as
 well as modules are. Hooks are registered when the step before an observed one is over, and removed at its end: between
-observed steps they cost nothing. Of each input a sample of at most `SAMPLE` entries is read, a strided view and no copy
-of the whole, and the values stay on the device until the observation leaves it.
+observed steps they cost nothing. At an observed step a hook copies a sample of about `SAMPLE` entries and computes
+nothing. When the step is over, the samples of all layers are measured together, because on small tensors a call costs
+more than its arithmetic. The values stay on the device until the observation leaves it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,9 +21,11 @@ from sweeper.worker.networks import tensors_in
 
 SAMPLE = 1 << 12
 FEWEST_ROWS = 32
-"""Examples that are read of a wide input, though they are more entries than `SAMPLE`."""
+"""Rows that are read of a wide input, though they are more entries than `SAMPLE`."""
 ENOUGH_ROWS = 8
 """With fewer examples neither a unit that is 0 for all of them nor an input that they share says anything."""
+TOGETHER = {"cpu": 1 << 17, "other": 1 << 22}
+"""Entries that are measured together, by device: 0.5 MiB, which stays in a CPU's cache, or 16 MiB."""
 NEAR_LIMIT = 0.99
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
@@ -31,86 +36,147 @@ class Activations:
 
     def __init__(self, layers: Mapping[str, torch.nn.Module]) -> None:
         self._layers = layers
-        self._seen: dict[str, torch.Tensor] = {}
+        self._samples: list[torch.Tensor] = []
+        self._sample_of: dict[str, int] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self._given: tuple[torch.Tensor, int, type] | None = None
-        self._values = torch.empty(0)
+        self._last: tuple[torch.Tensor, int, bool] | None = None
 
     def open(self) -> None:
-        """Measure from the next forward pass on; does nothing where it is measured already."""
+        """Take samples from the next forward pass on; does nothing where they are taken already."""
         if not self._hooks:
             self._hooks = [
-                module.register_forward_pre_hook(self._measures(name), with_kwargs=True)
+                module.register_forward_pre_hook(self._sampling(name), with_kwargs=True)
                 for name, module in self._layers.items()
             ]
 
-    def take(self) -> dict[str, torch.Tensor]:
-        """What was measured, by layer: float32, shape (5,), as `record.profile.ACTIVATIONS`; ends measuring."""
+    def close(self) -> None:
+        """Remove the hooks and forget the samples."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        self._given = None
-        seen, self._seen = self._seen, {}
-        return seen
+        self._last = None
+        self._samples, self._sample_of = [], {}
 
-    def _measures(self, name: str) -> Any:  # noqa: ANN401 - a hook of torch's
-        def measure(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def take(self, names: Sequence[str], device: torch.device) -> torch.Tensor:
+        """Return what was measured, float32, shape (layers, 5) as `record.profile.ACTIVATIONS`; then `close`.
+
+        A layer that was not called has NaN. Nothing waits for a device.
+        """
+        values: dict[int, torch.Tensor] = {}
+        for indices in _alike(self._samples):
+            table = measured([self._samples[index] for index in indices])
+            values |= dict(zip(indices, table.to(device, non_blocking=True).unbind(), strict=True))
+        unseen = torch.full((len(ACTIVATIONS),), torch.nan, device=device)
+        rows = [values.get(self._sample_of.get(name, -1), unseen) for name in names]
+        self.close()
+        return torch.stack(rows) if rows else torch.empty(0, len(ACTIVATIONS), device=device)
+
+    def _sampling(self, name: str) -> Any:  # noqa: ANN401 - a hook of torch's
+        def sample(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             # Compiled, a hook would be part of the graph of the model.
-            if torch.compiler.is_compiling() or name in self._seen or not torch.is_grad_enabled():
+            if torch.compiler.is_compiling() or name in self._sample_of or not torch.is_grad_enabled():
                 return
             given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
             if given is None:
                 return
+            convolved = isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and given.dim() == module.weight.dim()
             # Query, key and value of attention are given the same; a tensor changed in place is another one.
             version = 0 if given.is_inference() else given._version  # noqa: SLF001 - torch has no public name for it
-            known = (given, version, type(module))
-            if self._given is None or known[0] is not self._given[0] or known[1:] != self._given[1:]:
-                with torch.no_grad():
-                    self._given, self._values = known, measured(_by_unit(module, given.detach()))
-            self._seen[name] = self._values
+            if self._last is None or self._last[0] is not given or self._last[1:] != (version, convolved):
+                self._last = given, version, convolved
+                self._samples.append(sample_of(given.detach(), channels_first=convolved))
+            self._sample_of[name] = len(self._samples) - 1
 
-        return measure
+        return sample
 
 
-def measured(rows: torch.Tensor) -> torch.Tensor:
-    """The statistics of `record.profile.ACTIVATIONS` of inputs of shape (examples, units)."""
-    stride = max(1, min(rows.shape[0] // FEWEST_ROWS, rows.numel() // SAMPLE))
-    sample = rows[::stride].float()
-    sizes = sample.abs()
-    low, high = torch.aminmax(sample)
-    entries = sample.numel()
-    scale = sample.square().mean().sqrt()
-    near = (sizes > NEAR_LIMIT).count_nonzero()
-    # A sigmoid gives what is above 0 and at most 1; a tanh has both signs. Zero itself is a ReLU's, and no limit here.
-    sigmoid = (low > 0) & (high <= 1)
-    tanh = (low < 0) & (low >= -1) & (high <= 1)
-    at_limits = near * (sigmoid | tanh) + (sizes < 1 - NEAR_LIMIT).count_nonzero() * sigmoid
-    unknown = torch.full((), torch.nan, device=sample.device)
-    several = sample.shape[0] >= ENOUGH_ROWS
+def sample_of(given: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
+    """Copy a sample of an input, as (rows, units): some positions of some examples, all units of each.
+
+    The units are the channels of a convolution, where `channels_first`, and the last dimension of anything else.
+    """
+    examples, positions = _slices(given.shape, channels_first)
+    if channels_first:
+        rows = given.flatten(2)[examples, :, positions].transpose(1, 2)
+    elif given.dim() > 2:  # noqa: PLR2004 - examples by units
+        rows = given.flatten(1, -2)[examples, positions]
+    else:
+        rows = given[examples]
+    copied = rows.clone(memory_format=torch.contiguous_format)  # the model may change its input in place
+    return copied.view(-1, copied.shape[-1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _slices(shape: torch.Size, channels_first: bool) -> tuple[slice, slice]:  # noqa: FBT001 - a key of the cache
+    """Which examples and which positions of each are read of an input of this shape."""
+    examples, units = shape[0], shape[1] if channels_first else shape[-1]
+    width = shape[-1] if channels_first else shape[-2]
+    positions = shape.numel() // (examples * units)
+    # A power of two, so that layers of different widths can be measured together.
+    wanted = max(FEWEST_ROWS, 1 << (SAMPLE // units).bit_length() >> 1)
+    read = min(examples, max(ENOUGH_ROWS, wanted // positions))
+    of_each = min(positions, -(-wanted // read))
+    stride = positions // of_each
+    while math.gcd(stride, width) > 1:  # else all might lie in the same few columns of an image
+        stride -= 1
+    every = examples // read
+    return slice(0, read * every, every), slice(0, of_each * stride, stride)
+
+
+def measured(samples: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the statistics of `record.profile.ACTIVATIONS`, shape (layers, 5), of samples with equally many rows.
+
+    All units of all samples stand side by side in one matrix. What is computed of each unit is averaged over the units
+    of each layer.
+    """
+    units = [one.shape[1] for one in samples]
+    values = torch.cat(list(samples), dim=1).float()
+    rows = values.shape[0]
+    sizes, room = values.abs(), torch.empty_like(values)
+    low, high = values.amin(0), values.amax(0)
+    table = values.new_empty(9, values.shape[1])
+    square, variance, dead, negative, in_sigmoid, in_tanh, zero, near, small = table.unbind()
+    torch.mean(torch.square(values, out=room), 0, out=square)
     # Deviations from each unit's mean, and not mean square less squared mean: of a constant input nothing is left.
-    deviation = (sample - sample.mean(0)).square().mean().sqrt()
+    torch.mean(torch.sub(values, values.mean(0), out=room).square_(), 0, out=variance)
+    # Comparisons are written as floats: on a CPU, making and adding up bools takes several times as long.
+    torch.eq(sizes.amax(0), 0, out=dead)
+    torch.lt(low, 0, out=negative)
+    below = high <= 1
+    torch.gt(low, 0, out=in_sigmoid).mul_(below)
+    torch.ge(low, -1, out=in_tanh).mul_(below)
+    torch.mean(torch.eq(sizes, 0, out=room), 0, out=zero)
+    torch.mean(torch.gt(sizes, NEAR_LIMIT, out=room), 0, out=near)
+    torch.mean(torch.lt(sizes, 1 - NEAR_LIMIT, out=room), 0, out=small)
+    of_layers = torch.stack([part.mean(1) for part in table.split(units, dim=1)], dim=1)
+    square, variance, dead, negative, in_sigmoid, in_tanh, zero, near, small = of_layers.unbind()
+    # A sigmoid gives what is above 0 and at most 1; a tanh has both signs. Zero itself is a ReLU's, and no limit here.
+    sigmoid, tanh = in_sigmoid == 1, (in_tanh == 1) & (negative > 0)
+    unknown, several = torch.full_like(square, torch.nan), rows >= ENOUGH_ROWS
     statistics = {
-        "dead": 1 - sizes.amax(0).count_nonzero() / sample.shape[1] if several else unknown,
-        "zero": 1 - sample.count_nonzero() / entries,
-        "saturated": at_limits / entries,
-        "scale": scale,
-        "spread": torch.where(scale > 0, deviation / scale, 0.0) if several else unknown,
+        "dead": dead if several else unknown,
+        "zero": zero,
+        "saturated": near * (sigmoid | tanh) + small * sigmoid,
+        "scale": square.sqrt(),
+        "spread": torch.where(square > 0, (variance / square).sqrt(), 0.0) if several else unknown,
     }
-    return torch.stack([statistics[name] for name in ACTIVATIONS])
+    return torch.stack([statistics[name] for name in ACTIVATIONS], dim=1)
+
+
+def _alike(samples: Sequence[torch.Tensor]) -> list[list[int]]:
+    """Which samples are measured together: as many rows, one type and device, and few enough entries for a cache."""
+    groups: dict[Any, list[list[int]]] = {}
+    entries: dict[Any, int] = {}
+    for index, one in enumerate(samples):
+        kind, most = (one.shape[0], one.dtype, one.device), TOGETHER["cpu" if one.device.type == "cpu" else "other"]
+        if kind not in groups or entries[kind] + one.numel() > most:
+            groups.setdefault(kind, []).append([])
+            entries[kind] = 0
+        groups[kind][-1].append(index)
+        entries[kind] += one.numel()
+    return [part for parts in groups.values() for part in parts]
 
 
 def _is_measurable(tensor: torch.Tensor) -> bool:
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.is_sparse
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
     return plain and tensor.is_floating_point() and tensor.dim() > 1 and tensor.numel() > 0
-
-
-def _by_unit(module: torch.nn.Module, given: torch.Tensor) -> torch.Tensor:
-    """The input with its units in the last of two dimensions: channels of a convolution, else the last dimension.
-
-    Of many examples a few are taken, so that little is copied where the units do not lie last in memory.
-    """
-    examples = max(ENOUGH_ROWS, SAMPLE * given.shape[0] // given.numel())
-    given = given[:: max(1, given.shape[0] // examples)]
-    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and given.dim() == module.weight.dim():
-        given = given.movedim(1, -1)
-    return given.reshape(-1, given.shape[-1])

@@ -152,7 +152,7 @@ class Watch:
             end()
         self._ends.clear()
         if self._activations is not None:
-            self._activations.take()
+            self._activations.close()
         self._losses.take()
         self._attention.take()
         if any(part.stepped for part in self._parts):
@@ -272,11 +272,7 @@ class Watch:
         """The activations of all layers, layer by layer; NaN where a layer was not called."""
         if self._activations is None or self._layers is None:
             return torch.empty(0, device=device)
-        seen = self._activations.take()
-        unseen = torch.full((len(ACTIVATIONS),), math.nan, device=device)
-        there = {name: values.to(device, non_blocking=True) for name, values in seen.items()}
-        rows = [there.get(name, unseen) for name in self._layers.names]
-        return torch.cat(rows) if rows else torch.empty(0, device=device)
+        return self._activations.take(self._layers.names, device).flatten()
 
     def _finished(self, sums: torch.Tensor) -> torch.Tensor:
         """The recorded statistics, tensor by tensor."""

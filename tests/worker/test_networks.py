@@ -15,6 +15,8 @@ import sweeper
 from sweeper.record.events import Observation, Parameters, Watching
 from sweeper.record.journal import read_journal
 from sweeper.record.layout import SweepDir
+from sweeper.record.profile import ACTIVATIONS
+from sweeper.worker.activations import Activations, measured, sample_of
 
 BATCH = 16
 
@@ -263,3 +265,84 @@ def test_features_made_in_inference_mode_are_measured_too(tmp_path: Path, monkey
         features = torch.randn(BATCH, 8)
     events = recorded(nn.Sequential(frozen, *tower()), tmp_path, monkeypatch, x=features, loss=torch.Tensor.sum)
     assert only(events, Observation).activations["scale"] > 0
+
+
+def alone(rows: torch.Tensor) -> list[float]:
+    """The definitions in `record.profile.ACTIVATIONS`, written out for one layer."""
+    values = rows.double()
+    scale = values.square().mean().sqrt()
+    low, high, near = values.min(), values.max(), values.abs() > 0.99
+    if low > 0 and high <= 1:
+        near |= values < 0.01
+    elif not (-1 <= low < 0 and high <= 1):
+        near = torch.zeros(1)
+    deviation = (values - values.mean(0)).square().mean().sqrt()
+    shares = [(values == 0).all(0), values == 0, near]
+    return [*(one.double().mean().item() for one in shares), scale.item(), (deviation / scale).item()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_layers_measured_together_have_the_values_that_each_has_alone(dtype: torch.dtype) -> None:
+    x = 3 * torch.randn(64, 8, generator=torch.manual_seed(0))
+    dead = torch.relu(x)
+    dead[:, :3] = 0
+    inputs = [x, dead, x.tanh(), x.sigmoid(), torch.randn(64, 200), x.sigmoid() * 0.5, -x.sigmoid()]
+    layers = [one.to(dtype) for one in inputs]
+    expected = [alone(one) for one in layers]
+    assert expected[1][0] == 3 / 8
+    assert min(expected[2][2], expected[3][2]) > 0 == expected[0][2]
+    for seen, values in zip(measured(layers).tolist(), expected, strict=True):
+        assert seen == pytest.approx(values, rel=1e-3, abs=1e-6)
+
+
+def test_what_is_no_number_is_not_hidden() -> None:
+    broken = torch.tensor([[math.nan, 0.5]]).expand(16, 2)
+    seen = dict(zip(ACTIVATIONS, measured([broken, torch.ones(16, 3)])[0].tolist(), strict=True))
+    assert math.isnan(seen["scale"])
+    assert (seen["zero"], seen["dead"], seen["saturated"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels_first", "units"),
+    [
+        ((2000, 8), False, 8),
+        ((4, 8), False, 8),
+        ((64, 4000), False, 4000),
+        ((16, 80, 64), False, 64),
+        ((4, 7, 7, 96), False, 96),
+        ((32, 16, 32, 32), True, 16),
+        ((1, 3, 64), True, 3),
+        ((9, 300, 1), True, 300),
+    ],
+)
+def test_a_sample_has_enough_rows_and_all_units(shape: tuple[int, ...], channels_first: bool, units: int) -> None:  # noqa: FBT001
+    given = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
+    seen = sample_of(given, channels_first=channels_first)
+    rows = given.numel() // units
+    assert seen.shape[1] == units
+    assert min(rows, 32) <= len(seen) <= rows
+    assert seen.numel() <= max(2 * 4096, 64 * units)
+    assert seen.unique().numel() == seen.numel()
+    one_unit = given.movedim(1, -1) if channels_first else given
+    assert set(map(tuple, seen.tolist())) <= set(map(tuple, one_unit.reshape(-1, units).tolist()))
+
+
+def test_a_sample_of_images_is_of_all_their_columns() -> None:
+    columns = torch.arange(32.0).expand(32, 16, 32, 32)
+    assert sample_of(columns, channels_first=True).unique().numel() == 32
+
+
+def test_an_input_that_is_changed_in_place_was_sampled_before() -> None:
+    class Doubling(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.mul_(2))
+
+    layers = nn.ModuleDict({"first": Doubling(8, 8), "second": nn.Linear(8, 8)})
+    activations = Activations(dict(layers))
+    x = torch.ones(BATCH, 8)
+    activations.open()
+    for layer in layers.values():
+        layer(x)
+    x.fill_(100.0)
+    scales = activations.take(["second", "first", "other"], torch.device("cpu"))[:, ACTIVATIONS.index("scale")]
+    assert scales.tolist() == pytest.approx([2, 1, math.nan], nan_ok=True)

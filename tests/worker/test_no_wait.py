@@ -24,9 +24,9 @@ def test_a_value_that_has_not_arrived_cannot_be_asked_for(ask: Callable[[torch.T
 
 
 def test_activations_are_measured_without_waiting() -> None:
-    statistics = measured(torch.empty(64, 32, device="meta", dtype=torch.bfloat16))
+    statistics = measured([torch.empty(64, width, device="meta", dtype=torch.bfloat16) for width in (32, 8, 32)])
     assert statistics.device.type == "meta"
-    assert statistics.shape == (5,)
+    assert statistics.shape == (3, 5)
 
 
 @pytest.mark.parametrize("kind", ["classes", "binary", "squares", "logarithms"])
