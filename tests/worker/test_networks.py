@@ -315,7 +315,7 @@ def test_what_is_no_number_is_not_hidden() -> None:
         ((9, 300, 1), True, 300),
     ],
 )
-def test_a_sample_has_enough_rows_and_all_units(shape: tuple[int, ...], channels_first: bool, units: int) -> None:  # noqa: FBT001
+def test_a_sample_has_enough_rows_and_all_units(shape: tuple[int, ...], channels_first: bool, units: int) -> None:
     given = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
     seen = sample_of(given, channels_first=channels_first)
     rows = given.numel() // units
