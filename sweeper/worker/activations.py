@@ -45,7 +45,7 @@ class Activations:
         """Take samples from the next forward pass on; does nothing where they are taken already."""
         if not self._hooks:
             self._hooks = [
-                module.register_forward_pre_hook(self._sampling(name), with_kwargs=True)
+                module.register_forward_pre_hook(self._sampling(name, module), with_kwargs=True)
                 for name, module in self._layers.items()
             ]
 
@@ -71,15 +71,19 @@ class Activations:
         self.close()
         return torch.stack(rows) if rows else torch.empty(0, len(ACTIVATIONS), device=device)
 
-    def _sampling(self, name: str) -> Any:  # noqa: ANN401 - a hook of torch's
-        def sample(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _sampling(self, name: str, layer: torch.nn.Module) -> Any:  # noqa: ANN401 - a hook of torch's
+        dimensions = layer.weight.dim() if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)) else -1
+
+        def sample(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             # Compiled, a hook would be part of the graph of the model.
             if torch.compiler.is_compiling() or name in self._sample_of or not torch.is_grad_enabled():
                 return
-            given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
+            given = args[0] if args else None
+            if not (isinstance(given, torch.Tensor) and _is_measurable(given)):
+                given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
             if given is None:
                 return
-            convolved = isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and given.dim() == module.weight.dim()
+            convolved = given.dim() == dimensions
             # Query, key and value of attention are given the same; a tensor changed in place is another one.
             version = 0 if given.is_inference() else given._version  # noqa: SLF001 - torch has no public name for it
             if self._last is None or self._last[0] is not given or self._last[1:] != (version, convolved):

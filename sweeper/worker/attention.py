@@ -8,6 +8,8 @@ Source: Zhai et al. 2023, Stabilizing Transformer Training by Preventing Attenti
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sweeper.worker.wrapping import Wrapping
@@ -42,7 +44,7 @@ class AttentionLogits:
             scale = rest[ARGUMENTS.index("scale") - 2]
             factor = scale if isinstance(scale, float) else one.shape[-1] ** -0.5
             logits = one[..., :QUERIES, :].float() @ other.float().transpose(-1, -2)
-            self._seen.append(logits.abs().amax() * factor)
+            self._seen.append(torch.linalg.vector_norm(logits, math.inf) * factor)
 
 
 def _of_one(tensor: torch.Tensor) -> torch.Tensor:
