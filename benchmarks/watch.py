@@ -1,8 +1,12 @@
 """What watching costs: this, the naive way, the bare training step, and the memory floor, side by side in one run.
 
-    python benchmarks/watch.py [--save NAME] [--only bert-base]
+    python benchmarks/watch.py [--save NAME] [--only bert-base | --by-default]
 
-For each model it prints
+First it prints what a user pays by default, activations included: one loop on one core, watched at every third step.
+An observed step costs what it and the step before it, which registers the hooks, take more than two steps that have
+nothing to do with the watch, all as medians of CPU time. The share of training is that cost over ten unobserved steps.
+
+Then, for each of three models, it prints the parts that do not depend on activations:
 
 - the *observation*: one step of an optimizer that does nothing, watched at every step, the record's writing included;
 - the *floor*: the time that copying as many bytes takes as the observation has to move. On a CPU these are the
@@ -21,8 +25,9 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +73,54 @@ CASES = (
         batch=(16, 32),
     ),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A training on which the default cost is measured; `model` makes it, and a batch for its forward pass."""
+
+    name: str
+    model: Callable[[], tuple[torch.nn.Module, torch.Tensor]]
+
+
+def _bert(width: int, layers: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    settings: Any = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_attention_heads": width // 32,
+        "num_hidden_layers": layers,
+        "vocab_size": 8192,
+        "num_labels": 4,
+        "attn_implementation": "sdpa",
+    }
+    model: Any = BertForSequenceClassification(BertConfig(**settings))
+    return model, torch.randint(0, 8192, (16, 80))
+
+
+def _cnn() -> tuple[torch.nn.Module, torch.Tensor]:
+    widths = (3, 16, 32, 64)
+    layers: list[torch.nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [torch.nn.Conv2d(inputs, outputs, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+    return torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(1024, 4)), torch.randn(64, 3, 32, 32)
+
+
+def _mlp() -> tuple[torch.nn.Module, torch.Tensor]:
+    hidden = [one for _ in range(2) for one in (torch.nn.Linear(64, 64), torch.nn.ReLU())]
+    model = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), *hidden, torch.nn.Linear(64, 4))
+    return model, torch.randn(32, 32)
+
+
+PAID = (
+    Paid(name="BERT, 12 layers of 64", model=lambda: _bert(64, 12)),
+    Paid(name="BERT, 4 layers of 256", model=lambda: _bert(256, 4)),
+    Paid(name="CNN, 3 convolutions", model=_cnn),
+    Paid(name="MLP, 4 layers of 64", model=_mlp),
+)
+CYCLE = 3
+"""Steps from one observation to the next: the observed one, one that is not, and one that registers hooks."""
+PAID_CYCLES, PAID_SECONDS = 15, 3.0
+"""Fewest cycles, and the least time that is measured."""
 
 
 class Still(torch.optim.Optimizer):
@@ -120,19 +173,71 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[case.name for case in CASES])
+    parser.add_argument("--by-default", action="store_true", help="only what a user pays by default")
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/results/NAME.md")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = description()
-    table = Table(title=f"Watching, on {device.type}; milliseconds, median of {ROUNDS}")
-    cases = [case for case in CASES if options.only in (None, case.name)]
+    tables = [] if options.only else [paid()]
+    if not options.by_default:
+        tables.append(parts([case for case in CASES if options.only in (None, case.name)], device))
+    present("What watching costs", " ".join(["python", *sys.argv]), machine, tables, save=options.save)
+
+
+def parts(cases: Sequence[Case], device: torch.device) -> Table:
+    """The table of what gradients and updates cost."""
+    table = Table(title=f"Gradients and updates, on {device.type}; milliseconds, median of {ROUNDS}")
     table.add_column("")
     for case in cases:
         table.add_column(case.name, justify="right")
     columns = [measure(case, device) for case in cases]
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
-    present("What watching costs", " ".join(["python", *sys.argv]), machine, [table], save=options.save)
+    return table
+
+
+def paid() -> Table:
+    """The table of what a user pays by default, on one core."""
+    table = Table(title="What a user pays by default, on one core; milliseconds of CPU time, medians")
+    for name in ("", "unobserved step", "an observation", "share at every 10th step", "cycles"):
+        table.add_column(name, justify="right" if name else "left")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for one in PAID:
+        unobserved, cost, cycles = _paid(one)
+        share = f"{100 * cost / (10 * unobserved):.2f} %"
+        table.add_row(one.name, f"{unobserved * 1e3:.3f}", f"{cost * 1e3:.3f}", share, str(cycles))
+    torch.set_num_threads(threads)
+    return table
+
+
+def _paid(one: Paid) -> tuple[float, float, int]:
+    """CPU seconds of an unobserved step and of an observation, and over how many cycles.
+
+    With one thread and nothing to wait for, this is the time that a machine without other work takes.
+    """
+    torch.manual_seed(0)
+    model, batch = one.model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    labels = torch.arange(len(batch)) % 4
+
+    def step() -> float:
+        begin = time.process_time()
+        out: Any = model(batch)
+        cross_entropy(getattr(out, "logits", out), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.process_time() - begin
+
+    with alone(), sweeper.trial() as trial:
+        trial.watch(model, optimizer, every=CYCLE)
+        for _ in range(6 * CYCLE):  # in the first five observations loss functions are looked at too
+            step()
+        cycles: list[list[float]] = []
+        while len(cycles) < PAID_CYCLES or sum(map(sum, cycles)) < PAID_SECONDS:
+            cycles.append([step() for _ in range(CYCLE)])
+    observed, unobserved, before = (statistics.median(column) for column in zip(*cycles, strict=True))
+    return unobserved, observed + before - 2 * unobserved, len(cycles)
 
 
 def measure(case: Case, device: torch.device) -> dict[str, str]:
