@@ -286,7 +286,8 @@ def test_layers_measured_together_have_the_values_that_each_has_alone(dtype: tor
     x = 3 * torch.randn(64, 8, generator=torch.manual_seed(0))
     dead = torch.relu(x)
     dead[:, :3] = 0
-    inputs = [x, dead, x.tanh(), x.sigmoid(), torch.randn(64, 200), x.sigmoid() * 0.5, -x.sigmoid()]
+    mixed = [torch.cat([one[:, :4], x[:, 4:]], dim=1) for one in (x.sigmoid(), x.tanh())]
+    inputs = [x, dead, x.tanh(), x.sigmoid(), torch.randn(64, 200), x.sigmoid() * 0.5, -x.sigmoid(), *mixed]
     layers = [one.to(dtype) for one in inputs]
     expected = [alone(one) for one in layers]
     assert expected[1][0] == 3 / 8
