@@ -7,6 +7,8 @@ Kept of the trials that ended by themselves: facts without the command, control,
 of per-tensor statistics, checkpoints, provenance, and the names of hosts. With `--digits` measured values are rounded
 to so many significant digits and times to seconds of the run, which makes the archive several times smaller; what is
 said of these runs is then computed from the archive. `--truth` adds a file that says which runs failed, beside its run.
+
+Runs that were recorded before observations had `weights` get them here, from the rows of per-tensor statistics.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, encode
+from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, Watching, encode
 from sweeper.record.fold import State
 from sweeper.record.journal import read_journal
-from sweeper.record.layout import SweepDir, read_json
-from sweeper.record.trial import Trial, read_trial
+from sweeper.record.layout import AttemptDir, SweepDir, read_json
+from sweeper.record.profile import weights
+from sweeper.record.trial import Trial, read_row, read_trial
 
 
 def main() -> None:
@@ -65,9 +69,31 @@ def files_of(run: SweepDir, trials: list[Trial], digits: int | None = None) -> I
         yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits, began)
         for attempt in trial.directory.attempts():
             place = attempt.path.relative_to(run.path)
-            yield f"{place}/events.jsonl", _lines(read_journal(attempt.events), digits, began)
+            yield f"{place}/events.jsonl", _lines(list(with_weights(attempt)), digits, began)
             if attempt.exit.exists():
                 yield f"{place}/exit.json", _lines(read_journal(attempt.exit), digits, began)
+
+
+def with_weights(attempt: AttemptDir) -> Iterator[Event]:
+    """Yield the events of an attempt; an observation without `weights` gets those that its row allows."""
+    watching: Watching | None = None
+    for event in read_journal(attempt.events):
+        watching = event if isinstance(event, Watching) else watching
+        if isinstance(event, Observation) and not event.weights and watching is not None:
+            yield _with_weights(event, watching, read_row(attempt, event.row, watching.row_width))
+        else:
+            yield event
+
+
+def _with_weights(event: Observation, watching: Watching, row: Sequence[float] | None) -> Observation:
+    if row is None:
+        return event
+    width = len(watching.statistics)
+    columns = {name: row[: watching.of_tensors][start::width] for start, name in enumerate(watching.statistics)}
+    norms = columns["grad_norm"]
+    # In the row a gradient that is missing and one that is not finite look alike.
+    missing = [math.isnan(norm) and event.not_finite == 0 for norm in norms]
+    return replace(event, weights=weights(columns, watching, missing))
 
 
 def _lines(events: list[Event], digits: int | None, began: float) -> bytes:
@@ -85,6 +111,7 @@ def _rounded(event: Event, digits: int, began: float) -> Event:
         rounded: dict[str, Any] = {name: _to(getattr(event, name), digits) for name in names}
         event = replace(event, **rounded)
         event = replace(event, activations={name: _to(value, digits) for name, value in event.activations.items()})
+        event = replace(event, weights={name: _to(value, digits) for name, value in event.weights.items()})
     return replace(event, time=float(round(event.time - began)))
 
 

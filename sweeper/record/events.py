@@ -132,7 +132,8 @@ class Observation(Event):
     Of the watched tensors, `missing` had no gradient, and `not_finite` had a gradient or weights that are not finite;
     both are -1 in records of before they were written. `gradient_norm` leaves out tensors without a gradient. Where the
     model is several networks, `reach` is the smallest of theirs. `activations` are summaries over the layers, by the
-    names in `record.profile.SUMMARIES`; empty where no activations were recorded.
+    names in `record.profile.SUMMARIES`; empty where no activations were recorded. `weights` are summaries over the
+    watched tensors, by the names in `record.profile.WEIGHTS`; empty in records of before they were written.
     """
 
     step: int
@@ -148,6 +149,7 @@ class Observation(Event):
     missing: int = -1
     not_finite: int = -1
     activations: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.record.events import Watching
 
 STATISTICS = (
     "grad_mean",
@@ -40,6 +44,15 @@ LOSSES = ("loss_mismatch", "loss_value", "loss_prior")
 """What the first few observations say of a call of a loss function: `loss_mismatch` is 1 where it was given what it
 does not expect, such as probabilities for logits, else 0; `loss_value` is what it returned, and `loss_prior` the loss
 of a constant prediction for its targets.
+"""
+
+WEIGHTS = ("norm", "without_gradient", "slowest", "equal_units")
+"""What an observation says of the watched tensors: the Euclidean norm of all of them before the step (`norm`), which
+share of their entries belongs to tensors whose gradient is missing or exactly 0 (`without_gradient`), and where the
+model is several networks of two layers or more, the smallest of their median update ratios (`slowest`).
+
+The first few observations also have `equal_units`: of the layers that another layer reads and that have a gradient, the
+share whose units all have the same weights after the step. Such units stay equal, as their gradients are equal too.
 """
 
 FEWEST_LAYERS = 4
@@ -121,6 +134,68 @@ def summary(table: Sequence[float], networks: Sequence[int], fed: Sequence[bool]
         "input_scale": max(_known(columns["scale"], outer), default=math.nan),
     }
     return {name: float(f"{value:.4g}") for name, value in values.items() if not math.isnan(value)}
+
+
+def weights(columns: Mapping[str, Sequence[float]], watching: Watching, missing: Sequence[bool]) -> dict[str, float]:
+    """Return those of `WEIGHTS` that follow from the statistics of each tensor, without those that are undefined.
+
+    Args:
+        columns: by the names of `watching.statistics`, the values of all watched tensors.
+        watching: the watched tensors.
+        missing: of each watched tensor, whether it has no gradient.
+    """
+    entries, own = sum(watching.sizes), columns.get("param_norm", ())
+    tensors = zip(columns["grad_norm"], watching.sizes, missing, strict=True)
+    idle = sum(size for norm, size, absent in tensors if absent or norm == 0)
+    ratios = columns.get("update_ratio")
+    values = {
+        "norm": math.hypot(*own) if own else math.nan,
+        "without_gradient": idle / entries if entries else math.nan,
+        "slowest": slowest(ratios, watching.layer_of, watching.networks) if ratios else math.nan,
+    }
+    return {name: float(f"{value:.4g}") for name, value in values.items() if not math.isnan(value)}
+
+
+def slowest(ratios: Sequence[float], layer_of: Sequence[int], networks: Sequence[int]) -> float:
+    """Return the smallest median update ratio of a network; NaN where there are no two networks of several layers.
+
+    Args:
+        ratios: of each watched tensor, its update ratio.
+        layer_of: the layer of each watched tensor (-1: none).
+        networks: the network of each layer.
+    """
+    several = [one for one in sorted(set(networks)) if networks.count(one) > 1]
+    if len(several) < 2:  # noqa: PLR2004 - two networks, to compare
+        return math.nan
+    found: dict[int, list[float]] = {one: [] for one in several}
+    for ratio, layer in zip(ratios, layer_of, strict=True):
+        if layer >= 0 and networks[layer] in found:
+            found[networks[layer]].append(ratio)
+    medians = [median(of_network) for of_network in found.values()]
+    return min((one for one in medians if not math.isnan(one)), default=math.nan)
+
+
+def equal_units(
+    equal: Sequence[float], layer_of: Sequence[int], networks: Sequence[int], norms: Sequence[float]
+) -> float:
+    """Return the share of inner layers whose units all have the same weights; NaN where there are none.
+
+    A layer is inner if a later layer belongs to the same network. A layer without a gradient is left out: its weights
+    may still be zero by design, as those of an adapter that is not used.
+
+    Args:
+        equal: of each watched tensor, 1 if its rows are equal, else 0; NaN where that is unknown.
+        layer_of: the layer of each watched tensor (-1: none).
+        networks: the network of each layer.
+        norms: of each watched tensor, the Euclidean norm of its gradient.
+    """
+    last = {network: index for index, network in enumerate(networks)}
+    found = [
+        value
+        for value, layer, norm in zip(equal, layer_of, norms, strict=True)
+        if layer >= 0 and last[networks[layer]] != layer and norm > 0 and not math.isnan(value)
+    ]
+    return sum(found) / len(found) if found else math.nan
 
 
 def _known(values: Sequence[float], which: Sequence[int]) -> list[float]:

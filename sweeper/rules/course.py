@@ -29,6 +29,7 @@ class Course:
         first: the first finite report; NaN before it.
         start: the level at the start (see `FIRST`); NaN before the first report.
         lowest: the smallest finite report.
+        highest: the highest level so far; minus infinity before there was one.
         best: the lowest level so far, and `best_step` the step at which it was reached; infinite before there was one.
         best_noise: the standard deviation of the reports that `best` is the mean of.
         not_finite: reports in a row, the newest ones, that were not finite.
@@ -45,6 +46,7 @@ class Course:
         "best_step",
         "count",
         "first",
+        "highest",
         "last",
         "last_step",
         "lowest",
@@ -60,6 +62,7 @@ class Course:
         self.first = math.nan
         self.start = math.nan
         self.lowest = math.inf
+        self.highest = -math.inf
         self.best = math.inf
         self.best_step = -1
         self.best_noise = math.nan
@@ -89,8 +92,11 @@ class Course:
             if len(groups) > MOST:
                 self._groups = [_merged(*groups[i : i + 2]) for i in range(0, len(groups), 2)]
                 self._size *= 2
-        if self.count >= WINDOW and (now := self.level()) < self.best:
-            self.best, self.best_step, self.best_noise = now, step, self.noise
+        if self.count >= WINDOW:
+            now = self.level()
+            self.highest = max(self.highest, now)
+            if now < self.best:
+                self.best, self.best_step, self.best_noise = now, step, self.noise
 
     def _early_mean(self) -> float:
         middle = statistics.median(self._first)

@@ -56,11 +56,17 @@ class Signals:
         norm: the course of the logarithm (base 10) of the gradient's norm.
         reach: the course of the reach.
         ratio: the course of the update ratio over the learning rate as a part of its peak.
+        slowest: the course of the smallest update ratio of a network, over the learning rate as `ratio`.
         parameters: what `watch` found in the model; None in records of before it was written.
         watching: what is watched; None before the first observation.
         mismatch: whether a loss function was given what it does not expect.
         not_finite: for each value whose newest reports are not finite, how many in a row.
         uncorrected: the betas of an Adam without bias correction; empty otherwise.
+        largest_ratio: the largest update ratio observed so far; 0 before one is known.
+        start_norm: the norm of all watched weights at the first observation that has one above 0; NaN before it.
+        equal_units: the newest share of inner layers whose units are equal; NaN where it was not recorded.
+        compared: observations at which units were compared.
+        largest_norm: the largest such norm so far.
         peak_effective_lr: the highest learning rate as it acted (`record.schedule`); NaN before one is known.
     """
 
@@ -88,12 +94,18 @@ class Signals:
         self.norm = Course()
         self.reach = Course()
         self.ratio = Course()
+        self.slowest = Course()
         self.parameters: Parameters | None = None
         self.watching: Watching | None = None
         self.mismatch = False
         self.not_finite: dict[str, int] = {}
         self.uncorrected: tuple[float, ...] = ()
         self.peak_effective_lr = math.nan
+        self.largest_ratio = 0.0
+        self.start_norm = math.nan
+        self.largest_norm = math.nan
+        self.equal_units = math.nan
+        self.compared = 0
 
     def take(self, event: Event) -> bool:
         """Take in an event; return whether the diagnoses are to look now."""
@@ -176,17 +188,32 @@ class Signals:
             self.peak_effective_lr = rate
         if event.gradient_norm > 0 and math.isfinite(event.gradient_norm):
             self.norm.add(event.step, math.log10(event.gradient_norm))
-        if math.isfinite(ratio := self.scheduled(event)):
+        if math.isfinite(ratio := self.scheduled(event, event.update_ratio)):
             self.ratio.add(event.step, ratio)
+        self._take_weights(event)
         losses = event.activations
         if "loss_prior" in losses and "loss_value" in losses:
             self._seen_loss = (event.step, losses["loss_value"], losses["loss_prior"])
         self.mismatch = self.mismatch or event.activations.get("loss_mismatch", 0.0) > 0
 
-    def scheduled(self, observation: Observation) -> float:
-        """Return the update ratio over the learning rate as a part of its peak; NaN under 1% of the peak."""
+    def _take_weights(self, event: Observation) -> None:
+        weights = event.weights
+        if math.isfinite(event.update_ratio):
+            self.largest_ratio = max(self.largest_ratio, event.update_ratio)
+        if math.isfinite(ratio := self.scheduled(event, weights.get("slowest", math.nan))):
+            self.slowest.add(event.step, ratio)
+        norm = weights.get("norm", 0.0)
+        if norm > 0:
+            self.start_norm = norm if math.isnan(self.start_norm) else self.start_norm
+            self.largest_norm = max(norm, self.start_norm, self.largest_norm)
+        if "equal_units" in weights:
+            self.equal_units = weights["equal_units"]
+            self.compared += 1
+
+    def scheduled(self, observation: Observation, ratio: float) -> float:
+        """Return an update ratio over the learning rate as a part of its peak; NaN under 1% of the peak."""
         part = observation.learning_rate / self.peak_lr if self.peak_lr > 0 else math.nan
-        return observation.update_ratio / part if part >= SMALLEST_PART else math.nan
+        return ratio / part if part >= SMALLEST_PART else math.nan
 
     # ---- what is asked by several diagnoses --------------------------------------------------------------------
 
@@ -201,7 +228,15 @@ class Signals:
 
         The update ratio at the peak learning rate times the planned steps; NaN before it is known.
         """
-        return math.nan if self.total_steps is None or not self.ratio.count else self.ratio.level() * self.total_steps
+        return self._travel(self.ratio)
+
+    @property
+    def shortest_travel(self) -> float:
+        """As `travel`, of the network whose weights move least; NaN where the model is one network."""
+        return self._travel(self.slowest)
+
+    def _travel(self, ratios: Course) -> float:
+        return math.nan if self.total_steps is None or not ratios.count else ratios.level() * self.total_steps
 
     def window(self, name: str, count: int) -> list[float]:
         """Return the newest values of an observation's field, at most `count`, without those that are undefined."""
@@ -211,6 +246,11 @@ class Signals:
     def activation(self, name: str, count: int) -> float:
         """Return the median of a summary of activations over the newest observations; NaN with fewer than `count`."""
         found = [one.activations[name] for one in list(self.newest)[-count:] if name in one.activations]
+        return statistics.median(found) if len(found) >= count else math.nan
+
+    def weight(self, name: str, count: int) -> float:
+        """Return the median of a summary of the weights over the newest observations; NaN with fewer than `count`."""
+        found = [one.weights[name] for one in list(self.newest)[-count:] if name in one.weights]
         return statistics.median(found) if len(found) >= count else math.nan
 
     @property
@@ -301,13 +341,54 @@ class Signals:
         return self.scored >= (CLEARLY if constant else SCORED) and self._scored(self.objective.last) >= self.scored / 2
 
     @property
-    def thrown(self) -> float:
-        """The largest update ratio of the newest observations where the loss is above its baseline; else 0.
+    def unmoved(self) -> bool:
+        """Whether the loss has not changed, beyond the rounding of numbers, though it is reported in all its digits.
 
-        The update of a healthy run is a small part of the weights; one larger than the weights replaces them.
+        No batch of another difficulty and no update shows in it, so a score that rose did so by chance.
         """
-        largest = max((one.update_ratio for one in self.newest if math.isfinite(one.update_ratio)), default=0.0)
-        return largest if self.excess > 1 and not self.gain >= LEARNED else 0.0
+        loss = self.loss
+        known = loss.count >= 4 * loss.window and math.isfinite(loss.last) and round(loss.last, DIGITS) != loss.last
+        return known and loss.highest - loss.best < RESOLVED * abs(loss.start) and not self.scored >= CLEARLY
+
+    @property
+    def thrown(self) -> float:
+        """The largest update ratio so far where the loss is above its baseline and nothing was gained; else 0.
+
+        The update of a healthy run is a small part of the weights; one larger than the weights replaces them. Weights
+        that start very small are replaced too: their loss stays at that of a constant prediction. Where no loss says
+        how the run stands, the score has to be flat, and the weights have to have grown large.
+        """
+        if self.loss.count:
+            lost = self.excess > ABOVE_PRIOR and not self.gain >= LEARNED
+        else:
+            lost = self.objective.count > 1 and self.scored < SCORED and self.largest_norm > LARGE * self._root_entries
+        return self.largest_ratio if lost else 0.0
+
+    @property
+    def wrecked(self) -> bool:
+        """Whether the weights grew far beyond their start, and beyond what weights that started small grow to."""
+        return self.largest_norm > max(GROWN * self.start_norm, WRECKED * self._root_entries)
+
+    @property
+    def _root_entries(self) -> float:
+        """The square root of the number of watched weights; NaN before it is known."""
+        return math.nan if self.watching is None else math.sqrt(sum(self.watching.sizes))
+
+    @property
+    def blown(self) -> str:
+        """Return in words how the run once blew up; empty where it never did.
+
+        An update was larger than the weights, the weights grew far beyond their start, or the loss stood well above
+        its start. A run may recover from it. But where units are dead or gradients gone afterwards, this is the cause.
+        """
+        if self.largest_ratio > THROWN:
+            return f"an update was {self.largest_ratio:.2g} times the weights"
+        if self.largest_norm > GROWN * self.start_norm:
+            return f"the weights grew to {self.largest_norm / self.start_norm:.2g} times their norm at the start"
+        loss = self.loss
+        if self.natural and loss.start > 0 and loss.highest > ROSE * loss.start:
+            return f"{self.loss_name} rose to {loss.highest:.4g} from {loss.start:.4g}"
+        return ""
 
     @property
     def progressing(self) -> bool:
@@ -350,6 +431,16 @@ SCORED, CLEARLY = 0.05, 0.3
 """A score that rose by this part of its range is one that learns; clearly, where the loss says otherwise."""
 CONSTANT = 0.03
 """A loss that gained less than this on a constant prediction is no better than one."""
+THROWN, GROWN, ROSE = 1.0, 10.0, 3.0
+"""A run blew up where an update was so many times the weights, or where the weights or the loss rose to so many times
+their start.
+"""
+RESOLVED, DIGITS = 1e-5, 5
+"""A loss that changes by less than this part of itself does not change; one of so few decimals was rounded."""
+ABOVE_PRIOR = 1.03
+"""A loss above so many times its baseline is worse than it, and not the same within noise."""
+LARGE, WRECKED = 0.5, 1.0
+"""Root mean squares of all weights that are larger than in usual starts."""
 NOISE, SURE = 2.0, 3.0
 """A difference counts beyond so many of its standard errors."""
 FALLS = 0.01

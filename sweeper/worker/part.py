@@ -13,6 +13,11 @@ from sweeper.worker.scaler import scale_of, skips
 from sweeper.worker.shards import local
 from sweeper.worker.statistics import GRADIENT_ROWS, UPDATE_ROWS, Measure
 
+UNITS = 3
+"""Rows of a tensor that are compared: if a few units of a layer differ, its units are not all equal."""
+EQUAL = 1e-3
+"""Rows are equal if they differ by no more than this part of the largest entry: sums are rounded row by row."""
+
 
 class Part:
     """Takes the sums of the gradients before a step, and of what the step did after it.
@@ -69,6 +74,14 @@ class Part:
             for buffers, group in zip(self._buffers(), self._groups, strict=True):
                 torch._foreach_copy_(buffers, [local(one.tensor) for one in group])
 
+    def equal_units(self) -> torch.Tensor:
+        """Return for each watched tensor whether its first rows are equal: 1, 0, or NaN where that is unknown."""
+        with torch.no_grad():
+            found = [_rows_are_equal(one.tensor) for one in self.watched]
+        if not found:
+            return torch.empty(0)
+        return torch.stack([one.to(found[0].device, non_blocking=True) for one in found])
+
     def after(self) -> None:
         """The step was taken."""
         if self._gradients is None or self._norm_only:
@@ -111,6 +124,14 @@ class Part:
 
     def _on_accelerator(self) -> bool:
         return any(one.tensor.device.type != "cpu" for one in self.watched)
+
+
+def _rows_are_equal(tensor: torch.Tensor) -> torch.Tensor:
+    whole = tensor.detach()
+    if hasattr(whole, "placements") or whole.dim() < 2 or whole.shape[0] < 2:  # noqa: PLR2004 - a shard, or one unit
+        return torch.full((), math.nan, device=local(whole).device)
+    rows = whole[:UNITS]
+    return ((rows - rows[:1]).abs().amax() <= EQUAL * rows.abs().amax()).float()
 
 
 def _device(one: Watched) -> str:

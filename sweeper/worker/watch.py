@@ -30,10 +30,12 @@ from sweeper.record.profile import (
     FEWEST_LAYERS,
     STATISTICS,
     depth_profile,
+    equal_units,
     median,
     reach,
     reaches,
     summary,
+    weights,
 )
 from sweeper.worker.activations import Activations
 from sweeper.worker.attention import AttentionLogits
@@ -52,6 +54,8 @@ Keywords = dict[str, Any]
 KINDS = {"full": STATISTICS, "reach": ("grad_norm",)}
 MOST_NAMES = 8
 IDLE_AFTER = 64
+UNITS_LOOKED_AT = 5
+"""Observations in which the units of a layer are compared: after that, equal units would have come apart."""
 
 
 class Host(Protocol):
@@ -112,6 +116,7 @@ class Watch:
         self._activations = Activations(self._order.modules) if full and self._rows is not None else None
         self._losses = Losses()
         self._attention = AttentionLogits()
+        self._units_left = UNITS_LOOKED_AT if full else 0
         self._layers: Layers | None = None
         self._watching: Watching | None = None
         self._constants: torch.Tensor | None = None
@@ -264,9 +269,17 @@ class Watch:
         rest = [value.to(device, torch.float32, non_blocking=True).reshape(1) for value in (attention, skipped, *there)]
         others = torch.cat([losses, *rest])
         watching, table = self._announced(), self._activations_table(device)
-        write = self._writer(self._rows, watching, here, len(others))
+        units = self._units(device)
+        write = self._writer(self._rows, watching, here, len(others), len(units))
         self._skipped, self._skipped_on_device = 0, None
-        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), table, others]), write)
+        self._host.outbox.put(torch.cat([self._finished(sums).flatten(), table, units, others]), write)
+
+    def _units(self, device: torch.device) -> torch.Tensor:
+        """Return whether the units of each watched tensor are equal, in the first observations; empty after them."""
+        if self._units_left <= 0:
+            return torch.empty(0, device=device)
+        self._units_left -= 1
+        return torch.cat([part.equal_units().to(device, non_blocking=True) for part in self._parts])
 
     def _activations_table(self, device: torch.device) -> torch.Tensor:
         """The activations of all layers, layer by layer; NaN where a layer was not called."""
@@ -290,7 +303,7 @@ class Watch:
         return finished(sums, *self._constants)
 
     def _writer(
-        self, rows: Rows, watching: Watching, rates: Sequence[float], count: int
+        self, rows: Rows, watching: Watching, rates: Sequence[float], count: int, compared: int
     ) -> Callable[[list[float]], None]:
         """What puts an observation on the record once its values have come: a row, skipped steps, learning rates."""
         step, skipped, width = self._host.next_step, self._skipped, len(self._statistics)
@@ -300,7 +313,8 @@ class Watch:
         assert layers is not None  # noqa: S101 - announced before
 
         def write(values: list[float]) -> None:
-            row, others = values[:-count], values[-count:]
+            others = values[-count:]
+            row, equal = values[: -count - compared], values[-count - compared : -count]
             looked, (logit, skipped_on_device, *more_rates) = others[: len(LOSS_FIELDS)], others[len(LOSS_FIELDS) :]
             tensors = row[: len(missing) * width]
             columns = {name: tensors[start::width] for start, name in enumerate(watching.statistics)}
@@ -311,11 +325,14 @@ class Watch:
                 for share, layer in zip(columns.get("grad_zero", []), watching.layer_of, strict=False)
                 if layer >= 0 and not math.isnan(share)
             ]
-            weights = columns.get("param_norm", [0.0] * len(norms))
+            own = columns.get("param_norm", [])
             bad = sum(
                 not (absent or math.isfinite(norm)) or not math.isfinite(weight)
-                for norm, absent, weight in zip(norms, missing, weights, strict=True)
+                for norm, absent, weight in zip(norms, missing, own or [0.0] * len(norms), strict=True)
             )
+            of_weights = weights(columns, watching, missing)
+            if equal and not math.isnan(share := equal_units(equal, watching.layer_of, watching.networks, norms)):
+                of_weights["equal_units"] = float(f"{share:.4g}")
             profile = depth_profile(norms, watching.sizes, watching.layer_of, len(watching.layers))
             lowest, first = _lowest_reach(profile, watching, missing)
             activations = summary(row[len(tensors) :], layers.networks, [name in layers.fed for name in layers.names])
@@ -336,6 +353,7 @@ class Watch:
                 missing=sum(missing),
                 not_finite=bad,
                 activations=activations,
+                weights=of_weights,
             )
             self._host.append(observation)
 

@@ -50,6 +50,7 @@ class Run:
     not_finite: Curve = ZERO
     skipped: Curve = ZERO
     activations: Mapping[str, float] = field(default_factory=lambda: ACTIVE)
+    weights: Mapping[str, Curve] = field(default_factory=dict)
     parameters: Parameters | None = None
 
     def events(self) -> list[Event]:
@@ -91,4 +92,5 @@ class Run:
             missing=self.missing,
             not_finite=int(self.not_finite(step)),
             activations=self.activations,
+            weights={name: curve(step) for name, curve in self.weights.items()},
         )

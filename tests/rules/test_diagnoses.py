@@ -54,6 +54,8 @@ FAILING = {
         losses={"loss/train": CHANCE}, norm=constant(0.0), reach=constant(math.nan), ratio=constant(0.0)
     ),
     "vanishing_gradient": Run(losses={"loss/train": CHANCE}, reach=constant(1e-5)),
+    "symmetric": Run(losses={"loss/train": CHANCE}, weights={"equal_units": constant(1.0)}),
+    "over_regularised": Run(losses={"loss/train": CHANCE}, weights={"norm": falling(10.0, 0.1, 0.02)}),
     "dead_units": Run(losses={"loss/train": CHANCE}, activations={**ACTIVE, "dead": 1.0, "dead_mean": 0.9}),
     "frozen": Run(losses={"loss/train": CHANCE}, ratio=constant(4e-9)),
     "diverged": Run(losses={"loss/train": after(60, noisy(constant(40.0), 2.0), LEARNS)}),
@@ -132,6 +134,42 @@ HEALTHY = {
         losses={"loss/train": noisy(falling(1.5, 0.3, 0.01), 0.05)},
         ratio=constant(math.nan),
         parameters=Parameters(trained=100, frozen=100_000, resolution=1.2e-7),
+    ),
+    "LoRA, as the units of its adapters are compared: they start at zero and come apart": Run(
+        losses={"loss/train": noisy(falling(1.5, 0.3, 0.004), 0.05)},
+        weights={"equal_units": lambda step: 0.5 if step < 10 else 0.0},
+    ),
+    "weights that start tiny, and stay at chance while they grow": Run(
+        losses={"loss/train": noisy(after(200, falling(2.3 * math.exp(4), 0.1, 0.02), constant(2.3)), 0.02)},
+        ratio=lambda step: 2.0 if step < 20 else 0.05,
+        weights={"norm": lambda step: 0.01 * min(200.0, math.exp(step / 20))},
+    ),
+    "experts, most of which are never chosen": Run(
+        losses={"loss/train": noisy(LEARNS, 0.1)}, weights={"without_gradient": constant(0.8)}
+    ),
+    "grokking: the weights shrink long after the loss is small": Run(
+        losses={"loss/train": noisy(falling(4.5, 0.01, 0.05), 0.002)},
+        weights={"norm": falling(30.0, 3.0, 0.01)},
+    ),
+    "mostly noise: little is to be learned, and the weights shrink to what is needed for that": Run(
+        losses={"loss/train": noisy(falling(1.0, 0.88, 0.05), 0.02)},
+        scores={"r2": falling(0.0, 0.12, 0.05)},
+        weights={"norm": falling(10.0, 1.5, 0.02)},
+    ),
+    "parity, with a loss that the script rounds": Run(
+        losses={"loss/train": lambda step: round(0.693 if step < 260 else 0.693 * math.exp(-(step - 260) / 50), 2)},
+    ),
+    "an actor whose learning rate is 0 until the critic is ready": Run(
+        losses={"value_loss": falling(5.0, 1.0, 0.01)},
+        scores={"return": lambda step: 20.0 if step < 100 else 20 + (step - 100) / 4},
+        weights={"slowest": lambda step: 0.0 if step < 100 else 1e-3, "norm": constant(10.0)},
+    ),
+    "a loss that triples at first, without a warmup, and comes back": Run(
+        losses={
+            "loss/train": noisy(
+                lambda step: 2.3 + 6 * math.exp(-((step - 15) ** 2) / 60) - 2.2 * (1 - math.exp(-step / 60)), 0.05
+            )
+        }
     ),
     "PPO: the policy loss means nothing, and the return climbs": Run(
         losses={
@@ -285,3 +323,70 @@ def test_reach_is_compared_with_its_start_where_that_is_asked_for(of_start: floa
     run = Run(losses={"loss/train": CHANCE}, reach=after(100, constant(0.02), constant(0.5)))
     rule = rule_of(DIAGNOSES["vanishing_gradient"](**({} if of_start is None else {"of_start": of_start})))
     assert (first_decision(rule, run.events()) is not None) is flagged
+
+
+DIVERGES = {"loss/train": after(40, CHANCE, after(10, noisy(constant(30.0), 1.0), CHANCE))}
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run(losses=DIVERGES, norm=after(40, constant(0.0), constant(1.0)), ratio=constant(0.0)),
+        Run(losses=DIVERGES, activations={**ACTIVE, "dead": 1.0, "dead_mean": 0.9}),
+        Run(losses=DIVERGES, reach=after(40, constant(1e-5), constant(0.5))),
+    ],
+)
+def test_what_follows_from_a_blow_up_is_named_diverged(run: Run) -> None:
+    stopping = [name for name in begun(run) if name in STOPPING_CLASSES]
+    assert stopping[0] == "diverged"
+    assert not {"no_gradient", "dead_units", "vanishing_gradient"} & set(stopping)
+
+
+def test_the_reason_of_a_divergence_has_its_cause_and_its_consequence() -> None:
+    run = Run(
+        losses={"loss/train": CHANCE},
+        ratio=lambda step: 4.0 if step == 0 else 1e-3,
+        norm=after(10, constant(0.0), constant(1.0)),
+    )
+    decision = first_decision(rule_of(DIAGNOSES["diverged"]()), run.events())
+    assert decision is not None
+    assert "an update was 4 times the weights, and since then every gradient is exactly 0" in decision.reason
+
+
+def test_most_of_the_weights_without_a_gradient_stop_a_run_that_gains_nothing() -> None:
+    run = Run(losses={"loss/train": CHANCE}, missing=8, weights={"without_gradient": constant(0.9)})
+    assert 60 <= begun(run)["no_gradient"] <= 200
+    spared = replace(run, losses={"loss/train": LEARNS})
+    assert "no_gradient" not in begun(spared)
+
+
+def test_a_head_that_learns_slowly_on_detached_features_is_not_stopped() -> None:
+    slow = noisy(falling(2.3, 0.8, 0.003), 0.05)
+    assert (
+        not STOPPING_CLASSES
+        & begun(Run(losses={"loss/train": slow}, weights={"without_gradient": constant(0.95)})).keys()
+    )
+
+
+def test_one_of_two_networks_that_does_not_move_is_frozen() -> None:
+    run = Run(scores={"modes": constant(1.0)}, weights={"slowest": constant(1e-9)})
+    assert begun(run)["frozen"] <= 60
+
+
+def test_a_penalty_in_the_reported_loss_does_not_hide_that_the_weights_vanish() -> None:
+    run = Run(
+        losses={"loss/train": noisy(falling(50.0, 2.3, 0.05), 0.02)},
+        scores={"accuracy/test": constant(0.1)},
+        weights={"norm": falling(10.0, 0.01, 0.05)},
+    )
+    assert "over_regularised" in begun(run)
+
+
+def test_a_loss_that_does_not_change_at_all_is_stuck_early() -> None:
+    run = Run(losses={"loss/train": lambda step: math.log(10) + 1e-8 * (step % 7)})
+    assert begun(run)["stuck"] <= 220
+
+
+@pytest.mark.parametrize("name", ["symmetric", "over_regularised"])
+def test_a_class_is_silent_on_a_record_without_what_it_reads(name: str) -> None:
+    assert name not in begun(replace(FAILING[name], weights={}))

@@ -14,9 +14,11 @@ from sweeper.rules.diagnoses.loss_mismatch import LossMismatch
 from sweeper.rules.diagnoses.no_gradient import NoGradient
 from sweeper.rules.diagnoses.non_finite import NonFinite
 from sweeper.rules.diagnoses.oscillating import Oscillating
+from sweeper.rules.diagnoses.over_regularised import OverRegularised
 from sweeper.rules.diagnoses.overfitting import Overfitting
 from sweeper.rules.diagnoses.saturated import Saturated
 from sweeper.rules.diagnoses.stuck import Stuck
+from sweeper.rules.diagnoses.symmetric import Symmetric
 from sweeper.rules.diagnoses.unused_parameters import UnusedParameters
 from sweeper.rules.diagnoses.vanishing_gradient import VanishingGradient
 from sweeper.rules.diagnosis import Diagnosis, Effect
@@ -28,8 +30,10 @@ _CLASSES: tuple[type[Diagnosis], ...] = (
     Diverged,
     NoGradient,
     VanishingGradient,
+    Symmetric,
     DeadUnits,
     Frozen,
+    OverRegularised,
     Collapsed,
     Stuck,
     Oscillating,

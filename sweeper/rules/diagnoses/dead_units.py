@@ -28,9 +28,13 @@ class DeadUnits(Diagnosis):
     mean: Part = 0.8
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return the share of dead units, where the run does not learn in spite of it."""
+        """Return the share of dead units, where the run does not learn in spite of it, and did not blow up before."""
+        return None if signals.blown else self.found(signals)
+
+    def found(self, signals: Signals) -> Reason | None:
+        """Return the share of dead units, whatever the cause."""
         worst, mean = signals.activation("dead", WINDOW), signals.activation("dead_mean", WINDOW)
-        if not (worst >= self.share or mean >= self.mean) or signals.progressing or signals.thrown > 1:
+        if not (worst >= self.share or mean >= self.mean) or signals.progressing:
             return None
         return functools.partial(self._told, signals, worst, mean)
 

@@ -11,6 +11,11 @@ from pydantic import Field
 
 from sweeper.rules.base import Positive
 from sweeper.rules.course import Course
+from sweeper.rules.diagnoses.dead_units import DeadUnits
+from sweeper.rules.diagnoses.no_gradient import NoGradient
+from sweeper.rules.diagnoses.saturated import Saturated
+from sweeper.rules.diagnoses.stuck import Stuck
+from sweeper.rules.diagnoses.vanishing_gradient import VanishingGradient
 from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
 from sweeper.rules.signals import LEARNED, Signals
 
@@ -22,11 +27,16 @@ MOVES = 0.1
 """Weights that move less than this part of themselves in the whole plan are frozen, wherever the loss began."""
 
 
+CONSEQUENCES = (NoGradient(), VanishingGradient(), DeadUnits(), Saturated(), Stuck())
+"""What a run that blew up may be left with."""
+
+
 class Diverged(Diagnosis):
     """The loss is above ``times`` its start, or that of a constant prediction, and is not coming back.
 
     Or nothing was gained, and one update was larger than ``thrown`` times the weights, the median of several than
-    ``ratio`` times, or activations than ``scale`` times the inputs.
+    ``ratio`` times, or activations than ``scale`` times the inputs. Or the run blew up, and since then units are dead
+    or saturated, or gradients are gone: these are consequences, and named in the reason.
     """
 
     name = "diverged"
@@ -44,7 +54,7 @@ class Diverged(Diagnosis):
 
     def wait(self, signals: Signals) -> float:
         """Return that a loss far above its baseline needs no wait: a healthy run does not come back from there."""
-        return 0.0 if signals.excess > FAR else self.lasting
+        return 0.0 if signals.excess > FAR or self._consequence(signals) else self.lasting
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how far off the run is."""
@@ -61,10 +71,27 @@ class Diverged(Diagnosis):
         learns = signals.scoring or (signals.natural and signals.gain >= LEARNED)
         if scale > self.scale * max(1.0, signals.activation("input_scale", 1)) and not learns:
             return functools.partial(self._of_activations, signals, scale)
+        if consequence := self._consequence(signals):
+            return functools.partial(self._of_consequence, signals, consequence)
+        if signals.wrecked and not signals.progressing:
+            return functools.partial(self._of_weights, signals)
         ratios = signals.window("update_ratio", WINDOW)
         if len(ratios) == WINDOW and statistics.median(ratios) > self.ratio and not signals.progressing:
             return functools.partial(self._of_updates, signals, statistics.median(ratios), self.ratio)
         return None
+
+    @staticmethod
+    def _consequence(signals: Signals) -> Reason | None:
+        """Return what is left of a run that blew up and does not learn; None where it is in order, or never did."""
+        if not signals.blown or not signals.newest:
+            return None
+        found = (one.found(signals) for one in CONSEQUENCES)
+        return next((reason for reason in found if reason is not None), None)
+
+    @staticmethod
+    def _of_consequence(signals: Signals, consequence: Reason) -> Told:
+        text, evidence = consequence()
+        return f"{signals.blown}, and since then {text}", evidence
 
     def _rose(self, signals: Signals) -> bool:
         """Whether the loss is above its start, or the run moves and stays above the loss of a constant prediction."""
@@ -88,6 +115,12 @@ class Diverged(Diagnosis):
     def _of_activations(signals: Signals, scale: float) -> Told:
         text = f"the activations are of the order of {scale:.2g}, where 1 is usual; {signals.gain_text()}"
         return text, {"statistic": "activation scale", "median": scale, **signals.gain_evidence()}
+
+    @staticmethod
+    def _of_weights(signals: Signals) -> Told:
+        grown = signals.largest_norm / signals.start_norm
+        text = f"the weights grew to {grown:.2g} times their norm at the start; {signals.gain_text()}"
+        return text, {"statistic": "weight norm", "value": grown, **signals.gain_evidence()}
 
     @staticmethod
     def _of_updates(signals: Signals, ratio: float, threshold: float) -> Told:

@@ -15,9 +15,8 @@ from sweeper.rules.signals import Signals
 FEWEST = 3
 NOTHING = 0.005
 """Weights that can move by less than this part of themselves in the whole plan learn nothing, pretrained or not."""
-REACHED, DEAD, ABOVE, THROWN = 1e-3, 0.95, 1.5, 1.0
-"""What explains small updates: less reach, more dead units, a loss that is so many times its start, or an update that
-was larger than the weights, and threw them about."""
+REACHED, DEAD, ABOVE = 1e-3, 0.95, 1.5
+"""What explains small updates: less reach, more dead units, or a loss that is so many times its start."""
 
 
 class Frozen(Diagnosis):
@@ -25,7 +24,8 @@ class Frozen(Diagnosis):
 
     The travel is the update ratio at the peak learning rate times the planned steps: how far the weights would come,
     as a part of themselves, if every step led in the same direction. A short fine-tuning moves them by a percent or so:
-    where they move at all, the run has ``lasting`` of the plan to show a gain.
+    where they move at all, the run has ``lasting`` of the plan to show a gain. Of a model of several networks, such as
+    a generator and a discriminator, it is enough that one does not move.
     """
 
     name = "frozen"
@@ -40,7 +40,7 @@ class Frozen(Diagnosis):
 
     def wait(self, signals: Signals) -> float:
         """Return that a short fine-tuning, which moves the weights by a percent or so, is given time to show a gain."""
-        return self.lasting if signals.travel >= NOTHING else 0.0
+        return 0.0 if signals.travel < NOTHING or self._one_is_frozen(signals) else self.lasting
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return how small the updates are, where the run does not learn by them."""
@@ -52,18 +52,27 @@ class Frozen(Diagnosis):
         rounded = [one.update_ratio for one in list(signals.newest)[-FEWEST:] if one.learning_rate > 0]
         if len(rounded) == FEWEST and max(rounded) == 0:
             return functools.partial(self._told, signals, 0.0)
+        if self._one_is_frozen(signals):
+            return functools.partial(self._told, signals, signals.slowest.level())
         if signals.ratio.count < FEWEST or not signals.travel < self.travel:
             return None
         return functools.partial(self._told, signals, signals.ratio.level())
 
     @staticmethod
+    def _one_is_frozen(signals: Signals) -> bool:
+        """Whether one of several networks does not move; an update of exactly 0 is that of a network to train later."""
+        enough = signals.slowest.count >= FEWEST and signals.slowest.lowest > 0
+        return enough and signals.shortest_travel < NOTHING
+
+    @staticmethod
     def _has_another_cause(signals: Signals) -> bool:
-        """Whether the gradient has vanished, units are dead, or the run has diverged, so that updates are small."""
-        if max((one.update_ratio for one in signals.newest), default=0.0) > THROWN:
+        """Whether the gradient has vanished, units are dead, the loss is a wrong one, or the run has diverged."""
+        if signals.blown or signals.mismatch:
             return True
         vanished = min(signals.window("reach", 1), default=1.0) < REACHED
         dead = signals.activation("dead", 1) >= DEAD
-        return vanished or dead or signals.loss.level() > ABOVE * signals.loss.start
+        rose = signals.natural and signals.loss.level() > ABOVE * signals.loss.start
+        return vanished or dead or rose
 
     def _told(self, signals: Signals, ratio: float) -> Told:
         total, resolution = signals.total_steps, math.nan
@@ -74,7 +83,8 @@ class Frozen(Diagnosis):
         else:
             assert total is not None  # noqa: S101 - without a plan the travel is not known
             whole = f"{ratio * total:.1e} in all {total} steps"
-            text = f"the weights hardly move: an update is {ratio:.1e} of a weight, {whole}"
+            which = "the weights of one network" if self._one_is_frozen(signals) else "the weights"
+            text = f"{which} hardly move: an update is {ratio:.1e} of a weight, {whole}"
         if ratio < resolution:
             text += f", and the weights resolve {resolution:.1e}"
         evidence = {"statistic": "update_ratio", "median": ratio, "resolution": resolution, "threshold": self.travel}

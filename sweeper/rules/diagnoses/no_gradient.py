@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import functools
+from typing import Annotated
 
+from pydantic import Field
+
+from sweeper.rules.base import Part
 from sweeper.rules.diagnosis import Diagnosis, Effect, Reason, Told
 from sweeper.rules.signals import Signals
 
-ABOVE = 1.5
+LATEST = 3
+"""Observations over which the share of the weights without a gradient is the median."""
 UNSEEN = 3
 """Cadences of the watch after which a script that never stepped is known not to step."""
 
 
 class NoGradient(Diagnosis):
-    """Every gradient is exactly 0 or missing, or the optimizer never steps; and the loss is not at its floor."""
+    """Every gradient is exactly 0 or missing, or the optimizer never steps; and the loss is not at its floor.
+
+    Or for ``lasting`` of the plan at least ``share`` of the weights have had no gradient, and the run gains nothing.
+    """
 
     name = "no_gradient"
     effect = Effect.STOPS
@@ -25,6 +33,14 @@ class NoGradient(Diagnosis):
     reads = (frozenset({"gradient_norm"}),)
 
     floor: float = 1e-3
+    share: Part = 0.4
+    lasting: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def wait(self, signals: Signals) -> float:
+        """Return that nothing has to be waited for where nothing at all is trained."""
+        newest = signals.newest[-1] if signals.newest else None
+        some = newest is not None and newest.gradient_norm > 0
+        return self.lasting if some else 0.0
 
     def judge(self, signals: Signals) -> Reason | None:
         """Return why nothing is trained."""
@@ -34,15 +50,22 @@ class NoGradient(Diagnosis):
         if not signals.observations:
             late = signals.reported_step >= UNSEEN * 10 and signals.loss.count >= UNSEEN
             return functools.partial(self._never_stepped, signals) if parameters is not None and late else None
+        # What had a gradient and lost it after it blew up has diverged.
+        return None if signals.blown and signals.norm.count else self.found(signals)
+
+    def found(self, signals: Signals) -> Reason | None:
+        """Return which gradients are gone, whatever the cause."""
         newest = signals.newest[-1]
-        if newest.skipped or newest.not_finite > 0 or (signals.norm.count and signals.excess > ABOVE):
-            return None  # what had a gradient and lost it with a risen loss has diverged
-        if signals.thrown > 1:
+        if newest.skipped or newest.not_finite > 0:
             return None
         missing = signals.watching is not None and newest.missing == len(signals.watching.tensors)
-        if not (missing or newest.gradient_norm == 0) or self._is_done(signals):
-            return None
-        return functools.partial(self._zero, signals, missing=missing)
+        if missing or newest.gradient_norm == 0:
+            return None if self._is_done(signals) else functools.partial(self._zero, signals, missing=missing)
+        share = signals.weight("without_gradient", LATEST)
+        judged = signals.loss.count >= 2 * signals.loss.window or signals.objective.count > 1
+        if share >= self.share and judged and not signals.progressing:
+            return functools.partial(self._of_most, signals, share)
+        return None
 
     def _is_done(self, signals: Signals) -> bool:
         """Whether the loss is at its floor, where a gradient of 0 is right, as for a hinge."""
@@ -56,6 +79,11 @@ class NoGradient(Diagnosis):
         steps = [one.step for one in list(signals.newest)[-3:]]
         text = f"{what}, at the observations of steps {steps[0]} to {steps[-1]}"
         return text, {"statistic": "gradient_norm", "value": newest.gradient_norm, "steps": steps}
+
+    @staticmethod
+    def _of_most(signals: Signals, share: float) -> Told:
+        text = f"{share:.0%} of the weights have no gradient, or one that is exactly 0; {signals.gain_text()}"
+        return text, {"statistic": "weights without a gradient", "value": share, **signals.gain_evidence()}
 
     @staticmethod
     def _nothing_trained(signals: Signals) -> Told:

@@ -23,7 +23,11 @@ class Saturated(Diagnosis):
     share: Part = 0.8
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return the share of saturated activations."""
+        """Return the share of saturated activations, where the run did not blow up before."""
+        return None if signals.blown else self.found(signals)
+
+    def found(self, signals: Signals) -> Reason | None:
+        """Return the share of saturated activations, whatever the cause."""
         share = signals.activation("saturated", WINDOW)
         if not share >= self.share or signals.progressing:
             return None

@@ -20,7 +20,8 @@ ABOVE, REACHED = 1.5, 3e-4
 class Stuck(Diagnosis):
     """After ``after`` of the plan, neither the loss nor the score is better than at the start.
 
-    At once where the input of the last layer is the same for every example: its spread is under ``spread``.
+    After ``unmoved_after`` of the plan where the loss has not changed at all. At once where the input of the last layer
+    is the same for every example: its spread is under ``spread``.
 
     Late on purpose: a long warmup and tasks such as sparse parity stand at chance for a third of their steps and then
     learn (Barak et al. 2022, Hidden Progress in Deep Learning).
@@ -35,6 +36,7 @@ class Stuck(Diagnosis):
     patience: Annotated[int, Field(ge=1, le=1000)] = 1
     lasting: Annotated[float, Field(ge=0, lt=1)] = 0.05
     after: Part = 0.5
+    unmoved_after: Part = 0.25
     gain: Part = 0.03
     without_loss: Part = 0.65
     spread: Part = 1e-4
@@ -44,14 +46,20 @@ class Stuck(Diagnosis):
         return 0.0 if signals.activation("spread", CONSTANT_FOR) < self.spread else self.lasting
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return how little was gained."""
+        """Return how little was gained, where the run did not blow up before."""
+        return None if signals.blown else self.found(signals)
+
+    def found(self, signals: Signals) -> Reason | None:
+        """Return how little was gained, whatever the cause."""
         if signals.newest and signals.newest[-1].not_finite > 0:
             return None
+        if signals.unmoved and signals.share >= self.unmoved_after:
+            return functools.partial(self._told, signals)
         if signals.scoring or (signals.gain >= LEARNED and signals.natural):
             return None
         constant = signals.activation("spread", CONSTANT_FOR) < self.spread
         # A run that has diverged, or whose gradient has vanished, has a constant input there by that.
-        off = signals.thrown > 1 or signals.excess > ABOVE or min(signals.window("reach", 1), default=1.0) < REACHED
+        off = signals.excess > ABOVE or min(signals.window("reach", 1), default=1.0) < REACHED
         if constant and not off and not signals.gain >= LEARNED:
             return functools.partial(self._constant, signals)
         if not signals.share >= self.after:

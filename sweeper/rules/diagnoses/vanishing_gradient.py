@@ -19,6 +19,10 @@ TWO_A_QUARTER = 2 * FEWEST_LAYERS
 """From so many layers on, either end of reach is the mean of two layers or more."""
 
 
+FEWEST, CLEARLY = 3, 0.1
+"""So many observations are enough, fewer than the window, if reach is below this part of the threshold at each."""
+
+
 class VanishingGradient(Diagnosis):
     """The median of ``reach`` over ``window`` observations is under ``below``, and the run gains nothing.
 
@@ -48,13 +52,19 @@ class VanishingGradient(Diagnosis):
         return window
 
     def judge(self, signals: Signals) -> Reason | None:
-        """Return that the gradient is gone, where the loss or the score does not say that the run learns."""
+        """Return that the gradient is gone, where the run does not learn, and did not blow up before."""
+        return None if signals.blown else self.found(signals)
+
+    def found(self, signals: Signals) -> Reason | None:
+        """Return that the gradient is gone, whatever the cause."""
         reach = signals.window("reach", self.window)
-        if len(reach) < self.window:
+        fewest = min(self.window, FEWEST)
+        if len(reach) < fewest:
             return None
         at_start = 0.0 if self.of_start is None else self.of_start * signals.reach.start
         median, below = statistics.median(reach), max(self._below(signals), at_start)
-        if not median < below or signals.progressing:
+        clearly = max(reach[-fewest:]) < CLEARLY * below
+        if not (clearly or (len(reach) == self.window and median < below)) or signals.progressing:
             return None
         return functools.partial(self._told, signals, median, below)
 
