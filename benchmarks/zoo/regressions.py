@@ -198,7 +198,7 @@ LBFGS = Task(
         Arm("lr_1e-9", {"lr": 1e-9}, fails=True, expected=("frozen", "stuck")),
         Arm("zero_init", {"init": "zeros", "bias": 0.0}, fails=True, expected=("no_gradient", "stuck")),
         Arm("saturated_init", {"init": 30.0}, fails=True, expected=("saturated", "overfitting", "stuck")),
-        Arm("ridge_drowns_the_loss", {"ridge": 10.0}, fails=True, expected=("collapsed", "stuck")),
+        Arm("ridge_drowns_the_loss", {"ridge": 10.0}, fails=True, expected=("over_regularised", "collapsed", "stuck")),
     ],
 )  # fmt: skip
 

@@ -38,6 +38,8 @@ CLASSES = frozenset(
         "unused_parameters",
         "loss_mismatch",
         "input_scale",
+        "over_regularised",
+        "symmetric",
     }
 )
 """The diagnosis classes that an arm may expect."""

@@ -16,7 +16,9 @@ is a factor. That keeps the promise for the rule as a whole; a threshold at a ti
 
 The diagnosis `vanishing_gradient` is scored on reach alone (`on_reach`), without its look at the loss. The diagnosis
 fires only where reach alone would, so the promise holds for the diagnosis too, and the threshold is rather too low than
-too high. `below_thin`, the threshold for networks of fewer than eight layers, is not calibrated.
+too high. Of its two thresholds, the one that counts for the recorded learners is calibrated: `below_thin` for networks
+of fewer than eight layers and where no loss is reported, else `below`. Where there are learners of both kinds, both are
+multiplied by one factor.
 """
 
 from __future__ import annotations
@@ -30,20 +32,24 @@ from decimal import ROUND_FLOOR, Context
 from fractions import Fraction
 
 from sweeper.errors import UsageError
-from sweeper.record.events import Event
+from sweeper.record.events import Event, Observation
 from sweeper.rules import ConditionRule, Rule, conditions, parts_of_stalled, rule_of
 from sweeper.rules.audit import rule_version
 from sweeper.rules.base import RuleSettings
 from sweeper.rules.decision import first_decision
 from sweeper.rules.diagnoses import Diagnosis, VanishingGradient
+from sweeper.rules.diagnoses.vanishing_gradient import is_thin
 from sweeper.rules.health import DiagnosisCondition
 from sweeper.rules.settings import AllOf, AnyOf, Stalled, UpdateRatio
+from sweeper.rules.signals import Signals
 
 History = Sequence[Event]
 DIGITS = 3
 """Significant digits of a threshold; it is rounded down, which keeps the promise."""
 HIGHEST_PART = 0.999
 SHOWN = 12
+DEEP, THIN = frozenset({"below_thin"}), frozenset({"below"})
+"""The threshold of `vanishing_gradient` that stays as given where all learners are deep, and where all are thin."""
 
 
 # ---- the order statistic ---------------------------------------------------------------------------------------------
@@ -88,15 +94,17 @@ def _exact(alpha: float) -> Fraction:
 class Family:
     """A rule with all of its thresholds from below multiplied by a factor.
 
-    Of a rule with one such threshold the factor is the threshold itself, in the unit of its statistic.
+    Of a rule with one such threshold the factor is the threshold itself, in the unit of its statistic. Thresholds of
+    `vanishing_gradient` that are in `kept` stay as given.
     """
 
     settings: RuleSettings
+    kept: frozenset[str] = DEEP
 
     @property
     def thresholds(self) -> list[tuple[str, float]]:
         """The thresholds from below as given, by name."""
-        return list(_thresholds(self.settings))
+        return list(_thresholds(self.settings, self.kept))
 
     @property
     def is_single(self) -> bool:
@@ -105,7 +113,7 @@ class Family:
 
     def at(self, factor: float) -> RuleSettings:
         """The rule with this factor; nothing is checked or rounded."""
-        return _mapped(self.settings, lambda _, given: factor if self.is_single else given * factor)
+        return _mapped(self.settings, self.kept, lambda _, given: factor if self.is_single else given * factor)
 
     def written(self, factor: float) -> RuleSettings:
         """The rule with this factor as a sweep file can have it: each threshold rounded down, and a part below 1."""
@@ -114,7 +122,7 @@ class Family:
             threshold = factor if self.is_single else given * factor
             return _rounded_down(threshold if name == "low" else min(threshold, HIGHEST_PART))
 
-        return _mapped(self.settings, value)
+        return _mapped(self.settings, self.kept, value)
 
     def score(self, history: History) -> float:
         """The highest factor with which the rule lets the run live, over all of its history.
@@ -171,8 +179,8 @@ def on_reach(settings: RuleSettings) -> Rule:
 
 def _reach_condition(settings: RuleSettings) -> conditions.Condition:
     match settings:
-        case VanishingGradient(below=below, of_start=of_start, window=window):
-            return conditions.VanishingGradient(below=below, of_start=of_start, window=window)
+        case VanishingGradient():
+            return _OnReach(settings)
         case AllOf():
             return conditions.all_of([_reach_condition(one) for one in settings.of])
         case AnyOf():
@@ -185,26 +193,63 @@ def _reach_condition(settings: RuleSettings) -> conditions.Condition:
     return rule.condition
 
 
+@dataclass(frozen=True, slots=True)
+class _OnReach:
+    """The condition of `vanishing_gradient` without its look at the loss and the score."""
+
+    settings: VanishingGradient
+    name: str = "vanishing_gradient"
+
+    def start(self) -> Signals:
+        """Return the state before the first event."""
+        return Signals()
+
+    def step(self, state: Signals, event: Event) -> tuple[Signals, conditions.Finding | None]:
+        """Take in an event; return whether reach is below its threshold, at an observation."""
+        if not state.take(event) or not isinstance(event, Observation):
+            return state, None
+        reach, threshold = self.settings.statistic(state), self.settings.threshold(state)
+        if math.isnan(reach):
+            return state, None
+        evidence: dict[str, object] = {"statistic": "reach", "median": reach, "threshold": threshold}
+        told = f"reach is {reach:.3g}, the threshold {threshold:.3g}", evidence
+        return state, conditions.Finding(step=event.step, holds=reach < threshold, tell=lambda: told)
+
+
 _NAMES = {
     Stalled: ("below", "ratio_of_start"),
-    VanishingGradient: ("below", "of_start"),
+    VanishingGradient: ("below", "below_thin", "of_start"),
     UpdateRatio: ("low", "of_start"),
 }
 
 
-def _thresholds(settings: RuleSettings) -> Iterator[tuple[str, float]]:
+def _thresholds(settings: RuleSettings, kept: frozenset[str]) -> Iterator[tuple[str, float]]:
     if isinstance(settings, AllOf | AnyOf):
         for one in settings.of:
-            yield from _thresholds(one)
+            yield from _thresholds(one, kept)
     for name in _NAMES.get(type(settings), ()):
-        if (value := getattr(settings, name)) is not None:
+        stays = isinstance(settings, VanishingGradient) and name in kept
+        if not stays and (value := getattr(settings, name)) is not None:
             yield name, value
 
 
-def _mapped(settings: RuleSettings, value: Callable[[str, float], float]) -> RuleSettings:
+def _mapped(settings: RuleSettings, kept: frozenset[str], value: Callable[[str, float], float]) -> RuleSettings:
     if isinstance(settings, AllOf | AnyOf):
-        return settings.model_copy(update={"of": tuple(_mapped(one, value) for one in settings.of)})
-    return settings.model_copy(update={name: value(name, given) for name, given in _thresholds(settings)})
+        return settings.model_copy(update={"of": tuple(_mapped(one, kept, value) for one in settings.of)})
+    return settings.model_copy(update={name: value(name, given) for name, given in _thresholds(settings, kept)})
+
+
+def _kept(learners: Sequence[History]) -> frozenset[str]:
+    """Return which thresholds of `vanishing_gradient` count for none of the learners."""
+    kinds = {_is_thin(history) for history in learners}
+    return frozenset() if len(kinds) > 1 else THIN if kinds == {True} else DEEP
+
+
+def _is_thin(history: History) -> bool:
+    signals = Signals()
+    for event in history:
+        signals.take(event)
+    return is_thin(signals)
 
 
 def _from_below(settings: RuleSettings) -> list[conditions.Condition]:
@@ -260,7 +305,7 @@ class Calibration:
     def text(self) -> str:
         """The calibration for people, without the lines to paste."""
         what = self.family.thresholds[0][0] if self.family.is_single else f"times {_listed(self.family.thresholds)}"
-        thresholds, count = _listed(Family(self.rule).thresholds), len(self.scores)
+        thresholds, count = _listed(Family(self.rule, self.family.kept).thresholds), len(self.scores)
         name = rule_of(self.rule).name
         if math.isinf(self.factor):
             found = f"threshold: as given, {thresholds}; with any, the rule condemns no more learners than it may"
@@ -298,7 +343,7 @@ def calibrate(
     Raises:
         UsageError: the rule has no threshold from below, there are too few learners, or no threshold will do.
     """
-    family = Family(settings)
+    family = Family(settings, _kept(learners))
     if not family.thresholds:
         raise UsageError("expected a rule with a threshold from below: stalled, vanishing_gradient or update_ratio")
     needed = learners_needed(alpha)

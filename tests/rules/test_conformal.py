@@ -18,6 +18,7 @@ from sweeper.record.events import Event, Finished, Metrics, Observation, Plan, S
 from sweeper.record.journal import JournalWriter
 from sweeper.record.layout import SweepDir, write_json
 from sweeper.rules.conformal import (
+    THIN,
     Family,
     calibrate,
     conformal_threshold,
@@ -33,12 +34,12 @@ EVERY, PEAK = 10, 1e-3
 def run(
     reach: Sequence[float] | float, *, ratio: Sequence[float] | float = 1e-2, loss: Sequence[float] | float = 1.0
 ) -> list[Event]:
-    """A look and a report at every tenth step."""
+    """A report and an observation at every tenth step."""
     columns = [[x] * 40 if isinstance(x, float) else list(x) for x in (reach, ratio, loss)]
     events: list[Event] = [Plan(total_steps=400, peak_lr=PEAK)]
     for i, (r, u, value) in enumerate(zip(*columns, strict=False)):
         look = Observation(step=EVERY * i, row=i, reach=r, update_ratio=u, learning_rate=PEAK)
-        events += [look, Metrics(step=EVERY * i, values={"loss/train": value})]
+        events += [Metrics(step=EVERY * i, values={"loss/train": value}), look]
     return events
 
 
@@ -163,12 +164,47 @@ def test_the_diagnosis_is_scored_on_reach_alone() -> None:
     )
     family = Family(spec.VanishingGradient())
     assert family.score(run(0.01, loss=falling)) == 0.01
-    assert family.score([watching, *run(0.01)]) == 0.01  # also for a network for which below_thin counts
+    assert family.score([watching, *run(0.01)]) == math.inf  # below_thin counts there, and stays as given
+    assert Family(spec.VanishingGradient(), THIN).score([watching, *run(0.01)]) == 0.01
     both = spec.AllOf(of=(spec.VanishingGradient(), spec.Stalled(loss="none", ratio_of_start=None)))
     assert Family(both).score(run(0.01, loss=falling)) == 2.0  # times both thresholds, which are 0.005
 
 
 # ---- the calibration -------------------------------------------------------------------------------------------------
+
+
+def of_layers(count: int) -> Watching:
+    return Watching(
+        layers=tuple(map(str, range(count))),
+        tensors=tuple(map(str, range(count))),
+        sizes=(1,) * count,
+        layer_of=tuple(range(count)),
+        statistics=("grad_norm",),
+        every=EVERY,
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "rule"),
+    [
+        ([12], spec.VanishingGradient(below=0.04)),
+        ([6], spec.VanishingGradient(below_thin=0.04)),
+        ([12, 6], spec.VanishingGradient(below=0.04, below_thin=0.0024)),
+    ],
+)
+def test_the_threshold_that_counts_for_the_recorded_networks_is_calibrated(
+    layers: list[int], rule: spec.VanishingGradient
+) -> None:
+    learners = [[of_layers(layers[i % len(layers)]), *run(0.04)] for i in range(19)]
+    found = calibrate(spec.VanishingGradient(), learners, [], 0.05)
+    assert found.rule == rule
+    assert found.lost == 0
+
+
+def test_a_network_of_few_layers_is_flagged_by_its_calibrated_threshold() -> None:
+    learners, stall = [[of_layers(6), *run(0.04)]] * 19, [of_layers(6), *run(0.01)]
+    found = calibrate(spec.VanishingGradient(), learners, [stall], 0.05)
+    assert (len(found.before), len(found.caught)) == (0, 1)
 
 
 def test_the_threshold_is_written_rounded_down_and_condemns_no_more_than_it_may() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from typing import Annotated
 
@@ -21,6 +22,16 @@ TWO_A_QUARTER = 2 * FEWEST_LAYERS
 
 FEWEST, CLEARLY = 3, 0.1
 """So many observations are enough, fewer than the window, if reach is below this part of the threshold at each."""
+
+
+def is_thin(signals: Signals) -> bool:
+    """Return whether `below_thin` is the threshold: for a network of few layers, and where no loss is reported."""
+    if not signals.loss.count:
+        return True  # nothing speaks for the run, so more has to speak against it
+    if signals.watching is None:
+        return False
+    networks = signals.watching.networks or (0,) * len(signals.watching.layers)
+    return max((networks.count(one) for one in set(networks)), default=0) < TWO_A_QUARTER
 
 
 class VanishingGradient(Diagnosis):
@@ -57,38 +68,40 @@ class VanishingGradient(Diagnosis):
 
     def found(self, signals: Signals) -> Reason | None:
         """Return that the gradient is gone, whatever the cause."""
+        reach, below = self.statistic(signals), self.threshold(signals)
+        if not reach < below or signals.progressing:
+            return None
+        return functools.partial(self._told, signals, reach, below)
+
+    def statistic(self, signals: Signals) -> float:
+        """Return the reach that is compared with the threshold; NaN before there are enough observations.
+
+        The median over the window, or ten times the largest of the newest three, where that is less: reach that is far
+        below the threshold does not have to last for the whole window.
+        """
         reach = signals.window("reach", self.window)
         fewest = min(self.window, FEWEST)
         if len(reach) < fewest:
-            return None
-        at_start = 0.0 if self.of_start is None else self.of_start * signals.reach.start
-        median, below = statistics.median(reach), max(self._below(signals), at_start)
-        clearly = max(reach[-fewest:]) < CLEARLY * below
-        if not (clearly or (len(reach) == self.window and median < below)) or signals.progressing:
-            return None
-        return functools.partial(self._told, signals, median, below)
+            return math.nan
+        soon = max(reach[-fewest:]) / CLEARLY
+        return min(statistics.median(reach), soon) if len(reach) == self.window else soon
 
-    def _below(self, signals: Signals) -> float:
-        watching = signals.watching
-        if not signals.loss.count:
-            return self.below_thin  # nothing speaks for the run, so more has to speak against it
-        if watching is None:
-            return self.below
-        networks = watching.networks or (0,) * len(watching.layers)
-        longest = max((networks.count(one) for one in set(networks)), default=0)
-        return self.below if longest >= TWO_A_QUARTER else self.below_thin
+    def threshold(self, signals: Signals) -> float:
+        """Return the threshold for this network: `below` or `below_thin`, or that of the start if it is higher."""
+        at_start = 0.0 if self.of_start is None else self.of_start * signals.reach.start
+        return max(self.below_thin if is_thin(signals) else self.below, at_start)
 
     @staticmethod
-    def _told(signals: Signals, median: float, below: float) -> Told:
+    def _told(signals: Signals, reach: float, below: float) -> Told:
         newest, watching = list(signals.newest), signals.watching
-        shown, bound = beside(median, below)
-        text = f"the gradient no longer reaches the first layers: the median of reach is {shown}, below {bound}"
+        shown, bound = beside(reach, below)
+        text = f"the gradient no longer reaches the first layers: reach is {shown}, below {bound}"
         evidence: dict[str, object] = {
             "statistic": "reach",
             "window": [[one.step, one.reach] for one in newest[-5:]],
-            "median": median,
+            "median": reach,
             "threshold": below,
-            "margin": below / median if median else float("inf"),
+            "margin": below / reach if reach else float("inf"),
         }
         first = newest[-1].reaches
         if watching is not None and 0 < first < len(watching.layers):
