@@ -36,6 +36,7 @@ SOON = 30
 _SHORT: Mapping[str, str] = {
     "non_finite": "non-finite",
     "vanishing_gradient": "vanishing",
+    "over_regularised": "regularised",
     "unused_parameters": "unused",
     "loss_mismatch": "mismatch",
 }
