@@ -1,8 +1,12 @@
-# One command each, on a machine with Python 3.11 or newer, make and a package index:
+# One command each, on a machine with Python 3.11 or newer, make and a package index; each installs what it needs:
 #   make run      the sweep of experiments/warmup.yaml      (make run ARGS="--workers 1 epochs=1")
-#   make test     all tests                                 (make test ARGS="-k spec")
+#   make test     the fast tests, in parallel               (make test ARGS="-k spec", make test JOBS=4)
+#   make test-all all tests: the fast and the slow ones, clusters, faults, a browser, Docker; or one part of them:
+#                 make test-slow, test-clusters, test-faults, test-browser, test-docker
 #   make faults   the fault matrix, on from docs/faults.jsonl (make faults ARGS="--jobs 2 --minutes 60 --rows 1,2")
 #   make check    style, types and import directions
+#   make check-minimum   the fast tests with the lower bound of each requirement (make check-minimum TORCH=2.13.0)
+#   make package  the wheel and the sdist: built, installed away from the sources, and used there
 #   make docs     the documentation as a site, build/docs/index.html; every link within it is checked
 #   make docs-links   the links to other sites, which takes a network
 #   make fuzz     100,000 hostile sweep files            (make fuzz ARGS="--commands 300")
@@ -10,18 +14,56 @@
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= auto
 VENV := .venv
 STAMP := $(VENV)/.installed
+# What `make run` needs. The environment of the tests has that too, so it is used if it is there.
+RUN_STAMP := $(if $(wildcard $(STAMP)),$(STAMP),$(VENV)/.installed-run)
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+PARTS := slow or cluster or faults or browser or docker
+SEPARATELY := cluster or faults or browser or docker
 
-.PHONY: run test faults fuzz check docs docs-links clean setup
+.PHONY: run test test-all test-slow test-clusters test-faults test-browser test-docker faults fuzz check check-minimum \
+    package docs docs-links clean setup
 .DEFAULT_GOAL := run
 
-run: $(STAMP)
+run: $(RUN_STAMP)
 	@$(BIN)/sweeper run experiments/warmup.yaml $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) -q -n $(JOBS) -m "not ($(PARTS))" $(ARGS)
+
+# Each part says by its command line what it runs; a later part runs even if an earlier one fails.
+test-all: $(STAMP)
+	@failed=""; for part in test test-slow test-clusters test-faults test-browser test-docker; do \
+	    echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+test-slow: $(STAMP)
+	@$(PYTEST) -v -n $(JOBS) -m "slow and not ($(SEPARATELY))" $(ARGS)
+
+# One cluster after the other: each is many processes.
+test-clusters: $(STAMP)
+	@$(PYTEST) -v -m cluster --ignore=tests/slurm $(ARGS)
+	@$(PYTEST) -v -n 2 tests/slurm $(ARGS)
+
+# Three at a time, since they wait more than they compute.
+test-faults: $(STAMP)
+	@$(PYTEST) -v -n 3 tests/faults $(ARGS)
+
+test-browser: $(STAMP)
+	@$(PYTEST) -v tests/browser $(ARGS)
+
+test-docker: $(STAMP)
+	@if docker info >/dev/null 2>&1; then $(PYTEST) -v -m docker $(ARGS); \
+	else echo "No Docker daemon answers, so no image is built; make test has tested the files of docker/."; fi
+
+check-minimum:
+	@TORCH="$(TORCH)" PYTHON="$(PYTHON)" .ci/check-minimum $(ARGS)
+
+package: $(STAMP)
+	@.ci/package
 
 faults: $(STAMP)
 	@$(BIN)/python -m tests.faults.report $(ARGS)
@@ -44,8 +86,10 @@ fuzz: $(STAMP)
 
 setup: $(STAMP)
 
-# The stamp is written last, so an interrupted installation is taken up again, and a finished one is not repeated.
-$(STAMP): pyproject.toml
+# A stamp is written last, so an interrupted installation is taken up again, and a finished one is not repeated.
+$(STAMP): EXTRA := test
+$(VENV)/.installed-run: EXTRA := text
+$(STAMP) $(VENV)/.installed-run: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "sweeper needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
 	    echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -55,7 +99,7 @@ $(STAMP): pyproject.toml
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
 	 elif $(PYTHON) -m pip --version >/dev/null 2>&1; then pip="$(PYTHON) -m pip --python $(BIN)/python"; \
 	 else echo "No pip for $(PYTHON): install it (on Debian: apt-get install python3-venv)." >&2; exit 2; fi; \
-	 $$pip install --quiet --quiet --disable-pip-version-check --editable '.[test]'
+	 $$pip install --quiet --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
 	@touch $@
 
 clean:

@@ -10,5 +10,5 @@ Importing it loads the standard library only.
 
 from sweeper.worker.trial import Trial, trial
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Trial", "__version__", "trial"]

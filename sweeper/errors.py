@@ -4,6 +4,7 @@ SweeperError            anything sweeper says no to; the command line prints it 
   UsageError            the command is wrong: call it differently            (exit 2)
     SpecError           the sweep file is wrong: mend the file               (exit 2)
     SpecChanged         the file no longer fits the run: rename, or undo     (exit 2)
+    ExtraMissing        an optional library is missing: install its extra    (exit 2)
   RunBusy               another orchestrator holds the run: wait, or stop it (exit 2)
   RecordError           a record cannot be read: look at the named file      (exit 2)
   Unwritable            a record cannot be written: make room, call again    (exit 2)
@@ -58,6 +59,13 @@ class SpecError(UsageError):
 
 class SpecChanged(UsageError):
     """The file would change trials that have already run."""
+
+
+class ExtraMissing(UsageError):
+    """A library that only one of sweeper's extras installs is missing."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f'{what} needs {library}, which is not installed. Run: pip install "sweeper[{extra}]"')
 
 
 class RunBusy(SweeperError):

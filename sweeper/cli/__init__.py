@@ -6,9 +6,10 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 
+from sweeper import __version__
 from sweeper.cli import (
     backtest,
     calibrate,
@@ -53,7 +54,16 @@ COMMANDS = (
     doctor,
     completion,
 )
-"""In the order in which the help lists them."""
+"""In the order in which the documents list them."""
+
+GROUPS = {
+    "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
+    "run": ("run", "exec", "reproduce"),
+    "look": ("status", "why", "logs", "tensorboard", "report", "compare", "export"),
+    "steer": ("stop", "pause", "resume", "queue", "revive", "add"),
+    "judge": ("backtest", "calibrate"),
+}
+"""The commands as `sweeper --help` groups them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,9 +111,24 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     """The parser, and the names of the commands."""
-    parser = argparse.ArgumentParser(prog="sweeper", description="Sweeps that stop stalled runs early, and say why.")
+    parser = argparse.ArgumentParser(
+        prog="sweeper",
+        usage="%(prog)s [--help] [--version] COMMAND ...",
+        description="Run hyperparameter sweeps that stop failing training runs early, and record why.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sweeper {__version__}", help="print the version")
     parser.set_defaults(unattended=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS, prog="sweeper")
     for module in COMMANDS:
         module.add(commands)
+    parser.epilog = _grouped(commands.choices)
     return parser, commands.choices
+
+
+def _grouped(commands: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Return the commands in their groups, each with its description, as lines of at most 80 columns."""
+    lines = []
+    for group, names in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:<13}{commands[name].description}" for name in names), ""]
+    return "\n".join([*lines, "`sweeper COMMAND --help` describes a command."])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweeper.cli.completers import completed_by, numbers, runs, sweep_files
 from sweeper.errors import UsageError
@@ -17,12 +17,22 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
+WORKERS = "number of concurrent trials, if this command has to start the sweep itself (default: as many as fit)"
+
+
+def add_command(commands: Commands, name: str, does: str, **how: Any) -> argparse.ArgumentParser:
+    """Add a command; `does` is a sentence in the imperative without its full stop, and `how` as for `add_parser`."""
+    return commands.add_parser(name, help=does[:1].lower() + does[1:], description=f"{does}.", **how)
+
+
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """A sweep file, what replaces parts of it, and its profile."""
-    completed_by(parser.add_argument("file", type=Path, metavar="FILE"), sweep_files)
-    overrides = "lr=1e-4, parameters.lr.values=[1e-5,3e-5], ..."
+    """Add the arguments for a sweep file: the file, overrides of its keys, and its profile."""
+    completed_by(parser.add_argument("file", type=Path, metavar="FILE", help="sweep file"), sweep_files)
+    overrides = "overrides of the file, as in lr=1e-4 or parameters.lr.values=[1e-5,3e-5]"
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
-    parser.add_argument("--profile", metavar="NAME", help="a profile of the file (the first that fits this machine)")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="profile of the file (default: the first that fits this machine)"
+    )
 
 
 def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
@@ -47,19 +57,23 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Where runs are kept."""
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept (runs)")
+    """Add the option for the directory of runs."""
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="directory of the runs (default: runs)"
+    )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """A run."""
-    completed_by(parser.add_argument("run", type=Path, metavar="RUN"), runs)
+    """Add the argument for a run."""
+    completed_by(
+        parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run, as in runs/warmup"), runs
+    )
 
 
 def add_trial(parser: argparse.ArgumentParser) -> None:
-    """A run, and the number of a trial of it."""
+    """Add the arguments for a trial: its run and its number."""
     add_run(parser)
-    completed_by(parser.add_argument("number", type=int, metavar="NUMBER"), numbers)
+    completed_by(parser.add_argument("number", type=int, metavar="NUMBER", help="number of the trial"), numbers)
 
 
 def existing(path: Path) -> SweepDir:

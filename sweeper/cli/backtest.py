@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands
+from sweeper.cli.arguments import Commands, add_command
 from sweeper.cli.codes import OK
 from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import console, warn
@@ -15,7 +15,7 @@ from sweeper.cli.speech import console, warn
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("backtest", help="replay rules and pruners over recorded runs, and count their errors")
+    parser = add_command(commands, "backtest", "Replay rules over recorded runs, and count their errors")
     recorded = parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="run directories, or directories of TensorBoard logs"
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, part
+from sweeper.cli.arguments import Commands, add_command, part
 from sweeper.cli.codes import OK
 from sweeper.cli.completers import completed_by, runs
 from sweeper.cli.speech import say, warn
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("calibrate", help="choose rule thresholds from recorded runs that learned")
+    parser = add_command(commands, "calibrate", "Choose rule thresholds from recorded runs that learned")
     recorded = parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="a run recorded without rules, or with mode: observe"
+        "runs", type=Path, nargs="+", metavar="RUN", help="run recorded without rules, or with mode: observe"
     )
     completed_by(recorded, runs)
     parser.add_argument("--alpha", type=part, default=0.05, help="share of learners a rule may stop (default: 0.05)")
-    parser.add_argument("--rules", metavar="RULES", help="a file with the rules to calibrate, or auto (default: auto)")
+    parser.add_argument("--rules", metavar="RULES", help="file with the rules to calibrate, or auto (default: auto)")
     parser.set_defaults(run_command=_calibrate)
 
 

@@ -6,18 +6,18 @@ import argparse
 import json
 import os
 
-from sweeper.cli.arguments import Commands, add_file, spec_of
+from sweeper.cli.arguments import Commands, add_command, add_file, spec_of
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
 
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    check = commands.add_parser("check", help="whether a sweep file is right; every mistake at once, nothing started")
+    check = add_command(commands, "check", "Check a sweep file and list every mistake in it")
     add_file(check)
     check.set_defaults(run_command=_check)
 
-    schema = commands.add_parser("schema", help="the JSON Schema of sweep files, for editors")
+    schema = add_command(commands, "schema", "Print the JSON Schema of sweep files, for editors")
     schema.set_defaults(run_command=_schema)
 
 

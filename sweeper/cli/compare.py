@@ -6,7 +6,7 @@ import argparse
 import string
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, existing
+from sweeper.cli.arguments import Commands, add_command, existing
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import console, say
 from sweeper.errors import UsageError
@@ -18,11 +18,13 @@ WIDE = 1000
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser(
-        "compare", help="sweeps side by side: what differs, and which is better where both were"
-    )
+    parser = add_command(commands, "compare", "Compare runs: what differs, and which is better")
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="two or more; each is compared with the first"
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="directory of a run; two or more, each compared with the first",
     )
     parser.set_defaults(run_command=_compare)
 

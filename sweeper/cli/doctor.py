@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from sweeper.cli.arguments import Commands, add_runs
+from sweeper.cli.arguments import Commands, add_command, add_runs
 from sweeper.cli.codes import FAILED, OK
 from sweeper.cli.speech import say
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("doctor", help="what is wrong with this machine for a sweep, and what to do")
+    parser = add_command(commands, "doctor", "Check this machine for problems, and print what to do about them")
     add_runs(parser)
     parser.set_defaults(run_command=_doctor)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_runs
+from sweeper.cli.arguments import Commands, add_command, add_runs
 from sweeper.cli.codes import FAILED, INTERRUPTED, OK, PRUNED
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser(
-        "exec", help="run one command, watched as a sweep's trial is", usage="%(prog)s [OPTION ...] -- COMMAND ..."
+    parser = add_command(
+        commands,
+        "exec",
+        "Run one command without a sweep, watched like a trial",
+        usage="%(prog)s [OPTION ...] -- COMMAND ...",
     )
     parser.add_argument(
-        "--early-stop", metavar="RULES", help="auto, none, or a file of rules that may stop the run (default: auto)"
+        "--early-stop",
+        metavar="RULES",
+        help="rules that may stop the run: auto, none, or a file with rules (default: auto)",
     )
     parser.add_argument("--name", metavar="NAME", help="run name; reuse it to resume (default: script name and time)")
     add_runs(parser)
     parser.add_argument(
-        "--metric", default="loss/train", metavar="NAME", help="metric that measures the run (default: loss/train)"
+        "--metric", default="loss/train", metavar="NAME", help="metric of the run (default: loss/train)"
     )
     parser.add_argument(
         "--goal",
@@ -40,15 +45,17 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--retry", type=int, metavar="N", help="maximum number of retries (default: 2)")
     parser.add_argument(
-        "--retry-on", metavar="CAUSE,...", help="causes of an end to retry after (default: killed,lost,hung)"
+        "--retry-on", metavar="CAUSE,...", help="causes of failure after which to retry (default: killed,lost,hung)"
     )
     parser.add_argument(
         "--hang-after-s",
         type=float,
         metavar="S",
-        help="seconds without a step until it is killed as hung (default: never)",
+        help="seconds without a step after which the command is killed as hung (default: never)",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command to run, unchanged")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command and its arguments, passed on unchanged"
+    )
     parser.set_defaults(run_command=_exec, unattended=True)
 
 

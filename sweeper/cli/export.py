@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, add_run, existing
+from sweeper.cli.arguments import Commands, add_command, add_run, existing
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say
 from sweeper.errors import UsageError
@@ -17,11 +17,17 @@ STDOUT = Path("-")
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("export", help="the sweep as a table, or as an Optuna study")
+    parser = add_command(commands, "export", "Write the trials of a run to a table or an Optuna study")
     add_run(parser)
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="a row a trial (- for standard output)")
-    parser.add_argument("--parquet", type=Path, metavar="FILE", help='the same (pip install "sweeper[parquet]")')
-    parser.add_argument("--optuna", type=Path, metavar="FILE", help="a study in SQLite, as optuna-dashboard opens it")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="CSV file with one row per trial, or - for standard output"
+    )
+    parser.add_argument(
+        "--parquet", type=Path, metavar="FILE", help="Parquet file with the same rows (needs sweeper[parquet])"
+    )
+    parser.add_argument(
+        "--optuna", type=Path, metavar="FILE", help="SQLite file with an Optuna study, for optuna-dashboard"
+    )
     parser.set_defaults(run_command=_export)
 
 

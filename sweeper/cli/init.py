@@ -1,49 +1,95 @@
-"""`sweeper init SCRIPT`: a first sweep file, from what a script or a function takes."""
+"""`sweeper init SCRIPT` writes a first sweep file for a script or a function; `--example` writes a shipped example."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands
+from sweeper.cli import examples
+from sweeper.cli.arguments import Commands, add_command
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import say, warn
 from sweeper.errors import UsageError
 
 
 def add(commands: Commands) -> None:
-    """Its arguments."""
-    parser = commands.add_parser("init", help="write a commented sweep file from a script's own arguments")
-    parser.add_argument("target", metavar="SCRIPT", help="a script, or a function as package.module:function")
+    """Add the arguments of `sweeper init`."""
+    parser = add_command(
+        commands,
+        "init",
+        "Write a sweep file for a script, or the files of an example",
+        usage="%(prog)s SCRIPT [NAME=VALUE ...] [--out FILE]\n       %(prog)s --example NAME [--out DIR]",
+    )
+    # One list, because argparse takes optional positional arguments for absent when an option comes before them.
     parser.add_argument(
-        "given", nargs="*", metavar="NAME=VALUE", help="of arguments, above all those without a default"
+        "overrides",
+        nargs="*",
+        metavar="SCRIPT [NAME=VALUE ...]",
+        help="script, or function as package.module:function; then values of its arguments "
+        "(required for arguments without a default)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="where it is written (SCRIPT's name .yaml); - to print"
+        "--example",
+        choices=list(examples.EXAMPLES),
+        metavar="NAME",
+        help=f"example to write instead, with its script: {', '.join(examples.EXAMPLES)}",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="file to write, or - for standard output (default: SCRIPT's name .yaml); with --example, the directory "
+        "for its files (default: the current directory)",
     )
     parser.set_defaults(run_command=_init)
 
 
 def _init(options: argparse.Namespace) -> int:
+    words: list[str] = options.overrides
+    if options.example is not None:
+        if words:
+            raise UsageError(f"sweeper init --example: expected no script beside it, got {words[0]}")
+        return _write_example(options.example, options.out or Path())
+    if not words:
+        raise UsageError(
+            "sweeper init: expected a script, as in `sweeper init train.py`, or --example NAME; got neither"
+        )
+    return _write_draft(words[0], words[1:], options.out)
+
+
+def _write_example(name: str, folder: Path) -> int:
+    written = examples.write(name, folder)
+    for path in written:
+        say(f"{path}: written")
+    note = examples.note(name)
+    if note:
+        say(note)
+    there = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    say(f"Next: {there}sweeper run {written[0].name}")
+    return OK
+
+
+def _write_draft(target: str, given: list[str], out: Path | None) -> int:
     from sweeper.orchestrator.draft import draft
 
-    given = dict(word.partition("=")[::2] for word in options.given if "=" in word)
-    if len(given) < len(options.given):
-        wrong = next(word for word in options.given if "=" not in word)
+    values = dict(word.partition("=")[::2] for word in given if "=" in word)
+    if len(values) < len(given):
+        wrong = next((word for word in given if "=" not in word), given[-1])
         raise UsageError(f"expected NAME=VALUE, got {wrong}")
-    made = draft(options.target, given)
+    made = draft(target, values)
     for line in made.unread:
         warn(f"could not be read, so it is not in the file: {line}")
-    if options.out == Path("-"):
+    if out == Path("-"):
         sys.stdout.write(made.text)
         return OK
-    return _write(options.out or Path(f"{made.name}.yaml"), made.text)
+    return _write(out or Path(f"{made.name}.yaml"), made.text)
 
 
 def _write(path: Path, text: str) -> int:
-    """Write the file, and look that it is right; a file that is there stays."""
+    """Write the file and check it; a file that exists stays."""
     from sweeper.cli.arguments import spec_of
     from sweeper.executors.devices import cuda_devices
     from sweeper.orchestrator.preflight import size_text

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from sweeper.cli.arguments import Commands, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import Commands, add_command, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import OK
 from sweeper.errors import UsageError
 
@@ -16,10 +16,10 @@ CHUNK = 65_536
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("logs", help="what a trial printed, its bytes as they are")
+    parser = add_command(commands, "logs", "Print the output of a trial, byte for byte")
     add_trial(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the attempt has ended")
-    parser.add_argument("--attempt", type=positive, metavar="N", help="which start of the trial (the newest)")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing until the attempt ends")
+    parser.add_argument("--attempt", type=positive, metavar="N", help="number of the attempt (default: the newest)")
     parser.set_defaults(run_command=_logs)
 
 

@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, add_file, add_runs, existing, positive, spec_of
+from sweeper.cli.arguments import Commands, add_command, add_file, add_runs, existing, positive, spec_of
 from sweeper.cli.codes import OK
 from sweeper.cli.completers import completed_by, runs
 
@@ -17,15 +17,27 @@ WIDTH = 80
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("plan", help="what a sweep file is going to do; starts nothing, writes nothing")
+    parser = add_command(commands, "plan", "Print what a sweep file would run, with its time and disk use")
     add_file(parser)
     add_runs(parser)
-    parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="number of concurrent trials (default: as many as fit)"
+    )
     against = parser.add_argument(
-        "--against", type=Path, nargs="+", default=[], metavar="RUN", help="recorded runs to learn from"
+        "--against",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="recorded runs to estimate from (default: none)",
     )
     completed_by(against, runs)
-    parser.add_argument("--examples", type=positive, metavar="N", help="training examples (of the prepared data)")
+    parser.add_argument(
+        "--examples",
+        type=positive,
+        metavar="N",
+        help="number of training examples (default: that of the prepared data)",
+    )
     parser.set_defaults(run_command=_plan)
 
 

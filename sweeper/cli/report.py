@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, existing
+from sweeper.cli.arguments import Commands, add_command, add_run, existing
 from sweeper.cli.codes import OK
-from sweeper.cli.speech import say
+from sweeper.cli.speech import say, warn
+from sweeper.errors import ExtraMissing
 from sweeper.record.layout import SweepDir, write_atomically
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("report", help="one page on what a sweep found, that opens without a network")
+    parser = add_command(commands, "report", "Write a report of a run: one HTML page that needs no network")
     add_run(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write report.html and summary.json (RUN/report)"
+        "--out", type=Path, metavar="DIR", help="directory for report.html and summary.json (default: RUN/report)"
     )
     parser.set_defaults(run_command=_report)
 
@@ -41,10 +42,15 @@ def _report(options: argparse.Namespace) -> int:
     audits = Audits(run, spec.name, spec.early_stop)
     audits.look(sweep.trials)
     origin = read_json(run.spec).get("provenance")
+    try:
+        shares = importance(spec, entries_of(read))
+    except ExtraMissing as error:
+        warn(f"left out of the report: {error}")
+        shares = {}
     known = Known(
         description=spec.description,
         sweep_yaml=run.sweep_yaml.read_text(errors="replace") if run.sweep_yaml.exists() else "",
-        importance=importance(spec, entries_of(read)),
+        importance=shares,
         rules=audits.texts(sweep.trials),
         origin=origin if isinstance(origin, dict) else {},
         reproduce=_again(run, sweep.trials),

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_runs, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import Commands, add_command, add_runs, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import FAILED, OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("reproduce", help="what it takes to run a trial again, and, with --run, that")
+    parser = add_command(commands, "reproduce", "Show how to reproduce a trial; with --run, reproduce it")
     add_trial(parser)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--run", dest="again", action="store_true", help="run it, in a run of its own, and compare")
-    what.add_argument("--patch", action="store_true", help="print what differed from the commit, for `git apply`")
-    parser.add_argument("--workers", type=positive, metavar="N", help="slots to divide the machine into (as recorded)")
+    what.add_argument(
+        "--run", dest="again", action="store_true", help="run the trial again, in a new run, and compare the results"
+    )
+    what.add_argument(
+        "--patch", action="store_true", help="print the uncommitted changes of the trial's code, for `git apply`"
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="number of slots of the machine (default: as recorded)"
+    )
     add_runs(parser)
     parser.set_defaults(run_command=_reproduce, unattended=True)
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 
-from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, add_trial, existing, existing_trial, positive
 from sweeper.cli.codes import OK
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
@@ -16,20 +16,20 @@ from sweeper.record.layout import SweepDir
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    goes = "let a pruned trial go on from its checkpoint, or spare one that runs: no rule stops it again"
-    revive = commands.add_parser("revive", aliases=["spare"], help=goes)
+    does = "Continue a stopped trial, or exempt a running one from rules"
+    revive = add_command(commands, "revive", does, aliases=["spare"])
     add_trial(revive)
     revive.set_defaults(run_command=_revive)
 
-    more = commands.add_parser("add", help="add a configuration to a sweep, whether or not it runs")
+    more = add_command(commands, "add", "Add a configuration to a sweep, running or not")
     add_run(more)
-    more.add_argument("parameters", nargs="+", metavar="NAME=VALUE", help="of each parameter that varies: lr=1e-4 ...")
+    more.add_argument(
+        "parameters", nargs="+", metavar="NAME=VALUE", help="value of each parameter that varies, as in lr=1e-4"
+    )
     more.set_defaults(run_command=_add)
 
     for parser in (revive, more):
-        parser.add_argument(
-            "--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep"
-        )
+        parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
         parser.set_defaults(unattended=True)
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 
-from sweeper.cli.arguments import Commands, add_file, add_runs, positive, spec_of
+from sweeper.cli.arguments import Commands, add_command, add_file, add_runs, positive, spec_of
 from sweeper.cli.orchestrate import orchestrate
 from sweeper.cli.speech import say
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("run", help="run a sweep file, or go on with it")
+    parser = add_command(commands, "run", "Run the sweep of a file, or resume it")
     add_file(parser)
     add_runs(parser)
-    parser.add_argument("--workers", type=positive, metavar="N", help="trials at a time (as many as fit)")
-    parser.add_argument("--share", action="store_true", help="use cores and GPUs that others use (they are waited for)")
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="number of concurrent trials (default: as many as fit)"
+    )
+    parser.add_argument(
+        "--share", action="store_true", help="use cores and GPUs that are in use (default: wait for them)"
+    )
     parser.set_defaults(run_command=_run, unattended=True)
 
 
@@ -26,10 +30,12 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.orchestrator.provenance import provenance
+    from sweeper.search import require_libraries
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
     spec = spec_of(options, machine.devices)
     require_library(spec)
+    require_libraries(spec)
     require_variables(spec, os.environ)
     _say_profile(spec.profile, spec.profile_description)
     run = open_run(

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from sweeper.cli.arguments import Commands, add_run, add_trial, existing, existing_trial
+from sweeper.cli.arguments import Commands, add_command, add_run, add_trial, existing, existing_trial
 from sweeper.cli.codes import OK
 from sweeper.cli.speech import console
 from sweeper.record.layout import SweepDir
@@ -22,15 +22,17 @@ LINES = 50
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    status = commands.add_parser("status", help="what became of each trial, from the record alone")
+    status = add_command(commands, "status", "Print the state of each trial of a run")
     add_run(status)
     how = status.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="for programs")
-    how.add_argument("--watch", action="store_true", help="go on until the sweep ends; Ctrl-C leaves it alone")
-    status.add_argument("--all", action="store_true", help=f"every trial, not {LINES} lines of them at most")
+    how.add_argument("--json", action="store_true", help="print JSON")
+    how.add_argument(
+        "--watch", action="store_true", help="keep printing until the sweep ends; Ctrl-C does not stop the sweep"
+    )
+    status.add_argument("--all", action="store_true", help=f"print all trials (default: at most {LINES} lines)")
     status.set_defaults(run_command=_status)
 
-    why = commands.add_parser("why", help="the receipt of one trial: how it ended, and on what evidence")
+    why = add_command(commands, "why", "Print the receipt of a trial: how it ended, and on what evidence")
     add_trial(why)
     why.set_defaults(run_command=_why)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, existing, existing_trial, positive
 from sweeper.cli.codes import OK
 from sweeper.cli.requests import hand_over, send
 from sweeper.cli.speech import console, say
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Their arguments."""
-    stop = commands.add_parser("stop", help="end a sweep as one Ctrl-C would; with numbers, end these trials for good")
-    pause = commands.add_parser("pause", help="checkpoint and end what runs, or these trials, and launch it no more")
-    resume = commands.add_parser("resume", help="let a paused sweep, or paused trials, go on from the checkpoints")
+    stop = add_command(commands, "stop", "Interrupt a sweep like Ctrl-C; with numbers, end these trials")
+    pause = add_command(commands, "pause", "Pause a sweep, or these trials, at a checkpoint")
+    resume = add_command(commands, "resume", "Resume a paused sweep, or paused trials, from the checkpoints")
     for parser, call in ((stop, _stop), (pause, _pause), (resume, _resume)):
         add_run(parser)
-        parser.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials (the whole sweep)")
+        parser.add_argument(
+            "numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of trials (default: the whole sweep)"
+        )
         parser.set_defaults(run_command=call)
-    stop.add_argument("--because", metavar="TEXT", help="why, for the receipts of the trials")
-    resume.add_argument("--workers", type=positive, metavar="N", help="trials at a time, where nothing runs the sweep")
+    stop.add_argument("--because", metavar="TEXT", help="reason for the receipts of the trials")
+    resume.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
     resume.set_defaults(unattended=True)
 
-    queue = commands.add_parser("queue", help="the trials that wait, in the order in which they are started")
+    queue = add_command(commands, "queue", "Print the waiting trials in their order, or change the order")
     add_run(queue)
-    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of trials that wait, with --first")
-    queue.add_argument("--first", action="store_true", help="start these before all others, in this order")
+    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of waiting trials, with --first")
+    queue.add_argument("--first", action="store_true", help="start these trials before all others, in this order")
     queue.set_defaults(run_command=_queue)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_run, existing, port
+from sweeper.cli.arguments import Commands, add_command, add_run, existing, port
 from sweeper.cli.speech import warn
 from sweeper.errors import UsageError
 from sweeper.record.layout import SweepDir
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = commands.add_parser("tensorboard", help="look at a run in TensorBoard")
+    parser = add_command(commands, "tensorboard", "Show a run in TensorBoard")
     add_run(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    parser.add_argument("--port", type=port, help="port (from 6006 on the first that is free; 0 takes any free one)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=port, help="port to listen on; 0 for any free port (default: the first free one from 6006)"
+    )
     parser.set_defaults(run_command=_tensorboard)
 
 

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+
+from sweeper.errors import ExtraMissing
 from sweeper.search.grid import Grid
 from sweeper.search.proposal import Configuration, Search
-from sweeper.spec import Method, SweepSpec
+from sweeper.spec import Method, SweepSpec, rule_name
 
-__all__ = ["Configuration", "Search", "search_for"]
+__all__ = ["Configuration", "Search", "require_libraries", "search_for"]
+
+LIBRARIES = {Method.CMAES: "cmaes", Method.GP: "scipy", Method.QMC: "scipy"}
+"""Libraries that Optuna imports for a method and that it does not require itself."""
+
+
+def require_libraries(spec: SweepSpec) -> None:
+    """Check that the libraries of a sweep's method and pruners are installed.
+
+    Raises:
+        ExtraMissing: one is not.
+    """
+    for what, library in _needed(spec):
+        if importlib.util.find_spec(library) is None:
+            raise ExtraMissing(what, library, "search")
+
+
+def _needed(spec: SweepSpec) -> Iterator[tuple[str, str]]:
+    if spec.method in LIBRARIES:
+        yield f"method: {spec.method.value}", LIBRARIES[spec.method]
+    rules = () if spec.early_stop is None else spec.early_stop.rules
+    if "wilcoxon" in map(rule_name, rules):
+        yield "the pruner wilcoxon", "scipy"
 
 
 def search_for(spec: SweepSpec) -> Search:
-    """The search that a sweep asks for."""
+    """Return the search that a sweep asks for.
+
+    Raises:
+        ExtraMissing: a library that it needs is not installed.
+    """
+    require_libraries(spec)
     if spec.method is Method.GRID:
         return Grid(spec.parameters)
     from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+from sweeper.errors import ExtraMissing
 from sweeper.search.study import Entry, study_trials
 from sweeper.spec import SweepSpec
 
@@ -19,12 +21,17 @@ def importance(spec: SweepSpec, entries: Sequence[Entry]) -> dict[str, float]:
     """Each varied parameter's share of the variation of the values, summing to 1; empty where nothing can be said.
 
     Complete trials alone count. Parameters that only some of them have are left out.
+
+    Raises:
+        ExtraMissing: scikit-learn, which Optuna's evaluator needs, is not installed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = [trial for trial in study_trials(spec, entries) if trial.state is optuna.trial.TrialState.COMPLETE]
     values = {trial.value for trial in trials}
     if len(trials) < FEWEST or len(values) == 1:
         return {}
+    if importlib.util.find_spec("sklearn") is None:
+        raise ExtraMissing("the importance of parameters", "scikit-learn", "search")
     study = optuna.create_study()
     study.add_trials(trials)
     with warnings.catch_warnings():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -26,8 +27,10 @@ def locate(patience: Patience) -> Dataset:
     """The dataset, in scikit-learn's cache; downloaded there when it is not.
 
     Raises:
-        DataUnavailable: it is not in the cache and cannot be downloaded.
+        DataUnavailable: it is not in the cache and cannot be downloaded, or scikit-learn is not installed.
     """
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataUnavailable('it needs scikit-learn, which is not installed: pip install "sweeper[text]"')
     path = _data_home() / CACHE_FILE
     if not path.exists():
         probe(URL, patience)

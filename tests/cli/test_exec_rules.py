@@ -48,4 +48,4 @@ def test_the_help_names_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["exec", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "auto, none, or a file of rules that may stop the run (default: auto)" in out
+    assert "rules that may stop the run: auto, none, or a file with rules (default: auto)" in out

@@ -25,7 +25,7 @@ CLOSED = (
     "--network=none",
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="session")
