@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def requirements(project: dict[str, object], part: str, extras: list[str]) -> list[str]:
     """The requirements of a part: torch alone, since its wheels may come from an index of their own, or the rest."""
-    named = project["optional-dependencies"]
-    listed = [*project["dependencies"], *(one for extra in extras for one in named[extra])]  # type: ignore[misc,index]
+    listed = [*project["dependencies"], *(one for extra in extras for one in _of_extra(project, extra))]  # type: ignore[misc]
     return [one for one in listed if one.startswith("torch>") is (part == "torch")]
+
+
+def _of_extra(project: dict[str, object], extra: str) -> Iterator[str]:
+    """Yield the requirements of an extra; an extra that names others of the package has theirs."""
+    for one in project["optional-dependencies"][extra]:  # type: ignore[index]
+        if one.startswith("sweeper["):
+            for other in one.removeprefix("sweeper[").rstrip("]").split(","):
+                yield from _of_extra(project, other)
+        else:
+            yield one
 
 
 if __name__ == "__main__":

@@ -93,7 +93,10 @@ def test_compose_understands_its_file(name: str, tmp_path: Path) -> None:
 def test_what_is_installed_first_is_what_the_package_requires() -> None:
     script = [sys.executable, str(FOLDER / "requirements.py"), str(FOLDER.parent / "pyproject.toml")]
     torch = subprocess.run([*script, "torch"], capture_output=True, text=True, check=True).stdout.split("\n")
-    rest = subprocess.run([*script, "rest", "ray"], capture_output=True, text=True, check=True).stdout.split("\n")
+    rest = subprocess.run([*script, "rest", "all", "ray"], capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     assert [line.split(">")[0] for line in torch if line] == ["torch"]
-    assert {"optuna", "pyyaml", "ray"} <= {line.split(">")[0] for line in rest}
+    assert {"optuna", "pyyaml", "ray", "scipy"} <= {line.split(">")[0] for line in rest}
+    assert not [line for line in rest if line.startswith("sweeper")]
     assert "torch" not in {line.split(">")[0] for line in rest}

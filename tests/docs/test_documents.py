@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 from docs import generate
 from sweeper.cli import COMMANDS
 from sweeper.rules.settings import RULES
@@ -84,3 +85,17 @@ def test_pages_are_made_of_the_code_and_left_alone_where_nothing_changed(tmp_pat
     before = {name: path.stat().st_mtime_ns for name, path in made.items()}
     generate.write_pages(tmp_path)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_the_version_is_the_same_where_it_stands_twice() -> None:
+    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE) == [
+        sweeper.__version__
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/releasing.md"])
+def test_every_make_target_that_a_page_names_is_there(page: str) -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^|&& )make ([a-z][\w-]*)", (ROOT / page).read_text("utf-8"), re.MULTILINE))
+    assert named
+    assert named <= targets
