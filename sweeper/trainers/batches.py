@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from sweeper.trainers.encodings import Examples
 
 Inputs = dict[str, torch.Tensor]
+FIRST_OF_FOUR = 5
+"""The major version of transformers."""
+
+
+def takes_four_dimensions() -> bool:
+    """Return whether the installed transformers accepts an attention mask of four dimensions."""
+    return int(version("transformers").partition(".")[0]) >= FIRST_OF_FOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +30,9 @@ class Batches:
 
     Attributes:
         ids: N x length, whole numbers.
-        mask: N x 1 x 1 x length, true where there is text; the model takes four dimensions as they are, and makes them
-            of two at every step, which waits for the device.
+        mask: N x 1 x 1 x length, true where there is text. The model takes four dimensions as they are; from two it
+            makes them at every step, which waits for the device. Before transformers 5 it accepts no four: N x 1 x
+            length is as good there.
         labels: N.
     """
 
@@ -38,7 +47,8 @@ class Batches:
         lengths = torch.from_numpy(np.asarray(examples.lengths, dtype=np.int64)).to(device)
         inside = torch.arange(ids.shape[1], device=device) < lengths[:, None]
         labels = torch.from_numpy(np.asarray(examples.labels, dtype=np.int64)).to(device)
-        return cls(ids, inside[:, None, None, :], labels)
+        mask = inside[:, None, None, :] if takes_four_dimensions() else inside[:, None, :]
+        return cls(ids, mask, labels)
 
     def __len__(self) -> int:
         return len(self.labels)
