@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweeper.backtest.ledger import ledgers, runs_beside
 from sweeper.record.layout import SweepDir
 
@@ -70,6 +72,7 @@ def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tupl
     return out, json.loads(call("status", f"runs/{name}", "--json"))["trials"]
 
 
+@pytest.mark.slow
 def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_sweeps(tmp_path: Path) -> None:
     out, trials = sweep(tmp_path, "one", slopes=[0.0, 0.001, 1.0], audit=1.0)
     assert [(t["state"], t["step"], t["spared"]["as"]) for t in trials] == [("COMPLETE", 99, "audited")] * 3
@@ -81,6 +84,7 @@ def test_the_condemned_that_are_audited_run_on_and_the_rate_is_measured_over_swe
     assert (ledger.audits, ledger.false_prunes) == (6, 2)
 
 
+@pytest.mark.slow
 def test_a_breaker_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     """Three audits of one sweep find learners alone; the next sweep's rule stops nobody, and says so."""
     sweep(tmp_path, "before", slopes=[1.0, 1.1, 1.2], audit=1.0)
@@ -92,6 +96,7 @@ def test_a_breaker_that_is_broken_stops_nobody(tmp_path: Path) -> None:
     assert "is broken, and it stops nobody" in json.loads(told)["text"]
 
 
+@pytest.mark.slow
 def test_victims_of_a_rule_that_turns_out_wrong_are_revived(tmp_path: Path) -> None:
     """The random assignment of this name stops trial 0 and audits 1 and 2, which are both learners."""
     out, trials = sweep(tmp_path, "live8", slopes=[1.0, 1.1, 1.2], audit=0.6)

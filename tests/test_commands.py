@@ -84,6 +84,7 @@ def trials(folder: Path) -> list[dict[str, Any]]:
     return listed
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_revived_and_goes_on_from_its_checkpoint(folder: Path) -> None:
     (folder / "s.yaml").write_text(SWEEP.replace("PAUSE", "0.04"))
     assert call(folder, "run", "s.yaml")[0] == 0
@@ -102,6 +103,7 @@ def test_a_pruned_trial_is_revived_and_goes_on_from_its_checkpoint(folder: Path)
     assert not list((folder / "runs/s/inbox").iterdir())
 
 
+@pytest.mark.slow
 def test_a_configuration_is_added_to_a_sweep_that_has_ended(folder: Path) -> None:
     (folder / "s.yaml").write_text(SWEEP.replace("PAUSE", "0.04").replace("[true, false]", "[true]"))
     assert call(folder, "run", "s.yaml")[0] == 0
@@ -115,6 +117,7 @@ def test_a_configuration_is_added_to_a_sweep_that_has_ended(folder: Path) -> Non
     assert len(trials(folder)) == 2
 
 
+@pytest.mark.slow
 def test_a_configuration_is_added_while_the_sweep_runs(folder: Path) -> None:
     (folder / "s.yaml").write_text(SWEEP.replace("PAUSE", "0.05").replace("[true, false]", "[true]"))
     sweep = start(folder, "run", "s.yaml", "--workers", "1")
@@ -164,6 +167,7 @@ resources: {cpus: 1}
 """  # noqa: E501 - a command
 
 
+@pytest.mark.slow
 def test_a_spent_budget_launches_no_more_says_so_and_a_larger_one_goes_on(folder: Path) -> None:
     (folder / "s.yaml").write_text(BUDGETED)
     code, out, err = call(folder, "run", "s.yaml", "budget.trials=1", "--workers", "2")

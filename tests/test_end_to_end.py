@@ -118,6 +118,7 @@ def steps_seen(sweep: Sweep, step: int) -> bool:
     return any(f'"step":{step},'.encode() in path.read_bytes() for path in events)
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     file = grid("depth") | {
         "parameters": {"activation": {"values": ["none", "sigmoid"]}},
@@ -159,6 +160,7 @@ def test_a_sweep_runs_to_its_end_and_prunes_what_stalls(tmp_path: Path) -> None:
     assert boards == ["0000_activation=none", "0001_activation=sigmoid"]
 
 
+@pytest.mark.slow
 def test_a_pruner_stops_who_falls_behind_and_says_behind_whom(tmp_path: Path) -> None:
     """One at a time, the best first: the second is behind the median of those that ended, which is the first."""
     file = grid("behind", pace=0.05) | {
@@ -202,6 +204,7 @@ def _runs_at(url: str) -> list[str]:
     return sorted(runs)
 
 
+@pytest.mark.slow
 def test_a_second_call_repeats_nothing(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("twice", seeds=[0, 1]))
     assert sweep.call("run", "sweep.yaml")[0] == 0
@@ -212,6 +215,7 @@ def test_a_second_call_repeats_nothing(tmp_path: Path) -> None:
     assert sweep.status() == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("stop", pace=0.05))
     process = sweep.start("run", "sweep.yaml")
@@ -296,6 +300,7 @@ def test_a_metric_that_nobody_reports_is_said_while_the_sweep_runs_and_by_status
     assert rule in shown
 
 
+@pytest.mark.slow
 def test_values_and_seeds_can_be_added_and_nothing_else(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("grown"))
     assert sweep.call("run", "sweep.yaml")[0] == 0
@@ -318,6 +323,7 @@ def test_values_and_seeds_can_be_added_and_nothing_else(tmp_path: Path) -> None:
     assert sweep.status()["trials"] == trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["random", "bayes", "cmaes", "qmc"])
 def test_a_search_resumed_proposes_what_an_uninterrupted_one_would_have(tmp_path: Path, method: str) -> None:
     file = grid("searched") | {

@@ -98,6 +98,7 @@ def test_what_wandb_has_words_for_is_taken_or_refused(
     assert str(outcome(path, yaml.dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")))
 
 
+@pytest.mark.slow
 @FEW
 @given(
     override=st.text(max_size=20)

@@ -50,6 +50,7 @@ def shown(run: SweepDir) -> list[str]:
     return sorted(path.parent.name[:4] for path in run.tensorboard.glob(f"*/{RUN}"))
 
 
+@pytest.mark.slow
 def test_tensorboard_serves_the_documents_of_the_best_trial(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     best = trial_of(run, 1, Script(until=640))
@@ -117,6 +118,7 @@ def test_a_trial_that_offers_nothing_has_no_projection(run: SweepDir) -> None:
     assert shown(run) == []
 
 
+@pytest.mark.slow
 def test_drawing_the_run_anew_leaves_them_where_they_are(run: SweepDir) -> None:
     trial_of(run, 0, Script(until=200))
     project(run)
@@ -177,6 +179,7 @@ def test_weights_that_cannot_be_used_any_more_are_said(run: SweepDir, capsys: py
     assert shown(run) == []
 
 
+@pytest.mark.slow
 def test_nothing_goes_on_without_tensorboard(run: SweepDir) -> None:
     """Making them takes seconds; TensorBoard is ended before."""
     trial = make_trial(run)
