@@ -73,7 +73,7 @@ def test_ctrl_z_releases_the_terminal_and_fg_takes_it_again(tmp_path: Path, term
     terminal.type(DOWN)
     at = terminal.wait_for("esc back", since=at)
     terminal.type("p")
-    until(lambda: "Held" in control(sweep, 0))
+    until(lambda: "Paused" in control(sweep, 0))
     (tmp_path / "go").touch()
     until(lambda: states(sweep)[0] == "PAUSED")
     terminal.type("\x03")

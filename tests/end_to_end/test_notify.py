@@ -156,9 +156,9 @@ def test_a_failed_notification_does_not_delay_the_sweep(tmp_path: Path, notify: 
 @pytest.mark.parametrize(
     ("notify", "said"),
     [
-        ({}, "notify: expected a command or a webhook, or both, got neither"),
+        ({}, "notify: expected a command, a webhook, or both, got neither"),
         ({"command": ["a"], "on": "start"}, "end, failure, prune or breaker"),
-        ({"webhook": f"ftp://x/{SECRET}"}, "notify.webhook: expected a URL, http:// or https://, or ${NAME}"),
+        ({"webhook": f"ftp://x/{SECRET}"}, "notify.webhook: expected a URL that begins with http:// or https://, or ${NAME}"),
         ({"command": ["a"], "timeout_s": 0}, "notify.timeout_s"),
     ],
 )
