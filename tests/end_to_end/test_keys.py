@@ -37,7 +37,7 @@ def test_keys_show_and_stop_a_trial(tmp_path: Path, terminal: Terminal) -> None:
     terminal.wait_for("keys: up/down  enter why  o output  x stop  p pause  s revive  esc back")
     at = len(terminal.look())
     terminal.type("\r")
-    terminal.wait_for("attempt 1 on cpu 0: has not ended", since=at)
+    terminal.wait_for("attempt 1 on cpu 0: running", since=at)
     terminal.type("o")
     at = terminal.wait_for("attempts/1/output.log", since=at)
     terminal.wait_for("a line", since=at)
