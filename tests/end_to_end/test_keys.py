@@ -44,7 +44,7 @@ def test_keys_show_and_stop_a_trial(tmp_path: Path, terminal: Terminal) -> None:
     terminal.type("x")
     at = terminal.wait_for("stop trial 0000 for good? y: yes, any other key: no", since=at)
     terminal.type("n")
-    terminal.wait_for("keys: up/down others", since=at)
+    terminal.wait_for("keys: up/down other trials", since=at)
     assert "StopRequested" not in control(sweep, 0)
     terminal.type("s")
     until(lambda: "Revived" in control(sweep, 0))
