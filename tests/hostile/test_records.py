@@ -227,12 +227,8 @@ def test_an_edited_record_is_read_or_refused_in_words(
         raw = (place / file).read_bytes()
         try:
             (place / file).write_bytes(edited(raw))
-        except (
-            ValueError,
-            IndexError,
-            AttributeError,
-        ):  # an earlier change left nothing that this one could be made to
-            continue
+        except (ValueError, IndexError, AttributeError, TypeError):
+            continue  # an earlier change left nothing that this one can apply to
     # A picture takes longer than all the rest: only of a trial that was changed, and by the last change.
     last = changes[-1][0]
     read_everything(place, figures, [int(last.split("/")[1])] if last.startswith("trials/") else [])
