@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("sweeper", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sweeper")
 
-# The sweeps of tests share this machine's slots with nobody, and no test waits for another one.
+# Sweeps of tests share their slots with no other sweep, so no test waits for another one.
 _slots = tempfile.TemporaryDirectory(prefix="sweeper-slots-")
 os.environ["SWEEPER_SLOTS"] = _slots.name
 
-# Folders whose tests run in a part of their own (`make test-all`), by the marker of that part.
+# Folders with tests that run in a part of their own (`make test-all`), by the marker of that part.
 PARTS = {"browser": "browser", "faults": "faults", "slurm": "cluster"}
 
 

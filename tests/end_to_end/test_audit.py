@@ -45,7 +45,7 @@ FLAGS_ALL = {"stalled": {"below": 0.999, "loss": "none", "grace_steps": 30}}
 
 
 def sweep(folder: Path, name: str, *, slopes: list[float], audit: float) -> tuple[str, list[dict[str, Any]]]:
-    """Run a sweep whose rule flags every trial; return what it printed, and the trials of its status."""
+    """Run a sweep with a rule that flags every trial; return what it printed, and the trials of its status."""
     (folder / "train.py").write_text(SCRIPT)
     spec = {
         "name": name,

@@ -70,7 +70,10 @@ def test_damage_in_the_middle_costs_its_own_lines_and_is_counted(recorded: Patie
         (trial, entries), _ = read_trials(recorded.run_dir)[0]
         assert trial.damaged == 1
         assert len(entries) == len(lines) - 2
-        assert "1 line of the record could not be read" in says("why", str(recorded.run_directory), "0")[1]
+        assert (
+            "1 line of the record could not be read: incomplete or edited"
+            in says("why", str(recorded.run_directory), "0")[1]
+        )
         assert "1 line of the record could not be read: trial 0000" in says("status", str(recorded.run_directory))[1]
     finally:
         path.write_bytes(whole)

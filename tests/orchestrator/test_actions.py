@@ -1,4 +1,4 @@
-"""ActionRunner on trials whose records somebody damages meanwhile."""
+"""The ActionRunner on trials with records that are damaged meanwhile."""
 
 from __future__ import annotations
 

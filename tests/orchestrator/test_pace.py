@@ -1,4 +1,4 @@
-"""Work whose cost grows with the sweep takes a bounded share of the time."""
+"""Work that costs more in a larger sweep takes a bounded share of the time."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_events_taken_in_in_two_parts_give_the_same_trial(events: list[Event]) -
 
 @given(st.lists(st.sampled_from([*CONTROL, *BY_PERSONS]), max_size=6))
 def test_the_last_command_of_a_person_counts(events: list[Event]) -> None:
-    """For a trial whose attempt has ended, whatever was recorded before."""
+    """For a trial with an attempt that has ended, whatever was recorded before."""
     ends = [LAUNCHED, *events]
 
     def trial(*more: Event) -> TrialRecord:

@@ -318,6 +318,15 @@ def test_a_vanished_gradient_is_diagnosed_although_the_last_layer_has_a_constant
     assert decision.rule == "vanishing_gradient"
 
 
+def test_the_reason_for_a_vanished_gradient_shows_the_reach_that_was_observed() -> None:
+    """After three observations, ten times the largest one is compared with the threshold; that is not what is shown."""
+    run = Run(losses={"loss/train": CHANCE}, reach=constant(2e-6))
+    decision = first_decision(rule_of(DIAGNOSES["vanishing_gradient"]()), run.events())
+    assert decision is not None
+    assert decision.evidence["median"] == 2e-6
+    assert "reach is 2.0e-06, below" in decision.reason
+
+
 @pytest.mark.parametrize(("of_start", "flagged"), [(None, False), (0.1, True)])
 def test_of_start_compares_reach_with_its_start(of_start: float | None, *, flagged: bool) -> None:
     run = Run(losses={"loss/train": CHANCE}, reach=after(100, constant(0.02), constant(0.5)))

@@ -62,7 +62,8 @@ class VanishingGradient(Diagnosis):
         reach, below = self.statistic(signals), self.threshold(signals)
         if not reach < below or signals.is_learning:
             return None
-        return functools.partial(self._explain, signals, reach, below)
+        # The reason shows what was observed, which is below the threshold whenever the statistic is.
+        return functools.partial(self._explain, signals, statistics.median(signals.window("reach", self.window)), below)
 
     def statistic(self, signals: Signals) -> float:
         """Return the reach that is compared with the threshold; NaN before there are enough observations.

@@ -200,7 +200,7 @@ def test_one_trial_as_a_sweep_is_a_file_that_says_the_same(case: str, tmp_path: 
         assert read.seeds == (7,)
         assert list(read.parameters) == [name for name in params if name not in data]
         assert [getattr(read, key) for key in data] == [(value,) for value in data.values()]
-        # Whom a rule ended it may end again, without the coin of an audit; whom none ended, none ends now.
+        # A trial that a rule ended may be ended by it again, without an audit; another one is ended by no rule.
         assert (read.early_stop is not None) is stopped
         assert read.early_stop is None or read.early_stop.audit == 0
 

@@ -43,7 +43,7 @@ SETTINGS: list[PrunerSettings] = [
 
 
 class RecordedTrials:
-    """Trials whose records grow one event at a time."""
+    """Trials with records that grow one event at a time."""
 
     def __init__(self, path: Path, count: int) -> None:
         self.run = SweepDir(path)

@@ -1,4 +1,4 @@
-"""Files of the record are replaced whole, whoever writes them at the same time."""
+"""Files of the record are replaced whole, also by several writers at the same time."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ VANISHING = DIAGNOSES["vanishing_gradient"]
 
 
 def trial_with(run: SweepDir, number: int, *changes: Diagnosed, lr: float = 6e-4, **script: Any) -> TrialRecord:
-    """A trial whose timeline was recorded, at a learning rate."""
+    """A trial with a recorded timeline and a learning rate."""
     shown = {"lr": lr}
     trial = make_trial(run, number, params=shown, shown=shown)
     play(trial, Script(**{"until": 130, **script}))
@@ -244,7 +244,7 @@ def test_a_learning_rate_is_known_by_its_name(run: SweepDir, name: str, found: b
 
 
 def unwatched(run: SweepDir, *events: Event, number: int = 0) -> TrialRecord:
-    """A trial that reports a value, and whose other events are given."""
+    """A trial that reports a value, with other events as given."""
     trial = make_trial(run, number)
     trial.attempt(1).path.mkdir(parents=True)
     with JournalWriter(trial.control) as control:
