@@ -252,6 +252,17 @@ def test_a_script_that_never_steps_is_stopped() -> None:
     assert "never stepped" in decision.reason
 
 
+def test_gradients_accumulated_over_many_reported_steps_are_no_missing_steps() -> None:
+    """The first optimizer step comes after 200 micro-batches, and each of them is reported as a step."""
+    run = Run(losses={"loss/train": CHANCE})
+    events = [
+        event
+        for event in run.events()
+        if not isinstance(event, Observation | Watching) and getattr(event, "step", 0) < 200
+    ]
+    assert first_decision(rule_of(DIAGNOSES["no_gradient"]()), events) is None
+
+
 def test_a_diagnosis_that_no_longer_holds_ends() -> None:
     run = Run(
         losses={"loss/train": noisy(after(300, falling(2.3 * math.exp(3), 0.1, 0.01), constant(2.3)), 0.02)},

@@ -13,8 +13,12 @@ from sweeper.rules.signals.signals import Signals
 
 LATEST = 3
 """The share of weights without a gradient is the median of this number of observations."""
-UNSEEN = 3
-"""A script that has not stepped after this number of watch intervals is taken not to step at all."""
+UNSEEN_LEAST, UNSEEN_MOST = 256, 1024
+"""Bounds on the reported step from which an optimizer without an observed step is taken not to step at all.
+
+Before, it may be accumulating gradients over many micro-batches, each of which the script reports as a step. Half of
+the plan counts if it lies between the bounds.
+"""
 
 
 class NoGradient(Diagnosis):
@@ -49,7 +53,8 @@ class NoGradient(Diagnosis):
         if parameters is not None and parameters.trained == 0:
             return functools.partial(self._nothing_trained, signals)
         if not signals.observations:
-            late = signals.reported_step >= UNSEEN * 10 and signals.loss.count >= UNSEEN
+            half = UNSEEN_MOST if signals.total_steps is None else signals.total_steps / 2
+            late = signals.reported_step >= min(max(UNSEEN_LEAST, half), UNSEEN_MOST)
             return functools.partial(self._never_stepped, signals) if parameters is not None and late else None
         # A run that lost its gradients after it blew up has diverged.
         return None if signals.blow_up and signals.norm.count else self.judge_any_cause(signals)
