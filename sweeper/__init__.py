@@ -8,11 +8,12 @@ A training script reports to its trial:
         loss = train(lr=trial.params["lr"])
         trial.report({"loss/train": loss}, step=0)
 
-The public API is `sweeper.trial`, `sweeper.Trial` and the callbacks of `sweeper.integrations`. Importing `sweeper`
-loads the standard library only.
+The public API is `sweeper.trial`, `sweeper.start`, `sweeper.Trial` and the callbacks of `sweeper.integrations`.
+Importing `sweeper` loads the standard library only.
 """
 
-from sweeper.worker.trial import Trial, trial
+from sweeper.worker.opening import start, trial
+from sweeper.worker.trial import Trial
 
 __version__ = "0.2.0"
-__all__ = ["Trial", "__version__", "trial"]
+__all__ = ["Trial", "__version__", "start", "trial"]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweeperError, UsageError
+from sweeper.worker.opening import trial as open_trial
 from sweeper.worker.trial import Trial, recorder_of
-from sweeper.worker.trial import trial as open_trial
 
 GIVEN = ("trial", "seed")
 """Names of arguments that do not receive a parameter of the sweep."""

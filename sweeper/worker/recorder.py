@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sweeper.errors import Unwritable
+from sweeper.errors import Unwritable, UsageError
 from sweeper.record.causes import Cause
 from sweeper.record.events import Event, Finished
 from sweeper.record.facts import Facts
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 LONGEST_ERROR = 2000
 """Maximum number of characters of an exception's text in the record."""
+ENDED = (
+    "this trial has ended, so nothing more can be recorded: indent the code under `with sweeper.trial() as trial:`, "
+    "or open the trial with `trial = sweeper.start()`, which ends when the process exits"
+)
 
 
 class Recorder:
@@ -57,6 +61,7 @@ class Recorder:
         self.stop_requested = threading.Event()
         self.stopping = False
         self._journal = JournalWriter(attempt.events) if is_first() else None
+        self._closed = False
 
     @property
     def writes(self) -> bool:
@@ -64,7 +69,14 @@ class Recorder:
         return self._journal is not None
 
     def append(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event with the current time, if this rank writes the record."""
+        """Append an event with the current time, if this rank writes the record.
+
+        Raises:
+            UsageError: the trial has ended.
+            Unwritable: the record cannot be written.
+        """
+        if self._closed:
+            raise UsageError(ENDED)
         if self._journal is not None:
             self._journal.append(replace(event, time=time.time()), sync=sync)
 
@@ -87,19 +99,41 @@ class Recorder:
             Unwritable: the record cannot be written. Not raised when there is an `error`, which matters more.
         """
         try:
-            if self.watch is not None:
-                self.watch.close()
-            self.outbox.flush()
+            self._flush()
+        except Exception:
+            if error is None:  # otherwise a failed device, or a full disk, is not to hide why the script ended
+                raise
+        try:
             self.append(self._ending(error), sync=True)
         except Unwritable:
             if error is None:
                 raise
-        if self._journal is not None:
-            self._journal.close()
-        elif error is not None and TRIAL_DIR in os.environ:  # without a sweep, only rank 0 knows the directory
+        self._close()
+        if self.writes or error is None:
+            return
+        if TRIAL_DIR in os.environ:  # without a sweep, only rank 0 knows the directory
             with suppress(Unwritable):
                 event = replace(self._ending(error), time=time.time())
                 write_atomically(self.attempt.last_word(rank_name()), encode(event))
+
+    def leave(self) -> None:
+        """Close the record without an end, in a process that another one waits for.
+
+        Raises:
+            Unwritable: the record cannot be written.
+        """
+        self._flush()
+        self._close()
+
+    def _flush(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
+        self.outbox.flush()
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._journal is not None:
+            self._journal.close()
 
     def _ending(self, error: BaseException | None) -> Finished:
         if isinstance(error, KeyboardInterrupt):

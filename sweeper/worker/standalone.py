@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 import time
@@ -42,13 +43,9 @@ def new_run(
     Raises:
         Unwritable: `runs` cannot be written.
     """
-    sweep = SweepDir(runs / new_name(script.stem))
+    sweep = _made(runs, new_name(script.stem))
     directory = sweep.trial(0)
     facts = _facts([sys.executable, *sys.argv], params)
-    try:
-        directory.path.mkdir(parents=True)
-    except OSError as error:
-        raise unwritable(directory.path.absolute(), error) from error
     write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
     write_json(directory.facts, {"format": 1, **asdict(facts)})
     with JournalWriter(directory.control) as control:
@@ -63,6 +60,20 @@ def new_run(
             lease.release()
 
     return directory, attempt, facts, record_exit
+
+
+def _made(runs: Path, name: str) -> SweepDir:
+    """Return a new run, made with the directory of its trial. A number is added for a second run in one second."""
+    for number in itertools.count(1):
+        sweep = SweepDir(runs / (name if number == 1 else f"{name}-{number}"))
+        try:
+            sweep.trial(0).path.mkdir(parents=True)
+        except OSError as error:
+            if sweep.trial(0).path.exists():
+                continue
+            raise unwritable(sweep.trial(0).path.absolute(), error) from error
+        return sweep
+    raise AssertionError  # there is always another number
 
 
 def run_of_other_rank(

@@ -6,26 +6,16 @@ gets a new directory under `runs/` and the same record.
 
 from __future__ import annotations
 
-import faulthandler
-import os
-import signal
-import socket
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
-from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed, Started
-from sweeper.record.facts import Facts
-from sweeper.record.storage.claim import catches
-from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed
+from sweeper.record.storage.layout import TrialDir
 from sweeper.worker import checkpoint
-from sweeper.worker.ranks import Ranks, is_first
+from sweeper.worker.ranks import Ranks
 from sweeper.worker.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -33,12 +23,9 @@ if TYPE_CHECKING:
 
     from sweeper.worker.watch.watch import Watch
 
-STDERR = 2
-"""The file descriptor. `sys.stderr` may have been replaced by an object without one."""
-
 
 class Trial:
-    """One run of a training script, opened by `sweeper.trial()`.
+    """One run of a training script, opened by `sweeper.trial()` or `sweeper.start()`.
 
     With several ranks, each rank opens a trial and makes the same calls; only rank 0 writes the record.
 
@@ -303,82 +290,31 @@ class Trial:
         """
         self._recorder.append(Noted(text=text))
 
+    def finish(self) -> None:
+        """End the trial now. Only a process that runs several trials one after another needs it, such as a notebook.
+
+        The end is recorded as at the end of the process: `completed`, or `stopped` after a stop with steps left.
+        Nothing happens if the trial has ended already.
+
+        Raises:
+            Unwritable: the record cannot be written.
+
+        Example:
+            ::
+
+                for lr in (1e-4, 3e-4):
+                    trial = sweeper.start(defaults={"lr": lr})
+                    train(trial)
+                    trial.finish()
+        """
+        from sweeper.worker import opening
+
+        opening.finish(self)
+
 
 def recorder_of(trial: Trial) -> Recorder:
     """Return the recorder of a trial. Internal: scripts do not need it."""
     return trial._recorder  # noqa: SLF001 - the one place where sweeper itself reaches behind the public API
-
-
-_OPEN: ContextVar[Trial | None] = ContextVar("open", default=None)
-
-
-@contextmanager
-def trial(defaults: Mapping[str, object] | None = None) -> Iterator[Trial]:
-    """Open the trial of this process.
-
-    Under `sweeper run` it is the trial that the process was started for. A script that is started by itself gets a new
-    trial under `runs/`. Inside an open trial, as in a function that sweeper calls as a trainer, it is the open one.
-
-    While it is open, SIGTERM makes `should_stop` true, and SIGUSR1 prints the stacks of all threads to standard error.
-    The previous signal handlers are restored afterwards.
-
-    Args:
-        defaults: values of parameters that the sweep does not set.
-
-    Yields:
-        The trial. Its end is recorded when the block is left: `completed`, `stopped`, or `failed` with the exception.
-
-    Raises:
-        Unwritable: the record cannot be written.
-        RecordError: the directory that the sweep made for the trial cannot be read.
-
-    Example:
-        ::
-
-            with sweeper.trial(defaults={"lr": 3e-5}) as trial:
-                trial.report({"loss/train": train(lr=trial.params["lr"])}, step=0)
-    """
-    if (outer := _OPEN.get()) is not None:
-        outer.params = {**(defaults or {}), **outer.params}
-        yield outer
-        return
-    directory, attempt, facts, record_exit = _locate(defaults or {})
-    recorder = Recorder(facts, attempt)
-    opened = Trial(recorder, directory, defaults or {})
-    recorder.append(Started(pid=os.getpid(), host=socket.gethostname(), attempt=attempt.number), sync=True)
-    dumps_stacks = not catches(os.getpid(), signal.SIGUSR1)  # a handler of the script's own is kept
-    if dumps_stacks:
-        faulthandler.register(signal.SIGUSR1, file=STDERR, all_threads=True)
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, recorder.request_stop) if in_main_thread else None
-    _OPEN.set(opened)
-    try:
-        yield opened
-        recorder.finish(None)
-    except BaseException as error:
-        recorder.finish(error)
-        with suppress(Unwritable):  # the script's own exception matters more
-            record_exit(1)
-        raise
-    else:
-        record_exit(0)
-    finally:
-        _OPEN.set(None)
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, previous)
-        if dumps_stacks:
-            faulthandler.unregister(signal.SIGUSR1)
-
-
-def _locate(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
-    """Return the directories and facts of this process's trial, and the function that records its exit code."""
-    if TRIAL_DIR in os.environ:
-        directory = TrialDir(Path(os.environ[TRIAL_DIR]))
-        return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
-    from sweeper.worker import standalone
-
-    make = standalone.new_run if is_first() else standalone.run_of_other_rank
-    return make(Path("runs"), script=Path(sys.argv[0]), params=defaults)
 
 
 def _is_on_accelerator(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:

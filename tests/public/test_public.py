@@ -69,7 +69,7 @@ def trials(directory: Path) -> list[dict[str, Any]]:
 
 
 def test_everything_that_the_package_names_is_there_and_described() -> None:
-    assert {"Trial", "trial"} <= set(sweeper.__all__)
+    assert {"Trial", "start", "trial"} <= set(sweeper.__all__)
     for name in sweeper.__all__:
         public = getattr(sweeper, name)
         assert isinstance(public, str) or public.__doc__
@@ -96,6 +96,26 @@ def test_a_script_by_itself_leaves_a_record(folder: Path) -> None:
     (directory,) = (folder / "runs").iterdir()
     (trial,) = trials(directory)
     assert trial["state"] == "COMPLETE"
+
+
+FLAT = """
+import sweeper
+
+trial = sweeper.start(defaults={"lr": 0.1})
+for step in range(3):
+    trial.report({"loss/train": trial.params["lr"] / (step + 1)}, step=step)
+"""
+
+
+def test_a_flat_script_is_watched_until_it_exits(folder: Path) -> None:
+    Path("train.py").write_text(FLAT)
+    Path("sweep.yaml").write_text(SWEEP)
+    run("-m", "sweeper.cli", "run", "sweep.yaml")
+    assert [trial["state"] for trial in trials(folder / "runs/public")] == ["COMPLETE", "COMPLETE"]
+    Path("train.py").write_text(f"{FLAT}\nraise ValueError('too hot')\n")
+    assert subprocess.run([sys.executable, "train.py"], capture_output=True, check=False).returncode == 1
+    (directory,) = (path for path in (folder / "runs").iterdir() if path.name != "public")
+    assert [trial["state"] for trial in trials(directory)] == ["FAIL"]
 
 
 def test_a_sweep_of_a_script_runs_to_its_end_and_reads_its_parameters(folder: Path) -> None:

@@ -56,14 +56,22 @@ def with_lightning(trial: sweeper.Trial) -> str | None:
     return LightningCallback(trial, statistics="full").resume()
 
 
+def in_a_notebook() -> None:
+    for lr in (1e-4, 3e-4):
+        trial = sweeper.start(defaults={"lr": lr})
+        trial.report({"loss/train": lr}, step=0)
+        trial.finish()
+
+
 def as_trainer(lr: float, trial: sweeper.Trial) -> dict[str, Any]:
     with sweeper.trial() as same:
         assert same is trial
     return {"loss/train": lr}
 '''
-METHODS = ("plan", "watch", "restore", "report", "should_stop", "should_save", "save", "note", "next_step")
+METHODS = ("plan", "watch", "restore", "report", "should_stop", "should_save", "save", "note", "next_step", "finish")
 OBJECTS: dict[str, Any] = {
     "trial": sweeper.trial,
+    "start": sweeper.start,
     "Trial": sweeper.Trial,
     **{f"Trial.{name}": inspect.getattr_static(sweeper.Trial, name) for name in METHODS},
     "HuggingFaceCallback": HuggingFaceCallback,
@@ -99,9 +107,11 @@ def test_a_wrong_call_does_not_type_check(tmp_path: Path, monkeypatch: pytest.Mo
         "    trial.report({'loss': 'high'}, step=0)\n"
         "    trial.save({}, step=None)\n"
         "    trial.append('an event')\n"
+        "sweeper.trial().report({'loss': 1.0}, step=0)\n"
+        "sweeper.start().report({'loss': 1.0}, step='first')\n"
     )
     output, _ = mypy(script, monkeypatch, tmp_path)
-    assert [line.split(":")[1] for line in output.splitlines() if "error:" in line] == ["3", "4", "5"]
+    assert [line.split(":")[1] for line in output.splitlines() if "error:" in line] == ["3", "4", "5", "6", "7"]
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -122,4 +132,4 @@ def test_the_docstring_has_what_a_caller_needs(name: str) -> None:
 
 def test_nothing_else_is_public() -> None:
     assert sorted(name for name in vars(sweeper.Trial) if not name.startswith("_")) == sorted(METHODS)
-    assert sweeper.__all__ == ["Trial", "__version__", "trial"]
+    assert sweeper.__all__ == ["Trial", "__version__", "start", "trial"]

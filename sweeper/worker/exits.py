@@ -1,0 +1,83 @@
+"""How this process ends: the exception or the exit code that ends it, for what has to be recorded at exit.
+
+Python gives an uncaught exception to `sys.excepthook`, and gives the code of `sys.exit` to nothing that runs at exit.
+Therefore both functions are wrapped while a trial is open. The wrapped functions are called as before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn
+
+
+def exit_code_of(error: BaseException | None) -> int:
+    """Return the exit code of a Python process that this exception ends, or None if it runs to its end."""
+    if error is None:
+        return 0
+    if not isinstance(error, SystemExit) or not isinstance(error.code, int | None):
+        return 1
+    return (error.code or 0) & 0xFF
+
+
+class ExitWatch:
+    """Call a function when this process exits, with the exception that ends it, or None.
+
+    A forked child inherits the exit handler, but does not call the function. `raise SystemExit(3)` cannot be seen, in
+    contrast to `sys.exit(3)`: only the parent of the process learns that exit code.
+    """
+
+    def __init__(self, at_exit: Callable[[BaseException | None], None]) -> None:
+        self._at_exit = at_exit
+        self._pid = os.getpid()
+        self._error: BaseException | None = None
+        self._mark: weakref.ref[_Mark] | None = None
+        self._excepthook, self._sys_exit = sys.excepthook, sys.exit
+        sys.excepthook = self._see_uncaught
+        sys.exit = self._see_exit
+        atexit.register(self._exit)
+
+    def close(self) -> None:
+        """Call the function no more. What another library has wrapped meanwhile stays, and passes calls on."""
+        atexit.unregister(self._exit)
+        if sys.excepthook == self._see_uncaught:
+            sys.excepthook = self._excepthook
+        if sys.exit == self._see_exit:
+            sys.exit = self._sys_exit
+        self._error = self._mark = None
+
+    def _exit(self) -> None:
+        if os.getpid() == self._pid:
+            self._at_exit(self._error)
+
+    def _see_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not hasattr(sys, "ps1"):  # an interactive session goes on after an exception
+            self._error = error
+        self._excepthook(kind, error, trace)
+
+    def _see_exit(self, code: object = None, /) -> NoReturn:
+        try:
+            self._sys_exit(code)  # type: ignore[arg-type]  # it takes any object
+        except SystemExit as error:
+            if threading.current_thread() is threading.main_thread():  # elsewhere it ends only the thread
+                self._error = SystemExit(error.code)
+                vars(error)["_sweeper"] = mark = _Mark()
+                self._mark = weakref.ref(mark, self._see_release)
+            raise
+
+    def _see_release(self, _: weakref.ref[_Mark]) -> None:
+        """Forget the exit code if the script caught the exception: the interpreter releases it outside all frames."""
+        try:
+            sys._getframe(1)  # noqa: SLF001
+        except ValueError:
+            return
+        self._error = None
+
+
+class _Mark:
+    """An attribute of a `SystemExit`, to learn when that is released: the exception takes no weak reference."""
