@@ -56,6 +56,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "views": frozenset({"results", "config", "rules", "record", "errors"}),
     "results": frozenset({"config", "rules", "record", "errors"}),
     "trainers": frozenset({API, "worker", "record", "errors"}),
+    "auto": frozenset({"integrations", "worker", "record", "errors"}),
     "integrations": frozenset({API, "worker", "record", "errors"}),
     API: frozenset({"worker", "errors"}),
     "worker": frozenset({"record", "errors"}),

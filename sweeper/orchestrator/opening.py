@@ -309,6 +309,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         checkpoint_every_s=spec.checkpoint.every_minutes * 60,
         resources=spec.resources.model_dump(),
         retry=RetryPolicy.read(spec.retry.model_dump(mode="json")),
+        watch="" if spec.watch is None else spec.watch.value,
     )
     return TrialRecord(directory=directory, facts=facts)
 

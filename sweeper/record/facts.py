@@ -51,7 +51,7 @@ class Facts:
     """The number, configuration, seed, parameters and command of a trial, and how the sweep measures and retries it.
 
     `shown` are the parameters that vary between trials, `metric` and `maximize` the objective, and `at` says which
-    evaluation counts: ``best`` or ``last``.
+    evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes.
     """
 
     number: int
@@ -67,6 +67,7 @@ class Facts:
     checkpoint_every_s: float = 600.0
     resources: Mapping[str, object] = field(default_factory=dict)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    watch: str = ""
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -113,6 +114,7 @@ _TYPES: Mapping[str, type] = {
     "seeds": int,
     "checkpoint_every_s": float,
     "resources": dict,
+    "watch": str,
 }
 
 

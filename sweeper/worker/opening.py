@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeper.errors import Unwritable, UsageError
 from sweeper.record.events import Started
@@ -111,14 +111,19 @@ def finish(trial: Trial) -> None:
         opened.close(None)
 
 
-def open_implicitly() -> Trial:
+def open_implicitly(*, writes: bool) -> Trial:
     """Return the open trial, opened now if there is none, for sweeper itself. An explicit opening takes it over.
+
+    SIGTERM is not handled before that, because a script that only logs would never stop.
+
+    Args:
+        writes: whether this process writes the record.
 
     Raises:
         Unwritable: the record cannot be written.
         RecordError: the directory that the sweep made for the trial cannot be read.
     """
-    return (Opening.current or Opening({}, explicit=False)).trial
+    return (Opening.current or Opening({}, explicit=False, writes=writes)).trial
 
 
 def on_explicit_open(callback: Callable[[], None]) -> None:
@@ -138,6 +143,7 @@ def _open_explicitly(defaults: Mapping[str, object]) -> tuple[Opening, bool]:
         return Opening(defaults, explicit=True), True
     opened.trial.params = {**defaults, **opened.trial.params}
     is_first_call, opened.explicit = not opened.explicit, True
+    opened.handle_stop()
     return opened, is_first_call
 
 
@@ -152,12 +158,12 @@ class Opening:
 
     current: ClassVar[Opening | None] = None
 
-    def __init__(self, defaults: Mapping[str, object], *, explicit: bool) -> None:
+    def __init__(self, defaults: Mapping[str, object], *, explicit: bool, writes: bool | None = None) -> None:
         self.explicit = explicit
         self._pid = os.getpid()
         self._is_inherited = (parents := inherited.attempt()) is not None
         directory, attempt, facts, self._record_exit = parents or _locate(defaults)
-        self._recorder = Recorder(facts, attempt)
+        self._recorder = Recorder(facts, attempt, writes=writes)
         self.trial = Trial(self._recorder, directory, defaults)
         if not self._is_inherited:
             started = Started(pid=self._pid, host=socket.gethostname(), attempt=attempt.number)
@@ -165,11 +171,19 @@ class Opening:
         self._dumps_stacks = not catches(self._pid, signal.SIGUSR1)  # a handler of the script's own is kept
         if self._dumps_stacks:
             faulthandler.register(signal.SIGUSR1, file=STDERR, all_threads=True)
-        self._handles_stop = threading.current_thread() is threading.main_thread()
-        self._previous = signal.signal(signal.SIGTERM, self._recorder.request_stop) if self._handles_stop else None
+        self._handles_stop = False
+        self._previous: Any = None
+        if explicit:
+            self.handle_stop()
         self._bequest = inherited.Bequest(directory, attempt)
         self._exits = ExitWatch(self._close_at_exit)
         Opening.current = self
+
+    def handle_stop(self) -> None:
+        """Let SIGTERM request a stop, if this is the main thread."""
+        if not self._handles_stop and threading.current_thread() is threading.main_thread():
+            self._handles_stop = True
+            self._previous = signal.signal(signal.SIGTERM, self._recorder.request_stop)
 
     def close(self, error: BaseException | None) -> None:
         """Record the end, once, and put back what opening has changed. In a forked child, do nothing.

@@ -37,7 +37,7 @@ class Ranks:
 
         It takes one small all-reduce on the CPU. Without a process group, the flags are returned as they are.
         """
-        if not _several():
+        if not several_ranks():
             return list(flags)
         import torch
         from torch import distributed
@@ -49,7 +49,7 @@ class Ranks:
         return [bool(vote) for vote in votes.tolist()]
 
 
-def _several() -> bool:
+def several_ranks() -> bool:
     """Return whether there is a process group of several ranks. Does not import torch."""
     torch = sys.modules.get("torch")
     distributed = getattr(torch, "distributed", None)

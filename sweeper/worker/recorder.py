@@ -6,9 +6,11 @@ Internal. Scripts use `sweeper.Trial`; the watch and the runner of functions use
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
@@ -50,7 +52,14 @@ class Recorder:
         stopping: whether the script has been told to stop; all ranks agree on it.
     """
 
-    def __init__(self, facts: Facts, attempt: AttemptDir) -> None:
+    def __init__(self, facts: Facts, attempt: AttemptDir, *, writes: bool | None = None) -> None:
+        """Open the record.
+
+        Args:
+            facts: the facts of the trial.
+            attempt: the directory of the attempt.
+            writes: whether this process writes; by default, rank 0 does, as the environment has it.
+        """
         self.facts = facts
         self.attempt = attempt
         self.outbox = Outbox()
@@ -60,7 +69,7 @@ class Recorder:
         self.total_steps: int | None = None
         self.stop_requested = threading.Event()
         self.stopping = False
-        self._journal = JournalWriter(attempt.events) if is_first() else None
+        self._journal = JournalWriter(attempt.events) if (is_first() if writes is None else writes) else None
         self._closed = False
 
     @property
@@ -80,6 +89,19 @@ class Recorder:
         if self._journal is not None:
             self._journal.append(replace(event, time=time.time()), sync=sync)
 
+    def extend(self, events: Sequence[Event]) -> None:
+        """Append several events at once, with the current time, if this rank writes the record.
+
+        Raises:
+            UsageError: the trial has ended.
+            Unwritable: the record cannot be written.
+        """
+        if self._closed:
+            raise UsageError(ENDED)
+        if self._journal is not None:
+            now = time.time()
+            self._journal.extend([replace(event, time=now) for event in events])
+
     def stepped(self) -> None:
         """Count an optimizer step."""
         self.next_step += 1
@@ -88,6 +110,15 @@ class Recorder:
     def request_stop(self, *_: int | FrameType | None) -> None:
         """Ask the training loop to end after the current step. Can be used as a signal handler."""
         self.stop_requested.set()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: record nothing, and let SIGTERM end the process, as in a child of any script."""
+        self._journal = None
+        if self.watch is not None:
+            self.watch.abandon()
+        with suppress(ValueError):  # outside the main thread
+            if getattr(signal.getsignal(signal.SIGTERM), "__self__", None) is self:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def finish(self, error: BaseException | None) -> None:
         """Record how the script ended, and close the record.

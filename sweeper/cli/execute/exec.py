@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("--name", metavar="NAME", help="run name; reuse it to resume (default: script name and time)")
     add_runs(parser)
     parser.add_argument(
-        "--metric", default="loss/train", metavar="NAME", help="metric of the run (default: loss/train)"
+        "--watch",
+        action=argparse.BooleanOptionalAction,
+        help="watch a PyTorch script that does not use sweeper (default: for Python commands)",
+    )
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="metric of the run (default: loss/train; loss/backward for a script that does not use sweeper)",
     )
     parser.add_argument(
         "--goal",
@@ -79,13 +88,15 @@ def _exec(options: argparse.Namespace) -> int:
         raise UsageError(message)
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), environment=os.environ)
     script = next((word for word in command if word.endswith(".py")), command[0])
+    watch = _is_python(command) if options.watch is None else options.watch
+    others = {**({"watch": "auto"} if watch else {}), **_care(options)}
     spec = sweep_of_command(
         command,
         name=options.name if options.name is not None else new_name(Path(script).stem),
-        metric=options.metric,
+        metric=options.metric or ("loss/backward" if watch and not _uses_sweeper(script) else "loss/train"),
         goal=options.goal,
         early_stop=options.early_stop,
-        other_keys=_care(options),
+        other_keys=others,
     )
     run = open_run(
         spec,
@@ -124,6 +135,24 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
     retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
     hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
     return {**({"retry": retry} if retry else {}), **hang}
+
+
+PYTHON = re.compile(r"(python|pypy)[\d.]*|torchrun|accelerate|deepspeed")
+"""Names of commands that run a Python program."""
+
+
+def _is_python(command: Sequence[str]) -> bool:
+    """Whether a command runs a Python program, as far as its words show."""
+    return any(word.endswith(".py") or PYTHON.fullmatch(Path(word).name) for word in command)
+
+
+def _uses_sweeper(script: str) -> bool:
+    """Whether a script imports sweeper, so that it reports by itself."""
+    try:
+        text = Path(script).read_text(encoding="utf-8", errors="replace")
+        return re.search(r"^\s*(import|from)\s+sweeper\b", text, re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def _rules_text(early_stop: EarlyStop | None) -> str:

@@ -90,6 +90,12 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
+class WatchMode(StrEnum):
+    """How a script is watched that does not use sweeper: `auto` finds its optimizers, models, losses and metrics."""
+
+    AUTO = "auto"
+
+
 class StopWhen(StrEnum):
     """When a successful trial may end early, as COMPLETE: `converged`, once its loss has stopped falling."""
 
@@ -325,6 +331,7 @@ class SweepSpec(BaseModel):
     early_stop: EarlyStop | None = None
     executor: Executor = Local()
     resources: Resources = Resources()
+    watch: Annotated[WatchMode, Field(strict=False)] | None = None
     launch: Annotated[LaunchMode, Field(strict=False)] = LaunchMode.SPAWN
     checkpoint: Checkpoint = Checkpoint()
     retry: RetrySettings = RetrySettings()

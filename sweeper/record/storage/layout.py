@@ -78,6 +78,16 @@ class AttemptDir:
         return self.path / "args.json"
 
     @property
+    def watched_by(self) -> Path:
+        """Made with O_EXCL by the process that records a script without changes, so that one process does."""
+        return self.path / "watched-by"
+
+    @property
+    def stop_after(self) -> Path:
+        """The step after which all ranks of a script without changes stop; written by rank 0."""
+        return self.path / "stop-after"
+
+    @property
     def exit(self) -> Path:
         """How the process ended, written by the shim."""
         return self.path / "exit.json"

@@ -29,15 +29,20 @@ _SCORE = _set(
     "recall top1 success em "
 )
 
+_INFERRED = _set("loss/backward loss/backward_sum")
+"""The loss where the script calls `.backward()`: it counts if the script reports no other (see `auto.losses`)."""
+_OF_ONE_OPTIMIZER = ("loss/backward/", "loss/backward_sum/")
+
 
 def training_loss(names: Iterable[str]) -> str | None:
     """Return the name of the loss that training minimizes; None if no name fits."""
     candidates = []
     for name in names:
         words = _words(name)
-        if words & _LOSS and not words & (_HELD_OUT | _NO_LOSS | _NO_HEIGHT):
-            candidates.append((not words & {"train", "training", "total"}, len(words), name))
-    return min(candidates)[2] if candidates else None
+        if words & _LOSS and not words & (_HELD_OUT | _NO_LOSS | _NO_HEIGHT) and not name.startswith(_OF_ONE_OPTIMIZER):
+            is_inferred = name in _INFERRED
+            candidates.append((is_inferred, not words & {"train", "training", "total"}, len(words), name))
+    return min(candidates)[3] if candidates else None
 
 
 def held_out_loss(names: Iterable[str]) -> str | None:

@@ -36,6 +36,7 @@ from typing import Any, NoReturn, Protocol, cast
 
 from sweeper.record.storage.layout import TrialDir
 from sweeper.worker.process import shim
+from sweeper.worker.process.injection import inject_here
 from sweeper.worker.process.program import HERE, Program
 from sweeper.worker.process.sources import all_imports, is_installed
 
@@ -255,6 +256,7 @@ def run_as_worker(command: Sequence[str], pools: ThreadPools | None) -> NoReturn
         raise ValueError(command)
     ctypes.CDLL(None).prctl(PR_SET_NAME, Path(program.target).name.encode()[:15], 0, 0, 0)
     _start_over(pools)
+    inject_here(os.environ)
     try:
         program.run()
     except SystemExit as asked:

@@ -27,10 +27,12 @@ from types import FrameType
 from sweeper.errors import RecordError, SweeperError, Unwritable, UsageError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.events import Finished
+from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import catches, claim, keeper_of
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.worker.process.command import filled
+from sweeper.worker.process.injection import injected
 from sweeper.worker.standalone import write_exit
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -167,6 +169,8 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
     killed_before = oom_kills()
     environment = {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}
     try:
+        if Facts.read(trial).watch:
+            environment = injected(environment)
         worker = start(filled(command, trial, number, environment), environment, lease.fd)
     except InWorker:
         shim.leave()

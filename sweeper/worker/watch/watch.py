@@ -170,6 +170,14 @@ class Watch:
             self._file.close()
             self._file = None
 
+    def abandon(self) -> None:
+        """Stop watching in a forked child, without a trace in the record of its parent."""
+        self._file = None
+        self._observes = False
+        for end in self._ends:
+            end()
+        self._ends.clear()
+
     # ---- hooks of a step ---------------------------------------------------------------------------------------------
 
     def _hook(self, optimizer: WatchedOptimizer) -> list[Callable[[], None]]:

@@ -15,7 +15,7 @@ call them, and so do most libraries. Nothing waits for a device.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ import torch
 from sweeper.worker.watch.forward.wrapping import FunctionWrapper
 
 CHECKED_STEPS = 5
+CHECKED = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy", "mse_loss")
+"""The names of the functions that are checked."""
 TOLERANCE = 1e-3
 ENOUGH = 8
 """Minimum number of targets per class for an estimate of the entropy of the classes."""
@@ -39,16 +41,16 @@ class LossCalls:
         self._is_open = False
         self._seen: list[torch.Tensor] = []
         self._counts: dict[int, torch.Tensor] = {}
-        checks: dict[str, Callable[[torch.Tensor, torch.Tensor], CheckResult]] = {
-            "cross_entropy": self._of_classes,
-            "nll_loss": self._of_classes,
-            "binary_cross_entropy_with_logits": _of_binary,
-            "binary_cross_entropy": _of_binary,
-            "mse_loss": _of_squares,
-        }
+        checks: Sequence[Callable[[torch.Tensor, torch.Tensor], CheckResult]] = (
+            self._of_classes,
+            self._of_classes,
+            _of_binary,
+            _of_binary,
+            _of_squares,
+        )
         self._wrappers = [
             FunctionWrapper(name, ("input", "target"), functools.partial(self._check, check))
-            for name, check in checks.items()
+            for name, check in zip(CHECKED, checks, strict=True)
         ]
 
     def open(self) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+_RELAYED: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""The original function of each relay."""
+
 
 class FunctionWrapper:
     """Calls `check` after each call of a function while it is open, with some arguments and the result.
@@ -26,9 +29,10 @@ class FunctionWrapper:
             check: is called with these arguments and the result.
         """
         self._name = name
-        self._original: Any = getattr(functional, name)
+        self._replaced: Any = getattr(functional, name)
+        self._original: Any = _RELAYED.get(self._replaced, self._replaced)
 
-        @functools.wraps(self._original)
+        @functools.wraps(self._replaced)
         def call(*args: Any, **kwargs: Any) -> object:
             returned: object = self._original(*args, **kwargs)
             if torch.compiler.is_compiling():
@@ -41,10 +45,30 @@ class FunctionWrapper:
     def open(self) -> None:
         """Wrap the function."""
         if getattr(functional, self._name) is not self._call:
-            self._original = getattr(functional, self._name)
+            self._replaced = getattr(functional, self._name)
+            self._original = _RELAYED.get(self._replaced, self._replaced)
             setattr(functional, self._name, self._call)
 
     def close(self) -> None:
         """Restore the function, unless other code has wrapped it in the meantime."""
         if getattr(functional, self._name) is self._call:
-            setattr(functional, self._name, self._original)
+            setattr(functional, self._name, self._replaced)
+
+
+def relay(name: str) -> None:
+    """Replace a function by one that looks up, when it is called, what the function has been replaced by since.
+
+    In `loss(model(x), y)`, Python looks up `loss` before it calls the model. If the watch begins at the call of the
+    model and wraps `loss`, that first call of the loss would not be checked.
+    """
+    original: Any = getattr(functional, name)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> object:
+        current = getattr(functional, name)
+        is_original = torch.compiler.is_compiling() or current is call
+        result: object = (original if is_original else current)(*args, **kwargs)
+        return result
+
+    _RELAYED[call] = original
+    setattr(functional, name, call)

@@ -1,0 +1,74 @@
+"""Executed by Python at start-up in each process of a worker with `watch: auto`, before the user's own `sitecustomize`.
+
+Most of these processes neither train nor log. Therefore this file imports nothing of sweeper until the first import of
+a package in `PACKAGES`, and it uses only modules that Python has loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # importing typing would take longer than all of this
+if TYPE_CHECKING:
+    from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
+SWEEPER = os.path.dirname(os.path.dirname(HERE))  # noqa: PTH120
+PACKAGES = frozenset({"accelerate", "lightning", "mlflow", "pytorch_lightning", "tensorboardX", "torch", "trackio"})
+PACKAGES |= {"transformers", "wandb"}
+
+
+class FirstImport:
+    """A finder that prepares sweeper's own finder before the first import of one of `PACKAGES`."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the spec of a package as sweeper's own finder does, or None."""
+        if name not in PACKAGES:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            finder = _prepared()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong here, the script must run
+            version = ".".join(map(str, sys.version_info[:3]))
+            sys.stderr.write(f"sweeper: this process is not watched: {error!r} (Python {version})\n")
+            return None
+        return finder.find_spec(name, path, target)
+
+
+def _prepared() -> Any:
+    """Return the finder of `sweeper.auto.imports`, also in an environment in which sweeper is not installed."""
+    try:
+        import sweeper
+    except ImportError:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        spec = spec_from_file_location("sweeper", os.path.join(SWEEPER, "__init__.py"))  # noqa: PTH118
+        if spec is None or spec.loader is None:
+            raise
+        sys.modules["sweeper"] = sweeper = module_from_spec(spec)
+        spec.loader.exec_module(sweeper)
+    from sweeper.auto.install import finder
+
+    return finder()
+
+
+def _next_sitecustomize() -> None:
+    """Execute the `sitecustomize` that this one hides, if there is one."""
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    spec = PathFinder.find_spec("sitecustomize", sys.path)
+    if spec is not None and spec.loader is not None:
+        sys.modules["sitecustomize"] = module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+
+sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != HERE]  # noqa: PTH100
+if "SWEEPER_TRIAL_DIR" in os.environ:
+    if PACKAGES.isdisjoint(sys.modules):
+        sys.meta_path.insert(0, FirstImport())
+    else:  # a fork of a process that has imported them
+        _prepared()
+if __name__ == "sitecustomize":
+    _next_sitecustomize()

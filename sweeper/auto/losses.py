@@ -1,0 +1,196 @@
+"""The loss of each optimizer step, taken where the script calls `.backward()`.
+
+Several calls between two steps add up to one value, as their gradients do. A gradient scaler multiplies the loss, so
+its value from before `GradScaler.scale` is taken. Nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from sweeper.record.events import Metrics
+from sweeper.worker.recorder import Recorder
+
+NAME, SUM = "loss/backward", "loss/backward_sum"
+"""The names of the metric if one call, or several, make the gradient of a step."""
+TOGETHER = 10
+"""Number of values that are written together, with one copy from the device."""
+LONGEST_WAIT_S = 1.0
+
+
+class StepLosses:
+    """The losses of the current step, by the optimizer that used their gradients."""
+
+    def __init__(self) -> None:
+        self._total: torch.Tensor | None = None
+        self._calls = 0
+        self._of_optimizers: dict[str, tuple[torch.Tensor, int]] = {}
+        self._calls_before: dict[str, int] = {}
+        self._summed: set[str] = set()
+        self._several = False
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the loss of a backward call."""
+        self._calls += 1
+        # A copy: scripts average the loss over ranks in place, for their own output.
+        self._total = loss.clone() if self._total is None else self._total + loss
+
+    def stepped(self, optimizer: str) -> None:
+        """Assign the losses since the last step of any optimizer to this one. Its last step in a turn counts."""
+        if self._total is not None:
+            self._of_optimizers[optimizer] = (self._total, self._calls)
+            self._total, self._calls = None, 0
+
+    def end(self) -> dict[str, torch.Tensor]:
+        """Return the losses of the step, 0-d, by the name of the metric, and begin the next step.
+
+        A step with fewer calls than the one before is left out: an incomplete accumulation at the end of an epoch has a
+        loss of another size. If the next step has as few, it counts.
+        """
+        self.stepped("")  # what no optimizer has used, as after a step that a gradient scaler skipped
+        found, self._of_optimizers = self._of_optimizers, {}
+        if len(found) > 1:
+            found.pop("", None)
+        self._several = self._several or len(found) > 1
+        values = {}
+        for optimizer, (total, calls) in found.items():
+            before = self._calls_before.get(optimizer, calls)
+            self._calls_before[optimizer] = calls
+            if calls > 1:
+                self._summed.add(optimizer)
+            if calls >= before:
+                name = SUM if optimizer in self._summed else NAME
+                values[f"{name}/{optimizer}" if self._several and optimizer else name] = total
+        return values
+
+
+class BackwardLosses:
+    """Records the losses of backward calls. Wraps `Tensor.backward` and `GradScaler.scale` until `close`."""
+
+    def __init__(
+        self, before: Callable[[], None], optimizer_name: Callable[[object], str], guarded: Callable[..., Any]
+    ) -> None:
+        """Wrap the functions. Nothing is recorded before `begin`.
+
+        Args:
+            before: is called before each backward pass.
+            optimizer_name: returns the name of an optimizer.
+            guarded: calls a function with a name for messages, so that its errors do not reach the script.
+        """
+        self._before = before
+        self._guarded = guarded
+        self._optimizer_name = optimizer_name
+        self._recorder: Recorder | None = None
+        self._each_call_is_a_step = False
+        self._losses = StepLosses()
+        self._step = 0
+        self._waiting: list[tuple[int, str, torch.Tensor]] = []
+        self._written = 0.0
+        self._scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
+        self._ends = [
+            _replace(torch.Tensor, "backward", self._backward),
+            _replace(torch.amp.GradScaler, "scale", self._scale),
+            register_optimizer_step_post_hook(self._after_step).remove,
+        ]
+
+    def begin(self, recorder: Recorder, *, each_call_is_a_step: bool) -> None:
+        """Record from now on.
+
+        Args:
+            recorder: the recorder of the trial, which counts steps.
+            each_call_is_a_step: whether the script has no optimizer, so that backward calls are counted.
+        """
+        self._recorder = recorder
+        self._each_call_is_a_step = each_call_is_a_step
+        self._step = recorder.next_step
+
+    def close(self) -> None:
+        """Write what is waiting, and restore the functions."""
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the values that are waiting."""
+        waiting, self._waiting = self._waiting, []
+        self._written = time.monotonic()
+        if not waiting or self._recorder is None:
+            return
+        recorder = self._recorder
+        device = waiting[0][2].device
+        values = torch.stack([value.to(device, torch.float32, non_blocking=True) for _, _, value in waiting])
+
+        def write(arrived: list[float]) -> None:
+            events: dict[int, dict[str, float]] = {}
+            for (step, name, _), value in zip(waiting, arrived, strict=True):
+                events.setdefault(step, {})[name] = value
+            recorder.extend([Metrics(step=step, values=named) for step, named in events.items()])
+
+        recorder.outbox.put(values, write)
+
+    def _backward(self, original: Callable[..., Any], tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return original(tensor, *args, **kwargs)
+        self._guarded("recording losses", self._before)
+        result = original(tensor, *args, **kwargs)
+        if self._recorder is not None and tensor.dim() == 0 and not hasattr(tensor, "placements"):
+            self._guarded("recording losses", self._add, tensor, self._recorder)
+        return result
+
+    def _add(self, tensor: torch.Tensor, recorder: Recorder) -> None:
+        self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
+        scaled = self._scaled
+        self._losses.add(scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach())
+        if self._each_call_is_a_step:
+            recorder.stepped()
+            self._end_step_if_over(recorder)
+
+    def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(scaler, outputs, *args, **kwargs)
+        if isinstance(outputs, torch.Tensor) and isinstance(result, torch.Tensor):
+            self._scaled = (weakref.ref(result), outputs.detach())
+        return result
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if self._recorder is not None and not torch.compiler.is_compiling():
+            self._guarded("recording losses", self._used_by, optimizer, self._recorder)
+
+    def _used_by(self, optimizer: torch.optim.Optimizer, recorder: Recorder) -> None:
+        self._losses.stepped(self._optimizer_name(optimizer))
+        self._end_step_if_over(recorder)
+
+    def _end_step_if_over(self, recorder: Recorder) -> None:
+        step = self._step
+        if recorder.next_step == step:
+            return
+        self._step = recorder.next_step
+        found = self._losses.end()
+        if not recorder.writes:
+            return
+        self._waiting += [(step, name, value) for name, value in found.items()]
+        if len(self._waiting) >= TOGETHER or time.monotonic() - self._written > LONGEST_WAIT_S:
+            self.flush()
+
+
+def _replace(owner: Any, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
+    """Replace a method by one that receives the original first; return a function that restores it."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return replacement(original, *args, **kwargs)
+
+    def restore() -> None:
+        if getattr(owner, name) is method:
+            setattr(owner, name, original)
+
+    setattr(owner, name, method)
+    return restore

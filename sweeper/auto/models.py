@@ -1,0 +1,110 @@
+"""Find the models that optimizers train, among the objects of the process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+from torch import nn
+
+from sweeper.worker.watch.layers import unwrapped
+
+_NO_KEY = re.compile(r"\W")
+_TORCH = os.path.dirname(torch.__file__)  # noqa: PTH120 - compared with names of files as text
+_SWEEPER = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What optimizers train.
+
+    Attributes:
+        models: the outermost modules, by name.
+        outside: the number of trained tensors that belong to no module.
+    """
+
+    models: Mapping[str, nn.Module]
+    outside: int
+
+    @property
+    def model(self) -> nn.Module | None:
+        """All models as one; None without a model."""
+        if len(self.models) == 1:
+            return next(iter(self.models.values()))
+        return nn.ModuleDict(dict(self.models)) if self.models else None
+
+
+def find_models(optimizers: Sequence[torch.optim.Optimizer], frame: FrameType | None) -> Found:
+    """Return the outermost modules that own the parameters of the optimizers.
+
+    Args:
+        optimizers: the optimizers.
+        frame: the frame of the script's call, to find the names of its variables.
+    """
+    trained = {id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}
+    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
+    owned = {id(module): _owned(module, trained) for module in modules}
+    inner = {id(child) for module in modules if owned[id(module)] for child in module.children()}
+    outer = [module for module in modules if owned[id(module)] and id(module) not in inner]
+    # A second module may share the layers of a model, such as a feature extractor made from its children.
+    outer.sort(key=lambda module: -len(owned[id(module)]))
+    position = {key: index for index, key in enumerate(trained)}
+    chosen: list[nn.Module] = []
+    covered: set[int] = set()
+    for module in outer:
+        if not owned[id(module)] <= covered:
+            covered |= owned[id(module)]
+            chosen.append(module)
+    chosen.sort(key=lambda module: min(position[key] for key in owned[id(module)]))
+    names = variable_names(frame, chosen)
+    models: dict[str, nn.Module] = {}
+    for index, module in enumerate(chosen):
+        name = _NO_KEY.sub("_", names.get(id(module), f"{type(module).__name__}_{index}".lower()))
+        models[name if name not in models and not hasattr(nn.ModuleDict, name) else f"{name}_{index}"] = unwrapped(
+            module
+        )
+    return Found(models=models, outside=len(trained.keys() - covered))
+
+
+def _owned(module: nn.Module, trained: Mapping[int, object]) -> set[int]:
+    try:
+        return {id(p) for p in module.parameters() if id(p) in trained}
+    except Exception:  # noqa: BLE001 - a module of the script that is only half made, or has parameters of its own kind
+        return set()
+
+
+def variable_names(frame: FrameType | None, objects: Iterable[object]) -> dict[int, str]:
+    """Return the names of the script's variables that hold these objects, by the id of the object.
+
+    An attribute of `self` counts too: `self.net` is `net`.
+    """
+    wanted = {id(one) for one in objects}
+    names: dict[int, str] = {}
+    for name, value in _variables(frame):
+        if id(value) in wanted and not name.startswith("_"):
+            names.setdefault(id(value), name)
+    return names
+
+
+def _variables(frame: FrameType | None) -> Iterator[tuple[str, object]]:
+    yield from list(vars(sys.modules["__main__"]).items())
+    while frame is not None:
+        if not _is_library(frame.f_code.co_filename):
+            variables = dict(frame.f_locals)
+            own = variables.pop("self", None)
+            yield from variables.items()
+            yield from list(getattr(own, "__dict__", {}).items())
+            if isinstance(own, nn.Module):
+                yield from own.named_children()
+        frame = frame.f_back
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file of Python code belongs to a library, whose names for the script's objects mean nothing."""
+    return f"{os.sep}site-packages{os.sep}" in file or file.startswith((_TORCH, _SWEEPER))

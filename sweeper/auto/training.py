@@ -1,0 +1,240 @@
+"""Watch whatever the script trains: find its optimizers and models, and stop it after a step.
+
+Optimizers are known from their construction on. The watch begins at the next forward pass with gradients, so that it
+records the order of the layers and the first step. If an optimizer appears later, or one steps that was not known, the
+watch begins anew with all optimizers that are still alive.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from sweeper.auto.losses import BackwardLosses
+from sweeper.auto.models import Found, find_models, variable_names
+from sweeper.auto.session import Session
+from sweeper.auto.stop import StopPoint, leave
+from sweeper.worker.recorder import Recorder
+from sweeper.worker.trial import Trial, recorder_of
+from sweeper.worker.watch.forward.losses import CHECKED
+from sweeper.worker.watch.forward.wrapping import relay
+
+
+class Training:
+    """The automatic watch of the optimizers of this process."""
+
+    def __init__(self, session: Session) -> None:
+        """Wrap the constructor of optimizers, and register hooks for all of them."""
+        self._session = session
+        self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
+        self._known: set[int] = set()
+        self._watched: list[torch.optim.Optimizer] = []
+        self._names: Mapping[int, str] = {}
+        self._step = 0
+        self._stop: StopPoint | None = None
+        self._forward: Any = None
+        self._is_open = True
+        guarded = session.guarded
+        self._losses = BackwardLosses(
+            self._before_backward, lambda optimizer: self._names.get(id(optimizer), ""), guarded
+        )
+        self._ends: list[Callable[[], object]] = [
+            _after_init(lambda optimizer: guarded("finding optimizers", self._made, optimizer)),
+            register_optimizer_step_pre_hook(
+                lambda optimizer, *_: guarded("watching", self._before_step, optimizer)
+            ).remove,
+            register_optimizer_step_post_hook(lambda *_: self._after_step()).remove,
+        ]
+        session.on_hand_over(self.close)
+        session.on_end(self._losses.flush)
+
+    def close(self) -> None:
+        """End the watch. What was recorded so far stays."""
+        self._end_watch()
+        self._losses.close()
+
+    def leave_to_callback(self, trial: Trial) -> None:
+        """Leave watching and stopping to the callback of a framework, and record the losses only."""
+        self._end_watch()
+        recorder = recorder_of(trial)
+        self._losses.begin(recorder, each_call_is_a_step=False)
+        _handle_sigterm(recorder)  # Lightning handles it itself, and its callback replaces that
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether optimizer steps, or backward calls, are counted."""
+        return self._stop is not None or not self._is_open
+
+    def _end_watch(self) -> None:
+        self._is_open = False
+        self._disarm()
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        if self._watched and (recorder := self._session.recorder) is not None and recorder.watch is not None:
+            recorder.watch.close()
+        self._watched.clear()
+
+    # ---- when the watch begins --------------------------------------------------------------------------------------
+
+    def _made(self, optimizer: torch.optim.Optimizer) -> None:
+        key, known = id(optimizer), self._known
+        if key in known:
+            return
+        if not self._optimizers:
+            for name in CHECKED:
+                relay(name)
+        known.add(key)
+        # The id of an optimizer that is gone may be used again.
+        self._optimizers.append(weakref.ref(optimizer, lambda _: known.discard(key)))
+        if self._forward is None and not self._session.is_silent:
+            self._forward = register_module_forward_pre_hook(self._before_forward)
+
+    def _disarm(self) -> None:
+        if self._forward is not None:
+            self._forward.remove()
+            self._forward = None
+
+    def _before_forward(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        # In compiled code, this hook is a constant that does nothing. The watch then begins with the first step.
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return
+        hooks = module._forward_pre_hooks  # noqa: SLF001 - they have no public name
+        before = set(hooks)
+        self._session.guarded("watching", self._begin)
+        # The call of this module has collected its hooks already, so the new ones are called here.
+        for key, hook in list(hooks.items()):
+            if key not in before:
+                with_keywords: Any = hook
+                self._session.guarded("watching", with_keywords, module, args, {})
+
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if not torch.compiler.is_compiling():
+            self._made(optimizer)
+            if self._forward is not None:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Begin to watch all optimizers that are alive, if they are not watched already."""
+        self._disarm()
+        alive = [one for one in (reference() for reference in self._optimizers) if one is not None]
+        optimizers = [one for one in alive if not _wraps_another(one, alive)]
+        if not optimizers or _same(optimizers, self._watched):
+            return
+        if (trial := self._session.trial) is None:
+            self.close()
+            return
+        recorder = recorder_of(trial)
+        if recorder.watch is not None:
+            recorder.watch.close()
+        frame = sys._getframe(1)  # noqa: SLF001 - `inspect` would load much more
+        found = find_models(optimizers, frame)
+        self._watched = optimizers
+        self._names = _names_of(optimizers, frame)
+        trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
+        self._step = recorder.next_step
+        self._losses.begin(recorder, each_call_is_a_step=False)
+        self._prepare_stop(recorder)
+        self._session.note(_description(optimizers, self._names, found))
+
+    # ---- the end of a step ------------------------------------------------------------------------------------------
+
+    def _before_backward(self) -> None:
+        """Begin with the losses of a script that has no optimizer. It is stopped between two backward calls."""
+        if not self._is_open or self._optimizers or self._session.is_silent:
+            return
+        if self._stop is not None:
+            self._stop_if_asked()
+            return
+        if (trial := self._session.trial) is None:
+            self.close()
+            return
+        recorder = recorder_of(trial)
+        self._losses.begin(recorder, each_call_is_a_step=True)
+        self._prepare_stop(recorder)
+        self._session.note("there is no optimizer, so each backward call counts as a step, and no layers are watched")
+
+    def _after_step(self) -> None:
+        recorder = self._session.recorder if self._watched else None
+        if recorder is not None and recorder.next_step != self._step and not torch.compiler.is_compiling():
+            self._step = recorder.next_step
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        recorder = self._session.recorder
+        if recorder is None or self._stop is None or not recorder.stop_requested.is_set():
+            return
+        if self._stop.reached(recorder.next_step - 1):
+            recorder.stopping = True
+            leave()
+
+    def _prepare_stop(self, recorder: Recorder) -> None:
+        if self._stop is None:
+            self._stop = StopPoint(recorder.attempt, is_first=recorder.writes)
+            if reason := _handle_sigterm(recorder):
+                self._session.note(reason)
+
+
+def _handle_sigterm(recorder: Recorder) -> str:
+    """Make SIGTERM request a stop. Return why it does not, or an empty string."""
+    if threading.current_thread() is not threading.main_thread():
+        return "the script trains outside the main thread, so a stop ends it at once"
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return "the script handles SIGTERM itself, so it decides when it stops"
+    signal.signal(signal.SIGTERM, recorder.request_stop)
+    return ""
+
+
+def _names_of(optimizers: Sequence[torch.optim.Optimizer], frame: FrameType) -> dict[int, str]:
+    """Return a name for each optimizer by its id: that of the script's variable, else its class and position."""
+    names = variable_names(frame, optimizers)
+    return {
+        id(one): names.get(id(one), f"{type(one).__name__}_{index}".lower()) for index, one in enumerate(optimizers)
+    }
+
+
+def _wraps_another(optimizer: torch.optim.Optimizer, others: Sequence[torch.optim.Optimizer]) -> bool:
+    """Return whether an optimizer has another one as an attribute, which does its steps, as SAM has."""
+    return any(value is other for value in vars(optimizer).values() for other in others if other is not optimizer)
+
+
+def _same(first: Sequence[object], second: Sequence[object]) -> bool:
+    return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
+
+
+def _description(optimizers: Sequence[torch.optim.Optimizer], names: Mapping[int, str], found: Found) -> str:
+    """Return a line on what was found."""
+    inferred = ", ".join(f"{names[id(one)]} ({type(one).__name__})" for one in optimizers)
+    models = ", ".join(f"{name} ({type(model).__name__})" for name, model in found.models.items())
+    parts = [f"optimizers: {inferred}", f"models: {models or 'none'}"]
+    if found.outside:
+        parts.append(f"{found.outside} trained tensors belong to no module, and are not watched")
+    return "; ".join(parts)
+
+
+def _after_init(then: Callable[[torch.optim.Optimizer], object]) -> Callable[[], None]:
+    """Call a function after an optimizer was constructed; return a function that ends this."""
+    optimizers: Any = torch.optim.Optimizer
+    original = optimizers.__init__
+
+    @functools.wraps(original)
+    def init(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        then(self)
+
+    def end() -> None:
+        if optimizers.__init__ is init:
+            optimizers.__init__ = original
+
+    optimizers.__init__ = init
+    return end
