@@ -9,6 +9,7 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sweeper.integrations.names import metric_name
+from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import point_to, pointed_to
 from sweeper.worker.trial import Trial
 from sweeper.worker.watch.watch import Watch
@@ -25,8 +26,11 @@ class HuggingFaceCallback(TrainerCallback):
     A resumed attempt starts from Trainer's own checkpoints. Trainer writes them on its own schedule, after each
     `checkpoint.every_minutes` of the sweep, and before it stops. Its `save_total_limit` should be 2 or more.
 
+    Without an argument, the callback opens the trial of the process, as `sweeper.start` does, when the training begins
+    or `resume` is called, unless it is open. The trial then ends when the process exits.
+
     Args:
-        trial: the open trial.
+        trial: the open trial; without it, the callback opens one itself.
         every: number of optimizer steps from one observation to the next.
         statistics: `full`, or `reach` for gradient norms only.
         layers: patterns of the tensors to watch; by default, all are watched.
@@ -34,6 +38,7 @@ class HuggingFaceCallback(TrainerCallback):
 
     Raises:
         ImportError: transformers is not installed (raised by the import of the class).
+        UsageError: `trial` is not an open trial.
 
     Example:
         ::
@@ -43,11 +48,16 @@ class HuggingFaceCallback(TrainerCallback):
                 arguments = TrainingArguments(output_dir=trial.dir / "trainer", save_total_limit=2)
                 trainer = Trainer(model, arguments, train_dataset=data, callbacks=[callback])
                 trainer.train(resume_from_checkpoint=callback.resume())
+
+        Without an own trial::
+
+            trainer = Trainer(model, arguments, train_dataset=data, callbacks=[HuggingFaceCallback()])
+            trainer.train()
     """
 
     def __init__(
         self,
-        trial: Trial,
+        trial: Trial | None = None,
         *,
         every: int = 10,
         statistics: Literal["full", "reach"] = "full",
@@ -55,7 +65,7 @@ class HuggingFaceCallback(TrainerCallback):
         include_bias: bool = False,
     ) -> None:
         """Keep the options for `Trial.watch`, which is called once the optimizer exists."""
-        self._trial = trial
+        self._own = OwnTrial(trial, "HuggingFaceCallback")
         self._options: dict[str, Any] = {
             "every": every,
             "statistics": statistics,
@@ -65,6 +75,10 @@ class HuggingFaceCallback(TrainerCallback):
         self._watch: Watch | None = None
         self._stopping = False
         self._saved = 0
+
+    @property
+    def _trial(self) -> Trial:
+        return self._own.trial
 
     def resume(self) -> str | None:
         """Return the argument for `Trainer.train(resume_from_checkpoint=...)`.
@@ -87,6 +101,7 @@ class HuggingFaceCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start watching: the optimizer exists, and the checkpoint has been loaded."""
+        self._own.open()
         self._trial.plan(total_steps=state.max_steps, peak_lr=args.learning_rate)
         self._trial.next_step = state.global_step
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)

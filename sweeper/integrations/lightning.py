@@ -11,7 +11,9 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from sweeper.integrations.names import metric_name
+from sweeper.integrations.lightning_checkpoint import WEIGHTS_ONLY, allow_hyperparameters, is_refused
+from sweeper.integrations.lightning_metrics import Logged
+from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import point_to, pointed_to
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
@@ -31,8 +33,14 @@ class LightningCallback(Callback):
     A checkpoint is written to `trial.dir / "lightning"` after each `checkpoint.every_minutes` of the sweep, and before
     the Trainer stops. Lightning does not save the position in an epoch, unless the data loader has a `state_dict`.
 
+    The value of a step is reported as `loss/train`, and the mean of an epoch that Lightning computes of the same metric
+    (`self.log(..., on_step=True, on_epoch=True)`) as `loss/train_epoch`.
+
+    Without an argument, the callback opens the trial of the process, as `sweeper.start` does, when the training begins
+    or `resume` is called, unless it is open. The trial then ends when the process exits.
+
     Args:
-        trial: the open trial.
+        trial: the open trial; without it, the callback opens one itself.
         every: number of optimizer steps from one observation to the next.
         statistics: `full`, or `reach` for gradient norms only.
         layers: patterns of the tensors to watch; by default, all are watched.
@@ -40,6 +48,7 @@ class LightningCallback(Callback):
 
     Raises:
         ImportError: lightning is not installed (raised by the import of the class).
+        UsageError: `trial` is not an open trial.
 
     Example:
         ::
@@ -48,11 +57,16 @@ class LightningCallback(Callback):
                 callback = LightningCallback(trial)
                 trainer = Trainer(max_epochs=3, callbacks=[callback])
                 trainer.fit(module, ckpt_path=callback.resume())
+
+        Without an own trial, as in a configuration of Hydra (`_target_: sweeper.integrations.LightningCallback`)::
+
+            trainer = Trainer(max_epochs=3, callbacks=[LightningCallback()])
+            trainer.fit(module)
     """
 
     def __init__(
         self,
-        trial: Trial,
+        trial: Trial | None = None,
         *,
         every: int = 10,
         statistics: Literal["full", "reach"] = "full",
@@ -61,7 +75,7 @@ class LightningCallback(Callback):
     ) -> None:
         """Keep the options for `Trial.watch`, which is called once the optimizers exist."""
         super().__init__()
-        self._trial = trial
+        self._own = OwnTrial(trial, "LightningCallback")
         self._options: dict[str, Any] = {
             "every": every,
             "statistics": statistics,
@@ -70,10 +84,18 @@ class LightningCallback(Callback):
         }
         self._watch: Watch | None = None
         self._steps_seen = 0
-        self._reported: dict[str, torch.Tensor] = {}
+        self._logged = Logged()
+        self._resumes = False
+
+    @property
+    def _trial(self) -> Trial:
+        return self._own.trial
 
     def resume(self) -> str | None:
         """Return the argument for `Trainer.fit(ckpt_path=...)`.
+
+        The checkpoint may have hyperparameters (`save_hyperparameters()`) that are objects of your classes. If it has
+        objects elsewhere, Lightning 2.6 needs `weights_only=False` too.
 
         Returns:
             The path of the newest checkpoint; None on the first start.
@@ -84,10 +106,24 @@ class LightningCallback(Callback):
         Example:
             ``trainer.fit(module, ckpt_path=callback.resume())``
         """
-        path = pointed_to(self._trial)
+        path = pointed_to(self._own.open())
+        self._resumes = path is not None
         return None if path is None else str(path)
 
     # ---- what Lightning calls ---------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Open the trial before a checkpoint is loaded, and let the checkpoint have the module's hyperparameters."""
+        if stage == "fit":
+            self._own.open()
+            if self._resumes:
+                allow_hyperparameters(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """If Lightning refused the checkpoint, say what to write."""
+        if self._resumes and is_refused(exception):
+            exception.add_note(WEIGHTS_ONLY)
+            self._trial.note(WEIGHTS_ONLY)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGTERM back, in the first hook after Lightning has set its signal handlers."""
@@ -132,8 +168,8 @@ class LightningCallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics of an evaluation."""
-        if not trainer.sanity_checking:
-            self._report(trainer)
+        if not trainer.sanity_checking and self._own.known is not None:
+            self._report(trainer, evaluation=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics that Lightning computes at the end of an epoch."""
@@ -147,13 +183,10 @@ class LightningCallback(Callback):
 
     # -----------------------------------------------------------------------------------------------------------------
 
-    def _report(self, trainer: Trainer) -> None:
+    def _report(self, trainer: Trainer, *, evaluation: bool = False) -> None:
         """Report the metrics that were logged since the last report."""
-        metrics = trainer.callback_metrics
-        fresh = {name: value for name, value in metrics.items() if not _is_same(value, self._reported.get(name))}
-        self._reported.update(fresh)
-        if fresh and self._trial.next_step > 0:
-            values = {metric_name(name): value for name, value in fresh.items()}
+        values = self._logged.fresh(trainer.callback_metrics, evaluation=evaluation)
+        if values and self._trial.next_step > 0:
             self._trial.report(values, step=self._trial.next_step - 1)
 
     def _save(self, trainer: Trainer) -> None:
@@ -169,11 +202,6 @@ class LightningCallback(Callback):
         """Replace Lightning's SIGTERM handler, which raises an exception, by the trial's, which waits for the step."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, recorder_of(self._trial).request_stop)  # Lightning restores the previous one
-
-
-def _is_same(value: torch.Tensor, reported: torch.Tensor | None) -> bool:
-    """Return whether a metric has been reported already. A newly logged value has another address in memory."""
-    return reported is not None and value.data_ptr() == reported.data_ptr()
 
 
 def _peak_lr(optimizers: Sequence[torch.optim.Optimizer]) -> float | None:

@@ -16,6 +16,7 @@ import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import HuggingFaceCallback
 from sweeper.record.events import Checkpointed, Finished, Metrics, Observation, Plan, Resumed
+from sweeper.worker import opening
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
 ROWS = [{"x": point, "labels": label} for point, label in examples()]
@@ -154,6 +155,19 @@ def test_a_missing_checkpoint_is_reported(record: Record) -> None:
     shutil.rmtree(record.directory.path / "trainer")
     with pytest.raises(CheckpointError, match="checkpoint-4: the checkpoint after step 3 does not exist"):
         train(record)
+
+
+@pytest.mark.parametrize("given", [HuggingFaceCallback, HuggingFaceCallback()], ids=["class", "instance"])
+def test_a_callback_opens_its_own_trial(record: Record, given: Any) -> None:
+    record.next_attempt()
+    arguments = TrainingArguments("out", max_steps=3, save_strategy="no", use_cpu=True, report_to="none")
+    trainer = Trainer(Classifier(), arguments, train_dataset=ROWS, callbacks=[given])
+    assert opening.current() is None
+    trainer.train()
+    assert len(record.events(Observation)) == 1
+    assert record.events(Finished) == []
+    sweeper.start().finish()
+    assert record.events(Finished)[0].outcome == "completed"
 
 
 def test_training_cannot_resume_from_weights_only(record: Record) -> None:

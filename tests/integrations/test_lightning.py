@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import enum
+import functools
+import inspect
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +23,8 @@ from torch.utils.data import DataLoader
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import LightningCallback
-from sweeper.record.events import Checkpointed, Finished, Metrics, Observation, Plan, Resumed
+from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed
+from sweeper.worker import opening
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
 pytestmark = [
@@ -148,6 +154,20 @@ def train(
     return trainer, by_hand
 
 
+def fit(module: LightningModule, callback: LightningCallback, **options: Any) -> None:
+    trainer = Trainer(
+        accelerator="cpu",
+        callbacks=[callback, ByHand(options.pop("stop_at", None), None)],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        logger=False,
+        max_epochs=1,
+        limit_val_batches=0,
+    )
+    trainer.fit(module, Batches(), DataLoader(ROWS, batch_size=4), **options)
+
+
 def seeded(kind: type[Automatic] = Automatic) -> Automatic:
     torch.manual_seed(0)
     return kind()
@@ -217,6 +237,41 @@ def test_metrics_have_our_names_and_steps_from_zero(record: Record) -> None:
     assert {name for event in evaluated for name in event.values} == {"loss/test", "accuracy/test"}
 
 
+class Forked(Automatic):
+    """Logs each value of a step, and the mean of the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def training_step(self, batch: Any, _: int) -> torch.Tensor:
+        loss = self.loss(batch)
+        self.losses.append(loss.item())
+        self.log("train_loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Any, _: int) -> None:
+        self.log("val_loss", self.loss(batch), on_step=True, on_epoch=True)
+
+
+@pytest.mark.parametrize("cadence", [1, 2, 50])
+def test_values_of_steps_and_means_of_epochs_are_never_in_one_series(record: Record, cadence: int) -> None:
+    module = Forked()
+    train(record, module, limit_val_batches=1.0, log_every_n_steps=cadence)
+    series: dict[str, dict[int, float]] = {}
+    for event in record.events(Metrics):
+        for name, value in event.values.items():
+            assert event.step not in series.setdefault(name, {})
+            series[name][event.step] = value
+    assert series.keys() == {"loss/train", "loss/train_epoch", "loss/test"}
+    ends = [EPOCH - 1, 2 * EPOCH - 1, 3 * EPOCH - 1]
+    steps = ends if cadence > EPOCH else range(cadence - 1, 3 * EPOCH, cadence)
+    assert series["loss/train"] == pytest.approx({step: module.losses[step] for step in steps})
+    means = {end: sum(module.losses[end + 1 - EPOCH : end + 1]) / EPOCH for end in ends}
+    assert series["loss/train_epoch"] == pytest.approx(means)
+    assert list(series["loss/test"]) == ends
+
+
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulation"])
 def test_a_stopped_and_resumed_run_ends_where_an_undisturbed_one_does(record: Record, options: dict[str, Any]) -> None:
     undisturbed = seeded()
@@ -263,6 +318,75 @@ def test_the_handler_of_the_trial_is_put_back(record: Record) -> None:
     before = signal.getsignal(signal.SIGTERM)
     train(record, seeded(), max_epochs=1)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_callback_opens_its_own_trial(record: Record) -> None:
+    record.next_attempt()
+    fit(seeded(), LightningCallback(every=1))
+    assert len(record.events(Observation)) == EPOCH
+    assert record.events(Finished) == []
+    sweeper.start().finish()
+    assert record.events(Finished)[0].outcome == "completed"
+
+
+def test_an_evaluation_alone_opens_no_trial(record: Record) -> None:
+    record.next_attempt()
+    trainer = Trainer(accelerator="cpu", callbacks=[LightningCallback()], logger=False, enable_progress_bar=False)
+    trainer.validate(seeded(), DataLoader(ROWS, batch_size=4), verbose=False)
+    assert opening.current() is None
+
+
+class Activation(enum.Enum):
+    TANH = "tanh"
+
+
+class Settings:
+    """A user's class, with objects of other classes in it."""
+
+    def __init__(self) -> None:
+        self.activation = Activation.TANH
+        self.path = Path("data")
+        self.scale: Any = functools.partial(torch.mul, other=2)
+        self.names = frozenset({"a"})
+
+
+class Configured(Automatic):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_a_resume_loads_hyperparameters_that_are_objects(record: Record) -> None:
+    train(record, Configured(Settings()), stop_at=3)
+    train(record, Configured(Settings()), max_epochs=1)
+    assert [event.step for event in record.events(Resumed)] == [3]
+    assert record.events(Finished)[0].outcome == "completed"
+
+
+class Stateful(Automatic):
+    """An object of a user's class in the checkpoint, which is no hyperparameter."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["mine"] = Other()
+
+
+class Other:
+    pass
+
+
+@pytest.mark.skipif("weights_only" not in inspect.signature(Trainer.fit).parameters, reason="before Lightning 2.6")
+def test_what_to_write_for_other_objects_is_said(record: Record) -> None:
+    train(record, Stateful(), stop_at=3)
+    with pytest.raises(pickle.UnpicklingError) as error:
+        train(record, Stateful())
+    (note,) = record.events(Noted)
+    assert error.value.__notes__ == [note.text]
+    assert "write trainer.fit(..., ckpt_path=callback.resume(), weights_only=False)" in note.text
+    record.next_attempt()
+    with sweeper.trial() as trial:
+        callback = LightningCallback(trial)
+        fit(Stateful(), callback, ckpt_path=callback.resume(), weights_only=False)
+    assert record.events(Finished)[0].outcome == "completed"
 
 
 def test_a_stop_waits_for_the_end_of_an_accumulated_step(record: Record) -> None:
