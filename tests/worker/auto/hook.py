@@ -71,6 +71,8 @@ class Without:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         return None if name.partition(".")[0] in self._hidden else PathFinder.find_spec(name, path, target)
 
+    find_distributions = staticmethod(PathFinder.find_distributions)
+
 
 def start(settings: dict[str, Any]) -> None:
     from sweeper.worker.auto.wandb import install_wandb

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from sweeper.worker.auto.wandb import setup
 
-_IMPORTING = ("<frozen importlib", "<frozen zipimport")
+_IMPORTING = ("importlib", "importlib._bootstrap", "_frozen_importlib")
+"""Modules between an import statement, or `importlib.import_module`, and a finder."""
 
 
 class StandInFinder:
@@ -58,15 +59,13 @@ class _Loader:
 
 
 def _is_from_users_code() -> bool:
-    """Return whether the import statement that is being executed is in the user's own code."""
+    """Return whether the user's own code is importing, and not asking what `importlib.util.find_spec` finds."""
     import sysconfig
 
     libraries = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
-    frame = sys._getframe(2)  # noqa: SLF001 - an import hook is not told who imports
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        is_import = file.startswith(_IMPORTING) or (file.endswith("importlib/__init__.py"))
-        if not is_import and not frame.f_globals.get("__name__", "").startswith("sweeper."):
-            break
+    frame: FrameType = sys._getframe(2)  # noqa: SLF001 - an import hook is not told who imports
+    while (name := frame.f_globals.get("__name__", "")) in _IMPORTING or name.startswith("sweeper."):
+        if frame.f_back is None:
+            return False
         frame = frame.f_back
-    return not frame.f_code.co_filename.startswith(libraries)
+    return name != "importlib.util" and not frame.f_code.co_filename.startswith(libraries)
