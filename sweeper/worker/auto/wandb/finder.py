@@ -9,8 +9,7 @@ from types import FrameType, ModuleType
 
 from sweeper.worker.auto.wandb import setup
 
-_IMPORTING = ("importlib", "importlib._bootstrap", "_frozen_importlib")
-"""Modules between an import statement, or `importlib.import_module`, and a finder."""
+_IMPORTING = ("importlib", "importlib._bootstrap", "_frozen_importlib", "sitecustomize")
 
 
 class StandInFinder:
@@ -64,8 +63,12 @@ def _is_from_users_code() -> bool:
 
     libraries = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
     frame: FrameType = sys._getframe(2)  # noqa: SLF001 - an import hook is not told who imports
-    while (name := frame.f_globals.get("__name__", "")) in _IMPORTING or name.startswith("sweeper."):
-        if frame.f_back is None:
-            return False
+    while _is_of_import(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
         frame = frame.f_back
-    return name != "importlib.util" and not frame.f_code.co_filename.startswith(libraries)
+    is_asking = frame.f_globals.get("__name__") == "importlib.util"
+    return not is_asking and not frame.f_code.co_filename.startswith(libraries)
+
+
+def _is_of_import(module: str) -> bool:
+    """Return whether a module's frames are between an import statement and a finder: Python's or sweeper's own."""
+    return module in _IMPORTING or "sweeper" in module
