@@ -16,6 +16,9 @@ from sweeper.worker.auto.loggers.base import Log, note
 
 _FILES: Mapping[str, tuple[str, ...]] = {
     "accelerate": ("accelerate.accelerator", "accelerate.tracking"),
+    "aim": ("aim.sdk.run",),
+    "clearml": ("clearml.logger",),
+    "comet": ("comet_ml.experiment",),
     "lightning": tuple(
         f"{top}{module}"
         for top, module in (
@@ -47,7 +50,8 @@ def _install(file: str, module: ModuleType, log: Log) -> None:
     try:
         import_module(f"{__name__}.{file}").install(module, log)
     except Exception as error:  # noqa: BLE001 - the script must not fail because of sweeper
-        note(log, f"metrics logged by {module.__name__} are not recorded: {type(error).__name__}: {error}")
+        text = f"{module.__name__} was not prepared for the trial, so what it logs may not be recorded"
+        note(log, f"{text}: {type(error).__name__}: {error}")
 
 
 LOGGERS: Mapping[str, Callable[[ModuleType, Log], None]] = {

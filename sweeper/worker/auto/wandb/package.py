@@ -46,7 +46,12 @@ def _written(trial: setup.Setup) -> Path:
 def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
     """Replace a function. The wrapper gets it as the first argument."""
     original = getattr(module, name)
-    setattr(module, name, functools.wraps(original)(functools.partial(wrapper, original)))
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever W&B returns
+        return wrapper(original, *args, **kwargs)
+
+    setattr(module, name, wrapped)
 
 
 class _Mode:

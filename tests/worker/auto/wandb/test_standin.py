@@ -153,4 +153,4 @@ def test_an_installed_package_is_not_replaced(tmp_path: Path) -> None:
     done = ran(tmp_path, script)
     assert done.out == "mine\n"
     (note,) = done.notes
-    assert note.startswith("metrics logged by wandb are not recorded: ")
+    assert note.startswith("wandb was not prepared for the trial, so what it logs may not be recorded: ")
