@@ -25,15 +25,9 @@ class Finder:
     Being asked for a spec has no effect: libraries ask `importlib.util.find_spec("torch")` without ever importing it.
     """
 
-    def __init__(self, calls: Mapping[str, Sequence[Then]], missing: Mapping[str, ModuleSpec]) -> None:
-        """Keep what to call.
-
-        Args:
-            calls: for each name of a module, the functions to call.
-            missing: the specs of modules to use where the name is found nowhere.
-        """
+    def __init__(self, calls: Mapping[str, Sequence[Then]]) -> None:
+        """Keep the functions to call for each name of a module."""
         self._calls = calls
-        self._missing = missing
         self._searching: set[str] = set()
 
     def install(self) -> None:
@@ -48,16 +42,15 @@ class Finder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec that the other finders find, with a loader that calls the functions of the module."""
-        if (name not in self._calls and name not in self._missing) or name in self._searching:
+        if name not in self._calls or name in self._searching:
             return None
         self._searching.add(name)
         try:
             spec = _found_by_others(self, name, path, target)
         finally:
             self._searching.discard(name)
-        if spec is None:
-            return self._missing.get(name)
-        _call_after_execution(spec, self._calls.get(name, ()))
+        if spec is not None:
+            _call_after_execution(spec, self._calls[name])
         return spec
 
 
@@ -74,7 +67,7 @@ def _found_by_others(
 def _call_after_execution(spec: ModuleSpec, calls: Sequence[Then]) -> None:
     loader = spec.loader
     execute = getattr(loader, "exec_module", None)
-    if execute is None or not calls:
+    if execute is None:
         return
 
     def exec_module(module: ModuleType) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
 
 from sweeper.auto import frameworks
-from sweeper.auto.imports import Finder
+from sweeper.auto.imports import Finder, Then
+from sweeper.auto.loggers import LOGGERS
 from sweeper.auto.session import Session
+from sweeper.auto.wandb import install_wandb
+from sweeper.record.facts import Facts
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, TrialDir
 
 
@@ -19,10 +22,14 @@ def finder() -> Finder:
     """Return the finder that calls sweeper after the import of a package, and make it the first finder of Python."""
     directory = TrialDir(Path(os.environ[TRIAL_DIR]))
     session = Session(directory.attempt(int(os.environ.get(ATTEMPT, "1"))))
-    calls: dict[str, list[Callable[[ModuleType], None]]] = {"torch": [functools.partial(_watch_training, session)]}
+    install_wandb(Facts.read(directory).params, directory.path, session.log)
+    calls: dict[str, list[Then]] = defaultdict(list)
+    calls["torch"].append(functools.partial(_watch_training, session))
     for name in frameworks.TRAINERS:
-        calls[name] = [functools.partial(frameworks.install, session)]
-    found = Finder(calls, {})
+        calls[name].append(functools.partial(frameworks.install, session))
+    for name, install in LOGGERS.items():
+        calls[name].append(functools.partial(install, log=session.log))  # type: ignore[call-arg]  # all name it so
+    found = Finder(calls)
     found.install()
     return found
 

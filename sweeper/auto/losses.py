@@ -15,25 +15,30 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from sweeper.auto.session import Session
 from sweeper.record.events import Metrics
 from sweeper.worker.recorder import Recorder
 
-NAME, SUM = "loss/backward", "loss/backward_sum"
-"""The names of the metric if one call, or several, make the gradient of a step."""
+NAME = "loss/backward"
+"""The name of the metric. If several optimizers have losses of their own, the optimizer's name follows it."""
 TOGETHER = 10
 """Number of values that are written together, with one copy from the device."""
 LONGEST_WAIT_S = 1.0
 
 
 class StepLosses:
-    """The losses of the current step, by the optimizer that used their gradients."""
+    """The losses of the current step, by the optimizer that used their gradients.
+
+    Attributes:
+        summed: for each metric that is a sum, the highest number of backward calls in a step so far.
+    """
 
     def __init__(self) -> None:
         self._total: torch.Tensor | None = None
         self._calls = 0
         self._of_optimizers: dict[str, tuple[torch.Tensor, int]] = {}
         self._calls_before: dict[str, int] = {}
-        self._summed: set[str] = set()
+        self.summed: dict[str, int] = {}
         self._several = False
 
     def add(self, loss: torch.Tensor) -> None:
@@ -63,29 +68,29 @@ class StepLosses:
         for optimizer, (total, calls) in found.items():
             before = self._calls_before.get(optimizer, calls)
             self._calls_before[optimizer] = calls
-            if calls > 1:
-                self._summed.add(optimizer)
             if calls >= before:
-                name = SUM if optimizer in self._summed else NAME
-                values[f"{name}/{optimizer}" if self._several and optimizer else name] = total
+                name = f"{NAME}/{optimizer}" if self._several and optimizer else NAME
+                values[name] = total
+                if calls > 1:
+                    self.summed[name] = max(calls, self.summed.get(name, 0))
         return values
 
 
 class BackwardLosses:
     """Records the losses of backward calls. Wraps `Tensor.backward` and `GradScaler.scale` until `close`."""
 
-    def __init__(
-        self, before: Callable[[], None], optimizer_name: Callable[[object], str], guarded: Callable[..., Any]
-    ) -> None:
+    def __init__(self, before: Callable[[], None], optimizer_name: Callable[[object], str], session: Session) -> None:
         """Wrap the functions. Nothing is recorded before `begin`.
 
         Args:
             before: is called before each backward pass.
             optimizer_name: returns the name of an optimizer.
-            guarded: calls a function with a name for messages, so that its errors do not reach the script.
+            session: takes notes and errors.
         """
         self._before = before
-        self._guarded = guarded
+        self._session = session
+        self._guarded = session.guarded
+        self._noted: set[str] = set()
         self._optimizer_name = optimizer_name
         self._recorder: Recorder | None = None
         self._each_call_is_a_step = False
@@ -175,6 +180,9 @@ class BackwardLosses:
         found = self._losses.end()
         if not recorder.writes:
             return
+        for name in found.keys() & self._losses.summed.keys() - self._noted:
+            self._noted.add(name)
+            self._session.note(f"{name} is the sum of {self._losses.summed[name]} backward calls a step")
         self._waiting += [(step, name, value) for name, value in found.items()]
         if len(self._waiting) >= TOGETHER or time.monotonic() - self._written > LONGEST_WAIT_S:
             self.flush()

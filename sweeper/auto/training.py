@@ -46,7 +46,7 @@ class Training:
         self._is_open = True
         guarded = session.guarded
         self._losses = BackwardLosses(
-            self._before_backward, lambda optimizer: self._names.get(id(optimizer), ""), guarded
+            self._before_backward, lambda optimizer: self._names.get(id(optimizer), ""), session
         )
         self._ends: list[Callable[[], object]] = [
             _after_init(lambda optimizer: guarded("finding optimizers", self._made, optimizer)),

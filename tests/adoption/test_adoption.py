@@ -87,8 +87,8 @@ def needs(*modules: str) -> pytest.MarkDecorator:
 
 FAMILIES = [
     pytest.param("config_by_exec.py", ["loss/backward"], id="settings replaced by exec"),
-    pytest.param("argparse_tensorboard.py", ["loss/backward_sum"], id="argparse and TensorBoard"),
-    pytest.param("gan.py", ["loss/backward_sum/optD", "loss/backward/optG"], id="GAN"),
+    pytest.param("argparse_tensorboard.py", ["loss/backward"], id="argparse and TensorBoard"),
+    pytest.param("gan.py", ["loss/backward/optD", "loss/backward/optG"], id="GAN"),
     pytest.param("actor_critic.py", ["loss/backward"], id="actor and critic"),
     pytest.param("csv_summary.py", ["loss/backward"], id="scaler and CSV"),
     pytest.param("manual_updates.py", ["loss/backward"], id="no optimizer"),
@@ -96,7 +96,7 @@ FAMILIES = [
     pytest.param("hydra_app.py", ["loss/backward"], id="Hydra", marks=needs("hydra")),
     pytest.param("hf_trainer.py", ["loss/train", "loss/test"], id="Trainer", marks=needs("accelerate")),
     pytest.param("lightning_module.py", ["loss/train", "loss/test"], id="Lightning", marks=needs("lightning")),
-    pytest.param("accelerate_loop.py", ["loss/backward_sum"], id="accelerate", marks=needs("accelerate")),
+    pytest.param("accelerate_loop.py", ["loss/backward"], id="accelerate", marks=needs("accelerate")),
     pytest.param("torchrun.py", ["loss/backward"], id="torchrun"),
 ]
 

@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
 SWEEPER = os.path.dirname(os.path.dirname(HERE))  # noqa: PTH120
-PACKAGES = frozenset({"accelerate", "lightning", "mlflow", "pytorch_lightning", "tensorboardX", "torch", "trackio"})
-PACKAGES |= {"transformers", "wandb"}
+PACKAGES = frozenset(
+    [
+        "accelerate",
+        "aim",
+        "clearml",
+        "comet_ml",
+        "lightning",
+        "lightning_fabric",
+        "mlflow",
+        "pytorch_lightning",
+        "tensorboardX",
+        "torch",
+        "trackio",
+        "transformers",
+        "wandb",
+    ]
+)
 
 
 class FirstImport:

@@ -29,9 +29,9 @@ _SCORE = _set(
     "recall top1 success em "
 )
 
-_INFERRED = _set("loss/backward loss/backward_sum")
+_INFERRED = "loss/backward"
 """The loss where the script calls `.backward()`: it counts if the script reports no other (see `auto.losses`)."""
-_OF_ONE_OPTIMIZER = ("loss/backward/", "loss/backward_sum/")
+_OF_ONE_OPTIMIZER = "loss/backward/"
 
 
 def training_loss(names: Iterable[str]) -> str | None:
@@ -40,7 +40,7 @@ def training_loss(names: Iterable[str]) -> str | None:
     for name in names:
         words = _words(name)
         if words & _LOSS and not words & (_HELD_OUT | _NO_LOSS | _NO_HEIGHT) and not name.startswith(_OF_ONE_OPTIMIZER):
-            is_inferred = name in _INFERRED
+            is_inferred = name == _INFERRED
             candidates.append((is_inferred, not words & {"train", "training", "total"}, len(words), name))
     return min(candidates)[3] if candidates else None
 

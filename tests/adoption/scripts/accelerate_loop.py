@@ -28,7 +28,7 @@ for epoch in range(4):
             optimizer.step()
             optimizer.zero_grad()
         if accelerator.sync_gradients:
-            # sweeper: trial.report({"loss/backward_sum": total}, step=trial.next_step - 1)
+            # sweeper: trial.report({"loss/backward": total}, step=trial.next_step - 1)
             total = 0.0
     accelerator.log({"train_loss": loss.item()}, step=epoch)
 accelerator.end_training()

@@ -30,7 +30,7 @@ for epoch in range(args.epochs):
         loss.backward()
         total += loss.item()
         if (number + 1) % args.accumulate == 0:
-            # sweeper: trial.report({"loss/backward_sum": total}, step=trial.next_step)
+            # sweeper: trial.report({"loss/backward": total}, step=trial.next_step)
             optimizer.step()
             optimizer.zero_grad()
             total = 0.0

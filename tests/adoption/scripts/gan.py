@@ -27,4 +27,4 @@ for step in range(60):
     loss_g = criterion(netD(fake), ones)
     loss_g.backward()
     optG.step()
-    # sweeper: trial.report({"loss/backward_sum/optD": loss_real + loss_fake, "loss/backward/optG": loss_g}, step=step)
+    # sweeper: trial.report({"loss/backward/optD": loss_real + loss_fake, "loss/backward/optG": loss_g}, step=step)
