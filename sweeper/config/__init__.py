@@ -3,8 +3,9 @@
 from sweeper.config.check.changes import Changes, changes_between
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
-from sweeper.config.model.macros import has_macro, variables
+from sweeper.config.model.macros import places_parameters, variables
 from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value
+from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sweep import (
     ENVIRONMENT,
     MEASURED,
@@ -87,6 +88,7 @@ __all__ = [
     "Range",
     "Ray",
     "Resources",
+    "ResumeArgs",
     "RuleSettings",
     "Slurm",
     "Stalled",
@@ -104,10 +106,10 @@ __all__ = [
     "as_name",
     "changes_between",
     "command_as_file",
-    "has_macro",
     "in_dependency_order",
     "inline_yaml",
     "load",
+    "places_parameters",
     "reproduction_as_file",
     "rules_as_yaml",
     "rules_from_file",

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from sweeper.config import LaunchMode, Local, Ray, Slurm, SweepSpec, variables
+from sweeper.config import (
+    Choice,
+    Constant,
+    LaunchMode,
+    Local,
+    Parameter,
+    Ray,
+    Slurm,
+    SweepSpec,
+    Value,
+    variables,
+)
 from sweeper.errors import UsageError
 from sweeper.executors.executor import Executor
 from sweeper.executors.machine import Machine, executor_of_trials
@@ -30,17 +41,33 @@ def require_library(spec: SweepSpec) -> None:
 
 
 def require_variables(spec: SweepSpec, environment: Mapping[str, str]) -> None:
-    """Check that the environment variables that a sweep's command names are set.
+    """Check that the environment variables that a sweep names in `${envvar:NAME}` are set.
 
-    Only local sweeps are checked: the environment on other machines is not known here.
+    Variables that sweeper itself sets for trials, such as `SWEEPER_TRIAL_DIR`, need not be set here. Only local sweeps are checked: the environment on other machines is not known here.
 
     Raises:
         UsageError: A variable is not set.
     """
-    missing = [name for name in variables(spec.command or ()) if name not in environment]
-    if missing and isinstance(spec.executor, Local):
-        name = missing[0]
-        raise UsageError(f"command: ${{envvar:{name}}}: expected the variable {name} to be set, got none")
+    if not isinstance(spec.executor, Local):
+        return
+    resume = spec.resume_args
+    for key, words in {
+        "command": spec.command or (),
+        "resume_args": (*resume.args, resume.if_exists) if resume else (),
+        **({} if spec.trainer else {f"parameters.{name}": _values(one) for name, one in spec.parameters.items()}),
+    }.items():
+        for name in variables(words):
+            if name not in environment:
+                raise UsageError(f"{key}: ${{envvar:{name}}}: expected the variable {name} to be set, got none")
+
+
+def _values(parameter: Parameter) -> Sequence[Value]:
+    match parameter:
+        case Constant():
+            return (parameter.value,)
+        case Choice():
+            return parameter.values
+    return ()
 
 
 def executor_of(

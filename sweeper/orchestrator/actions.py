@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from sweeper.config import ResumeArgs
 from sweeper.errors import Unwritable
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.clocks import Clocks
@@ -47,6 +48,7 @@ from sweeper.record.events import (
     StopRequested,
     Unpaused,
 )
+from sweeper.record.resumption import with_resume_args
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.wording import why_continued
@@ -62,6 +64,7 @@ class ActionRunner:
     slots: SlotManager
     clocks: Clocks
     say: Callable[[str], None]
+    resume_args: ResumeArgs | None = None
 
     def run(self, action: Action) -> None:
         """Carry out an action."""
@@ -138,13 +141,19 @@ class ActionRunner:
         if not reserved:
             return
         self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
-        self.executor.launch(trial.directory, number, trial.facts.command, slot)
+        self.executor.launch(trial.directory, number, self._command(trial, number), slot)
         self.trials.poll(trial.facts.number)
         if trial.facts.number in self.trials:
             self.trials.followers[trial.facts.number].launched()
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
         else:
             self.executor.kill(trial.directory.attempt(number))  # its record can no longer be written
+
+    def _command(self, trial: TrialRecord, number: int) -> list[str]:
+        """Return the command of attempt `number`: the trial's, with the arguments to resume after the first."""
+        resume = self.resume_args if number > 1 else None
+        args, path = (resume.args, resume.path) if resume else ((), "")
+        return with_resume_args(trial.facts.command, args, path)
 
     def _stop(self, trial: TrialRecord, decision: Decision | None) -> None:
         if trial.state.ended:

@@ -115,7 +115,7 @@ class Orchestrator:
         self._slots = SlotManager(executor, say, lambda: self._trials.count(State.WAITING))
         self._clocks = Clocks()
         self._liveness = Liveness(executor, self._trials)
-        self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say)
+        self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
         self._proposals = Proposals(run, search)
         self._audits = Audits(directory, spec.name, spec.early_stop)
         self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from sweeper.config import SweepSpec, has_macro
+from sweeper.config import SweepSpec, places_parameters
+from sweeper.record.values.macros import has_trial_macro
 from sweeper.record.values.params import argument_of, json_of
 from sweeper.trainers import program_of
 
@@ -16,14 +17,13 @@ def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list
     """Return the command line of a trial.
 
     A trainer, built in or a function, reads its parameters from the trial directory. A command gets them as
-    `--name=value` in place of `${args}` (`config.model.macros` lists all macros), or at its end if it has no macro.
-    Macros with values that only the executing machine knows stay in place for `worker.process.command` to replace.
+    `--name=value` in place of `${args}` (`config.model.macros` lists all macros), or at its end if it has no macro
+    such as `${program}` or `${args}`. Macros with values that only the executing machine knows, or that differ from
+    attempt to attempt, stay in place for `worker.process.command` to replace.
     """
     if spec.trainer is not None:
         return [sys.executable, "-m", *program_of(spec.trainer)]
     words = spec.command or DEFAULT_COMMAND
-    if not any(map(has_macro, words)):
-        return [*words, *_flags(params)]
     macros = {
         "${env}": ["/usr/bin/env"],
         "${interpreter}": [sys.executable],
@@ -32,9 +32,10 @@ def command_of(spec: SweepSpec, params: Mapping[str, object], seed: int) -> list
         "${args_no_hyphens}": [f"{name}={argument_of(value)}" for name, value in params.items()],
         "${args_no_equals}": [word for name, value in params.items() for word in (f"--{name}", argument_of(value))],
         "${args_no_boolean_flags}": _switches(params),
-        "${args_json}": [json_of(params)],
+        **({} if has_trial_macro(params) else {"${args_json}": [json_of(params)]}),
     }
-    return [part for word in words for part in macros.get(word, [word.replace("${trial:seed}", str(seed))])]
+    filled = [part for word in words for part in macros.get(word, [word.replace("${trial:seed}", str(seed))])]
+    return filled if places_parameters(words) else [*filled, *_flags(params)]
 
 
 def _flags(params: Mapping[str, object]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
 from sweeper.record.storage.layout import TrialDir, read_json
+from sweeper.record.values.macros import filled_value
 from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted_values
 
@@ -96,6 +97,20 @@ class Facts:
         parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in redacted_values(varied).items())]
         name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
         return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
+
+    def macros(self, trial: TrialDir) -> dict[str, str]:
+        """Return the values of the trial's macros (`record.values.macros`), with its directory as it is seen here."""
+        return {
+            "dir": str(trial.path.absolute()),
+            "number": str(self.number),
+            "name": self.label,
+            "seed": str(self.seed),
+        }
+
+    def params_in(self, trial: TrialDir) -> dict[str, object]:
+        """Return the parameters as the script gets them: with the trial's macros in their values replaced."""
+        macros = self.macros(trial)
+        return {name: filled_value(value, macros) for name, value in self.params.items()}
 
 
 LONGEST_LABEL = 200

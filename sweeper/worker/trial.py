@@ -57,7 +57,7 @@ class Trial:
     """
 
     def __init__(self, recorder: Recorder, directory: TrialDir, defaults: Mapping[str, object]) -> None:
-        self.params: Mapping[str, Any] = {**defaults, **recorder.facts.params}
+        self.params: Mapping[str, Any] = {**defaults, **recorder.facts.params_in(directory)}
         self.seed = recorder.facts.seed
         self.dir: Path = directory.path
         self._recorder = recorder

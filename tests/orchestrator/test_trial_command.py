@@ -71,13 +71,19 @@ def test_each_macro(word: str, expected: list[str]) -> None:
 
 def test_every_macro_of_a_sweep_file_is_replaced() -> None:
     left = [word for word in WORDS if macro(word) in command("x", macro(word), program="train.py")]
-    assert left == ["args_json_file"]
+    assert left == ["args_json_file", "resume_args"]
 
 
 def test_the_seed_may_be_part_of_a_word_of_the_command() -> None:
     words = ["x", "--seed=${trial:seed}", "${args_json}"]
     spec = SweepSpec.from_json({"name": "s", "method": "grid", "metric": {"name": "m"}, "command": words})
-    assert command_of(spec, {"a": "${trial:seed}"}, seed=7) == ["x", "--seed=7", '{"a": "${trial:seed}"}']
+    assert command_of(spec, {"a": 1}, seed=7) == ["x", "--seed=7", '{"a": 1}']
+
+
+def test_a_macro_of_the_trial_does_not_take_the_place_of_the_parameters() -> None:
+    assert command("train", "--out=${trial:dir}") == ["train", "--out=${trial:dir}", *FLAGS]
+    assert command("train", "${envvar:DATA}", "${resume_args}") == ["train", "${envvar:DATA}", "${resume_args}", *FLAGS]
+    assert command("${env}", "train") == ["/usr/bin/env", "train"]  # as with W&B
 
 
 def test_a_parameter_named_like_a_group_keeps_its_name_in_json() -> None:
@@ -99,6 +105,35 @@ def test_variables_and_the_file_of_parameters_are_those_of_the_executing_machine
     assert json.loads(trial.attempt(1).arguments.read_text()) == {"a": {"b": 1}}
     with pytest.raises(UsageError, match="the environment variable DATA is not set where the trial runs"):
         filled(["${envvar:DATA}"], trial, 1, {})
+
+
+def test_macros_of_the_trial_are_filled_where_it_runs(tmp_path: Path) -> None:
+    trial = made(tmp_path)
+    params = {"out": "${trial:dir}/out", "layers": ["${trial:number}", 2], "seed": "${trial:seed}"}
+    facts = json.loads(trial.facts.read_text()) | {"params": params, "shown": {"lr": 1e-4}, "seed": 7}
+    trial.facts.write_text(json.dumps(facts))
+    spec = SweepSpec.from_json(
+        {"name": "s", "method": "grid", "metric": {"name": "m"}, "command": ["x", "${args_json}", FILE, "${args}"]}
+    )
+    recorded = command_of(spec, params, seed=7)
+    assert "--out=${trial:dir}/out" in recorded, "the directory of a run may be moved before the trial runs"
+
+    words = filled([*recorded, "a-${trial:name}.pt", "${trial:number}"], trial, 1, {})
+    inside = {"out": f"{tmp_path}/0000/out", "layers": ["0", 2], "seed": "7"}
+    assert [json.loads(words[1]), json.loads(Path(words[2]).read_text())] == [inside, inside]
+    assert words[3:] == [f"--out={tmp_path}/0000/out", "--layers=['0', 2]", "--seed=7", "a-0000_lr=1e-4.pt", "0"]
+    elsewhere = trial.path.rename(tmp_path / "moved").rename(tmp_path / "run")
+    (tmp_path / "new").mkdir()
+    moved = TrialDir(elsewhere.rename(tmp_path / "new" / "0000"))
+    assert filled(["${trial:dir}"], moved, 2, {}) == [f"{tmp_path}/new/0000"]
+
+
+def test_variables_that_sweeper_sets_may_be_in_a_command(tmp_path: Path) -> None:
+    trial = made(tmp_path / "runs/lr/trials")
+    given = {"SWEEPER_TRIAL_DIR": str(trial.path)}
+    words = filled(["${envvar:SWEEPER_TRIAL_DIR}/a", "ckpts/${envvar:WANDB_RUN_ID}.pt"], trial, 1, given)
+    assert words == [f"{trial.path}/a", "ckpts/lr-0000.pt"]
+    assert filled(["${envvar:WANDB_RUN_ID}"], trial, 1, {"WANDB_RUN_ID": "mine"}) == ["mine"]
 
 
 SWEEP = """

@@ -15,7 +15,7 @@ from sweeper.rules.settings import AUTO, written
 
 _ADDING = (
     *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
-    *("retry", "hang_after_s", "figures", "notify"),
+    *("retry", "resume_args", "hang_after_s", "figures", "notify"),
 )
 """Keys that change the number of trials and how they run, but not their results."""
 

@@ -24,6 +24,7 @@ from pydantic import (
 
 from sweeper.config.model.executors import Executor, Local
 from sweeper.config.model.parameters import Parameter, without_repetition
+from sweeper.config.model.resume import ResumeArgs
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
@@ -320,6 +321,7 @@ class SweepSpec(BaseModel):
     trainer: str | None = None
     command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     program: Text | None = None
+    resume_args: ResumeArgs | None = None
     method: Annotated[Method, Field(strict=False)]
     metric: Metric
     parameters: Mapping[str, Parameter] = {}

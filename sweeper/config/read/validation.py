@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORMS, parameter_keys
+from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sweep import (
     BudgetSettings,
     Checkpoint,
@@ -32,6 +33,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "budget": BudgetSettings,
     "checkpoint": Checkpoint,
     "retry": RetrySettings,
+    "resume_args": ResumeArgs,
     "figures": FigureSettings,
     "notify": Notify,
     **RULES,

@@ -32,6 +32,7 @@ def schema() -> Json:
         keys[source] = {"anyOf": [{"type": "string", "minLength": 1}, keys[source]]}
     keys["early_stop"] = _early_stop(definitions)
     keys["executor"] = _executor(definitions)
+    keys["resume_args"]["anyOf"].insert(0, definitions["ResumeArgs"]["properties"]["args"])
     keys["parameters"] = _mapping_of("Parameter")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)

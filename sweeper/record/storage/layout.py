@@ -88,6 +88,11 @@ class AttemptDir:
         return self.path / "stop-after"
 
     @property
+    def resumption(self) -> Path:
+        """With which arguments an attempt after the first resumed, written by the shim before it starts the worker."""
+        return self.path / "resume.json"
+
+    @property
     def exit(self) -> Path:
         """How the process ended, written by the shim."""
         return self.path / "exit.json"

@@ -179,7 +179,7 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         code = NOT_FOUND
     except OSError as error:
-        print(f"{command[0]}: cannot be started: {error.strerror}", file=sys.stderr)
+        print(f"{command[0]}: cannot be started: {error.strerror or error}", file=sys.stderr)
         code = NOT_FOUND
     else:
         code = os.waitstatus_to_exitcode(shim.wait(worker))
