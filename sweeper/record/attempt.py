@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sweeper.record.causes import Cause
+from sweeper.record.causes import Cause, signal_of_code
 from sweeper.record.events import (
     PRUNED,
     Abandoned,
@@ -84,8 +85,35 @@ class Attempt:
 
     @property
     def outcome(self) -> str:
-        """What the script reported at its end: ``completed``, ``stopped`` or ``failed``; empty if it did not."""
-        return self.finished.outcome if self.finished else ""
+        """How the script ended: ``completed``, ``stopped`` or ``failed``, as it reported; empty if it did not.
+
+        It is ``failed`` where the exit code contradicts the script's report that it completed.
+        """
+        reported = self.finished.outcome if self.finished else ""
+        return "failed" if reported == "completed" and self.failed_after_completion else reported
+
+    @property
+    def failed_after_completion(self) -> bool:
+        """Whether the script reported that it completed, and its process then exited with a code that says otherwise.
+
+        A signal takes nothing from a script that has completed: the machine or sweeper may have sent it, and many
+        programs crash while they release their libraries. Nor does an exit code after sweeper asked for a stop.
+        """
+        completed = self.finished is not None and self.finished.outcome == "completed"
+        return completed and self.stop is None and self._exited_by_itself and self.exit is not None and self.exit.code != 0
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether the attempt was asked to stop, and its script ended without a report, by SIGTERM or an exit code."""
+        if self.stop is None or self.killed is not None or self.exit is None or self.outcome:
+            return False
+        by = self.exit.signal or signal_of_code(self.exit.code)
+        return by == signal.SIGTERM or (self._exited_by_itself and self.exit.cause in ("", Cause.ERROR))
+
+    @property
+    def _exited_by_itself(self) -> bool:
+        """Whether the process ended with an exit code that does not stand for a signal."""
+        return self.exit is not None and self.exit.signal is None and signal_of_code(self.exit.code) is None
 
     @property
     def error(self) -> str:
@@ -133,10 +161,10 @@ class CauseRow(NamedTuple):
 
 CAUSES = (
     CauseRow(
-        "the attempt is running, or its script completed",
+        "the attempt is running, or its script completed and no exit code of its own contradicts that",
         lambda attempt: attempt.end is None or attempt.outcome == "completed",
         "none",
-        lambda _: "",  # a kill takes nothing from a script that has completed
+        lambda _: "",  # only an exit code takes something from a script that has completed
     ),
     CauseRow(
         "the orchestrator abandoned the attempt",
@@ -163,10 +191,16 @@ CAUSES = (
         lambda _: Cause.STOPPED,
     ),
     CauseRow(
-        "its script reported that it failed",
+        "its script reported that it failed, or exited with another code than 0 after it had completed",
         lambda attempt: attempt.outcome == "failed",
         "`cuda-oom` or `error`",
         lambda attempt: (attempt.finished.cause if attempt.finished else "") or Cause.ERROR,
+    ),
+    CauseRow(
+        "it was asked to stop, and then ended by SIGTERM or with an exit code, without a report of its script",
+        lambda attempt: attempt.obeyed,
+        "`stopped`",
+        lambda _: Cause.STOPPED,
     ),
     CauseRow(
         "anything else",

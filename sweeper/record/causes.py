@@ -20,7 +20,7 @@ class Cause(enum.StrEnum):
     NOT_FOUND = "not-found"
     """Its command cannot be started."""
     STOPPED = "stopped"
-    """It was asked to stop and did so."""
+    """It was asked to stop and did so, with or without the help of its script."""
     ERROR = "error"
     """An exception, an exit code, or a signal that a process causes itself, such as SIGSEGV."""
     CUDA_OOM = "cuda-oom"
@@ -37,6 +37,12 @@ _SHELL = 128
 """A shell exits with this plus the number of the signal that ended its command."""
 
 
+def signal_of_code(code: int | None) -> int | None:
+    """Return the signal that an exit code stands for where a shell ran the command (143 for SIGTERM), None otherwise."""
+    number = 0 if code is None else code - _SHELL
+    return number if number in valid_signals() else None
+
+
 def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) -> str:
     """Return the cause that the exit code or signal of a process shows; empty after code 0.
 
@@ -45,7 +51,7 @@ def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) ->
         signal: the number of that signal, None otherwise.
         oom: whether the kernel killed a process for lack of memory meanwhile, and sweeper did not kill this one.
     """
-    number = signal or (code - _SHELL if code is not None and code > _SHELL else None)
+    number = signal or signal_of_code(code)
     if number == Signals.SIGKILL and oom:
         return Cause.OOM
     if number in valid_signals():

@@ -21,14 +21,14 @@ from functools import cache
 from typing import Any
 
 from sweeper.errors import RecordError
-from sweeper.record.attempt import Attempt
+from sweeper.record.attempt import CAUSES, Attempt
 from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.progress import Progress, Series
 from sweeper.record.reader import TrialReader, open_trials, read_trial
 from sweeper.record.storage.codec import DAMAGE, reader_of, to_plain
 from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import State, TrialRecord
+from sweeper.record.trial import STATES, State, TrialRecord
 
 _MISSING = (-1, 0)
 """The mark of a file that does not exist."""
@@ -210,14 +210,18 @@ def _readers() -> Mapping[str, Any]:
 
 @cache
 def _form() -> str:
-    """Return a checksum of all fields, types and defaults: a line that another version wrote is not read."""
+    """Return a checksum of all fields, types and defaults, and of the tables of states and causes.
+
+    A line that another version wrote is not read.
+    """
     kinds = (TrialRecord, Facts, RetryPolicy, Attempt, Progress, Series, *Event.__subclasses__())
     known = [
         (kind.__name__, item.name, item.type, "" if item.default is MISSING else item.default)
         for kind in kinds
         for item in fields(kind)
     ]
-    return f"{zlib.crc32(repr(known).encode()):08x}"
+    tables = [row.when for row in (*STATES, *CAUSES)]
+    return f"{zlib.crc32(repr((known, tables)).encode()):08x}"
 
 
 def _marks(reader: TrialReader) -> dict[str, Mark]:

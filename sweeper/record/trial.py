@@ -291,7 +291,11 @@ STATES = (
         lambda trial: trial.newest.end is None,
         State.RUNNING,
     ),
-    StateRow("its script completed", lambda trial: trial.outcome == "completed", State.COMPLETE),
+    StateRow(
+        "its script completed, and no exit code of its own contradicts that",
+        lambda trial: trial.outcome == "completed",
+        State.COMPLETE,
+    ),
     StateRow(
         "it was asked to stop because it had converged",
         lambda trial: trial.newest.stop is not None and trial.newest.stop.cause == CONVERGED,

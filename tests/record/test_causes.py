@@ -20,6 +20,7 @@ from sweeper.record.events import (
     Event,
     Exit,
     Finished,
+    KillSent,
     Launched,
     Lost,
     RetryGranted,
@@ -64,7 +65,12 @@ def left(attempt: int, cause: str, *, code: int | None = 1) -> Exit:
     return Exit(attempt=attempt, code=code, signal=None if code is not None else 9, cause=cause, peak_memory_mb=1)
 
 
+def by(number: int) -> Exit:
+    return Exit(attempt=1, code=None, signal=number, cause="killed", peak_memory_mb=1)
+
+
 LAUNCHED = Launched(attempt=1, slot="a")
+STOP = StopRequested(attempt=1, cause="interrupted")
 HUNG = Abandoned(attempt=1, cause="hung", reason="no step")
 STARTED = Started(pid=1, host="h", attempt=1)
 FAILED = Finished(outcome="failed", error="ValueError: x")
@@ -88,10 +94,24 @@ COMPLETED = Finished(outcome="completed")
         ([LAUNCHED], [STARTED, NO_MEMORY], left(1, "error"), "cuda-oom"),
         ([LAUNCHED], [STARTED, STOPPED], left(1, "cuda-oom"), "cuda-oom"),  # another rank's, and this one was stopped
         ([LAUNCHED], [STARTED, FAILED], left(1, "cuda-oom"), "cuda-oom"),
-        ([LAUNCHED], [STARTED, COMPLETED], left(1, "cuda-oom"), ""),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "cuda-oom"), "cuda-oom"),
         ([LAUNCHED], [STARTED], left(1, "oom", code=None), "oom"),
         ([LAUNCHED], [STARTED, COMPLETED], left(1, "", code=0), ""),
         ([LAUNCHED], [STARTED, COMPLETED], left(1, "killed", code=None), ""),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "error"), "error"),
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "error", code=None), ""),  # it crashed as it released its libraries
+        ([LAUNCHED], [STARTED, COMPLETED], left(1, "error", code=128 + signal.SIGSEGV), ""),
+        ([LAUNCHED, STOP], [STARTED, COMPLETED], left(1, "error"), ""),  # torchrun, which was asked to stop
+        ([LAUNCHED, STOP], [], by(signal.SIGTERM), "stopped"),
+        ([LAUNCHED, STOP], [], left(1, "killed", code=128 + signal.SIGTERM), "stopped"),
+        ([LAUNCHED, STOP], [], left(1, "error"), "stopped"),
+        ([LAUNCHED, STOP], [], left(1, "", code=0), "stopped"),
+        ([LAUNCHED, STOP], [STARTED, FAILED], left(1, "error"), "error"),
+        ([LAUNCHED, STOP], [], left(1, "not-found", code=127), "not-found"),
+        ([LAUNCHED, STOP], [], Exit(attempt=1, code=None, signal=11, cause="error", peak_memory_mb=1), "error"),
+        ([LAUNCHED, STOP, KillSent(attempt=1)], [], left(1, "killed", code=None), "killed"),
+        ([LAUNCHED, STOP], [], left(1, "oom", code=None), "oom"),
+        ([LAUNCHED], [], by(signal.SIGTERM), "killed"),
         ([LAUNCHED, Lost(attempt=1)], [STARTED, COMPLETED], None, ""),
     ],
 )
@@ -158,7 +178,8 @@ def test_every_end_keeps_its_cause_and_the_state_is_what_the_policy_says(
 ) -> None:
     events, history, exits = record_of(ends)
     trial = trial_of(events, history, exits.values(), retry=retry)
-    assert [attempt.cause for attempt in trial.attempts] == [cause for cause, _ in ends]
+    obeyed = [("error", "interrupted")]  # an exit code after a stop is no error
+    assert [attempt.cause for attempt in trial.attempts] == ["stopped" if one in obeyed else one[0] for one in ends]
     # The same, said differently: walk the ends and keep count.
     count, state = 0, State.WAITING
     for cause, then in ends:

@@ -77,6 +77,10 @@ def killed(count: int) -> dict[int, Exit]:
         ([LAUNCHED], COMPLETED, {}, State.RUNNING),
         ([LAUNCHED], COMPLETED, ended(), State.COMPLETE),
         ([LAUNCHED], [], ended(), State.COMPLETE),
+        ([LAUNCHED], COMPLETED, ended(1), State.FAIL),  # closed before the crash
+        ([LAUNCHED], COMPLETED, ended(None, signal=9), State.COMPLETE),
+        ([LAUNCHED, INTERRUPTED], COMPLETED, ended(1), State.COMPLETE),
+        ([LAUNCHED, Launched(attempt=2, slot="s"), Lost(attempt=2)], COMPLETED, ended(1), State.WAITING),
         ([LAUNCHED, PRUNED], STOPPED, ended(), State.PRUNED),
         ([LAUNCHED, PRUNED], STOPPED, {}, State.RUNNING),
         ([LAUNCHED, PRUNED], [], ended(None, signal=15), State.PRUNED),
