@@ -43,7 +43,8 @@ def require_library(spec: SweepSpec) -> None:
 def require_variables(spec: SweepSpec, environment: Mapping[str, str]) -> None:
     """Check that the environment variables that a sweep names in `${envvar:NAME}` are set.
 
-    Variables that sweeper itself sets for trials, such as `SWEEPER_TRIAL_DIR`, need not be set here. Only local sweeps are checked: the environment on other machines is not known here.
+    Variables that sweeper itself sets for trials, such as `SWEEPER_TRIAL_DIR`, need not be set here. Only local sweeps
+    are checked: the environment on other machines is not known here.
 
     Raises:
         UsageError: A variable is not set.

@@ -51,6 +51,7 @@ from sweeper.record.events import (
 from sweeper.record.resumption import with_resume_args
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.trial import State, TrialRecord
+from sweeper.results.restart import restart_text
 from sweeper.results.wording import why_continued
 from sweeper.rules.health import Change
 
@@ -197,7 +198,7 @@ class ActionRunner:
             return
         self._record(trial, Revived(attempt=trial.newest.number))
         if trial.state is State.PRUNED:
-            self.say(f"{name} is revived: it resumes from its checkpoint, and no rule will stop it")
+            self.say(f"{name} is revived: {restart_text(trial, self.resume_args)}. No rule will stop it")
         else:
             self.say(f"{name} is exempt: no rule will stop it")
 
@@ -207,7 +208,7 @@ class ActionRunner:
             self.say(f"{name} was not paused: it has already ended ({trial.state.value})")
         elif not trial.paused:
             self._record(trial, Paused(attempt=trial.newest.number))
-            what = "saves a checkpoint and exits" if trial.state is State.RUNNING else "is not started"
+            what = "is asked to save a checkpoint and exit" if trial.state is State.RUNNING else "is not started"
             self.say(f"{name} is paused: it {what}, until `sweeper resume`")
 
     def _resume(self, trial: TrialRecord) -> None:

@@ -286,7 +286,8 @@ class Orchestrator:
         elif commands.sweep is not None and (commands.sweep is SweepCommand.PAUSE) is not self._paused:
             self._paused = not self._paused
             self._log(SweepPaused() if self._paused else SweepResumed())
-            paused = "The sweep is paused until `sweeper resume`: running trials save a checkpoint and exit"
+            asked = "running trials are asked to save a checkpoint and exit"
+            paused = f"The sweep is paused until `sweeper resume`: {asked}"
             self._messages.say(paused if self._paused else "The sweep is resumed")
         return commands
 

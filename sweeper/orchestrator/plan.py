@@ -163,7 +163,7 @@ class DeclareLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviveTrial:
-    """Let the trial continue whatever the rules decide; a pruned trial resumes from its checkpoint."""
+    """Let the trial continue whatever the rules decide; a pruned trial resumes from its checkpoint, if it has one."""
 
     number: int
 

@@ -99,8 +99,9 @@ class Attempt:
         A signal takes nothing from a script that has completed: the machine or sweeper may have sent it, and many
         programs crash while they release their libraries. Nor does an exit code after sweeper asked for a stop.
         """
-        completed = self.finished is not None and self.finished.outcome == "completed"
-        return completed and self.stop is None and self._exited_by_itself and self.exit is not None and self.exit.code != 0
+        if self.finished is None or self.exit is None or self.stop is not None:
+            return False
+        return self.finished.outcome == "completed" and self._exited_by_itself and self.exit.code != 0
 
     @property
     def obeyed(self) -> bool:

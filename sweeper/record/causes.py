@@ -38,7 +38,7 @@ _SHELL = 128
 
 
 def signal_of_code(code: int | None) -> int | None:
-    """Return the signal that an exit code stands for where a shell ran the command (143 for SIGTERM), None otherwise."""
+    """Return the signal that an exit code stands for if a shell ran the command, such as 143 for SIGTERM; else None."""
     number = 0 if code is None else code - _SHELL
     return number if number in valid_signals() else None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ from pathlib import Path
 from sweeper.record.attempt import Attempt
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
-from sweeper.record.events import Exit
+from sweeper.record.events import Exit, StopRequested
+from sweeper.record.resumption import Resumption
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import NOTHING_TRAINED, health_text, unobserved_text
+from sweeper.results.restart import restart_text
 from sweeper.results.snapshot import steps_done
 from sweeper.results.wording import brief, counted, decided_by, duration, number, plain, why_continued
 
@@ -73,6 +76,8 @@ def end_line(trial: TrialRecord) -> str:
 def failure_of(trial: TrialRecord) -> str:
     """Return why a trial failed: the error that its script reported, or else the cause of its end."""
     attempt = trial.newest
+    if attempt.failed_after_completion and attempt.exit is not None and attempt.cause == Cause.ERROR:
+        return f"the script completed, but then exited with code {attempt.exit.code}"
     error = next(iter(reversed(attempt.error.strip().splitlines())), "")
     if not error:
         return cause_text(attempt) or "unknown"
@@ -90,7 +95,9 @@ def cause_text(attempt: Attempt) -> str:
     if attempt.abandoned:
         detail = attempt.abandoned.reason
     elif cause == Cause.STOPPED and attempt.stop:
-        detail = ""
+        detail = ", ".join(filter(None, [_stopped_by(attempt.stop), "" if attempt.outcome else _how(ended)]))
+    elif cause == Cause.ERROR and attempt.failed_after_completion:
+        detail = f"{_how(ended)}, after its script had completed"
     elif cause == Cause.KILLED and ended is not None:
         detail = f"{_how(ended)}, {'sent by sweeper' if attempt.killed else 'not sent by sweeper'}"
     elif cause in (Cause.ERROR, Cause.NOT_FOUND) and ended is not None:
@@ -115,8 +122,17 @@ _DETAILS: Mapping[str, str] = {
 }
 
 
-def _how(ended: Exit) -> str:
-    """Return how a process ended: ``SIGKILL``, ``exit code 1``."""
+def _stopped_by(stop: StopRequested) -> str:
+    """Return what asked an attempt to stop: a rule, a person, or an interrupt or pause of the trial or sweep."""
+    if stop.decision is None:
+        return "by Ctrl-C, `sweeper stop` or a pause"
+    return f"by {decided_by(stop.decision, 'the rule {}')}"
+
+
+def _how(ended: Exit | None) -> str:
+    """Return how a process ended: ``SIGKILL``, ``exit code 1``; empty if that is not known."""
+    if ended is None:
+        return ""
     if ended.signal is None:
         return f"exit code {ended.code}"
     try:
@@ -190,7 +206,10 @@ def _failed(trial: TrialRecord) -> list[str]:
 def _complete(trial: TrialRecord) -> list[str]:
     if math.isnan(trial.progress.started):
         return [*_NOTHING_RECORDED]
-    return [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"]
+    lines, ended = [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"], trial.newest.exit
+    if trial.newest.outcome == "completed" and ended is not None and ended.code != 0:
+        lines.append(f"  after that, its process ended by {_how(ended)}, which does not change the result")
+    return lines
 
 
 _NOTHING_RECORDED = """\
@@ -204,7 +223,8 @@ complete; only its output was recorded, because the script opened no trial. To r
 
 def _unended(trial: TrialRecord) -> list[str]:
     of = "" if trial.progress.total_steps is None else f" of {trial.progress.total_steps}"
-    return [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
+    lines = [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
+    return lines if trial.state is State.RUNNING or not trial.attempts else [*lines, f"  {restart_text(trial)}"]
 
 
 _ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complete}
@@ -238,9 +258,20 @@ def _attempt_lines(trial: TrialRecord) -> list[str]:
             memory += f", peak device memory {max(peaks):.0f} MiB"
         if attempt.measured:
             memory += f", {attempt.measured.device_peak_mb:.0f} MiB including all processes"
-        asked = f", asked to stop ({attempt.stop.cause})" if attempt.stop else ""
-        lines.append(plain(f"attempt {attempt.number} on {attempt.slot}: {cause}{span}{asked}{memory}"))
+        stop = None if attempt.cause == Cause.STOPPED else attempt.stop  # the cause says by what
+        asked = f", asked to stop {_stopped_by(stop)}" if stop else ""
+        resumed = _resumed(Resumption.read(trial.directory.attempt(attempt.number)))
+        lines.append(plain(f"attempt {attempt.number} on {attempt.slot}: {cause}{span}{asked}{resumed}{memory}"))
     return lines or ["no attempt was started"]
+
+
+def _resumed(began: Resumption | None) -> str:
+    """Return how an attempt began, if its sweep has `resume_args`."""
+    if began is None:
+        return ""
+    if not began.args:
+        return f", started without resume_args, because nothing was at {began.path}"
+    return f", resumed with {shlex.join(began.args)}"
 
 
 def _irregularities(trial: TrialRecord) -> list[str]:

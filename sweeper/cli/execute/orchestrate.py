@@ -23,6 +23,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
     from sweeper.record.reader import read_trials
     from sweeper.record.storage.inbox import Command, ForTrial, person, send
     from sweeper.record.trial import State
+    from sweeper.results.restart import restarts_text
     from sweeper.results.wording import counted
     from sweeper.rules import rules_of
     from sweeper.search import search_for
@@ -63,5 +64,5 @@ def orchestrate(run: Run, machine: Machine) -> int:
     for line in orchestrator.audit_lines:
         say(f"\n{line}")
     if outcome == "interrupted":
-        say(f"Interrupted. The same command goes on from here: {run.directory.path} has the checkpoints.")
+        say(restarts_text(orchestrator.trials, str(run.directory.path), run.spec.resume_args))
     return {"complete": OK, "spent": OK, "failed": FAILED}.get(outcome, INTERRUPTED)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.config.check.resuming import complaints_about_resuming
 from sweeper.config.check.signatures import function_of
 from sweeper.config.model.macros import complaints_about_macros, complaints_about_values
 from sweeper.config.model.parameters import Distribution, default_distribution
-from sweeper.config.model.resume import EXAMPLE, path_in
 from sweeper.config.model.sweep import MEASURED, Method
 from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.mistakes import listed, printable, shown, suggested
@@ -20,7 +20,7 @@ Trainers = Mapping[str, Mapping[str, object]]
 MOST_PARAMETERS = 256
 LONGEST_PARAMETER_NAME = 100
 
-PROGRAM, PLACE = "${program}", "${resume_args}"
+PROGRAM = "${program}"
 SOURCES = ("dataset", "tokenizer")
 """Keys of the sweep that a built-in trainer reads. They are not parameters."""
 
@@ -28,7 +28,7 @@ SOURCES = ("dataset", "tokenizer")
 def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     """Find every contradiction in the sweep."""
     yield from _what_is_run(root)
-    yield from _resume_args(root)
+    yield from complaints_about_resuming(root)
     yield from _trainer(root, trainers)
     yield from _parameters(root, trainers)
     yield from _sources(root)
@@ -55,29 +55,6 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
         yield Complaint(path=(given[-1],), expected="only one of trainer, command and program", got=got)
     if given == ["command"] and uses_program:
         yield Complaint(path=("program",), expected=f"a program for {PROGRAM} in command", got="nothing")
-
-
-def _resume_args(root: Node) -> Iterator[Complaint]:
-    """Find arguments to resume that could not be used: without a path to look for, or without a command."""
-    given, command = _data(root, "resume_args"), _data(root, "command")
-    if given is None:
-        if isinstance(command, list) and PLACE in command:
-            path, expected = ("command", command.index(PLACE)), f"the key resume_args for {PLACE}"
-            yield Complaint(path=path, expected=expected, got="no such key", hint=f"write resume_args: {EXAMPLE}")
-        return
-    yield from complaints_about_values(given, ("resume_args",))
-    args = given.get("args") if isinstance(given, dict) else given
-    if isinstance(given, dict):
-        yield from complaints_about_values(args, ("resume_args", "args"))
-        yield from complaints_about_values(given.get("if_exists"), ("resume_args", "if_exists"))
-    if _data(root, "trainer") is not None:
-        hint = "the script of a trainer resumes by trial.restore()"
-        yield Complaint(path=("resume_args",), expected="the key only with command or program", got="a trainer", hint=hint)
-    elif isinstance(args, list) and all(isinstance(word, str) for word in args):
-        if not path_in(args) and not (isinstance(given, dict) and given.get("if_exists")):
-            expected = "an argument with the path of the checkpoint, in which ${trial:dir} stands for the trial's directory"
-            hint = 'for example "${trial:dir}/last.pt", or {args: [...], if_exists: "${trial:dir}/last.pt"}'
-            yield Complaint(path=("resume_args",), expected=expected, got=shown(args), hint=hint)
 
 
 def _notify(root: Node) -> Iterator[Complaint]:

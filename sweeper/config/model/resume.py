@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 

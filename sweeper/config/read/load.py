@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.config.check.consistency import Trainers, complaints
+from sweeper.config.check.outputs import warnings_about_outputs
 from sweeper.config.check.signatures import Functions, complaints_about_call
 from sweeper.config.model.conditions import grid_size
 from sweeper.config.model.sweep import Method, SweepSpec
@@ -50,7 +51,8 @@ def load(  # noqa: PLR0913 - all by name
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
         functions: returns the signature of a trainer function by name. Without it, functions are not checked.
-        say: receives one line for each W&B key that was translated and each default that was filled in.
+        say: receives one line for each W&B key that was translated, each default that was filled in, and each path that
+            all trials would write to.
 
     Raises:
         SpecError: the sweep has mistakes. The error has all of them, in the order of their lines.
@@ -81,7 +83,7 @@ def load(  # noqa: PLR0913 - all by name
     spec = _spec(resolved, draft.profiles, choice)
     if (too_many := _too_many(spec)) is not None:
         raise SpecError([located(resolved, too_many)])
-    for note in (*translation.notes, *filled.notes):
+    for note in (*translation.notes, *filled.notes, *warnings_about_outputs(resolved, spec)):
         say(note)
     return spec
 

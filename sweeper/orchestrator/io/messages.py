@@ -11,6 +11,7 @@ from sweeper.record.causes import Cause
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.receipt import cause_text, end_line, retry_text
+from sweeper.results.restart import has_checkpoint, restart_text
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis, Effect
 from sweeper.rules.health import Change
 
@@ -26,6 +27,7 @@ class Messages:
         self.lines: list[str] = []
         self.notifier = Notifier(run, spec.name, spec.notify)
         rules = () if spec.early_stop is None else spec.early_stop.rules
+        self._resume_args = spec.resume_args
         self._stopping_diagnoses = {rule.name for rule in rules if isinstance(rule, Diagnosis)}
 
     def say(self, line: str) -> None:
@@ -47,6 +49,8 @@ class Messages:
         name = f"{trial.facts.number:04d}"
         if trial.state is State.WAITING and not stop_requested:
             self.say(f"Trial {name} ended: {cause_text(trial.newest)}; {retry_text(trial)}")
+        if trial.state is State.PAUSED and stop_requested and not has_checkpoint(trial):
+            self.say(f"Trial {name} is paused: {restart_text(trial, self._resume_args)}")
         if trial.newest.cause == Cause.LOST and shutil.disk_usage(trial.directory.path).free < FULL_DISK:
             # On a full disk neither the worker nor its shim could record how the attempt ended.
             self.say(f"{trial.directory.path}: No space left on device. Free some space and call `sweeper run` again")

@@ -66,8 +66,11 @@ class Wakeup:
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self.interrupts += 1
-        what = "Interrupt once more to kill the workers" if self.interrupts == 1 else "Killing the workers"
-        self._say(f"Stopping: running trials save a checkpoint and exit. {what}")
+        if self.interrupts == 1:
+            asked = "running trials are asked to save a checkpoint and exit"
+            self._say(f"Stopping: {asked}. Interrupt once more to kill the workers")
+        else:
+            self._say("Killing the workers: what they did since their last checkpoint is lost")
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """The macros of a trial, `${trial:dir}` and the like, in a command and in the values of parameters. Pure functions.
 
-The record keeps the macros. The process that runs an attempt fills them, because the directory of a run may have another path on
-another machine, and may be moved between two attempts.
+The record keeps the macros. The process that runs an attempt fills them, because the directory of a run may have
+another path on another machine, and may be moved between two attempts.
 """
 
 from __future__ import annotations

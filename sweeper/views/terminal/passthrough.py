@@ -76,7 +76,7 @@ class Passthrough(Display):
                 else "ended with " + (f"signal {ended.signal}" if ended.signal else f"exit code {ended.code}")
             )
             start = (
-                "starts from the beginning, because there is no checkpoint"
+                "starts from the beginning, unless its script finds a checkpoint of its own"
                 if step is None
                 else f"resumes from the checkpoint of step {step}"
             )
