@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sweeper.config import ResumeArgs
 from sweeper.record.attempt import Attempt
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
@@ -30,11 +31,12 @@ OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
 
 
-def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = ()) -> str:
+def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_args: ResumeArgs | None = None) -> str:
     """Return the receipt of a trial: plain text, safe for a terminal.
 
     Args:
         siblings: the other trials of the sweep, on which the advice is based.
+        resume_args: those of the sweep file, with which an interrupted trial may resume.
     """
     facts = trial.facts
     params = {**facts.params, "seed": facts.seed}
@@ -48,6 +50,7 @@ def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = ()) -> str:
         *(f"note: {plain(note)}" for note in list(dict.fromkeys(trial.progress.notes))[-OUTPUT_LINES:]),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
+        *_restart(trial, resume_args),
         *_continued(trial),
         *_health(trial, siblings),
         *_advice(trial, siblings),
@@ -95,7 +98,8 @@ def cause_text(attempt: Attempt) -> str:
     if attempt.abandoned:
         detail = attempt.abandoned.reason
     elif cause == Cause.STOPPED and attempt.stop:
-        detail = ", ".join(filter(None, [_stopped_by(attempt.stop), "" if attempt.outcome else _how(ended)]))
+        end = f"; its process ended with {_how(ended)}" if ended and not attempt.outcome else ""
+        detail = f"{_stopped_by(attempt.stop)}{end}"
     elif cause == Cause.ERROR and attempt.failed_after_completion:
         detail = f"{_how(ended)}, after its script had completed"
     elif cause == Cause.KILLED and ended is not None:
@@ -223,8 +227,13 @@ complete; only its output was recorded, because the script opened no trial. To r
 
 def _unended(trial: TrialRecord) -> list[str]:
     of = "" if trial.progress.total_steps is None else f" of {trial.progress.total_steps}"
-    lines = [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
-    return lines if trial.state is State.RUNNING or not trial.attempts else [*lines, f"  {restart_text(trial)}"]
+    return [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
+
+
+def _restart(trial: TrialRecord, resume_args: ResumeArgs | None) -> list[str]:
+    """Return from where an interrupted trial will run again."""
+    interrupted = trial.attempts and trial.state in (State.WAITING, State.PAUSED)
+    return [f"  {restart_text(trial, resume_args)}"] if interrupted else []
 
 
 _ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complete}

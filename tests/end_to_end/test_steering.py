@@ -100,7 +100,7 @@ def test_the_receipt_of_a_stopped_trial_names_the_user_and_the_reason(tmp_path: 
     assert "saved" not in out  # no rule saved anything
     why = say(sweep, "why", RUN, "0")
     assert f"pruned by a person at step {first['pruned']['step']}\n  the loss is flat\n" in why
-    assert "asked to stop (pruned)" in why
+    assert "stopped (by a person at step" in why
     assert "pruned by a person before its first step" in say(sweep, "why", RUN, "2")
     told = {one["configuration"]: one for one in _events(sweep, "search.jsonl") if one["event"] == "Told"}
     assert [(told[n]["state"], told[n]["value"]) for n in (0, 2)] == [("PRUNED", first["value"]), ("PRUNED", None)]
@@ -121,7 +121,7 @@ def test_a_paused_trial_waits_until_it_is_resumed(tmp_path: Path) -> None:
     assert "1 of 2 ended, 0 running, 1 paused" in say(sweep, "status", RUN)
     say(sweep, "resume", RUN, "0")
     out = ended(process)
-    assert "Trial 0000 is paused: it saves a checkpoint and exits, until `sweeper resume`" in out
+    assert "Trial 0000 is paused: it is asked to save a checkpoint and exit, until `sweeper resume`" in out
     assert "Trial 0000 is resumed" in out
     assert values(sweep) == [820.0, 1640.0]
     assert [trial["attempts"] for trial in seen(sweep)["trials"]] == [2, 1]

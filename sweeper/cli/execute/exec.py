@@ -78,7 +78,7 @@ def _exec(options: argparse.Namespace) -> int:
     from sweeper.record.reader import read_trial
     from sweeper.record.trial import State
     from sweeper.results.receipt import receipt
-    from sweeper.results.restart import restart_text
+    from sweeper.results.restart import has_checkpoint
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.views.terminal.passthrough import Passthrough
@@ -125,8 +125,8 @@ def _exec(options: argparse.Namespace) -> int:
     trial = read_trial(run.directory.trial(0))
     view.write(f"\n{receipt(trial)}")
     if not trial.state.ended:
-        goes_on = f"interrupted; with --name {spec.name} the same command goes on"
-        view.say(f"{goes_on}: {restart_text(trial, spec.resume_args)}" if trial.attempts else goes_on)
+        again = "goes on" if has_checkpoint(trial) else "starts it again"
+        view.say(f"interrupted; with --name {spec.name} the same command {again}")
     view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
     return _exit_code(trial)
 

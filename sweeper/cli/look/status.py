@@ -12,7 +12,8 @@ import time
 from sweeper.cli.arguments import Commands, add_command, add_run, add_trial, existing, existing_trial
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console
-from sweeper.record.storage.layout import SweepDir
+from sweeper.errors import RecordError
+from sweeper.record.storage.layout import SweepDir, read_json
 
 WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
 """How often a sweep that is watched is looked at, and the most of the time that this may take."""
@@ -75,13 +76,17 @@ def _watch(run: SweepDir) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
+    from sweeper.config import SweepSpec
     from sweeper.record.ended import read_states
     from sweeper.results.health.trial_health import read_diagnosed
     from sweeper.results.receipt import receipt
     from sweeper.results.wording import folded
 
-    directory = existing_trial(existing(options.run), options.number)
-    known, _ = read_states(existing(options.run))
+    run, resume_args = existing(options.run), None
+    directory = existing_trial(run, options.number)
+    known, _ = read_states(run)
     siblings = [trial for trial in known if trial.facts.number != options.number]
-    print(folded(receipt(read_diagnosed(directory), siblings), sys.stdout))
+    with contextlib.suppress(RecordError):  # a script that was run by itself has no sweep
+        resume_args = SweepSpec.from_json(read_json(run.spec).get("spec", {})).resume_args  # type: ignore[arg-type]
+    print(folded(receipt(read_diagnosed(directory), siblings, resume_args=resume_args), sys.stdout))
     return OK

@@ -232,8 +232,11 @@ def test_the_ranking_is_ascending_for_a_minimized_metric(tmp_path: Path) -> None
 def test_receipt_of_a_pruned_trial_has_the_evidence(tmp_path: Path) -> None:
     text = receipt(sweep_of(tmp_path).trials[1])
     assert text.startswith("trial 0001: PRUNED\n")
-    assert "attempt 1 on cpu:1: completed after 19s, asked to stop (pruned), peak memory 500 MiB" not in text
-    assert "attempt 1 on cpu:1: stopped after 19s, asked to stop (pruned), peak memory 500 MiB" in text
+    assert (
+        "attempt 1 on cpu:1: completed after 19s, asked to stop by the rule stalled at step 130, peak memory 500 MiB"
+        not in text
+    )
+    assert "attempt 1 on cpu:1: stopped (by the rule stalled at step 130) after 19s, peak memory 500 MiB" in text
     assert "pruned by the rule stalled at step 130" in text
     assert "  threshold   0.03" in text
     assert "          110    nan" in text
