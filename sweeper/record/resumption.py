@@ -107,7 +107,7 @@ def resumption(
 
 def _has_content(path: str) -> bool:
     try:
-        return any(True for _ in os.scandir(path)) if Path(path).is_dir() else Path(path).stat().st_size > 0
+        return bool(os.listdir(path)) if Path(path).is_dir() else Path(path).stat().st_size > 0  # noqa: PTH208
     except OSError:
         return False
 

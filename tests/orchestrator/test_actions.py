@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from sweeper.config import ResumeArgs
 from sweeper.executors.executor import Executor, Slot
 from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.clocks import Clocks
@@ -17,6 +18,7 @@ from sweeper.orchestrator.plan import Action, LaunchAttempt, PauseTrial
 from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.reader import open_trials
+from sweeper.record.resumption import resumption_of
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
 from tests.orchestrator.test_trials import make
 
@@ -27,6 +29,7 @@ class FakeExecutor:
     def __init__(self, happens: Callable[[TrialDir], None]) -> None:
         self.happens = happens
         self.killed: list[Path] = []
+        self.commands: list[tuple[int, list[str]]] = []
 
     def slots(self) -> Sequence[Slot]:
         return [Slot(name="cpu 0")]
@@ -34,7 +37,8 @@ class FakeExecutor:
     def reserve(self, *_: object) -> bool:
         return True
 
-    def launch(self, trial: TrialDir, *_: object) -> None:
+    def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
+        self.commands.append((attempt, list(command)))
         self.happens(trial)
 
     def kill(self, attempt: AttemptDir) -> None:
@@ -64,6 +68,17 @@ def test_an_attempt_whose_record_vanishes_at_its_launch_is_killed(run: SweepDir,
     executor: Any = actions.executor
     assert executor.killed == [run.trial(0).attempt(1).path]
     assert list(actions.trials.unreadable) == [0]
+
+
+def test_every_attempt_after_the_first_gets_the_arguments_to_resume(run: SweepDir, actions: ActionRunner) -> None:
+    executor: Any = actions.executor
+    executor.happens = lambda _: None
+    actions.resume_args = ResumeArgs(args=("--resume", "${trial:dir}/last.pt"))
+    for _ in range(2):
+        actions.run(LaunchAttempt(number=0, slot="cpu 0"))
+    (_, first), (_, (*before, word)) = executor.commands
+    assert first == before == list(actions.trials[0].facts.command)
+    assert resumption_of(word, actions.trials[0].facts.macros(run.trial(0)), {}).path == f"{run.trial(0).path}/last.pt"
 
 
 @pytest.mark.parametrize("action", [LaunchAttempt(number=0, slot="cpu 0"), PauseTrial(number=0)])

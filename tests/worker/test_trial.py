@@ -16,7 +16,7 @@ from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Resume
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.claim import catches
 from sweeper.record.storage.journal import read_journal
-from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage.layout import SweepDir, TrialDir, read_json, write_json
 from sweeper.record.trial import State
 from sweeper.worker.checkpoint import checkpoints
 from sweeper.worker.trial import recorder_of
@@ -39,6 +39,14 @@ def test_parameters_of_the_sweep_override_defaults(directory: TrialDir) -> None:
     with sweeper.trial(defaults={"lr": 0.1, "width": 3}) as trial:
         assert trial.params == {"lr": 0.5, "width": 3}
         assert trial.seed == 7
+
+
+def test_macros_in_the_values_of_parameters_are_filled(directory: TrialDir) -> None:
+    facts = read_json(directory.facts) | {"params": {"out": "${trial:dir}/out", "names": ["${trial:name}", 1]}}
+    write_json(directory.facts, facts)
+    with sweeper.trial() as trial:
+        assert trial.params == {"out": f"{directory.path}/out", "names": ["0000", 1]}
+    assert read_trial(directory).facts.params["out"] == "${trial:dir}/out", "the record keeps the macro"
 
 
 def test_reports_take_floats_and_tensors(directory: TrialDir) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,11 @@ def add(commands: Commands) -> None:
         help="seconds without a step after which the command is killed as hung (default: never)",
     )
     parser.add_argument(
+        "--resume-args",
+        metavar="ARGS",
+        help="arguments for later attempts if their file exists, as in '--resume ${trial:dir}/last.pt' (default: none)",
+    )
+    parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command and its arguments, passed on unchanged"
     )
     parser.set_defaults(run_command=_exec, survive_disconnect=True)
@@ -78,7 +84,7 @@ def _exec(options: argparse.Namespace) -> int:
     from sweeper.record.reader import read_trial
     from sweeper.record.trial import State
     from sweeper.results.receipt import receipt
-    from sweeper.results.restart import has_checkpoint
+    from sweeper.results.restart import has_checkpoint, own_checkpoint
     from sweeper.rules import rules_of
     from sweeper.search import search_for
     from sweeper.views.terminal.passthrough import Passthrough
@@ -123,9 +129,10 @@ def _exec(options: argparse.Namespace) -> int:
         ).run()
     run.lease.release()
     trial = read_trial(run.directory.trial(0))
-    view.write(f"\n{receipt(trial)}")
+    view.write(f"\n{receipt(trial, resume_args=spec.resume_args)}")
     if not trial.state.ended:
-        again = "goes on" if has_checkpoint(trial) else "starts it again"
+        goes_on = has_checkpoint(trial) or own_checkpoint(trial, spec.resume_args)
+        again = "goes on" if goes_on else "starts it again"
         view.say(f"interrupted; with --name {spec.name} the same command {again}")
     view.say(f"see it with `sweeper tensorboard {run.directory.path}`")
     return _exit_code(trial)
@@ -136,7 +143,15 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
     on = None if options.retry_on is None else [word.strip() for word in options.retry_on.split(",")]
     retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
     hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
-    return {**({"retry": retry} if retry else {}), **hang}
+    resume = {} if options.resume_args is None else {"resume_args": _words(options.resume_args)}
+    return {**({"retry": retry} if retry else {}), **hang, **resume}
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--resume-args: expected words as a shell takes them, got {text!r}: {error}") from None
 
 
 PYTHON = re.compile(r"(python|pypy)[\d.]*|torchrun|accelerate|deepspeed")

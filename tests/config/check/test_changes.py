@@ -42,6 +42,11 @@ ADDITIONS = [
         ],
     ),
     ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
+    (
+        {},
+        {"resume_args": ["${trial:dir}/a"]},
+        ["resume_args: {args: ['${trial:dir}/a'], if_exists: nothing} instead of nothing"],
+    ),
     ({}, {"description": "new"}, ["description: 'new' instead of nothing"]),
     (
         {},

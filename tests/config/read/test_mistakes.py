@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config import load
+from sweeper.config import SweepSpec, load
 from sweeper.errors import SpecError, UsageError
 from sweeper.mistakes import listed
 from sweeper.rules.settings import RULES
@@ -538,6 +538,61 @@ def test_exactly_one_of_trainer_command_and_program_is_required(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         load_keys(trainer=None, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"resume_args": "--resume ${trial:dir}/a"}, 'expected a list of arguments, .*; write \\["--resume", "'),
+        ({"resume_args": ["--resume"]}, r"resume_args: expected an argument with the path .* contains \$\{trial:dir\}"),
+        ({"resume_args": {"args": ["--resume"]}}, "resume_args.args: expected an argument with the path"),
+        ({"resume_args": {"if_exists": "${trial:dir}/a"}}, "resume_args.args: expected a value, because the key is"),
+        ({"resume_args": {"arg": ["a"]}}, "resume_args.arg: expected one of args or if_exists, .* did you mean args?"),
+        ({"resume_args": []}, "resume_args.args: expected at least one entry"),
+        ({"resume_args": ["${trial:dirr}/a"]}, r"resume_args.0: expected one of .*; did you mean \$\{trial:dir\}\?"),
+        (
+            {"command": ["x", "${resume_args}"]},
+            r"command.1: expected the key resume_args for \$\{resume_args\}, got no",
+        ),
+        (
+            {"command": ["x", "--out=${trial:directory}"]},
+            r"command.1: expected one of \$\{trial:dir\}, .* did you mean",
+        ),
+        ({"command": ["x", "${trial:output}"]}, r"command.1: expected one of .*\$\{trial:dir\}"),
+        ({"parameters": {"out": {"value": "${trial:id}"}}}, r"parameters.out.value: expected one of \$\{trial:dir\}"),
+        ({"parameters": {"out": {"values": ["a", ["${trial:id}"]]}}}, "parameters.out.values.1.0: expected one of"),
+    ],
+)
+def test_macros_of_a_trial_and_arguments_to_resume_are_checked(
+    load_keys: Load, keys: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_keys(trainer=None, **{"command": ["x"], **keys})
+
+
+def test_a_trainer_takes_no_arguments_to_resume(load_keys: Load) -> None:
+    with pytest.raises(SpecError, match="resume_args: expected the key only with command or program, got a trainer"):
+        load_keys(resume_args=["${trial:dir}/a"])
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        (["--resume", "${trial:dir}/last.pt"], "${trial:dir}/last.pt"),
+        (["--resume=${trial:dir}/c-*", "--strict"], "${trial:dir}/c-*"),
+        (["ckpt='${trial:dir}/a b.ckpt'"], "${trial:dir}/a b.ckpt"),
+        (["--resume=out/${trial:name}/last.pt"], "out/${trial:name}/last.pt"),
+        (["${trial:dir}/a", "${trial:dir}/b", "--lr=1"], "${trial:dir}/b"),
+        ({"args": ["--resume"], "if_exists": "last.pt"}, "last.pt"),
+    ],
+)
+def test_the_path_to_resume_from_is_that_of_the_last_argument_that_has_one(
+    load_keys: Load, given: object, path: str
+) -> None:
+    spec = load_keys(trainer=None, command=["x"], resume_args=given)
+    assert spec.resume_args is not None
+    assert spec.resume_args.path == path
+    assert SweepSpec.from_json(spec.to_json()) == spec
 
 
 def test_an_unknown_macro_is_passed_to_the_program(load_keys: Load) -> None:

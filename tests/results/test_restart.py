@@ -1,0 +1,64 @@
+"""From where interrupted trials will run again: nothing is promised that is not there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sweeper.config import ResumeArgs
+from sweeper.record.events import Checkpointed, Event, Exit, Launched, Started, StopRequested
+from sweeper.record.storage.layout import TrialDir
+from sweeper.record.trial import TrialRecord
+from sweeper.results.receipt import receipt
+from sweeper.results.restart import restart_text, restarts_text
+from tests.record.trials import trial_of
+
+NONE = "it saved no checkpoint through sweeper, so it will start from step 0 unless its script finds one of its own"
+RESUME = ResumeArgs(args=("--resume", "${trial:dir}/last.pt"))
+
+
+def interrupted(folder: Path, number: int, *events: Event) -> TrialRecord:
+    control = [Launched(attempt=1, slot="a"), StopRequested(attempt=1, cause="interrupted")]
+    exits = [Exit(attempt=1, code=None, signal=15, cause="killed", peak_memory_mb=1)]
+    trial = trial_of(control, [Started(pid=1, host="h"), *events], exits, number=number)
+    directory = TrialDir(folder / f"{number:04d}")
+    directory.path.mkdir(parents=True)
+    return replace(trial, directory=directory)
+
+
+def saved(folder: Path, number: int) -> TrialRecord:
+    trial = interrupted(folder, number, Checkpointed(step=7, file="a.pt"))
+    trial.directory.checkpoints.mkdir()
+    (trial.directory.checkpoints / "a.pt").touch()
+    return trial
+
+
+def test_a_checkpoint_is_named_only_while_it_is_there(tmp_path: Path) -> None:
+    trial = saved(tmp_path, 0)
+    assert restart_text(trial) == "it will resume from the checkpoint of step 7"
+    (trial.directory.checkpoints / "a.pt").unlink()  # as keep_parked_gb does
+    assert restart_text(trial) == NONE
+
+
+def test_arguments_to_resume_count_where_their_file_exists(tmp_path: Path) -> None:
+    trial = interrupted(tmp_path, 0)
+    assert restart_text(trial, RESUME) == NONE
+    (trial.directory.path / "last.pt").write_text("x")
+    assert restart_text(trial, RESUME) == f"it will resume with --resume {trial.directory.path}/last.pt"
+    assert restarts_text([trial], "runs/s", RESUME).endswith("goes on from here: runs/s has the checkpoints.")
+    assert f"it will resume with --resume {trial.directory.path}/last.pt" in receipt(trial, resume_args=RESUME)
+
+
+def test_the_end_of_an_interrupted_sweep_names_the_trials_without_checkpoints(tmp_path: Path) -> None:
+    head, kept = "Interrupted. The same command goes on from here", ": runs/s has the checkpoints"
+    with_one, without = saved(tmp_path, 0), [interrupted(tmp_path, number) for number in range(1, 12)]
+    waiting = trial_of(number=50)
+    assert restarts_text([with_one, waiting], "runs/s") == f"{head}{kept}."
+    assert restarts_text([waiting], "runs/s") == f"{head}."
+    assert restarts_text([without[0], waiting], "runs/s") == f"{head}. Trial 0001: {NONE}."
+    several = "saved no checkpoints through sweeper, so they will start from step 0 unless their scripts find some of"
+    assert (
+        restarts_text([with_one, *without[:2]], "runs/s") == f"{head}{kept}. Trials 0001 and 0002 {several} their own."
+    )
+    many = "Trials 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008 and 3 more"
+    assert many in restarts_text(without, "runs/s")
