@@ -22,7 +22,7 @@ def finder() -> Finder:
     """Return the finder that calls sweeper after the import of a package, and make it the first finder of Python."""
     directory = TrialDir(Path(os.environ[TRIAL_DIR]))
     session = Session(directory.attempt(int(os.environ.get(ATTEMPT, "1"))))
-    install_wandb(Facts.read(directory).params, directory.path, session.log)
+    install_wandb(Facts.read(directory).params_in(directory), directory.path, session.log)
     calls: dict[str, list[Then]] = defaultdict(list)
     calls["torch"].append(functools.partial(_watch_training, session))
     for name in frameworks.TRAINERS:
