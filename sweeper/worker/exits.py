@@ -7,9 +7,7 @@ Therefore both functions are wrapped while a trial is open. The wrapped function
 from __future__ import annotations
 
 import atexit
-import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -28,55 +26,57 @@ def exit_code_of(error: BaseException | None) -> int:
 class ExitWatch:
     """Call a function when this process exits, with the exception that ends it, or None.
 
-    A forked child inherits the exit handler, but does not call the function. `raise SystemExit(3)` cannot be seen, in
+    A forked child inherits the exit handler and calls the function too. `raise SystemExit(3)` cannot be seen, in
     contrast to `sys.exit(3)`: only the parent of the process learns that exit code.
     """
 
     def __init__(self, at_exit: Callable[[BaseException | None], None]) -> None:
         self._at_exit = at_exit
-        self._pid = os.getpid()
-        self._error: BaseException | None = None
+        self._uncaught: BaseException | None = None
+        self._exit: SystemExit | None = None
         self._mark: weakref.ref[_Mark] | None = None
         self._excepthook, self._sys_exit = sys.excepthook, sys.exit
         sys.excepthook = self._see_uncaught
         sys.exit = self._see_exit
-        atexit.register(self._exit)
+        atexit.register(self._end)
 
     def close(self) -> None:
         """Call the function no more. What another library has wrapped meanwhile stays, and passes calls on."""
-        atexit.unregister(self._exit)
+        atexit.unregister(self._end)
         if sys.excepthook == self._see_uncaught:
             sys.excepthook = self._excepthook
         if sys.exit == self._see_exit:
             sys.exit = self._sys_exit
-        self._error = self._mark = None
+        self._uncaught = self._exit = self._mark = None
 
-    def _exit(self) -> None:
-        if os.getpid() == self._pid:
-            self._at_exit(self._error)
+    def _end(self) -> None:
+        self._at_exit(self._uncaught or self._exit)
 
     def _see_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not hasattr(sys, "ps1"):  # an interactive session goes on after an exception
-            self._error = error
+            self._uncaught = error
         self._excepthook(kind, error, trace)
 
     def _see_exit(self, code: object = None, /) -> NoReturn:
         try:
             self._sys_exit(code)  # type: ignore[arg-type]  # it takes any object
         except SystemExit as error:
-            if threading.current_thread() is threading.main_thread():  # elsewhere it ends only the thread
-                self._error = SystemExit(error.code)
-                vars(error)["_sweeper"] = mark = _Mark()
-                self._mark = weakref.ref(mark, self._see_release)
+            self._exit = SystemExit(error.code)
+            self._exit.__context__ = error.__context__
+            vars(error)["_sweeper"] = mark = _Mark()
+            self._mark = weakref.ref(mark, self._see_release)
             raise
 
     def _see_release(self, _: weakref.ref[_Mark]) -> None:
-        """Forget the exit code if the script caught the exception: the interpreter releases it outside all frames."""
+        """Forget the exit code if the script caught the exception, or a thread ended by it.
+
+        The interpreter, which exits by it, releases the exception outside all frames.
+        """
         try:
             sys._getframe(1)  # noqa: SLF001
         except ValueError:
             return
-        self._error = None
+        self._exit = None
 
 
 class _Mark:

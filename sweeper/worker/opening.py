@@ -253,12 +253,12 @@ class TrialContext(ContextDecorator):
 
         def __getattr__(self, name: str) -> object:
             if name in _PUBLIC:
-                raise _NotOpened(name)
+                raise NotOpened(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def __setattr__(self, name: str, value: object) -> None:
             if name in _PUBLIC:
-                raise _NotOpened(name)
+                raise NotOpened(name)
             super().__setattr__(name, value)
 
 
@@ -266,7 +266,7 @@ _PUBLIC = frozenset({"params", "seed", "dir"} | {name for name in vars(Trial) if
 """The names that a script uses on a trial."""
 
 
-class _NotOpened(UsageError, AttributeError):
+class NotOpened(UsageError, AttributeError):
     """A context manager was used as if it were its trial. An AttributeError too, so that `hasattr` works."""
 
     def __init__(self, name: str) -> None:

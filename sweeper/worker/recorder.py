@@ -167,6 +167,9 @@ class Recorder:
             self._journal.close()
 
     def _ending(self, error: BaseException | None) -> Finished:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code:
+            # Hydra, click and others print the exception of the script, and exit with a code while they handle it.
+            error = error.__context__ or error
         if isinstance(error, KeyboardInterrupt):
             return Finished(outcome="stopped")
         if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):

@@ -87,10 +87,22 @@ ENDS = {
     "exit 0": ("sys.exit(0)", ("completed", "", 0)),
     "exit 3": ("sys.exit(3)", ("failed", "SystemExit: 3", 3)),
     "exit text": ("sys.exit('no data')", ("failed", "SystemExit: no data", 1)),
+    "exit 3 for an exception": (
+        "try: raise ValueError('too hot')\nexcept ValueError: sys.exit(3)",
+        ("failed", "ValueError: too hot", 3),
+    ),
+    "exit text for an exception": (
+        "try: raise ValueError\nexcept ValueError: sys.exit('no data')",
+        ("failed", "SystemExit: no data", 1),
+    ),
     "interrupt": ("raise KeyboardInterrupt", ("stopped", "", 1)),
     "caught exit": ("try: sys.exit(3)\nexcept SystemExit: pass", ("completed", "", 0)),
     "caught exception": ("try: raise ValueError\nexcept ValueError: pass", ("completed", "", 0)),
     "exit of a thread": ("t = threading.Thread(target=sys.exit, args=(3,)); t.start(); t.join()", ("completed", "", 0)),
+    "exception, then exit of a thread": (
+        "end = lambda: (threading.main_thread().join(), sys.exit(3))\nthreading.Thread(target=end).start(); 1 / 0",
+        ("failed", "ZeroDivisionError: division by zero", 1),
+    ),
     "stop": ("trial.plan(total_steps=9); os.kill(os.getpid(), 15); assert trial.should_stop", ("stopped", "", 0)),
     "finish": ("trial.finish(); trial.finish()", ("completed", "", 0)),
 }
@@ -113,6 +125,19 @@ def test_a_block_that_exits_has_the_exit_code_of_the_process(tmp_path: Path) -> 
     assert end(tmp_path) == ("failed", "SystemExit: 3", 3)
 
 
+def test_a_block_that_exits_for_an_exception_has_the_exception(directory: TrialDir) -> None:
+    def main() -> None:
+        try:
+            float("hot")
+        except ValueError:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit), sweeper.trial():
+        main()
+    (finished,) = events(directory.attempt(1), Finished)
+    assert finished.error == "ValueError: could not convert string to float: 'hot'"
+
+
 def test_the_scripts_own_hook_still_prints_the_exception(tmp_path: Path) -> None:
     done = run(
         tmp_path,
@@ -123,6 +148,14 @@ def test_the_scripts_own_hook_still_prints_the_exception(tmp_path: Path) -> None
     )
     assert (done.returncode, done.stdout) == (1, "mine: too hot\n")
     assert end(tmp_path)[1] == "ValueError: too hot"
+
+
+def test_an_interactive_session_goes_on_after_an_exception(tmp_path: Path) -> None:
+    text = "import sweeper\ntrial = sweeper.start()\n1 / 0\ntrial.report({'loss': 1.0}, step=0)\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-i"], input=text, text=True, cwd=tmp_path, env=environment, check=True)
+    assert end(tmp_path) == ("completed", "", 0)
+    assert len(events(attempt(tmp_path), Metrics)) == 1
 
 
 def test_the_ends_of_two_trials_of_one_process_are_their_own(tmp_path: Path) -> None:
