@@ -180,8 +180,9 @@ class Opening:
         Opening.current = self
 
     def handle_stop(self) -> None:
-        """Let SIGTERM request a stop, if this is the main thread."""
-        if not self._handles_stop and threading.current_thread() is threading.main_thread():
+        """Let SIGTERM request a stop, in the main thread. A parent ends its children by SIGTERM, so it ends these."""
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if not self._handles_stop and not self._is_inherited and in_main_thread:
             self._handles_stop = True
             self._previous = signal.signal(signal.SIGTERM, self._recorder.request_stop)
 

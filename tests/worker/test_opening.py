@@ -197,18 +197,18 @@ def test_a_block_around_a_fork_is_ended_by_the_parent(tmp_path: Path) -> None:
     assert end(tmp_path) == ("completed", "", 0)
 
 
-def test_what_a_spawned_child_reports_is_in_the_record_of_its_parent(tmp_path: Path) -> None:
+def test_a_spawned_child_adds_to_the_record_of_its_parent_which_can_terminate_it(tmp_path: Path) -> None:
     run(
         tmp_path,
-        "import multiprocessing as mp\n"
+        "import multiprocessing as mp, signal\n"
         "import sweeper\n"
         "trial = sweeper.start()\n"
-        "def train(): trial.report({'loss': 0.5}, step=0)\n"
+        "def train(): trial.report({'ends': signal.getsignal(signal.SIGTERM) is signal.SIG_DFL}, step=0)\n"
         "if __name__ == '__main__':\n"
         "    process = mp.get_context('spawn').Process(target=train)\n"
         "    process.start(); process.join()\n",
     )
-    assert [event.values for event in events(attempt(tmp_path), Metrics)] == [{"loss": 0.5}]
+    assert [event.values for event in events(attempt(tmp_path), Metrics)] == [{"ends": 1.0}]
 
 
 def test_a_program_that_a_trial_runs_in_a_sweep_does_not_end_it(directory: TrialDir, tmp_path: Path) -> None:
