@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from sweeper.auto.session import Session
 from sweeper.record.events import Metrics
@@ -98,10 +98,12 @@ class BackwardLosses:
         self._step = 0
         self._waiting: list[tuple[int, str, torch.Tensor]] = []
         self._written = 0.0
+        self._calls_in_step: int | None = None
         self._scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
         self._ends = [
             _replace(torch.Tensor, "backward", self._backward),
             _replace(torch.amp.GradScaler, "scale", self._scale),
+            register_optimizer_step_pre_hook(self._at_step).remove,
             register_optimizer_step_post_hook(self._after_step).remove,
         ]
 
@@ -151,6 +153,10 @@ class BackwardLosses:
         return result
 
     def _add(self, tensor: torch.Tensor, recorder: Recorder) -> None:
+        if self._calls_in_step is not None:
+            self._calls_in_step += 1
+            if self._calls_in_step > 1:
+                return  # a closure, as that of LBFGS, computes the gradient anew: the loss before the step counts
         self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
         scaled = self._scaled
         self._losses.add(scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach())
@@ -164,7 +170,12 @@ class BackwardLosses:
             self._scaled = (weakref.ref(result), outputs.detach())
         return result
 
+    def _at_step(self, *_: object) -> None:
+        if not torch.compiler.is_compiling():
+            self._calls_in_step = 0
+
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        self._calls_in_step = None
         if self._recorder is not None and not torch.compiler.is_compiling():
             self._guarded("recording losses", self._used_by, optimizer, self._recorder)
 

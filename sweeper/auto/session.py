@@ -132,6 +132,14 @@ class Session:
         """Call a function before the trial ends, and before metrics of the script are recorded."""
         self._on_end.append(flush)
 
+    def on_exit(self, last: Callable[[], None]) -> None:
+        """Call a function when the process exits, before the trial ends, also if no trial is open yet."""
+        atexit.register(self._call_at_exit, os.getpid(), last)
+
+    def _call_at_exit(self, pid: int, last: Callable[[], None]) -> None:
+        if os.getpid() == pid and not self.is_silent:
+            self.guarded("the last note", last)
+
     def hand_over(self) -> None:
         """Leave the trial to the script, which uses sweeper itself."""
         for close in self._on_hand_over:

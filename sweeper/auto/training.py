@@ -57,6 +57,7 @@ class Training:
         ]
         session.on_hand_over(self.close)
         session.on_end(self._losses.flush)
+        session.on_exit(self._note_unseen)
 
     def close(self) -> None:
         """End the watch. What was recorded so far stays."""
@@ -69,6 +70,13 @@ class Training:
         recorder = recorder_of(trial)
         self._losses.begin(recorder, each_call_is_a_step=False)
         _handle_sigterm(recorder)  # Lightning handles it itself, and its callback replaces that
+
+    def _note_unseen(self) -> None:
+        """Note the optimizers that were made and never watched, so that their absence has a reason."""
+        made = [one for one in (reference() for reference in self._optimizers) if one is not None]
+        if self._is_open and made and not self._watched and not self._session.is_silent:
+            names = ", ".join(type(one).__name__ for one in made)
+            self._session.note(f"no step of {names} was seen; steps in compiled code cannot be watched")
 
     @property
     def counts_steps(self) -> bool:
@@ -139,9 +147,10 @@ class Training:
             recorder.watch.close()
         frame = sys._getframe(1)  # noqa: SLF001 - `inspect` would load much more
         found = find_models(optimizers, frame)
-        self._watched = optimizers
+        before, self._watched = self._watched, optimizers
         self._names = _names_of(optimizers, frame)
-        trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
+        watch = trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
+        watch.assume_idle(before)  # a new optimizer often begins another phase of training
         self._step = recorder.next_step
         self._losses.begin(recorder, each_call_is_a_step=False)
         self._prepare_stop(recorder)

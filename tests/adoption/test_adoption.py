@@ -129,6 +129,39 @@ def test_an_unmodified_script_records_what_it_records_with_the_lines_for_sweeper
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "arguments", "steps", "noted"),
+    [
+        ("sam.py", [], 30, "sum of 2 backward calls"),
+        ("lbfgs.py", [], 15, "opt (LBFGS)"),
+        ("phases.py", [], 120, "a (Adam), b (Adam); models: head (Linear), enc (Sequential)"),
+        ("forks.py", [], 16, "o (SGD)"),
+        ("spawn_ddp.py", [], 25, "o (SGD)"),
+        ("compiled.py", ["model"], 45, "opt (AdamW); models: model (OptimizedModule)"),
+        ("compiled.py", ["inplace"], 45, "opt (AdamW); models: net (Sequential)"),
+        ("compiled.py", ["full"], 45, "opt (AdamW); models: net (Sequential)"),
+    ],
+)
+def test_each_optimizer_step_is_counted_once(
+    tmp_path: Path, script: str, arguments: list[str], steps: int, noted: str
+) -> None:
+    code, output, events = run(adopted(tmp_path, script, with_lines=False), *arguments)
+    assert code == 0, output
+    assert [type(event) for event in events].count(Started) == 1
+    assert [event.outcome for event in events if isinstance(event, Finished)] == ["completed"]
+    assert list(metric(events, "loss/backward")) == list(range(steps))
+    assert noted in notes(events)
+    assert [event.step for event in events if isinstance(event, Observation)] == list(range(0, steps, 10))
+
+
+@pytest.mark.slow
+def test_steps_in_compiled_code_are_said_not_to_be_seen(tmp_path: Path) -> None:
+    code, output, _ = run(adopted(tmp_path, "compiled.py", with_lines=False), "step")
+    assert code == 0, output
+    assert "no step of AdamW was seen; steps in compiled code cannot be watched" in output
+
+
+@pytest.mark.slow
 def test_one_of_several_children_that_train_is_recorded(tmp_path: Path) -> None:
     code, output, events = run(adopted(tmp_path, "hogwild.py", with_lines=False))
     assert code == 0, output

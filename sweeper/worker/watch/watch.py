@@ -153,6 +153,11 @@ class Watch:
                 if not optimizer.stepped:
                     optimizer.measure_gradients(clipped=False)
 
+    def assume_idle(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Do not wait for these optimizers at the end of a step until they step again."""
+        for one in self._optimizers:
+            one.idle = any(one.optimizer is other for other in optimizers)
+
     def close(self) -> None:
         """Stop watching."""
         for end in self._ends:
