@@ -1,6 +1,6 @@
 """What watching costs: this, the naive way, the bare training step, and the memory floor, side by side in one run.
 
-    python benchmarks/watch.py [--save NAME] [--only bert-base | --by-default]
+    python benchmarks/watch.py [--save NAME] [--only bert-base | --by-default | --unmodified]
 
 First it prints what a user pays by default, activations included: one loop on one core, watched at every third step.
 An observed step costs what it and the step before it, which registers the hooks, take more than two steps that have
@@ -39,6 +39,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import sweeper
 from benchmarks.machine import alone, description, present
+from benchmarks.unmodified import unmodified
 
 CPU_PASSES, CUDA_PASSES = 5, 15
 """How often an observation reads or writes as many bytes as the watched weights have."""
@@ -174,12 +175,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[case.name for case in CASES])
     parser.add_argument("--by-default", action="store_true", help="only what a user pays by default")
+    parser.add_argument("--unmodified", action="store_true", help="only what watch: auto costs an unmodified script")
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/results/NAME.md")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = description()
-    tables = [] if options.only else [paid()]
-    if not options.by_default:
+    tables = [] if options.only or options.unmodified else [paid()]
+    if options.unmodified:
+        tables = unmodified([one.name for one in PAID])
+    elif not options.by_default:
         tables.append(parts([case for case in CASES if options.only in (None, case.name)], device))
     present("What watching costs", " ".join(["python", *sys.argv]), machine, tables, save=options.save)
 

@@ -47,6 +47,10 @@ class StepLosses:
         # A copy: scripts average the loss over ranks in place, for their own output.
         self._total = loss.clone() if self._total is None else self._total + loss
 
+    def drop(self) -> None:
+        """Forget the losses that no optimizer has used."""
+        self._total, self._calls = None, 0
+
     def stepped(self, optimizer: str) -> None:
         """Assign the losses since the last step of any optimizer to this one. Its last step in a turn counts."""
         if self._total is not None:
@@ -80,7 +84,7 @@ class BackwardLosses:
     """Records the losses of backward calls. Wraps `Tensor.backward` and `GradScaler.scale` until `close`."""
 
     def __init__(self, before: Callable[[], None], optimizer_name: Callable[[object], str], session: Session) -> None:
-        """Wrap the functions. Nothing is recorded before `begin`.
+        """Wrap the functions. Nothing is written before `begin`.
 
         Args:
             before: is called before each backward pass.
@@ -107,16 +111,19 @@ class BackwardLosses:
             register_optimizer_step_post_hook(self._after_step).remove,
         ]
 
-    def begin(self, recorder: Recorder, *, each_call_is_a_step: bool) -> None:
+    def begin(self, recorder: Recorder, *, each_call_is_a_step: bool = False, at_forward: bool = False) -> None:
         """Record from now on.
 
         Args:
             recorder: the recorder of the trial, which counts steps.
             each_call_is_a_step: whether the script has no optimizer, so that backward calls are counted.
+            at_forward: whether the current step begins now, so that earlier backward calls belong to no step.
         """
         self._recorder = recorder
         self._each_call_is_a_step = each_call_is_a_step
         self._step = recorder.next_step
+        if at_forward:
+            self._losses.drop()
 
     def close(self) -> None:
         """Write what is waiting, and restore the functions."""
@@ -148,19 +155,21 @@ class BackwardLosses:
             return original(tensor, *args, **kwargs)
         self._guarded("recording losses", self._before)
         result = original(tensor, *args, **kwargs)
-        if self._recorder is not None and tensor.dim() == 0 and not hasattr(tensor, "placements"):
-            self._guarded("recording losses", self._add, tensor, self._recorder)
+        if tensor.dim() == 0 and not hasattr(tensor, "placements"):
+            self._guarded("recording losses", self._add, tensor)
         return result
 
-    def _add(self, tensor: torch.Tensor, recorder: Recorder) -> None:
+    def _add(self, tensor: torch.Tensor) -> None:
         if self._calls_in_step is not None:
             self._calls_in_step += 1
             if self._calls_in_step > 1:
                 return  # a closure, as that of LBFGS, computes the gradient anew: the loss before the step counts
-        self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
+        recorder = self._recorder
+        if recorder is not None:
+            self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
         scaled = self._scaled
         self._losses.add(scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach())
-        if self._each_call_is_a_step:
+        if recorder is not None and self._each_call_is_a_step:
             recorder.stepped()
             self._end_step_if_over(recorder)
 

@@ -68,7 +68,7 @@ class Training:
         """Leave watching and stopping to the callback of a framework, and record the losses only."""
         self._end_watch()
         recorder = recorder_of(trial)
-        self._losses.begin(recorder, each_call_is_a_step=False)
+        self._losses.begin(recorder)
         _handle_sigterm(recorder)  # Lightning handles it itself, and its callback replaces that
 
     def _note_unseen(self) -> None:
@@ -119,7 +119,7 @@ class Training:
             return
         hooks = module._forward_pre_hooks  # noqa: SLF001 - they have no public name
         before = set(hooks)
-        self._session.guarded("watching", self._begin)
+        self._session.guarded("watching", functools.partial(self._begin, at_forward=True))
         # The call of this module has collected its hooks already, so the new ones are called here.
         for key, hook in list(hooks.items()):
             if key not in before:
@@ -130,9 +130,9 @@ class Training:
         if not torch.compiler.is_compiling():
             self._made(optimizer)
             if self._forward is not None:
-                self._begin()
+                self._begin(at_forward=False)
 
-    def _begin(self) -> None:
+    def _begin(self, *, at_forward: bool) -> None:
         """Begin to watch all optimizers that are alive, if they are not watched already."""
         self._disarm()
         alive = [one for one in (reference() for reference in self._optimizers) if one is not None]
@@ -152,7 +152,7 @@ class Training:
         watch = trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
         watch.assume_idle(before)  # a new optimizer often begins another phase of training
         self._step = recorder.next_step
-        self._losses.begin(recorder, each_call_is_a_step=False)
+        self._losses.begin(recorder, at_forward=at_forward)
         self._prepare_stop(recorder)
         self._session.note(_description(optimizers, self._names, found))
 

@@ -69,14 +69,15 @@ def _prepared() -> Any:
 
 
 def _next_sitecustomize() -> None:
-    """Execute the `sitecustomize` that this one hides, if there is one."""
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
-    spec = PathFinder.find_spec("sitecustomize", sys.path)
-    if spec is not None and spec.loader is not None:
-        sys.modules["sitecustomize"] = module = module_from_spec(spec)
-        spec.loader.exec_module(module)
+    """Import the `sitecustomize` that this one hides, if there is one."""
+    this = sys.modules.pop("sitecustomize")
+    try:
+        import sitecustomize  # noqa: F401 - the folder of this one is no longer on the path
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+    finally:
+        sys.modules.setdefault("sitecustomize", this)
 
 
 sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != HERE]  # noqa: PTH100
