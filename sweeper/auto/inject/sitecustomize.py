@@ -72,7 +72,7 @@ def _next_sitecustomize() -> None:
     """Import the `sitecustomize` that this one hides, if there is one."""
     this = sys.modules.pop("sitecustomize")
     try:
-        import sitecustomize  # noqa: F401 - the folder of this one is no longer on the path
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401 - the folder of this one is no longer on the path
     except ImportError as error:
         if error.name != "sitecustomize":
             raise
