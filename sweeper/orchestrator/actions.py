@@ -82,6 +82,10 @@ class ActionRunner:
         event = Measured(attempt=trial.newest.number, device_peak_mb=peak_mb)
         self._with_trial(trial.facts.number, lambda trial: self._record(trial, event))
 
+    def record_collected(self, trial: TrialRecord, events: Sequence[Event]) -> None:
+        """Record metrics that were read from the files and the output of a trial."""
+        self._with_trial(trial.facts.number, lambda trial: self._record_all(trial, events))
+
     def record_health(self, trial: TrialRecord, changes: Sequence[Change]) -> None:
         """Record which diagnoses of the trial began or ended."""
         events = [Diagnosed(attempt=trial.newest.number, **asdict(change)) for change in changes]
@@ -218,6 +222,12 @@ class ActionRunner:
             return
         self._record(trial, Unpaused(attempt=trial.newest.number))
         self.say(f"{name} is resumed")
+
+    @staticmethod
+    def _record_all(trial: TrialRecord, events: Sequence[Event]) -> None:
+        now = time.time()
+        with JournalWriter(trial.directory.control) as control:
+            control.extend(replace(event, time=now) for event in events)
 
     @staticmethod
     def _record(trial: TrialRecord, event: Event, *, sync: bool = True) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.decision import Decision
-from sweeper.record.events import Event
+from sweeper.record.events import Event, Metrics
 from sweeper.record.progress import Evaluation, evaluations
-from sweeper.record.reader import TrialReader
+from sweeper.record.reader import TrialReader, step_of
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import TrialRecord
+from sweeper.record.trial import HistoryEntry, TrialRecord
 from sweeper.rules.health import Change, HealthState
 from sweeper.rules.rule import Rule
 
@@ -26,17 +26,22 @@ class Follower:
 
     Attributes:
         evaluations: the values of the sweep's metric.
+        optimizer_step: the newest step that the newest attempt reported itself; None if it has reported none.
+        reported: the metrics that the newest attempt reported itself.
         unreadable: why the record can no longer be read; empty while it can. The trial is then as it was last read.
     """
 
     reader: TrialReader
     rules: Sequence[Rule]
     evaluations: list[Evaluation] = field(default_factory=list)
+    optimizer_step: int | None = None
+    reported: set[str] = field(default_factory=set)
     unreadable: str = ""
     _states: list[Any] = field(init=False)
     _unjudged: list[Event] = field(init=False)
     _decision: Decision | None = field(init=False)
     _is_judged: bool = False
+    _attempt: int = 0
 
     def __post_init__(self) -> None:
         self._restart()
@@ -96,10 +101,24 @@ class Follower:
             return
         if self.reader.restarted:
             self._restart()
+        self._take_own(entries)
         events = [entry.event for entry in entries]
         self.evaluations += evaluations(events, self.trial.facts.metric)
         if self.rules:
             self._unjudged += events
+
+    def _take_own(self, entries: Sequence[HistoryEntry]) -> None:
+        """Take in what the newest attempt reported itself, and not what was collected about it."""
+        newest = self.trial.newest.number
+        if self.reader.restarted or newest != self._attempt:
+            self._attempt, self.optimizer_step, self.reported = newest, None, set()
+        for entry in entries:
+            if entry.attempt == newest and not entry.collected:
+                step = step_of(entry.event)
+                if step is not None:
+                    self.optimizer_step = max(step, -1 if self.optimizer_step is None else self.optimizer_step)
+                if isinstance(entry.event, Metrics):
+                    self.reported.update(entry.event.values)
 
     def _restart(self) -> None:
         self._states = [rule.start() for rule in self.rules]

@@ -13,6 +13,7 @@ from sweeper.config import Happening
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.clocks import Clocks
+from sweeper.orchestrator.collect.collector import Collector
 from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.orchestrator.io.messages import Messages
 from sweeper.orchestrator.io.user_commands import UserCommands
@@ -105,7 +106,7 @@ class Orchestrator:
         self._executor = executor
         self._display = display
         self._timeouts = timeouts or Timeouts(hang_after_s=spec.hang_after_s)
-        self._early_stop = spec.to_json()["early_stop"]
+        self._resolved = spec.to_json()
         self._started, self._monotonic_start = time.time(), time.monotonic()
         self._messages = Messages(directory, spec)
         say = self._messages.say
@@ -116,6 +117,7 @@ class Orchestrator:
         self._clocks = Clocks()
         self._liveness = Liveness(executor, self._trials)
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
+        self._collector = Collector(spec.metrics, self._trials, self._actions.record_collected)
         self._proposals = Proposals(run, search)
         self._audits = Audits(directory, spec.name, spec.early_stop)
         self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)
@@ -141,6 +143,7 @@ class Orchestrator:
             while self._tick():
                 views.keep_running()
                 self._sleep()
+            self._collector.collect()  # of attempts that the last tick declared lost
             outcome = self._outcome()
             self._finish(outcome, views)
         self._log(SweepEnded(outcome=outcome, seconds=time.monotonic() - self._monotonic_start))
@@ -164,7 +167,7 @@ class Orchestrator:
         directory = self._run.directory
         cached = EndedTrials(directory)
         known, stale = cached.trials, cached.stale
-        known = {number: trial for number, trial in known.items() if self._pruners.is_closed(number)}
+        known = {n: t for n, t in known.items() if self._pruners.is_closed(n) and self._collector.has_all(t)}
         if stale > len(known):
             known = {}  # most lines of `ended.jsonl` are stale: the file is written anew
         self._ended_writer = EndedWriter(directory, anew=not known)
@@ -248,6 +251,7 @@ class Orchestrator:
         """Read what was appended to the records."""
         self._trials.refresh()
         self._liveness.check()
+        self._collector.collect()
         changed = self._trials.changes()
         return Reading(changed=changed, ended=self._clocks.update(changed, time.monotonic()))
 
@@ -427,6 +431,6 @@ class Orchestrator:
                     now=moment,
                     started=self._started,
                     messages=tuple(self._messages.lines),
-                    unmet=unmet(self._early_stop, self.trials, moment),
+                    unmet=unmet(self._resolved["early_stop"], self.trials, moment, self._resolved["metrics"]),
                 )
             )

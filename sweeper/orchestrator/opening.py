@@ -16,6 +16,7 @@ from pathlib import Path
 from sweeper.config import Choice, Constant, Goal, SweepSpec, changes_between
 from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.trial_command import command_of
+from sweeper.record.ended import read_states
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.storage import filesystem
@@ -172,7 +173,8 @@ def _resume(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapp
         remedy = "Restore a copy of it, or move it away so that it is written anew from the sweep file"
         raise RecordError(f"{error}. {remedy}") from error
     data, provenance = _object(kept.get("data")), _object(kept.get("provenance"))
-    changes = changes_between(SweepSpec.from_json(_object(kept.get("spec"))), spec)
+    old = SweepSpec.from_json(_object(kept.get("spec")))
+    changes = changes_between(old, spec, unread=_unread(directory, old) if old.metrics != spec.metrics else ())
     if changes.conflicts:
         lines = "\n".join(f"  {line}" for line in changes.conflicts)
         message = (
@@ -190,6 +192,12 @@ def _resume(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapp
     for key, value in data.items():
         say(f"{key}: {value}, as in earlier calls")
     return data
+
+
+def _unread(directory: SweepDir, old: SweepSpec) -> frozenset[str]:
+    """Return the names under `metrics` of which no trial has a value, such as those with a misspelt tag."""
+    trials, _ = read_states(directory)
+    return frozenset(old.metrics).difference(*(trial.progress.metrics for trial in trials))
 
 
 def _write_spec(

@@ -287,8 +287,10 @@ def _abandonment(trial: TrialRecord, situation: Situation) -> AbandonAttempt | N
     if fault is not None:
         return AbandonAttempt(number=number, cause=Cause.LOST, reason=fault)
     silent = situation.now - situation.step_since.get(number, situation.now)
-    # An attempt that has not opened its trial, such as a plain command's, reports no steps that could be missed.
-    if limit is None or silent <= limit or newest.stop is not None or newest.started is None:
+    # An attempt that has not opened its trial, such as a plain command's, reports no steps that could be missed, unless
+    # its metrics are read from what it writes.
+    has_steps = newest.started is not None or newest.collected
+    if limit is None or silent <= limit or newest.stop is not None or not has_steps:
         return None
     reason = f"no step for {silent:.0f} s, and hang_after_s is {limit:g}"
     return AbandonAttempt(number=number, cause=Cause.HUNG, reason=reason)

@@ -129,6 +129,10 @@ class Trials:
             follower.poll()  # what was appended before the watch began is not reported
         self._update(follower.trial)
 
+    def changing(self) -> list[TrialRecord]:
+        """Return the trials that the next call of `changes` will return, as they are now."""
+        return [self._all[number] for number in self._changed]
+
     def changes(self) -> list[TrialRecord]:
         """Return the trials that changed since the last call; stop following those that had ended by then."""
         for number in self._ended:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sweeper.backtest import read_recording
 from sweeper.config import Constant, Method, SweepSpec
 from sweeper.errors import UsageError
+from sweeper.mistakes import suggested
 from sweeper.record.decision import Decision
 from sweeper.record.ended import read_states
 from sweeper.record.events import Continued
@@ -103,6 +104,20 @@ def size_text(spec: SweepSpec) -> str:
     capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
     times = f"{counted(arms, 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
     return f"{counted(count, 'trial', 'trials')} ({times}){capped}"
+
+
+def sources_lines(spec: SweepSpec) -> list[str]:
+    """Return where the metrics are read that the script does not report, and whether the sweep's metric is one."""
+    if not spec.metrics:
+        return []
+    read = [f"{name} from {one.kind} {getattr(one, one.short)}" for name, one in spec.metrics.items()]
+    lines = [plain(f"read from what trials write and print: {', '.join(read)}")]
+    name = spec.metric.name
+    if name not in spec.metrics and spec.trainer is None:
+        hint = suggested(name, spec.metrics)
+        missing = f"the metric of the sweep, {name}, is not under metrics, so the script has to report it itself"
+        lines.append(plain(f"{missing}; {hint}" if hint else missing))
+    return lines
 
 
 _NOT_BUILT_IN = "Schedules are known for the built-in trainer only; this script has its own."

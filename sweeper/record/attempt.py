@@ -32,7 +32,7 @@ class Attempt:
 
     The orchestrator wrote `launched`, `stop`, `continued`, `abandoned`, `killed`, `lost`, `retry_granted`, `revived`
     and `measured`; the training script `started` and `finished`; the shim `exit`. `saved` is true once the script has
-    saved a checkpoint that no later attempt has superseded.
+    saved a checkpoint that no later attempt has superseded, `collected` once metrics were read from what it wrote.
 
     Number 0 stands for the time before the first launch: a person may stop or revive a trial that never ran.
     """
@@ -49,6 +49,7 @@ class Attempt:
     measured: Measured | None = None
     started: Started | None = None
     saved: bool = False
+    collected: bool = False
     finished: Finished | None = None
     exit: Exit | None = None
 

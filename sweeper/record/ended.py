@@ -177,7 +177,7 @@ class _CachedTrial(TrialRecord):
         return repr(self._whole())
 
 
-_PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed")
+_PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed", "noticed")
 _KNOWN = ("directory", "state", "step", "latest", "damaged", "_rest")
 
 

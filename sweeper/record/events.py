@@ -201,6 +201,39 @@ class Measured(Event):
     device_peak_mb: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected(Event):
+    """Values that the orchestrator read from what an attempt wrote or printed, by `metrics` in the sweep file.
+
+    In the history they are `Metrics`, after the first `after` events of the attempt, which had been read by then. They
+    come from `file`, relative to the trial's directory, which is read up to byte `offset`. `mark` is a checksum of the
+    bytes before it, by which a replaced file is recognized.
+    """
+
+    attempt: int
+    step: int
+    values: Mapping[str, float]
+    file: str
+    offset: int
+    mark: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed(Event):
+    """What the orchestrator found where it looked for metrics: `place` is a kind of source and its files.
+
+    `names` are tags, keys or columns with a number that were found there for the first time. `problem` is why a value
+    of `metric` could not be read; empty if there is none.
+    """
+
+    attempt: int
+    place: str
+    names: tuple[str, ...] = ()
+    metric: str = ""
+    problem: str = ""
+
+
 PRUNED, CONVERGED, INTERRUPTED = "pruned", "converged", "interrupted"
 """Causes of a stop: a decision, the decision that nothing is left to gain, and an interrupt."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeper.errors import RecordError
-from sweeper.record.events import Event, Exit, Launched, Resumed, Started
+from sweeper.record.attempt_history import AttemptHistory, without_collected
+from sweeper.record.events import Collected, Event, Exit, Launched, Metrics, Resumed, Started
 from sweeper.record.facts import Facts
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.journal import JournalReader
@@ -31,8 +32,9 @@ def step_of(event: Event) -> int | None:
 def history(attempts: Sequence[AttemptDir]) -> list[Event]:
     """Return the valid events of all attempts of a trial, in order; see `supersede`."""
     kept: list[HistoryEntry] = []
+    collected = _by_attempt(JournalReader(attempts[0].trial.control).read()) if attempts else {}
     for attempt in attempts:
-        kept = supersede(kept, _read_entries(JournalReader(attempt.events), attempt.number))
+        kept = supersede(kept, AttemptHistory(attempt).read(collected.get(attempt.number, ())))
     return [entry.event for entry in kept]
 
 
@@ -41,14 +43,21 @@ def supersede(earlier: Sequence[HistoryEntry], entries: Sequence[HistoryEntry]) 
 
     The later attempt supersedes the steps after the one where it resumed, or all steps. It supersedes nothing
     if its script never opened the trial, or if it neither resumed nor reported a step: the next attempt may resume from
-    a checkpoint of an earlier one.
+    a checkpoint of an earlier one. A script that knows nothing of sweeper cannot report where it resumed: each metric
+    that was collected from it supersedes the earlier values of that metric from its first step on.
     """
-    events = [entry.event for entry in entries]
+    events = [entry.event for entry in entries if not entry.collected]
     opened = any(isinstance(event, Started) for event in events)
-    if not (opened and any(_takes_over(event) for event in events)):
-        return [*earlier, *entries]
-    resumed = max((event.step for event in events if isinstance(event, Resumed)), default=-1)
-    return [entry for entry in earlier if (step := step_of(entry.event)) is None or step <= resumed] + list(entries)
+    kept = list(earlier)
+    if opened and any(_takes_over(event) for event in events):
+        resumed = max((event.step for event in events if isinstance(event, Resumed)), default=-1)
+        kept = [entry for entry in kept if (step := step_of(entry.event)) is None or step <= resumed]
+    firsts: dict[str, int] = {}
+    for entry in entries:
+        if entry.collected and isinstance(entry.event, Metrics):
+            for name in entry.event.values:
+                firsts[name] = min(entry.event.step, firsts.get(name, entry.event.step))
+    return [*(without_collected(kept, firsts) if firsts else kept), *entries]
 
 
 def _takes_over(event: Event) -> bool:
@@ -59,15 +68,15 @@ def _takes_over(event: Event) -> bool:
 class TrialReader:
     """Follows a trial as it grows.
 
-    Bytes are read once. Only where an attempt resumes or reports its first step, the history is read anew, and
-    `restarted` is true.
+    Bytes are read once. Only where an attempt resumes or reports its first step, or where its two files were read in
+    another order than they were written, the history is read anew, and `restarted` is true.
     """
 
     trial: TrialRecord
     restarted: bool = False
     _took_over: set[int] = field(default_factory=set)
     _control: JournalReader = field(init=False)
-    _journals: dict[int, JournalReader] = field(default_factory=dict)
+    _histories: dict[int, AttemptHistory] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._control = JournalReader(self.trial.directory.control)
@@ -96,10 +105,10 @@ class TrialReader:
         # Exits are read before events: an attempt that has an exit appends no more events.
         if events := [*control, *self._read_exits(running)]:
             trial = trial.after(events)
-        entries = self._read_history([attempt.number for attempt in trial.attempts])
+        entries = self._read_history([attempt.number for attempt in trial.attempts], _by_attempt(control))
         if entries or self.restarted:
             trial = trial.with_history(entries, anew=self.restarted)
-        damaged = self._control.damaged + sum(journal.damaged for journal in self._journals.values())
+        damaged = self._control.damaged + sum(one.journal.damaged for one in self._histories.values())
         if damaged != trial.damaged:
             trial = replace(trial, damaged=damaged)
         self.trial = trial
@@ -107,30 +116,41 @@ class TrialReader:
 
     def extent(self) -> dict[Path, int]:
         """Return how many bytes of each growing file of the record were read."""
-        return {journal.path: journal.offset for journal in (self._control, *self._journals.values())}
+        journals = (self._control, *(one.journal for one in self._histories.values()))
+        return {journal.path: journal.offset for journal in journals}
 
-    def _read_history(self, launched: Sequence[int]) -> list[HistoryEntry]:
-        newest = max(self._journals, default=0)
-        read = {attempt: self._read(attempt) for attempt in launched if attempt >= newest}
+    def events_read(self, attempt: int) -> int:
+        """Return how many events of an attempt's worker were read."""
+        return self._histories[attempt].journal.count if attempt in self._histories else 0
+
+    def _read_history(
+        self, launched: Sequence[int], collected: Mapping[int, Sequence[Collected]]
+    ) -> list[HistoryEntry]:
+        newest = max(self._histories, default=0)
+        read = {attempt: self._read(attempt, collected) for attempt in launched if attempt >= newest}
         entries = [entry for attempt in read for entry in read[attempt]]
-        taking_over = {attempt for attempt in read if any(_takes_over(entry.event) for entry in read[attempt])}
-        resumed = any(isinstance(entry.event, Resumed) for entry in entries)
-        self.restarted = resumed or not taking_over <= self._took_over
+        taking_over = {attempt for attempt in read if any(_takes_over(one) for one in _by_worker(read[attempt]))}
+        resumed = any(isinstance(event, Resumed) for event in _by_worker(entries))
+        superseding = any(self._histories[attempt].lower for attempt in read if attempt != launched[0])
+        late = any(self._histories[attempt].late for attempt in read) or not collected.keys() <= read.keys()
+        self.restarted = resumed or superseding or late or not taking_over <= self._took_over
         self._took_over |= taking_over
         if not self.restarted:
             return entries
         if newest:  # otherwise everything was just read from its beginning
-            self._journals.clear()
-            read = {attempt: self._read(attempt) for attempt in launched}
+            self._histories.clear()
+            control = JournalReader(self.trial.directory.control).read(until=self._control.offset)
+            everything = _by_attempt(control)
+            read = {attempt: self._read(attempt, everything) for attempt in launched}
         entries = []
         for attempt in launched:
             entries = supersede(entries, read[attempt])
         return entries
 
-    def _read(self, attempt: int) -> list[HistoryEntry]:
-        if attempt not in self._journals:
-            self._journals[attempt] = JournalReader(self.trial.directory.attempt(attempt).events)
-        return _read_entries(self._journals[attempt], attempt)
+    def _read(self, attempt: int, collected: Mapping[int, Sequence[Collected]]) -> list[HistoryEntry]:
+        if attempt not in self._histories:
+            self._histories[attempt] = AttemptHistory(self.trial.directory.attempt(attempt))
+        return self._histories[attempt].read(collected.get(attempt, ()))
 
     def _read_exits(self, running: Iterable[int]) -> list[Exit]:
         ends = {number: read_exit(self.trial.directory.attempt(number)) for number in running}
@@ -215,6 +235,14 @@ def read_row(attempt: AttemptDir, row: int, width: int) -> array.array[float] | 
     return values
 
 
-def _read_entries(journal: JournalReader, attempt: int) -> list[HistoryEntry]:
-    before = journal.count
-    return [HistoryEntry(attempt, position, event) for position, event in enumerate(journal.read(), before + 1)]
+def _by_worker(entries: Iterable[HistoryEntry]) -> Iterator[Event]:
+    return (entry.event for entry in entries if not entry.collected)
+
+
+def _by_attempt(control: Iterable[Event]) -> dict[int, list[Collected]]:
+    """Return the collected metrics among the events of a control file, by attempt."""
+    found: dict[int, list[Collected]] = {}
+    for event in control:
+        if isinstance(event, Collected):
+            found.setdefault(event.attempt, []).append(event)
+    return found

@@ -28,6 +28,7 @@ from sweeper.record.events import (
     Launched,
     Lost,
     Measured,
+    Noticed,
     Paused,
     RetryGranted,
     Revived,
@@ -57,11 +58,15 @@ class State(enum.StrEnum):
 
 
 class HistoryEntry(NamedTuple):
-    """An event of a trial's history, and its `position`, from 1, among the events of its attempt."""
+    """An event of a trial's history, and its `position`, from 1, among the events of its attempt.
+
+    A `collected` event is `Metrics` that the orchestrator collected; its position is that among the collected ones.
+    """
 
     attempt: int
     position: int
     event: Event
+    collected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,8 @@ class TrialRecord:
 
     `attempts` are those that were launched, in order; `unlaunched` is what was recorded before the first launch.
     `paused` is true while a person has paused the trial, also while its attempt still saves a checkpoint. `diagnosed`
-    is the timeline of the trial's health. `damaged` counts the lines of the record that are torn or edited.
+    is the timeline of the trial's health. `noticed` is what was found where the sweep file's `metrics` are read.
+    `damaged` counts the lines of the record that are torn or edited.
 
     `state`, `step` (-1 before the first) and `latest` (the time of the newest event, in seconds since the epoch) follow
     from the rest. They are computed once, because they are read for all trials at once.
@@ -83,6 +89,7 @@ class TrialRecord:
     progress: Progress = field(default_factory=Progress)
     paused: bool = False
     diagnosed: tuple[Diagnosed, ...] = ()
+    noticed: tuple[Noticed, ...] = ()
     damaged: int = 0
     state: State = field(init=False)
     step: int = field(init=False)
@@ -101,10 +108,12 @@ class TrialRecord:
         person may end a trial that an interrupt stopped, or that was revived.
         """
         drafts = {attempt.number: _Draft(attempt) for attempt in (self.unlaunched, *self.attempts)}
-        paused, diagnosed = self.paused, list(self.diagnosed)
+        paused, diagnosed, noticed = self.paused, list(self.diagnosed), list(self.noticed)
         for event in events:
             if isinstance(event, Diagnosed):
                 diagnosed.append(event)
+            elif isinstance(event, Noticed):
+                noticed.append(event)
             elif isinstance(event, Paused | Unpaused):
                 paused = isinstance(event, Paused)
             elif isinstance(event, Launched):
@@ -120,15 +129,18 @@ class TrialRecord:
             attempts=tuple(drafts[number].attempt() for number in sorted(drafts)),
             paused=paused,
             diagnosed=tuple(diagnosed),
+            noticed=tuple(noticed),
         )
 
     def with_history(self, entries: Sequence[HistoryEntry], *, anew: bool = False) -> TrialRecord:
         """Return the trial after more entries of its history; with `anew`, the entries are the whole history."""
         before = {"started": None, "saved": False, "finished": None} if anew else {}
         drafts = {attempt.number: _Draft(attempt, dict(before)) for attempt in self.attempts}
-        for number, _, event in entries:
+        for number, _, event, collected in entries:
             if number in drafts:
-                if isinstance(event, Started):
+                if collected:
+                    drafts[number].changes["collected"] = True
+                elif isinstance(event, Started):
                     drafts[number].changes["started"] = event
                 elif isinstance(event, Checkpointed):
                     drafts[number].changes["saved"] = True

@@ -66,9 +66,7 @@ class SweepReader:
             messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
-            unmet=_as_recorded(
-                unmet(spec.get("early_stop") if isinstance(spec, Mapping) else None, trials, now), trials
-            ),
+            unmet=_as_recorded(_unmet(spec, trials, now), trials),
         )
 
     def _trials(self) -> tuple[list[TrialRecord], dict[int, str]]:
@@ -103,6 +101,11 @@ def to_json(sweep: SweepView) -> dict[str, object]:
 
 NO_CALL = "no script calls trial.watch(model, optimizer)"
 """The wording of `rules.needs` for a script that was not observed."""
+
+
+def _unmet(spec: object, trials: Sequence[TrialRecord], now: float) -> Sequence[str]:
+    given = spec if isinstance(spec, Mapping) else {}
+    return unmet(given.get("early_stop"), trials, now, given.get("metrics"))
 
 
 def _as_recorded(lines: Sequence[str], trials: Sequence[TrialRecord]) -> tuple[str, ...]:

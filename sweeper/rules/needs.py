@@ -16,6 +16,7 @@ from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.settings import needs
 from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
+from sweeper.rules.unread import found_in, unread
 
 CHANCE_S = 120.0
 """Seconds that a trial has to have run before missing values are reported."""
@@ -49,21 +50,27 @@ def recorded(trial: TrialRecord) -> frozenset[str]:
     return frozenset(names)
 
 
-def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float) -> tuple[str, ...]:
+def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float, metrics: object = None) -> tuple[str, ...]:
     """Return a sentence for each rule, and for the metric of the sweep, that needs values that no trial records.
+
+    A metric that is read from files or output (`metrics` in the sweep file) has a sentence if it has no value.
 
     Args:
         early_stop: the value of this key in the resolved sweep; anything but a mapping with rules means no rules.
         trials: the trials of the sweep.
         now: seconds since the epoch.
+        metrics: the value of this key in the resolved sweep.
 
     Returns:
         Nothing before a trial is complete or has run for `CHANCE_S`, or `EVALUATION_S` for the metric.
     """
     rules = dict(_rules(early_stop))
     early, late = (_Recorded(trials, now, seconds) for seconds in (CHANCE_S, EVALUATION_S))
+    waited = any(True for _ in late)
+    found = found_in(metrics, trials) if waited else {}
     return (
-        *(_missing_metric(trials[0].facts.metric, rules, late) if any(True for _ in late) else ()),
+        *(_missing_metric(trials[0].facts.metric, rules, late, found) if waited else ()),
+        *unread(metrics, trials, waited=waited),
         *(_missing_values(rules, early) if any(True for _ in early) else ()),
     )
 
@@ -97,7 +104,10 @@ def _rules(early_stop: object) -> Iterator[tuple[str, list[frozenset[str]]]]:
 
 
 def _missing_metric(
-    metric: str, rules: Mapping[str, list[frozenset[str]]], recordings: Iterable[frozenset[str]]
+    metric: str,
+    rules: Mapping[str, list[frozenset[str]]],
+    recordings: Iterable[frozenset[str]],
+    found: Mapping[str, str],
 ) -> Iterator[str]:
     if not metric or any(metric in names for names in recordings):
         return
@@ -105,6 +115,10 @@ def _missing_metric(
     stops = f", and {_and(pruners)} cannot stop any" if pruners else ""
     close = difflib.get_close_matches(metric, frozenset().union(*recordings), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
+    if found:
+        name = (difflib.get_close_matches(metric, found, n=1, cutoff=0) or list(found))[0]
+        hint += f"; found but not read: {', '.join(list(found)[:MOST_NAMED])}"
+        hint += f"; to read {name}, write metrics: {{{metric}: {{{found[name]}: {name}}}}}"
     missing = f"no trial has reported the metric {metric} so far"
     yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
 

@@ -31,11 +31,12 @@ from sweeper.record.events import (
     KillSent,
     Launched,
     Lost,
+    Metrics,
     Started,
     StopRequested,
 )
 from sweeper.record.storage.inbox import TrialCommand
-from sweeper.record.trial import TrialRecord
+from sweeper.record.trial import HistoryEntry, TrialRecord
 from tests.record.trials import trial_of
 
 DECISION = Decision(rule="stalled", step=100, reason="because", evidence={"reach": 1e-4})
@@ -54,6 +55,7 @@ ENDED = StopRequested(attempt=1, cause="pruned", decision=BY_HAND)
 SPARED = Continued(attempt=1, cause="observed", decision=DECISION)
 RUNNING, WAITING = trial(0, LAUNCHED), trial(1)
 OPENED = trial_of([LAUNCHED], [Started(pid=1, host="h", attempt=1)])
+READ = RUNNING.with_history([HistoryEntry(1, 1, Metrics(step=3, values={"loss": 1.0}), collected=True)])
 HUNG = Abandoned(attempt=1, cause="hung", reason="no step")
 GONE = Abandoned(attempt=1, cause="lost", reason="fallen off the bus")
 KILLED = trial(0, LAUNCHED, Lost(attempt=1))
@@ -213,7 +215,8 @@ SHORT = Timeouts(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
             ),
             [],
         ),
-        # A hang is abandoned once, counted from the launch or the newest step, and only if the trial was opened.
+        # A hang is abandoned once, counted from the launch or the newest step, and only if the trial was opened, or if
+        # its metrics are read from what it writes.
         (
             Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=106, timeouts=SHORT),
             [AbandonAttempt(number=0, cause=Cause.HUNG, reason="no step for 101 s, and hang_after_s is 100")],
@@ -221,6 +224,10 @@ SHORT = Timeouts(grace_s=9, stacks_s=2, kill_s=3, hang_after_s=100)
         (Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=105, timeouts=SHORT), []),
         (Situation(trials=[OPENED], alive={0}, free_slots=[], step_since={0: 5}, now=1e9), []),
         (Situation(trials=[RUNNING], alive={0}, free_slots=[], step_since={0: 5}, now=1e9, timeouts=SHORT), []),
+        (
+            Situation(trials=[READ], alive={0}, free_slots=[], step_since={0: 5}, now=106, timeouts=SHORT),
+            [AbandonAttempt(number=0, cause=Cause.HUNG, reason="no step for 101 s, and hang_after_s is 100")],
+        ),
         (
             Situation(
                 trials=[OPENED.after([ASKED])],

@@ -21,6 +21,7 @@ from sweeper.record.ended import EndedTrials, EndedWriter, read_states
 from sweeper.record.events import (
     Abandoned,
     Checkpointed,
+    Collected,
     Continued,
     Event,
     Exit,
@@ -29,6 +30,7 @@ from sweeper.record.events import (
     Launched,
     Metrics,
     Noted,
+    Noticed,
     Observation,
     Plan,
     Resumed,
@@ -81,7 +83,16 @@ control = st.lists(
     | st.builds(KillSent, attempt=st.just(1))
     | st.builds(Abandoned, attempt=st.just(1), cause=texts, reason=texts)
     | st.builds(RetryGranted, attempt=st.just(1))
-    | st.builds(Revived, attempt=st.just(1)),
+    | st.builds(Revived, attempt=st.just(1))
+    | st.builds(Noticed, attempt=st.just(1), place=texts, names=st.just(("a", "b")), problem=texts)
+    | st.builds(
+        Collected,
+        attempt=st.just(1),
+        step=steps,
+        values=st.dictionaries(texts, numbers, max_size=2),
+        file=texts,
+        offset=steps,
+    ),
     max_size=4,
 )
 

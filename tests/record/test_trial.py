@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.record.attempt_history import AttemptHistory
 from sweeper.record.decision import PERSON, Decision
 from sweeper.record.events import (
     Checkpointed,
+    Collected,
     Event,
     Exit,
     Finished,
@@ -36,7 +39,7 @@ from sweeper.record.progress import Progress, fold
 from sweeper.record.reader import TrialReader, history, read_trial
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import TrialDir, write_json
-from sweeper.record.trial import State, TrialRecord
+from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from tests.record.trials import trial_of
 
 LAUNCHED = Launched(attempt=1, slot="cpu 0")
@@ -171,6 +174,18 @@ def attempts(draw: st.DrawFn) -> list[list[Event]]:
     return files
 
 
+@st.composite
+def collections(draw: st.DrawFn, attempt: int, written: int) -> list[Collected]:
+    """Metrics that were collected about an attempt after some of the events that its worker wrote."""
+    steps = st.integers(min_value=0, max_value=9)
+    values = st.dictionaries(st.sampled_from(["loss", "other"]), st.floats(0, 1), min_size=1)
+    afters = sorted(draw(st.lists(st.integers(min_value=0, max_value=written), max_size=4)))
+    return [
+        Collected(attempt=attempt, step=draw(steps), values=draw(values), file="f", offset=1, after=after)
+        for after in afters
+    ]
+
+
 def make_trial(folder: Path) -> TrialDir:
     trial = TrialDir(folder / "0000")
     trial.path.mkdir()
@@ -189,8 +204,9 @@ def test_any_interleaving_of_the_files_folds_to_the_same_trial(files: list[list[
         for number, events in enumerate(files, start=1):
             attempt = trial.attempt(number)
             attempt.path.mkdir(parents=True)
+            control = [Launched(attempt=number, slot="s"), *data.draw(collections(number, len(events)))]
             queues = {
-                trial.control: encode(Launched(attempt=number, slot="s")),
+                trial.control: b"".join(map(encode, control)),
                 attempt.events: b"".join(encode(event) for event in events),
             }
             while any(queues.values()):
@@ -294,3 +310,69 @@ def test_a_trial_that_is_preempted_before_it_saves_uses_up_a_retry() -> None:
     exits = {n: ended(0, attempt=n)[n] for n in range(1, 4)}
     history = [event for n in range(1, 4) for event in (Started(pid=1, host="h", attempt=n), STOPPED[1])]
     assert trial_of(launches(3), history, exits.values()).state is State.FAIL
+
+
+def collected_in(trial: TrialDir, name: str = "loss") -> list[tuple[int, float]]:
+    events = history(trial.attempts())
+    return [(e.step, e.values[name]) for e in events if isinstance(e, Metrics) and name in e.values]
+
+
+def collect(trial: TrialDir, attempt: int, *steps: int, name: str = "loss", after: int = 0) -> None:
+    trial.attempt(attempt).path.mkdir(parents=True, exist_ok=True)
+    with trial.control.open("ab") as file:
+        for step in steps:
+            values = {name: float(100 * attempt + step)}
+            event = Collected(attempt=attempt, step=step, values=values, file="f", offset=1, after=after)
+            file.write(encode(event))
+
+
+def test_collected_metrics_stand_where_the_orchestrator_read_them(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path)
+    collect(trial, 1, 0, 5, after=2)
+    events: list[Event] = [Started(pid=1, host="h"), *(Metrics(step=s, values={"loss": 0.0}) for s in range(3))]
+    trial.attempt(1).events.write_bytes(b"".join(map(encode, events)))
+    assert collected_in(trial) == [(0, 0.0), (0, 100.0), (5, 105.0), (1, 0.0), (2, 0.0)]
+
+
+def test_a_retry_of_a_script_that_reports_nothing_supersedes_each_metric_from_its_first_step_on(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path)
+    collect(trial, 1, *range(4))
+    collect(trial, 1, *range(4), name="epochs")
+    collect(trial, 2, 2, 3)
+    assert collected_in(trial) == [(0, 100.0), (1, 101.0), (2, 202.0), (3, 203.0)]
+    assert collected_in(trial, "epochs") == [(0, 100.0), (1, 101.0), (2, 102.0), (3, 103.0)]
+
+
+def test_a_worker_that_resumes_supersedes_what_was_collected_after_that_step(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path)
+    collect(trial, 1, *range(4))
+    (trial.attempt(2).path).mkdir(parents=True)
+    events: list[Event] = [Started(pid=1, host="h", attempt=2), Resumed(step=1)]
+    trial.attempt(2).events.write_bytes(b"".join(map(encode, events)))
+    assert collected_in(trial) == [(0, 100.0), (1, 101.0)]
+
+
+def test_what_is_collected_while_a_history_is_read_anew_is_in_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = make_trial(tmp_path)
+    launches = [Launched(attempt=number, slot="s") for number in (1, 2)]
+    trial.control.write_bytes(encode(launches[0]))
+    collect(trial, 1, 0, 1)
+    reader = TrialReader.open(trial)
+    reader.poll()
+    with trial.control.open("ab") as file:
+        file.write(encode(launches[1]))
+    collect(trial, 2, 0)
+    original = AttemptHistory.read
+
+    def read(self: AttemptHistory, collected: Sequence[Collected] = ()) -> list[HistoryEntry]:
+        monkeypatch.setattr(AttemptHistory, "read", original)
+        collect(trial, 2, 1)  # the orchestrator appends while this process reads
+        return original(self, collected)
+
+    monkeypatch.setattr(AttemptHistory, "read", read)
+    seen = [entry.event for entry in reader.poll()]
+    assert reader.restarted
+    seen += [entry.event for entry in reader.poll()]
+    assert seen == history(trial.attempts())

@@ -23,11 +23,13 @@ def add(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from sweeper.executors.gpus.devices import cuda_devices
-    from sweeper.preflight.summary import size_text
+    from sweeper.preflight.summary import size_text, sources_lines
 
     spec = spec_of(options, cuda_devices(os.environ))
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
+    for line in sources_lines(spec):
+        say(f"{options.file}: {line}")
     return OK
 
 

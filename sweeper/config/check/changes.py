@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pydantic import BaseModel
 
 from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
+from sweeper.config.model.sources import MetricSource
 from sweeper.config.model.sweep import EarlyStop, Method, SweepSpec
 from sweeper.mistakes import shown
 from sweeper.rules.settings import AUTO, written
@@ -40,9 +41,15 @@ _Found: TypeAlias = tuple[bool, str]
 """Whether a change is a conflict, and its description."""
 
 
-def changes_between(old: SweepSpec, new: SweepSpec) -> Changes:
-    """Return the changes from the sweep that was run to the new one."""
-    changes = [*_keys(old, new), *_parameters(old, new), *_seeds(old, new)]
+def changes_between(old: SweepSpec, new: SweepSpec, *, unread: Container[str] = ()) -> Changes:
+    """Return the changes from the sweep that was run to the new one.
+
+    Args:
+        old: the sweep that was run.
+        new: the sweep as its file has it now.
+        unread: names under `metrics` of which no trial has a value, so that another source makes no difference.
+    """
+    changes = [*_keys(old, new), *_sources(old, new, unread), *_parameters(old, new), *_seeds(old, new)]
     # A profile is a bundle of other keys: choosing another one is a conflict if any of them is.
     if old.profile != new.profile:
         matters = any(conflict for conflict, _ in changes)
@@ -60,6 +67,19 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
             if before != after:
                 secret = key == "notify"  # its webhook may contain a token
                 yield conflict, f"{key}: changed" if secret else _instead(key, before, after)
+
+
+def _sources(old: SweepSpec, new: SweepSpec, unread: Container[str]) -> Iterator[_Found]:
+    """Find changes of `metrics`. One more metric is an addition: it is also read for trials that have ended."""
+    for name in dict.fromkeys([*old.metrics, *new.metrics]):
+        before, after = old.metrics.get(name), new.metrics.get(name)
+        if before != after:
+            conflict = before is not None and name not in unread
+            yield conflict, _instead(f"metrics.{name}", _source(before), _source(after))
+
+
+def _source(source: MetricSource | None) -> object:
+    return None if source is None else {source.kind: source.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:

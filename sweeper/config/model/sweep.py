@@ -25,6 +25,7 @@ from pydantic import (
 from sweeper.config.model.executors import Executor, Local
 from sweeper.config.model.parameters import Parameter, without_repetition
 from sweeper.config.model.resume import ResumeArgs
+from sweeper.config.model.sources import AnySource
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
@@ -324,6 +325,7 @@ class SweepSpec(BaseModel):
     resume_args: ResumeArgs | None = None
     method: Annotated[Method, Field(strict=False)]
     metric: Metric
+    metrics: Mapping[Text, AnySource] = {}
     parameters: Mapping[str, Parameter] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
     run_cap: Annotated[int, Field(ge=1)] | None = None

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORMS, parameter_keys
 from sweeper.config.model.resume import ResumeArgs
+from sweeper.config.model.sources import SOURCES
 from sweeper.config.model.sweep import (
     BudgetSettings,
     Checkpoint,
@@ -38,6 +39,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "notify": Notify,
     **RULES,
     **EXECUTORS,
+    **SOURCES,
 }
 
 _EXPECTED: Mapping[str, str] = {

@@ -32,7 +32,8 @@ REFUSED: Mapping[str, str] = {
     "job": "write command or program, and executor for where it runs",
     "image_uri": "write command or program; docs/docker.md explains trials in containers",
     "scheduler": "write method: tpe, gp, cmaes or qmc",
-    "metrics": "write metric: {name: ..., goal: ...} with the metric to rank by",
+    "metrics": "write metric: {name: ..., goal: ...} with the metric to rank by; metrics: {NAME: SOURCE} is something "
+    "else here, where the values of a script that reports none are read",
 }
 """Keys that are refused, and what to write instead."""
 
@@ -66,7 +67,8 @@ def translated(root: Node) -> Translation:
         if (node := found(translation.root, *path)) is not None:
             translation = translation.then(_pruned(translation.root, path), note=_note(node.where, path, why))
     for key, hint in REFUSED.items():
-        if root.child(key) is not None:
+        # A list of metrics is W&B's, a mapping is sweeper's own.
+        if (node := root.child(key)) is not None and not (key == "metrics" and isinstance(node.value, Mapping)):
             complaint = Complaint(path=(key,), expected="a key of the sweep", got="a key of W&B only", hint=hint)
             translation = translation.then(without(translation.root, [key]), complaint=complaint)
     return _parameters(_early_terminate(translation))
@@ -81,6 +83,9 @@ def completed(root: Node, file: str) -> Translation:
         translation = translation.then(_given(root, "name", f"'{name}'"), note=_note(file, ("name",), text))
     if root.child("metric") is None and not _needs_metric(root):
         text = "is not given, so trials are ranked by their lowest loss/train; write metric: {name: ..., goal: ...}"
+        read = list(sources.children()) if (sources := root.child("metrics")) is not None else []
+        if read and "loss/train" not in read:
+            text += f" with a name of metrics, such as {read[0]}"
         translation = translation.then(
             _given(translation.root, "metric", "{name: loss/train}"), note=_note(file, ("metric",), text)
         )

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORM_NAMES, FORMS
+from sweeper.config.model.sources import SOURCES
 from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.profiles import CHOSEN_KEYS, Profile, When
 from sweeper.config.read.wandb import EARLY_TERMINATE, TRANSLATED, UNUSED
@@ -34,6 +35,8 @@ def schema() -> Json:
     keys["executor"] = _executor(definitions)
     keys["resume_args"]["anyOf"].insert(0, definitions["ResumeArgs"]["properties"]["args"])
     keys["parameters"] = _mapping_of("Parameter")
+    definitions["MetricSource"] = _source(definitions)
+    keys["metrics"] = _mapping_of("MetricSource")
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)
     definitions["Metric"]["properties"] |= {str(path[1]): _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
@@ -129,6 +132,25 @@ def _rule() -> Json:
     kinds = {name: {"$ref": f"#/$defs/{kind.__name__}"} for name, kind in RULES.items()}
     return {
         "type": "object",
+        "properties": kinds,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _source(definitions: Json) -> Json:
+    """Return the schema of a source of a metric: a mapping with one key, its kind; text is short for one setting."""
+    kinds: Json = {}
+    for name, kind in SOURCES.items():
+        settings = definitions[kind.__name__]["properties"]
+        if "file" in settings:
+            pattern = {"type": "string", "minLength": 1}
+            settings["file"] = {"anyOf": [pattern, {"type": "array", "items": pattern, "minItems": 1}]}
+        kinds[name] = {"anyOf": [settings[kind.short], {"$ref": f"#/$defs/{kind.__name__}"}]}
+    return {
+        "type": "object",
+        "description": "Where a metric is read that the script does not report, for example {tensorboard: val/acc}.",
         "properties": kinds,
         "additionalProperties": False,
         "minProperties": 1,

@@ -111,8 +111,11 @@ class JournalReader:
     count: int = 0
     damaged: int = 0
 
-    def read(self) -> list[Event]:
+    def read(self, until: int = -1) -> list[Event]:
         """Return the events completed since the last call, in order.
+
+        Args:
+            until: read the file only up to this byte; by default, to its end.
 
         Raises:
             RecordError: the file is not a regular file, or cannot be read.
@@ -122,7 +125,7 @@ class JournalReader:
                 if os.fstat(file.fileno()).st_size == self.offset:
                     return []
                 file.seek(self.offset)
-                data = file.read()
+                data = file.read() if until < 0 else file.read(max(0, until - self.offset))
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -39,6 +39,11 @@ class AttemptDir:
         return int(self.path.name)
 
     @property
+    def trial(self) -> TrialDir:
+        """The trial that the attempt belongs to."""
+        return TrialDir(self.path.parents[1])
+
+    @property
     def claim(self) -> Path:
         """Made with O_EXCL by the process that runs the attempt, so that it runs once; names that process."""
         return self.path / "claim"

@@ -44,8 +44,8 @@ def curves_of_trial(trial: TrialRecord, history: Sequence[HistoryEntry]) -> Tria
     reach: list[tuple[int, float]] = []
     depth, watching = DepthHistory(), None
     loss = _loss_name(trial)
-    for attempt, _, event in history:
-        match event:
+    for entry in history:
+        match event := entry.event:
             case Metrics():
                 if trial.facts.metric in event.values:
                     values.append((event.step, event.values[trial.facts.metric]))
@@ -56,7 +56,7 @@ def curves_of_trial(trial: TrialRecord, history: Sequence[HistoryEntry]) -> Tria
             case Observation():
                 reach.append((event.step, event.reach))
                 if watching is not None:
-                    depth.add(RecordedObservation(event, watching, trial.directory.attempt(attempt)))
+                    depth.add(RecordedObservation(event, watching, trial.directory.attempt(entry.attempt)))
     return TrialCurves(
         trial=trial,
         values=_thinned(values),

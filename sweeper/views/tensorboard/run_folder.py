@@ -30,7 +30,8 @@ class Position:
 
     Args:
         attempt: the last attempt of which events are written.
-        events: number of its events that are written.
+        events: number of its own events that are written.
+        collected: number of the metrics collected about it that are written.
         next_figure: the step at which the next picture is due.
         drawn: the step of the last picture; -1 for none.
         ended: the attempt that is written up to its end; 0 for none.
@@ -42,6 +43,7 @@ class Position:
 
     attempt: int = 0
     events: int = 0
+    collected: int = 0
     next_figure: int = 0
     drawn: int = -1
     ended: int = 0

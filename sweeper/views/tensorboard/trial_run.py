@@ -67,8 +67,11 @@ class _Context:
     reports_lr: bool = False
 
     def take(self, entry: HistoryEntry, trial: TrialDir) -> bool:
-        """Add an event. Return whether it is the first event with a step of a started attempt."""
-        attempt, _, event = entry
+        """Add an event. Return whether it is the first event with a step of its attempt.
+
+        What is left of an attempt whose first line was damaged has none, unless it was collected.
+        """
+        attempt, event = entry.attempt, entry.event
         if attempt != self.attempt:
             self.attempt, self.started, self.resumed, self.stepped = attempt, False, -1, False
         step = step_of(event)
@@ -89,7 +92,7 @@ class _Context:
         first = step is not None and not self.stepped
         if step is not None:
             self.stepped, self.step = True, max(self.step, step)
-        return first and self.started
+        return first and (self.started or entry.collected)
 
 
 class TrialRun:
@@ -104,6 +107,7 @@ class TrialRun:
         self._diagnosed = self._reader.trial
         self._context = _Context()
         self._deferred: list[HistoryEntry] = []
+        self._resumed: dict[int, int] = {}
         self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
         self._figures = figures
         self._every = every_steps
@@ -135,6 +139,11 @@ class TrialRun:
         if not self._position.ended:
             if not self._position.attempt:
                 self._introduce(texts)
+            # Metrics may have been collected before the worker opened its trial and loaded its checkpoint.
+            self._resumed = {entry.attempt: -1 for entry in entries if isinstance(entry.event, Started)}
+            for entry in entries:
+                if isinstance(entry.event, Resumed):
+                    self._resumed[entry.attempt] = max(self._resumed.get(entry.attempt, -1), entry.event.step)
             for entry in entries:
                 self._project(entry, texts)
             if self._reader.trial.state.ended:
@@ -155,7 +164,7 @@ class TrialRun:
         else:
             entries = self._deferred + entries
         trial = self._reader.trial
-        newest = [entry.event for entry in entries if entry.attempt == trial.newest.number]
+        newest = [entry.event for entry in entries if entry.attempt == trial.newest.number and not entry.collected]
         started = len(trial.attempts) > 1 and any(isinstance(event, Started) for event in newest)
         waits = started and not trial.state.ended and all(step_of(event) is None for event in newest)
         self._deferred = entries if waits else []
@@ -180,18 +189,30 @@ class TrialRun:
 
     def _project(self, entry: HistoryEntry, texts: SweepTexts) -> None:
         is_first = self._context.take(entry, self._reader.trial.directory)
-        if (entry.attempt, entry.position) <= (self._position.attempt, self._position.events):
+        written = self._position.collected if entry.collected else self._position.events
+        if (entry.attempt, entry.position) <= (self._position.attempt, written):
             return
         if is_first and entry.attempt > self._reader.trial.attempts[0].number:
             self._retract(entry.event, texts)
         self._put_event(entry.event)
-        self._position = replace(self._position, attempt=entry.attempt, events=entry.position)
+        if entry.attempt != self._position.attempt:
+            self._position = replace(self._position, attempt=entry.attempt, events=0, collected=0)
+        if entry.collected:
+            self._position = replace(self._position, collected=entry.position)
+        else:
+            self._position = replace(self._position, events=entry.position)
         if self._pending_bytes > BATCH_BYTES:
             self._commit()
 
     def _retract(self, event: Event, texts: SweepTexts) -> None:
-        """Make readers drop what earlier attempts logged beyond the step that this attempt resumed from."""
-        resumed = self._context.resumed
+        """Make readers drop what earlier attempts logged beyond the step that this attempt resumed from.
+
+        The script of an attempt that was not started knows nothing of sweeper: it resumed where its first value is.
+        """
+        if self._context.started:
+            resumed = max(self._context.resumed, self._resumed.get(self._context.attempt, -1))
+        else:
+            resumed = self._resumed.get(self._context.attempt, (step_of(event) or 0) - 1)
         self._commit()
         self._folder.begin_file()
         self._put(summaries.session_start(resumed + 1, event.time))

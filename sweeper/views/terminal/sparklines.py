@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.record.events import Event, Metrics, Observation
+from sweeper.record.events import Collected, Event, Metrics, Observation
 from sweeper.record.storage.codec import decode
 from sweeper.record.trial import TrialRecord
 from sweeper.rules.signals.metric_names import training_loss
@@ -52,7 +52,7 @@ class SparklineCache:
         number, stage, size = (
             trial.facts.number,
             (trial.newest.number, trial.state.ended),
-            _size(trial.attempt_dir.events),
+            _size(trial.attempt_dir.events) + _size(trial.directory.control),
         )
         known = self._known.get(number)
         if known is None or known[0] != stage or size > known[1] * (1 + 1 / GROWN):
@@ -63,10 +63,14 @@ class SparklineCache:
 def sampled(trial: TrialRecord) -> SparklineData:
     """Sample a trial over all its attempts; each attempt is used up to the step at which a later one began."""
     name, loss, reach = loss_name(trial), dict[int, float](), dict[int, float]()
+    collected = [
+        event for event in _samples(trial.directory.control, name, [Collected]) if isinstance(event, Collected)
+    ]
     for attempt in trial.attempts:
         new_loss, new_reach = dict[int, float](), dict[int, float]()
-        for event in _samples(trial.directory.attempt(attempt.number).events, name):
-            if isinstance(event, Metrics) and name is not None:
+        own = _samples(trial.directory.attempt(attempt.number).events, name, [Metrics, Observation])
+        for event in (*own, *(one for one in collected if one.attempt == attempt.number)):
+            if isinstance(event, Metrics | Collected) and name is not None:
                 new_loss[event.step] = event.values[name]
             elif isinstance(event, Observation):
                 new_reach[event.step] = event.reach
@@ -135,8 +139,11 @@ def _superseded(earlier: Mapping[int, float], later: Mapping[int, float]) -> dic
     return {step: value for step, value in earlier.items() if step < began} | dict(later)
 
 
-def _samples(path: Path, loss: str | None) -> Iterator[Event]:
-    """Yield the first loss and the first observation after each sampled position of a journal, and the last ones."""
+def _samples(path: Path, loss: str | None, kinds: Sequence[type[Event]]) -> Iterator[Event]:
+    """Yield the first event of each kind after each sampled position of a journal, and the last ones.
+
+    Metrics without the loss do not count.
+    """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -144,14 +151,14 @@ def _samples(path: Path, loss: str | None) -> Iterator[Event]:
             for place in sorted({*(size * i // SAMPLES for i in range(SAMPLES)), max(0, size - CHUNK)}):
                 file.seek(place)
                 lines = file.read(CHUNK).split(b"\n")[bool(place) : -1]
-                yield from _firsts(lines, loss)
-            yield from _firsts(reversed(lines), loss)
+                yield from _firsts(lines, loss, kinds)
+            yield from _firsts(reversed(lines), loss, kinds)
     except OSError:
         return
 
 
-def _firsts(lines: Iterable[bytes], loss: str | None) -> Iterator[Event]:
-    wanted: dict[type[Event], bool] = {Metrics: loss is not None, Observation: True}
+def _firsts(lines: Iterable[bytes], loss: str | None, kinds: Sequence[type[Event]]) -> Iterator[Event]:
+    wanted = {kind: kind is Observation or loss is not None for kind in kinds}
     for line in lines:
         if not any(wanted.values()):
             return
@@ -162,11 +169,11 @@ def _firsts(lines: Iterable[bytes], loss: str | None) -> Iterator[Event]:
 
 
 def _has(event: Event, loss: str | None) -> bool:
-    return isinstance(event, Metrics) and loss in event.values
+    return isinstance(event, Metrics | Collected) and loss in event.values
 
 
 def _event(line: bytes) -> Event | None:
-    if not line.startswith((b'{"event":"Metrics"', b'{"event":"Observation"')):
+    if not line.startswith((b'{"event":"Metrics"', b'{"event":"Observation"', b'{"event":"Collected"')):
         return None
     try:
         return decode(line)

@@ -18,6 +18,21 @@ def test_a_right_file_is_said_to_be_one_with_its_size(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == f"{path}: no mistakes, profile cpu; 8 trials (4 arms x 2 seeds)\n"
 
 
+def test_what_is_read_from_files_and_output_is_named_and_a_metric_that_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "name: a\nmethod: grid\ncommand: [x]\nmetrics: {acc: {csv: f1}, loss: {output: 'l=(.+)'}}\n"
+    read = "sweep.yaml: read from what trials write and print: acc from csv f1, loss from output l=(.+)\n"
+    Path("sweep.yaml").write_text(text + "metric: {name: acc}\n")
+    assert main(["check", "sweep.yaml"]) == 0
+    assert capsys.readouterr().out == f"sweep.yaml: no mistakes; 1 trial (1 arm x 1 seed)\n{read}"
+    Path("sweep.yaml").write_text(text + "metric: {name: accu}\n")
+    assert main(["check", "sweep.yaml"]) == 0
+    missing = "the metric of the sweep, accu, is not under metrics, so the script has to report it itself"
+    assert capsys.readouterr().out.endswith(f"{read}sweep.yaml: {missing}; did you mean acc?\n")
+
+
 def test_all_mistakes_of_a_wrong_file_are_said_and_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,11 @@ ADDITIONS = [
         {"resume_args": ["${trial:dir}/a"]},
         ["resume_args: {args: ['${trial:dir}/a'], if_exists: nothing} instead of nothing"],
     ),
+    (
+        {},
+        {"metrics": {"f1": {"csv": {"column": "f1", "file": ["a.csv"]}}}},
+        ["metrics.f1: {csv: {column: 'f1', file: ['a.csv']}} instead of nothing"],
+    ),
     ({}, {"description": "new"}, ["description: 'new' instead of nothing"]),
     (
         {},
@@ -165,3 +170,13 @@ def test_addition_leaves_the_trials_that_ran_as_they_are(old: Any, new: Any, sen
 @pytest.mark.parametrize(("old", "new", "sentences"), CONFLICTS)
 def test_conflict_would_have_changed_trials_that_ran(old: Any, new: Any, sentences: list[str]) -> None:
     assert changes_between(spec(**old), spec(**new)).conflicts == tuple(sentences)
+
+
+def test_another_source_of_a_metric_is_a_conflict_unless_no_trial_has_a_value_of_it() -> None:
+    old = spec(metrics={"f1": {"csv": {"column": "f1"}}, "kept": {"output": "(.+)"}})
+    new = spec(metrics={"f1": {"json": {"key": "f1"}}, "kept": {"output": "(.+)"}})
+    change = "metrics.f1: {json: {key: 'f1'}} instead of {csv: {column: 'f1'}}"
+    assert changes_between(old, new) == Changes(conflicts=(change,))
+    assert changes_between(old, new, unread={"f1"}) == Changes(additions=(change,))
+    gone = spec(metrics={"kept": {"output": "(.+)"}})
+    assert changes_between(old, gone).conflicts == ("metrics.f1: nothing instead of {csv: {column: 'f1'}}",)

@@ -75,6 +75,9 @@ def test_shipped_files_are_valid_and_name_the_schema(path: Path) -> None:
         "executor: ray",
         "executor: {type: slurm, partition: gpu, time: 90}",
         "resources: {gpus: 0.25, gpu_memory_gb: measured}",
+        "metrics: {a: {tensorboard: x}, b: {wandb: {key: x, file: w/*}}, c: {output: '()'}}",
+        "metrics: {a: {output: {regex: '()'}}}",
+        "metrics: {a: {csv: x}, b: {csv: {file: [a, b], column: x, step: y}}, c: {json: x}, d: {json: {key: x}}}",
         "profiles: {a: {when: cuda, parameters: {lr: {value: 1}}, resources: {gpus: 1}}, b: {}}",
     ],
 )
@@ -88,7 +91,9 @@ def test_every_file_that_load_accepts_is_valid_by_the_schema(more: str, tmp_path
 @pytest.mark.parametrize(
     ("more", "where"),
     [
-        ("metrics: {name: x}", ""),
+        ("metrics: {name: x}", "metrics.name"),
+        ("metrics: {m: {tensorbaord: x}}", "metrics.m"),
+        ("metrics: {m: {csv: {file: a.csv}}}", "metrics.m.csv"),
         ("method: gird", "method"),
         ("seeds: [-1]", "seeds.0"),
         ("parameters: {lr: {value: 1, values: [2]}}", "parameters.lr"),

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 from sweeper.record.decision import Decision
-from sweeper.record.events import Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested
+from sweeper.record.events import Collected, Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter, read_journal
@@ -589,3 +590,51 @@ def curves(run: SweepDir) -> dict[str, str]:
         tag: str([(point.step, point.value) for point in accumulator.Scalars(tag)])
         for tag in accumulator.Tags()["scalars"]
     }
+
+
+def collect(trial: TrialDir, attempt: int, *steps: int, launch: bool = True, after: int = 0) -> None:
+    """Record a launch, and metrics that were read from what its script wrote."""
+    trial.attempt(attempt).path.mkdir(parents=True, exist_ok=True)
+    with JournalWriter(trial.control) as control:
+        if launch:
+            control.append(Launched(time=START, attempt=attempt, slot="cpu 0"))
+        for step in steps:
+            values = {"acc": float(100 * attempt + step)}
+            event = Collected(attempt=attempt, step=step, values=values, file="f", offset=1, after=after)
+            control.append(replace(event, time=START + step))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_retry_replaces_the_collected_metrics_from_its_first_step_on(run: SweepDir, *, at_once: bool) -> None:
+    """The script knows nothing of sweeper, so its own events say nothing about where it resumed."""
+    trial = make_trial(run)
+    collect(trial, 1, 0, 1, 2)
+    projected = project(run, trial)
+    collect(trial, 1, 3, launch=False)
+    collect(trial, 2, 2)
+    if at_once:
+        project(run, trial)
+    projected = project(run, trial) if at_once else projected
+    projected.project(TEXTS)
+    collect(trial, 2, 3, launch=False)
+    projected.project(TEXTS)
+    assert [(point.step, point.value) for point in read_back(run).Scalars("acc")] == [
+        (0, 100.0),
+        (1, 101.0),
+        (2, 202.0),
+        (3, 203.0),
+    ]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_metrics_collected_before_a_worker_resumed_are_kept(run: SweepDir, after: int) -> None:
+    trial = make_trial(run)
+    play(trial, Script(until=40, outcome="", exit_code=None))
+    project(run, trial)
+    before = steps(run, "loss/train")
+    play(trial, Script(number=2, first=31, until=60))
+    collect(trial, 2, 33, launch=False, after=after)
+    project(run, trial)
+    assert steps(run, "acc") == [33]
+    assert read_back(run).Tensors("sweep")
+    assert [step for step in before if step < 31] == [step for step in steps(run, "loss/train") if step < 31]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.record.events import Metrics
+from sweeper.record.events import Collected, Metrics
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import SweepDir
@@ -84,6 +84,14 @@ def test_a_record_is_read_again_once_it_has_grown(tmp_path: Path, monkeypatch: p
         events.write(encode(Metrics(step=400, values={"loss/train": 1.0})) * 2000)
     known.of([trial])
     assert read == [0, 0]
+
+
+def test_a_loss_that_was_collected_is_shown(tmp_path: Path) -> None:
+    trial = played(tmp_path, Script(until=320, outcome="", exit_code=None))
+    with trial.directory.control.open("ab") as control:
+        values = {"loss/train": 77.0}
+        control.write(encode(Collected(attempt=1, step=400, values=values, file="f", offset=1)))
+    assert dict(sampled(trial).loss)[400] == 77.0
 
 
 def test_damaged_lines_and_values_that_are_not_finite_are_shown(tmp_path: Path) -> None:
