@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -54,6 +55,17 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         functions=signature_of,
         say=warn,
     )
+
+
+def warn_of_variables(spec: SweepSpec) -> None:
+    """Print a warning if the sweep cannot run here, because an environment variable that it names is not set."""
+    from sweeper.cli.messages import warn
+    from sweeper.executors.choice import require_variables
+
+    try:
+        require_variables(spec, os.environ)
+    except UsageError as error:
+        warn(f"{error}; `sweeper run` would refuse to start here")
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

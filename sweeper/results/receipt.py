@@ -22,7 +22,7 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
-from sweeper.results.health.trial_health import NOTHING_TRAINED, health_text, unobserved_text
+from sweeper.results.health.trial_health import NOTHING_TRAINED, health_text, is_standalone, unobserved_text
 from sweeper.results.restart import restart_text
 from sweeper.results.snapshot import steps_done
 from sweeper.results.wording import brief, counted, decided_by, duration, number, plain, why_continued
@@ -232,8 +232,11 @@ def _unended(trial: TrialRecord) -> list[str]:
 
 def _restart(trial: TrialRecord, resume_args: ResumeArgs | None) -> list[str]:
     """Return from where an interrupted trial will run again."""
-    interrupted = trial.attempts and trial.state in (State.WAITING, State.PAUSED)
-    return [f"  {restart_text(trial, resume_args)}"] if interrupted else []
+    if not trial.attempts or trial.state not in (State.WAITING, State.PAUSED):
+        return []
+    if is_standalone(trial):
+        return ["  its script was run by itself, so sweeper does not run it again"]
+    return [f"  {restart_text(trial, resume_args)}"]
 
 
 _ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complete}

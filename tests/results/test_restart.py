@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeper.config import ResumeArgs
-from sweeper.record.events import Checkpointed, Event, Exit, Launched, Started, StopRequested
+from sweeper.record.events import Checkpointed, Event, Exit, Finished, Launched, Started, StopRequested
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.trial import TrialRecord
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.receipt import receipt
 from sweeper.results.restart import restart_text, restarts_text
 from tests.record.trials import trial_of
@@ -38,6 +38,16 @@ def test_a_checkpoint_is_named_only_while_it_is_there(tmp_path: Path) -> None:
     assert restart_text(trial) == "it will resume from the checkpoint of step 7"
     (trial.directory.checkpoints / "a.pt").unlink()  # as keep_parked_gb does
     assert restart_text(trial) == NONE
+
+
+def test_a_script_that_was_run_by_itself_is_promised_nothing(tmp_path: Path) -> None:
+    trial = interrupted(tmp_path, 0, Checkpointed(step=7, file="a.pt"), Finished(outcome="stopped"))
+    (attempt,) = trial.attempts
+    alone = replace(trial, attempts=(replace(attempt, launched=Launched(attempt=1, slot="alone"), stop=None),))
+    assert alone.state is State.WAITING
+    why = receipt(alone)
+    assert "its script was run by itself, so sweeper does not run it again" in why
+    assert "it will" not in why
 
 
 def test_arguments_to_resume_count_where_their_file_exists(tmp_path: Path) -> None:

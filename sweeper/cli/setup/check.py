@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from sweeper.cli.arguments import Commands, add_command, add_file, spec_of
+from sweeper.cli.arguments import Commands, add_command, add_file, spec_of, warn_of_variables
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
 
@@ -26,6 +26,7 @@ def _check(options: argparse.Namespace) -> int:
     from sweeper.preflight.summary import size_text, sources_lines
 
     spec = spec_of(options, cuda_devices(os.environ))
+    warn_of_variables(spec)
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
     for line in sources_lines(spec):

@@ -8,7 +8,16 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from sweeper.cli.arguments import Commands, add_command, add_file, add_runs, existing, positive, spec_of
+from sweeper.cli.arguments import (
+    Commands,
+    add_command,
+    add_file,
+    add_runs,
+    existing,
+    positive,
+    spec_of,
+    warn_of_variables,
+)
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.setup.completers import completed_by, runs
 
@@ -50,6 +59,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
     spec = spec_of(options, machine.devices)
+    warn_of_variables(spec)
     known = {run.resolve(): existing(run) for run in options.against}  # each counts once
     against = [trial for run in known.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)

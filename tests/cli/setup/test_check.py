@@ -33,6 +33,21 @@ def test_what_is_read_from_files_and_output_is_named_and_a_metric_that_is_not(
     assert capsys.readouterr().out.endswith(f"{read}sweep.yaml: {missing}; did you mean acc?\n")
 
 
+def test_a_variable_that_is_not_set_here_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text('name: s\nmethod: grid\nmetric: {name: m}\ncommand: [x, "${envvar:DATA_PLACE}"]\n')
+    refused = "command: ${envvar:DATA_PLACE}: expected the variable DATA_PLACE to be set, got none; `sweeper run` would"
+    for command in ("check", "plan"):
+        assert main([command, "s.yaml"]) == 0
+        assert refused in capsys.readouterr().err
+        monkeypatch.setenv("DATA_PLACE", "/data")
+        assert main([command, "s.yaml"]) == 0
+        assert capsys.readouterr().err == ""
+        monkeypatch.delenv("DATA_PLACE")
+
+
 def test_all_mistakes_of_a_wrong_file_are_said_and_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
