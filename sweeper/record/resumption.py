@@ -69,13 +69,30 @@ class Resumption:
 
 def is_resumption(word: str) -> bool:
     """Return whether `with_resume_args` made this word of a command."""
-    return word.startswith(_BEGIN) and word.endswith(_END)
+    return _parsed(word) is not None
 
 
 def resumption_of(word: str, values: Mapping[str, str], variables: Mapping[str, str]) -> Resumption:
-    """Return how an attempt begins by the word of its command that `with_resume_args` made; see `resumption`."""
-    args, path = json.loads(word[len(_BEGIN) : -len(_END)])
-    return resumption(args, path, values, variables)
+    """Return how an attempt begins by the word of its command that `with_resume_args` made; see `resumption`.
+
+    Raises:
+        ValueError: it is another word.
+    """
+    if (parsed := _parsed(word)) is None:
+        raise ValueError(word)
+    return resumption(*parsed, values, variables)
+
+
+def _parsed(word: str) -> tuple[list[str], str] | None:
+    """Return the arguments and the path in a word; None for any other word, even one that a user wrote like it."""
+    if not (word.startswith(_BEGIN) and word.endswith(_END)):
+        return None
+    try:
+        args, path = json.loads(word[len(_BEGIN) : -len(_END)])
+    except (ValueError, TypeError):
+        return None
+    is_text = isinstance(path, str) and isinstance(args, list) and all(isinstance(one, str) for one in args)
+    return (args, path) if is_text else None
 
 
 def resumption(

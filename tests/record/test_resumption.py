@@ -34,7 +34,16 @@ def test_the_arguments_are_one_word_at_their_place_or_at_the_end() -> None:
     assert with_resume_args(["train", PLACE, "--lr=1"], ARGS, ARGS[1]) == ["train", word, "--lr=1"]
     assert with_resume_args(["train", PLACE, "--lr=1"], [], "") == ["train", "--lr=1"]
     assert with_resume_args(["train"], [], "") == ["train"]
-    assert not any(map(is_resumption, ["train", PLACE, "${resume_args", "${trial:dir}"]))
+    other = [
+        "train",
+        PLACE,
+        "${resume_args",
+        "${trial:dir}",
+        "${resume_args:x}",
+        "${resume_args:1}",
+        "${resume_args:[1, 2]}",
+    ]
+    assert not any(map(is_resumption, other))
 
 
 def test_without_a_checkpoint_there_are_no_arguments(values: dict[str, str]) -> None:

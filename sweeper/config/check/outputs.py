@@ -15,7 +15,7 @@ from sweeper.config.model.conditions import grid_size
 from sweeper.config.model.parameters import Choice, Constant, Parameter
 from sweeper.config.model.sweep import Method, SweepSpec
 from sweeper.config.read.node import Node, Path, found
-from sweeper.mistakes import printable, shown
+from sweeper.mistakes import LONGEST, printable, shown
 
 
 def _words(text: str) -> frozenset[str]:
@@ -154,7 +154,7 @@ def _reserved(value: str) -> str:
 
 
 def _own_path(value: str) -> str:
-    name = PurePath(re.sub(r"\$\{[^}]*\}", "", value)).name
+    name = PurePath(re.sub(r"\$\{[^}]*\}", "", value)).name[:LONGEST]
     return printable(f"${{trial:dir}}/{'out' if name in ('', '.', '..', *RESERVED) else name}")
 
 

@@ -131,6 +131,7 @@ RULES = st.sampled_from(["auto", {"non_finite": {"patience": 1}}, {"overfitting"
     st.integers(0, 49),
     st.integers(0, 10**6),
 )
+RESUME = st.lists(st.sampled_from(["--resume", "${trial:dir}/a", "x=${trial:name}"]), min_size=1, max_size=3)
 SPECS = st.fixed_dictionaries(
     {
         "name": NAMES,
@@ -140,6 +141,7 @@ SPECS = st.fixed_dictionaries(
     optional={
         "parameters": st.dictionaries(NAMES, PARAMETERS, max_size=4),
         "command": st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3),
+        "resume_args": st.none() | RESUME | st.fixed_dictionaries({"args": RESUME}, optional={"if_exists": NAMES}),
         "seeds": st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True),
         "dataset": NAMES | st.lists(NAMES, max_size=3, unique=True),
         "early_stop": st.sampled_from([None, "auto", {"rules": "auto"}])
