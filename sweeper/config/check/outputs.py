@@ -69,7 +69,6 @@ def warnings_about_outputs(root: Node, spec: SweepSpec) -> Iterator[str]:
                 f"{where}: every trial would write to {shown(value)}, so one could resume from, or overwrite, "
                 f"the files of another; write {_own_path(value)}"
             )
-
     if spec.resume_args and not is_alone and _is_shared(spec.resume_args.path, by_seed=configurations == 1):
         node = found(root, "resume_args")
         yield (
