@@ -41,6 +41,11 @@ Entries = list[tuple[dict[str, object], object]]
 _LIBRARIES = {"lightning_fabric": "lightning", "pytorch_lightning": "lightning"}
 """Packages that belong to the same library."""
 
+_BETWEEN = frozenset(
+    {"aim", "clearml", "comet_ml", "mlflow", "tensorboard", "tensorboardX", "trackio", "wandb", "wrapt"}
+)
+"""Libraries that log for others or wrap functions, as Comet does with `SummaryWriter`: they do not start a call."""
+
 _logging: ContextVar[tuple[str, ...]] = ContextVar("logging", default=())
 """The libraries that are in the middle of a wrapped call, in this thread."""
 
@@ -161,13 +166,13 @@ def _step(step: object) -> int | None:
 
 
 def _is_from(outer: Sequence[str], library: str) -> bool:
-    """Return whether the wrapped function was called by one of these libraries, maybe through its own library."""
+    """Return whether the wrapped function was called by one of these libraries, maybe through a library for logging."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - there is no other way
     while frame is not None:
         caller = _library(frame.f_globals.get("__name__", ""))
         if caller in outer:
             return True
-        if caller != library:
+        if caller != library and caller not in _BETWEEN:
             return False
         frame = frame.f_back
     return False

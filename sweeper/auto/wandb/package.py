@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -72,6 +72,9 @@ class _Mode:
                 text = f"wandb.init(mode={kwargs['mode']!r}) was run offline, because no W&B account is configured"
                 note(self._trial.log, f"{text}. Log in with: wandb login")
             kwargs["mode"] = "offline"
+        if kwargs.get("mode", os.environ.get("WANDB_MODE")) == "disabled" and isinstance(kwargs.get("config"), Mapping):
+            # Older versions refuse a disabled run whose defaults differ from the sweep's values.
+            kwargs["config"] = {**kwargs["config"], **self._trial.config}
         return original(*args, **kwargs)
 
     def login(self, original: Callable[..., bool], *args: Any, **kwargs: Any) -> bool:

@@ -123,6 +123,15 @@ def test_what_a_library_logs_through_another_is_recorded_once(inner: Any, outer:
     assert log.logged[1:] == [("inner.log", {"a": 1.0}, None)]
 
 
+def test_a_library_that_wraps_the_function_does_not_start_the_call(inner: Any, outer: Any, log: Log) -> None:
+    names = library("comet_ml.patches", "def wrapped(original):\n    return lambda values: original(values)")
+    through = ModuleType("through")
+    through.__dict__.update(log=names.wrapped(inner.log), set=lambda *_: None)
+    outer(through).log({"loss": 0.5})
+    through.log({"a": 1})
+    assert log.logged == [("outer.log", {"loss": 0.5}, None), ("inner.log", {"a": 1.0}, None)]
+
+
 def test_what_the_users_callback_logs_is_recorded_too(inner: Any, outer: Any, log: Log) -> None:
     outer(inner, lambda: inner.log({"mine": 1})).log({"loss": 0.5})
     assert sorted(source for source, _, _ in log.logged) == ["inner.log", "outer.log"]
