@@ -25,6 +25,8 @@ def numbers(values: Mapping[Any, object], separator: str = ".") -> dict[str, obj
 
 
 def _number(value: object) -> object | None:
+    if type(value) is float:  # the usual case
+        return value
     if isinstance(value, bool):
         return None
     if isinstance(value, Real):  # NumPy's numbers are registered as such
