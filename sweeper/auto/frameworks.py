@@ -59,7 +59,7 @@ def _add_to_lightning(session: Session, trainer: Any, trial: Trial) -> None:
 
 
 def _take_over(session: Session, trial: Trial, name: str) -> None:
-    session.note(f"a {name} trains, so its callback watches")
+    session.infer("trainer", [name])
     if session.training is not None:
         session.training.leave_to_callback(trial)
 

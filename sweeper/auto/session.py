@@ -13,11 +13,12 @@ import atexit
 import enum
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import Unwritable
+from sweeper.record.events import Inferred
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.worker import opening
 from sweeper.worker.ranks import is_first
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sweeper.auto.training import Training
 
 MOST_NAMES = 50
-"""Maximum number of names of a logger that are listed in one note."""
+"""Maximum number of metrics of one function that are listed by name."""
 
 
 class Part(enum.Enum):
@@ -84,6 +85,11 @@ class Session:
             with suppress(Unwritable):
                 trial.note(f"watch: auto: {text}")
 
+    def infer(self, kind: str, names: Sequence[str]) -> None:
+        """Record what was found in the script; see `Inferred`."""
+        if names and (recorder := self.recorder) is not None:
+            recorder.append(Inferred(kind=kind, names=tuple(names)))
+
     def guarded(self, what: str, action: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the automatic watch. An error in it is noted once, and the script goes on."""
         try:
@@ -117,12 +123,12 @@ class Session:
         self._name(source, values)
 
     def _name(self, source: str, names: Mapping[str, object]) -> None:
-        """Note the names that a library reported, once each."""
+        """Record the names that a library reported, once each."""
         known = self._named.setdefault(source, set())
         fresh = [name for name in names if name not in known]
         if fresh and len(known) < MOST_NAMES:
             known.update(fresh)
-            self.note(f"reported by {source}: {', '.join(fresh[:MOST_NAMES])}")
+            self.infer(source, fresh[:MOST_NAMES])
 
     def on_hand_over(self, close: Callable[[], None]) -> None:
         """Call a function before the script itself opens a trial."""

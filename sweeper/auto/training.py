@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from sweeper.auto.losses import BackwardLosses
-from sweeper.auto.models import Found, find_models, variable_names
+from sweeper.auto.models import find_models, variable_names
 from sweeper.auto.session import Session
 from sweeper.auto.stop import StopPoint, leave
 from sweeper.worker.recorder import Recorder
@@ -154,7 +154,10 @@ class Training:
         self._step = recorder.next_step
         self._losses.begin(recorder, at_forward=at_forward)
         self._prepare_stop(recorder)
-        self._session.note(_description(optimizers, self._names, found))
+        self._session.infer("optimizers", [f"{self._names[id(one)]} ({type(one).__name__})" for one in optimizers])
+        self._session.infer("models", [f"{name} ({type(model).__name__})" for name, model in found.models.items()])
+        if found.outside:
+            self._session.note(f"{found.outside} trained tensors belong to no module, so they are not watched")
 
     # ---- the end of a step ------------------------------------------------------------------------------------------
 
@@ -219,16 +222,6 @@ def _wraps_another(optimizer: torch.optim.Optimizer, others: Sequence[torch.opti
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
     return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
-
-
-def _description(optimizers: Sequence[torch.optim.Optimizer], names: Mapping[int, str], found: Found) -> str:
-    """Return a line on what was found."""
-    inferred = ", ".join(f"{names[id(one)]} ({type(one).__name__})" for one in optimizers)
-    models = ", ".join(f"{name} ({type(model).__name__})" for name, model in found.models.items())
-    parts = [f"optimizers: {inferred}", f"models: {models or 'none'}"]
-    if found.outside:
-        parts.append(f"{found.outside} trained tensors belong to no module, and are not watched")
-    return "; ".join(parts)
 
 
 def _after_init(then: Callable[[torch.optim.Optimizer], object]) -> Callable[[], None]:

@@ -165,6 +165,19 @@ class Noted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inferred(Event):
+    """What `watch: auto` has found in a script that does not use sweeper.
+
+    `kind` is `optimizers` or `models`, with `names` such as ``opt (SGD)``; `trainer`, if sweeper's callback watches and
+    stops the training of a library; or the function of a library that logged metrics, such as `wandb.log`, with `names`
+    of metrics that it had not logged before.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The script closed its trial: `completed`, `stopped` (on request) or `failed` (an exception, in `error`).
 

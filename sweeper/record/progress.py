@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sweeper.record.events import (
     Checkpointed,
     Event,
+    Inferred,
     Metrics,
     Noted,
     Observation,
@@ -77,7 +78,8 @@ class Progress:
 
     `effective_lr` is the highest learning rate observed, corrected by `values.schedule`. `started` is when the newest
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
-    newest step (-1 before the first), `first_step` the first of the newest attempt.
+    newest step (-1 before the first), `first_step` the first of the newest attempt. `inferred` is what `watch: auto`
+    has found, by the kind of `Inferred`.
     """
 
     total_steps: int | None = None
@@ -91,6 +93,7 @@ class Progress:
     parameters: Parameters | None = None
     checkpoint: int | None = None
     notes: tuple[str, ...] = ()
+    inferred: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: int = 0
     started: float = math.nan
     latest: float = math.nan
@@ -167,6 +170,11 @@ def _noted(draft: SimpleNamespace, event: Noted) -> None:
     draft.notes = (*draft.notes, event.text)
 
 
+def _inferred(draft: SimpleNamespace, event: Inferred) -> None:
+    known = draft.inferred.get(event.kind, ())
+    draft.inferred = {**draft.inferred, event.kind: tuple(dict.fromkeys([*known, *event.names]))}
+
+
 def _at_step(draft: SimpleNamespace, step: int) -> None:
     draft.step = max(draft.step, step)
     if draft.first_step < 0:
@@ -183,4 +191,5 @@ _TAKEN: Mapping[type[Event], Callable[[SimpleNamespace, Any], None]] = {
     Metrics: _measured,
     Checkpointed: _checkpointed,
     Noted: _noted,
+    Inferred: _inferred,
 }

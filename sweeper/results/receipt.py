@@ -22,7 +22,13 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
-from sweeper.results.health.trial_health import NOTHING_TRAINED, health_text, is_standalone, unobserved_text
+from sweeper.results.health.trial_health import (
+    NOTHING_TRAINED,
+    health_text,
+    inferred_text,
+    is_standalone,
+    unobserved_text,
+)
 from sweeper.results.restart import restart_text
 from sweeper.results.snapshot import steps_done
 from sweeper.results.wording import brief, counted, decided_by, duration, number, plain, why_continued
@@ -47,6 +53,7 @@ def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_
         "",
         *_attempt_lines(trial),
         *_irregularities(trial),
+        *filter(None, [inferred_text([trial])]),
         *(f"note: {plain(note)}" for note in list(dict.fromkeys(trial.progress.notes))[-OUTPUT_LINES:]),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),

@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.depth_profile import FEWEST_LAYERS
 from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.rules.settings import needs
-from sweeper.rules.signals.metric_names import held_out_loss, score, training_loss
+from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, training_loss
 from sweeper.rules.unread import found_in, unread
 
 CHANCE_S = 120.0
@@ -69,7 +70,7 @@ def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float, metrics
     waited = any(True for _ in late)
     found = found_in(metrics, trials) if waited else {}
     return (
-        *(_missing_metric(trials[0].facts.metric, rules, late, found) if waited else ()),
+        *(_missing_metric(trials[0].facts.metric, rules, late, found, trials) if waited else ()),
         *unread(metrics, trials, waited=waited),
         *(_missing_values(rules, early) if any(True for _ in early) else ()),
     )
@@ -108,19 +109,35 @@ def _missing_metric(
     rules: Mapping[str, list[frozenset[str]]],
     recordings: Iterable[frozenset[str]],
     found: Mapping[str, str],
+    trials: Sequence[TrialRecord],
 ) -> Iterator[str]:
     if not metric or any(metric in names for names in recordings):
         return
     pruners = [name for name, read in rules.items() if not read]
     stops = f", and {_and(pruners)} cannot stop any" if pruners else ""
-    close = difflib.get_close_matches(metric, frozenset().union(*recordings), n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = _closest(metric, frozenset().union(*recordings))
+    hint = f"; did you mean {close}{_source(close, trials)}?" if close else ""
     if found:
         name = (difflib.get_close_matches(metric, found, n=1, cutoff=0) or list(found))[0]
         hint += f"; found but not read: {', '.join(list(found)[:MOST_NAMED])}"
         hint += f"; to read {name}, write metrics: {{{metric}: {{{found[name]}: {name}}}}}"
     missing = f"no trial has reported the metric {metric} so far"
     yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
+
+
+def _closest(metric: str, names: frozenset[str]) -> str:
+    """Return the reported name that was probably meant: a similar one, or one that means the same kind of value."""
+    if similar := difflib.get_close_matches(metric, names, n=1):
+        return similar[0]
+    if is_loss(metric):
+        return held_out_loss(names) or training_loss(names) or ""
+    return score(names) or "" if score([metric]) else ""
+
+
+def _source(metric: str, trials: Sequence[TrialRecord]) -> str:
+    """Return which function of a library logged a metric; empty if none did."""
+    found = (kind for trial in trials for kind, names in trial.progress.inferred.items() if metric in names)
+    return "".join(f", reported by {kind}" for kind in islice(found, 1))
 
 
 def _missing_values(rules: Mapping[str, list[frozenset[str]]], recordings: Iterable[frozenset[str]]) -> Iterator[str]:

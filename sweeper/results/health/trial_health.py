@@ -158,6 +158,13 @@ def values_text(trials: Sequence[TrialRecord]) -> str:
     return plain("; ".join(parts))
 
 
+def inferred_text(trials: Sequence[TrialRecord]) -> str:
+    """Return what `watch: auto` has found, by the first trial in which it found something; empty if in none."""
+    found: Mapping[str, Sequence[str]] = next((one.progress.inferred for one in trials if one.progress.inferred), {})
+    parts = [f"{kind} {', '.join(names)}" for kind, names in found.items()]
+    return plain(f"watch: auto found {'; '.join(parts)}") if parts else ""
+
+
 # ---- why a trial was not observed -----------------------------------------------------------------------------------
 
 

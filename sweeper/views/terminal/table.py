@@ -14,7 +14,7 @@ from rich.text import Text
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
-from sweeper.results.health.trial_health import health_effect, health_text, values_text
+from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
 from sweeper.results.wording import duration, number, plain
 from sweeper.rules.diagnoses import Effect
@@ -59,8 +59,8 @@ def status_table(
     hidden = _hidden_line(sweep.trials, rows)
     if hidden:
         parts.append(Text(shorten(hidden, width), style="dim"))
-    if values := values_text(rows):
-        parts.append(Text(f"  {shorten(values, width - 2)}", style="dim"))
+    below = filter(None, (values_text(rows), inferred_text(rows)))
+    parts.extend(Text(f"  {shorten(line, width - 2)}", style="dim") for line in below)
     return Group(*parts, *unmet, *messages)
 
 
@@ -68,8 +68,9 @@ def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> 
     """Return the trials that `status_table` shows in `height` lines; all trials if `height` is None."""
     if height is None:
         return sweep.trials
-    # Four lines: the summary, the heads, the number of hidden trials, and the metrics read as loss and score.
-    around = min(len(sweep.messages), MESSAGES_SHOWN) + 4
+    # Four lines: the summary, the heads, the number of hidden trials, and the metrics read as loss and score. One more
+    # line if something was found by `watch: auto`.
+    around = min(len(sweep.messages), MESSAGES_SHOWN) + 4 + bool(inferred_text(sweep.trials))
     return visible(sweep.trials, max(1, height - around), chosen)
 
 
