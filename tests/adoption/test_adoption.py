@@ -1,88 +1,33 @@
-"""Unmodified scripts under `watch: auto`, and the same scripts with the lines for sweeper.
-
-In `scripts/`, the lines after `# sweeper: ` are those that a user would add. Without them the script is unmodified.
-"""
+"""Unmodified scripts under `watch: auto`, and the same scripts with the lines for sweeper."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeper.record.events import Event, Finished, Inferred, Metrics, Noted, Observation, Started
+from sweeper.record.events import Finished, Observation, Started
 from sweeper.record.storage.journal import read_journal
+from tests.adoption.families import (
+    FAMILIES,
+    TORCHRUN,
+    Family,
+    adopted,
+    events_of,
+    inferred,
+    metric,
+    notes,
+    observations,
+    run,
+    started,
+)
 from tests.end_to_end.test_sweeps import PATIENCE_S, ROOT, until
-
-SCRIPTS = Path(__file__).parent / "scripts"
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-
-
-def adopted(folder: Path, script: str, *, with_lines: bool) -> Path:
-    """Copy a script, and turn its lines for sweeper on or leave them out."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(SCRIPTS / "conf", folder / "conf", dirs_exist_ok=True)
-    text = (SCRIPTS / script).read_text()
-    text = (
-        text.replace("# sweeper: ", "") if with_lines else re.sub(r"^ *# sweeper: .*\n", "", text, flags=re.MULTILINE)
-    )
-    (folder / script).write_text(text)
-    return folder / script
-
-
-def started(
-    script: Path, arguments: Sequence[str], command: Sequence[str], options: Sequence[str]
-) -> subprocess.Popen[str]:
-    """Run the script with `sweeper exec` in its folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweeper.cli", "exec", "--name", "r", *options, "--", *command, script.name, *arguments],
-        cwd=script.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(
-    script: Path,
-    *arguments: str,
-    command: Sequence[str] = (sys.executable,),
-    options: Sequence[str] = ("--early-stop", "none"),
-) -> tuple[int, str, list[Event]]:
-    """Run the script to its end; return the exit code, the output, and the events of the worker."""
-    process = started(script, arguments, command, options)
-    output, _ = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output, read_journal(events_of(script))
-
-
-def events_of(script: Path) -> Path:
-    return script.parent / "runs" / "r" / "trials" / "0000" / "attempts" / "1" / "events.jsonl"
-
-
-def observations(events: Sequence[Event]) -> list[str]:
-    """Return the observations as text, without their time; NaN equals NaN."""
-    return [repr(replace(event, time=0.0)) for event in events if isinstance(event, Observation)]
-
-
-def metric(events: Sequence[Event], name: str) -> dict[int, float]:
-    return {event.step: event.values[name] for event in events if isinstance(event, Metrics) and name in event.values}
-
-
-def notes(events: Sequence[Event]) -> str:
-    return "\n".join(event.text for event in events if isinstance(event, Noted))
-
-
-def inferred(events: Sequence[Event]) -> dict[str, tuple[str, ...]]:
-    """Return what was found last, by its kind."""
-    return {event.kind: event.names for event in events if isinstance(event, Inferred)}
 
 
 def needs(*modules: str) -> pytest.MarkDecorator:
@@ -90,47 +35,32 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} is not installed")
 
 
-FAMILIES = [
-    pytest.param("config_by_exec.py", ["loss/backward"], id="settings replaced by exec"),
-    pytest.param("argparse_tensorboard.py", ["loss/backward"], id="argparse and TensorBoard"),
-    pytest.param("gan.py", ["loss/backward/optD", "loss/backward/optG"], id="GAN"),
-    pytest.param("actor_critic.py", ["loss/backward"], id="actor and critic"),
-    pytest.param("csv_summary.py", ["loss/backward"], id="scaler and CSV"),
-    pytest.param("manual_updates.py", ["loss/backward"], id="no optimizer"),
-    pytest.param("wandb_agent.py", ["loss/backward"], id="W&B agent", marks=needs("wandb")),
-    pytest.param("hydra_app.py", ["loss/backward"], id="Hydra", marks=needs("hydra")),
-    pytest.param("hf_trainer.py", ["loss/train", "loss/test"], id="Trainer", marks=needs("accelerate")),
-    pytest.param("lightning_module.py", ["loss/train", "loss/test"], id="Lightning", marks=needs("lightning")),
-    pytest.param("accelerate_loop.py", ["loss/backward"], id="accelerate", marks=needs("accelerate")),
-    pytest.param("torchrun.py", ["loss/backward"], id="torchrun"),
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "metrics"), FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, id=one.name, marks=needs(*one.packages)) for one in FAMILIES if one.losses],
+)
 def test_an_unmodified_script_records_what_it_records_with_the_lines_for_sweeper(
-    tmp_path: Path, script: str, metrics: list[str]
+    tmp_path: Path, family: Family
 ) -> None:
-    arguments = ["out"] if script in ("hf_trainer.py", "lightning_module.py", "accelerate_loop.py") else []
-    command = TORCHRUN if script == "torchrun.py" else (sys.executable,)
     recorded = {}
     for with_lines in (False, True):
-        path = adopted(tmp_path / str(with_lines), script, with_lines=with_lines)
-        code, output, events = run(path, *arguments, command=command)
+        path = adopted(tmp_path / str(with_lines), family.script, with_lines=with_lines)
+        code, output, events = run(path, *family.arguments, command=family.command)
         assert code == 0, output
         assert [type(event) for event in events].count(Started) == 1
         assert [event.outcome for event in events if isinstance(event, Finished)] == ["completed"]
         recorded[with_lines] = events
     assert observations(recorded[False]) == observations(recorded[True])
-    if script != "manual_updates.py":
+    if family.script != "manual_updates.py":
         assert len(observations(recorded[False])) >= 2
         assert "step=0," in observations(recorded[False])[0]
-    for name in metrics:
+    for name in family.losses:
         assert metric(recorded[False], name) == pytest.approx(metric(recorded[True], name), rel=1e-6)
         assert len(metric(recorded[False], name)) >= 2
     assert not inferred(recorded[True])
     assert "watch: auto" not in notes(recorded[True])
-    assert inferred(recorded[False]) or script == "manual_updates.py"
+    assert inferred(recorded[False]) or family.script == "manual_updates.py"
     assert "failed" not in notes(recorded[False])
 
 
