@@ -43,6 +43,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             "rules",
             "mistakes",
             "trainers",
+            "integrations",
+            "worker",
             "record",
             "errors",
         }

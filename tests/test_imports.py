@@ -16,7 +16,7 @@ CATALOGUE = "sweeper.trainers"
 
 ONLY_IN = {
     "optuna": {"search"},
-    "torch": {"trainers", "worker", "integrations"},
+    "torch": {"auto", "trainers", "worker", "integrations"},
     "yaml": {"config"},
     "pydantic": {"config", "rules", "mistakes"},
     "tensorboard": {"views"},

@@ -34,6 +34,7 @@ from sweeper.config.model.sweep import (
     as_name,
 )
 from sweeper.config.read.load import load
+from sweeper.config.read.other_files import values_from_file
 from sweeper.config.write.addition import added_configuration
 from sweeper.config.write.command import (
     command_as_file,
@@ -130,6 +131,7 @@ __all__ = [
     "sweep_of_command",
     "sweep_of_trial",
     "value_from_text",
+    "values_from_file",
     "variables",
     "with_name_suffix",
 ]

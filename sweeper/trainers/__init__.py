@@ -9,20 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sweeper.trainers.arguments import Argument, ArgumentKind, Arguments, arguments_of
 from sweeper.trainers.functions import RUNNER, is_function, signature_of
 from sweeper.trainers.preflight import PREFLIGHT, Preflight, Schedule
 from sweeper.trainers.settings import DEFAULTS
 
 __all__ = [
     "TRAINERS",
-    "Argument",
-    "ArgumentKind",
-    "Arguments",
     "Preflight",
     "Schedule",
     "Trainer",
-    "arguments_of",
     "is_function",
     "program_of",
     "signature_of",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sweeper.config import SweepSpec
 from sweeper.config.model.macros import WORDS, macro
@@ -17,7 +18,7 @@ from sweeper.errors import UsageError
 from sweeper.orchestrator.trial_command import command_of
 from sweeper.record.reader import read_exit
 from sweeper.record.storage.layout import TrialDir
-from sweeper.record.values.params import json_of
+from sweeper.record.values.params import file_of, json_of
 from sweeper.worker.process.command import FILE, filled
 
 PARAMS = {"lr": 1e-5, "amp": True, "bias": False, "opt": "adam", "betas": (0.9, 0.99), "net.width": 3, "none": None}
@@ -88,6 +89,13 @@ def test_a_macro_of_the_trial_does_not_take_the_place_of_the_parameters() -> Non
 
 def test_a_parameter_named_like_a_group_keeps_its_name_in_json() -> None:
     assert json.loads(json_of({"a": 1, "a.b": 2, "c.d.e": 3})) == {"a": 1, "a.b": 2, "c": {"d": {"e": 3}}}
+
+
+@pytest.mark.parametrize("value", [1e-5, -1e-05, 1.5e-7, 1e300, 0.1, 3, [1e-6, 2], 'text 1e-5 \\" 2e-3', "1e-5"])
+def test_a_number_of_the_file_is_one_for_json_and_for_pyyaml(value: object) -> None:
+    text = file_of({"a.b": value, "1e-5": 0})
+    assert json.loads(text) == {"a": {"b": value}, "1e-5": 0}
+    assert yaml.safe_load(text) == {"a": {"b": value}, "1e-5": 0}
 
 
 def made(folder: Path) -> TrialDir:

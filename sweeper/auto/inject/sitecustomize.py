@@ -54,8 +54,10 @@ class FirstImport:
 def _prepared() -> Any:
     """Return the finder of `sweeper.auto.imports`, also in an environment in which sweeper is not installed."""
     try:
-        import sweeper
-    except ImportError:
+        from sweeper.auto.install import finder
+    except ModuleNotFoundError as error:
+        if error.name != "sweeper":
+            raise
         from importlib.util import module_from_spec, spec_from_file_location
 
         spec = spec_from_file_location("sweeper", os.path.join(SWEEPER, "__init__.py"))  # noqa: PTH118
@@ -63,7 +65,7 @@ def _prepared() -> Any:
             raise
         sys.modules["sweeper"] = sweeper = module_from_spec(spec)
         spec.loader.exec_module(sweeper)
-    from sweeper.auto.install import finder
+        from sweeper.auto.install import finder
 
     return finder()
 

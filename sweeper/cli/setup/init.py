@@ -82,6 +82,8 @@ def _write_draft(target: str, given: list[str], out: Path | None) -> int:
     made = draft(target, values)
     for line in made.unread:
         warn(f"could not be read, so it is not in the file: {line}")
+    for text in made.to_do:
+        warn(f"left to do: {text}")
     if out == Path("-"):
         sys.stdout.write(made.text)
         return OK

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 PLAIN_RANGE = (1e-3, 1e6)
 """Magnitudes between these are written without an exponent."""
+
+_TOKENS = re.compile(r'("(?:[^"\\]|\\.)*")|(?<![\d.])(\d+)e')
+"""A text, in which nothing is changed, or a whole number before an exponent."""
 
 
 def spelled(value: object) -> str:
@@ -26,6 +30,14 @@ def argument_of(value: object) -> str:
 def json_of(params: Mapping[str, object]) -> str:
     """Return all parameters as a JSON object; grouped ones (``optimizer.lr``) are nested, like W&B's agent."""
     return json.dumps(_nested(params))
+
+
+def file_of(params: Mapping[str, object]) -> str:
+    """Return the same JSON for a file, which scripts also read as YAML.
+
+    Numbers with an exponent have a dot (``1.0e-05``), because PyYAML takes ``1e-05`` for text.
+    """
+    return _TOKENS.sub(lambda found: f"{found[2]}.0e" if found[2] else found[1], json_of(params))
 
 
 def _nested(params: Mapping[str, object]) -> dict[str, Any]:

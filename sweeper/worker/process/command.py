@@ -14,7 +14,7 @@ from sweeper.record.facts import Facts
 from sweeper.record.resumption import is_resumption, resumption_of
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.values.macros import filled_text, has_trial_macro
-from sweeper.record.values.params import json_of
+from sweeper.record.values.params import file_of, json_of
 
 VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")
 JSON, FILE = "${args_json}", "${args_json_file}"
@@ -62,7 +62,7 @@ def _of_trial(command: Sequence[str], trial: TrialDir, attempt: int, known: Mapp
             resumption.write(directory)
             yield from resumption.args
         elif word == FILE:
-            directory.arguments.write_text(json_of(facts.params_in(trial)), encoding="utf-8")
+            directory.arguments.write_text(file_of(facts.params_in(trial)), encoding="utf-8")
             yield str(directory.arguments)
         else:
             yield json_of(facts.params_in(trial)) if word == JSON else filled_text(word, macros)
