@@ -24,6 +24,7 @@ from sweeper.auto.losses import BackwardLosses
 from sweeper.auto.models import find_models, variable_names
 from sweeper.auto.session import Session
 from sweeper.auto.stop import StopPoint, leave
+from sweeper.record.events import Resumed
 from sweeper.worker.recorder import Recorder
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.forward.losses import CHECKED
@@ -147,6 +148,8 @@ class Training:
             recorder.watch.close()
         frame = sys._getframe(1)  # noqa: SLF001 - `inspect` would load much more
         found = find_models(optimizers, frame)
+        if self._stop is None:
+            _resume(recorder, optimizers)
         before, self._watched = self._watched, optimizers
         self._names = _names_of(optimizers, frame)
         watch = trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
@@ -195,6 +198,21 @@ class Training:
             self._stop = StopPoint(recorder.attempt, is_first=recorder.writes)
             if reason := _handle_sigterm(recorder):
                 self._session.note(reason)
+
+
+def _resume(recorder: Recorder, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Count on from the step at which the script resumed by itself, as the state of its optimizers has it.
+
+    The states of Adam and its relatives count steps; that of SGD does not, and a resumed script then counts from 0.
+    """
+    if recorder.attempt.number > 1 and (done := min(map(_steps_done, optimizers))) > 0:
+        recorder.append(Resumed(step=done - 1), sync=True)
+        recorder.next_step = done
+
+
+def _steps_done(optimizer: torch.optim.Optimizer) -> int:
+    counted = [state["step"] for state in optimizer.state.values() if isinstance(state, dict) and "step" in state]
+    return max((int(step) for step in counted), default=0)
 
 
 def _handle_sigterm(recorder: Recorder) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from sweeper.record.events import Finished, Observation, Started
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import TrialDir
 from tests.adoption.families import (
     FAMILIES,
     TORCHRUN,
@@ -93,6 +95,21 @@ def test_each_optimizer_step_is_counted_once(
     assert list(metric(events, "loss/backward")) == list(range(steps))
     assert found.items() <= inferred(events).items()
     assert [event.step for event in events if isinstance(event, Observation)] == list(range(0, steps, 10))
+
+
+@pytest.mark.slow
+def test_a_script_that_resumes_by_itself_counts_on(tmp_path: Path) -> None:
+    path = adopted(tmp_path, "resuming.py", with_lines=False)
+    retry = ("--retry", "1", "--retry-on", "error", "--resume-args", "--resume ${trial:dir}/last.pt")
+    code, output, first = run(path, "--out", "${trial:dir}", options=("--early-stop", "none", *retry))
+    assert code == 0, output
+    trial = read_trial(TrialDir(tmp_path / "runs/r/trials/0000"))
+    assert trial.progress.step == 59
+    assert list(metric(first, "loss/backward")) == list(range(36))
+    second = read_journal(Path(str(events_of(path)).replace("attempts/1", "attempts/2")))
+    assert list(metric(second, "loss/backward")) == list(range(30, 60))
+    assert metric(second, "loss/backward")[35] == pytest.approx(metric(first, "loss/backward")[35])
+    assert [event.step for event in second if isinstance(event, Observation)] == [30, 40, 50]
 
 
 @pytest.mark.slow
