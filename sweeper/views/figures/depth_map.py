@@ -70,7 +70,7 @@ class DepthMap(Picture):
             animated=True,
         )
         upper.patch.set(**HATCHED)
-        self._every = -(-rows * NAME_HEIGHT // round(upper.bbox.height))
+        self._every = max(1, -(-rows * NAME_HEIGHT // round(upper.bbox.height)))  # a damaged record may have no layers
         shown = range(0, rows, self._every)
         upper.set_yticks(shown, [names[self._kept[row]] for row in shown], fontsize=8)
         for label in upper.get_yticklabels():

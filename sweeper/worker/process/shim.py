@@ -168,9 +168,10 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
     environment = {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}
-    try:
+    with contextlib.suppress(RecordError):  # a command that needs no facts starts without them
         if Facts.read(trial).watch:
             environment = injected(environment)
+    try:
         worker = start(filled(command, trial, number, environment), environment, lease.fd)
     except InWorker:
         shim.leave()
