@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/figures.py [--png DIR]
 
-The models are made up: blocks of six layers, whose gradients fade towards the input from the middle of the trial on.
+The models are made up: blocks of six layers, with gradients that fade towards the input from the middle of the trial.
 The first frame of a model also draws what stays still; the median of the later ones is what a trial goes on to cost.
 """
 

@@ -152,7 +152,7 @@ def stopping(folder: Path) -> Table:
         left.append(next(e.time for e in read_journal(attempt.events) if isinstance(e, Noted)) - asked)
         ended.append(end.time - asked)
     table = _table(
-        f"Stopping a worker whose step takes {STEP_S:g} s; seconds, {STOPS} stops", "median", "worst", "goal", "ratio"
+        f"Stopping a worker with a step of {STEP_S:g} s; seconds, {STOPS} stops", "median", "worst", "goal", "ratio"
     )
     for name, values, goal in (("left its loop", left, f"{GOAL_STOP_S:g}"), ("its exit is on the record", ended, "")):
         ratio = f"{statistics.median(values) / STEP_S:.2f} x a step"

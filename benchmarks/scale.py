@@ -3,8 +3,8 @@
     python benchmarks/scale.py --save scale-2-cores --plot docs/images/scale.png      (half an hour)
 
 The orchestrator, its record and its views are real, and each case is a process of its own. Only the workers are made
-up: one other process appends the events that so many workers would append, to real trial directories, and says who has
-ended. The minimum of a sweep is its trials times their seconds over its slots.
+up: one other process appends the events that so many workers would append, to real trial directories, and says which
+have ended. The minimum of a sweep is its trials times their seconds over its slots.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def appended(attempt: int, steps: Sequence[int], started: float, every_s: float)
 
 
 class Simulated:
-    """An executor whose workers are all one process: it appends what they would, and writes how they ended."""
+    """An executor with one process for all workers: it appends what they would, and writes how they ended."""
 
     def __init__(self, slots: int, seconds: float, every_s: float) -> None:
         self._slots = [Slot(name=f"cpu {i}") for i in range(slots)]
@@ -138,7 +138,7 @@ class Simulated:
         return self._slots
 
     def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - an executor's
-        """Slots are made up, and shared with nobody."""
+        """Slots are made up, and shared with no other sweep."""
         return True
 
     def device_peak_mb(self, attempt: AttemptDir) -> None:
@@ -163,7 +163,7 @@ class Simulated:
         return [self._ends]
 
     def stop(self, attempt: AttemptDir) -> None:
-        """Nobody is stopped here."""
+        """No trial is stopped here."""
 
     kill = dump = stop
 

@@ -125,7 +125,7 @@ PAID_CYCLES, PAID_SECONDS = 15, 3.0
 
 
 class Still(torch.optim.Optimizer):
-    """An optimizer whose step does nothing, so that all its time is the hooks'."""
+    """An optimizer with a step that does nothing, so that all its time is the hooks'."""
 
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Who imports whom in the package, read from its source; shared by the test of directions and ``docs/diagram.py``."""
+"""Which module imports which, read from the source; shared by the test of directions and ``docs/diagram.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directions of the house: who may import whom, and what the training process must not load."""
+"""The directions of the house: which room may import which, and what the training process must not load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests import imports
 from tests.imports import ALLOWED, ROOT, Import, is_ours, is_third_party, loaded_with, room
 
 CATALOGUE = "sweeper.trainers"
-"""The package itself only lists the trainers, so those who launch them may import it."""
+"""The package itself only lists the trainers, so rooms that launch them may import it."""
 
 ONLY_IN = {
     "optuna": {"search"},
@@ -82,7 +82,7 @@ def test_an_integration_loads_its_own_library_only(found: list[Import], integrat
     assert other not in tops
 
 
-def test_who_shows_nothing_watched_loads_no_matplotlib(found: list[Import]) -> None:
+def test_a_process_that_draws_no_figures_loads_no_matplotlib(found: list[Import]) -> None:
     assert "matplotlib" not in {
         module.partition(".")[0] for module in loaded_with("sweeper.views.tensorboard.process", found)
     }

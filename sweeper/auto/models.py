@@ -106,5 +106,5 @@ def _variables(frame: FrameType | None) -> Iterator[tuple[str, object]]:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a file of Python code belongs to a library, whose names for the script's objects mean nothing."""
+    """Whether a file of Python code belongs to a library; a library's names for the script's objects mean nothing."""
     return f"{os.sep}site-packages{os.sep}" in file or file.startswith((_TORCH, _SWEEPER))

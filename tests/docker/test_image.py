@@ -102,7 +102,7 @@ def test_a_stop_reaches_the_workers_and_the_next_container_resumes(volume: Volum
 
     second = volume.start(*arguments)
     until(lambda: any(event["event"] == "Resumed" for event in volume.events(0)))
-    volume.docker.run("kill", "--signal=KILL", second)  # as a node does that fails: nobody is told
+    volume.docker.run("kill", "--signal=KILL", second)  # as a node does that fails: no process is told
 
     third = volume.start(*arguments)
     assert volume.docker.run("wait", third, timeout_s=PATIENCE_S) == "0", volume.docker.run("logs", third)

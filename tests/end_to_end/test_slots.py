@@ -267,13 +267,13 @@ def test_a_sweep_waits_for_a_device_that_another_process_uses(site: Site) -> Non
     site.processes.append(stranger)
     site.fake.occupy("GPU-a", stranger.pid, 12_300_000_000)
     process = site.start("one", **ON_DEVICE)
-    who = f"pid {stranger.pid} (you: sleep), 12.3 GB"
-    until(lambda: f"gpu 0 is in use by other processes, so trials wait until they are gone: {who}" in site.said("one"))
+    user = f"pid {stranger.pid} (you: sleep), 12.3 GB"
+    until(lambda: f"gpu 0 is in use by other processes, so trials wait until they are gone: {user}" in site.said("one"))
     assert [trial.state for trial in site.trials("one")] == [State.WAITING] * 2
     stranger.kill()
     stranger.wait()
     assert process.wait(PATIENCE_S) == 0, site.said("one")
-    assert f"gpu 0 is free again: {who} is gone" in site.said("one")
+    assert f"gpu 0 is free again: {user} is gone" in site.said("one")
     assert [(what, device) for what, _, _, device in site.trace()] == [("begin", "GPU-a"), ("end", "GPU-a")] * 2
 
 
@@ -312,7 +312,7 @@ PARTS = (
     TRAIN
     + """
 occupy(10**9)
-while (here / "trace").read_text().count("begin") < 2:  # whoever comes first sees a second one beside it
+while (here / "trace").read_text().count("begin") < 2:  # the first one sees a second one beside it
     time.sleep(0.02)
 time.sleep(0.3)
 say("end")

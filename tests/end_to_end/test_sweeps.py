@@ -284,7 +284,7 @@ def test_a_failing_script_fails_the_sweep_and_is_tried_again_by_the_next_call(tm
     assert [trial["attempts"] for trial in sweep.status()["trials"]] == [1, 2]
 
 
-def test_a_metric_that_nobody_reports_is_said_while_the_sweep_runs_and_by_status(tmp_path: Path) -> None:
+def test_a_metric_that_no_trial_reports_is_named_while_the_sweep_runs_and_by_status(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("misnamed") | {"early_stop": {"rules": [{"median": {}}, {"stalled": {}}]}})
     code, out, _ = sweep.call("run", "sweep.yaml", "metric.name=acuracy")
     assert code == 0

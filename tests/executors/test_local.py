@@ -48,7 +48,7 @@ def executor() -> LocalExecutor:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_left_behind(trial: TrialDir) -> Iterator[None]:
+def _no_process_left_behind(trial: TrialDir) -> Iterator[None]:
     yield
     for attempt in trial.attempts():
         kill_marked(attempt)

@@ -140,7 +140,7 @@ def nvmlEventSetWait_v2(events: list[str], timeout_ms: int) -> Answer:  # noqa: 
 
 
 class Fake:
-    """The devices, for those who make them."""
+    """The devices, for the code that makes them."""
 
     def __init__(self, root: Path, *devices: dict[str, Any]) -> None:
         self.root = root

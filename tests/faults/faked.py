@@ -31,7 +31,7 @@ UNKILLABLE, LOST_DEVICE = Path("unkillable"), Path("lost-device")
 DEVICES = ["GPU-fake-a", "GPU-fake-b"]
 XID = 79
 SPEED = 50.0
-"""How much faster time goes for who looks at devices now and then."""
+"""How much faster time goes for a process that looks at devices now and then."""
 
 
 def _put(owner: object, name: str, fake: object) -> None:

@@ -3,13 +3,13 @@
 `trial_of(fault, seed)` starts a sweep in real processes, waits for a moment that the seed chooses, injects the fault,
 calls `sweeper run` again until the sweep has ended, and checks:
 
-1. The table of `sweeper status --json` is that of an undisturbed sweep, and nobody's TensorBoard points are missing.
+1. The table of `sweeper status --json` is that of an undisturbed sweep, and no trial's TensorBoard points are missing.
 2. Every complete line of the record at the time of the fault still stands where it stood.
 3. No trial had two workers at once: each holds a lock for its lifetime and says where it does not get it, and the steps
    of two processes of a trial never alternate.
 4. No process of the sweep is left: none names its folder in the environment, or has it as its working directory.
 5. No lease is held, and one more `sweeper run` launches nothing and ends with 0.
-6. Nobody printed a traceback.
+6. No process printed a traceback.
 
 A moment is a length of the journals in lines, and a short delay: so moments are spread over what happens, on slow
 machines and on fast ones. Length 0 lies before the first line, and the greatest behind the last.
@@ -408,7 +408,7 @@ def no_trial_had_two_workers(site: Site, _: Undisturbed, __: Mapping[Path, bytes
 
 
 def no_process_is_left(site: Site, _: Undisturbed, __: Mapping[Path, bytes]) -> Iterator[str]:
-    deadline = time.monotonic() + 5  # who was killed is not gone at once
+    deadline = time.monotonic() + 5  # a killed process is not gone at once
     while (left := site.processes()) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid, command in left.items():
@@ -421,7 +421,7 @@ def no_lease_is_held(site: Site, _: Undisturbed, __: Mapping[Path, bytes]) -> It
             yield f"{path.relative_to(site.folder)} is held"
 
 
-def nobody_printed_a_traceback(site: Site, _: Undisturbed, __: Mapping[Path, bytes]) -> Iterator[str]:
+def no_process_printed_a_traceback(site: Site, _: Undisturbed, __: Mapping[Path, bytes]) -> Iterator[str]:
     if "Traceback" in (said := site.said()):
         yield f"a traceback: {said[said.index('Traceback') :][-1500:]}"
 
@@ -432,5 +432,5 @@ CHECKS: Sequence[Check] = (
     no_trial_had_two_workers,
     no_process_is_left,
     no_lease_is_held,
-    nobody_printed_a_traceback,
+    no_process_printed_a_traceback,
 )

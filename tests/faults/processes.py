@@ -99,7 +99,7 @@ def kill_session(scene: Scene) -> None:
 
 
 def kill_everything(scene: Scene) -> None:
-    """As when the power goes, but for the views: also who was launched a moment ago, and has claimed nothing yet."""
+    """As when the power goes, but for the views: also a worker that was just launched and has claimed nothing yet."""
     kill_orchestrator(scene)
     while left := [pid for pid, command in scene.site.processes().items() if "sweeper.views" not in command]:
         for pid in left:
@@ -138,7 +138,7 @@ def signals(number: signal.Signals, times: int) -> Callable[[Scene], None]:
         if unheard(scene, number):
             scene.site.outputs[0].unlink()  # while Python still imports, a Ctrl-C is a traceback of its own
         elif code == -number and any(isinstance(event, SweepEnded) for event in read_journal(scene.site.run.log)):
-            pass  # all was done and written down, and nobody listened any more
+            pass  # all was done and written down, and no process listened any more
         elif code not in INTERRUPTED:
             scene.problems.append(f"the interrupted call: expected one of {INTERRUPTED}, got {code}")
         if left := [pid for pid, command in scene.site.processes().items() if "sweeper.views" not in command]:
@@ -147,7 +147,7 @@ def signals(number: signal.Signals, times: int) -> Callable[[Scene], None]:
     return inject
 
 
-# ---- rows 4 and 5: who does not move, and who does not listen -------------------------------------------------------
+# ---- rows 4 and 5: processes that do not move or do not listen ------------------------------------------------------
 
 HASTE = ("stacks_s=0.5", "grace_s=0.5", "kill_s=1")
 
@@ -183,7 +183,7 @@ def _expect_hung(scene: Scene, attempt: AttemptDir) -> None:
 
 
 def keep_from_dying(scene: Scene) -> None:
-    """As in an uninterruptible sleep: neither a stop nor a kill reaches it, until whoever looks has looked away."""
+    """As in an uninterruptible sleep: neither a stop nor a kill reaches it, until no process looks at it any more."""
     found = scene.worker()
     if found is None:
         return
@@ -198,7 +198,7 @@ def keep_from_dying(scene: Scene) -> None:
     code = scene.end_of_first_call()
     said = scene.site.outputs[0].read_text(errors="replace")
     lives = is_held(attempt.lease)
-    scene.expect(code is not None, "the call waits for who cannot be killed")
+    scene.expect(code is not None, "the call waits for a worker that cannot be killed")
     for words in (f"Trial {name} did not exit after SIGKILL", f"launched on slot {slot}"):
         scene.expect(words in said or not lives, f"expected {words!r}, got {said[-500:]!r}")
     with contextlib.suppress(ProcessLookupError):
@@ -253,7 +253,7 @@ def faked_counter(site: Site) -> Iterator[None]:
 
 
 def spoil_a_slot(scene: Scene) -> None:
-    """Whoever is launched on one of the two slots from now on dies there at once."""
+    """A worker that is launched on one of the two slots from now on dies there at once."""
     slot = scene.random.choice(["cpu 0", "cpu 1"])
     (scene.site.folder / "bad-slot").write_text(slot)
     scene.expect_end(0, 1)
@@ -279,9 +279,9 @@ def _order(scene: Scene, order: str, to: str = "order") -> None:
 
 
 def _obedient(scene: Scene) -> Iterator[tuple[TrialRecord, AttemptDir]]:
-    """The trial whose worker took the order, and the attempt in which it did: the one that did not end well."""
+    """The trial with the worker that took the order, and the attempt that did: the one that did not end well."""
     for path in [scene.site.folder / "order", *scene.site.folder.glob("order-to-*")]:
-        path.unlink(missing_ok=True)  # to nobody any more
+        path.unlink(missing_ok=True)  # to no worker any more
     for path in scene.site.folder.glob("order-of-*"):
         trial = scene.site.trial(int(path.name.removeprefix("order-of-")))
         if trial is not None:

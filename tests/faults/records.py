@@ -195,7 +195,7 @@ def damage_checkpoints(scene: Scene) -> None:
 def _took_the_one_before(site: Site, directory: TrialDir, attempt: int, step: int | None) -> Iterator[str]:
     trial = site.trial(directory.number)
     if trial is None or trial.newest.number == attempt:
-        return  # it had ended, and nobody had said so yet
+        return  # it had ended, and no process had recorded that yet
     events = read_journal(directory.attempt(attempt + 1).events)
     resumed = [event.step for event in events if isinstance(event, Resumed)]
     notes = [event.text for event in events if isinstance(event, Noted)]
@@ -207,7 +207,7 @@ def _took_the_one_before(site: Site, directory: TrialDir, attempt: int, step: in
 
 
 def forge_claims(scene: Scene) -> None:
-    """A stranger has the pid of a shim, whose worker lives or does not."""
+    """Another process has the pid of a shim, and its worker lives or does not."""
     scene.random.choice([kill_everything, kill_orchestrator])(scene)
     _name_a_stranger(scene)
 
@@ -243,7 +243,7 @@ def _name_a_stranger(scene: Scene, *, start: bool = False, **forged: object) -> 
 def delete(trial: TrialDir) -> None:
     shutil.rmtree(trial.path, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(trial.path)  # whoever was at work there may have made something meanwhile
+        shutil.rmtree(trial.path)  # a process at work there may have made something meanwhile
 
 
 def write_garbage(trial: TrialDir) -> None:
@@ -302,7 +302,7 @@ def damage_a_trial(*damages: Callable[[TrialDir], None], running: bool) -> Calla
                 ended = {t.facts.number: t.state for t in scene.site.trials() if t.facts.number in others}
                 left = {number for number, state in ended.items() if state is not State.COMPLETE}
                 scene.expect(not left, f"the rest did not go on: {ended}")
-        elif damage is not delete and not directory.is_unmade:  # of which nobody misses anything
+        elif damage is not delete and not directory.is_unmade:  # of which nothing is missed
             unreadable = to_json(read_sweep(scene.site.run))["unreadable"]
             scene.expect(str(directory.path) in str(unreadable), f"{directory.path}: not named in {unreadable}")
 

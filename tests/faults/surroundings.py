@@ -125,7 +125,7 @@ def set_clock(site: Site, offset_s: int) -> None:
 
 
 def turn_clock(*hours: int) -> Callable[[Scene], None]:
-    """By hours, one after another; nobody's time is negative for it."""
+    """By hours, one after another; no trial's time is negative for it."""
 
     def inject(scene: Scene) -> None:
         for hour in hours:
@@ -171,7 +171,7 @@ def make_read_only(scene: Scene) -> None:
     deadline = time.monotonic() + PATIENCE_S
     remount = ["mount", "-o", "remount,ro,bind", runs]
     while subprocess.run(remount, capture_output=True).returncode and time.monotonic() < deadline:
-        time.sleep(0.05)  # who was killed has files open for a moment more
+        time.sleep(0.05)  # a killed process has files open for a moment more
     before = site.launches()
     _expect_refusal(scene, site.start(), "Read-only file system")
     scene.expect(site.launches() == before, "something was launched from a read-only directory")

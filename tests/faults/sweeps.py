@@ -97,9 +97,9 @@ with sweeper.trial() as trial:
     state = state or {"step": -1, "total": 0}
     total, diverges = state["total"], params["lr"] == params.get("diverges")
     for step in range(state["step"] + 1, steps):
-        time.sleep(params["pace"] * (10 if diverges and step > 4 else 1))  # it lasts until somebody looks
+        time.sleep(params["pace"] * (10 if diverges and step > 4 else 1))  # it lasts until an orchestrator looks
         if "RANK" in os.environ and os.getppid() != parent:
-            time.sleep(1000)  # its launcher is gone: as in a collective that nobody completes
+            time.sleep(1000)  # its launcher is gone: as in a collective that no rank completes
         obey(trial, step)
         total += params["lr"] * (step + 1)
         loss = float("nan") if diverges and step >= 4 else 1 / total
@@ -235,7 +235,7 @@ class Site:
         """`sweeper run`, or another command, with its output in a file unless told otherwise."""
         self.outputs.append(self.folder / f"output-{len(self.outputs)}.txt")
         own = {"PYTHONPATH": str(ROOT), "COLUMNS": "100", MARK: str(self.folder)}
-        own["SWEEPER_SLOTS"] = str(self.folder / "slots")  # shared with nobody
+        own["SWEEPER_SLOTS"] = str(self.folder / "slots")  # shared with no other sweep
         with self.outputs[-1].open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", program, *(arguments or ("run", "sweep.yaml", "--workers", "2"))],
@@ -276,7 +276,7 @@ class Site:
         status: Any = to_json(read_sweep(self.run))
         trials = [{k: v for k, v in trial.items() if k not in _MAY_DIFFER} for trial in status["trials"]]
         for trial in trials:
-            if trial["pruned"] is not None:  # when the verdict reaches the worker is nobody's promise
+            if trial["pruned"] is not None:  # no promise says when the decision reaches the worker
                 trial["pruned"] = (trial["pruned"]["rule"], trial["pruned"]["step"])
                 del trial["step"], trial["value"]
         return trials
@@ -315,12 +315,12 @@ class Site:
         return [path for path in sorted(self.folder.glob("traces/*")) if path.suffix != ".guard"]
 
     def running(self) -> list[tuple[int, AttemptDir]]:
-        """The shims whose workers run, each with its attempt."""
+        """The shims with a running worker, each with its attempt."""
         owners = [(owner_of(attempt).get("pid"), attempt) for attempt in self.attempts() if is_held(attempt.lease)]
         return [(pid, attempt) for pid, attempt in owners if isinstance(pid, int) and descendants(pid)]
 
     def shims(self) -> list[int]:
-        """The shims whose workers run."""
+        """The shims with a running worker."""
         return [pid for pid, _ in self.running()]
 
     def views(self) -> int | None:

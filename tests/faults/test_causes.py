@@ -139,7 +139,7 @@ class LateWord(LocalExecutor):
         return False
 
 
-def test_who_ends_between_being_read_and_being_looked_for_is_not_lost(sweep: Sweep) -> None:
+def test_a_worker_that_ends_between_reading_its_record_and_its_process_is_not_lost(sweep: Sweep) -> None:
     script = "with sweeper.trial() as trial:\n    trial.report({'m': 1.0}, step=0)\n    time.sleep(2)\n"
     ended = sweep(script, [1, 2, 3], executor=LateWord(slots("a", "b")))
     assert [(trial.state, len(trial.attempts)) for trial in ended.trials] == [(State.COMPLETE, 1)] * 3
@@ -283,7 +283,7 @@ with sweeper.trial() as trial:
 """
 
 
-def test_what_is_not_finite_is_nobodys_best(sweep: Sweep) -> None:
+def test_a_value_that_is_not_finite_is_no_trials_best(sweep: Sweep) -> None:
     ended = sweep(NOT_FINITE, ["inf", "0.75", "-inf"], metric={"name": "m", "goal": "maximize"})
     assert [trial.value for trial in ended.trials] == [0.5, 0.75, 0.5]
     kept = json.loads(json.dumps(to_json(read_sweep(ended.run)), allow_nan=False))

@@ -275,7 +275,7 @@ def _step(sweep: Patient, number: int) -> int:
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """Who works in a folder."""
+    """The processes that work in a folder."""
     found = []
     for cwd in Path("/proc").glob("[0-9]*/cwd"):
         try:
@@ -286,7 +286,7 @@ def _processes_in(folder: Path) -> list[int]:
     return found
 
 
-def test_a_run_whose_files_were_all_replaced_is_answered_in_words(tmp_path: Path) -> None:
+def test_a_run_with_replaced_files_gets_an_error_message(tmp_path: Path) -> None:
     sweep = Patient(tmp_path, LEARNER, grid("ruined"))
     assert sweep.call("run", "sweep.yaml")[0] == 0
     for path in sorted(sweep.run_directory.rglob("*")):

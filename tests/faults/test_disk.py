@@ -150,7 +150,7 @@ long = {f"a metric with a rather long name, the one with number {i}": 0.5 for i 
 """Its lines are so long that the last page of a file has no room for two of them."""
 
 
-def test_a_trial_whose_record_cannot_be_appended_ends_with_the_reason_and_is_run_again(tmp_path: Path) -> None:
+def test_a_trial_that_cannot_append_to_its_record_ends_with_the_reason_and_is_run_again(tmp_path: Path) -> None:
     sweep = Patient(tmp_path, HEAD + LONG, grid("limited", pace=0.1))
     process = sweep.start("run", "sweep.yaml", "--workers", "1")
     until(lambda: steps_seen(sweep, 3))

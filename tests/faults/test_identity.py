@@ -1,4 +1,4 @@
-"""A pid says nothing: only the process that made a claim is ever signalled, and after a reboot nobody is."""
+"""A pid says nothing: only the process that made a claim is ever signalled, and after a reboot none is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """Somebody else's process, that any signal would end."""
+    """An unrelated process, which any signal would end."""
     process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     yield process
     process.kill()
@@ -64,7 +64,7 @@ def test_no_stranger_that_has_the_pid_of_a_claim_is_signalled(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": true}', '{"pid": -1}', '{"pid": "1"}', '{"pid": 0}'])
-def test_a_claim_that_names_nobody_signals_nobody(
+def test_a_claim_without_a_process_signals_none(
     attempt: AttemptDir, stranger: subprocess.Popen[bytes], text: str
 ) -> None:
     attempt.claim.write_text(text)
@@ -75,13 +75,13 @@ def test_a_claim_that_names_nobody_signals_nobody(
 
 
 def test_the_process_that_made_the_claim_is_signalled(attempt: AttemptDir, stranger: subprocess.Popen[bytes]) -> None:
-    """Without this, the tests above would hold of an executor that signals nobody."""
+    """Without this, the tests above would hold of an executor that signals no process."""
     assert make_claim(attempt, process_identity(stranger.pid))
     LocalExecutor([Slot(name="cpu 0", environment={})]).stop(attempt)
     assert stranger.wait(timeout=60) == -signal.SIGTERM
 
 
-def test_only_processes_whose_environment_names_the_attempt_are_killed(
+def test_only_processes_with_the_attempt_in_their_environment_are_killed(
     attempt: AttemptDir, stranger: subprocess.Popen[bytes]
 ) -> None:
     trial = str(attempt.path.parent.parent.absolute())

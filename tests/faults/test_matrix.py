@@ -14,14 +14,14 @@ EVERYWHERE = [fault for fault in FAULTS if fault.exhaustive]
 
 
 @pytest.mark.parametrize(("fault", "seed"), QUICK, ids=name_of)
-def test_nothing_is_lost_and_nobody_left_behind(fault: Fault, seed: int) -> None:
+def test_nothing_is_lost_and_no_process_left_behind(fault: Fault, seed: int) -> None:
     outcome = trial_of(fault, seed)
     assert not outcome.problems, outcome.moment
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "seed"), SLOW, ids=name_of)
-def test_nothing_is_lost_and_nobody_left_behind_where_torch_runs(fault: Fault, seed: int) -> None:
+def test_nothing_is_lost_and_no_process_left_behind_where_torch_runs(fault: Fault, seed: int) -> None:
     outcome = trial_of(fault, seed)
     assert not outcome.problems, outcome.moment
 

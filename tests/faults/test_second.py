@@ -19,7 +19,7 @@ from sweeper.record.storage.lease import acquire, is_held
 AT_ONCE = 6
 
 
-def test_of_many_who_take_a_lease_at_once_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_processes_that_take_a_lease_at_once_one_gets_it(tmp_path: Path) -> None:
     start = threading.Barrier(AT_ONCE)
 
     def take(_: int) -> bool:
@@ -35,7 +35,7 @@ def test_of_many_who_take_a_lease_at_once_one_gets_it(tmp_path: Path) -> None:
     assert winners == [1] * 20
 
 
-def test_who_only_asks_whether_a_lease_is_held_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+def test_asking_whether_a_lease_is_held_keeps_no_process_from_taking_it(tmp_path: Path) -> None:
     with (tmp_path / "lease").open("w") as asking:
         fcntl.flock(asking, fcntl.LOCK_SH)  # as `is_held` does, for a moment
         done = threading.Timer(0.01, lambda: fcntl.flock(asking, fcntl.LOCK_UN))
@@ -48,7 +48,7 @@ def test_who_only_asks_whether_a_lease_is_held_keeps_nobody_from_taking_it(tmp_p
     assert not is_held(tmp_path / "lease")
 
 
-def test_who_comes_second_names_the_first_also_while_an_earlier_name_stands_there(tmp_path: Path) -> None:
+def test_the_second_process_names_the_first_even_where_an_earlier_name_is_written(tmp_path: Path) -> None:
     run = SweepDir(tmp_path)
     gone = "pid 4194304 on elsewhere\n"  # above the greatest pid there is
     lease = acquire(run.lease, holder=gone)

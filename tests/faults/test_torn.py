@@ -1,4 +1,4 @@
-"""A record that was cut anywhere is read as far as it goes, and whoever writes next does not glue to what is torn."""
+"""A record that was cut anywhere is read as far as it goes, and the next writer does not append to a torn line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLED = 41
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Patient:
-    """A small run that went through, and a command that nobody carried out."""
+    """A small run that went through, and a command that was not carried out."""
     file = grid("small") | {"parameters": {"lr": {"values": [1, 2]}, "steps": {"value": 3}}}
     sweep = Patient(tmp_path_factory.mktemp("recorded"), LEARNER, file)
     code, out, err = sweep.call("run", "sweep.yaml")
@@ -47,7 +47,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Patient:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_commands_answer_of_a_run_whose_files_were_cut(recorded: Patient, name: str) -> None:
+def test_commands_read_a_run_with_files_that_were_cut(recorded: Patient, name: str) -> None:
     path, run = recorded.run_directory / FILES[name], str(recorded.run_directory)
     whole = path.read_bytes()
     try:

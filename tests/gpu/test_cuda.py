@@ -160,7 +160,7 @@ def test_under_a_gradient_scaler_in_fp16(fused: bool) -> None:
         assert table[0, 4] == pytest.approx(norms[step], rel=1e-3)
 
 
-def test_a_captured_optimizer_whose_learning_rate_is_on_the_device() -> None:
+def test_a_captured_optimizer_with_its_learning_rate_on_the_device() -> None:
     model = stack().cuda()
     rate = torch.tensor(3e-4, device="cuda")
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, capturable=True, foreach=True)

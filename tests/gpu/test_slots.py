@@ -1,4 +1,4 @@
-"""Slots on a real GPU: how the management library names it, who it says is there, and trials that share it."""
+"""Slots on a real GPU: how the management library names it, which processes it reports, and trials that share it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def device(library: Nvml) -> str:
     """A device that is free, by its UUID."""
     found = cuda_devices(os.environ)[0]
     if other_processes(usage_of(found, library), ()):
-        pytest.skip("somebody else is on the device")
+        pytest.skip("another process is on the device")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Real sweeps whose names, values, errors and surroundings are hostile or secret: where does what come to light?"""
+"""Real sweeps with hostile or secret names, values, errors and surroundings: where does each of them appear?"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def actions(run: SweepDir) -> Iterator[ActionRunner]:
     watcher.close()
 
 
-def test_an_attempt_whose_record_vanishes_at_its_launch_is_killed(run: SweepDir, actions: ActionRunner) -> None:
+def test_an_attempt_is_killed_if_its_record_vanishes_at_its_launch(run: SweepDir, actions: ActionRunner) -> None:
     actions.run(LaunchAttempt(number=0, slot="cpu 0"))
     executor: Any = actions.executor
     assert executor.killed == [run.trial(0).attempt(1).path]

@@ -191,7 +191,7 @@ def test_an_ended_trial_is_not_followed_until_it_is_revived(run: SweepDir, watch
     assert trials[0].progress.step == 1
 
 
-def test_a_trial_whose_directory_is_removed_becomes_unreadable(run: SweepDir, watcher: AttemptWatcher) -> None:
+def test_a_trial_with_a_removed_directory_becomes_unreadable(run: SweepDir, watcher: AttemptWatcher) -> None:
     trials = opened(run, watcher)
     do(trials, run.trial(1), "launch")
     shutil.rmtree(run.trial(1).path)

@@ -59,7 +59,7 @@ def test_what_is_spent_is_said_in_words(budget: BudgetLimits, words: list[str]) 
     assert exhausted(budget, Usage.of(trials, [started(0)], now=3600, running=True)) == words
 
 
-def test_time_bars_everybody_who_waits_trials_only_those_never_started() -> None:
+def test_time_bars_every_waiting_trial_and_trials_only_those_never_started() -> None:
     killed = trial(1, slot="cpu 0", end=10, lost=True)
     assert killed.state.value == "WAITING"
     trials = [trial(0, slot="cpu 0"), killed, trial(2), trial(3)]

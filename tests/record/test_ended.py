@@ -206,7 +206,7 @@ def test_a_line_of_another_version_is_not_used(run: SweepDir, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("told", [b"{}", b"garbage", b'{"facts":{"_":"Facts","unknown":1}}'])
-def test_a_trial_whose_line_cannot_be_decoded_is_read(run: SweepDir, told: bytes) -> None:
+def test_a_trial_with_a_line_that_cannot_be_decoded_is_read(run: SweepDir, told: bytes) -> None:
     """Even if its checksum is right, as in a file that a person has edited with care."""
     heads = [line.partition(b" ")[2].partition(b"\t")[0] for line in run.ended.read_bytes().split(b"\n") if line]
     texts = [head + b"\t" + told for head in heads]

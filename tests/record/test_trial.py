@@ -167,7 +167,7 @@ def attempts(draw: st.DrawFn) -> list[list[Event]]:
                     )
                 if draw(st.booleans()):
                     events.append(Checkpointed(step=step, file="f"))
-        else:  # what is left of an attempt whose first line was damaged
+        else:  # what is left of an attempt with a damaged first line
             steps = draw(st.lists(st.integers(min_value=20, max_value=25), max_size=2))
             events += [Metrics(step=step, values={"loss": float(100 * number + step)}) for step in steps]
         files.append(events)

@@ -79,7 +79,7 @@ def test_a_refusal_is_reported_with_its_reason(server: str) -> None:
         probe(f"{server}/broken", TotalTimeout())
 
 
-def test_nobody_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

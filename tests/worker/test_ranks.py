@@ -1,4 +1,4 @@
-"""Several ranks in real processes, started by torchrun: who writes, what is recorded of shards, where they stop."""
+"""Several ranks in real processes, started by torchrun: which one writes, what it records, where they stop."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _FILES: Mapping[str, tuple[str, ...]] = {
         "wandb.sdk.lib.noop_run",
     ),
 }
-"""The files of this package, and the modules of their libraries after whose import they are called."""
+"""The files of this package, each with the modules of its library; it is called once they are imported."""
 
 
 def _install(file: str, module: ModuleType, log: Log) -> None:

@@ -62,7 +62,7 @@ def _is_from_users_code() -> bool:
     import sysconfig
 
     libraries = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
-    frame: FrameType = sys._getframe(2)  # noqa: SLF001 - an import hook is not told who imports
+    frame: FrameType = sys._getframe(2)  # noqa: SLF001 - an import hook is not told which module imports
     while _is_of_import(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
         frame = frame.f_back
     is_asking = frame.f_globals.get("__name__") == "importlib.util"

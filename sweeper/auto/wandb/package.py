@@ -73,7 +73,7 @@ class _Mode:
                 note(self._trial.log, f"{text}. Log in with: wandb login")
             kwargs["mode"] = "offline"
         if kwargs.get("mode", os.environ.get("WANDB_MODE")) == "disabled" and isinstance(kwargs.get("config"), Mapping):
-            # Older versions refuse a disabled run whose defaults differ from the sweep's values.
+            # Older versions refuse a disabled run with defaults that differ from the sweep's values.
             kwargs["config"] = {**kwargs["config"], **self._trial.config}
         return original(*args, **kwargs)
 

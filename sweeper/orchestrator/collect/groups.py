@@ -24,7 +24,7 @@ Source = TypeVar("Source", bound=MetricSource)
 class SourceGroup:
     """Sources of one kind that read the same files, by metric.
 
-    `slow` are the metrics whose regular expressions took too long in one trial, and are used in none any more.
+    `slow` are the metrics with a regular expression that took too long in one trial; they are not read any more.
     """
 
     kind: str

@@ -28,7 +28,7 @@ LINES = (".jsonl", ".ndjson", ".jsonlines")
 """The ends of the names of files that have a document a line."""
 MISSING = object()
 DEEPEST = 3
-"""Mappings in mappings whose keys are remembered."""
+"""Mappings in mappings, with keys that are remembered."""
 
 
 @dataclass(slots=True)

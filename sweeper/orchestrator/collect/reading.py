@@ -12,7 +12,7 @@ from zlib import crc32
 PIECE = 1 << 18
 """Bytes of a file that are read at once, which takes a fraction of a second."""
 MARKED = 256
-"""Bytes before a position whose checksum tells whether the file is still the same up to there."""
+"""Bytes before a position; their checksum tells whether the file is still the same up to there."""
 LONGEST_LINE = 4096
 """Characters of a line that are searched."""
 LONGEST_NAME = 200

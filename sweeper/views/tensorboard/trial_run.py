@@ -69,7 +69,7 @@ class _Context:
     def take(self, entry: HistoryEntry, trial: TrialDir) -> bool:
         """Add an event. Return whether it is the first event with a step of its attempt.
 
-        What is left of an attempt whose first line was damaged has none, unless it was collected.
+        What is left of an attempt with a damaged first line has none, unless it was collected.
         """
         attempt, event = entry.attempt, entry.event
         if attempt != self.attempt:

@@ -146,10 +146,10 @@ def test_an_installed_package_is_not_replaced(tmp_path: Path) -> None:
     script = """
         import wandb
 
-        print(wandb.whose)
+        print(wandb.origin)
     """
     (tmp_path / "work" / "wandb").mkdir(parents=True)
-    (tmp_path / "work" / "wandb" / "__init__.py").write_text("whose = 'mine'\n__version__ = '1'\n")
+    (tmp_path / "work" / "wandb" / "__init__.py").write_text("origin = 'mine'\n__version__ = '1'\n")
     done = ran(tmp_path, script)
     assert done.out == "mine\n"
     (note,) = done.notes

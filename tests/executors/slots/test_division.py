@@ -68,7 +68,7 @@ def test_a_measured_peak_is_packed_with_a_margin() -> None:
     assert [slot.name for slot in slots_of(division.with_memory(79))] == ["gpu 0"]
 
 
-def test_a_part_of_a_device_becomes_all_of_it_for_who_is_to_be_alone() -> None:
+def test_a_part_of_a_device_becomes_all_of_it_for_a_trial_that_runs_alone() -> None:
     slot = slots_of(Division(devices=["a"], cores=8, gpus=0.25, cpus=1))[0]
     assert (slot.gpus, slot.exclusive.gpus, slot.exclusive.needs) == (0.25, 1, {"a": 1, "cores": 1})
     assert slot.exclusive.environment == slot.environment

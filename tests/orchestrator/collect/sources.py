@@ -1,4 +1,4 @@
-"""A trial whose files are written by a test, and the sources that an orchestrator reads of it."""
+"""A trial with files that a test writes, and the sources that an orchestrator reads of it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def manager(*names: str) -> tuple[SlotManager, FakeExecutor, list[str]]:
     return SlotManager(cast("Executor", executor), lines.append, lambda: 2), executor, lines
 
 
-def test_a_slot_whose_reservation_failed_comes_last_until_one_succeeds() -> None:
+def test_a_slot_with_a_failed_reservation_comes_last_until_one_succeeds() -> None:
     slots, _, _ = manager("a", "b", "c")
     slots.note_answer("a", reserved=False)
     assert slots.free({"c"}) == ["b", "a"]

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Attributes(MutableMapping[str, Any]):
-    """A mapping whose items are attributes too."""
+    """A mapping with items that are attributes too."""
 
     def __init__(self) -> None:
         object.__setattr__(self, "_items", {})

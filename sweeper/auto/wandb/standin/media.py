@@ -44,7 +44,7 @@ class Media:
 
 
 class Table(Media):
-    """A table whose rows the script may read back."""
+    """A table with rows that the script may read back."""
 
     def __init__(
         self, columns: Sequence[str] | None = None, data: Iterable[Iterable[Any]] | None = None, **_: object
@@ -71,7 +71,7 @@ class Table(Media):
 
 
 class Artifact(Media):
-    """An artifact whose files stay where the script wrote them."""
+    """An artifact. Its files stay where the script wrote them."""
 
     def __init__(self, name: str, type: str = "", metadata: dict[str, Any] | None = None, **_: object) -> None:  # noqa: A002
         super().__init__()

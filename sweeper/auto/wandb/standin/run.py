@@ -121,7 +121,7 @@ class Run:
         return SimpleNamespace(name=name)
 
     def log_artifact(self, artifact_or_path: object, name: str = "", *_: object, **__: object) -> Artifact:
-        """Accept an artifact, whose files stay where they are."""
+        """Accept an artifact. Its files stay where they are."""
         return artifact_or_path if isinstance(artifact_or_path, Artifact) else Artifact(name or str(artifact_or_path))
 
     finish_artifact = upsert_artifact = log_artifact
