@@ -43,7 +43,7 @@ def restarts_text(trials: Sequence[TrialRecord], where: str, resume_args: Resume
         where: the directory of the run.
         resume_args: those of the sweep file.
     """
-    head = "Interrupted. The same command goes on from here"
+    head = "Interrupted. Run the same command to resume"
     left = [trial for trial in trials if trial.attempts and not trial.state.ended and trial.state is not State.RUNNING]
     lost = [trial for trial in left if not (has_checkpoint(trial) or own_checkpoint(trial, resume_args))]
     kept = f": {where} has the checkpoints" if len(left) > len(lost) else ""

@@ -92,7 +92,7 @@ def test_a_revived_trial_resumes_from_its_checkpoint(folder: Path) -> None:
     assert (alive["state"], dead["state"]) == ("COMPLETE", "PRUNED")
     assert call(folder, "revive", "runs/s", "0")[::2] == (
         2,
-        "runs/s: expected the number of a pruned trial, or of one that has not ended, got 0, which is COMPLETE\n",
+        "runs/s: expected the number of a trial that was stopped early or has not ended, got 0, which is COMPLETE\n",
     )
     code, out, err = call(folder, "revive", "runs/s", "1")
     assert code == 0, err

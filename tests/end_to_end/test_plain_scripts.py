@@ -115,7 +115,7 @@ def test_ctrl_c_on_a_script_without_checkpoints_says_that_there_are_none(tmp_pat
     assert process.returncode == 130
     assert "has the checkpoints" not in out
     none = "it saved no checkpoint through sweeper, so it will start from step 0 unless its script finds one of its own"
-    assert f"Interrupted. The same command goes on from here. Trial 0000: {none}.\n" in out
+    assert f"Interrupted. Run the same command to resume. Trial 0000: {none}.\n" in out
     why = call(tmp_path, "why", "runs/s", "0")[1]
     assert "stopped (by Ctrl-C, `sweeper stop` or a pause; its process ended with SIGTERM)" in why
     assert none in why

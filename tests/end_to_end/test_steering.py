@@ -67,8 +67,8 @@ def test_stop_from_another_terminal_equals_ctrl_c(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     process = sweep.start("run", "sweep.yaml")
     until(lambda: b'"step":3,' in steps(sweep, 0))
-    assert f"told pid {process.pid}" in say(sweep, "stop", RUN)
-    assert "Interrupted. The same command goes on from here" in ended(process, 130)
+    assert f"sent to pid {process.pid}" in say(sweep, "stop", RUN)
+    assert "Interrupted. Run the same command to resume" in ended(process, 130)
     assert seen(sweep)["state"] == "STOPPED"
     assert list(sweep.run_directory.glob("trials/*/checkpoints/*.pt"))
     assert not list((sweep.run_directory / "inbox").iterdir())
@@ -210,9 +210,9 @@ def test_commands_to_a_sweep_that_is_not_running_are_carried_out_by_the_next_cal
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["stop", RUN], "expected a sweep that runs, but no process runs it"),
-        (["pause", RUN], "expected a sweep that runs, but no process runs it"),
-        (["resume", RUN], "expected a sweep that runs, but no process runs it"),
+        (["stop", RUN], "this sweep is not running; `sweeper run FILE` starts or resumes it"),
+        (["pause", RUN], "this sweep is not running; `sweeper run FILE` starts or resumes it"),
+        (["resume", RUN], "this sweep is not running; `sweeper run FILE` starts or resumes it"),
         (["stop", RUN, "0"], "expected the number of a trial that has not ended, got 0, which is COMPLETE"),
         (["pause", RUN, "9"], "expected the number of a trial (0 to 1), got 9"),
         (["resume", RUN, "1"], "expected the number of a paused trial, got 1, which is COMPLETE"),

@@ -55,12 +55,12 @@ def test_arguments_to_resume_count_where_their_file_exists(tmp_path: Path) -> No
     assert restart_text(trial, RESUME) == NONE
     (trial.directory.path / "last.pt").write_text("x")
     assert restart_text(trial, RESUME) == f"it will resume with --resume {trial.directory.path}/last.pt"
-    assert restarts_text([trial], "runs/s", RESUME).endswith("goes on from here: runs/s has the checkpoints.")
+    assert restarts_text([trial], "runs/s", RESUME).endswith("Run the same command to resume: runs/s has the checkpoints.")
     assert f"it will resume with --resume {trial.directory.path}/last.pt" in receipt(trial, resume_args=RESUME)
 
 
 def test_the_end_of_an_interrupted_sweep_names_the_trials_without_checkpoints(tmp_path: Path) -> None:
-    head, kept = "Interrupted. The same command goes on from here", ": runs/s has the checkpoints"
+    head, kept = "Interrupted. Run the same command to resume", ": runs/s has the checkpoints"
     with_one, without = saved(tmp_path, 0), [interrupted(tmp_path, number) for number in range(1, 12)]
     waiting = trial_of(number=50)
     assert restarts_text([with_one, waiting], "runs/s") == f"{head}{kept}."

@@ -1,4 +1,4 @@
-"""`sweeper run FILE`: run a sweep, or go on with it."""
+"""`sweeper run FILE`: run a sweep, or resume it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ def _learners_and_stalls(runs: Sequence[Path]) -> tuple[list[Sequence[Event]], l
     say(f"{len(learners)} learners and {len(stalls)} stalls, of trials that ended by themselves{but}")
     if left_out[State.PRUNED.value]:
         say(
-            "Whether those that were pruned would have learned is not known: the learners that are left are those that "
-            "a rule spared, and say less of it. Calibrate on runs with early_stop.mode: observe, or without rules."
+            "Some trials were stopped early, and whether they would have learned is not known. The other learners are "
+            "those that no rule flagged, so thresholds from them are biased. Calibrate on runs with "
+            "early_stop.mode: observe, or without rules."
         )
     return learners, stalls

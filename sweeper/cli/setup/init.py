@@ -107,5 +107,5 @@ def _write(path: Path, text: str) -> int:
     except UsageError as error:
         path.unlink()
         raise UsageError(f"no file was written, since it would not be right:\n{error}") from None
-    say(f"{path}: written; {size_text(spec)}. Say what to vary, then `sweeper run {path}`")
+    say(f"{path}: written; {size_text(spec)}. To vary more, edit it. Next: `sweeper run {path}`")
     return OK

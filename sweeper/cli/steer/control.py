@@ -106,14 +106,14 @@ def _queue(options: argparse.Namespace) -> int:
 
 
 def _to_all(run: SweepDir, command: SweepCommand) -> int:
-    """Say a word to the process that runs a sweep; another one that may run it later is not meant."""
+    """Send a command to the process that runs a sweep now; a process that runs it later ignores it."""
     from sweeper.record.storage.inbox import ForSweep
     from sweeper.record.storage.lease import holder_of, is_held
 
     if not is_held(run.lease):
-        raise UsageError(f"{run.path}: expected a sweep that runs, but no process runs it")
+        raise UsageError(f"{run.path}: this sweep is not running; `sweeper run FILE` starts or resumes it")
     hand_over(run, ForSweep(do=command, to=holder_of(run.lease)))
-    say(f"{run.path}: told {holder_of(run.lease)}")
+    say(f"{run.path}: sent to {holder_of(run.lease)}")
     return OK
 
 

@@ -46,7 +46,7 @@ def _revive(options: argparse.Namespace) -> int:
     run = existing(options.run)
     trial = read_trial(existing_trial(run, options.number))
     if trial.state in (State.COMPLETE, State.FAIL):
-        expected = "the number of a pruned trial, or of one that has not ended"
+        expected = "the number of a trial that was stopped early or has not ended"
         raise UsageError(f"{options.run}: expected {expected}, got {options.number}, which is {trial.state.value}")
     return send(run, [ForTrial(do=TrialCommand.REVIVE, number=options.number)], workers=options.workers)
 

@@ -316,7 +316,7 @@ def test_the_command_prints_what_to_paste(tmp_path: Path, capsys: pytest.Capture
     assert main(["calibrate", str(first), str(second), str(first), "--rules", str(rules)]) == 0
     out = capsys.readouterr().out
     assert "22 learners and 5 stalls, of trials that ended by themselves (left out: 1 PRUNED)" in out
-    assert "Whether those that were pruned would have learned is not known" in out
+    assert "Some trials were stopped early, and whether they would have learned is not known" in out
     assert "\nvanishing_gradient: scores of the 22 learners (below), lowest first: 0.02 0.02 0.04 " in out
     assert "threshold: below 0.02, which is the score of rank 1 of 22, rounded down" in out
     flags = "the rule flags 5 of 5 recorded stalls (at steps 80, 80, 80, 80, 80) and 0 of 22 learners"
