@@ -215,8 +215,8 @@ def _failed(trial: TrialRecord) -> list[str]:
 
 
 def _complete(trial: TrialRecord) -> list[str]:
-    if math.isnan(trial.progress.started):
-        return [*_NOTHING_RECORDED]
+    if math.isnan(trial.progress.started):  # metrics may have been read from its files and output all the same
+        return [f"complete: {_value_text(trial)}"] if trial.progress.metrics else [*_NOTHING_RECORDED]
     lines, ended = [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"], trial.newest.exit
     if trial.newest.outcome == "completed" and ended is not None and ended.code != 0:
         lines.append(f"  after that, its process ended by {_how(ended)}, which does not change the result")

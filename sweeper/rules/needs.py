@@ -155,7 +155,8 @@ def _missing_values(rules: Mapping[str, list[frozenset[str]]], recordings: Itera
         else:
             yield f"the rule {name} cannot fire: no trial has recorded {what} so far ({why})"
     for why, names in diagnoses.items():
-        yield f"no trial has recorded what {_and(names)} {'reads' if len(names) == 1 else 'read'} so far ({why})"
+        need = "needs" if len(names) == 1 else "need"
+        yield f"no trial has recorded the values that {_and(names)} {need} so far ({why})"
 
 
 def _instead(missing: Sequence[frozenset[str]], recordings: Iterable[frozenset[str]]) -> str:
@@ -178,4 +179,4 @@ def _reported(recordings: Iterable[frozenset[str]]) -> str:
 
 
 def _and(words: Sequence[str]) -> str:
-    return " and ".join(words)
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

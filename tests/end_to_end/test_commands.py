@@ -126,7 +126,7 @@ def test_a_configuration_is_added_while_the_sweep_runs(folder: Path) -> None:
         time.sleep(0.1)
     code, out, err = call(folder, "add", "runs/s", "alive=false")
     assert code == 0, err
-    assert "told the process that runs it" in out
+    assert "sent to the process that runs it" in out
     out, err = sweep.communicate(timeout=100)
     assert sweep.returncode == 0, out + err
     assert [trial["state"] for trial in trials(folder)] == ["COMPLETE", "PRUNED"]

@@ -117,7 +117,7 @@ def test_a_stopped_run_does_not_run_again_under_its_name(tmp_path: Path) -> None
     call = ("--name", "dead", "--early-stop", "rules.yaml")
     code, _, err = folder.train(*call, arguments=("Sigmoid", "100000"))
     assert code == 3
-    assert "stopped early by stalled (grace_steps 20); " in err
+    assert "rules that may stop the run: stalled (grace_steps 20); " in err
     assert "stalled at step 20" in err
     code, out, err = folder.train(*call, arguments=("Sigmoid", "100000"))
     assert (code, out) == (3, "")

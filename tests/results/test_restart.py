@@ -55,7 +55,9 @@ def test_arguments_to_resume_count_where_their_file_exists(tmp_path: Path) -> No
     assert restart_text(trial, RESUME) == NONE
     (trial.directory.path / "last.pt").write_text("x")
     assert restart_text(trial, RESUME) == f"it will resume with --resume {trial.directory.path}/last.pt"
-    assert restarts_text([trial], "runs/s", RESUME).endswith("Run the same command to resume: runs/s has the checkpoints.")
+    assert restarts_text([trial], "runs/s", RESUME).endswith(
+        "Run the same command to resume: runs/s has the checkpoints."
+    )
     assert f"it will resume with --resume {trial.directory.path}/last.pt" in receipt(trial, resume_args=RESUME)
 
 

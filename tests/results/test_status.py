@@ -13,6 +13,7 @@ import pytest
 import sweeper
 from sweeper.record.decision import Decision
 from sweeper.record.events import (
+    Collected,
     Exit,
     Finished,
     Launched,
@@ -133,6 +134,21 @@ def test_damaged_lines_are_counted_and_reported(tmp_path: Path) -> None:
     assert sweep.messages[-1] == "2 lines of the record could not be read: trial 0001"
     assert "2 lines of the record could not be read: incomplete or edited" in receipt(sweep.trials[1])
     assert "record" not in receipt(sweep.trials[0])
+
+
+def test_the_receipt_of_a_script_without_a_trial_shows_the_metrics_that_were_read(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    for number, values in enumerate(({"acc": 0.7}, {})):
+        trial = add(run, number)
+        with JournalWriter(trial.control) as control:
+            control.append(Launched(time=10.0, attempt=1, slot="cpu 0"))
+            if values:
+                control.append(Collected(attempt=1, step=3, values=values, file="out.csv", offset=9))
+        exit_ = Exit(time=14.0, attempt=1, code=0, signal=None, cause="", peak_memory_mb=1)
+        trial.attempt(1).exit.write_bytes(encode(exit_))
+    collected, silent = read_sweep(run).trials
+    assert "complete: best acc 0.7 at step 3, last 0.7" in receipt(collected)
+    assert "only its output was recorded" in receipt(silent)
 
 
 def test_skipped_steps_are_summed_over_valid_steps(tmp_path: Path) -> None:

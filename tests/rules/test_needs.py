@@ -86,7 +86,7 @@ def test_a_rule_on_gradients_without_a_watch_is_named_with_what_to_do(tmp_path: 
 def test_diagnoses_without_values_are_named_in_one_sentence(tmp_path: Path) -> None:
     trial = silent(running(tmp_path), **{"accuracy/test": 1})
     (line,) = unmet(rules({"vanishing_gradient": {}}, {"frozen": {}}, {"stuck": {}}), [trial], START + 1000)
-    expected = "no trial has recorded what vanishing_gradient and frozen read so far"
+    expected = "no trial has recorded the values that vanishing_gradient and frozen need so far"
     assert line == f"{expected} (no script calls trial.watch(model, optimizer))"
 
 

@@ -191,8 +191,8 @@ def _rules_text(early_stop: EarlyStop | None) -> str:
         text = f"{entry.name} ({given})" if given else entry.name
         (changed if preset and entry.name in STOPPING else others).append(text)
     preset += f" with {', '.join(changed)}" if changed else ""
-    verb = "watched by" if early_stop.mode is Mode.OBSERVE else "stopped early by"
-    return f"{verb} {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches that off"
+    head = "rules in observe mode" if early_stop.mode is Mode.OBSERVE else "rules that may stop the run"
+    return f"{head}: {' or '.join(filter(None, [preset, *others]))}; --early-stop none switches them off"
 
 
 def _exit_code(trial: TrialRecord) -> int:

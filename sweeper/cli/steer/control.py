@@ -133,7 +133,7 @@ def _leave(run: SweepDir, commands: Sequence[Command]) -> int:
 
     hand_over(run, *commands)
     if is_held(run.lease):
-        say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path} --watch`")
+        say(f"{run.path}: sent to the process that runs it; to watch it: `sweeper status {run.path} --watch`")
     else:
         say(f"{run.path}: no process runs it; the next `sweeper run` does this before anything else")
     return OK

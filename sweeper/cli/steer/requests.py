@@ -79,7 +79,7 @@ def send(run: SweepDir, commands: Sequence[Command], *, workers: int | None) -> 
 
     hand_over(run, *commands)
     if is_held(run.lease):
-        say(f"{run.path}: told the process that runs it; watch it there, or with `sweeper status {run.path}`")
+        say(f"{run.path}: sent to the process that runs it; to watch it: `sweeper status {run.path}`")
         return OK
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
     return orchestrate(reopen_run(run), machine)

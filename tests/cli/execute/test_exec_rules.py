@@ -11,7 +11,8 @@ from sweeper.cli.execute.exec import _rules_text
 from sweeper.config import sweep_of_command
 from sweeper.rules.diagnoses import STOPPING
 
-OFF = "; --early-stop none switches that off"
+OFF = "; --early-stop none switches them off"
+MAY = "rules that may stop the run: "
 PRESET = f"early_stop: auto ({', '.join(STOPPING)})"
 
 
@@ -26,16 +27,16 @@ def text(rules: str | None, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        (None, f"stopped early by {PRESET}{OFF}"),
-        ("early_stop: auto", f"stopped early by {PRESET}{OFF}"),
-        ("early_stop: {mode: observe}", f"watched by {PRESET}{OFF}"),
+        (None, f"{MAY}{PRESET}{OFF}"),
+        ("early_stop: auto", f"{MAY}{PRESET}{OFF}"),
+        ("early_stop: {mode: observe}", f"rules in observe mode: {PRESET}{OFF}"),
         (
             "rules: [auto, {vanishing_gradient: {below: 0.01}}, {median: {}}]",
-            f"stopped early by {PRESET} with vanishing_gradient (below 0.01) or median{OFF}",
+            f"{MAY}{PRESET} with vanishing_gradient (below 0.01) or median{OFF}",
         ),
         (
             "rules: [{stalled: {grace_steps: 20}}, {plateau: {}}]",
-            f"stopped early by stalled (grace_steps 20) or plateau{OFF}",
+            f"{MAY}stalled (grace_steps 20) or plateau{OFF}",
         ),
         ("rules: []", "no rule may stop it"),
     ],

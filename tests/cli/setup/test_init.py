@@ -70,7 +70,9 @@ def test_the_file_of_a_script_is_right_and_its_trial_is_the_script_by_its_defaul
     Path("train.py").write_text(SCRIPT + RUNS)
     assert main(["init", "train.py", "data=my data"]) == 0
     out, err = capfd.readouterr()
-    assert out == "train.yaml: written; 1 trial (1 arm x 1 seed). To vary more, edit it. Next: `sweeper run train.yaml`\n"
+    assert (
+        out == "train.yaml: written; 1 trial (1 arm x 1 seed). To vary more, edit it. Next: `sweeper run train.yaml`\n"
+    )
     assert "THE SCRIPT RAN" not in out + err
     command = first_command(read())
     done = subprocess.run(command, capture_output=True, text=True)
