@@ -24,6 +24,7 @@ from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import (
     NOTHING_TRAINED,
+    STANDALONE_SLOT,
     health_text,
     inferred_text,
     is_standalone,
@@ -77,9 +78,9 @@ def end_line(trial: TrialRecord) -> str:
             decision = _decision(trial)
             return plain(f"pruned by {decided_by(decision)}: {decision.reason}")
         case State.COMPLETE:
-            return f"complete after {steps_done(trial)} steps: {_value_text(trial)}"
+            return f"complete after {counted(steps_done(trial), 'step', 'steps')}: {_value_text(trial)}"
         case State.FAIL:
-            return plain(f"failed after {steps_done(trial)} steps: {failure_of(trial)}")
+            return plain(f"failed after {counted(steps_done(trial), 'step', 'steps')}: {failure_of(trial)}")
     return trial.state.value.lower()
 
 
@@ -217,7 +218,8 @@ def _failed(trial: TrialRecord) -> list[str]:
 def _complete(trial: TrialRecord) -> list[str]:
     if math.isnan(trial.progress.started):  # metrics may have been read from its files and output all the same
         return [f"complete: {_value_text(trial)}"] if trial.progress.metrics else [*_NOTHING_RECORDED]
-    lines, ended = [f"complete: {_value_text(trial)}, after {steps_done(trial)} steps"], trial.newest.exit
+    done, ended = counted(steps_done(trial), "step", "steps"), trial.newest.exit
+    lines = [f"complete: {_value_text(trial)}, after {done}"]
     if trial.newest.outcome == "completed" and ended is not None and ended.code != 0:
         lines.append(f"  after that, its process ended by {_how(ended)}, which does not change the result")
     return lines
@@ -253,7 +255,9 @@ def _value_text(trial: TrialRecord) -> str:
     series, metric = trial.series, plain(trial.facts.metric)
     if series is None or trial.value is None:
         others = [f"{plain(name)} {number(other.last)}" for name, other in trial.progress.metrics.items()]
-        missing = f"{metric or 'the metric'} was not logged"
+        if not metric:
+            return ", ".join(others[:4]) or "no metric was logged"
+        missing = f"{metric} was not logged"
         return f"{missing}; other metrics: {', '.join(others[:4])}" if others else missing
     last = f", last {number(series.last)}" if trial.facts.at == "best" else ""
     return f"{trial.facts.at} {metric} {number(trial.value)} at step {value_step(trial)}{last}"
@@ -280,7 +284,8 @@ def _attempt_lines(trial: TrialRecord) -> list[str]:
         stop = None if attempt.cause == Cause.STOPPED else attempt.stop  # the cause says by what
         asked = f", asked to stop {_stopped_by(stop)}" if stop else ""
         resumed = _resumed(Resumption.read(trial.directory.attempt(attempt.number)))
-        lines.append(plain(f"attempt {attempt.number} on {attempt.slot}: {cause}{span}{asked}{resumed}{memory}"))
+        where = ", run by itself" if attempt.slot == STANDALONE_SLOT else f" on {attempt.slot}"
+        lines.append(plain(f"attempt {attempt.number}{where}: {cause}{span}{asked}{resumed}{memory}"))
     return lines or ["no attempt was started"]
 
 

@@ -42,7 +42,7 @@ def line(made: Draft, start: str) -> str:
 def test_the_whole_file() -> None:
     made = drafted(SCRIPT, data="[a, b]")
     expected = """\
-# Written by `sweeper init train.py`. As it is, it runs one trial with the default values.
+# Written by `sweeper init train.py`. Parameters that were not given have the defaults of the script.
 # `sweeper check` validates it, `sweeper plan` shows what it will do, and `sweeper run` runs it.
 name: train
 program: train.py
