@@ -61,8 +61,8 @@ def orchestrate(run: Run, machine: Machine) -> int:
             raise Unwritable(f"{in_words(error)}.\nThe sweep ends here; {left}") from error
     run.lease.release()
     print_ranking(run.directory)
-    for line in orchestrator.audit_lines:
-        say(f"\n{line}")
+    if lines := orchestrator.audit_lines:
+        say("\n".join([*lines, ""]))
     if outcome == "interrupted":
         say(restarts_text(orchestrator.trials, str(run.directory.path), run.spec.resume_args))
     return {"complete": OK, "spent": OK, "failed": FAILED}.get(outcome, INTERRUPTED)
