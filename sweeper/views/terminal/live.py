@@ -218,8 +218,9 @@ def _change_line(trial: TrialRecord, now: float) -> str:
     slot = f" on {launched.slot}" if (launched := trial.newest.launched) else ""
     attempt = f", attempt {trial.newest.number}" if trial.newest.number > 1 else ""
     if trial.state is State.RUNNING:
-        seed = f", seed {trial.facts.seed}" if trial.facts.seeds > 1 else ""
-        return f"{name} running{slot}{attempt}: {params_of(trial)}{seed}"
+        seed = f"seed {trial.facts.seed}" if trial.facts.seeds > 1 else ""
+        varied = ", ".join(filter(None, [params_of(trial), seed]))
+        return f"{name} running{slot}{attempt}{varied and f': {varied}'}"
     if trial.state is State.PAUSED:
         return f"{name} paused at step {step_text(trial)} after {duration(trial.seconds(now))}"
     return f"{name} waiting at step {step_text(trial)} after {duration(trial.seconds(now))}"
