@@ -68,9 +68,8 @@ def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float, metrics
     rules = dict(_rules(early_stop))
     early, late = (_Recorded(trials, now, seconds) for seconds in (CHANCE_S, EVALUATION_S))
     waited = any(True for _ in late)
-    found = found_in(metrics, trials) if waited else {}
     return (
-        *(_missing_metric(trials[0].facts.metric, rules, late, found, trials) if waited else ()),
+        *(_missing_metric(trials[0].facts.metric, rules, late, metrics, trials) if waited else ()),
         *unread(metrics, trials, waited=waited),
         *(_missing_values(rules, early) if any(True for _ in early) else ()),
     )
@@ -108,7 +107,7 @@ def _missing_metric(
     metric: str,
     rules: Mapping[str, list[frozenset[str]]],
     recordings: Iterable[frozenset[str]],
-    found: Mapping[str, str],
+    metrics: object,
     trials: Sequence[TrialRecord],
 ) -> Iterator[str]:
     if not metric or any(metric in names for names in recordings):
@@ -117,7 +116,7 @@ def _missing_metric(
     stops = f", and {_and(pruners)} cannot stop any" if pruners else ""
     close = _closest(metric, frozenset().union(*recordings))
     hint = f"; did you mean {close}{_source(close, trials)}?" if close else ""
-    if found:
+    if found := found_in(metrics, trials):  # only now: it decodes every trial that has ended
         name = (difflib.get_close_matches(metric, found, n=1, cutoff=0) or list(found))[0]
         hint += f"; found but not read: {', '.join(list(found)[:MOST_NAMED])}"
         hint += f"; to read {name}, write metrics: {{{metric}: {{{found[name]}: {name}}}}}"
@@ -142,7 +141,7 @@ def _source(metric: str, trials: Sequence[TrialRecord]) -> str:
 
 def _missing_values(rules: Mapping[str, list[frozenset[str]]], recordings: Iterable[frozenset[str]]) -> Iterator[str]:
     diagnoses: dict[str, list[str]] = {}
-    watched = any("gradient_norm" in names for names in recordings)
+    watched = bool(rules) and any("gradient_norm" in names for names in recordings)
     for name, read in rules.items():
         missing = [one for one in read if not any(one & names for names in recordings)]
         if not missing:

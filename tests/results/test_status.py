@@ -12,6 +12,7 @@ import pytest
 
 import sweeper
 from sweeper.record.decision import Decision
+from sweeper.record.ended import EndedWriter, _CachedTrial
 from sweeper.record.events import (
     Collected,
     Exit,
@@ -23,6 +24,7 @@ from sweeper.record.events import (
     Started,
     StopRequested,
 )
+from sweeper.record.reader import open_trials
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
@@ -149,6 +151,26 @@ def test_the_receipt_of_a_script_without_a_trial_shows_the_metrics_that_were_rea
     collected, silent = read_sweep(run).trials
     assert "complete: best acc 0.7 at step 3, last 0.7" in receipt(collected)
     assert "only its output was recorded" in receipt(silent)
+
+
+def test_status_decodes_only_the_ended_trials_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_sweep(tmp_path)
+    for number in range(4):
+        ended(launched(add(run, number)))
+    readers, _ = open_trials(run, {})
+    for reader in readers:
+        reader.poll()
+    EndedWriter(run, anew=True).append(readers)
+    decoded: list[TrialDir] = []
+    decode = _CachedTrial.__getattr__
+
+    def counted(trial: _CachedTrial, name: str) -> object:
+        decoded.append(trial.directory)
+        return decode(trial, name)
+
+    monkeypatch.setattr(_CachedTrial, "__getattr__", counted)
+    assert len(read_sweep(run).trials) == 4
+    assert decoded == [run.trial(0)]  # the first one has the metric, so no other is asked for it
 
 
 def test_skipped_steps_are_summed_over_valid_steps(tmp_path: Path) -> None:
