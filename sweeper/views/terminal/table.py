@@ -68,10 +68,11 @@ def rows_of(sweep: SweepView, height: int | None, chosen: int | None = None) -> 
     """Return the trials that `status_table` shows in `height` lines; all trials if `height` is None."""
     if height is None:
         return sweep.trials
-    # Four lines: the summary, the heads, the number of hidden trials, and the metrics read as loss and score. One more
-    # line if something was found by `watch: auto`.
-    around = min(len(sweep.messages), MESSAGES_SHOWN) + 4 + bool(inferred_text(sweep.trials))
-    return visible(sweep.trials, max(1, height - around), chosen)
+    # Four lines: the summary, the heads, the number of hidden trials, and the metrics read as loss and score.
+    room = height - min(len(sweep.messages), MESSAGES_SHOWN) - 4
+    rows = visible(sweep.trials, max(1, room), chosen)
+    # One more line if `watch: auto` found something. Only the shown trials are asked: others would have to be decoded.
+    return visible(sweep.trials, max(1, room - 1), chosen) if inferred_text(rows) else rows
 
 
 def trial_table(
