@@ -167,7 +167,8 @@ def _uses_sweeper(script: str) -> bool:
     """Whether a script imports sweeper, so that it reports by itself."""
     try:
         text = Path(script).read_text(encoding="utf-8", errors="replace")
-        return re.search(r"^\s*(import|from)\s+sweeper\b", text, re.MULTILINE) is not None
+        imports = r"^\s*(from|import\s+([\w.]+(\s+as\s+\w+)?\s*,\s*)*)\s*sweeper\b"  # `import torch, sweeper` too
+        return re.search(imports, text, re.MULTILINE) is not None
     except OSError:
         return False
 

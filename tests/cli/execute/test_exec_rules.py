@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.cli.execute.exec import _rules_text
+from sweeper.cli.execute.exec import _rules_text, _uses_sweeper
 from sweeper.config import sweep_of_command
 from sweeper.rules.diagnoses import STOPPING
 
@@ -50,3 +50,20 @@ def test_the_help_names_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
         main(["exec", "--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "rules that may stop the run: auto, none, or a file with rules (default: auto)" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "uses"),
+    [
+        ("import sweeper", True),
+        ("from sweeper import trial", True),
+        ("    import sys, torch as t, sweeper", True),
+        ("import sys, torch  # without sweeper", False),
+        ("import mysweeper", False),
+        ("import sweepers", False),
+    ],
+)
+def test_a_script_that_imports_sweeper_is_recognised(line: str, uses: bool, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(f"import os\n{line}\n")
+    assert _uses_sweeper(str(script)) is uses
