@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from sweeper.auto import frameworks
 from sweeper.auto.imports import Finder, Then
@@ -14,14 +14,22 @@ from sweeper.auto.loggers import LOGGERS
 from sweeper.auto.session import Session
 from sweeper.auto.wandb import install_wandb
 from sweeper.record.facts import Facts
-from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, TrialDir
+from sweeper.record.storage.layout import TrialDir
+
+if TYPE_CHECKING:
+    from sweeper.auto.training import Training
 
 
 @functools.cache
-def finder() -> Finder:
-    """Return the finder that calls sweeper after the import of a package, and make it the first finder of Python."""
-    directory = TrialDir(Path(os.environ[TRIAL_DIR]))
-    session = Session(directory.attempt(int(os.environ.get(ATTEMPT, "1"))))
+def finder(trial: str, attempt: str) -> Finder:
+    """Return the finder that calls sweeper after the import of a package, and make it the first finder of Python.
+
+    Args:
+        trial: the directory of the trial.
+        attempt: the number of the attempt.
+    """
+    directory = TrialDir(Path(trial))
+    session = Session(directory, directory.attempt(int(attempt)))
     install_wandb(Facts.read(directory).params_in(directory), directory.path, session.log)
     calls: dict[str, list[Then]] = defaultdict(list)
     calls["torch"].append(functools.partial(_watch_training, session))
@@ -35,6 +43,9 @@ def finder() -> Finder:
 
 
 def _watch_training(session: Session, _torch: ModuleType) -> None:
-    from sweeper.auto.training import Training
+    def watch() -> Training:
+        from sweeper.auto.training import Training
 
-    session.training = session.guarded("watching", Training, session)
+        return Training(session)
+
+    session.training = session.guarded("watching", watch)

@@ -1,12 +1,14 @@
 """The loss of each optimizer step, taken where the script calls `.backward()`.
 
 Several calls between two steps add up to one value, as their gradients do. A gradient scaler multiplies the loss, so
-its value from before `GradScaler.scale` is taken. Nothing waits for the device.
+its value from before `GradScaler.scale` is taken. A tensor with several elements is no loss. Nothing waits for the
+device.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 import weakref
 from collections.abc import Callable
@@ -45,7 +47,8 @@ class StepLosses:
         """Add the loss of a backward call."""
         self._calls += 1
         # A copy: scripts average the loss over ranks in place, for their own output.
-        self._total = loss.clone() if self._total is None else self._total + loss
+        loss = loss.to(torch.float32, copy=True)
+        self._total = loss if self._total is None else self._total + loss.to(self._total.device, non_blocking=True)
 
     def drop(self) -> None:
         """Forget the losses that no optimizer has used."""
@@ -81,7 +84,7 @@ class StepLosses:
 
 
 class BackwardLosses:
-    """Records the losses of backward calls. Wraps `Tensor.backward` and `GradScaler.scale` until `close`."""
+    """Records the losses of backward calls. Wraps the backward pass and `GradScaler.scale` until `close`."""
 
     def __init__(self, before: Callable[[], None], optimizer_name: Callable[[object], str], session: Session) -> None:
         """Wrap the functions. Nothing is written before `begin`.
@@ -103,9 +106,10 @@ class BackwardLosses:
         self._waiting: list[tuple[int, str, torch.Tensor]] = []
         self._written = 0.0
         self._calls_in_step: int | None = None
+        self._is_in_backward = False
         self._scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
         self._ends = [
-            _replace(torch.Tensor, "backward", self._backward),
+            _replace(torch.autograd, "backward", self._backward),  # `Tensor.backward` calls it
             _replace(torch.amp.GradScaler, "scale", self._scale),
             register_optimizer_step_pre_hook(self._at_step).remove,
             register_optimizer_step_post_hook(self._after_step).remove,
@@ -150,16 +154,37 @@ class BackwardLosses:
 
         recorder.outbox.put(values, write)
 
-    def _backward(self, original: Callable[..., Any], tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return original(tensor, *args, **kwargs)
+    def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        # A backward pass within another one computes checkpointed parts again.
+        if torch.compiler.is_compiling() or self._is_in_backward:
+            return original(*args, **kwargs)
         self._guarded("recording losses", self._before)
-        result = original(tensor, *args, **kwargs)
-        if tensor.dim() == 0 and not hasattr(tensor, "placements"):
-            self._guarded("recording losses", self._add, tensor)
+        self._is_in_backward = True
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            self._is_in_backward = False
+        self._guarded("recording losses", lambda: self._add(*args, **kwargs))
         return result
 
-    def _add(self, tensor: torch.Tensor) -> None:
+    def _add(self, tensors: object, grad_tensors: object = None, *_: object, **__: object) -> None:
+        """Add the loss of a call with these arguments of `torch.autograd.backward`."""
+        roots = tensors if isinstance(tensors, list | tuple) else [tensors]
+        gradients = grad_tensors if isinstance(grad_tensors, list | tuple) else [grad_tensors]
+        found = [self._value_of(root, gradient) for root, gradient in itertools.zip_longest(roots, gradients)]
+        if losses := [value for value in found if value is not None]:
+            self._add_value(functools.reduce(torch.add, losses))
+
+    def _value_of(self, root: object, gradient: object) -> torch.Tensor | None:
+        """Return the loss whose gradient is computed, 0-d; None if this is no loss."""
+        if not isinstance(root, torch.Tensor) or hasattr(root, "placements") or root.numel() != 1:
+            return None
+        scaled = self._scaled
+        value = scaled[1] if scaled is not None and scaled[0]() is root else root.detach()
+        factor = gradient.detach() if isinstance(gradient, torch.Tensor) else 1
+        return (value * factor).reshape(())
+
+    def _add_value(self, loss: torch.Tensor) -> None:
         if self._calls_in_step is not None:
             self._calls_in_step += 1
             if self._calls_in_step > 1:
@@ -167,8 +192,7 @@ class BackwardLosses:
         recorder = self._recorder
         if recorder is not None:
             self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
-        scaled = self._scaled
-        self._losses.add(scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach())
+        self._losses.add(loss)
         if recorder is not None and self._each_call_is_a_step:
             recorder.stepped()
             self._end_step_if_over(recorder)
@@ -209,7 +233,7 @@ class BackwardLosses:
 
 
 def _replace(owner: Any, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
-    """Replace a method by one that receives the original first; return a function that restores it."""
+    """Replace a function by one that receives the original first; return a function that restores it."""
     original = getattr(owner, name)
 
     @functools.wraps(original)

@@ -15,6 +15,8 @@ from torch import nn
 
 from sweeper.worker.watch.layers import unwrapped
 
+_OPTIMIZED = 1
+"""The flag of the code of functions, `inspect.CO_OPTIMIZED`."""
 _NO_KEY = re.compile(r"\W")
 _TORCH = os.path.dirname(torch.__file__)  # noqa: PTH120 - compared with names of files as text
 _SWEEPER = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
@@ -40,15 +42,20 @@ class Found:
         return nn.ModuleDict(dict(self.models)) if self.models else None
 
 
-def find_models(optimizers: Sequence[torch.optim.Optimizer], frame: FrameType | None) -> Found:
+def find_models(
+    optimizers: Sequence[torch.optim.Optimizer], frame: FrameType | None, called: nn.Module | None = None
+) -> Found:
     """Return the outermost modules that own the parameters of the optimizers.
 
     Args:
         optimizers: the optimizers.
         frame: the frame of the script's call, to find the names of its variables.
+        called: a module that the script is calling. The garbage collector does not list it after `gc.freeze`.
     """
     trained = {id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}
-    modules = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
+    listed = [found for found in gc.get_objects() if issubclass(type(found), nn.Module)]
+    modules = list({id(module): module for module in [*listed, *(() if called is None else called.modules())]}.values())
+    del listed
     owned = {id(module): _owned(module, trained) for module in modules}
     inner = {id(child) for module in modules if owned[id(module)] for child in module.children()}
     outer = [module for module in modules if owned[id(module)] and id(module) not in inner]
@@ -96,13 +103,30 @@ def _variables(frame: FrameType | None) -> Iterator[tuple[str, object]]:
     yield from list(vars(sys.modules["__main__"]).items())
     while frame is not None:
         if not _is_library(frame.f_code.co_filename):
-            variables = dict(frame.f_locals)
+            variables = _locals_of(frame)
             own = variables.pop("self", None)
             yield from variables.items()
             yield from list(getattr(own, "__dict__", {}).items())
             if isinstance(own, nn.Module):
                 yield from own.named_children()
         frame = frame.f_back
+
+
+def _locals_of(frame: FrameType) -> dict[str, object]:
+    """Return the local variables of a frame, and leave no trace in it.
+
+    Before Python 3.13, a function has one dict for `locals()` and `f_locals`. It would keep the objects alive until the
+    function returns, and the dict of a function that calls `locals()` would change.
+    """
+    code = frame.f_code
+    if sys.version_info >= (3, 13) or not code.co_flags & _OPTIMIZED:
+        return dict(frame.f_locals)
+    if {"locals", "vars"} & set(code.co_names):
+        return {}
+    shared = frame.f_locals
+    variables = dict(shared)
+    shared.clear()
+    return variables
 
 
 def _is_library(file: str) -> bool:

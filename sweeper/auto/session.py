@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import Unwritable
+from sweeper.errors import Unwritable, UsageError
 from sweeper.record.events import Inferred
-from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.worker import opening
 from sweeper.worker.ranks import is_first
 from sweeper.worker.recorder import Recorder
@@ -49,14 +49,16 @@ class Session:
         training: the watch of this process's optimizers, once torch is imported.
     """
 
-    def __init__(self, attempt: AttemptDir) -> None:
+    def __init__(self, directory: TrialDir, attempt: AttemptDir) -> None:
         self.part = Part.UNDECIDED
         self.training: Training | None = None
         self._on_hand_over: list[Callable[[], None]] = []
         self._on_end: list[Callable[[], None]] = []
+        self._directory = directory
         self._attempt = attempt
         self._trial: Trial | None = None
         self._named: dict[str, set[str]] = {}
+        self._found: dict[str, tuple[str, ...]] = {}
         self._failed: set[str] = set()
         os.register_at_fork(after_in_child=self._leave_to_parent)
         opening.on_explicit_open(self.hand_over)
@@ -82,11 +84,14 @@ class Session:
     def note(self, text: str) -> None:
         """Record a remark."""
         if (trial := self.trial) is not None:
-            with suppress(Unwritable):
+            with suppress(Unwritable, UsageError):  # the disk is full, or the trial has ended
                 trial.note(f"watch: auto: {text}")
 
     def infer(self, kind: str, names: Sequence[str]) -> None:
-        """Record what was found in the script; see `Inferred`."""
+        """Record what was found in the script, unless it was found before; see `Inferred`."""
+        if tuple(names) == self._found.get(kind):
+            return
+        self._found[kind] = tuple(names)
         if names and (recorder := self.recorder) is not None:
             recorder.append(Inferred(kind=kind, names=tuple(names)))
 
@@ -97,10 +102,14 @@ class Session:
         except Unwritable:  # a record that cannot be written must not go unnoticed
             raise
         except Exception as error:  # noqa: BLE001 - the script knows nothing of sweeper, and must not fail because of it
-            if what not in self._failed:
-                self._failed.add(what)
-                self.note(f"{what} failed, so it is missing: {type(error).__name__}: {error}")
+            self.note_failure(what, error)
             return None
+
+    def note_failure(self, what: str, error: Exception) -> None:
+        """Note that a part of the watch failed, once for each part."""
+        if what not in self._failed:
+            self._failed.add(what)
+            self.note(f"{what} failed, so it is missing: {type(error).__name__}: {error}")
 
     def log(self, source: str, values: Mapping[str, object], step: int | None = None) -> None:
         """Record metrics that the script logged with a library, at the current optimizer step.
@@ -143,7 +152,8 @@ class Session:
         atexit.register(self._call_at_exit, os.getpid(), last)
 
     def _call_at_exit(self, pid: int, last: Callable[[], None]) -> None:
-        if os.getpid() == pid and not self.is_silent:
+        is_bystander = self.part is Part.UNDECIDED and _is_child()  # such as a worker that imports the script
+        if os.getpid() == pid and not self.is_silent and not is_bystander:
             self.guarded("the last note", last)
 
     def hand_over(self) -> None:
@@ -153,7 +163,9 @@ class Session:
         self._silence()
 
     def _leave_to_parent(self) -> None:
-        """In a forked child, which inherits the open trial: leave the record to the parent."""
+        """In a forked child, leave the record to the parent, if that records something or is about to."""
+        if self.part is Part.UNDECIDED and (self.training is None or self.training.is_idle):
+            return
         if self._trial is not None:
             recorder_of(self._trial).leave_to_parent()
         self._silence()
@@ -164,13 +176,17 @@ class Session:
             self.part = Part.SILENT
             return
         self.part = Part.WRITER if rank == 0 else Part.MEMBER
-        self._trial = opening.open_implicitly(writes=rank == 0)
+        self._trial = opening.open_implicitly(self._directory, self._attempt, writes=rank == 0)
         atexit.register(self._end)  # runs before the end of the trial, which was registered before
+        if _is_child():  # one that was forked ends without exit handlers
+            from multiprocessing import util
+
+            util.Finalize(None, self._end, exitpriority=0)
 
     def _end(self) -> None:
         if self._trial is not None:
             for flush in self._on_end:
-                flush()
+                self.guarded("the last values", flush)
 
     def _claim(self) -> bool:
         """Whether this process is the one that writes the record of the attempt."""
@@ -188,6 +204,12 @@ class Session:
         self._trial = None
         self._on_hand_over.clear()
         self._on_end.clear()
+
+
+def _is_child() -> bool:
+    """Return whether `multiprocessing` started this process. Does not import it."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _rank() -> int:

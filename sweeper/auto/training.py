@@ -1,8 +1,8 @@
 """Watch whatever the script trains: find its optimizers and models, and stop it after a step.
 
 Optimizers are known from their construction on. The watch begins at the next forward pass with gradients, so that it
-records the order of the layers and the first step. If an optimizer appears later, or one steps that was not known, the
-watch begins anew with all optimizers that are still alive.
+records the order of the layers and the first step. If an optimizer appears later, gets another group of parameters, or
+steps without being known, the watch begins anew with all optimizers that are still alive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from sweeper.auto.losses import BackwardLosses
-from sweeper.auto.models import find_models, variable_names
+from sweeper.auto.models import Found, find_models, variable_names
 from sweeper.auto.session import Session
 from sweeper.auto.stop import StopPoint, leave
 from sweeper.record.events import Resumed
@@ -29,6 +29,10 @@ from sweeper.worker.recorder import Recorder
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.forward.losses import CHECKED
 from sweeper.worker.watch.forward.wrapping import relay
+from sweeper.worker.watch.watch import Watch
+
+EVERY = 10
+"""Number of optimizer steps from one observation to the next."""
 
 
 class Training:
@@ -39,18 +43,22 @@ class Training:
         self._session = session
         self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
         self._known: set[int] = set()
-        self._watched: list[torch.optim.Optimizer] = []
+        self._watched: list[weakref.ref[torch.optim.Optimizer]] = []
+        self._is_outdated = False
         self._names: Mapping[int, str] = {}
         self._step = 0
         self._stop: StopPoint | None = None
         self._forward: Any = None
         self._is_open = True
         guarded = session.guarded
+        for name in CHECKED:
+            relay(name)
         self._losses = BackwardLosses(
             self._before_backward, lambda optimizer: self._names.get(id(optimizer), ""), session
         )
         self._ends: list[Callable[[], object]] = [
-            _after_init(lambda optimizer: guarded("finding optimizers", self._made, optimizer)),
+            _after("__init__", lambda optimizer: guarded("finding optimizers", self._made, optimizer)),
+            _after("add_param_group", lambda optimizer: guarded("finding optimizers", self._grown, optimizer)),
             register_optimizer_step_pre_hook(
                 lambda optimizer, *_: guarded("watching", self._before_step, optimizer)
             ).remove,
@@ -74,10 +82,15 @@ class Training:
 
     def _note_unseen(self) -> None:
         """Note the optimizers that were made and never watched, so that their absence has a reason."""
-        made = [one for one in (reference() for reference in self._optimizers) if one is not None]
+        made = _living(self._optimizers)
         if self._is_open and made and not self._watched and not self._session.is_silent:
             names = ", ".join(type(one).__name__ for one in made)
             self._session.note(f"no step of {names} was seen; steps in compiled code cannot be watched")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether this process has made no optimizer so far."""
+        return not self._optimizers
 
     @property
     def counts_steps(self) -> bool:
@@ -100,12 +113,18 @@ class Training:
         key, known = id(optimizer), self._known
         if key in known:
             return
-        if not self._optimizers:
-            for name in CHECKED:
-                relay(name)
         known.add(key)
         # The id of an optimizer that is gone may be used again.
         self._optimizers.append(weakref.ref(optimizer, lambda _: known.discard(key)))
+        self._arm()
+
+    def _grown(self, optimizer: torch.optim.Optimizer) -> None:
+        """Watch anew after an optimizer got another group of parameters. While it is constructed, it is not known."""
+        if id(optimizer) in self._known:
+            self._is_outdated = True
+            self._arm()
+
+    def _arm(self) -> None:
         if self._forward is None and not self._session.is_silent:
             self._forward = register_module_forward_pre_hook(self._before_forward)
 
@@ -116,11 +135,11 @@ class Training:
 
     def _before_forward(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         # In compiled code, this hook is a constant that does nothing. The watch then begins with the first step.
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled() or any(map(_has_lazy, self._alive())):
             return
         hooks = module._forward_pre_hooks  # noqa: SLF001 - they have no public name
         before = set(hooks)
-        self._session.guarded("watching", functools.partial(self._begin, at_forward=True))
+        self._session.guarded("watching", functools.partial(self._begin, called=module))
         # The call of this module has collected its hooks already, so the new ones are called here.
         for key, hook in list(hooks.items()):
             if key not in before:
@@ -131,14 +150,17 @@ class Training:
         if not torch.compiler.is_compiling():
             self._made(optimizer)
             if self._forward is not None:
-                self._begin(at_forward=False)
+                self._begin()
 
-    def _begin(self, *, at_forward: bool) -> None:
-        """Begin to watch all optimizers that are alive, if they are not watched already."""
+    def _begin(self, called: torch.nn.Module | None = None) -> None:
+        """Begin to watch all optimizers that are alive, if they are not watched already.
+
+        Args:
+            called: the module whose forward pass begins; None at a step.
+        """
         self._disarm()
-        alive = [one for one in (reference() for reference in self._optimizers) if one is not None]
-        optimizers = [one for one in alive if not _wraps_another(one, alive)]
-        if not optimizers or _same(optimizers, self._watched):
+        is_outdated, self._is_outdated = self._is_outdated, False
+        if not self._alive() or (not is_outdated and _same(self._alive(), _living(self._watched))):
             return
         if (trial := self._session.trial) is None:
             self.close()
@@ -146,21 +168,44 @@ class Training:
         recorder = recorder_of(trial)
         if recorder.watch is not None:
             recorder.watch.close()
+            recorder.watch = None  # it may hold the last references to optimizers that the script has deleted
+        if not (optimizers := self._alive()):
+            return
         frame = sys._getframe(1)  # noqa: SLF001 - `inspect` would load much more
-        found = find_models(optimizers, frame)
+        guarded = self._session.guarded
+        found = guarded("finding models", find_models, optimizers, frame, called) or Found(models={}, outside=0)
+        before, self._watched = _living(self._watched), [weakref.ref(one) for one in optimizers]
         if self._stop is None:
             _resume(recorder, optimizers)
-        before, self._watched = self._watched, optimizers
         self._names = _names_of(optimizers, frame)
-        watch = trial.watch(torch.nn.ModuleDict() if found.model is None else found.model, optimizers)
+        watch = found.model and guarded("watching layers", self._watch, found.model, optimizers, recorder)
+        recorder.watch = watch = watch or self._watch(torch.nn.ModuleDict(), optimizers, recorder)
         watch.assume_idle(before)  # a new optimizer often begins another phase of training
         self._step = recorder.next_step
-        self._losses.begin(recorder, at_forward=at_forward)
+        self._losses.begin(recorder, at_forward=called is not None)
         self._prepare_stop(recorder)
         self._session.infer("optimizers", [f"{self._names[id(one)]} ({type(one).__name__})" for one in optimizers])
         self._session.infer("models", [f"{name} ({type(model).__name__})" for name, model in found.models.items()])
         if found.outside:
             self._session.note(f"{found.outside} trained tensors belong to no module, so they are not watched")
+
+    def _alive(self) -> list[torch.optim.Optimizer]:
+        """Return the optimizers that do steps themselves."""
+        alive = _living(self._optimizers)
+        return [one for one in alive if not _wraps_another(one, alive)]
+
+    def _watch(self, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], recorder: Recorder) -> Watch:
+        return Watch(
+            model,
+            optimizers,
+            recorder,
+            file=recorder.attempt.layers if recorder.writes else None,
+            every=EVERY,
+            statistics="full",
+            layers=None,
+            include_bias=False,
+            on_failure=lambda error: self._session.note_failure("observing layers", error),
+        )
 
     # ---- the end of a step ------------------------------------------------------------------------------------------
 
@@ -225,6 +270,10 @@ def _handle_sigterm(recorder: Recorder) -> str:
     return ""
 
 
+def _living(references: Sequence[weakref.ref[torch.optim.Optimizer]]) -> list[torch.optim.Optimizer]:
+    return [one for one in (reference() for reference in references) if one is not None]
+
+
 def _names_of(optimizers: Sequence[torch.optim.Optimizer], frame: FrameType) -> dict[int, str]:
     """Return a name for each optimizer by its id: that of the script's variable, else its class and position."""
     names = variable_names(frame, optimizers)
@@ -238,23 +287,28 @@ def _wraps_another(optimizer: torch.optim.Optimizer, others: Sequence[torch.opti
     return any(value is other for value in vars(optimizer).values() for other in others if other is not optimizer)
 
 
+def _has_lazy(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether a parameter has no shape before the first forward pass is over."""
+    return any(torch.nn.parameter.is_lazy(p) for group in optimizer.param_groups for p in group["params"])
+
+
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
     return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
 
 
-def _after_init(then: Callable[[torch.optim.Optimizer], object]) -> Callable[[], None]:
-    """Call a function after an optimizer was constructed; return a function that ends this."""
+def _after(name: str, then: Callable[[torch.optim.Optimizer], object]) -> Callable[[], None]:
+    """Call a function after a method of any optimizer; return a function that ends this."""
     optimizers: Any = torch.optim.Optimizer
-    original = optimizers.__init__
+    original = getattr(optimizers, name)
 
     @functools.wraps(original)
-    def init(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+    def method(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         then(self)
 
     def end() -> None:
-        if optimizers.__init__ is init:
-            optimizers.__init__ = original
+        if getattr(optimizers, name) is method:
+            setattr(optimizers, name, original)
 
-    optimizers.__init__ = init
+    setattr(optimizers, name, method)
     return end

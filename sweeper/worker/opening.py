@@ -111,19 +111,21 @@ def finish(trial: Trial) -> None:
         opened.close(None)
 
 
-def open_implicitly(*, writes: bool) -> Trial:
+def open_implicitly(directory: TrialDir, attempt: AttemptDir, *, writes: bool) -> Trial:
     """Return the open trial, opened now if there is none, for sweeper itself. An explicit opening takes it over.
 
     SIGTERM is not handled before that, because a script that only logs would never stop.
 
     Args:
+        directory: the directory of the trial.
+        attempt: the directory of the attempt.
         writes: whether this process writes the record.
 
     Raises:
         Unwritable: the record cannot be written.
         RecordError: the directory that the sweep made for the trial cannot be read.
     """
-    return (Opening.current or Opening({}, explicit=False, writes=writes)).trial
+    return (Opening.current or Opening({}, explicit=False, writes=writes, at=(directory, attempt))).trial
 
 
 def on_explicit_open(callback: Callable[[], None]) -> None:
@@ -158,11 +160,18 @@ class Opening:
 
     current: ClassVar[Opening | None] = None
 
-    def __init__(self, defaults: Mapping[str, object], *, explicit: bool, writes: bool | None = None) -> None:
+    def __init__(
+        self,
+        defaults: Mapping[str, object],
+        *,
+        explicit: bool,
+        writes: bool | None = None,
+        at: tuple[TrialDir, AttemptDir] | None = None,
+    ) -> None:
         self.explicit = explicit
         self._pid = os.getpid()
         self._is_inherited = (parents := inherited.attempt()) is not None
-        directory, attempt, facts, self._record_exit = parents or _locate(defaults)
+        directory, attempt, facts, self._record_exit = parents or _locate(defaults, at)
         self._recorder = Recorder(facts, attempt, writes=writes)
         self.trial = Trial(self._recorder, directory, defaults)
         if not self._is_inherited:
@@ -277,11 +286,18 @@ class NotOpened(UsageError, AttributeError):
         )
 
 
-def _locate(defaults: Mapping[str, object]) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
-    """Return the directories and facts of this process's trial, and the function that records its exit code."""
-    if TRIAL_DIR in os.environ:
+def _locate(
+    defaults: Mapping[str, object], at: tuple[TrialDir, AttemptDir] | None
+) -> tuple[TrialDir, AttemptDir, Facts, Callable[[int], None]]:
+    """Return the directories and facts of this process's trial, and the function that records its exit code.
+
+    The script may have changed the environment, so the directories are given where they were read before it began.
+    """
+    if at is None and TRIAL_DIR in os.environ:
         directory = TrialDir(Path(os.environ[TRIAL_DIR]))
-        return directory, directory.attempt(int(os.environ.get(ATTEMPT, "1"))), Facts.read(directory), lambda _: None
+        at = directory, directory.attempt(int(os.environ.get(ATTEMPT, "1")))
+    if at is not None:
+        return *at, Facts.read(at[0]), lambda _: None
     from sweeper.worker import standalone
 
     make = standalone.new_run if is_first() else standalone.run_of_other_rank

@@ -320,8 +320,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[sweeper.Trial | None]:
 def test_a_block_takes_over_the_trial_that_sweeper_opened(
     directory: TrialDir, told: list[sweeper.Trial | None]
 ) -> None:
-    trial = opening.open_implicitly(writes=True)
-    assert opening.open_implicitly(writes=True) is trial
+    trial = opening.open_implicitly(directory, directory.attempt(1), writes=True)
+    assert opening.open_implicitly(directory, directory.attempt(1), writes=True) is trial
     assert told == []
     with sweeper.trial({"width": 3}) as same:
         assert same is trial

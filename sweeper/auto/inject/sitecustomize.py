@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not loaded yet
 SWEEPER = os.path.dirname(os.path.dirname(HERE))  # noqa: PTH120
+TRIAL = os.environ.get("SWEEPER_TRIAL_DIR", "")  # now, because the script may change its environment
+ATTEMPT = os.environ.get("SWEEPER_ATTEMPT", "1")
 PACKAGES = frozenset(
     [
         "accelerate",
@@ -39,20 +41,25 @@ class FirstImport:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the spec of a package as sweeper's own finder does, or None."""
-        if name not in PACKAGES:
+        if name not in PACKAGES or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
-        try:
-            finder = _prepared()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong here, the script must run
-            version = ".".join(map(str, sys.version_info[:3]))
-            sys.stderr.write(f"sweeper: this process is not watched: {error!r} (Python {version})\n")
-            return None
-        return finder.find_spec(name, path, target)
+        finder = _prepared()
+        return None if finder is None else finder.find_spec(name, path, target)
 
 
 def _prepared() -> Any:
-    """Return the finder of `sweeper.auto.imports`, also in an environment in which sweeper is not installed."""
+    """Return the finder of `sweeper.auto.imports`; None, with a message, if there is something wrong."""
+    try:
+        return _finder()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong here, the script must run
+        version = ".".join(map(str, sys.version_info[:3]))
+        sys.stderr.write(f"sweeper: this process is not watched: {error!r} (Python {version})\n")
+        return None
+
+
+def _finder() -> Any:
+    """Return the finder, also in an environment in which sweeper is not installed."""
     try:
         from sweeper.auto.install import finder
     except ModuleNotFoundError as error:
@@ -67,7 +74,7 @@ def _prepared() -> Any:
         spec.loader.exec_module(sweeper)
         from sweeper.auto.install import finder
 
-    return finder()
+    return finder(TRIAL, ATTEMPT)
 
 
 def _next_sitecustomize() -> None:
@@ -83,7 +90,7 @@ def _next_sitecustomize() -> None:
 
 
 sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != HERE]  # noqa: PTH100
-if "SWEEPER_TRIAL_DIR" in os.environ:
+if TRIAL:
     if PACKAGES.isdisjoint(sys.modules):
         sys.meta_path.insert(0, FirstImport())
     else:  # a fork of a process that has imported them

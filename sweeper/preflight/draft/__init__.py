@@ -83,7 +83,8 @@ def _of_function(name: str) -> Arguments:
 
 
 def _head(target: str, read: Arguments) -> Iterator[str]:
-    yield f"# Written by `sweeper init {printable(target)}`. Parameters that were not given have the defaults of the script."
+    written = f"# Written by `sweeper init {printable(target)}`."
+    yield f"{written} Parameters that were not given have the defaults of the script."
     yield "# `sweeper check` validates it, `sweeper plan` shows what it will do, and `sweeper run` runs it."
     yield from (f"# TO DO: could not be read, so it is not in this file: {printable(line)}" for line in read.unread)
     yield from (f"# TO DO: {printable(' '.join(text.split()))}" for text in read.to_do)

@@ -12,6 +12,7 @@ import torch
 from sweeper.errors import UsageError
 from sweeper.record.events import Parameters
 from sweeper.worker.watch.forward.networks import DataFlow, networks_of
+from sweeper.worker.watch.forward.wrapping import Hook, Safely, unsafely
 from sweeper.worker.watch.shards import add_up, local, shardings_of
 
 _COMPILED = "_orig_mod."
@@ -90,8 +91,9 @@ class ForwardOrder:
     Hooks do not run in compiled code, so the first pass of a model with compiled parts runs uncompiled.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, safely: Safely = unsafely) -> None:
         self.modules = layer_modules(model)
+        self._safely = safely
         self.is_compiled = _has_compiled_parts(model)
         self._met: list[str] = []
         self._flow = DataFlow()
@@ -138,15 +140,15 @@ class ForwardOrder:
         def meet(_: object, args: object, kwargs: object) -> None:
             if name not in self._met:
                 self._met.append(name)
-            self._flow.enters(name, (args, kwargs))
+            self._safely(self._flow.enters, name, (args, kwargs))
 
-        return meet
+        return Hook(meet)
 
     def _leaves(self, name: str) -> Callable[..., None]:
         def leave(_: object, __: object, output: object) -> None:
-            self._flow.leaves(name, output)
+            self._safely(self._flow.leaves, name, output)
 
-        return leave
+        return Hook(leave)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

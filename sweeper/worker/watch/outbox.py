@@ -62,7 +62,7 @@ def _copying(tensor: torch.Tensor, then: Then) -> _Pending:
     import torch
 
     source = tensor.detach().float().contiguous()
-    host = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+    host = torch.empty(source.shape, dtype=source.dtype, device="cpu", pin_memory=True)
     host.copy_(source, non_blocking=True)
     arrived = torch.cuda.Event()
     arrived.record(torch.cuda.current_stream(source.device))

@@ -13,19 +13,21 @@ steps again.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from sweeper.errors import UsageError
+from sweeper.errors import Unwritable, UsageError
 from sweeper.record.events import Event, Noted, Watching
 from sweeper.record.values.depth_profile import ACTIVATIONS, FEWEST_LAYERS, STATISTICS
 from sweeper.worker.watch.forward.activations import Activations
 from sweeper.worker.watch.forward.attention import AttentionLogits
 from sweeper.worker.watch.forward.losses import FIELDS as LOSS_FIELDS
 from sweeper.worker.watch.forward.losses import LossCalls
+from sweeper.worker.watch.forward.wrapping import Safely
 from sweeper.worker.watch.layers import ForwardOrder, Layers, choose, parameters_of, unwrapped
 from sweeper.worker.watch.observation import Measurement
 from sweeper.worker.watch.optimizer_step import WatchedOptimizer
@@ -79,6 +81,7 @@ class Watch:
         statistics: str,
         layers: Sequence[str] | None,
         include_bias: bool,
+        on_failure: Callable[[Exception], object] | None = None,
     ) -> None:
         """Begin to watch.
 
@@ -91,6 +94,8 @@ class Watch:
             statistics: as in `Trial.watch`.
             layers: as in `Trial.watch`.
             include_bias: as in `Trial.watch`.
+            on_failure: is called with an exception of a measurement, after which nothing more is observed, and steps
+                are still counted. Without it, the script gets the exception.
         """
         if every < 1:
             raise UsageError(f"watch(every=...): expected a number of steps above 0, got {every}")
@@ -100,6 +105,7 @@ class Watch:
         model, inner = unwrapped(model), [_torch_optimizer(optimizer) for optimizer in optimizers]
         chosen, left_out = choose(model, inner, layers=layers, include_bias=include_bias, layers_only=norm_only)
         self._recorder = recorder
+        self._on_failure = on_failure
         self._every = every
         self._statistics = KINDS[statistics]
         self._left_out = left_out
@@ -112,11 +118,12 @@ class Watch:
         # Sums over shards need every rank. For whole tensors, the rank that writes is enough.
         self._observes = bool(self._watched) and (file is not None or bool(self._shardings))
         self._file = StatisticsFile(file) if file is not None else None
-        self._order = ForwardOrder(model)
+        safely = _safely_of(self)
+        self._order = ForwardOrder(model, safely)
         full = not norm_only and self._observes and not self._order.is_compiled
-        self._activations = Activations(self._order.modules) if full and self._file is not None else None
-        self._losses = LossCalls()
-        self._attention = AttentionLogits()
+        self._activations = Activations(self._order.modules, safely) if full and self._file is not None else None
+        self._losses = LossCalls(safely)
+        self._attention = AttentionLogits(safely)
         self._comparisons_left = COMPARED_OBSERVATIONS if full else 0
         self._layers: Layers | None = None
         self._watching: Watching | None = None
@@ -183,6 +190,24 @@ class Watch:
             end()
         self._ends.clear()
 
+    def _safely(self, action: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - that of the function
+        """Call a function that measures; if it fails, observe no more."""
+        if self._on_failure is None:
+            return action(*args)
+        try:
+            return action(*args)
+        except Unwritable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the script that did not ask for a watch must not fail because of it
+            self._observes = False
+            self._order.close()
+            if self._activations is not None:
+                self._activations.close()
+            self._losses.take()
+            self._attention.take()
+            self._on_failure(error)
+            return None
+
     # ---- hooks of a step ---------------------------------------------------------------------------------------------
 
     def _hook(self, optimizer: WatchedOptimizer) -> list[Callable[[], None]]:
@@ -204,10 +229,10 @@ class Watch:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            optimizer.before_step()
+            self._safely(optimizer.before_step)
             return None
         # The closure runs the backward pass. Before it has run, the gradients are those of the previous step.
-        measuring = _then_once(closure, optimizer.before_step)
+        measuring = _then_once(closure, lambda: self._safely(optimizer.before_step))
         return ((args[0], measuring, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": measuring})
 
     def _after_step(self, optimizer: WatchedOptimizer) -> None:
@@ -219,7 +244,7 @@ class Watch:
             so_far = self._skipped_on_device
             self._skipped_on_device = skipped.clone() if so_far is None else so_far + skipped
         if self.due and not is_repeat:
-            optimizer.after_step()
+            self._safely(optimizer.after_step)
         self._end_step_if_complete()
 
     def _end_step_without_idle(self, optimizer: WatchedOptimizer) -> None:
@@ -248,10 +273,12 @@ class Watch:
 
     def _end_step(self) -> None:
         due = self.due
-        taken = [optimizer.take() for optimizer in self._optimizers]
-        if due:
+        taken = [self._safely(optimizer.take) for optimizer in self._optimizers]
+        if due and self._observes:
             pairs = zip(self._optimizers, taken, strict=True)
-            self._emit([optimizer.unmeasured() if sums is None else sums for optimizer, sums in pairs])
+            self._safely(
+                lambda: self._emit([optimizer.unmeasured() if sums is None else sums for optimizer, sums in pairs])
+            )
         self._recorder.stepped()
         self._prepare()
 
@@ -384,6 +411,17 @@ class Watch:
 
     def _record(self, event: Event) -> None:
         self._recorder.outbox.put(None, lambda _: self._recorder.append(event))
+
+
+def _safely_of(watch: Watch) -> Safely:
+    """Return the watch's `_safely` for its own parts, without a cycle that would keep the optimizers in memory."""
+    reference = weakref.ref(watch)
+
+    def safely(action: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - that of the function
+        alive = reference()
+        return None if alive is None else alive._safely(action, *args)  # noqa: SLF001 - of the same module
+
+    return safely
 
 
 def _torch_optimizer(optimizer: object) -> torch.optim.Optimizer:

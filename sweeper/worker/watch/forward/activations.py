@@ -18,6 +18,7 @@ import torch
 
 from sweeper.record.values.depth_profile import ACTIVATIONS
 from sweeper.worker.watch.forward.networks import tensors_in
+from sweeper.worker.watch.forward.wrapping import Hook, Safely, unsafely
 
 SAMPLE = 1 << 12
 FEWEST_ROWS = 32
@@ -34,8 +35,9 @@ TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvT
 class Activations:
     """Measures the input of each layer at its first call with gradients in an observed step."""
 
-    def __init__(self, layers: Mapping[str, torch.nn.Module]) -> None:
+    def __init__(self, layers: Mapping[str, torch.nn.Module], safely: Safely = unsafely) -> None:
         self._layers = layers
+        self._safely = safely
         self._samples: list[torch.Tensor] = []
         self._sample_of: dict[str, int] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -75,10 +77,7 @@ class Activations:
     def _sampling(self, name: str, layer: torch.nn.Module) -> Any:  # noqa: ANN401 - a hook of torch's
         dimensions = layer.weight.dim() if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)) else -1
 
-        def sample(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            # If it were compiled, the hook would become part of the graph of the model.
-            if torch.compiler.is_compiling() or name in self._sample_of or not torch.is_grad_enabled():
-                return
+        def sample(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             given = args[0] if args else None
             if not (isinstance(given, torch.Tensor) and _is_measurable(given)):
                 given = next((one for one in tensors_in((args, list(kwargs.values()))) if _is_measurable(one)), None)
@@ -92,7 +91,12 @@ class Activations:
                 self._samples.append(sample_of(given.detach(), channels_first=convolved))
             self._sample_of[name] = len(self._samples) - 1
 
-        return sample
+        def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # If it were compiled, the hook would become part of the graph of the model.
+            if not torch.compiler.is_compiling() and name not in self._sample_of and torch.is_grad_enabled():
+                self._safely(sample, args, kwargs)
+
+        return Hook(hook)
 
 
 def sample_of(given: torch.Tensor, *, channels_first: bool) -> torch.Tensor:

@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from sweeper.worker.watch.forward.wrapping import FunctionWrapper
+from sweeper.worker.watch.forward.wrapping import FunctionWrapper, Safely, unsafely
 
 QUERIES = 64
 ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
@@ -21,9 +21,9 @@ ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "sc
 class AttentionLogits:
     """Measures calls of attention between `open` and `take`."""
 
-    def __init__(self) -> None:
+    def __init__(self, safely: Safely = unsafely) -> None:
         self._seen: list[torch.Tensor] = []
-        self._wrapper = FunctionWrapper("scaled_dot_product_attention", ARGUMENTS, self._measure)
+        self._wrapper = FunctionWrapper("scaled_dot_product_attention", ARGUMENTS, self._measure, safely)
 
     def open(self) -> None:
         """Measure until `take`."""

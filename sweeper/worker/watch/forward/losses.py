@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from sweeper.worker.watch.forward.wrapping import FunctionWrapper
+from sweeper.worker.watch.forward.wrapping import FunctionWrapper, Safely, unsafely
 
 CHECKED_STEPS = 5
 CHECKED = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy", "mse_loss")
@@ -36,7 +36,7 @@ CheckResult = tuple[torch.Tensor, torch.Tensor]
 class LossCalls:
     """Checks the calls of loss functions between `open` and `take`."""
 
-    def __init__(self) -> None:
+    def __init__(self, safely: Safely = unsafely) -> None:
         self._left = CHECKED_STEPS
         self._is_open = False
         self._seen: list[torch.Tensor] = []
@@ -49,7 +49,7 @@ class LossCalls:
             _of_squares,
         )
         self._wrappers = [
-            FunctionWrapper(name, ("input", "target"), functools.partial(self._check, check))
+            FunctionWrapper(name, ("input", "target"), functools.partial(self._check, check), safely)
             for name, check in zip(CHECKED, checks, strict=True)
         ]
 
