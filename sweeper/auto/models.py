@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dis
 import gc
+import itertools
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 
 import torch
 from torch import nn
@@ -121,12 +123,23 @@ def _locals_of(frame: FrameType) -> dict[str, object]:
     code = frame.f_code
     if sys.version_info >= (3, 13) or not code.co_flags & _OPTIMIZED:
         return dict(frame.f_locals)
-    if {"locals", "vars"} & set(code.co_names):
+    if _calls_locals(code):
         return {}
     shared = frame.f_locals
     variables = dict(shared)
     shared.clear()
     return variables
+
+
+def _calls_locals(code: CodeType) -> bool:
+    """Whether the code has the call `locals()` or `vars()`, without an argument."""
+    if not {"locals", "vars"} & set(code.co_names):
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname != "PRECALL"]
+    return any(
+        one.opname == "LOAD_GLOBAL" and one.argval in ("locals", "vars") and after.opname == "CALL" and after.arg == 0
+        for one, after in itertools.pairwise(steps)
+    )
 
 
 def _is_library(file: str) -> bool:

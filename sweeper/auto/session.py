@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import Unwritable, UsageError
+from sweeper.errors import RecordError, Unwritable, UsageError
 from sweeper.record.events import Inferred
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.worker import opening
@@ -176,7 +176,12 @@ class Session:
             self.part = Part.SILENT
             return
         self.part = Part.WRITER if rank == 0 else Part.MEMBER
-        self._trial = opening.open_implicitly(self._directory, self._attempt, writes=rank == 0)
+        try:
+            self._trial = opening.open_implicitly(self._directory, self._attempt, writes=rank == 0)
+        except RecordError as error:  # there is no record to note it in
+            sys.stderr.write(f"sweeper: this process is not watched: {error}\n")
+            self.part = Part.SILENT
+            return
         atexit.register(self._end)  # runs before the end of the trial, which was registered before
         if _is_child():  # one that was forked ends without exit handlers
             from multiprocessing import util

@@ -99,6 +99,8 @@ class ForwardOrder:
         self._flow = DataFlow()
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         for name, module in self.modules.items():
+            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+                continue
             self._hooks.append(module.register_forward_pre_hook(self._meets(name), with_kwargs=True))
             self._hooks.append(module.register_forward_hook(self._leaves(name)))
         self._eager: Any = torch.compiler.set_stance("force_eager") if self.is_compiled else None

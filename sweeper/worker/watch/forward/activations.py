@@ -49,6 +49,7 @@ class Activations:
             self._hooks = [
                 module.register_forward_pre_hook(self._sampling(name, module), with_kwargs=True)
                 for name, module in self._layers.items()
+                if not isinstance(module, torch.jit.ScriptModule)  # it takes no hooks
             ]
 
     def close(self) -> None:
