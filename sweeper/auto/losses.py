@@ -181,8 +181,7 @@ class BackwardLosses:
             return None
         scaled = self._scaled
         value = scaled[1] if scaled is not None and scaled[0]() is root else root.detach()
-        factor = gradient.detach() if isinstance(gradient, torch.Tensor) else 1
-        return (value * factor).reshape(())
+        return (value * gradient.detach() if isinstance(gradient, torch.Tensor) else value).reshape(())
 
     def _add_value(self, loss: torch.Tensor) -> None:
         if self._calls_in_step is not None:
