@@ -42,13 +42,19 @@ class StepLosses:
         self._calls_before: dict[str, int] = {}
         self.summed: dict[str, int] = {}
         self._several = False
+        self._before_add: tuple[torch.Tensor | None, int] = (None, 0)
 
     def add(self, loss: torch.Tensor) -> None:
         """Add the loss of a backward call."""
+        self._before_add = self._total, self._calls
         self._calls += 1
         # A copy: scripts average the loss over ranks in place, for their own output.
         loss = loss.to(torch.float32, copy=True)
         self._total = loss if self._total is None else self._total + loss.to(self._total.device, non_blocking=True)
+
+    def take_back(self) -> None:
+        """Forget the loss that was added last, whose call has failed."""
+        self._total, self._calls = self._before_add
 
     def drop(self) -> None:
         """Forget the losses that no optimizer has used."""
@@ -159,21 +165,31 @@ class BackwardLosses:
         if torch.compiler.is_compiling() or self._is_in_backward:
             return original(*args, **kwargs)
         self._guarded("recording losses", self._before)
+        # Before the call, because an optimizer may step within it, as soon as it has a gradient.
+        is_added = self._guarded("recording losses", lambda: self._add(*args, **kwargs))
         self._is_in_backward = True
         try:
             result = original(*args, **kwargs)
+        except BaseException:
+            if is_added:
+                self._losses.take_back()
+            raise
         finally:
             self._is_in_backward = False
-        self._guarded("recording losses", lambda: self._add(*args, **kwargs))
+        if is_added and self._each_call_is_a_step and self._recorder is not None:
+            self._recorder.stepped()
+            self._guarded("recording losses", self._end_step_if_over, self._recorder)
         return result
 
-    def _add(self, tensors: object, grad_tensors: object = None, *_: object, **__: object) -> None:
-        """Add the loss of a call with these arguments of `torch.autograd.backward`."""
+    def _add(self, tensors: object, grad_tensors: object = None, *_: object, **__: object) -> bool:
+        """Add the loss of a call with these arguments of `torch.autograd.backward`; return whether there is one."""
         roots = tensors if isinstance(tensors, list | tuple) else [tensors]
         gradients = grad_tensors if isinstance(grad_tensors, list | tuple) else [grad_tensors]
         found = [self._value_of(root, gradient) for root, gradient in itertools.zip_longest(roots, gradients)]
-        if losses := [value for value in found if value is not None]:
+        losses = [value for value in found if value is not None]
+        if losses:
             self._add_value(functools.reduce(torch.add, losses))
+        return bool(losses)
 
     def _value_of(self, root: object, gradient: object) -> torch.Tensor | None:
         """Return the loss whose gradient is computed, 0-d; None if this is no loss."""
@@ -192,9 +208,6 @@ class BackwardLosses:
         if recorder is not None:
             self._end_step_if_over(recorder)  # a scaler may have skipped a step, without a call of the optimizer
         self._losses.add(loss)
-        if recorder is not None and self._each_call_is_a_step:
-            recorder.stepped()
-            self._end_step_if_over(recorder)
 
     def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(scaler, outputs, *args, **kwargs)

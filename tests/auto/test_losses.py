@@ -138,11 +138,15 @@ def test_a_backward_pass_within_another_is_not_counted(
 def test_a_backward_pass_that_fails_is_not_counted_and_the_next_is(
     training: Training, record: Record, weight: nn.Parameter, optimizer: torch.optim.Optimizer
 ) -> None:
+    for _ in range(2):
+        (weight * 3).backward()
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            torch.ones(()).backward()
+        optimizer.step()
     with pytest.raises(RuntimeError, match="does not require grad"):
         torch.ones(()).backward()
-    (weight * 3).backward()
-    optimizer.step()
-    assert recorded(training, record) == {0: 3.0}
+    assert recorded(training, record) == {0: 3.0, 1: 3.0}
+    assert "sum" not in record.notes
 
 
 def test_a_scaler_does_not_scale_the_recorded_loss_also_in_a_step_that_it_skips(
@@ -202,6 +206,15 @@ def test_the_loss_before_the_step_counts_where_a_closure_computes_it_again(
     optimizer.step(closure)
     assert len(losses) > 1
     assert recorded(training, record) == {0: losses[0]}
+
+
+def test_an_optimizer_may_step_within_the_backward_pass(
+    training: Training, record: Record, weight: nn.Parameter, optimizer: torch.optim.Optimizer
+) -> None:
+    weight.register_post_accumulate_grad_hook(lambda _: optimizer.step())
+    for value in (3.0, 1.0):
+        (weight * value).backward()
+    assert recorded(training, record) == {0: 3.0, 1: 1.0}
 
 
 def test_without_an_optimizer_each_call_is_a_step(training: Training, record: Record, weight: nn.Parameter) -> None:

@@ -103,7 +103,7 @@ class WatchedOptimizer:
         self._gradients = self._updates = None
         self.stepped = False
         self.repeats = 0
-        if gradients is None:
+        if not gradients:  # not measured, or no tensor of this optimizer is watched
             return None
         if self._norm_only:
             columns = gradients

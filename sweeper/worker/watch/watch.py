@@ -293,7 +293,8 @@ class Watch:
 
     def _emit(self, sums_of_optimizers: Sequence[torch.Tensor]) -> None:
         """Send all values of the current step from the device to the record as one tensor."""
-        device = sums_of_optimizers[0].device
+        # An optimizer without watched tensors has no device.
+        device = next((one.device for one in sums_of_optimizers if one.shape[1]), sums_of_optimizers[0].device)
         sums = torch.cat([one.to(device, non_blocking=True) for one in sums_of_optimizers], dim=1)
         if self._shardings:
             sums = add_up(sums, self._shardings)

@@ -195,3 +195,16 @@ def test_watching_changes_nothing_in_training(here: Path) -> None:
         optimizer.zero_grad()
     for one, other in zip(plain.parameters(), watched.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_an_optimizer_without_a_watched_tensor_is_no_obstacle(here: Path) -> None:
+    """Such as that of all biases."""
+    model = nn.Linear(4, 2)
+    optimizers = [torch.optim.SGD([model.bias], lr=0.1), torch.optim.SGD([model.weight], lr=0.1)]
+    with sweeper.trial() as trial:
+        trial.watch(model, optimizers)
+        model(torch.ones(3, 4)).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    (observation,) = of_kind(attempt_of(here), Observation)
+    assert observation.gradient_norm == pytest.approx(3 * math.sqrt(8))
