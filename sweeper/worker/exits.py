@@ -7,11 +7,15 @@ Therefore both functions are wrapped while a trial is open. The wrapped function
 from __future__ import annotations
 
 import atexit
+import itertools
+import os
 import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - compared as text
 
 
 def exit_code_of(error: BaseException | None) -> int:
@@ -55,6 +59,7 @@ class ExitWatch:
     def _see_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not hasattr(sys, "ps1"):  # an interactive session goes on after an exception
             self._uncaught = error
+        _hide_wrappers(error)
         self._excepthook(kind, error, trace)
 
     def _see_exit(self, code: object = None, /) -> NoReturn:
@@ -77,6 +82,26 @@ class ExitWatch:
         except ValueError:
             return
         self._exit = None
+
+
+def _hide_wrappers(error: BaseException | None) -> None:
+    """Remove the frames of sweeper that only passed an exception on, from its traceback and those that led to it.
+
+    The loss function or the backward pass of a script may be wrapped. Where sweeper itself fails, its frames stay.
+    """
+    done: set[int] = set()
+    while error is not None and id(error) not in done:
+        done.add(id(error))
+        entries, entry = [], error.__traceback__
+        while entry is not None:
+            entries.append(entry)
+            entry = entry.tb_next
+        own = [one.tb_frame.f_code.co_filename.startswith(_PACKAGE) for one in entries]
+        last = max((index for index, is_own in enumerate(own) if not is_own), default=0)
+        kept = [one for index, one in enumerate(entries) if not own[index] or index > last or not index]
+        for one, after in itertools.pairwise([*kept, None]):
+            one.tb_next = after  # type: ignore[union-attr]  # only the last is None
+        error = error.__cause__ or error.__context__
 
 
 class _Mark:

@@ -7,6 +7,7 @@ import gc
 import os
 import pickle
 import signal
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import sweeper
 from sweeper.auto import training as module
 from sweeper.auto.session import Part, Session
 from sweeper.auto.training import EVERY, Training
+from sweeper.errors import UsageError
 from sweeper.record.events import Finished, Observation, Parameters, Watching
 from sweeper.worker.trial import recorder_of
 from tests.auto.conftest import Record
@@ -283,6 +285,41 @@ def test_the_script_takes_over_with_its_own_watch(training: Training, record: Re
     assert record.metric("loss/train") == {0: 1.0}
     assert [event.outcome for event in record.of(Finished)] == ["completed"]
     assert observed(record) == ([0] if not steps_before else [0, EVERY])
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: functional.cross_entropy(torch.zeros(2, 3), torch.zeros(5, dtype=torch.long)),
+        lambda: torch.ones(()).backward(),
+        lambda: torch.optim.SGD([], lr=0.1),
+    ],
+    ids=["loss", "backward", "optimizer"],
+)
+def test_the_traceback_of_the_scripts_own_error_is_that_of_the_script(
+    training: Training, mistake: Callable[[], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Net()
+    train(model, sgd(model), 1)
+    with pytest.raises((RuntimeError, ValueError)) as failed:
+        mistake()
+    sys.excepthook(failed.type, failed.value, failed.tb)
+    shown = capsys.readouterr().err
+    assert str(failed.value) in shown
+    assert __file__ in shown
+    assert f"{os.sep}sweeper{os.sep}" not in shown
+
+
+def test_the_traceback_of_an_error_of_sweeper_shows_where(
+    training: Training, session: Session, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = session.trial
+    assert trial is not None
+    model = Net()
+    with pytest.raises(UsageError) as failed:
+        trial.watch(model, sgd(model), every=0)
+    sys.excepthook(failed.type, failed.value, failed.tb)
+    assert f"{os.sep}sweeper{os.sep}worker{os.sep}trial.py" in capsys.readouterr().err
 
 
 def test_a_silent_process_is_left_alone(training: Training, session: Session, record: Record) -> None:
