@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sweeper.integrations.names import metric_name
+from sweeper.integrations.names import Names
 from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import point_to, pointed_to
-from sweeper.worker.trial import Trial
+from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
 
 
@@ -19,9 +19,12 @@ class HuggingFaceCallback(TrainerCallback):
     """Watch the model of a `transformers.Trainer`, report its metrics, and stop it when the trial should stop.
 
     With several ranks, each rank has a callback. Gradients are recorded after clipping, as the optimizer receives them.
-    Steps are optimizer steps from 0: what Trainer logs at `global_step` 10 belongs to step 9. Metrics get sweeper's
-    names: `loss` becomes `loss/train`, `eval_loss` becomes `loss/test`, `grad_norm` becomes `gradient/norm`. Durations,
-    throughput and the summary at the end of training are not reported.
+    Steps are optimizer steps from 0: what Trainer logs at `global_step` 10 belongs to step 9.
+
+    Metrics get sweeper's names: `loss` becomes `loss/train`, `eval_loss` becomes `loss/test`, `grad_norm` becomes
+    `gradient/norm`. If the sweep's metric is one of Trainer's names, such as `eval_loss`, that name is kept. What is
+    evaluated with `metric_key_prefix="test"` keeps its name too if another set is evaluated during the training.
+    Durations, throughput and the summary at the end of training are not reported.
 
     A resumed attempt starts from Trainer's own checkpoints. Trainer writes them on its own schedule, after each
     `checkpoint.every_minutes` of the sweep, and before it stops. Its `save_total_limit` should be 2 or more.
@@ -73,6 +76,7 @@ class HuggingFaceCallback(TrainerCallback):
             "include_bias": include_bias,
         }
         self._watch: Watch | None = None
+        self._names = Names()
         self._stopping = False
         self._saved = 0
 
@@ -117,7 +121,12 @@ class HuggingFaceCallback(TrainerCallback):
         """Report the metrics that training, evaluation or the script logged."""
         if logs is None or "train_runtime" in logs:  # the summary: its train_loss is a mean over all steps
             return
-        values = {metric_name(name): value for name, value in logs.items() if _is_metric(name, value)}
+        metric, evaluates = recorder_of(self._trial).facts.metric, args.eval_strategy != "no"
+        values = {
+            self._names.recorded(name, metric=metric, evaluates=evaluates): value
+            for name, value in logs.items()
+            if _is_metric(name, value)
+        }
         if values:
             self._trial.report(values, step=max(0, state.global_step - 1))
 

@@ -28,7 +28,8 @@ class LightningCallback(Callback):
     With several ranks, each rank has a callback. Gradients are recorded before clipping. Steps are optimizer steps from
     0; with several optimizers, one step is one turn of all of them. Logged metrics are reported every
     `log_every_n_steps` steps and after each evaluation and epoch, under sweeper's names: `train_loss` becomes
-    `loss/train`, `val_acc` becomes `accuracy/test`.
+    `loss/train`, `val_acc` becomes `accuracy/test`. The sweep's metric may also be the logged name, which is then kept:
+    `metric: {name: val_acc, goal: maximize}`. What `Trainer.test` logs is not reported.
 
     A checkpoint is written to `trial.dir / "lightning"` after each `checkpoint.every_minutes` of the sweep, and before
     the Trainer stops. Lightning does not save the position in an epoch, unless the data loader has a `state_dict`.
@@ -185,7 +186,8 @@ class LightningCallback(Callback):
 
     def _report(self, trainer: Trainer, *, evaluation: bool = False) -> None:
         """Report the metrics that were logged since the last report."""
-        values = self._logged.fresh(trainer.callback_metrics, evaluation=evaluation)
+        metric = recorder_of(self._trial).facts.metric
+        values = self._logged.fresh(trainer.callback_metrics, evaluation=evaluation, metric=metric)
         if values and self._trial.next_step > 0:
             self._trial.report(values, step=self._trial.next_step - 1)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import torch
 
-from sweeper.integrations.names import metric_name
+from sweeper.integrations.names import Names, is_same_name
 
 _FORKED = re.compile(r"(.+)_(step|epoch)((?:/dataloader_idx_\d+)?)")
 
@@ -24,13 +24,17 @@ class Logged:
     def __init__(self) -> None:
         self._reported: dict[str, torch.Tensor] = {}
         self._forked: set[str] = set()
+        self._names = Names()
 
-    def fresh(self, metrics: Mapping[str, torch.Tensor], *, evaluation: bool) -> dict[str, torch.Tensor]:
+    def fresh(
+        self, metrics: Mapping[str, torch.Tensor], *, evaluation: bool, metric: str = ""
+    ) -> dict[str, torch.Tensor]:
         """Return what was logged since the last call, by sweeper's names.
 
         Args:
             metrics: the Trainer's `callback_metrics`, which keep old values.
             evaluation: whether an evaluation has just ended.
+            metric: the sweep's metric, which keeps its name.
         """
         parts = {name: (match[1] + match[3], match[2]) for name in metrics if (match := _FORKED.fullmatch(name))}
         parts = {name: (whole, part) for name, (whole, part) in parts.items() if whole in metrics}
@@ -43,13 +47,15 @@ class Logged:
                 continue
             self._reported[name] = value
             whole, part = parts.get(name, (name, ""))
-            if part and whole in self._forked:
+            if part and is_same_name(name, metric):
+                values[metric] = value
+            elif part and whole in self._forked:
                 if part == "step":
-                    values[metric_name(whole)] = value
+                    values[self._names.recorded(whole, metric=metric)] = value
                 elif not evaluation:
-                    values[f"{metric_name(whole)}_epoch"] = value
+                    values[f"{self._names.recorded(whole, metric=metric)}_epoch"] = value
             elif name not in now or (evaluation and now[name] == "epoch"):
-                values[metric_name(name)] = value
+                values[self._names.recorded(name, metric=metric)] = value
         return values
 
 

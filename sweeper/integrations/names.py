@@ -3,6 +3,9 @@
 A prefix or suffix `train`, `eval`, `val`, `valid`, `validation` or `test` names the data set of a metric. `train`
 stays, and all others become `test`, the set that trials are ranked by. `loss` alone becomes `loss/train`. Any other
 name stays.
+
+The sweep's metric comes first: what a script logs under that name keeps it. And no two names become one: of `eval_loss`
+and `test_loss`, the set that is evaluated during the training becomes `loss/test`, and the other keeps its name.
 """
 
 from __future__ import annotations
@@ -24,3 +27,39 @@ def metric_name(name: str) -> str:
     else:
         return _WORDS.get(name, name)
     return f"{'accuracy' if what == 'acc' else what}/{_SETS[which]}"
+
+
+def is_same_name(name: str, other: str) -> bool:
+    """Return whether two names are spelled alike: `eval_loss` and `eval/loss`."""
+    return name.replace("/", "_") == other.replace("/", "_")
+
+
+class Names:
+    """The names under which one script's metrics are recorded."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, str] = {}
+
+    def recorded(self, name: str, *, metric: str, evaluates: bool = False) -> str:
+        """Return the name under which a metric is recorded.
+
+        Args:
+            name: the name that the script logs.
+            metric: the sweep's metric.
+            evaluates: whether another set than `test` is evaluated during the training, so that `test` is kept for the
+                end. Otherwise the first set of a metric becomes `test`.
+        """
+        if is_same_name(name, metric):
+            return metric
+        ours = metric_name(name)
+        if evaluates and _set_of(name) == "test":
+            return name
+        return ours if self._logged.setdefault(ours, name) == name else name
+
+
+def _set_of(name: str) -> str:
+    """Return the word for the data set in a name; empty if there is none."""
+    if leading := _LEADING.fullmatch(name):
+        return leading[1]
+    trailing = _TRAILING.fullmatch(name)
+    return trailing[2] if trailing else ""

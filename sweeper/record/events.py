@@ -415,13 +415,24 @@ class Asked(Event):
 class Told(Event):
     """The search received the result of a configuration; `value` is None where nothing was measured.
 
-    `step` is the optimizer step of the last evaluation.
+    `step` is the optimizer step of the last evaluation. `why` is set if its parameters made trials of it fail: the
+    causes, the rules that stopped them, or that no value was finite. `imputed` is the value that the configuration then
+    counted with at that moment; `Imputed` has later ones.
     """
 
     configuration: int
     state: str
     value: float | None
     step: int | None = None
+    imputed: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imputed(Event):
+    """From here on, trials that failed because of their parameters count with `value`, the worst so far."""
+
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,11 @@ all complete ones, by step and then by value; CMA-ES uses that value as theirs. 
 pruned trials: it would ignore them and propose again where trials were stopped. So for it alone they are added as
 complete ones with that value.
 
+*Configurations that failed because of their parameters* count with the worst value so far (`imputation`). TPE ranks
+them behind all pruned ones, which it does with pruned trials that have no value. By default it takes a tenth of all
+trials as good ones and stays away from the others, whether they learned or failed. So once trials have failed, it takes
+as many more as good ones. It and the Gaussian process then also begin to learn earlier.
+
 The cost of a proposal is bounded: random search and QMC get only what they use, the other samplers at most
 `MAX_HISTORY` configurations (`limit_history`).
 """
@@ -24,6 +29,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -49,6 +55,7 @@ from sweeper.config import (
     applies,
     in_dependency_order,
 )
+from sweeper.search.imputation import imputed, worst_value
 from sweeper.search.proposal import Configuration
 
 _TRIAL_PREFIX = "cma:"
@@ -66,6 +73,18 @@ TPE takes 0.1 s for 10,000; the time of the Gaussian process grows with the cube
 """
 
 
+STARTUP, STARTUP_AFTER_FAILURE = 10, 5
+"""The number of trials that are drawn at random before TPE and the Gaussian process learn; the first is Optuna's."""
+
+
+def count_good(count: int, *, failed: int) -> int:
+    """Return how many of `count` trials TPE takes as good ones if some failed because of their parameters.
+
+    Optuna takes a tenth, and 25 at most. Here it takes as many more as have failed, but none that has failed.
+    """
+    return max(1, min(math.ceil(count / 10) + failed, 25, count - failed))
+
+
 def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) -> Sequence[Configuration]:
     """Return at most `limit` of the configurations, in their order.
 
@@ -79,8 +98,8 @@ def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) 
     """
     if len(seen) <= limit:
         return seen
-    running = [configuration for configuration in seen if configuration.state in _UNFINISHED]
-    ended = [configuration for configuration in seen if configuration.state not in _UNFINISHED]
+    running = [configuration for configuration in seen if not configuration.ended]
+    ended = [configuration for configuration in seen if configuration.ended]
     sign = -1 if maximize else 1
     ranked = [(sign * c.value, c.number) for c in ended if c.value is not None and math.isfinite(c.value)]
     best = heapq.nsmallest(limit // 4, ranked, key=lambda pair: pair[0])
@@ -129,17 +148,19 @@ class OptunaSearch:
 
     def _study(self, seen: Sequence[Configuration], storage: optuna.storages.InMemoryStorage) -> tuple[Study, int]:
         """Return a study of the configurations so far, and its id in the storage."""
+        told = self._told(seen)
         with warnings.catch_warnings():
-            # Optuna calls some samplers experimental; our tests cover their behaviour.
+            # Optuna calls some samplers experimental, and TPE's gamma deprecated; our tests cover their behaviour.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._sampler(len(seen))
+            warnings.simplefilter("ignore", FutureWarning)
+            sampler = self._sampler(len(seen), failed=sum(one.failed == 1 for one in told))
         study = optuna.create_study(
             storage=storage,
             study_name=self._spec.name,
             sampler=sampler,
             direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
         )
-        study.add_trials(self._history(seen))
+        study.add_trials([self._as_trial(one) for one in told])
         study_id = storage.get_study_id_from_name(self._spec.name)
         # The attributes of the study are those of the last configuration that has them.
         attributes = {k: v for one in seen for k, v in one.attributes.items() if not k.startswith(_TRIAL_PREFIX)}
@@ -147,29 +168,35 @@ class OptunaSearch:
             storage.set_study_system_attr(study_id, key, value)
         return study, study_id
 
-    def _history(self, seen: Sequence[Configuration]) -> list[FrozenTrial]:
-        """Return the configurations that the sampler uses, as Optuna trials."""
+    def _told(self, seen: Sequence[Configuration]) -> Sequence[Configuration]:
+        """Return the configurations that the sampler uses, with the values that they count with."""
         match self._spec.method:
             case Method.RANDOM:
                 return []
             case Method.QMC:  # it uses the search space of the first complete trial, or else of running ones
                 running = []
-                for trial in map(self._as_trial, seen):
-                    if trial.state is TrialState.COMPLETE:
-                        return [trial]
-                    if trial.state is TrialState.RUNNING:
-                        running.append(trial)
+                for one in seen:
+                    # A failed trial shows the search space as well as any other; its value is not used.
+                    shown = replace(one, value=0.0) if one.failed == 1 else one
+                    state = self._as_trial(shown).state
+                    if state is TrialState.COMPLETE:
+                        return [shown]
+                    if state is TrialState.RUNNING:
+                        running.append(shown)
                 return running
         maximize = self._spec.metric.goal is Goal.MAXIMIZE
-        return [self._as_trial(one) for one in limit_history(seen, MAX_HISTORY[self._spec.method], maximize=maximize)]
+        worst = worst_value(seen, maximize=maximize)
+        told = [imputed(one, worst) for one in seen]
+        return limit_history(told, MAX_HISTORY[self._spec.method], maximize=maximize)
 
-    def _sampler(self, proposal: int) -> BaseSampler:
+    def _sampler(self, proposal: int, *, failed: int) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
+        startup = STARTUP_AFTER_FAILURE if failed else STARTUP
         match self._spec.method:
             case Method.RANDOM:
                 return RandomSampler(seed=seed)
             case Method.GP:
-                return GPSampler(seed=seed, warn_independent_sampling=False)
+                return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
             case Method.CMAES:
                 return CmaEsSampler(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
             case Method.QMC:
@@ -179,17 +206,14 @@ class OptunaSearch:
                 return QMCSampler(
                     seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
                 )
-        return TPESampler(seed=seed, constant_liar=True, multivariate=False)
+        gamma = (lambda count: count_good(count, failed=failed)) if failed else None
+        return TPESampler(seed=seed, n_startup_trials=startup, gamma=gamma, constant_liar=True, multivariate=False)
 
     def _as_trial(self, configuration: Configuration) -> FrozenTrial:
         value = configuration.value
         if value is not None and not math.isfinite(value):
             value = None
-        pruned = configuration.state == "PRUNED" and self._spec.method in _SUPPORT_PRUNED
-        if value is None or pruned:
-            state = TrialState.PRUNED if pruned else _WITHOUT_VALUE[configuration.state]
-        else:
-            state = TrialState.COMPLETE
+        state, values = self._state(configuration, value)
         params = {
             name: self._encoded(name, configuration.params[name])
             for name in self._varied
@@ -200,11 +224,21 @@ class OptunaSearch:
         return create_trial(
             state=state,
             value=value if state is TrialState.COMPLETE else None,
-            intermediate_values={configuration.step or 0: value} if pruned and value is not None else None,
+            intermediate_values=values,
             params=params,
             distributions={name: self._varied[name] for name in params},
             system_attrs=_trial_attributes(configuration.attributes),
         )
+
+    def _state(self, configuration: Configuration, value: float | None) -> tuple[TrialState, dict[int, float]]:
+        """Return the state of a configuration in the study, and its intermediate values: the last one if pruned."""
+        if configuration.failed == 1:
+            if value is None:  # no trial has a finite value yet
+                return TrialState.FAIL, {}
+            return TrialState.PRUNED if self._spec.method in _RANK_PRUNED_LAST else TrialState.COMPLETE, {}
+        if configuration.state == "PRUNED" and self._spec.method in _SUPPORT_PRUNED:
+            return TrialState.PRUNED, {} if value is None else {configuration.step or 0: value}
+        return _WITHOUT_VALUE[configuration.state] if value is None else TrialState.COMPLETE, {}
 
     def _suggest(self, trial: Trial, name: str) -> object:
         """Return the sampler's value for a parameter."""
@@ -234,7 +268,7 @@ class OptunaSearch:
         return value
 
 
-_UNFINISHED = ("RUNNING", "WAITING")
+_RANK_PRUNED_LAST = (Method.BAYES, Method.TPE)
 _SUPPORT_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
 _WITHOUT_VALUE: Mapping[str, TrialState] = {
     "RUNNING": TrialState.RUNNING,

@@ -18,6 +18,9 @@ class Configuration:
         state: The state of its trials together, as in `record.trial.State`.
         value: The metric of the sweep, as the mean over seeds; None while it runs, or if it was never logged.
         step: The last optimizer step at which any of its trials was evaluated; None if none was.
+        failed: The share of its trials that failed because of their parameters, from 0 to 1. `value` is the mean of the
+            others; a search takes the worst value so far for those that failed.
+        why: Why they failed; empty if none did.
     """
 
     number: int
@@ -26,6 +29,13 @@ class Configuration:
     state: str = "RUNNING"
     value: float | None = None
     step: int | None = None
+    failed: float = 0.0
+    why: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of its trials have ended."""
+        return self.state not in ("RUNNING", "WAITING")
 
 
 class Search(Protocol):

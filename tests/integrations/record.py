@@ -39,10 +39,14 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.directory = TrialDir(path / "0000")
-        facts = {"number": 0, "configuration": 0, "seed": 7, "params": {}, "shown": {}, "command": []}
         self.directory.path.mkdir(parents=True)
-        write_json(self.directory.facts, {**facts, "metric": "acc", "maximize": True, "checkpoint_every_s": 3600.0})
+        self.rank_by("acc")
         self.attempt = 0
+
+    def rank_by(self, metric: str) -> None:
+        """Name the metric of the sweep."""
+        facts = {"number": 0, "configuration": 0, "seed": 7, "params": {}, "shown": {}, "command": []}
+        write_json(self.directory.facts, {**facts, "metric": metric, "maximize": True, "checkpoint_every_s": 3600.0})
 
     def next_attempt(self) -> None:
         self.attempt += 1

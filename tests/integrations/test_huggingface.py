@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -49,7 +50,13 @@ def accuracy(prediction: Any) -> dict[str, float]:
 
 
 def train(
-    record: Record, *, stop_at: int | None = None, every: int = 1, resume: str | None = None, **options: Any
+    record: Record,
+    *,
+    stop_at: int | None = None,
+    every: int = 1,
+    resume: str | None = None,
+    sets: tuple[str, ...] = (),
+    **options: Any,
 ) -> tuple[Classifier, ByHand]:
     """One attempt, resumed from the one before, or from a checkpoint of one's own."""
     record.next_attempt()
@@ -79,6 +86,10 @@ def train(
             callbacks=[callback, by_hand],
         )
         trainer.train(resume_from_checkpoint=resume or callback.resume())
+        for prefix in sets:
+            trainer.evaluate(metric_key_prefix=prefix)
+        rows: Any = ROWS[8:16]
+        trainer.predict(rows)
     return model, by_hand
 
 
@@ -109,6 +120,39 @@ def test_metrics_have_our_names_and_steps_from_zero(record: Record) -> None:
     assert [event.step for event in evaluated] == [EPOCH - 1, 2 * EPOCH - 1, 3 * EPOCH - 1]
     assert {name for event in trained for name in event.values} == {"loss/train", "gradient/norm", "learning_rate"}
     assert {name for event in evaluated for name in event.values} == {"loss/test", "accuracy/test"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "decides", "apart"),
+    [
+        ("loss/test", "loss/test", "test_loss"),
+        ("eval_loss", "eval_loss", "test_loss"),
+        ("eval/loss", "eval/loss", "test_loss"),
+        ("test_loss", "loss/test", "test_loss"),
+    ],
+)
+def test_what_is_evaluated_at_the_end_has_a_name_of_its_own(
+    record: Record, metric: str, decides: str, apart: str
+) -> None:
+    record.rank_by(metric)
+    train(record, eval_strategy="epoch", sets=("test",))
+    counts = Counter(name for event in record.events(Metrics) for name in event.values)
+    assert (counts[decides], counts[apart]) == (3, 1)
+    assert {name for name in counts if "loss" in name} == {"loss/train", decides, apart}
+
+
+@pytest.mark.parametrize(
+    ("sets", "names"),
+    [(("test",), {"loss/test"}), (("eval", "test"), {"loss/test", "test_loss"}), ((), set())],
+    ids=["test alone", "both", "predict alone"],
+)
+def test_without_an_evaluation_during_training_the_first_set_is_the_one_that_decides(
+    record: Record, sets: tuple[str, ...], names: set[str]
+) -> None:
+    record.rank_by("loss/test")
+    train(record, sets=sets)
+    found = {name for event in record.events(Metrics) for name in event.values if "loss" in name}
+    assert found - {"loss/train"} == names
 
 
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=["plain", "accumulation"])

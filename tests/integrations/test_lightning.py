@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def train(
     stop_in_batch: int | None = None,
     every: int = 1,
     resume: str | None = None,
+    test: bool = False,
     **options: Any,
 ) -> tuple[Trainer, ByHand]:
     """One attempt, resumed from the one before, or from a checkpoint of one's own."""
@@ -151,6 +153,8 @@ def train(
             **options,
         )
         trainer.fit(module, Batches(), DataLoader(ROWS, batch_size=4), ckpt_path=resume or callback.resume())
+        if test:
+            trainer.test(module, DataLoader(ROWS, batch_size=4), verbose=False)
     return trainer, by_hand
 
 
@@ -235,6 +239,20 @@ def test_metrics_have_our_names_and_steps_from_zero(record: Record) -> None:
     assert [event.step for event in trained] == list(range(1, 3 * EPOCH, 2))
     assert [event.step for event in evaluated] == [EPOCH - 1, 2 * EPOCH - 1, 3 * EPOCH - 1]
     assert {name for event in evaluated for name in event.values} == {"loss/test", "accuracy/test"}
+
+
+class WithHeldOut(Automatic):
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("test_loss", self.loss(batch))
+
+
+def test_what_is_kept_for_the_end_decides_nothing(record: Record) -> None:
+    record.rank_by("val_acc")
+    train(record, WithHeldOut(), limit_val_batches=1.0, test=True)
+    counts = Counter(name for event in record.events(Metrics) for name in event.values)
+    assert counts["val_acc"] == 3
+    assert counts["loss/test"] == 3
+    assert {name for name in counts if "test" in name} == {"loss/test"}
 
 
 class Forked(Automatic):

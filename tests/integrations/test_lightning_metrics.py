@@ -38,6 +38,21 @@ def test_an_evaluation_has_its_mean_under_the_metrics_name() -> None:
     assert plain(Logged().fresh(metrics, evaluation=True)) == {"loss/test": 0.5, "acc/dataloader_idx_1/test": 0.25}
 
 
+def test_the_sweeps_metric_keeps_the_name_that_a_module_logs() -> None:
+    mean, other = tensor(0.5), tensor(0.25)
+    metrics = {"val_loss": mean, "val_loss_epoch": mean, "val_acc": other}
+    values = [
+        plain(Logged().fresh(metrics, evaluation=True, metric=metric))
+        for metric in ("val_acc", "val/loss", "val_loss_epoch", "loss/test")
+    ]
+    assert values == [
+        {"loss/test": 0.5, "val_acc": 0.25},
+        {"val/loss": 0.5, "accuracy/test": 0.25},
+        {"loss/test": 0.5, "val_loss_epoch": 0.5, "accuracy/test": 0.25},
+        {"loss/test": 0.5, "accuracy/test": 0.25},
+    ]
+
+
 def test_names_that_a_module_gave_itself_stay() -> None:
     metrics = {"train_loss": tensor(1), "train_loss_epoch": tensor(2), "time_step": tensor(3), "f1": tensor(4)}
     values = plain(Logged().fresh(metrics, evaluation=False))

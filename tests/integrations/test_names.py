@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sweeper.integrations.names import metric_name
+from sweeper.integrations.names import Names, metric_name
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,31 @@ from sweeper.integrations.names import metric_name
 )
 def test_names_follow_one_convention(name: str, expected: str) -> None:
     assert metric_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "logged", "recorded"),
+    [
+        ("loss/test", ["eval_loss", "test_loss"], ["loss/test", "test_loss"]),
+        ("loss/test", ["val/loss", "loss/valid", "val/loss"], ["loss/test", "loss/valid", "loss/test"]),
+        ("loss/test", ["test_loss"], ["loss/test"]),
+        ("val/acc", ["val_acc", "val_loss", "acc/val"], ["val/acc", "loss/test", "accuracy/test"]),
+        ("eval_loss", ["loss", "eval_loss"], ["loss/train", "eval_loss"]),
+        ("loss", ["loss", "eval_loss"], ["loss", "loss/test"]),
+        ("learning_rate", ["lr"], ["learning_rate"]),
+    ],
+)
+def test_the_sweeps_metric_keeps_its_name_and_no_two_names_become_one(
+    metric: str, logged: list[str], recorded: list[str]
+) -> None:
+    names = Names()
+    assert [names.recorded(name, metric=metric) for name in logged] == recorded
+
+
+def test_test_is_kept_apart_from_the_first_where_another_set_is_evaluated() -> None:
+    names = Names()
+    found = [names.recorded(name, metric="loss/test", evaluates=True) for name in ("test_loss", "eval_loss", "f1/test")]
+    assert found == ["test_loss", "loss/test", "f1/test"]
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

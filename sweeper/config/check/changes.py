@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
 from sweeper.config.model.sources import MetricSource
-from sweeper.config.model.sweep import EarlyStop, Method, SweepSpec
+from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec
 from sweeper.mistakes import shown
 from sweeper.rules.settings import AUTO, written
 
@@ -64,6 +64,9 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
     for conflict, keys in ((True, _DECIDING), (False, _ADDING)):
         for key in keys:
             before, after = getattr(old, key), getattr(new, key)
+            if isinstance(before, Metric) and before.impute is not after.impute:  # only the search reads it
+                yield False, f"metric.impute: {after.impute} instead of {before.impute}"
+                after = after.model_copy(update={"impute": before.impute})
             if before != after:
                 secret = key == "notify"  # its webhook may contain a token
                 yield conflict, f"{key}: changed" if secret else _instead(key, before, after)

@@ -68,16 +68,35 @@ class At(StrEnum):
     LAST = "last"
 
 
+class Impute(StrEnum):
+    """The value that the search takes for a trial that failed because of its parameters.
+
+    `worst` is the worst value of all trials so far. `best` and `latest` are the trial's own value, and the worst so far
+    if it has none. With `off` such a trial is ignored unless it has a value.
+    """
+
+    WORST = "worst"
+    BEST = "best"
+    LATEST = "latest"
+    OFF = "off"
+
+
+def _off(given: object) -> object:
+    return Impute.OFF if given is False else given
+
+
 class Metric(BaseModel):
     """The metric that ranks the trials, for example `metric: {name: accuracy/test, goal: maximize}`.
 
     `name` is the name under which the training script reports it. `at` chooses the `best` or the `last` evaluation.
+    `impute` chooses the value with which a trial counts in the search that failed because of its parameters.
     """
 
     model_config = STRICT
     name: Annotated[str, Field(min_length=1)]
     goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
     at: Annotated[At, Field(strict=False)] = At.BEST
+    impute: Annotated[Impute, Field(strict=False), BeforeValidator(_off)] = Impute.WORST
 
     @property
     def objective(self) -> Objective:

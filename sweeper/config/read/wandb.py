@@ -23,7 +23,6 @@ UNUSED: Mapping[Path, str] = {
     **{(key,): "is not used: it is for W&B's server" for key in ("entity", "project", "apiVersion", "kind")},
     ("controller",): "is not used: sweeper run is the controller",
     ("metric", "target"): "is not used: the sweep continues after the target is reached; budget limits the sweep",
-    ("metric", "impute"): "is not used: a failed trial counts as failed in the search",
     ("metric", "impute_while_running"): "is not used: the search method decides how a running trial counts",
 }
 """Keys that have no effect here, and why."""

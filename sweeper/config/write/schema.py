@@ -40,6 +40,8 @@ def schema() -> Json:
     keys["profiles"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Profile"}}
     definitions["Profile"] = _profile(keys)
     definitions["Metric"]["properties"] |= {str(path[1]): _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
+    metric: Json = definitions["Metric"]["properties"]
+    metric["impute"] = {"anyOf": [metric["impute"], {"const": False}], "default": metric["impute"].pop("default")}
     keys |= {str(path[0]): _wandb(why) for path, why in UNUSED.items() if len(path) == 1}
     keys["early_terminate"] = _early_terminate()
     required = [key for key in made["required"] if key not in ("name", "metric")]

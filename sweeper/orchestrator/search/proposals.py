@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from sweeper.config import Goal
 from sweeper.orchestrator.opening import Run, make_trials
-from sweeper.record.events import AUDITED, Asked, Told
+from sweeper.orchestrator.search.results import with_result
+from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.journal import JournalWriter, read_journal
-from sweeper.record.trial import State, TrialRecord
+from sweeper.record.trial import TrialRecord
 from sweeper.search import Configuration, Search
+from sweeper.search.imputation import LEARNING, imputed, worst_value
 
 
 @dataclass(slots=True)
@@ -28,7 +30,8 @@ class Proposals:
     search: Search
     _configurations: dict[int, Configuration] = field(init=False)
     _journal: JournalWriter = field(init=False)
-    _reported: set[int] = field(init=False)
+    _reported: dict[int, Told] = field(init=False)
+    _imputed: float | None = field(init=False)
     _trials: dict[int, dict[int, TrialRecord]] = field(default_factory=dict)
     _made: set[tuple[int, int]] = field(default_factory=set)
     _next: int = 0
@@ -43,7 +46,8 @@ class Proposals:
             for event in events
             if isinstance(event, Asked)
         }
-        self._reported = {event.configuration for event in events if isinstance(event, Told)}
+        self._reported = {event.configuration: event for event in events if isinstance(event, Told)}
+        self._imputed = next((event.value for event in reversed(events) if isinstance(event, Imputed)), None)
         self._journal = JournalWriter(self.run.directory.search)
 
     def initial(self, trials: Iterable[TrialRecord], taken: Iterable[int]) -> list[TrialRecord]:
@@ -92,16 +96,30 @@ class Proposals:
         for number in touched:
             if number not in self._configurations:  # its line in search.jsonl is damaged
                 continue
-            known = self._configurations[number]
-            ended = self._configurations[number] = _with_result(known, list(self._trials.get(number, {}).values()))
-            if ended.state != "RUNNING" and number not in self._reported:
-                results.append(
-                    Told(time=time.time(), configuration=number, state=ended.state, value=ended.value, step=ended.step)
-                )
+            known, own = self._configurations[number], list(self._trials.get(number, {}).values())
+            ended = self._configurations[number] = with_result(known, own, self.run.spec.metric.impute)
+            if ended.ended and not _is_reported(ended, self._reported.get(number)):
+                results.append(ended)
         if results:
+            worst = self._worst() if any(ended.failed for ended in results) else None
+            told = [_told(ended, worst) for ended in results]
             # Not synced, because it follows from the records of the trials and the next proposal is synced after it.
-            self._journal.extend(results)
-            self._reported |= {event.configuration for event in results}
+            self._journal.extend(told)
+            self._reported |= {event.configuration: event for event in told}
+
+    def _worst(self) -> float | None:
+        """Return the value with which failed trials count now; None if there is none, or the method does not use it."""
+        spec = self.run.spec
+        if spec.method not in LEARNING:
+            return None
+        return worst_value(list(self._configurations.values()), maximize=spec.metric.goal is Goal.MAXIMIZE)
+
+    def _record_imputed(self, seen: Iterable[Configuration]) -> None:
+        """Record the value with which failed trials count from the next proposal on, if it has changed."""
+        worst = self._worst() if any(configuration.failed for configuration in seen) else None
+        if worst is not None and worst != self._imputed:
+            self._journal.extend([Imputed(time=time.time(), value=worst)])
+            self._imputed = worst
 
     def _ask(self, wanted: int | None) -> list[Configuration]:
         """Return `wanted` further configurations (None: all), or as many as `run_cap` and the search allow."""
@@ -110,6 +128,8 @@ class Proposals:
         cap, seen = self.run.spec.run_cap, list(self._configurations.values())
         allowed = math.inf if cap is None else -(-cap // len(self.run.spec.seeds)) - len(seen)
         most = min(allowed, math.inf if wanted is None else wanted)
+        if most > 0:
+            self._record_imputed(seen)
         asked = list(itertools.islice(self.search.proposals(seen), None if most == math.inf else max(0, int(most))))
         self._complete = len(asked) >= allowed or wanted is None or len(asked) < wanted
         self._accept(asked)
@@ -138,21 +158,22 @@ class Proposals:
         return made
 
 
-def _with_result(configuration: Configuration, own: Sequence[TrialRecord]) -> Configuration:
-    """Return the configuration with the result of its trials: the mean over its seeds, once all of them have ended.
-
-    Audits are hidden from the search: an audited trial counts as pruned, with the value it had when it was flagged.
-    """
-    audited = {t.facts.number: s for t in own if (s := t.continued) is not None and s.cause == AUDITED}
-    states = {State.PRUNED if trial.facts.number in audited else trial.state for trial in own}
-    if not own or not all(state.ended for state in states):
-        return replace(configuration, state="RUNNING", value=None, step=None)
-    ended = [audited[t.facts.number].value if t.facts.number in audited else t.value for t in own]
-    values = [value for value in ended if value is not None]
-    state = next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL)
-    return replace(
-        configuration,
-        state=state.value,
-        value=statistics.fmean(values) if values else None,
-        step=max((trial.series.last_step for trial in own if trial.series is not None), default=None),
+def _told(ended: Configuration, worst: float | None) -> Told:
+    counted = imputed(ended, worst).value if ended.failed and worst is not None else None
+    return Told(
+        time=time.time(),
+        configuration=ended.number,
+        state=ended.state,
+        value=ended.value,
+        step=ended.step,
+        imputed=counted,
+        why=ended.why,
     )
+
+
+def _is_reported(ended: Configuration, told: Told | None) -> bool:
+    """Return whether this result is on the record; it changes if a trial is revived or retried in a later call."""
+    if told is None:
+        return False
+    result = (ended.state, ended.value, ended.step, ended.why)
+    return result == (told.state, told.value, told.step, told.why)

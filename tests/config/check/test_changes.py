@@ -42,6 +42,7 @@ ADDITIONS = [
         ],
     ),
     ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
+    ({"metric": {"name": "m"}}, {"metric": {"name": "m", "impute": "off"}}, ["metric.impute: off instead of worst"]),
     (
         {},
         {"resume_args": ["${trial:dir}/a"]},
@@ -123,7 +124,7 @@ CONFLICTS = [
     (
         {},
         {"metric": {"name": "loss", "at": "last"}},
-        [f"metric: {METRIC} at: 'last'}} instead of {METRIC} at: 'best'}}"],
+        [f"metric: {METRIC} at: 'last', impute: 'worst'}} instead of {METRIC} at: 'best', impute: 'worst'}}"],
     ),
     (
         {},

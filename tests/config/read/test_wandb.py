@@ -125,6 +125,22 @@ def test_wandbs_first_example_runs_and_unused_keys_are_reported_with_their_lines
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "read"), [("worst", "worst"), ("best", "best"), ("latest", "latest"), ("off", "off"), ("false", "off")]
+)
+def test_impute_is_read(tmp_path: Path, given: str, read: str) -> None:
+    """`false` is what W&B writes for the related key."""
+    spec, notes = loaded(BAYES.replace("target: 0.1", f"impute: {given}"), tmp_path)
+    assert spec.metric.impute == read
+    assert not [note for note in notes if "impute" in note]
+    assert SweepSpec.from_json(spec.to_json()) == spec
+
+
+def test_an_unknown_impute_is_a_mistake_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"(?s)sweep.yaml:10.*metric.impute.*worst.*best.*latest.*off"):
+        loaded(BAYES.replace("target: 0.1", "impute: wrost"), tmp_path)
+
+
 def test_hyperband_is_translated_to_successive_halving_with_the_same_rungs(tmp_path: Path) -> None:
     spec, notes = loaded(HYPERBAND, tmp_path, "base.yaml")
     assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=3, reduction_factor=3),))

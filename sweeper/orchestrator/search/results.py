@@ -1,0 +1,104 @@
+"""The result of a configuration, from the records of its trials: its value, and which failed by their parameters."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sweeper.config import Impute
+from sweeper.record.causes import Cause
+from sweeper.record.decision import Decision
+from sweeper.record.events import AUDITED
+from sweeper.record.trial import State, TrialRecord
+from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
+from sweeper.rules.pruner_settings import PRUNERS
+from sweeper.search import Configuration
+
+OWN_CAUSES = frozenset({Cause.ERROR, Cause.CUDA_OOM, Cause.OOM})
+"""The causes of failure that come from the parameters. All others come from the machine or from a user."""
+
+OTHER_RULES = frozenset(PRUNERS) | (DIAGNOSES.keys() - set(STOPPING))
+"""The rules that stop trials which learn: pruners, which compare trials, and diagnoses that warn or inform."""
+
+
+def with_result(configuration: Configuration, own: Sequence[TrialRecord], impute: Impute) -> Configuration:
+    """Return the configuration with the result of its trials: the mean over its seeds, once all of them have ended.
+
+    Audits are hidden from the search: an audited trial counts as stopped, with the value it had when it was flagged.
+
+    Args:
+        configuration: The configuration.
+        own: Its trials, one for each seed.
+        impute: How trials count that failed because of their parameters.
+    """
+    states = [_state(trial) for trial in own]
+    if not own or not all(state.ended for state in states):
+        return replace(configuration, state=State.RUNNING.value, value=None, step=None, failed=0.0, why="")
+    values, reasons = [], []
+    for trial in own:
+        reason = "" if impute is Impute.OFF else why_failed(trial)
+        value = _own_value(trial, impute) if reason else _value(trial)
+        if value is not None:
+            values.append(value)
+        elif reason:
+            reasons.append(reason)
+    return replace(
+        configuration,
+        state=next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL).value,
+        value=statistics.fmean(values) if values else None,
+        step=max((trial.series.last_step for trial in own if trial.series is not None), default=None),
+        failed=len(reasons) / (len(reasons) + len(values)) if reasons else 0.0,
+        why=", ".join(dict.fromkeys(reasons)),
+    )
+
+
+def why_failed(trial: TrialRecord) -> str:
+    """Return why a trial that has ended failed because of its parameters, in a few words; empty if it did not.
+
+    It failed by a cause that its parameters explain, a rule flagged it and it was stopped, or none of its values was
+    finite. What a user, a lost machine or a full one ended says nothing about the parameters.
+    """
+    decision = _stopped_by(trial)
+    if decision is not None and not decision.by_person and decision.rule not in OTHER_RULES:
+        return f"stopped by {decision.rule}"
+    if trial.state is State.FAIL and trial.newest.cause in OWN_CAUSES:
+        return str(trial.newest.cause)
+    by_person = decision is not None and decision.by_person
+    if _value(trial) is None and not by_person and (trial.state is State.COMPLETE or trial.series is not None):
+        return f"no finite value of {trial.facts.metric}"
+    return ""
+
+
+def _stopped_by(trial: TrialRecord) -> Decision | None:
+    if (audited := _audited(trial)) is not None:
+        return audited[0]
+    stop = trial.newest.stop
+    return stop.decision if trial.state is State.PRUNED and stop is not None else None
+
+
+def _audited(trial: TrialRecord) -> tuple[Decision, float | None] | None:
+    """Return the decision after which an audited trial continued, and its value at that moment."""
+    continued = trial.continued
+    return (continued.decision, continued.value) if continued is not None and continued.cause == AUDITED else None
+
+
+def _state(trial: TrialRecord) -> State:
+    return State.PRUNED if _audited(trial) is not None else trial.state
+
+
+def _value(trial: TrialRecord) -> float | None:
+    audited = _audited(trial)
+    return trial.value if audited is None else audited[1]
+
+
+def _own_value(trial: TrialRecord, impute: Impute) -> float | None:
+    """Return the trial's own value that `impute` chooses; None stands for the worst so far."""
+    if impute is Impute.WORST or trial.series is None:
+        return None
+    if _audited(trial) is not None:
+        return _value(trial)
+    best = trial.series.high if trial.facts.maximize else trial.series.low
+    value = best if impute is Impute.BEST else trial.series.last
+    return value if math.isfinite(value) else None

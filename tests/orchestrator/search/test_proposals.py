@@ -1,0 +1,200 @@
+"""What a search is told about failures: by which causes, and that it is on the record and the same after a resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper.config import SweepSpec
+from sweeper.orchestrator.opening import Run, open_run
+from sweeper.orchestrator.search.proposals import Proposals
+from sweeper.record.decision import PERSON, Decision
+from sweeper.record.events import (
+    AUDITED,
+    Asked,
+    Continued,
+    Event,
+    Exit,
+    Finished,
+    Imputed,
+    Launched,
+    Lost,
+    Metrics,
+    Started,
+    StopRequested,
+    Told,
+)
+from sweeper.record.reader import read_trial
+from sweeper.record.storage.codec import encode
+from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.trial import TrialRecord
+from sweeper.search import search_for
+
+LR = {"min": 1e-5, "max": 10.0, "distribution": "log_uniform_values"}
+ENDED = Exit(attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
+
+
+def opened(path: Path, *, method: str = "tpe", seeds: Sequence[int] = (0,), **metric: object) -> Run:
+    spec = SweepSpec.from_json(
+        {
+            "name": "s",
+            "method": method,
+            "metric": {"name": "loss", **metric},
+            "command": ["train", "${args}"],
+            "parameters": {"lr": LR},
+            "seeds": list(seeds),
+            "retry": {"max": 0},
+        }
+    )
+    return open_run(spec, text=b"", runs=path, provenance=dict, say=lambda _: None)
+
+
+def ended(trial: TrialRecord, *events: Event, values: Sequence[float] = (), exit_: Exit | None = ENDED) -> TrialRecord:
+    """Write the record of a trial: the values that it reported, and how it ended."""
+    directory, attempt = trial.directory, trial.directory.attempt(1)
+    attempt.path.mkdir(parents=True)
+    control = [event for event in events if not isinstance(event, Finished)]
+    with JournalWriter(directory.control) as journal:
+        journal.extend([Launched(attempt=1, slot="cpu 0"), *control])
+    reported = [Metrics(step=step, values={"loss": value}) for step, value in enumerate(values)]
+    with JournalWriter(attempt.events) as journal:
+        journal.extend([Started(pid=1, host="here"), *reported, *(e for e in events if isinstance(e, Finished))])
+    if exit_ is not None:
+        attempt.exit.write_bytes(encode(exit_))
+    return read_trial(directory)
+
+
+def stopped(rule: str) -> StopRequested:
+    return StopRequested(attempt=1, cause="pruned", decision=decided(rule))
+
+
+def decided(rule: str) -> Decision:
+    return Decision(rule=rule, step=1, reason="because", evidence={"value": 1})
+
+
+def failed(cause: str = "") -> Finished:
+    return Finished(outcome="failed", error="ValueError", cause=cause)
+
+
+COMPLETED = Finished(outcome="completed")
+BY_SIGNAL = Exit(attempt=1, code=None, signal=9, cause="killed", peak_memory_mb=1.0)
+OOM = Exit(attempt=1, code=None, signal=9, cause="oom", peak_memory_mb=1.0)
+BAD = Exit(attempt=1, code=1, signal=None, cause="error", peak_memory_mb=1.0)
+ABSENT = Exit(attempt=1, code=127, signal=None, cause="not-found", peak_memory_mb=1.0)
+NAN = math.nan
+
+
+def told(run: Run) -> list[Told]:
+    return [event for event in read_journal(run.directory.search) if isinstance(event, Told)]
+
+
+@pytest.mark.parametrize(
+    ("events", "values", "exit_", "why"),
+    [
+        ((failed(),), [0.5], BAD, "error"),
+        ((failed("cuda-oom"),), [], BAD, "cuda-oom"),
+        ((), [0.5], OOM, "oom"),
+        ((stopped("diverged"), Finished(outcome="stopped")), [0.5], ENDED, "stopped by diverged"),
+        ((stopped("stalled"), Finished(outcome="stopped")), [0.5], ENDED, "stopped by stalled"),
+        ((Continued(attempt=1, cause=AUDITED, decision=decided("stuck"), value=0.4), COMPLETED), [0.5], ENDED, "stuck"),
+        ((COMPLETED,), [NAN, math.inf], ENDED, "no finite value of loss"),
+        ((COMPLETED,), [], ENDED, "no finite value of loss"),
+        ((), [NAN], BY_SIGNAL, "no finite value of loss"),
+        ((COMPLETED,), [0.5, NAN], ENDED, ""),
+        ((), [0.5], BY_SIGNAL, ""),
+        ((), [], BY_SIGNAL, ""),
+        ((Lost(attempt=1),), [], None, ""),
+        ((), [], ABSENT, ""),
+        ((stopped("median"), Finished(outcome="stopped")), [0.5], ENDED, ""),
+        ((stopped("overfitting"), Finished(outcome="stopped")), [0.5], ENDED, ""),
+        ((stopped(PERSON), Finished(outcome="stopped")), [NAN], ENDED, ""),
+    ],
+)
+def test_only_what_the_parameters_explain_is_a_failure_for_the_search(
+    tmp_path: Path, events: Sequence[Event], values: Sequence[float], exit_: Exit | None, why: str
+) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    good, other = proposals.further(2)
+    proposals.update([ended(good, COMPLETED, values=[0.25]), ended(other, *events, values=values, exit_=exit_)])
+    one = told(run)[1]
+    assert why in one.why
+    assert bool(one.why) == bool(why)
+    assert one.imputed == (0.25 if why else None)
+
+
+def test_a_user_can_switch_it_off_and_choose_the_trials_own_value(tmp_path: Path) -> None:
+    for impute, value, imputed in [("off", 0.5, None), ("best", 0.5, None), ("latest", 0.75, None), ("worst", None, 2)]:
+        run = opened(tmp_path / impute, impute=impute)
+        proposals = Proposals(run, search_for(run.spec))
+        good, other = proposals.further(2)
+        proposals.update([ended(good, COMPLETED, values=[2.0])])
+        proposals.update([ended(other, failed(), values=[0.5, 0.75], exit_=BAD)])
+        assert (told(run)[1].value, told(run)[1].imputed) == (value, imputed)
+
+
+def test_seeds_that_failed_count_beside_those_that_did_not(tmp_path: Path) -> None:
+    run = opened(tmp_path, seeds=(0, 1), goal="maximize")
+    proposals = Proposals(run, search_for(run.spec))
+    first, second, third, fourth = sorted(proposals.further(2), key=lambda trial: trial.facts.configuration)
+    proposals.update([ended(first, COMPLETED, values=[0.2]), ended(second, COMPLETED, values=[0.4])])
+    proposals.update([ended(third, COMPLETED, values=[0.9]), ended(fourth, failed(), exit_=BAD)])
+    assert [one.value for one in told(run)] == pytest.approx([0.3, 0.9])
+    assert [one.imputed for one in told(run)] == [None, pytest.approx(0.6)]
+
+
+def test_what_failures_count_with_is_on_the_record_each_time_it_changes(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    proposals.update([ended(proposals.further(1)[0], failed(), exit_=BAD)])
+    assert told(run)[0].imputed is None, "nothing has a finite value yet"
+    for value in (1.0, 0.5, 3.0):
+        proposals.update([ended(proposals.further(1)[0], COMPLETED, values=[value])])
+    proposals.further(1)
+    kinds = [event for event in read_journal(run.directory.search) if not isinstance(event, Told)]
+    assert [event.value if isinstance(event, Imputed) else "asked" for event in kinds] == [
+        *("asked", "asked", 1.0, "asked", "asked", 3.0, "asked")
+    ]
+
+
+@pytest.mark.parametrize("method", ["tpe", "cmaes"])
+def test_a_resumed_run_proposes_after_failures_what_an_uninterrupted_one_does(tmp_path: Path, method: str) -> None:
+    recorded: dict[str, list[Event]] = {}
+    for kind in ("whole", "resumed"):
+        run = opened(tmp_path / kind, method=method)
+        proposals, trials = Proposals(run, search_for(run.spec)), list[TrialRecord]()
+        for _ in range(16):
+            if kind == "resumed":
+                proposals = Proposals(run, search_for(run.spec))
+                proposals.initial(trials, range(len(trials)))
+                proposals.update(trials)
+            trial = proposals.further(1)[0]
+            lr = float(str(trial.facts.params["lr"]))
+            good = [COMPLETED] if lr < 1e-2 else [failed()]
+            trials.append(ended(trial, *good, values=[abs(math.log10(lr) + 3)] if lr < 1e-2 else []))
+            proposals.update([trials[-1]])
+        events = [replace(event, time=0.0) for event in read_journal(run.directory.search)]
+        recorded[kind] = [replace(event, attributes={}) if isinstance(event, Asked) else event for event in events]
+    assert any(isinstance(event, Told) and event.imputed is not None for event in recorded["whole"])
+    assert recorded["whole"] == recorded["resumed"]
+
+
+def test_a_result_that_changes_after_a_retry_is_told_again(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    trial = proposals.further(1)[0]
+    proposals.update([ended(trial, failed(), exit_=BAD)])
+    attempt = trial.directory.attempt(2)
+    attempt.path.mkdir(parents=True)
+    with JournalWriter(trial.directory.control) as journal:
+        journal.extend([Launched(attempt=2, slot="cpu 0")])
+    with JournalWriter(attempt.events) as journal:
+        journal.extend([Started(pid=1, host="here", attempt=2), Metrics(step=0, values={"loss": 0.5}), COMPLETED])
+    attempt.exit.write_bytes(encode(Exit(attempt=2, code=0, signal=None, cause="", peak_memory_mb=1.0)))
+    for _ in range(2):
+        proposals.update([read_trial(trial.directory)])
+    assert [(one.state, one.value, one.why) for one in told(run)] == [("FAIL", None, "error"), ("COMPLETE", 0.5, "")]
