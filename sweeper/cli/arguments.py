@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
+RUNS = Path("runs")
+
 WORKERS = "number of concurrent trials, if this command has to start the sweep itself (default: as many as fit)"
 
 
@@ -44,6 +46,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
     """
     from sweeper.cli.messages import warn
     from sweeper.config import load
+    from sweeper.orchestrator.opening import name_of
     from sweeper.trainers import TRAINERS, signature_of
 
     return load(
@@ -53,6 +56,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         has_cuda=bool(devices),
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
         functions=signature_of,
+        named=lambda name: name_of(getattr(options, "runs", RUNS), options.file, name),
         say=warn,
     )
 
@@ -70,9 +74,7 @@ def warn_of_variables(spec: SweepSpec) -> None:
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add the option for the directory of runs."""
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="directory of the runs (default: runs)"
-    )
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="directory of the runs (default: runs)")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from sweeper.config.check.changes import Changes, changes_between
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.config.model.macros import places_parameters, variables
-from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value
+from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value, identity
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import (
     CsvSource,
@@ -43,6 +43,7 @@ from sweeper.config.write.command import (
     rules_as_yaml,
     rules_from_file,
     sweep_of_command,
+    value_as_typed,
     value_from_text,
 )
 from sweeper.config.write.reproduction import reproduction_as_file, sweep_of_trial, with_name_suffix
@@ -123,6 +124,7 @@ __all__ = [
     "as_name",
     "changes_between",
     "command_as_file",
+    "identity",
     "in_dependency_order",
     "inline_yaml",
     "load",
@@ -132,6 +134,7 @@ __all__ = [
     "rules_from_file",
     "sweep_of_command",
     "sweep_of_trial",
+    "value_as_typed",
     "value_from_text",
     "values_from_file",
     "variables",

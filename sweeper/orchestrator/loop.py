@@ -419,11 +419,12 @@ class Orchestrator:
         if not (self._display.pressed() or now or self._display_pace.is_due()):
             return
         count, moment = len(self._trials), self._now()
-        cap = max(self._run.spec.run_cap or 0, count) or None
+        cap = None if self._run.spec.run_cap is None else max(self._run.spec.run_cap, count)
         with self._display_pace.measure():
             self._display.update(
                 SweepView(
                     name=self._run.spec.name,
+                    title=self._run.spec.title,
                     state=state,
                     trials=self.trials,
                     total=count if self._proposals.search.eager else cap,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from sweeper.config import Choice, Constant, Goal, SweepSpec, changes_between
 from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
 from sweeper.orchestrator.trial_command import command_of
+from sweeper.orchestrator.withdrawal import Withdrawal
 from sweeper.record.ended import read_states
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.facts import Facts, RetryPolicy
@@ -38,12 +40,13 @@ HOLDER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """An opened run; this process holds its lease."""
+    """An opened run; this process holds its lease. `withdrawn` are configurations that were taken out of its grid."""
 
     directory: SweepDir
     spec: SweepSpec
     lease: Lease
     data: Mapping[str, object] = field(default_factory=dict)
+    withdrawn: frozenset[int] = frozenset()
 
 
 def open_run(  # noqa: PLR0913 - all by name
@@ -53,6 +56,7 @@ def open_run(  # noqa: PLR0913 - all by name
     runs: Path,
     provenance: Callable[[], Mapping[str, object]],
     say: Say,
+    file: Path | None = None,
     mounts: str | None = None,
 ) -> Run:
     """Open the run `runs/<name>`: create it, or resume it if it exists.
@@ -63,6 +67,7 @@ def open_run(  # noqa: PLR0913 - all by name
         runs: the directory of all runs.
         provenance: returns the provenance; called for a new run only.
         say: prints a message to the user.
+        file: the path of the sweep file, which is recorded for `name_of`.
         mounts: the text of a mountinfo file; by default this machine's.
 
     Raises:
@@ -77,11 +82,35 @@ def open_run(  # noqa: PLR0913 - all by name
         if directory.spec.exists():
             data = _resume(directory, spec, text, say)
         else:
-            data = _create(directory, spec, text, provenance(), say)
+            data = _create(directory, spec, text, provenance(), say, file=_path_from(runs, file))
     except BaseException:
         lease.release()
         raise
-    return Run(directory=directory, spec=spec, lease=lease, data=data)
+    withdrawn = _withdrawn(read_json(directory.spec))
+    return Run(directory=directory, spec=spec, lease=lease, data=data, withdrawn=withdrawn)
+
+
+def name_of(runs: Path, file: Path, name: str) -> str:
+    """Return the name of the run of a sweep file that names none, given one made from the file.
+
+    It is that name, unless another file has such a run. Then a number is added: `sweep-2` for a second `sweep.yaml`.
+    """
+    own = _path_from(runs, file)
+    for number in itertools.count(1):
+        numbered = name if number == 1 else f"{name}-{number}"
+        spec = SweepDir(runs / numbered).spec
+        try:
+            known = read_json(spec).get("file") if spec.exists() else None
+        except RecordError:  # opening the run tells what is wrong
+            known = None
+        if known in (None, own):
+            return numbered
+    raise AssertionError  # there is always another number
+
+
+def _path_from(runs: Path, file: Path | None) -> str | None:
+    """Return the path of a file from the directory of the runs, which stays right if both are moved together."""
+    return None if file is None else os.path.relpath(file.resolve(), runs.resolve())
 
 
 def reopen_run(directory: SweepDir) -> Run:
@@ -98,7 +127,7 @@ def reopen_run(directory: SweepDir) -> Run:
     except BaseException:
         lease.release()
         raise
-    return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")))
+    return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")), withdrawn=_withdrawn(kept))
 
 
 def _acquire(directory: SweepDir, say: Say, mounts: str) -> Lease:
@@ -155,14 +184,14 @@ def _check_locks(directory: SweepDir, say: Say, mounts: str) -> None:
     say(f"{directory.path} is on {kind}, where locks may not work between hosts. Run this sweep from this host only")
 
 
-def _create(
-    directory: SweepDir, spec: SweepSpec, text: bytes, provenance: Mapping[str, object], say: Say
+def _create(  # noqa: PLR0913 - the parts of a new run
+    directory: SweepDir, spec: SweepSpec, text: bytes, provenance: Mapping[str, object], say: Say, *, file: str | None
 ) -> Mapping[str, object]:
     found = prepared(spec, say)
     data = {key: found[key] for key in ("dataset", "tokenizer") if key in found}
     write_atomically(directory.sweep_yaml, text)
     published = redacted_values({**provenance, "data": found.get("provenance", {})})
-    _write_spec(directory, spec, data, published)
+    _write_spec(directory, spec, data, published, {} if file is None else {"file": file})
     return data
 
 
@@ -174,7 +203,9 @@ def _resume(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapp
         raise RecordError(f"{error}. {remedy}") from error
     data, provenance = _object(kept.get("data")), _object(kept.get("provenance"))
     old = SweepSpec.from_json(_object(kept.get("spec")))
-    changes = changes_between(old, spec, unread=_unread(directory, old) if old.metrics != spec.metrics else ())
+    withdrawal = Withdrawal(directory)
+    unread = _unread(directory, old) if old.metrics != spec.metrics else ()
+    changes = changes_between(old, spec, unread=unread, never_ran=withdrawal.never_ran)
     if changes.conflicts:
         lines = "\n".join(f"  {line}" for line in changes.conflicts)
         message = (
@@ -188,7 +219,9 @@ def _resume(directory: SweepDir, spec: SweepSpec, text: bytes, say: Say) -> Mapp
         with JournalWriter(directory.log) as log:
             log.append(SpecTaken(time=time.time(), additions=changes.additions), sync=True)
         write_atomically(directory.sweep_yaml, text)
-        _write_spec(directory, spec, data, provenance)
+        withdrawn = _withdrawn(kept) | withdrawal.withdraw(old, spec)
+        more = {key: kept[key] for key in ("file",) if key in kept}
+        _write_spec(directory, spec, data, provenance, more | ({"withdrawn": sorted(withdrawn)} if withdrawn else {}))
     for key, value in data.items():
         say(f"{key}: {value}, as in earlier calls")
     return data
@@ -201,7 +234,11 @@ def _unread(directory: SweepDir, old: SweepSpec) -> frozenset[str]:
 
 
 def _write_spec(
-    directory: SweepDir, spec: SweepSpec, data: Mapping[str, object], provenance: Mapping[str, object]
+    directory: SweepDir,
+    spec: SweepSpec,
+    data: Mapping[str, object],
+    provenance: Mapping[str, object],
+    more: Mapping[str, object],
 ) -> None:
     resolved = {
         "format": FORMAT,
@@ -209,8 +246,14 @@ def _write_spec(
         "spec": spec.to_json(),
         "data": dict(data),
         "provenance": dict(provenance),
+        **more,
     }
     write_json(directory.spec, resolved)
+
+
+def _withdrawn(kept: Mapping[str, object]) -> frozenset[int]:
+    numbers = kept.get("withdrawn")
+    return frozenset(number for number in _listed(numbers) if isinstance(number, int))
 
 
 def prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:

@@ -61,7 +61,7 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
         UsageError: the trainer rejects a parameter of an arm.
     """
     arms = arms_of(spec)
-    head = f"{spec.name}: {size_text(spec)}"
+    head = f"{plain(spec.title or spec.name)}: {size_text(spec)}"
     if not arms:
         return f"{head}\n"
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]

@@ -11,7 +11,7 @@ from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
 from sweeper.record.storage.layout import TrialDir, read_json
 from sweeper.record.values.macros import filled_value
-from sweeper.record.values.params import spelled
+from sweeper.record.values.params import unquoted
 from sweeper.record.values.redaction import redacted_values
 
 
@@ -94,7 +94,10 @@ class Facts:
     def label(self) -> str:
         """The number and the varied parameters, for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``."""
         varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
-        parts = [f"{self.number:04d}", *(f"{name}={spelled(value)}" for name, value in redacted_values(varied).items())]
+        parts = [
+            f"{self.number:04d}",
+            *(f"{name}={unquoted(value)}" for name, value in redacted_values(varied).items()),
+        ]
         name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
         return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
 

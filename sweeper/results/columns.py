@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +26,8 @@ class Column:
         firm: whether other columns are shortened before this one.
         instead: a narrower column that replaces this one when it is dropped.
         styles: the style of each cell, for terminals; empty for none.
+        apart: whether different cells stay different when they are shortened, as far as there is room.
+        whole: the cells before they were shortened; empty if they were not.
     """
 
     head: str
@@ -33,6 +37,8 @@ class Column:
     firm: bool = False
     instead: Column | None = None
     styles: Sequence[str] = ()
+    apart: bool = False
+    whole: Sequence[str] = ()
 
     @property
     def width(self) -> int:
@@ -50,7 +56,9 @@ class Column:
 
     def shortened(self, width: int) -> Column:
         """Return the column with head and cells shortened to `width` terminal cells."""
-        return replace(self, head=shorten(self.head, width), cells=[shorten(cell, width) for cell in self.cells])
+        whole = self.whole or self.cells
+        cells = shorten_apart(whole, width) if self.apart else [shorten(cell, width) for cell in whole]
+        return replace(self, head=shorten(self.head, width), cells=cells, whole=whole)
 
 
 def lines_of(columns: Sequence[Column]) -> list[str]:
@@ -84,6 +92,33 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
 def shorten(text: str, width: int) -> str:
     """Return the text cut to `width` terminal cells, with ``…`` at the end if it was cut."""
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
+
+
+def shorten_apart(texts: Sequence[str], width: int) -> list[str]:
+    """Return the texts cut to `width` terminal cells. Those that would then be equal keep their end instead.
+
+    If that does not tell them apart either, they end with a checksum, as far as there is room.
+    """
+    chosen = {text: shorten(text, width) for text in texts}
+    for other in (_without_middle, _with_checksum):
+        counts = Counter(chosen.values())
+        chosen = {text: other(text, width) if counts[cut] > 1 else cut for text, cut in chosen.items()}
+    return [chosen[text] for text in texts]
+
+
+def _without_middle(text: str, width: int) -> str:
+    end = (width - 1) // 2
+    tail = text[len(text) - end :]
+    if cell_len(text) <= width or cell_len(tail) != end:  # wide characters are not counted out
+        return shorten(text, width)
+    return f"{set_cell_size(text, width - 1 - end)}…{tail}"
+
+
+def _with_checksum(text: str, width: int) -> str:
+    mark = f"#{zlib.crc32(text.encode(errors='surrogatepass')) & 0xFFFF:04x}"
+    if cell_len(text) <= width or width <= len(mark) + 1:
+        return shorten(text, width)
+    return f"{shorten(text, width - len(mark))}{mark}"
 
 
 def total_width(columns: Sequence[Column]) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import UsageError
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import reads_as_other_kind
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, steps_done
 from sweeper.results.wording import plain
@@ -32,8 +33,15 @@ class Export:
         file = io.StringIO(newline="")
         writer = csv.writer(file)
         writer.writerow(_harmless(column) for column in self.columns)
-        writer.writerows([_harmless(cell) for cell in row] for row in self.rows)
+        writer.writerows(map(_harmless, row) for row in self._told_apart())
         return file.getvalue()
+
+    def _told_apart(self) -> Iterator[Sequence[Cell]]:
+        """Return the rows, with quotes around texts such as `True` in columns that have other values than text, too."""
+        columns: list[Sequence[Cell]] = [
+            _quoted([row[index] for row in self.rows]) for index in range(len(self.columns))
+        ]
+        return zip(*columns, strict=True)
 
     def write_parquet(self, path: Path) -> None:
         """Write the table as Parquet. A column with values of several types is written as text.
@@ -104,4 +112,16 @@ def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
         return list(cells)
     if types == {int, float}:
         return [None if cell is None else float(cell) for cell in cells]
-    return [None if cell is None else str(cell) for cell in cells]
+    return [None if cell is None else str(cell) for cell in _quoted(cells)]
+
+
+def _quoted(cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Return the cells, with quotes around texts that read like one of the other cells might."""
+    kinds = {type(cell) for cell in cells}
+    if str not in kinds or kinds == {str}:
+        return cells
+    missing_only = kinds == {str, type(None)}
+    return [
+        f'"{cell}"' if isinstance(cell, str) and (not cell if missing_only else reads_as_other_kind(cell)) else cell
+        for cell in cells
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeper.record.trial import State, TrialRecord
-from sweeper.results.columns import Column, lines_of, shorten
+from sweeper.results.columns import Column, lines_of, shorten_apart
 from sweeper.results.comparison.configurations import (
     ConfigurationResult,
     best_configuration_text,
@@ -65,35 +65,37 @@ def ranking_rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State
 
 
 def _trial_columns(order: Sequence[TrialRecord], sweep: SweepView, width: int) -> list[Column]:
+    names = shorten_apart([params_of(trial) for trial in order], max(20, width // 2))
     rows = [
         (
             number(trial.value),
             str(value_step(trial)) if trial.value is not None else "-",
             number(trial.series.last if trial.series else None),
             f"{trial.facts.number:04d}",
-            shorten(params_of(trial), max(20, width // 2)),
+            name,
             str(trial.facts.seed),
             trial.state.value,
             duration(trial.seconds(sweep.now)),
         )
-        for trial in order
+        for trial, name in zip(order, names, strict=True)
     ]
     heads = (_value_head(sweep), "at step", "last", "trial", "parameters", "seed", "state", "time")
     return _columns(heads, rows, gives=(0, 3, 4, 0, 0, 2, 0, 1))
 
 
 def _configuration_columns(order: Sequence[ConfigurationResult], sweep: SweepView, width: int) -> list[Column]:
+    names = shorten_apart([params_of(standing.trials[0]) for standing in order], max(20, width // 2 - 10))
     rows = [
         (
             number(standing.mean),
             interval_text(*standing.interval),
             str(len(standing.values)),
-            shorten(params_of(standing.trials[0]), max(20, width // 2 - 10)),
+            name,
             standing.outcome,
             " ".join(f"{trial.facts.number:04d}" for trial in standing.trials),
             duration(sum(trial.seconds(sweep.now) for trial in standing.trials)),
         )
-        for standing in order
+        for standing, name in zip(order, names, strict=True)
     ]
     heads = (f"mean {_value_head(sweep)}", "95% interval", "seeds", "parameters", "state", "trials", "time")
     return _columns(heads, rows, gives=(0, 0, 1, 0, 0, 3, 2))

@@ -19,6 +19,7 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import Exit, StopRequested
 from sweeper.record.resumption import Resumption
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
@@ -36,6 +37,8 @@ from sweeper.results.wording import brief, counted, decided_by, duration, number
 
 OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
+LONGEST_PARAMETER = 300
+"""Maximum number of characters of a parameter that is text."""
 
 
 def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_args: ResumeArgs | None = None) -> str:
@@ -50,7 +53,7 @@ def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_
     varied = {n: value for n, value in params.items() if n in {*facts.shown, "seed"} or not facts.shown}
     lines = [
         f"trial {facts.number:04d}: {trial.state.value}",
-        *aligned([(plain(name), brief(value)) for name, value in varied.items()]),
+        *aligned([(plain(name), _parameter(value)) for name, value in varied.items()]),
         "",
         *_attempt_lines(trial),
         *_irregularities(trial),
@@ -67,8 +70,12 @@ def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_
     return "\n".join(lines) + "\n"
 
 
+def _parameter(value: object) -> str:
+    return plain(spelled(value, most=LONGEST_PARAMETER)) if isinstance(value, str) else brief(value)
+
+
 def _section(head: str, values: Mapping[str, object]) -> list[str]:
-    return ["", head, *aligned([(plain(name), brief(value)) for name, value in values.items()])] if values else []
+    return ["", head, *aligned([(plain(name), _parameter(value)) for name, value in values.items()])] if values else []
 
 
 def end_line(trial: TrialRecord) -> str:

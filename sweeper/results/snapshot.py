@@ -26,6 +26,7 @@ class SweepView:
         messages: the newest messages to the user, oldest first.
         unreadable: one line for each trial with an unreadable record.
         unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
+        title: the name as the sweep file has it, if the name of a directory cannot be so; empty otherwise.
         unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
     """
 
@@ -40,6 +41,7 @@ class SweepView:
     unreadable: Sequence[str] = ()
     unstarted: str = ""
     unmet: Sequence[str] = ()
+    title: str = ""
 
     @property
     def metric(self) -> str:

@@ -67,6 +67,7 @@ class SweepReader:
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
             unmet=_as_recorded(_unmet(spec, trials, now), trials),
+            title=str(spec.get("title", "")) if isinstance(spec, dict) else "",
         )
 
     def _trials(self) -> tuple[list[TrialRecord], dict[int, str]]:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from sweeper.record.decision import PERSON, Decision
 from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED
-from sweeper.record.values.params import spelled
+from sweeper.record.values.params import unquoted
 
 SHORT_SPAN_S = 100.0
 PLAIN_RANGE = (1e-3, 1e5)
@@ -99,7 +99,7 @@ def _brief(value: object) -> str:
         return ", ".join(f"{key} {_brief(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_brief(item) for item in value)
-    return "-" if value is None else spelled(value)
+    return "-" if value is None else unquoted(value)
 
 
 def _shown(char: str) -> str:

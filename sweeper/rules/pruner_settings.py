@@ -45,7 +45,10 @@ class Percentile(Median):
 
 
 class SuccessiveHalving(PrunerSettings):
-    """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues."""
+    """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues.
+
+    The rungs are the evaluations ``min_resource * reduction_factor ** n``, or those in ``rungs``.
+    """
 
     name = "successive_halving"
 
@@ -53,6 +56,14 @@ class SuccessiveHalving(PrunerSettings):
     reduction_factor: Factor = 4
     min_early_stopping_rate: Count = 0
     bootstrap_count: Count = 0
+    rungs: Annotated[tuple[AtLeastOne, ...], Field(strict=False, min_length=1)] | None = None
+
+    @field_validator("rungs")
+    @classmethod
+    def _rise(cls, rungs: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if rungs is not None and list(rungs) != sorted(set(rungs)):
+            raise refused("evaluations in rising order")
+        return rungs
 
 
 class Hyperband(PrunerSettings):

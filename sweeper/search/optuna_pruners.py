@@ -20,6 +20,7 @@ from optuna.pruners import (
 from optuna.trial import Trial, TrialState
 
 from sweeper import config
+from sweeper.search.rungs import RungPruner
 
 STUDY = "sweeper"
 """The name of every study: Optuna's Hyperband assigns brackets by a checksum of study name and trial number."""
@@ -78,8 +79,10 @@ def build_pruner(settings: config.StopSettings, evaluations: int | None) -> Base
             return PercentilePruner(**given)
         case config.Median():
             return MedianPruner(**given)
-        case config.SuccessiveHalving():
-            return SuccessiveHalvingPruner(**given)
+        case config.SuccessiveHalving(rungs=None):
+            return SuccessiveHalvingPruner(**{key: value for key, value in given.items() if key != "rungs"})
+        case config.SuccessiveHalving(rungs=rungs):
+            return RungPruner(rungs or (), settings.reduction_factor)
         case config.Hyperband(max_resource=maximum):
             return HyperbandPruner(**given | {"max_resource": maximum or evaluations or "auto"})
         case config.Threshold():

@@ -17,6 +17,7 @@ from typing import Any
 
 from sweeper.errors import CheckpointError
 from sweeper.record.storage.layout import sync_directory, unwritable
+from sweeper.worker.plain_state import numpy_types, plain_state
 
 KEPT = 2
 EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"
@@ -44,7 +45,7 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
         try:
             folder.mkdir(exist_ok=True)  # without its parents: a deleted trial must not come back in part
             with temporary.open("wb") as file:
-                torch.save(dict(state), file)
+                torch.save(plain_state(dict(state)), file)
                 file.flush()
                 os.fsync(file.fileno())
             final = folder / f"step-{step:09d}.{_checksum(temporary)}.pt"
@@ -89,7 +90,8 @@ def load(path: Path) -> dict[str, Any]:
     if checksum != path.name.split(".")[1]:
         raise CheckpointError(f"{path}: the checkpoint was truncated or altered: its checksum differs from its name")
     try:
-        state: object = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(numpy_types()):
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types; all of them mean that this checkpoint cannot be used
         raise CheckpointError(f"{path}: {_EXPECTED}, but torch cannot load it: {_reason(error)}") from error
     if not isinstance(state, dict):

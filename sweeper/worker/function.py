@@ -3,7 +3,8 @@
 1. The trial is opened around the call. Inside the function, `sweeper.trial()` returns that trial.
 2. An argument named `trial` receives the trial, an argument named `seed` its seed, and every other argument the
    parameter of its name. A function that takes only `trial` (and `seed`) reads the parameters from `trial.params`.
-3. The return value is reported after the last step: a number as the sweep's metric, a mapping as metrics by name.
+3. The return value is reported after the last step: a number as the sweep's metric, a mapping as metrics by name. What
+   counts as a number is the same as in `Trial.report`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from sweeper.errors import SweeperError, UsageError
 from sweeper.worker.opening import trial as open_trial
+from sweeper.worker.scalars import described, number_of
 from sweeper.worker.trial import Trial, recorder_of
 
 GIVEN = ("trial", "seed")
@@ -99,20 +101,26 @@ def report_returned(trial: Trial, returned: object) -> None:
     Args:
         trial: the trial that the function ran in.
         returned: a number, which is reported as the sweep's metric; a mapping of numbers by metric name; or None.
-            Values that are not numbers are noted in the record instead.
+            Other values, such as a model, are noted in the record instead.
+
+    Raises:
+        UsageError: the sweep's metric is not a number, and the function has not reported it either. The other numbers
+            are reported before.
     """
     recorder = recorder_of(trial)
-    values: Mapping[str, Any]
+    metric = recorder.facts.metric or "value"
     if isinstance(returned, Mapping):
-        values = returned
+        values: dict[str, object] = {str(name): value for name, value in returned.items()}
     else:
-        values = {} if returned is None else {recorder.facts.metric or "value": returned}
-    numbers: dict[str, Any] = {str(name): value for name, value in values.items() if hasattr(value, "__float__")}
+        values = {} if returned is None else {metric: returned}
+    numbers: dict[str, Any] = {name: value for name, value in values.items() if number_of(value) is not None}
     if numbers:
         trial.report(numbers, step=max(recorder.last_step, 0))
     for name in values.keys() - numbers.keys():
-        kind = type(values[name]).__name__
-        trial.note(f"the trainer returned {name} as a {kind}, which is not a number, so it was not reported")
+        got = described(values[name])
+        if name == metric and metric not in recorder.reported:
+            raise UsageError(f"the trainer returned {name}: expected a number, got {got}")
+        trial.note(f"the trainer returned {name}: expected a number, got {got}, so it was not reported")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ class Recorder:
         watch: the trial's watch, once there is one; it is closed before the end is recorded.
         next_step: the next optimizer step, counted from 0.
         last_step: the highest step that was counted or reported; -1 before the first.
+        reported: the names of the metrics that were reported.
         total_steps: the planned number of optimizer steps, if the script has declared it.
         stop_requested: set when this process was asked to stop.
         stopping: whether the script has been told to stop; all ranks agree on it.
@@ -66,6 +67,7 @@ class Recorder:
         self.watch: Watch | None = None
         self.next_step = 0
         self.last_step = -1
+        self.reported: set[str] = set()
         self.total_steps: int | None = None
         self.stop_requested = threading.Event()
         self.stopping = False

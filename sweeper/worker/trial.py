@@ -6,10 +6,11 @@ gets a new directory under `runs/` and the same record.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed
@@ -17,6 +18,7 @@ from sweeper.record.storage.layout import TrialDir
 from sweeper.worker import checkpoint
 from sweeper.worker.ranks import Ranks
 from sweeper.worker.recorder import Recorder
+from sweeper.worker.scalars import Number, described, is_on_accelerator, number, numbers_by_name, whole
 
 if TYPE_CHECKING:
     import torch
@@ -77,26 +79,31 @@ class Trial:
         return self._recorder.next_step
 
     @next_step.setter
-    def next_step(self, step: int) -> None:
-        self._recorder.next_step = step
+    def next_step(self, step: Number) -> None:
+        self._recorder.next_step = whole("trial.next_step = ...", step)
 
-    def plan(self, *, total_steps: int, peak_lr: float | None = None, uncorrected: Sequence[float] = ()) -> None:
+    def plan(self, *, total_steps: Number, peak_lr: Number | None = None, uncorrected: Iterable[Number] = ()) -> None:
         """Declare the number of optimizer steps and the peak learning rate, for rules and progress displays.
 
         Args:
-            total_steps: number of optimizer steps of the whole training.
+            total_steps: number of optimizer steps of the whole training: a whole number of any type, such as 1000 or
+                1000 / 10. A fraction, None and infinity are refused.
             peak_lr: highest learning rate of the schedule, if known.
             uncorrected: the two betas of an Adam without bias correction, as in the original BERT. Leave it empty for
                 torch's own optimizers.
 
         Raises:
+            UsageError: an argument is not a number, or the number of steps is not whole.
             Unwritable: the record cannot be written.
 
         Example:
             ``trial.plan(total_steps=epochs * len(loader), peak_lr=3e-4)``
         """
-        self._recorder.total_steps = total_steps
-        self._recorder.append(Plan(total_steps=total_steps, peak_lr=peak_lr, uncorrected=tuple(uncorrected)))
+        steps = whole("plan(total_steps=...)", total_steps)
+        peak = None if peak_lr is None else float(number("plan(peak_lr=...)", peak_lr))
+        betas = _betas(uncorrected)
+        self._recorder.total_steps = steps
+        self._recorder.append(Plan(total_steps=steps, peak_lr=peak, uncorrected=betas))
 
     def watch(  # noqa: PLR0913 - all but two have defaults
         self,
@@ -182,34 +189,38 @@ class Trial:
             return state
         return None
 
-    def report(self, values: Mapping[str, float | torch.Tensor], *, step: int) -> None:
+    def report(self, values: Mapping[str, Number], *, step: Number) -> None:
         """Record scalar metrics of an optimizer step.
 
         Args:
-            values: metrics by name, such as `loss/train`. Values are numbers or 0-d tensors. The training loop does not
-                wait for tensors on an accelerator: they are written once they have been computed.
-            step: the optimizer step, counted from 0.
+            values: metrics by name, such as `loss/train`. A value is any number: of Python or NumPy, a boolean, or an
+                array or tensor with one element. NaN and infinity are recorded. The training loop does not wait for
+                tensors on an accelerator: they are written once they have been computed.
+            step: the optimizer step, counted from 0: a whole number of any type.
 
         Raises:
+            UsageError: a value is not a number, or the step is not a whole number of 0 or more. Nothing is recorded.
             Unwritable: the record cannot be written.
 
         Example:
             ``trial.report({"loss/train": loss, "accuracy/test": 0.91}, step=step)``
         """
         recorder = self._recorder
-        recorder.last_step = max(recorder.last_step, step)
+        numbers = numbers_by_name("report", values)
+        at = whole("report(step=...)", step)
+        recorder.last_step = max(recorder.last_step, at)
+        recorder.reported.update(numbers)
         if not recorder.writes:
             return
-        pending = {name: value for name, value in values.items() if _is_on_accelerator(value)}
-        known = {name: float(_detached(value)) for name, value in values.items() if name not in pending}
+        pending = {name: value for name, value in numbers.items() if is_on_accelerator(value)}
+        known = {name: float(_detached(value)) for name, value in numbers.items() if name not in pending}
         if not pending:
-            recorder.outbox.put(None, lambda _: recorder.append(Metrics(step=step, values=known)))
+            recorder.outbox.put(None, lambda _: recorder.append(Metrics(step=at, values=known)))
             return
-        names = list(values)
 
         def write(arrived: list[float]) -> None:
             complete = {**known, **dict(zip(pending, arrived, strict=True))}
-            recorder.append(Metrics(step=step, values={name: complete[name] for name in names}))
+            recorder.append(Metrics(step=at, values={name: complete[name] for name in numbers}))
 
         recorder.outbox.put(_stacked(list(pending.values())), write)
 
@@ -249,31 +260,37 @@ class Trial:
         self._recorder.stopping, due = self._ranks.any(self._recorder.stop_requested.is_set(), due)
         return self._recorder.stopping or due
 
-    def save(self, state: Mapping[str, Any], *, step: int) -> None:
+    def save(self, state: Mapping[str, Any], *, step: Number) -> None:
         """Write a checkpoint for `restore`. The newest two are kept.
 
         If the checkpoint cannot be written, the previous one is kept, training continues, and the record has a note.
 
         Args:
             state: everything that the training needs to resume: tensors, numbers, strings, lists and dicts of these.
-            step: the optimizer step after which the state was taken, counted from 0.
+                Numbers of NumPy, Decimal and Fraction come back as Python's, and arrays of NumPy as arrays.
+            step: the optimizer step after which the state was taken, counted from 0: a whole number of any type.
 
         Raises:
+            UsageError: the step is not a whole number of 0 or more, or the state is not a mapping.
             Unwritable: the record itself cannot be written.
 
         Example:
             ``trial.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, step=step)``
         """
+        at = whole("save(step=...)", step)
+        if not isinstance(state, Mapping):
+            expected = 'a mapping, such as {"model": model.state_dict()}'
+            raise UsageError(f"save(state=...): expected {expected}, got {described(state)}")
         self._recorder.outbox.flush()
         self._saved_at = time.monotonic()
         if not self._recorder.writes:
             return
         try:
-            path = checkpoint.save(self._checkpoints, state, step=step)
+            path = checkpoint.save(self._checkpoints, state, step=at)
         except Unwritable as error:
-            self.note(f"the checkpoint after step {step} was not written, so the previous one was kept: {error}")
+            self.note(f"the checkpoint after step {at} was not written, so the previous one was kept: {error}")
         else:
-            self._recorder.append(Checkpointed(step=step, file=path.name), sync=True)
+            self._recorder.append(Checkpointed(step=at, file=path.name), sync=True)
         self._saved_at = time.monotonic()
 
     def note(self, text: str) -> None:
@@ -317,10 +334,15 @@ def recorder_of(trial: Trial) -> Recorder:
     return trial._recorder  # noqa: SLF001 - the one place where sweeper itself reaches behind the public API
 
 
-def _is_on_accelerator(value: float | torch.Tensor) -> TypeGuard[torch.Tensor]:
-    """Return whether a value is on an accelerator, where it may not have been computed yet."""
-    device: torch.device | None = getattr(value, "device", None)
-    return device is not None and device.type != "cpu"
+def _betas(uncorrected: Iterable[Number]) -> tuple[float, ...]:
+    place = "plan(uncorrected=...)"
+    try:
+        betas = tuple(float(number(place, beta)) for beta in uncorrected)
+    except TypeError:  # it cannot be iterated over
+        betas = (math.nan,)
+    if len(betas) not in (0, 2):
+        raise UsageError(f"{place}: expected two betas, such as (0.9, 0.999), got {described(uncorrected)}")
+    return betas
 
 
 def _detached(value: float | torch.Tensor) -> float | torch.Tensor:

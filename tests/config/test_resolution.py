@@ -69,8 +69,8 @@ SCALARS = [
 
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
-def test_values_follow_yaml_1_2(load_keys: Load, text: str, value: object) -> None:
-    spec = load_keys(f"+parameters.x.value={text}", trainer=None, program="train.py")
+def test_values_follow_yaml_1_2(load_text: Load, text: str, value: object) -> None:
+    spec = load_text(f"program: train.py\nmethod: grid\nparameters: {{x: {{value: {text}}}}}")
     parameter = spec.parameters["x"]
     assert isinstance(parameter, Constant)
     assert parameter.value == value

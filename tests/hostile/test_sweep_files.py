@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from sweeper.config import load, sweep_of_command
+from sweeper.config.model.sweep import LONGEST_NAME, NAME
 from sweeper.errors import SpecError, UsageError
 from tests.hostile import fuzz
 from tests.hostile.sweep_files import changed_bytes, changed_data
@@ -120,24 +121,35 @@ def test_nul_is_refused_wherever_it_stands(folder: Path, line: str, message: str
     assert message in loaded(f"{HEAD}{line}\n", folder)
 
 
-NAMES = [
-    *("../x", "a/b", "/etc", "..", ".", "", "-a", "--help", "~", "a b", "a\tb", "a\nb", "a\\b", "a:b", "$HOME", "`x`"),
-    *("x" * 101, "é" * 51, "x" * 10_000, "\U0001f600", "a\u202eb", "a\x1b[31m", "[red]", "<b>", "*", "a\0b"),
+NO_NAMES = [
+    *("..", ".", "", "~", "*", "a\tb", "a\nb", "a\0b", "x" * 10_000, "\U0001f600", "a\u202eb", "a\x1b[31m"),
+]
+TITLES = [
+    *("../x", "a/b", "/etc", "-a", "--help", "a b", "a\\b", "a:b", "$HOME", "`x`", "[red]", "<b>", "é" * 51, "x" * 101),
 ]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=[ascii(name[:12]) for name in NAMES])
-def test_a_run_is_never_named_what_is_no_safe_directory(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", NO_NAMES, ids=[ascii(name[:12]) for name in NO_NAMES])
+def test_what_is_no_name_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(SpecError, match="name: expected") as error:
         sweep_of_command(["true"], name=name, metric="loss", goal="minimize", early_stop=None)
     fuzz.assert_plain(str(error.value))
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.parametrize("name", TITLES, ids=[ascii(name[:12]) for name in TITLES])
+def test_the_directory_of_a_title_is_safe(folder: Path, name: str) -> None:
+    spec = sweep_of_command(["true"], name=name, metric="loss", goal="minimize", early_stop=None)
+    assert spec.title == name
+    assert NAME.fullmatch(spec.name)
+    assert len(spec.name.encode()) <= LONGEST_NAME
+    assert (folder / spec.name).resolve().parent == folder.resolve()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_real_command_says_the_same(folder: Path) -> None:
-    for line in ('"\\e[31m": 1', "parameters: {a: {min: 0, max: 9223372036854775807}}", "name: ../x", "k: &k [*k]"):
+    for line in ('"\\e[31m": 1', "parameters: {a: {min: 0, max: 9223372036854775807}}", "name: ../..", "k: &k [*k]"):
         assert fuzz.by_command(f"{HEAD}{line}\n".encode(), folder) == "refused"
     assert (
         fuzz.by_command(f"{HEAD}parameters: {{lr: {{values: ['[red]x', '\u202e']}}}}\n".encode(), folder) == "planned"

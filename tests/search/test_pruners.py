@@ -176,3 +176,22 @@ def test_threshold_stops_at_its_limit() -> None:
         one.number: next((e.step for e in one.evaluations[:-1] if e.value > 0.5), None) for one in ONE_AFTER_ANOTHER
     }
     assert found == first_above
+
+
+def test_rungs_that_are_given_are_the_only_ones() -> None:
+    levels = [[level * epoch for epoch in range(1, 13)] for level in (1.0, 0.5, 2.0, 0.1, 1.5, 3.0)]
+    histories = [history(i, values, begin=100.0 * i) for i, values in enumerate(levels)]
+    settings = config.SuccessiveHalving(rungs=(3, 10), reduction_factor=3)
+    stopped = pruners.stop_steps(settings, histories, maximize=True)
+    assert stopped == {0: None, 1: 29, 2: None, 3: 29, 4: 29, 5: None}
+    late = [[1.0] * 9 + [level] * 3 for level in (3.0, 2.0)]
+    histories = [history(i, values, begin=100.0 * i) for i, values in enumerate(late)]
+    assert pruners.stop_steps(settings, histories, maximize=True) == {0: None, 1: 99}
+    worst = [history(0, [1.0] * 12), history(1, [math.nan] * 12, begin=100.0)]
+    assert pruners.stop_steps(settings, worst, maximize=False) == {0: None, 1: 29}
+
+
+def test_rungs_rise() -> None:
+    for rungs in ((3, 3), (10, 3), (0, 1), ()):
+        with pytest.raises(ValueError, match="rungs"):
+            config.SuccessiveHalving(rungs=rungs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
+
+from sweeper.worker.scalars import is_boolean, number_of
 
 
 def numbers(values: Mapping[Any, object], separator: str = ".") -> dict[str, object]:
@@ -25,21 +25,7 @@ def numbers(values: Mapping[Any, object], separator: str = ".") -> dict[str, obj
 
 
 def _number(value: object) -> object | None:
+    """Return the number in a value, which is what the trial API takes for one, except a boolean: it is a setting."""
     if type(value) is float:  # the usual case
         return value
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, Real):  # NumPy's numbers are registered as such
-        return float(value)
-    if (tensor := _type("torch", "Tensor")) is not None and isinstance(value, tensor):
-        kind = str(value.dtype)  # type: ignore[attr-defined]
-        return value if value.numel() == 1 and "bool" not in kind and "complex" not in kind else None  # type: ignore[attr-defined]
-    if (array := _type("numpy", "ndarray")) is not None and isinstance(value, array):
-        return float(value.item()) if value.size == 1 and value.dtype.kind in "fiu" else None  # type: ignore[attr-defined]
-    return None
-
-
-def _type(module: str, name: str) -> type | None:
-    """Return a type of a library, if the script has imported it."""
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else None
+    return None if is_boolean(value) else number_of(value)

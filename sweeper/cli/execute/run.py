@@ -46,6 +46,7 @@ def _run(options: argparse.Namespace) -> int:
             folder=options.file.absolute().parent, devices=machine.devices, cores=machine.cores
         ),
         say=say,
+        file=options.file,
     )
     return orchestrate(run, machine)
 

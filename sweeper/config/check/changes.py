@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from pydantic import BaseModel
 
 from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
 from sweeper.config.model.sources import MetricSource
-from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec
+from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec, as_name
 from sweeper.mistakes import shown
 from sweeper.rules.settings import AUTO, written
 
@@ -37,19 +38,34 @@ class Changes:
     conflicts: tuple[str, ...] = ()
 
 
+_NeverRan: TypeAlias = Callable[[str, Value], bool]
 _Found: TypeAlias = tuple[bool, str]
 """Whether a change is a conflict, and its description."""
 
 
-def changes_between(old: SweepSpec, new: SweepSpec, *, unread: Container[str] = ()) -> Changes:
+def changes_between(
+    old: SweepSpec,
+    new: SweepSpec,
+    *,
+    unread: Container[str] = (),
+    never_ran: Callable[[str, Value], bool] = lambda _name, _value: False,
+) -> Changes:
     """Return the changes from the sweep that was run to the new one.
 
     Args:
         old: the sweep that was run.
         new: the sweep as its file has it now.
         unread: names under `metrics` of which no trial has a value, so that another source makes no difference.
+        never_ran: returns whether no trial has run with a value of a parameter, given its name and the value; with an
+            empty name, whether none has run with a seed. Such a value can be taken out.
     """
-    changes = [*_keys(old, new), *_sources(old, new, unread), *_parameters(old, new), *_seeds(old, new)]
+    changes = [
+        *_title(old, new),
+        *_keys(old, new),
+        *_sources(old, new, unread),
+        *_parameters(old, new, never_ran),
+        *_seeds(old, new, never_ran),
+    ]
     # A profile is a bundle of other keys: choosing another one is a conflict if any of them is.
     if old.profile != new.profile:
         matters = any(conflict for conflict, _ in changes)
@@ -58,6 +74,13 @@ def changes_between(old: SweepSpec, new: SweepSpec, *, unread: Container[str] = 
         additions=tuple(sentence for conflict, sentence in changes if not conflict),
         conflicts=tuple(sentence for conflict, sentence in changes if conflict),
     )
+
+
+def _title(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
+    """Find another title. It is a conflict if both became the same directory, which is then that of another sweep."""
+    before, after = old.title or old.name, new.title or new.name
+    if old.name == new.name and before != after:
+        yield as_name(before) == as_name(after), _instead("title", before, after)
 
 
 def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
@@ -85,7 +108,7 @@ def _source(source: MetricSource | None) -> object:
     return None if source is None else {source.kind: source.model_dump(mode="json", exclude_defaults=True)}
 
 
-def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
+def _parameters(old: SweepSpec, new: SweepSpec, never_ran: _NeverRan) -> Iterator[_Found]:
     in_grid = old.method is Method.GRID and new.method is Method.GRID
     for name, before in old.parameters.items():
         key = f"parameters.{name}"
@@ -95,24 +118,27 @@ def _parameters(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
         elif before.when != after.when:
             yield True, f"{key}.when: {_part(after.when)} instead of {_part(before.when)}"
         elif in_grid and not isinstance(before, Range) and not isinstance(after, Range):
-            yield from _values(f"{key}.values", _options(before), _options(after))
+            yield from _values(f"{key}.values", _options(before), _options(after), partial(never_ran, name))
         elif _content(before) != _content(after):
             yield True, f"{key}: {_described(after)} instead of {_described(before)}"
     for name in new.parameters.keys() - old.parameters.keys():
         yield True, f"parameters.{name}: new, {_described(new.parameters[name])}"
 
 
-def _seeds(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
-    return _values("seeds", old.seeds, new.seeds)
+def _seeds(old: SweepSpec, new: SweepSpec, never_ran: _NeverRan) -> Iterator[_Found]:
+    return _values("seeds", old.seeds, new.seeds, partial(never_ran, ""))
 
 
-def _values(key: str, old: Iterable[Value], new: Iterable[Value]) -> Iterator[_Found]:
+def _values(
+    key: str, old: Iterable[Value], new: Iterable[Value], never_ran: Callable[[Value], bool]
+) -> Iterator[_Found]:
     """Find removed and added values, in the order of the files. A different order is not a change."""
     before = {identity(value): value for value in old}
     after = {identity(value): value for value in new}
     for known, value in before.items():
         if known not in after:
-            yield True, f"{key}: removed {shown(value)}"
+            unused = never_ran(value)
+            yield not unused, f"{key}: removed {shown(value)}{', which no trial has run with' if unused else ''}"
     for known, value in after.items():
         if known not in before:
             yield False, f"{key}: added {shown(value)}"

@@ -32,7 +32,6 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _trainer(root, trainers)
     yield from _parameters(root, trainers)
     yield from _sources(root)
-    yield from _budget(root)
     yield from _resources(root)
     yield from _grid(root)
     yield from _conditions(root)
@@ -170,14 +169,6 @@ def _sources(root: Node) -> Iterator[Complaint]:
             hint = f"write it as parameters.{key}, or in the command"
             got = "no trainer" if found(root, "trainer") is None else "a function"
             yield Complaint(path=(key,), expected="the key only with a built-in trainer", got=got, hint=hint)
-
-
-def _budget(root: Node) -> Iterator[Complaint]:
-    method = _data(root, "method")
-    if method in list(Method) and method != Method.GRID and _data(root, "run_cap") is None:
-        hint = "for example run_cap: 20"
-        expected = f"the number of configurations that {method} may propose"
-        yield Complaint(path=("run_cap",), expected=expected, got="nothing", hint=hint)
 
 
 def _resources(root: Node) -> Iterator[Complaint]:

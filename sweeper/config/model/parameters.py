@@ -249,12 +249,8 @@ def _shaped(data: object) -> object:
     if not isinstance(data, Mapping):
         hint = f"write {{{'values' if isinstance(data, list) else 'value'}: {shown(data)}}}"
         raise refused("a mapping with value, values, or min and max", hint=hint)
+    data = _with_known_distribution(data)
     distribution = data.get("distribution")
-    if isinstance(distribution, str) and distribution in UNSUPPORTED:
-        expected, got = f"a supported distribution ({listed(Distribution)})", distribution
-        raise refused(expected, got=got, hint=UNSUPPORTED[distribution])
-    if isinstance(distribution, str) and FORM_NAMES.get(distribution) in data:
-        data = {key: value for key, value in data.items() if key != "distribution"}
     forms = _forms(data)
     if not forms:
         unknown = next((key for key in data if isinstance(key, str) and key != "when"), "")
@@ -267,6 +263,29 @@ def _shaped(data: object) -> object:
         data = {**data, "distribution": default_distribution(data)}
     if distribution in (Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM) and "q" not in data:
         return {**data, "q": 1}
+    return data
+
+
+def _with_known_distribution(data: Mapping[Any, object]) -> Mapping[Any, object]:
+    """Return the mapping without a distribution that only repeats its form; refuse one that contradicts the form."""
+    name = data.get("distribution")
+    if not isinstance(name, str):
+        return data
+    if name in UNSUPPORTED:
+        raise refused(f"a supported distribution ({listed(Distribution)})", got=name, hint=UNSUPPORTED[name])
+    values = [key for key in ("value", "values") if key in data]
+    known = [*Distribution, *FORM_NAMES]
+    if values and name not in known:
+        hint = suggested(name.lower(), [*known, *UNSUPPORTED])
+        raise refused(f"a distribution ({listed(known)})", got=shown(name), hint=hint)
+    if FORM_NAMES.get(name) in data:
+        return {key: value for key, value in data.items() if key != "distribution"}
+    if name in FORM_NAMES:
+        others = [key for key in data if key in _FORM_KEYS and key != "distribution"] or ["nothing"]
+        raise refused(f"{FORM_NAMES[name]} for {name}", got=listed(others).replace(" or ", " and "))
+    if values and not {"min", "max", "q"} & set(data):
+        hint = "leave distribution out to try the values as they are"
+        raise refused(f"min and max for {name}", got=listed(values).replace(" or ", " and "), hint=hint)
     return data
 
 

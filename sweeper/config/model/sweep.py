@@ -6,6 +6,7 @@ Rules about several keys are in `config.check.consistency`: pydantic would not c
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -36,10 +37,24 @@ LONGEST_NAME = 100
 """Maximum length in bytes. File systems allow 255 for a path component, and sweeper appends suffixes to the name."""
 
 
+LONGEST_MADE = 64
+"""Maximum length in bytes of a name that is made from other text."""
+
+
 def as_name(text: str) -> str:
-    """Return the text as a valid name of a sweep: `my-sweep` for `my sweep!`, and `sweep` if nothing of it is valid."""
-    near = re.sub(r"[^\w.+=-]+", "-", text).strip(".+=-")
-    return near[: LONGEST_NAME // 4] or "sweep"
+    """Return the text as a valid name of a sweep, which is the name of its directory.
+
+    It is `my-sweep` for `my sweep!`, and `sweep` if nothing of the text is valid. A long text is cut, and ends with a
+    checksum of all of it, so that texts with one beginning have different names.
+    """
+    if NAME.fullmatch(text) and len(text.encode()) <= LONGEST_MADE:
+        return text
+    near = re.sub(r"-{2,}", "-", re.sub(r"[^\w.+=-]+", "-", text)).strip(".+=-") or "sweep"
+    if len(near.encode()) <= LONGEST_MADE:
+        return near
+    checksum = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    kept = near.encode()[: LONGEST_MADE - len(checksum) - 1].decode(errors="ignore")
+    return f"{kept.rstrip('.+=-')}-{checksum}"
 
 
 class Method(StrEnum):
@@ -335,6 +350,7 @@ class SweepSpec(BaseModel):
 
     model_config = STRICT
     name: str
+    title: str = ""
     description: str = ""
     profile: str | None = None
     profile_description: str = ""

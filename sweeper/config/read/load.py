@@ -16,12 +16,13 @@ from sweeper.config.check.outputs import warnings_about_outputs
 from sweeper.config.check.signatures import Functions, complaints_about_call
 from sweeper.config.model.conditions import grid_size
 from sweeper.config.model.sweep import Method, SweepSpec
-from sweeper.config.read.nested import without_groups
+from sweeper.config.read.nested import without_groups, without_templates
 from sweeper.config.read.node import Complaint, Node, located, plain, without
 from sweeper.config.read.overrides import Overriding, declared_parameters, hyperparameters, split
 from sweeper.config.read.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
 from sweeper.config.read.validation import mistakes_in
 from sweeper.config.read.wandb import completed, translated
+from sweeper.config.read.yaml_1_1 import note_of_yaml_1_1
 from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.errors import Mistake, SpecError, UsageError
 from sweeper.mistakes import printable, shown
@@ -40,6 +41,7 @@ def load(  # noqa: PLR0913 - all by name
     has_cuda: bool,
     trainers: Trainers,
     functions: Functions | None = None,
+    named: Callable[[str], str] = lambda name: name,
     say: Callable[[str], None] = lambda _: None,
 ) -> SweepSpec:
     """Load a sweep from its file, with a profile and overrides.
@@ -51,8 +53,9 @@ def load(  # noqa: PLR0913 - all by name
         has_cuda: whether the machine has a CUDA device.
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
         functions: returns the signature of a trainer function by name. Without it, functions are not checked.
+        named: returns the name of a sweep that has none of its own, given one made from its file.
         say: receives one line for each W&B key that was translated, each default that was filled in, and each path that
-            all trials would write to.
+            all trials would write to, and one for the values that YAML 1.1 reads otherwise.
 
     Raises:
         SpecError: the sweep has mistakes. The error has all of them, in the order of their lines.
@@ -62,7 +65,9 @@ def load(  # noqa: PLR0913 - all by name
         ``load("sweep.yaml", overrides=["lr=1e-4"], has_cuda=False, trainers={})``
     """
     source = printable(str(path))
-    root, mistakes = parsed(text_of(path, "a sweep file"), TextSource(source))
+    text = text_of(path, "a sweep file")
+    root, mistakes = parsed(text, TextSource(source))
+    root = without_templates(root)
     if not isinstance(root.value, dict):
         raise SpecError([*mistakes, _not_a_sweep(root)])
     translation = translated(without_groups(root))
@@ -71,7 +76,7 @@ def load(  # noqa: PLR0913 - all by name
     choice = chosen(draft.profiles, profile, has_cuda=has_cuda)
     resolved, override_mistakes = draft.resolved(choice, overrides)
     mistakes += override_mistakes
-    filled = completed(resolved, source)
+    filled = completed(resolved, source, named)
     resolved = filled.root
     mistakes += _choice_mistakes(draft, profile)
     mistakes += mistakes_of(resolved, trainers)
@@ -83,7 +88,8 @@ def load(  # noqa: PLR0913 - all by name
     spec = _spec(resolved, draft.profiles, choice)
     if (too_many := _too_many(spec)) is not None:
         raise SpecError([located(resolved, too_many)])
-    for note in (*translation.notes, *filled.notes, *warnings_about_outputs(resolved, spec)):
+    yaml_1_1 = note_of_yaml_1_1(text, TextSource(source))
+    for note in filter(None, (yaml_1_1, *translation.notes, *filled.notes, *warnings_about_outputs(resolved, spec))):
         say(note)
     return spec
 

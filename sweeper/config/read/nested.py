@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sweeper.config.read.node import Node, found, grafted
+from sweeper.config.read.node import Node, found, grafted, without
+
+TEMPLATES = ("x-", ".")
+"""Beginnings of keys that are no settings, as in the files of Docker Compose and GitLab."""
 
 
 def without_groups(root: Node) -> Node:
@@ -24,6 +27,13 @@ def without_groups(root: Node) -> Node:
         entries = [entry for name, child in parameters.children().items() for entry in _flat(name, child)]
         if len(dict(entries)) == len(entries):  # otherwise a name occurs twice: the group is refused later
             root = grafted(root, path, Node(where=parameters.where, key=parameters.key, value=dict(entries)))
+    return root
+
+
+def without_templates(root: Node) -> Node:
+    """Return the file without keys that begin with `x-` or a dot. They hold what other places refer to by an alias."""
+    if any(name.startswith(TEMPLATES) for name in root.children()):
+        return without(root, [name for name in root.children() if name.startswith(TEMPLATES)])
     return root
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from sweeper.config.model.parameters import FORMS, parameter_keys
 from sweeper.config.model.sweep import SweepSpec
+from sweeper.config.read.command_line import Expected, value_of_argument
 from sweeper.config.read.node import Node, Path, found, grafted, plain, without
 from sweeper.config.read.profiles import CHOSEN_KEYS
-from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import LONGEST, printable, shown, suggested
 
@@ -37,9 +37,9 @@ class Override:
     value: str
     adds: bool = False
 
-    def node(self, path: Path) -> tuple[Node, list[Mistake]]:
-        """Parse the value like the value at this path in a file; return it with the mistakes in it."""
-        return parsed(self.value, TextSource(self.where, numbered=False, key=path))
+    def node(self, path: Path, expected: Expected = Expected.YAML) -> tuple[Node, list[Mistake]]:
+        """Parse the value, which belongs at this path of the sweep; return it with the mistakes in it."""
+        return value_of_argument(self.key, self.value, self.where, path, expected)
 
 
 def split(arguments: Sequence[str]) -> tuple[list[Override], list[Mistake]]:
@@ -82,11 +82,13 @@ class Overriding:
             self.mistakes.append(complaint)
             return root
         try:
-            node, mistakes = override.node(path)
+            node, mistakes = override.node(path, self._expected(root, path))
         except SpecError as error:
             self.mistakes.extend(error.mistakes)
             return root
         self.mistakes.extend(mistakes)
+        if mistakes:
+            return root
         if override.adds and path[0] == "parameters" and len(path) > 1:
             self.declared |= {str(path[1])}
         if name:
@@ -129,6 +131,15 @@ class Overriding:
         expected, hint = "a new key after the +", f"write {override.key}=... to change the existing one"
         return Mistake(where=override.where, key="", expected=expected, got=shown(override.key), hint=hint)
 
+    def _expected(self, root: Node, path: Path) -> Expected:
+        """Return what the value at a path may be."""
+        if path[0] != "parameters" or len(path) < 2 or path[2:] not in ((), ("value",), ("values",)):  # noqa: PLR2004
+            return Expected.YAML
+        if _is_number(self.known.get(str(path[1]))):
+            return Expected.YAML
+        parameter = found(root, *path[:2])
+        return expected_of(plain(parameter) if parameter is not None else None)
+
     def _path(self, key: str) -> Path:
         """Return the keys of a dotted path. A parameter's name may contain dots: it is everything between the ends."""
         parts = key.split(".")
@@ -144,6 +155,20 @@ class Overriding:
         several = isinstance(node.value, tuple) and not isinstance(self.known.get(name), list | tuple)
         key = "values" if several else "value"
         return Node(where=node.where, key=node.key, value={key: _moved(node, key)})
+
+
+def expected_of(parameter: object) -> Expected:
+    """Return what else a parameter may be, which is declared with numbers, or with other values."""
+    if not isinstance(parameter, Mapping):
+        return Expected.ANY
+    given = [parameter.get(key) for key in ("value", "min", "max") if key in parameter]
+    values = parameter.get("values", ())
+    given += values if isinstance(values, list | tuple) else ()
+    return Expected.NUMBER if given and all(map(_is_number, given)) else Expected.ANY
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _moved(node: Node, key: str) -> Node:

@@ -7,12 +7,13 @@ counterpart is a mistake, with what to write instead. https://docs.wandb.ai/mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
 
 from sweeper.config.model.parameters import Distribution
 from sweeper.config.model.sweep import Method, as_name
+from sweeper.config.read.naming import with_title
 from sweeper.config.read.node import Complaint, Node, Path, found, grafted, plain, without
 from sweeper.config.read.yaml_text import TextSource, parsed
 from sweeper.mistakes import listed, shown
@@ -40,6 +41,7 @@ TRANSLATED = ("log_uniform", "q_log_uniform", "inv_log_uniform", "inv_log_unifor
 """Distributions that are translated: their bounds are exponents of e, or inverses, of the values."""
 
 EARLY_TERMINATE = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+EXAMPLE = "early_terminate: {type: hyperband, min_iter: 3}"
 LEAST_REDUCTION = 2
 MOST_EXPONENT = 700
 """Largest exponent of e that a float can represent, roughly."""
@@ -73,13 +75,32 @@ def translated(root: Node) -> Translation:
     return _parameters(_early_terminate(translation))
 
 
-def completed(root: Node, file: str) -> Translation:
-    """Fill in what W&B's files may leave out: the name and, if neither the method nor a rule needs it, the metric."""
+def completed(root: Node, file: str, named: Callable[[str], str] = lambda name: name) -> Translation:
+    """Fill in what W&B's files may leave out: the name and, if neither the method nor a rule needs it, the metric.
+
+    Args:
+        root: the sweep.
+        file: the sweep file, as it should appear in messages.
+        named: returns the name of a sweep that has none of its own, given one made from its file.
+    """
     translation = Translation(root=root)
     if root.child("name") is None:
-        name = as_name(File(file).stem)
+        name = named(as_name(File(file).stem))
         text = f"is not given, so the sweep is named after its file: {name}"
         translation = translation.then(_given(root, "name", f"'{name}'"), note=_note(file, ("name",), text))
+    elif (titled := with_title(root)) is not None:
+        made = titled.children()["name"]
+        text = f"is kept as the title, and the directory of the run is {made.value}"
+        translation = translation.then(titled, note=_note(made.where, ("name",), text))
+    root = translation.root
+    method = root.child("method")
+    sampled = method is not None and plain(method) in [one for one in Method if one is not Method.GRID]
+    limits = [root.child("run_cap"), found(root, "budget", "trials"), found(root, "budget", "hours")]
+    if sampled and method and all(limit is None for limit in [*limits, found(root, "budget", "gpu_hours")]):
+        text = (
+            f"is not given, so {plain(method)} proposes trials until the sweep is stopped; run_cap or budget limits it"
+        )
+        translation = translation.then(root, note=_note(method.where, ("run_cap",), text))
     if root.child("metric") is None and not _needs_metric(root):
         text = "is not given, so trials are ranked by their lowest loss/train; write metric: {name: ..., goal: ...}"
         read = list(sources.children()) if (sources := root.child("metrics")) is not None else []
@@ -122,10 +143,15 @@ def _early_terminate(translation: Translation) -> Translation:
     data = plain(node)
     assert isinstance(data, dict)  # noqa: S101 - it has no complaint
     eta = int(data.get("eta", 3))
-    rung = data["min_iter"] if "min_iter" in data else _first_band(data["max_iter"], int(data["s"]), eta)
-    rules = f"{{rules: [{{successive_halving: {{min_resource: {rung}, reduction_factor: {eta}}}}}]}}"
+    bands = "max_iter" in data and "s" in data  # W&B does not read min_iter then
+    rungs = f"rungs: {_bands(data['max_iter'], int(data['s']), eta)}" if bands else f"min_resource: {data['min_iter']}"
+    rules = f"{{rules: [{{successive_halving: {{{rungs}, reduction_factor: {eta}}}}}]}}"
     text = f"is translated to early_stop: {rules}"
-    text += "; max_iter does not limit the rungs: each evaluation eta times later is one" if "max_iter" in data else ""
+    text += (
+        "; min_iter is not used, because W&B makes the rungs from max_iter and s"
+        if bands and "min_iter" in data
+        else ""
+    )
     text += "; strict is not used: one in eta trials of each rung continues" if "strict" in data else ""
     return translation.then(_given(root, "early_stop", rules, node), note=_note(node.where, ("early_terminate",), text))
 
@@ -135,7 +161,12 @@ def _complaints_about_hyperband(node: Node) -> Iterator[Complaint]:
     data, top = plain(node), ("early_terminate",)
     hint = "early_stop: {rules: [...]} has median, percentile, hyperband and more"
     kind = data.get("type") if isinstance(data, dict) else data
+    if kind == "hyperband" and not isinstance(data, dict):
+        expected, hint = "a mapping with the type and its settings", f"write {EXAMPLE}"
+        yield Complaint(path=top, expected=expected, got="only the type", hint=hint)
+        return
     if not isinstance(data, dict) or kind != "hyperband":
+        hint = f"write {EXAMPLE}; {hint}"
         got = "nothing" if kind is None else shown(kind)
         yield Complaint(path=(*top, "type"), expected="hyperband, W&B's only type", got=got, hint=hint)
         return
@@ -146,19 +177,21 @@ def _complaints_about_hyperband(node: Node) -> Iterator[Complaint]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1 << 31 or value % 1:
             yield Complaint(path=(*top, key), expected=f"a whole number of {least} or more", got=shown(value))
     if "min_iter" not in data and not {"max_iter", "s"} <= data.keys():
-        yield Complaint(path=top, expected="min_iter, or max_iter and s", got=listed(data).replace(" or ", " and "))
-    elif "min_iter" not in data and data["max_iter"] < data.get("eta", 3):
+        got = listed(data).replace(" or ", " and ")
+        yield Complaint(path=top, expected="min_iter, or max_iter and s", got=got, hint=f"write {EXAMPLE}")
+    elif {"max_iter", "s"} <= data.keys() and data["max_iter"] < data.get("eta", 3):
         yield Complaint(path=(*top, "max_iter"), expected="eta or more", got=shown(data["max_iter"]))
 
 
-def _first_band(most: int, count: int, eta: int) -> int:
-    """Return the first of W&B's bands: `most` divided by `eta` up to `count` times, and at least 1."""
-    band = float(most)
+def _bands(most: int, count: int, eta: int) -> list[int]:
+    """Return W&B's bands: `most` divided by `eta` up to `count` times, as long as they are at least 1."""
+    band, bands = float(most), list[int]()
     for _ in range(count):
-        if band / eta < 1:
-            break
         band /= eta
-    return int(band)
+        if band < 1:
+            break
+        bands.insert(0, int(band))
+    return bands
 
 
 # ---- parameters ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ from sweeper.config.read.scalars import constructed, form
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import printable, shortened, shown
 
+MERGE = "<<"
+"""The key that takes over the entries of another mapping: ``<<: *base``."""
+
 DEEPEST = 32
 """Maximum depth of nesting."""
 MOST_NODES = 5_000
@@ -79,20 +82,29 @@ def parsed(text: str, source: TextSource) -> tuple[Node, list[Mistake]]:
     Raises:
         SpecError: the text is not YAML, or exceeds the limits.
     """
-    loader = None
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
+        root = composed(text)
     # PyYAML raises ValueError and OverflowError for escapes such as "\UFFFFFFFF" and long %YAML directives.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise SpecError([_syntax_mistake(error, text, source)]) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
     if root is None:
         return Node(where=source.where(0), key=source.key, value=None), []
     builder = _Builder(source)
     return builder.node(root, source.key), builder.mistakes
+
+
+def composed(text: str) -> yaml.Node | None:
+    """Return PyYAML's own nodes of a text; None if it is empty.
+
+    Raises:
+        YAMLError, ValueError, OverflowError: the text is not YAML, or exceeds the limits.
+    """
+    loader = _Loader(text)
+    try:
+        root: yaml.Node | None = loader.get_single_node()
+    finally:
+        loader.dispose()
+    return root
 
 
 def _syntax_mistake(error: Exception, text: str, source: TextSource) -> Mistake:
@@ -115,6 +127,7 @@ class _Builder:
     source: TextSource
     mistakes: list[Mistake] = field(default_factory=list)
     nodes: int = 0
+    merging: list[yaml.Node] = field(default_factory=list)
 
     def node(self, node: yaml.Node, key: Path) -> Node:
         """Return the node with aliases expanded. The limits apply again, since an alias may contain itself."""
@@ -133,7 +146,11 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, key: Path) -> dict[str, Node]:
         entries: dict[str, Node] = {}
+        taken_over: dict[str, Node] = {}
         for key_node, value_node in node.value:
+            if _merges(key_node):
+                taken_over |= self._merged(value_node, key)
+                continue
             name = self._name(key_node, key)
             if name is None:
                 continue
@@ -144,7 +161,22 @@ class _Builder:
                 continue
             # Messages name the line of the key, even if the value begins further down.
             entries[name] = Node(where=self._where(key_node), key=child.key, value=child.value)
-        return entries
+        return taken_over | entries
+
+    def _merged(self, node: yaml.Node, key: Path) -> dict[str, Node]:
+        """Return the entries of the mapping after `<<`, or of a list of mappings, of which the first one counts."""
+        if isinstance(node, yaml.SequenceNode):
+            return dict(entry for item in reversed(node.value) for entry in self._merged(item, key).items())
+        if not isinstance(node, yaml.MappingNode):
+            expected = "a mapping to merge, or a list of mappings, such as *base"
+            self.mistakes.append(self._mistake(node, (*key, MERGE), expected, shown(_raw(node))))
+            return {}
+        if node in self.merging:
+            raise SpecError([self._mistake(node, (*key, MERGE), "another mapping to merge", "the one that it is in")])
+        self.merging.append(node)
+        merged = self.node(node, key)
+        self.merging.pop()
+        return dict(merged.children())
 
     def _name(self, node: yaml.Node, key: Path) -> str | None:
         value = self._scalar(node, key) if isinstance(node, yaml.ScalarNode) else None
@@ -170,6 +202,10 @@ class _Builder:
     def _mistake(self, node: yaml.Node, key: Path, expected: str, got: str, hint: str = "") -> Mistake:
         name = shortened(".".join(map(str, key)))
         return Mistake(where=self._where(node), key=name, expected=expected, got=got, hint=hint)
+
+
+def _merges(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == MERGE and node.style is None
 
 
 def _raw(node: yaml.Node) -> object:

@@ -8,7 +8,7 @@ from sweeper.config.model.conditions import applies
 from sweeper.config.model.parameters import Constant, Parameter
 from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.node import plain
-from sweeper.config.read.overrides import split
+from sweeper.config.read.overrides import expected_of, split
 from sweeper.errors import Mistake, SpecError
 from sweeper.mistakes import listed, shown, suggested
 
@@ -30,7 +30,8 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
             expected = f"a parameter of the sweep: {listed(spec.parameters)}"
             mistakes.append(Mistake(where=override.where, key="", expected=expected, got=override.key, hint=hint))
             continue
-        node, wrong = override.node(("parameters", override.key))
+        declared = spec.parameters[override.key].model_dump(exclude={"when"}, exclude_none=True)
+        node, wrong = override.node(("parameters", override.key), expected_of(declared))
         mistakes += wrong
         given[override.key] = plain(node)
         if isinstance(given[override.key], list | Mapping):

@@ -9,7 +9,9 @@ from types import MappingProxyType
 import yaml
 
 from sweeper.config.model.sweep import EarlyStop, Method, SweepSpec
+from sweeper.config.read.command_line import Expected, value_of_argument
 from sweeper.config.read.load import mistakes_of, ordered, text_of
+from sweeper.config.read.naming import with_title
 from sweeper.config.read.node import Complaint, Node, grafted, located, plain
 from sweeper.config.read.scalars import form
 from sweeper.config.read.yaml_text import TextSource, parsed
@@ -56,6 +58,7 @@ def sweep_of_command(  # noqa: PLR0913 - all by name
         **other_keys,
     }
     root, mistakes = parsed(_yaml(given), _COMMAND_LINE)
+    root = with_title(root) or root
     rules, mistakes_in_rules = _rules(early_stop)
     root = grafted(root, ("early_stop",), rules)
     mistakes += [*mistakes_in_rules, *mistakes_of(root, {})]
@@ -80,7 +83,8 @@ def command_as_file(spec: SweepSpec) -> str:
     """Return a sweep made by `sweep_of_command` as the text of a sweep file."""
     resolved = spec.to_json()
     given = [key for key in OTHER_KEYS if key in spec.model_fields_set]
-    keys = ("name", "method", "metric", "command", "early_stop", *given)
+    titled = ("title",) if spec.title else ()
+    keys = ("name", *titled, "method", "metric", "command", "early_stop", *given)
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
 
 
@@ -100,6 +104,19 @@ def value_from_text(text: str, name: str) -> object:
         SpecError: the text is not a valid value.
     """
     root, mistakes = parsed(text, TextSource(f"command line: {printable(name)}", numbered=False))
+    if mistakes:
+        raise SpecError(mistakes)
+    return plain(root)
+
+
+def value_as_typed(text: str, name: str) -> object:
+    """Parse the value of a ``NAME=VALUE`` argument, as overrides of parameters do: ``0012`` stays text.
+
+    Raises:
+        SpecError: the text is not a valid value, or has to be quoted.
+    """
+    where = f"command line: {printable(name)}"
+    root, mistakes = value_of_argument(name, text, where, (), Expected.ANY)
     if mistakes:
         raise SpecError(mistakes)
     return plain(root)

@@ -46,6 +46,7 @@ def schema() -> Json:
     keys["early_terminate"] = _early_terminate()
     required = [key for key in made["required"] if key not in ("name", "metric")]
     made |= {"$schema": DIALECT, "title": "A sweep", "properties": keys, "required": required}
+    made["patternProperties"] = {"^(x-|\\.)": {"description": "No setting: a place for what aliases refer to."}}
     return _with_named_rules(made)  # type: ignore[no-any-return]  # a mapping stays one
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sweeper.config import Goal
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
+from sweeper.orchestrator.withdrawal import is_out
 from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import TrialRecord
@@ -64,7 +65,9 @@ class Proposals:
         self._next = max(taken, default=-1) + 1
         if self.search.eager:
             self._ask(None)
-        return self._make(list(self._configurations.values()))
+        spec, withdrawn = self.run.spec, self.run.withdrawn
+        all_ = self._configurations.values()
+        return self._make([one for one in all_ if one.number not in withdrawn or not is_out(one.params, spec)])
 
     def further(self, wanted: int) -> list[TrialRecord]:
         """Make the trials of `wanted` further configurations, or of fewer if the search has no more."""

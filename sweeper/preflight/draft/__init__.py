@@ -57,7 +57,7 @@ def draft(target: str, given: Mapping[str, str]) -> Draft:
         *_head(target, read),
         f"name: {inline_yaml(as_name(head))}",
         *([f"trainer: {inline_yaml(target)}"] if is_function(target) else command_lines(target, read, choices)),
-        "method: grid  # every combination of the values below; random, tpe, gp, cmaes and qmc need a run_cap",
+        "method: grid  # every combination of the values below; random, tpe, gp, cmaes and qmc run until run_cap",
         *metric_lines(read),
         *_seeds(read, choices),
         "",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.config import value_from_text
+from sweeper.config import value_as_typed
 from sweeper.errors import UsageError
 from sweeper.mistakes import suggested
 from sweeper.preflight.arguments import Argument, ArgumentKind, Arguments, Passing
@@ -93,7 +93,7 @@ def _values(target: str, read: Arguments, given: Mapping[str, str]) -> dict[str,
             raise UsageError(
                 f"{target}: expected one of its arguments, got {name}; {suggested(name, known)}".rstrip("; ")
             )
-        found[name if name in known else spelled[name.replace("-", "_")]] = value_from_text(text, name)
+        found[name if name in known else spelled[name.replace("-", "_")]] = value_as_typed(text, name)
     return found
 
 

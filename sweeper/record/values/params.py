@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PLAIN_RANGE = (1e-3, 1e6)
@@ -14,8 +15,50 @@ _TOKENS = re.compile(r'("(?:[^"\\]|\\.)*")|(?<![\d.])(\d+)e')
 """A text, in which nothing is changed, or a whole number before an exponent."""
 
 
-def spelled(value: object) -> str:
-    """Return a parameter value as a person would write it: 3e-4, not 0.0003."""
+LONGEST_SPELLED = 60
+"""Maximum number of characters of a value in a table."""
+_END = 12
+"""Number of characters from the end of a longer value."""
+_OTHER_KINDS = re.compile(
+    r"""true|false|null|none|~|[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?\.?(inf|nan)|[\[{"'].*|""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Texts that read like a value that is no text."""
+
+
+def spelled(value: object, most: int = LONGEST_SPELLED) -> str:
+    """Return a parameter value for people, on a line with others: 3e-4, not 0.0003.
+
+    Text that reads like another value has quotes: `"True"` is text, `True` is not. A value that is longer than `most`
+    is cut in the middle, and ends with a checksum of all of it, so that long values with one beginning differ.
+    """
+    text = unquoted(value)
+    if isinstance(value, str) and reads_as_other_kind(value):
+        text = f'"{value}"'
+    if len(text) <= most:
+        return text
+    mark = f"#{zlib.crc32(text.encode(errors='surrogatepass')) & 0xFFFF:04x}"
+    return f"{text[: most - _END - len(mark) - 1]}…{text[-_END:]}{mark}"
+
+
+def spelled_apart(values: Sequence[object]) -> list[str]:
+    """Return the values as `spelled` does, with all digits where two different numbers would read the same."""
+    known: dict[str, set[object]] = {}
+    for value in values:
+        known.setdefault(spelled(value), set()).add(repr(value))
+    return [
+        repr(value) if isinstance(value, float) and len(known[spelled(value)]) > 1 else spelled(value)
+        for value in values
+    ]
+
+
+def reads_as_other_kind(text: str) -> bool:
+    """Return whether a text reads like a number, a truth value, null, a list or nothing."""
+    return _OTHER_KINDS.fullmatch(text) is not None
+
+
+def unquoted(value: object) -> str:
+    """Return a parameter value as a person would write it, text as it is."""
     if isinstance(value, float) and value and not PLAIN_RANGE[0] < abs(value) < PLAIN_RANGE[1]:
         mantissa, exponent = f"{value:e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"

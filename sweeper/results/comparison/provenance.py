@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sweeper.record.values.params import spelled
+from sweeper.record.values.params import unquoted
 from sweeper.record.values.redaction import REDACTED
 from sweeper.results.wording import counted, plain
 
@@ -159,7 +159,7 @@ def _values(name: str, there: object, here: object) -> Iterator[Difference]:
 def _short(value: object) -> str:
     if value is None or value in ("", [], ()):
         return "-"
-    return plain(", ".join(map(str, value)) if isinstance(value, list | tuple) else spelled(value))
+    return plain(", ".join(map(str, value)) if isinstance(value, list | tuple) else unquoted(value))
 
 
 def _mapping(value: object) -> Mapping[str, object]:

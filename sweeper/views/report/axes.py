@@ -40,8 +40,9 @@ class ParameterAxis:
         numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
             return cls(values=values, positions=numbers, log=is_logarithmic(numbers))
-        names = sorted({str(value) for value in values})
-        return cls(values=values, positions=[float(names.index(str(value))) for value in values], log=False, named=True)
+        names = sorted({spelled(value) for value in values})
+        places = [float(names.index(spelled(value))) for value in values]
+        return cls(values=values, positions=places, log=False, named=True)
 
     def labels(self) -> list[str]:
         """Return the values as a user would write them."""

@@ -74,7 +74,7 @@ def report(
         _environment()
         .get_template("page.html")
         .render(
-            name=plain(sweep.name),
+            name=plain(sweep.title or sweep.name),
             description=plain(context.description),
             state=_STATES.get(sweep.state, plain(sweep.state.lower())),
             facts=_facts(sweep),

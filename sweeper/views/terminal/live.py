@@ -235,7 +235,7 @@ def _progress_line(sweep: SweepView) -> str:
     paused = [f"{trial.facts.number:04d}" for trial in sweep.trials if trial.state is State.PAUSED]
     parts += [f"paused {', '.join(paused)}"] if paused else []
     parts += [f"best {sweep.metric} {number(best)}"] if best is not None else []
-    return f"{plain(sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} elapsed"
+    return f"{plain(sweep.title or sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} elapsed"
 
 
 def _best(sweep: SweepView) -> float | None:

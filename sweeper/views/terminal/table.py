@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.record.trial import State, TrialRecord
-from sweeper.record.values.params import spelled
+from sweeper.record.values.params import spelled_apart
 from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
 from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
@@ -171,15 +171,13 @@ def _parameter_columns(trials: Sequence[TrialRecord]) -> list[Column]:
     """Return a column for each varied parameter; if there are many, one column for all of them."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.facts.shown))
     if len(names) > MOST_PARAMETER_COLUMNS:
-        return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False)]
-    return [
-        Column(head=plain(name), cells=[_parameter_text(trial, name) for trial in trials], right=False)
-        for name in names
-    ]
+        return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False, apart=True)]
+    return [Column(head=plain(name), cells=_values(trials, name), right=False, apart=True) for name in names]
 
 
-def _parameter_text(trial: TrialRecord, name: str) -> str:
-    return plain(spelled(trial.facts.shown[name])) if name in trial.facts.shown else "-"
+def _values(trials: Sequence[TrialRecord], name: str) -> list[str]:
+    texts = iter(spelled_apart([trial.facts.shown[name] for trial in trials if name in trial.facts.shown]))
+    return [plain(next(texts)) if name in trial.facts.shown else "-" for trial in trials]
 
 
 def _speed_text(trial: TrialRecord) -> str:
@@ -199,7 +197,7 @@ def _summary(sweep: SweepView, width: int) -> Text:
     parts.append(duration(sweep.now - sweep.started))
     if math.isfinite(sweep.seconds_left):
         parts.append(f"~{duration(sweep.seconds_left)} left")
-    name = shorten(plain(sweep.name), width // 3)
+    name = shorten(plain(sweep.title or sweep.name), width // 3)
     text = Text(name, style="bold")
     text.append(
         shorten(f"  {sweep.state.lower()}: {', '.join(parts)}", max(0, width - cell_len(name))), style="not bold"

@@ -23,6 +23,7 @@ import torch
 from sweeper.errors import Unwritable, UsageError
 from sweeper.record.events import Event, Noted, Watching
 from sweeper.record.values.depth_profile import ACTIVATIONS, FEWEST_LAYERS, STATISTICS
+from sweeper.worker.scalars import whole
 from sweeper.worker.watch.forward.activations import Activations
 from sweeper.worker.watch.forward.attention import AttentionLogits
 from sweeper.worker.watch.forward.losses import FIELDS as LOSS_FIELDS
@@ -97,6 +98,7 @@ class Watch:
             on_failure: is called with an exception of a measurement, after which nothing more is observed, and steps
                 are still counted. Without it, the script gets the exception.
         """
+        every = whole("watch(every=...)", every)
         if every < 1:
             raise UsageError(f"watch(every=...): expected a number of steps above 0, got {every}")
         if statistics not in KINDS:

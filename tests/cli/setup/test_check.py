@@ -52,7 +52,7 @@ def test_all_mistakes_of_a_wrong_file_are_said_and_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("sweep.yaml").write_text("name: ../a\nmethod: gird\nmetric: {nam: loss}\ncommand: [x]\n")
+    Path("sweep.yaml").write_text("name: ../..\nmethod: gird\nmetric: {nam: loss}\ncommand: [x]\n")
     assert main(["check", "sweep.yaml"]) == 2
     said = capsys.readouterr().err
     assert [line.split(": ")[0] for line in said.splitlines()] == ["sweep.yaml:1", "sweep.yaml:2"] + [

@@ -408,6 +408,7 @@ AFTER_HEAD = [
         "early_terminate: {}",
         (
             "early_terminate.type: expected hyperband, W&B's only type, got nothing; "
+            "write early_terminate: {type: hyperband, min_iter: 3}; "
             "early_stop: {rules: [...]} has median, percentile, hyperband and more"
         ),
     ),
@@ -455,7 +456,7 @@ def test_alias_bomb_is_refused(load_text: Load) -> None:
 
 def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load) -> None:
     text = """\
-        name: a/b
+        name: //
         method: gird
         metric: {nam: loss}
         trainer: text-clasification
@@ -470,7 +471,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
     assert str(error.value).splitlines() == [
         (
             "sweep.yaml:1: name: expected a name of letters, digits and . _ + = - that "
-            "begins with a letter or digit, got 'a/b'; for example a-b"
+            "begins with a letter or digit, got '//'; for example sweep"
         ),
         "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",
@@ -489,17 +490,10 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
     ]
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a b", "-a", ".a", "a\n", "", "a" * 101, "é" * 51])
+@pytest.mark.parametrize("name", ["..", ".", "-", "a\n", "a\x1b[31m", ""])
 def test_name_that_is_no_safe_directory_is_refused(load_keys: Load, name: str) -> None:
     with pytest.raises(SpecError, match="name: expected a name"):
         load_keys(name=name)
-
-
-@pytest.mark.parametrize("method", ["random", "bayes", "tpe", "gp", "cmaes", "qmc"])
-def test_search_without_a_budget_is_refused(load_keys: Load, method: str) -> None:
-    expected = f"run_cap: expected the number of configurations that {method} may propose, got nothing"
-    with pytest.raises(SpecError, match=expected):
-        load_keys(method=method)
 
 
 def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:

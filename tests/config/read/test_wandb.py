@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -143,33 +144,34 @@ def test_an_unknown_impute_is_a_mistake_with_its_place(tmp_path: Path) -> None:
 
 def test_hyperband_is_translated_to_successive_halving_with_the_same_rungs(tmp_path: Path) -> None:
     spec, notes = loaded(HYPERBAND, tmp_path, "base.yaml")
-    assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=3, reduction_factor=3),))
+    assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(rungs=(3, 9), reduction_factor=3),))
     assert (spec.name, spec.description) == ("base", "tune the base")
     assert notes == [
         ":5: controller is not used: sweeper run is the controller",
         (
-            ":8: early_terminate is translated to early_stop: {rules: [{successive_halving: {min_resource: 3, "
-            "reduction_factor: 3}}]}; max_iter does not limit the rungs: each evaluation eta times later is one; "
-            "strict is not used: one in eta trials of each rung continues"
+            ":8: early_terminate is translated to early_stop: {rules: [{successive_halving: {rungs: [3, 9], "
+            "reduction_factor: 3}}]}; strict is not used: one in eta trials of each rung continues"
         ),
         ": name is not given, so the sweep is named after its file: base",
     ]
 
 
 @pytest.mark.parametrize(
-    ("settings", "first", "eta"),
+    ("settings", "expected"),
     [
-        ("min_iter: 3", 3, 3),
-        ("min_iter: 2, eta: 2", 2, 2),
-        ("max_iter: 10, s: 2, eta: 3", 1, 3),
-        ("max_iter: 100, s: 2, eta: 2", 25, 2),
-        ("max_iter: 8, s: 99, eta: 2", 1, 2),
+        ("min_iter: 3", {"min_resource": 3, "reduction_factor": 3}),
+        ("min_iter: 2, eta: 2", {"min_resource": 2, "reduction_factor": 2}),
+        ("max_iter: 10, s: 2, eta: 3", {"rungs": (1, 3), "reduction_factor": 3}),
+        ("max_iter: 100, s: 2, eta: 2", {"rungs": (25, 50), "reduction_factor": 2}),
+        ("max_iter: 8, s: 99, eta: 2", {"rungs": (1, 2, 4), "reduction_factor": 2}),
+        ("max_iter: 300, s: 2, eta: 3, min_iter: 3", {"rungs": (33, 100), "reduction_factor": 3}),
+        ("max_iter: 300, min_iter: 3", {"min_resource": 3, "reduction_factor": 3}),
     ],
 )
-def test_the_first_rung(tmp_path: Path, settings: str, first: int, eta: int) -> None:
+def test_the_rungs_are_those_of_wandb(tmp_path: Path, settings: str, expected: dict[str, Any]) -> None:
     text = HYPERBAND.replace("max_iter: 27\n      s: 2", settings.replace(", ", "\n      "))
     spec, _ = loaded(text, tmp_path)
-    assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(min_resource=first, reduction_factor=eta),))
+    assert spec.early_stop == EarlyStop(rules=(SuccessiveHalving(**expected),))
 
 
 def test_distributions_of_exponents_are_translated_to_distributions_of_values(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ name: train
 program: train.py
 # parameters are passed as --name=value:
 command: ['${interpreter}', '${program}', a, b, '${args}', '--output_dir=${trial:dir}/out']
-method: grid  # every combination of the values below; random, tpe, gp, cmaes and qmc need a run_cap
+method: grid  # every combination of the values below; random, tpe, gp, cmaes and qmc run until run_cap
 # TO DO: this is a guess, because the names of the reported metrics could not be read:
 metric: {name: loss/train, goal: minimize}  # the trials are ranked by it
 
