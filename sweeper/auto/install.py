@@ -30,7 +30,8 @@ def finder(trial: str, attempt: str) -> Finder:
     """
     directory = TrialDir(Path(trial))
     session = Session(directory, directory.attempt(int(attempt)))
-    install_wandb(Facts.read(directory).params_in(directory), directory.path, session.log)
+    facts = Facts.read(directory)
+    install_wandb(facts.params_in(directory), directory.path, session.log, nesting=facts.nesting)
     calls: dict[str, list[Then]] = defaultdict(list)
     calls["torch"].append(functools.partial(_watch_training, session))
     for name in frameworks.TRAINERS:

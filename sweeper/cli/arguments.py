@@ -38,8 +38,10 @@ def add_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
+def spec_of(options: argparse.Namespace, devices: Sequence[str], *, inspect: bool = True) -> SweepSpec:
     """The sweep that the arguments of `add_file` name, on a machine with these CUDA devices.
+
+    With `inspect`, what its command would run is checked too: whether it is there, and gets the parameters.
 
     Raises:
         UsageError: the file, its profile or its overrides are wrong.
@@ -47,6 +49,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
     from sweeper.cli.messages import warn
     from sweeper.config import load
     from sweeper.orchestrator.opening import name_of
+    from sweeper.preflight.command.findings import findings
     from sweeper.trainers import TRAINERS, signature_of
 
     return load(
@@ -57,6 +60,7 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str]) -> SweepSpec:
         trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
         functions=signature_of,
         named=lambda name: name_of(getattr(options, "runs", RUNS), options.file, name),
+        inspect=findings if inspect else None,
         say=warn,
     )
 

@@ -3,7 +3,7 @@
 from sweeper.config.check.changes import Changes, changes_between
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
-from sweeper.config.model.macros import places_parameters, variables
+from sweeper.config.model.macros import PARAMETER, named, not_passed, places_parameters, unknown_macros, variables
 from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value, identity
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import (
@@ -35,6 +35,7 @@ from sweeper.config.model.sweep import (
     as_name,
 )
 from sweeper.config.read.load import load
+from sweeper.config.read.node import Complaint, Remark
 from sweeper.config.read.other_files import values_from_file
 from sweeper.config.write.addition import added_configuration
 from sweeper.config.write.command import (
@@ -66,6 +67,7 @@ from sweeper.rules.settings import AllOf, AnyOf
 __all__ = [
     "ENVIRONMENT",
     "MEASURED",
+    "PARAMETER",
     "AllOf",
     "AnyOf",
     "At",
@@ -73,6 +75,7 @@ __all__ = [
     "Changes",
     "Checkpoint",
     "Choice",
+    "Complaint",
     "Constant",
     "CsvSource",
     "Distribution",
@@ -103,6 +106,7 @@ __all__ = [
     "PrunerSettings",
     "Range",
     "Ray",
+    "Remark",
     "Resources",
     "ResumeArgs",
     "RuleSettings",
@@ -128,12 +132,15 @@ __all__ = [
     "in_dependency_order",
     "inline_yaml",
     "load",
+    "named",
+    "not_passed",
     "places_parameters",
     "reproduction_as_file",
     "rules_as_yaml",
     "rules_from_file",
     "sweep_of_command",
     "sweep_of_trial",
+    "unknown_macros",
     "value_as_typed",
     "value_from_text",
     "values_from_file",

@@ -361,6 +361,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         resources=spec.resources.model_dump(),
         retry=RetryPolicy.read(spec.retry.model_dump(mode="json")),
         watch="" if spec.watch is None else spec.watch.value,
+        nesting=spec.nesting,
     )
     return TrialRecord(directory=directory, facts=facts)
 

@@ -11,7 +11,7 @@ from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
 from sweeper.record.storage.layout import TrialDir, read_json
 from sweeper.record.values.macros import filled_value
-from sweeper.record.values.params import unquoted
+from sweeper.record.values.params import Nesting, unquoted
 from sweeper.record.values.redaction import redacted_values
 
 
@@ -52,7 +52,8 @@ class Facts:
     """The number, configuration, seed, parameters and command of a trial, and how the sweep measures and retries it.
 
     `shown` are the parameters that vary between trials, `metric` and `maximize` the objective, and `at` says which
-    evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes.
+    evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes. `nesting`
+    are the groups of parameters; None in records of earlier versions.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Facts:
     resources: Mapping[str, object] = field(default_factory=dict)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     watch: str = ""
+    nesting: Nesting | None = None
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -86,6 +88,8 @@ class Facts:
         for name, kind in _TYPES.items():
             if not _fits(getattr(facts, name), kind):
                 raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
+        if not (facts.nesting is None or isinstance(facts.nesting, dict)):
+            raise RecordError(f"{trial.facts}: nesting: expected a mapping, got {facts.nesting!r}")
         if facts.number != trial.number:
             raise RecordError(f"{trial.facts}: number: expected {trial.number}, as its directory, got {facts.number}")
         return facts

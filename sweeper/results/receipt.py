@@ -5,6 +5,7 @@ The receipt of a trial lists its state, parameters and attempts, why it ended, t
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import shlex
@@ -20,6 +21,7 @@ from sweeper.record.events import Exit, StopRequested
 from sweeper.record.resumption import Resumption
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
@@ -39,6 +41,8 @@ OUTPUT_LINES = 20
 OUTPUT_BYTES = 16_384
 LONGEST_PARAMETER = 300
 """Maximum number of characters of a parameter that is text."""
+LONGEST_OUTPUT = 160
+"""Maximum number of characters of the last line of a failed trial's output in one line about the trial."""
 
 
 def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_args: ResumeArgs | None = None) -> str:
@@ -87,7 +91,8 @@ def end_line(trial: TrialRecord) -> str:
         case State.COMPLETE:
             return f"complete after {counted(steps_done(trial), 'step', 'steps')}: {_value_text(trial)}"
         case State.FAIL:
-            return plain(f"failed after {counted(steps_done(trial), 'step', 'steps')}: {failure_of(trial)}")
+            done = counted(steps_done(trial), "step", "steps")
+            return plain(f"failed after {done}: {failure_of(trial)}{last_output(trial)}")
     return trial.state.value.lower()
 
 
@@ -102,6 +107,24 @@ def failure_of(trial: TrialRecord) -> str:
     details = [attempt.cause] if attempt.cause not in ("", Cause.ERROR) else []
     details += [_how(attempt.exit)] if attempt.exit else []
     return f"{error} ({', '.join(details)})" if details else error
+
+
+def last_output(trial: TrialRecord) -> str:
+    """Return the last line that a failed trial printed, to follow `failure_of`.
+
+    It is empty if the trial recorded an error itself, or printed nothing. Secrets in the line are replaced.
+    """
+    attempt = trial.newest
+    if attempt.error.strip() or not attempt.number:
+        return ""
+    line = _last_line(trial.attempt_dir.output, attempt.launch_time)
+    return f"; its last output: {line[:LONGEST_OUTPUT]}{'…' if len(line) > LONGEST_OUTPUT else ''}" if line else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _last_line(log: Path, _launched: float) -> str:
+    """Return the last line of a log that is no longer written; it is read once for each attempt."""
+    return redacted("".join(last_lines(log, 1)).strip())
 
 
 def cause_text(attempt: Attempt) -> str:

@@ -15,7 +15,7 @@ from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
-from sweeper.results.receipt import cause_text, failure_of
+from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
 from sweeper.results.wording import counted
 from sweeper.rules.needs import unmet
@@ -162,7 +162,7 @@ def _ends(trials: Sequence[TrialRecord]) -> Iterator[str]:
     """Yield why trials failed, and why others will be restarted."""
     for trial in trials:
         if trial.state is State.FAIL:
-            yield f"{trial.number:04d} failed: {failure_of(trial)}"
+            yield f"{trial.number:04d} failed: {failure_of(trial)}{last_output(trial)}"
         elif trial.state is State.WAITING and trial.newest.number and trial.newest.stop is None:
             yield f"{trial.number:04d} will be restarted: {cause_text(trial.newest)}"
 

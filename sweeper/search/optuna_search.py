@@ -53,6 +53,7 @@ from sweeper.config import (
     Range,
     SweepSpec,
     applies,
+    identity,
     in_dependency_order,
 )
 from sweeper.search.imputation import imputed, worst_value
@@ -285,9 +286,7 @@ def _trial_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _equal(known: object, value: object) -> bool:
-    return known == (tuple(value) if isinstance(value, list) else value) and isinstance(known, bool) == isinstance(
-        value, bool
-    )
+    return identity(known) == identity(value)
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

@@ -19,7 +19,7 @@ from sweeper.rules.settings import RULES
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TESTS = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-UNWRITTEN = {"profile", "profile_description", "type"}
+UNWRITTEN = {"profile", "profile_description", "nesting", "type"}
 """Keys that no file has, or that a file has as a name of what they choose."""
 
 

@@ -18,7 +18,7 @@ from tests.hostile.sweep_files import changed_bytes, changed_data
 FEW = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-HEAD = "name: a\nmethod: grid\nmetric: {name: loss}\ncommand: [x]\n"
+HEAD = "name: a\nmethod: grid\nmetric: {name: loss}\ncommand: [echo]\n"
 
 
 @pytest.fixture(scope="module")

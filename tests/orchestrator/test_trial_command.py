@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sweeper.config import SweepSpec
-from sweeper.config.model.macros import WORDS, macro
+from sweeper.config.model.macros import CARRIERS, WORDS, macro
 from sweeper.errors import UsageError
 from sweeper.orchestrator.trial_command import command_of
 from sweeper.record.reader import read_exit
@@ -64,10 +64,26 @@ def test_values_are_written_as_by_the_agent_of_wandb() -> None:
             ],
         ),
         ("args_json_file", [FILE]),
+        ("args_append_hydra", [f"+{flag[2:]}" for flag in FLAGS]),
+        ("args_override_hydra", [f"++{flag[2:]}" for flag in FLAGS]),
+        ("args_spread", [*FLAGS[:4], "--betas", "0.9", "0.99", "--net.width=3"]),
+        ("args_spread_no_boolean_flags", [FLAGS[0], "--amp", FLAGS[3], "--betas", "0.9", "0.99", "--net.width=3"]),
     ],
 )
 def test_each_macro(word: str, expected: list[str]) -> None:
     assert command("x", macro(word), program="train.py") == ["x", *expected]
+
+
+def test_each_macro_is_what_the_agent_of_wandb_makes_of_it() -> None:
+    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    params = {**PARAMS, "betas": [0.9, 0.99], "loss": {"name": "l1", "w": [1, None]}, "model": {"width": 2}, "t": "a b"}
+    given = {"name": "s", "method": "grid", "metric": {"name": "m"}}
+    theirs = agent.create_sweep_command_args({"args": {name: {"value": value} for name, value in params.items()}})
+    del theirs["args_dict"]  # a mapping, from which no words can be made
+    assert set(theirs) == {*CARRIERS} - {"args_spread", "args_spread_no_boolean_flags", "args_json_file"}
+    for name, words in theirs.items():
+        spec = SweepSpec.from_json({**given, "nesting": {}, "command": [macro(name)]})
+        assert command_of(spec, params, seed=0) == words, name
 
 
 def test_every_macro_of_a_sweep_file_is_replaced() -> None:
@@ -81,6 +97,43 @@ def test_the_seed_may_be_part_of_a_word_of_the_command() -> None:
     assert command_of(spec, {"a": 1}, seed=7) == ["x", "--seed=7", '{"a": 1}']
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--cfg=c/${params:opt}.yaml"], ["--cfg=c/adam.yaml"]),
+        (["${params:opt}", "${params:net.width}-${params:opt}"], ["adam", "3-adam"]),
+        (["-c", "run --lr ${params:lr} ${params:amp}"], ["-c", "run --lr 1e-05 True"]),
+        (["--betas", "${params:betas}", "end"], ["--betas", "0.9", "0.99", "end"]),
+        (["--betas=${params:betas}"], ["--betas=[0.9, 0.99]"]),
+        (["--none=${params:none}", "a"], ["a"]),
+        (["--none", "${params:none}", "a"], ["a"]),
+        (["--verbose", "${params:none}", "a"], ["--verbose", "a"]),
+        (["--not-here", "${params:not_here}", "a${params:not_here}"], []),  # its condition does not hold
+        (["${trial:dir}/${params:opt}"], ["${trial:dir}/adam"]),
+    ],
+)
+def test_one_parameter_anywhere_in_a_word(words: list[str], expected: list[str]) -> None:
+    assert command("x", *words) == ["x", *expected]
+
+
+def test_a_parameter_with_its_own_place_is_not_among_the_others() -> None:
+    rest = [flag for flag in FLAGS if not flag.startswith(("--lr", "--betas", "--none"))]
+    own = ("${params:lr}", "-b", "${params:betas}", "-n${params:none}")
+    assert command("x", *own, "${args}") == ["x", "1e-05", "-b", "0.9", "0.99", *rest]
+    assert json.loads(command("x", *own, "${args_json}")[-1])["lr"] == 1e-5
+
+
+def test_an_empty_list_and_a_value_with_a_macro_are_passed_as_they_are() -> None:
+    params = {"layers": [], "words": ["-a", "b c"], "text": "${params:words}", "deep": [[1, 2], None]}
+    spec = SweepSpec.from_json(
+        {"name": "s", "method": "grid", "metric": {"name": "m"}, "command": ["x", "${args_spread}"]}
+    )
+    expected = ["x", "--layers", "--words", "-a", "b c", "--text=${params:words}", "--deep", "[1, 2]", "None"]
+    assert command_of(spec, params, seed=0) == expected
+    placed = spec.model_copy(update={"command": ("x", "${params:text}", "${params:layers}")})
+    assert command_of(placed, params, seed=0) == ["x", "${params:words}"]
+
+
 def test_a_macro_of_the_trial_does_not_take_the_place_of_the_parameters() -> None:
     assert command("train", "--out=${trial:dir}") == ["train", "--out=${trial:dir}", *FLAGS]
     assert command("train", "${envvar:DATA}", "${resume_args}") == ["train", "${envvar:DATA}", "${resume_args}", *FLAGS]
@@ -89,6 +142,18 @@ def test_a_macro_of_the_trial_does_not_take_the_place_of_the_parameters() -> Non
 
 def test_a_parameter_named_like_a_group_keeps_its_name_in_json() -> None:
     assert json.loads(json_of({"a": 1, "a.b": 2, "c.d.e": 3})) == {"a": 1, "a.b": 2, "c": {"d": {"e": 3}}}
+
+
+def test_only_groups_of_the_sweep_file_are_nested_in_json(tmp_path: Path) -> None:
+    nesting = {"c.d": ("c", "d"), "a.x": ("a", "x")}
+    params = {"a": 1, "a.x": 2, "b.c": 3, "c.d": 4}
+    expected = {"a": 1, "a.x": 2, "b.c": 3, "c": {"d": 4}}
+    assert json.loads(json_of(params, nesting)) == json.loads(file_of(params, nesting)) == expected
+    trial = made(tmp_path)
+    facts = json.loads(trial.facts.read_text()) | {"params": {"b.c": "${trial:number}", "c.d": 4}, "nesting": nesting}
+    trial.facts.write_text(json.dumps(facts))
+    words = filled(["${args_json}", FILE], trial, 1, {})
+    assert json.loads(words[0]) == json.loads(Path(words[1]).read_text()) == {"b.c": "0", "c": {"d": 4}}
 
 
 @pytest.mark.parametrize("value", [1e-5, -1e-05, 1.5e-7, 1e300, 0.1, 3, [1e-6, 2], 'text 1e-5 \\" 2e-3', "1e-5"])

@@ -29,7 +29,7 @@ from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.storage.lease import acquire
-from sweeper.results.receipt import receipt
+from sweeper.results.receipt import end_line, receipt
 from sweeper.results.status import read_sweep, to_json
 
 
@@ -215,3 +215,35 @@ def test_a_record_can_be_read_where_there_is_no_flock(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("start\nModuleNotFoundError: No module named 'torch'\n\n", "ModuleNotFoundError: No module named 'torch'"),
+        ("10%\r20%\rusage: train.py [-h]\r\n", "usage: train.py [-h]"),
+        ("x" * 500, "x" * 160 + "…"),
+        ("login with token=abcdef123456789\n", "login with token=[redacted]"),
+    ],
+)
+def test_a_failed_trial_is_listed_with_the_last_line_of_its_output(tmp_path: Path, output: str, said: str) -> None:
+    run = make_sweep(tmp_path)
+    trial = ended(launched(add(run, 0)), outcome="failed", code=1)
+    assert read_sweep(run).messages == ("0000 failed: error (exit code 1)",)
+    other = ended(launched(add(run, 1)), outcome="failed", code=1)
+    other.attempt(1).output.write_text(output)
+    sweep = read_sweep(run)
+    assert sweep.messages[1] == f"0001 failed: error (exit code 1); its last output: {said}"
+    assert end_line(sweep.trials[1]).endswith(f"; its last output: {said}")
+    assert trial.number == 0
+
+
+def test_an_error_that_the_script_reported_is_not_repeated(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    trial = launched(add(run, 0))
+    with JournalWriter(trial.attempt(1).events) as events:
+        events.append(Finished(time=13.0, outcome="failed", error="Traceback\nValueError: no luck"))
+    ended_by = Exit(time=14.0, attempt=1, code=1, signal=None, cause="error", peak_memory_mb=1)
+    trial.attempt(1).exit.write_bytes(encode(ended_by))
+    trial.attempt(1).output.write_text("Traceback\nValueError: no luck\n")
+    assert read_sweep(run).messages == ("0000 failed: ValueError: no luck (exit code 1)",)

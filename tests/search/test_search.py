@@ -398,3 +398,14 @@ def test_configurations_that_a_sampler_ignores_change_nothing(method: str) -> No
     seen = proposals(sweep, 6)
     one, other = ([replace(c, value=value, state="COMPLETE") for c in seen] for value in (1.0, 9.0))
     assert search_for(sweep).propose(one) == search_for(sweep).propose(other)
+
+
+@pytest.mark.parametrize("method", ["grid", "tpe", "gp"])
+def test_mappings_as_values_are_proposed_and_found_in_the_record(method: str) -> None:
+    losses = [{"name": "l1", "weights": [1, 2]}, {"name": "l2", "inner": {"a": None}}]
+    sweep = spec(method, {"loss": {"values": losses}, "x": {"values": [1, 2, 3, 4, 5]}})
+    seen = proposals(sweep, 10, values=[float(n) for n in range(10)])
+    assert {json.dumps(one.params["loss"]) for one in seen} == set(map(json.dumps, losses))
+    again = read_back(seen)
+    assert search_for(sweep).propose(again) == search_for(sweep).propose(seen)
+    assert method != "grid" or search_for(sweep).propose(again) is None

@@ -221,7 +221,7 @@ def test_numbers_of_numpy_in_a_saved_state_come_back(directory: TrialDir) -> Non
     }
     with sweeper.trial() as trial:
         trial.save(state, step=1)
-        back = trial.restore()
+        back: Any = trial.restore()
     assert back is not None, [note.text for note in events(directory, Noted)]
     assert (back["lr"], back["best"], back["generator"]) == (0.5, (0.25, [0.5, True]), state["generator"])
     assert back[3].tolist() == [0, 1, 2]

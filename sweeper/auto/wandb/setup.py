@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.auto.loggers.base import Log
-from sweeper.record.values.params import json_of
+from sweeper.record.values.params import Nesting, json_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +19,12 @@ class Setup:
     params: Mapping[str, object]
     directory: Path
     log: Log
+    nesting: Nesting | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """The parameters as W&B's agent gives them: grouped ones are nested."""
-        config: dict[str, Any] = json.loads(json_of(self.params))
+        config: dict[str, Any] = json.loads(json_of(self.params, self.nesting))
         return config
 
 

@@ -103,7 +103,7 @@ def _write(path: Path, text: str) -> int:
         raise UsageError(f"{path}: is there already; write elsewhere with --out") from None
     try:
         options = argparse.Namespace(file=path, overrides=[], profile=None)
-        spec = spec_of(options, cuda_devices(os.environ))
+        spec = spec_of(options, cuda_devices(os.environ), inspect=False)
     except UsageError as error:
         path.unlink()
         raise UsageError(f"no file was written, since it would not be right:\n{error}") from None

@@ -113,6 +113,10 @@ def _parameters(old: SweepSpec, new: SweepSpec, never_ran: _NeverRan) -> Iterato
     for name, before in old.parameters.items():
         key = f"parameters.{name}"
         after = new.parameters.get(name)
+        if after is not None and old.nesting is not None:  # a run of an early version did not record the groups
+            paths = [(spec.nesting or {}).get(name, (name,)) for spec in (old, new)]
+            if paths[0] != paths[1]:
+                yield True, f"{key}: {' > '.join(paths[1])} instead of {' > '.join(paths[0])} in JSON"
         if after is None:
             yield True, f"{key}: removed, was {_described(before)}"
         elif before.when != after.when:

@@ -45,7 +45,7 @@ def _what_is_run(root: Node) -> Iterator[Complaint]:
         yield Complaint(path=(), expected="a trainer, a command or a program", got="none of them")
     command = _data(root, "command")
     uses_program = isinstance(command, list) and PROGRAM in command
-    yield from complaints_about_macros(command if isinstance(command, list) else [])
+    yield from complaints_about_macros(command if isinstance(command, list) else [], _names(root))
     # In W&B's files, ${program} in command stands for program; without command, there is a default command.
     if given == ["command", "program"]:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from sweeper.config.model.parameters import Choice, Parameter, Range, Value, identity
+from sweeper.config.model.parameters import Choice, Parameter, Range, identity
 
 
 def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
@@ -27,8 +27,7 @@ def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
 def applies(parameter: Parameter, params: Mapping[str, object]) -> bool:
     """Return whether a configuration with the values `params` has the parameter: all of its conditions hold."""
     return all(
-        name in params and identity(_value(params[name])) in map(identity, values)
-        for name, values in parameter.when.items()
+        name in params and identity(params[name]) in map(identity, values) for name, values in parameter.when.items()
     )
 
 
@@ -63,8 +62,3 @@ def _count(parameter: Parameter) -> int:
             return parameter.factors.stop - parameter.factors.start  # len() knows 64 bits only
         case _:
             return 1
-
-
-def _value(value: object) -> Value:
-    """Return a recorded value as the spec has it, with tuples instead of lists."""
-    return tuple(_value(item) for item in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]  # it comes from a spec

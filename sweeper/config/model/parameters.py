@@ -22,14 +22,27 @@ from pydantic import (
 
 from sweeper.mistakes import STRICT, listed, refused, shown, suggested
 
-Value: TypeAlias = bool | int | float | str | tuple[object, ...] | None
+
+class MappingValue(dict[str, object]):
+    """A mapping as the value of a parameter. It is not changed, so it has a hash, as the other values have."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dictionary has none
+        return hash(identity(self))
+
+
+Value: TypeAlias = bool | int | float | str | tuple[object, ...] | MappingValue | None
 """The value of a parameter. Lists are stored as tuples of values (pydantic 2 cannot follow a recursive alias)."""
 
 
 def identity(value: object) -> tuple[object, ...]:
-    """Return a key that is equal for values that make equal trials: `1` and `1.0` do, `1` and `true` do not."""
-    if isinstance(value, tuple):
+    """Return a key that is equal for values that make equal trials: `1` and `1.0` do, `1` and `true` do not.
+
+    Lists and mappings may be those of a sweep or those of a record, which has lists where a sweep has tuples.
+    """
+    if isinstance(value, tuple | list):
         return ("list", *(identity(item) for item in value))
+    if isinstance(value, Mapping):
+        return ("mapping", *sorted((name, identity(item)) for name, item in value.items()))
     return (isinstance(value, bool), value)
 
 
@@ -43,12 +56,16 @@ def _value(value: object) -> Value:
             raise refused("a finite number")
         case list() | tuple():
             return tuple(_value(item) for item in value)
+        case Mapping() if all(isinstance(name, str) for name in value):
+            return MappingValue({name: _value(item) for name, item in value.items()})
         case _:
-            raise refused("a number, text, true, false, null or a list of these")
+            raise refused("a number, text, true, false, null, or a list or mapping of these")
 
 
 def _listed(value: object) -> object:
     """Return the value with lists instead of tuples. pydantic's own serializer warns about nested tuples."""
+    if isinstance(value, Mapping):
+        return {name: _listed(item) for name, item in value.items()}
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -354,6 +354,7 @@ class SweepSpec(BaseModel):
     description: str = ""
     profile: str | None = None
     profile_description: str = ""
+    nesting: Mapping[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
     trainer: str | None = None
     command: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     program: Text | None = None

@@ -7,17 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from sweeper.config.check.consistency import Trainers, complaints
 from sweeper.config.check.outputs import warnings_about_outputs
 from sweeper.config.check.signatures import Functions, complaints_about_call
+from sweeper.config.check.unknown import warnings_about_unknown_macros
 from sweeper.config.model.conditions import grid_size
 from sweeper.config.model.sweep import Method, SweepSpec
-from sweeper.config.read.nested import without_groups, without_templates
-from sweeper.config.read.node import Complaint, Node, located, plain, without
+from sweeper.config.read.nested import nesting_of, without_groups, without_templates
+from sweeper.config.read.node import Complaint, Node, Remark, found, located, noted, plain, without
 from sweeper.config.read.overrides import Overriding, declared_parameters, hyperparameters, split
 from sweeper.config.read.profiles import CHOSEN_KEYS, MOST_PROFILES, Profile, chosen, complaints_about_choice, merged
 from sweeper.config.read.validation import mistakes_in
@@ -32,6 +34,9 @@ MOST_BYTES = 1_000_000
 MOST_TRIALS = 10_000
 """Maximum number of trials in a grid."""
 
+Inspect: TypeAlias = Callable[[SweepSpec, frozenset[str]], Iterable[Complaint | Remark]]
+"""Looks at what a sweep runs. It gets the sweep, and the keys that its file has."""
+
 
 def load(  # noqa: PLR0913 - all by name
     path: str | Path,
@@ -42,6 +47,7 @@ def load(  # noqa: PLR0913 - all by name
     trainers: Trainers,
     functions: Functions | None = None,
     named: Callable[[str], str] = lambda name: name,
+    inspect: Inspect | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SweepSpec:
     """Load a sweep from its file, with a profile and overrides.
@@ -54,6 +60,7 @@ def load(  # noqa: PLR0913 - all by name
         trainers: built-in trainers by name, each with its hyperparameters and their defaults.
         functions: returns the signature of a trainer function by name. Without it, functions are not checked.
         named: returns the name of a sweep that has none of its own, given one made from its file.
+        inspect: finds mistakes, and what to warn of, in what the command runs. Without it, only the file is read.
         say: receives one line for each W&B key that was translated, each default that was filled in, and each path that
             all trials would write to, and one for the values that YAML 1.1 reads otherwise.
 
@@ -85,11 +92,19 @@ def load(  # noqa: PLR0913 - all by name
     mistakes += draft.mistakes_of_profiles(choice)
     if mistakes:
         raise SpecError(ordered(mistakes, source))
-    spec = _spec(resolved, draft.profiles, choice)
+    spec = _spec(resolved, draft.profiles, choice, nesting_of(root))
     if (too_many := _too_many(spec)) is not None:
         raise SpecError([located(resolved, too_many)])
     yaml_1_1 = note_of_yaml_1_1(text, TextSource(source))
-    for note in filter(None, (yaml_1_1, *translation.notes, *filled.notes, *warnings_about_outputs(resolved, spec))):
+    findings = [] if inspect is None else list(inspect(spec, frozenset(draft.root.children())))
+    if wrong := [located(resolved, one) for one in findings if isinstance(one, Complaint)]:
+        raise SpecError(ordered(wrong, source))
+    for note in (
+        *filter(None, [yaml_1_1]),
+        *(*translation.notes, *filled.notes),
+        *(*warnings_about_unknown_macros(resolved, spec), *warnings_about_outputs(resolved, spec)),
+        *(noted(resolved, one) for one in findings if isinstance(one, Remark)),
+    ):
         say(note)
     return spec
 
@@ -172,7 +187,7 @@ class _Draft:
     def _shape(self) -> Iterator[Complaint]:
         for key in CHOSEN_KEYS:
             if self.root.child(key):
-                hint = "choose a profile with --profile NAME"
+                hint = "choose a profile with --profile NAME" if key.startswith("profile") else ""
                 yield Complaint(path=(key,), expected="a key of the sweep", got="one that sweeper sets", hint=hint)
         profiles = self.root.child("profiles")
         if profiles and not isinstance(profiles.value, dict):
@@ -218,9 +233,13 @@ def _too_many(spec: SweepSpec) -> Complaint | None:
     return Complaint(path=("parameters",), expected=expected, got="a larger one", hint=hint)
 
 
-def _spec(resolved: Node, profiles: dict[str, Node], choice: str | None) -> SweepSpec:
+def _spec(
+    resolved: Node, profiles: dict[str, Node], choice: str | None, nesting: Mapping[str, Sequence[str]]
+) -> SweepSpec:
     data = plain(resolved)
     described = profiles[choice].child("description") if choice is not None else None
     description = plain(described) if described else ""
-    provenance = {"profile": choice, "profile_description": description}
+    provenance: dict[str, object] = {"profile": choice, "profile_description": description}
+    if any("." in name for name in (found(resolved, "parameters") or resolved).children()):
+        provenance["nesting"] = nesting
     return SweepSpec.model_validate({**data, **provenance} if isinstance(data, dict) else data)

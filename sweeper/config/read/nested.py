@@ -37,6 +37,26 @@ def without_templates(root: Node) -> Node:
     return root
 
 
+def nesting_of(root: Node) -> dict[str, tuple[str, ...]]:
+    """Return the groups of each grouped parameter of the sweep and of its profiles, followed by its name in them.
+
+    A name with a dot that is in no group is not contained: W&B's agent passes it as it is.
+    """
+    profiles = found(root, "profiles")
+    owners = [root, *(profiles.children().values() if profiles else ())]
+    parameters = [node for owner in owners if (node := owner.child("parameters")) is not None]
+    paths = [path for node in parameters for name, child in node.children().items() for path in _paths((name,), child)]
+    return {".".join(path): path for path in paths if len(path) > 1}
+
+
+def _paths(path: tuple[str, ...], node: Node) -> Iterator[tuple[str, ...]]:
+    if not _is_group(node):
+        yield path
+        return
+    for inner, child in node.children()["parameters"].children().items():
+        yield from _paths((*path, inner), child)
+
+
 def _flat(name: str, node: Node) -> Iterator[tuple[str, Node]]:
     if not _is_group(node):
         yield name, node

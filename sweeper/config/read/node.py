@@ -51,6 +51,14 @@ class Complaint:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A warning about a path in the data: a sentence without a full stop."""
+
+    path: Path
+    text: str
+
+
 def found(root: Node, *path: str | int) -> Node | None:
     """Return the node at a path, or None."""
     node: Node | None = root
@@ -92,9 +100,20 @@ def without(root: Node, names: Sequence[str]) -> Node:
 
 def located(root: Node, complaint: Complaint) -> Mistake:
     """Return the complaint as a mistake, with the line of the deepest part of its path that the file contains."""
-    node, rest = root, complaint.path
+    where, key = _place(root, complaint.path)
+    expected, got, hint = shortened(complaint.expected), shortened(complaint.got), shortened(complaint.hint)
+    return Mistake(where=where, key=key, expected=expected, got=got, hint=hint)
+
+
+def noted(root: Node, remark: Remark) -> str:
+    """Return the remark as a line, with its position as in `located`."""
+    where, key = _place(root, remark.path)
+    return shortened(": ".join(filter(None, (where, key, remark.text))))
+
+
+def _place(root: Node, path: Path) -> tuple[str, str]:
+    """Return the position and the key of a path."""
+    node, rest = root, path
     while rest and (child := node.child(rest[0])) is not None:
         node, rest = child, rest[1:]
-    key = shortened(".".join(str(part) for part in (*node.key, *rest)))
-    expected, got, hint = shortened(complaint.expected), shortened(complaint.got), shortened(complaint.hint)
-    return Mistake(where=node.where, key=key, expected=expected, got=got, hint=hint)
+    return node.where, shortened(".".join(str(part) for part in (*node.key, *rest)))

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from sweeper.config.read.node import Complaint, Node, found, grafted, plain
 from sweeper.mistakes import STRICT, listed, suggested
 
-CHOSEN_KEYS = ("profile", "profile_description")
-"""Keys of the resolved spec that name the chosen profile. No file may set them."""
+CHOSEN_KEYS = ("profile", "profile_description", "nesting")
+"""Keys of the resolved spec for the chosen profile, and for the groups of parameters. No file may set them."""
 
 MOST_PROFILES = 32
 """Maximum number of profiles. Each one is checked as a whole sweep, which takes time."""

@@ -188,8 +188,11 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, key: Path) -> Scalar:
         text: str = node.value
+        kind = node.tag.removeprefix(_TAG)
+        if _is_word(key) and kind in ("int", "float", "bool"):
+            return text.capitalize() if kind == "bool" else text
         try:
-            return constructed(node.tag.removeprefix(_TAG), text)
+            return constructed(kind, text)
         except KeyError:
             self.mistakes.append(self._mistake(node, key, "a plain value", f"the tag {printable(node.tag)}"))
         except ValueError as error:
@@ -206,6 +209,14 @@ class _Builder:
 
 def _merges(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == MERGE and node.style is None
+
+
+def _is_word(key: Path) -> bool:
+    """Return whether a key is that of a word of `command` or `resume_args`, which is text, as `str()` makes it."""
+    match key:
+        case ("command" | "resume_args", int()) | ("resume_args", "args", int()):
+            return True
+    return False
 
 
 def _raw(node: yaml.Node) -> object:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweeper.config.model.sweep import LONGEST_NAME, BudgetSettings, EarlyStop, Method, SweepSpec
 
@@ -32,6 +33,7 @@ def sweep_of_trial(
         "description": f"reproduction of a trial of {spec.name}",
         "profile": None,
         "profile_description": "",
+        "nesting": _by_dots(params) if spec.nesting is None else spec.nesting,
         "method": Method.GRID,
         "parameters": {name: {"value": value} for name, value in params.items() if name not in data},
         "seeds": [seed],
@@ -51,7 +53,29 @@ def with_name_suffix(spec: SweepSpec, ending: str) -> SweepSpec:
 
 def reproduction_as_file(spec: SweepSpec) -> str:
     """Return the sweep as the text of a sweep file."""
-    return _HEAD + json.dumps(spec.model_dump(mode="json", exclude_defaults=True), indent=1) + "\n"
+    data = spec.model_dump(mode="json", exclude_defaults=True, exclude={"nesting"})
+    if spec.nesting:
+        data["parameters"] = _in_groups(data["parameters"], spec.nesting)
+    return _HEAD + json.dumps(data, indent=1) + "\n"
+
+
+def _by_dots(params: Mapping[str, object]) -> dict[str, list[str]] | None:
+    """Return the groups of an early record, in which every dot was that of a group; None if there is no dot."""
+    paths = {name: name.split(".") for name in params if "." in name}
+    inside = {n: path for n, path in paths.items() if not any(n.startswith(f"{other}.") for other in params)}
+    return inside if paths else None
+
+
+def _in_groups(parameters: Mapping[str, Any], nesting: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the parameters with the groups of a sweep file: `{optimizer: {parameters: {lr: ...}}}`."""
+    grouped: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        *groups, last = nesting.get(name, (name,))
+        inner = grouped
+        for group in groups:
+            inner = inner.setdefault(group, {"parameters": {}})["parameters"]
+        inner[last] = parameter
+    return grouped
 
 
 def _without_audit(rules: EarlyStop) -> dict[str, object]:

@@ -33,6 +33,8 @@ def schema() -> Json:
         keys[source] = {"anyOf": [{"type": "string", "minLength": 1}, keys[source]]}
     keys["early_stop"] = _early_stop(definitions)
     keys["executor"] = _executor(definitions)
+    for words in (keys["command"]["anyOf"][0], definitions["ResumeArgs"]["properties"]["args"]):
+        words["items"] = {"type": ["string", "number", "boolean"]}
     keys["resume_args"]["anyOf"].insert(0, definitions["ResumeArgs"]["properties"]["args"])
     keys["parameters"] = _mapping_of("Parameter")
     definitions["MetricSource"] = _source(definitions)
@@ -55,10 +57,11 @@ def _mapping_of(definition: str) -> Json:
 
 
 _VALUE: Json = {
-    "description": "A number, text, true, false, null, or a list of these, for example 0.1 or [64, 64].",
+    "description": "A number, text, true, false, null, or a list or mapping of these, for example 0.1 or [64, 64].",
     "anyOf": [
         {"type": ["number", "string", "boolean", "null"]},
         {"type": "array", "items": {"$ref": "#/$defs/Value"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/Value"}},
     ],
 }
 

@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 PLAIN_RANGE = (1e-3, 1e6)
 """Magnitudes between these are written without an exponent."""
@@ -70,23 +70,42 @@ def argument_of(value: object) -> str:
     return value if isinstance(value, str) else str(json.loads(json.dumps(value)))
 
 
-def json_of(params: Mapping[str, object]) -> str:
-    """Return all parameters as a JSON object; grouped ones (``optimizer.lr``) are nested, like W&B's agent."""
-    return json.dumps(_nested(params))
+def argument_words(name: str, value: object) -> list[str]:
+    """Return an option with its value for `argparse`: nothing for null, and a list as a word each (`nargs`)."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [f"--{name}", *map(argument_of, value)]
+    return [f"--{name}={argument_of(value)}"]
 
 
-def file_of(params: Mapping[str, object]) -> str:
+Nesting: TypeAlias = Mapping[str, Sequence[str]]
+"""The groups of each grouped parameter and its name in them: ``{"optimizer.lr": ["optimizer", "lr"]}``."""
+
+
+def json_of(params: Mapping[str, object], nesting: Nesting | None = None) -> str:
+    """Return all parameters as a JSON object; grouped ones are nested, like W&B's agent.
+
+    Args:
+        params: the parameters by name.
+        nesting: the parameters that the sweep file groups. Any other name keeps its dots. None: every dot is taken for
+            a group, because a record of an earlier version does not have the groups.
+    """
+    return json.dumps(_nested(params, nesting))
+
+
+def file_of(params: Mapping[str, object], nesting: Nesting | None = None) -> str:
     """Return the same JSON for a file, which scripts also read as YAML.
 
     Numbers with an exponent have a dot (``1.0e-05``), because PyYAML takes ``1e-05`` for text.
     """
-    return _TOKENS.sub(lambda found: f"{found[2]}.0e" if found[2] else found[1], json_of(params))
+    return _TOKENS.sub(lambda found: f"{found[2]}.0e" if found[2] else found[1], json_of(params, nesting))
 
 
-def _nested(params: Mapping[str, object]) -> dict[str, Any]:
+def _nested(params: Mapping[str, object], nesting: Nesting | None) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in params.items():
-        *groups, last = _path(name, params)
+        *groups, last = _path(name, params, nesting)
         inner = nested
         for group in groups:
             inner = inner.setdefault(group, {})
@@ -94,8 +113,8 @@ def _nested(params: Mapping[str, object]) -> dict[str, Any]:
     return nested
 
 
-def _path(name: str, params: Mapping[str, object]) -> list[str]:
+def _path(name: str, params: Mapping[str, object], nesting: Nesting | None) -> Sequence[str]:
     """Return the groups of a parameter and its name in them; the whole name where a group is itself a parameter."""
-    parts = name.split(".")
+    parts = name.split(".") if nesting is None else nesting.get(name, (name,))
     groups = (".".join(parts[:count]) for count in range(1, len(parts)))
     return [name] if any(group in params for group in groups) else parts

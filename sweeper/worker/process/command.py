@@ -62,7 +62,7 @@ def _of_trial(command: Sequence[str], trial: TrialDir, attempt: int, known: Mapp
             resumption.write(directory)
             yield from resumption.args
         elif word == FILE:
-            directory.arguments.write_text(file_of(facts.params_in(trial)), encoding="utf-8")
+            directory.arguments.write_text(file_of(facts.params_in(trial), facts.nesting), encoding="utf-8")
             yield str(directory.arguments)
         else:
-            yield json_of(facts.params_in(trial)) if word == JSON else filled_text(word, macros)
+            yield json_of(facts.params_in(trial), facts.nesting) if word == JSON else filled_text(word, macros)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.auto.wandb.setup import Setup
 from tests.auto.scripts import Run, ran, run
 
 
@@ -154,3 +155,10 @@ def test_an_installed_package_is_not_replaced(tmp_path: Path) -> None:
     assert done.out == "mine\n"
     (note,) = done.notes
     assert note.startswith("wandb was not prepared for the trial, so what it logs may not be recorded: ")
+
+
+def test_only_groups_of_the_sweep_file_are_nested(tmp_path: Path) -> None:
+    params = {"optimizer.lr": 0.1, "model.width": 3, "loss": {"name": "l1"}}
+    nesting = {"model.width": ("model", "width")}
+    setup = Setup(params=params, directory=tmp_path, log=lambda *_: None, nesting=nesting)
+    assert setup.config == {"optimizer.lr": 0.1, "model": {"width": 3}, "loss": {"name": "l1"}}

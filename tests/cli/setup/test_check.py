@@ -22,7 +22,7 @@ def test_what_is_read_from_files_and_output_is_named_and_a_metric_that_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = "name: a\nmethod: grid\ncommand: [x]\nmetrics: {acc: {csv: f1}, loss: {output: 'l=(.+)'}}\n"
+    text = "name: a\nmethod: grid\ncommand: [echo]\nmetrics: {acc: {csv: f1}, loss: {output: 'l=(.+)'}}\n"
     read = "sweep.yaml: read from what trials write and print: acc from csv f1, loss from output l=(.+)\n"
     Path("sweep.yaml").write_text(text + "metric: {name: acc}\n")
     assert main(["check", "sweep.yaml"]) == 0
@@ -37,7 +37,7 @@ def test_a_variable_that_is_not_set_here_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("s.yaml").write_text('name: s\nmethod: grid\nmetric: {name: m}\ncommand: [x, "${envvar:DATA_PLACE}"]\n')
+    Path("s.yaml").write_text('name: s\nmethod: grid\nmetric: {name: m}\ncommand: [echo, "${envvar:DATA_PLACE}"]\n')
     refused = "command: ${envvar:DATA_PLACE}: expected the variable DATA_PLACE to be set, got none; `sweeper run` would"
     for command in ("check", "plan"):
         assert main([command, "s.yaml"]) == 0
@@ -52,7 +52,7 @@ def test_all_mistakes_of_a_wrong_file_are_said_and_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("sweep.yaml").write_text("name: ../..\nmethod: gird\nmetric: {nam: loss}\ncommand: [x]\n")
+    Path("sweep.yaml").write_text("name: ../..\nmethod: gird\nmetric: {nam: loss}\ncommand: [echo]\n")
     assert main(["check", "sweep.yaml"]) == 2
     said = capsys.readouterr().err
     assert [line.split(": ")[0] for line in said.splitlines()] == ["sweep.yaml:1", "sweep.yaml:2"] + [

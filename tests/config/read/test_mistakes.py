@@ -51,8 +51,8 @@ AFTER_HEAD = [
     ("parameters: {lr: {values: [.nan]}}", "parameters.lr.values.0: expected a finite number, got nan"),
     ("parameters: {lr: {value: 1e999}}", "parameters.lr.value: expected a finite number, got inf"),
     (
-        "parameters: {betas: {value: {a: 1}}}",
-        "parameters.betas.value: expected a number, text, true, false, null or a list of these, got a mapping",
+        "parameters: {betas: {value: {a: .inf}}}",
+        "parameters.betas.value: expected a finite number, got a mapping",
     ),
     (
         "parameters: {epochs: {min: 1, max: 1}}",
@@ -518,7 +518,7 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
             {"command": ["x"], "parameters": {"seed": {"values": [1, 2]}}},
             r'beside parameters, and add "--seed=\$\{trial:seed\}" to command if the script has this option',
         ),
-        ({"command": ["x", 3]}, 'command.1: expected text, got 3; quote it: "3"'),
+        ({"command": ["x", None]}, "command.1: expected text, got null"),
         ({"command": []}, "command: expected at least one entry"),
         (
             {"command": ["x"], "dataset": "a"},

@@ -54,7 +54,7 @@ class Written:
         params = next(iter(Grid(self.spec.parameters).points()))
         words = command_of(self.spec, params, self.spec.seeds[0])
         file = self.folder / "arguments.json"
-        file.write_text(file_of(params))
+        file.write_text(file_of(params, self.spec.nesting))
         command = [str(file) if word == FILE else word.replace(TRIAL_DIR, str(self.folder / "trial")) for word in words]
         return output(command, self.folder)
 
