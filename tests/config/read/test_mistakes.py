@@ -475,7 +475,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         ),
         "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",
-        "sweep.yaml:3: metric.nam: expected one of name, goal or at, got an unknown key; did you mean name?",
+        "sweep.yaml:3: metric.nam: expected one of name, goal, at or impute, got an unknown key; did you mean name?",
         (
             "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), or a function as "
             "package.module:function, got 'text-clasification'; "
