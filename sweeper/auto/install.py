@@ -19,6 +19,9 @@ from sweeper.record.storage.layout import TrialDir
 if TYPE_CHECKING:
     from sweeper.auto.training import Training
 
+COMPILER = "torch._dynamo.eval_frame"
+"""The module of `torch.compile`, which is imported at its first use."""
+
 
 @functools.cache
 def finder(trial: str, attempt: str) -> Finder:
@@ -34,6 +37,7 @@ def finder(trial: str, attempt: str) -> Finder:
     install_wandb(facts.params_in(directory), directory.path, session.log, nesting=facts.nesting)
     calls: dict[str, list[Then]] = defaultdict(list)
     calls["torch"].append(functools.partial(_watch_training, session))
+    calls[COMPILER].append(functools.partial(_watch_compiled, session))
     for name in frameworks.TRAINERS:
         calls[name].append(functools.partial(frameworks.install, session))
     for name, install in LOGGERS.items():
@@ -50,3 +54,8 @@ def _watch_training(session: Session, _torch: ModuleType) -> None:
         return Training(session)
 
     session.training = session.guarded("watching", watch)
+
+
+def _watch_compiled(session: Session, compiler: ModuleType) -> None:
+    if session.training is not None:
+        session.guarded("watching compiled modules", session.training.watch_compiled, compiler)

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -128,6 +128,26 @@ class Training:
         if self._forward is None and not self._session.is_silent:
             self._forward = register_module_forward_pre_hook(self._before_forward)
 
+    def watch_compiled(self, compiler: ModuleType) -> None:
+        """Begin the watch before the call of a compiled module, which warns of hooks that all modules have."""
+        kind: Any = compiler.OptimizedModule
+        original = kind.__call__
+
+        @functools.wraps(original)
+        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> object:
+            if torch.compiler.is_compiling() or self._forward is None:
+                return original(module, *args, **kwargs)
+            self._disarm()
+            if torch.is_grad_enabled():
+                self._session.guarded("watching", self._begin, module)
+                return original(module, *args, **kwargs)
+            try:
+                return original(module, *args, **kwargs)
+            finally:
+                self._arm()
+
+        kind.__call__ = call
+
     def _disarm(self) -> None:
         if self._forward is not None:
             self._forward.remove()
@@ -178,7 +198,9 @@ class Training:
         if self._stop is None:
             _resume(recorder, optimizers)
         self._names = _names_of(optimizers, frame)
-        watch = found.model and guarded("watching layers", self._watch, found.model, optimizers, recorder)
+        watch = None
+        if found.model is not None:  # whether a module is true may depend on its length
+            watch = guarded("watching layers", self._watch, found.model, optimizers, recorder)
         recorder.watch = watch = watch or self._watch(torch.nn.ModuleDict(), optimizers, recorder)
         watch.assume_idle(before)  # a new optimizer often begins another phase of training
         self._step = recorder.next_step

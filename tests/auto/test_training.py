@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,6 +154,25 @@ def test_the_watch_begins_anew_with_a_group_of_parameters_that_is_added(training
     training.close()
     assert [(event.trained, event.unowned) for event in record.of(Parameters)] == [(40, 9), (49, 0)]
     assert list(record.metric(NAME)) == list(range(EVERY + 3))
+
+
+@pytest.mark.filterwarnings("error:Using `torch.compile")
+def test_a_compiled_module_is_watched_without_a_warning(training: Training, record: Record) -> None:
+    from torch._dynamo import eval_frame
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eval_frame.OptimizedModule, "__call__", eval_frame.OptimizedModule.__call__)
+        training.watch_compiled(eval_frame)
+        model = Net()
+        optimizer = sgd(model)
+        compiled: Any = torch.compile(model, backend="eager")
+        with torch.no_grad():
+            compiled(torch.zeros(2, 4))
+        train(compiled, optimizer, EVERY + 1)
+    training.close()
+    assert observed(record) == [0, EVERY]
+    assert list(record.metric(NAME)) == list(range(EVERY + 1))
+    assert "no forward pass was observed" not in record.notes
 
 
 def test_a_lazy_model_is_watched_once_it_has_a_shape(training: Training, record: Record) -> None:
