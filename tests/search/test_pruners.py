@@ -187,6 +187,8 @@ def test_rungs_that_are_given_are_the_only_ones() -> None:
     late = [[1.0] * 9 + [level] * 3 for level in (3.0, 2.0)]
     histories = [history(i, values, begin=100.0 * i) for i, values in enumerate(late)]
     assert pruners.stop_steps(settings, histories, maximize=True) == {0: None, 1: 99}
+    between = [history(0, [1.0] * 12), history(1, [2.0] * 3 + [0.0] * 6 + [2.0] * 3, begin=100.0)]
+    assert pruners.stop_steps(settings, between, maximize=True) == {0: None, 1: None}, "only at the rungs"
     worst = [history(0, [1.0] * 12), history(1, [math.nan] * 12, begin=100.0)]
     assert pruners.stop_steps(settings, worst, maximize=False) == {0: None, 1: 29}
 
