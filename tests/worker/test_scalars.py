@@ -225,7 +225,7 @@ def test_numbers_of_numpy_in_a_saved_state_come_back(directory: TrialDir) -> Non
     assert back is not None, [note.text for note in events(directory, Noted)]
     assert (back["lr"], back["best"], back["generator"]) == (0.5, (0.25, [0.5, True]), state["generator"])
     assert (type(back["lr"]), type(back["best"][1][1])) == (float, bool), "numbers of Python"
-    assert back[3].tolist() == [0, 1, 2]  # type: ignore[index]
+    assert back[3].tolist() == [0, 1, 2]
     assert back["legacy"][1].shape == (624,)
     assert back["model"]._metadata == state["model"]._metadata
 
