@@ -47,7 +47,7 @@ def unmodified(names: Sequence[str]) -> list[Table]:
         table.add_column(name, justify="right" if name else "left")
     for name in names:
         bare, lines, auto, count = _measured(name)
-        shares = (f"+{lines / bare - 1:.2%}", f"+{auto / bare - 1:.2%}", f"{auto / lines - 1:+.2%}")
+        shares = (f"{lines / bare - 1:+.2%}", f"{auto / bare - 1:+.2%}", f"{auto / lines - 1:+.2%}")
         table.add_row(name, f"{bare / CYCLE * 1e3:.3f}", *shares, str(count))
     return [table, _start_up()]
 
