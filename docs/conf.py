@@ -58,4 +58,5 @@ def setup(app: Sphinx) -> None:
 
 def _lead_to_pages(_app: Sphinx, _name: str, source: list[str]) -> None:
     """Redirect links to results of benchmarks, which are outside of this folder, to the pages made from them."""
-    source[0] = source[0].replace("](../benchmarks/results/", "](generated/")
+    for up, down in (("](../../benchmarks/results/", "](../generated/"), ("](../benchmarks/results/", "](generated/")):
+        source[0] = source[0].replace(up, down)
