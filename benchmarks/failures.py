@@ -87,13 +87,14 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--optima", type=float, nargs="+", default=OPTIMA, help="learning rates of the lowest loss")
     parser.add_argument("--wandb", default=sys.executable, help="a Python that has W&B's library `sweeps`")
     parser.add_argument("--save", help="name of the table in benchmarks/results")
     options = parser.parse_args()
     machine = description()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    tables = [table(optimum, options.repeats, options.wandb) for optimum in OPTIMA]
+    tables = [table(optimum, options.repeats, options.wandb) for optimum in options.optima]
     command = f"python benchmarks/failures.py --repeats {options.repeats}"
     present("Proposals that diverge once some have", command, machine, tables, save=options.save)
 

@@ -1,25 +1,27 @@
-"""What `watch: auto` costs an unmodified script; the table of `python benchmarks/watch.py --unmodified`.
+"""What `watch: auto` costs an unmodified script; the tables of `python benchmarks/watch.py --unmodified`.
 
-Three processes train the same model in cycles of ten steps, one of them observed: bare, with the lines for sweeper
-(`watch`, and a `report` of the loss at each step), and automatically. They take turns, so that a busy machine slows all
-of them. All times are CPU times on one core.
+1. *Each step*: hooks, and the loss at `.backward()`. It does not depend on the model, so a tiny one is trained, in one
+   process, first watched with no step observed, then with the watch closed. Two processes cannot be compared: on the
+   machine of the kept table, the same script differed by 20% from process to process.
+2. *An observation*: as with the lines for sweeper, which `paid` in `benchmarks/watch.py` measures.
+3. *The start* of `python -c pass`, with and without the injection, as wall time, in turns.
 
-The start-up is that of `python -c pass` with and without the injection, as wall time, in turns.
+A share is the first and a tenth of the second, over a step without either. All but the start is CPU time on one core.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -28,67 +30,48 @@ from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, TrialDir, write_js
 from sweeper.worker.process.injection import injected
 
 ROOT = Path(__file__).parents[1]
-BARE, LINES, AUTO = KINDS = ("bare", "lines", "auto")
-CYCLE = 10
-WARM_UP = 6
-"""Cycles before the first that is measured: the first five observations check more than later ones."""
-LEAST_CYCLES, LEAST_SECONDS = 12, 4.0
-STARTS = 40
+BLOCKS, STEPS = 20, 500
+"""Number of blocks, watched and not, and the number of steps in one."""
+STARTS = 60
 
 
-def unmodified(names: Sequence[str]) -> list[Table]:
-    """Return the tables of training and of starting.
+def unmodified(paid: Mapping[str, tuple[float, float]]) -> list[Table]:
+    """Return the tables.
 
     Args:
-        names: the names of the trainings in `benchmarks.watch.PAID`.
+        paid: for each training, the CPU seconds of a step and of an observation.
     """
-    table = Table(title="An unmodified script, on one core; CPU time, medians of cycles of ten steps")
-    for name in ("", "bare step, ms", "lines for sweeper", "watch: auto", "auto over lines", "cycles"):
-        table.add_column(name, justify="right" if name else "left")
-    for name in names:
-        bare, lines, auto, count = _measured(name)
-        shares = (f"{lines / bare - 1:+.2%}", f"{auto / bare - 1:+.2%}", f"{auto / lines - 1:+.2%}")
-        table.add_row(name, f"{bare / CYCLE * 1e3:.3f}", *shares, str(count))
-    return [table, _start_up()]
-
-
-def _measured(name: str) -> tuple[float, float, float, int]:
-    times: list[tuple[float, float, float]] = []
-    with ExitStack() as stack:
-        bare, lines, auto = (stack.enter_context(_process(name, kind)) for kind in KINDS)
-        for _ in range(WARM_UP):
-            for cycle in (bare, lines, auto):
-                cycle()
-        while len(times) < LEAST_CYCLES or sum(map(sum, times)) < 3 * LEAST_SECONDS:
-            times.append((bare(), lines(), auto()))
-    first, second, third = (statistics.median(column) for column in zip(*times, strict=True))
-    return first, second, third, len(times)
-
-
-@contextmanager
-def _process(name: str, kind: str) -> Iterator[Callable[[], float]]:
-    """Start a process that trains, and return the function that lets it train for a cycle."""
-    with _environment(watched=kind == AUTO) as environment:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.unmodified", kind, name],
-            cwd=ROOT,
-            env={**environment, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+    watched, bare = _of_a_step()
+    steps = Table(
+        title=f"A step of a tiny model; microseconds of CPU time, medians of {BLOCKS} blocks of {STEPS} steps"
+    )
+    for name in ("without the watch", "watch: auto, not observed", "difference"):
+        steps.add_column(name, justify="right")
+    steps.add_row(f"{bare * 1e6:.1f}", f"{watched * 1e6:.1f}", f"{(watched - bare) * 1e6:+.1f}")
+    shares = Table(title="What an unmodified script pays, at an observation every tenth step")
+    for name in ("", "step, ms", "an observation, ms", "share of each step", "share of observations", "together"):
+        shares.add_column(name, justify="right" if name else "left")
+    for name, (step, observation) in paid.items():
+        each, observed = (watched - bare) / step, observation / (10 * step)
+        cells = (
+            f"{step * 1e3:.3f}",
+            f"{observation * 1e3:.3f}",
+            f"{each:.2%}",
+            f"{observed:.2%}",
+            f"{each + observed:.2%}",
         )
-        with process:
-            assert process.stdin is not None  # noqa: S101 - it is a pipe
-            assert process.stdout is not None  # noqa: S101
-            stdin, stdout = process.stdin, process.stdout
+        shares.add_row(name, *cells)
+    return [steps, shares, _start_up()]
 
-            def cycle() -> float:
-                stdin.write("\n")
-                stdin.flush()
-                return float(stdout.readline())
 
-            yield cycle
-            stdin.close()
+def _of_a_step() -> tuple[float, float]:
+    """Return the CPU seconds of a step with the watch, and without."""
+    with _environment(watched=True) as environment:
+        command = [sys.executable, "-m", "benchmarks.unmodified"]
+        one_core = {**environment, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=one_core, stdout=subprocess.PIPE, text=True, check=True)
+    watched, bare = map(float, done.stdout.split())
+    return watched, bare
 
 
 @contextmanager
@@ -122,39 +105,35 @@ def _start(environment: dict[str, str]) -> float:
     return time.monotonic() - begin
 
 
-# ---- in the processes that train -------------------------------------------------------------------------------------
-
-
-def train(kind: str, name: str) -> None:
-    """Train for a cycle for each line of standard input, and print the CPU seconds."""
+def train() -> None:
+    """In the process that is watched: print the CPU seconds of a step with the watch, and without."""
     import torch
-    from torch.nn.functional import cross_entropy
 
-    from benchmarks.watch import PAID
+    from sweeper.auto import training
 
+    training.EVERY = sys.maxsize  # the first step only
     torch.manual_seed(0)
-    model, batch = next(case for case in PAID if case.name == name).model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    labels = torch.arange(len(batch)) % 4
-    trial: Any = None
-    if kind == LINES:
-        import sweeper
+    model = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    x = torch.randn(8, 4)
 
-        trial = sweeper.start()
-        trial.watch(model, optimizer)
-    for _ in sys.stdin:
+    def block() -> float:
         begin = time.process_time()
-        for _ in range(CYCLE):
-            out: Any = model(batch)
-            loss = cross_entropy(getattr(out, "logits", out), labels)
-            loss.backward()
-            optimizer.step()
+        for _ in range(STEPS):
             optimizer.zero_grad()
-            if trial is not None:
-                trial.report({"loss/train": loss}, step=trial.next_step - 1)
-        sys.stdout.write(f"{time.process_time() - begin}\n")
-        sys.stdout.flush()
+            model(x).square().mean().backward()
+            optimizer.step()
+        return (time.process_time() - begin) / STEPS
+
+    def median() -> float:
+        block()
+        return statistics.median(block() for _ in range(BLOCKS))
+
+    watched = median()
+    (watch,) = [found for found in gc.get_objects() if type(found) is training.Training]
+    watch.close()
+    sys.stdout.write(f"{watched} {median()}\n")
 
 
 if __name__ == "__main__":
-    train(*sys.argv[1:])
+    train()

@@ -25,7 +25,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -180,9 +180,10 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = description()
-    tables = [] if options.only or options.unmodified else [paid()]
+    costs = {} if options.only else {one.name: _paid(one) for one in PAID}
+    tables = [] if options.only else [paid(costs)]
     if options.unmodified:
-        tables = unmodified([one.name for one in PAID])
+        tables = unmodified({name: (step, observation) for name, (step, observation, _) in costs.items()})
     elif not options.by_default:
         tables.append(parts([case for case in CASES if options.only in (None, case.name)], device))
     present("What watching costs", " ".join(["python", *sys.argv]), machine, tables, save=options.save)
@@ -200,18 +201,14 @@ def parts(cases: Sequence[Case], device: torch.device) -> Table:
     return table
 
 
-def paid() -> Table:
+def paid(costs: Mapping[str, tuple[float, float, int]]) -> Table:
     """The table of what a user pays by default, on one core."""
     table = Table(title="What a user pays by default, on one core; milliseconds of CPU time, medians")
     for name in ("", "unobserved step", "an observation", "share at every 10th step", "cycles"):
         table.add_column(name, justify="right" if name else "left")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for one in PAID:
-        unobserved, cost, cycles = _paid(one)
+    for name, (unobserved, cost, cycles) in costs.items():
         share = f"{100 * cost / (10 * unobserved):.2f} %"
-        table.add_row(one.name, f"{unobserved * 1e3:.3f}", f"{cost * 1e3:.3f}", share, str(cycles))
-    torch.set_num_threads(threads)
+        table.add_row(name, f"{unobserved * 1e3:.3f}", f"{cost * 1e3:.3f}", share, str(cycles))
     return table
 
 
@@ -220,6 +217,8 @@ def _paid(one: Paid) -> tuple[float, float, int]:
 
     With one thread and nothing to wait for, this is the time that a machine without other work takes.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     model, batch = one.model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -241,6 +240,7 @@ def _paid(one: Paid) -> tuple[float, float, int]:
         while len(cycles) < PAID_CYCLES or sum(map(sum, cycles)) < PAID_SECONDS:
             cycles.append([step() for _ in range(CYCLE)])
     observed, unobserved, before = (statistics.median(column) for column in zip(*cycles, strict=True))
+    torch.set_num_threads(threads)
     return unobserved, observed + before - 2 * unobserved, len(cycles)
 
 

@@ -6,11 +6,11 @@ clipping, and how to stop with the framework's own checkpoint.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from sweeper.auto.replacing import call_after
 from sweeper.auto.session import Session
 from sweeper.worker.trial import Trial
 
@@ -22,7 +22,9 @@ def install(session: Session, module: ModuleType) -> None:
     """Add a callback to each Trainer of this module, unless the script has added one."""
     transformers = module.__name__.startswith("transformers")
     add = _add_to_transformers if transformers else _add_to_lightning
-    _after_init(module.Trainer, lambda trainer: session.guarded("adding a callback", _add, session, trainer, add))
+    call_after(
+        module.Trainer, "__init__", lambda trainer: session.guarded("adding a callback", _add, session, trainer, add)
+    )
 
 
 def _add(session: Session, trainer: Any, add: Callable[[Session, Any, Trial], None]) -> None:
@@ -62,14 +64,3 @@ def _take_over(session: Session, trial: Trial, name: str) -> None:
     session.infer("trainer", [name])
     if session.training is not None:
         session.training.leave_to_callback(trial)
-
-
-def _after_init(owner: type, then: Callable[[Any], object]) -> None:
-    original: Any = owner.__init__  # type: ignore[misc]  # of this class, not of an instance
-
-    @functools.wraps(original)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        then(self)
-
-    owner.__init__ = init  # type: ignore[misc]

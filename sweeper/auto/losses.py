@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from sweeper.auto.replacing import replace
 from sweeper.auto.session import Session
 from sweeper.record.events import Metrics
 from sweeper.worker.recorder import Recorder
@@ -53,7 +54,7 @@ class StepLosses:
         self._total = loss if self._total is None else self._total + loss.to(self._total.device, non_blocking=True)
 
     def take_back(self) -> None:
-        """Forget the loss that was added last, whose call has failed."""
+        """Forget the loss that was added last, because its call has failed."""
         self._total, self._calls = self._before_add
 
     def drop(self) -> None:
@@ -115,8 +116,8 @@ class BackwardLosses:
         self._is_in_backward = False
         self._scaled: tuple[weakref.ref[torch.Tensor], torch.Tensor] | None = None
         self._ends = [
-            _replace(torch.autograd, "backward", self._backward),  # `Tensor.backward` calls it
-            _replace(torch.amp.GradScaler, "scale", self._scale),
+            replace(torch.autograd, "backward", self._backward),  # `Tensor.backward` calls it
+            replace(torch.amp.GradScaler, "scale", self._scale),
             register_optimizer_step_pre_hook(self._at_step).remove,
             register_optimizer_step_post_hook(self._after_step).remove,
         ]
@@ -192,7 +193,7 @@ class BackwardLosses:
         return bool(losses)
 
     def _value_of(self, root: object, gradient: object) -> torch.Tensor | None:
-        """Return the loss whose gradient is computed, 0-d; None if this is no loss."""
+        """Return the loss that the gradient is computed of, 0-d; None if this is no loss."""
         if not isinstance(root, torch.Tensor) or hasattr(root, "placements") or root.numel() != 1:
             return None
         scaled = self._scaled
@@ -242,19 +243,3 @@ class BackwardLosses:
         self._waiting += [(step, name, value) for name, value in found.items()]
         if len(self._waiting) >= TOGETHER or time.monotonic() - self._written > LONGEST_WAIT_S:
             self.flush()
-
-
-def _replace(owner: Any, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
-    """Replace a function by one that receives the original first; return a function that restores it."""
-    original = getattr(owner, name)
-
-    @functools.wraps(original)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return replacement(original, *args, **kwargs)
-
-    def restore() -> None:
-        if getattr(owner, name) is method:
-            setattr(owner, name, original)
-
-    setattr(owner, name, method)
-    return restore

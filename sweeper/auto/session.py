@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import RecordError, Unwritable, UsageError
@@ -197,11 +198,23 @@ class Session:
         """Whether this process is the one that writes the record of the attempt."""
         try:
             descriptor = os.open(self._attempt.watched_by, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError:  # another process has claimed it, or the directory is gone
+        except FileExistsError:
+            self._say_if_left_over()
+            return False
+        except OSError as error:
+            sys.stderr.write(f"sweeper: this process is not watched: {self._attempt.watched_by}: {error.strerror}\n")
             return False
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{os.getpid()}\n")
         return True
+
+    def _say_if_left_over(self) -> None:
+        """Say so if the process that has claimed the attempt is gone: nothing more of the attempt is recorded."""
+        with suppress(OSError, ValueError):
+            pid = int(self._attempt.watched_by.read_text())
+            if not Path(f"/proc/{pid}").exists():
+                why = f"one process of an attempt is, and that was process {pid}, which has ended"
+                sys.stderr.write(f"sweeper: this process is not watched: {why}\n")
 
     def _silence(self) -> None:
         """Record nothing from now on."""

@@ -22,6 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from sweeper.auto.losses import BackwardLosses
 from sweeper.auto.models import Found, find_models, variable_names
+from sweeper.auto.replacing import call_after, replace
 from sweeper.auto.session import Session
 from sweeper.auto.stop import StopPoint, leave
 from sweeper.record.events import Resumed
@@ -50,15 +51,15 @@ class Training:
         self._stop: StopPoint | None = None
         self._forward: Any = None
         self._is_open = True
-        guarded = session.guarded
+        guarded, optimizers = session.guarded, torch.optim.Optimizer
         for name in CHECKED:
             relay(name)
         self._losses = BackwardLosses(
             self._before_backward, lambda optimizer: self._names.get(id(optimizer), ""), session
         )
         self._ends: list[Callable[[], object]] = [
-            _after("__init__", lambda optimizer: guarded("finding optimizers", self._made, optimizer)),
-            _after("add_param_group", lambda optimizer: guarded("finding optimizers", self._grown, optimizer)),
+            call_after(optimizers, "__init__", lambda one: guarded("finding optimizers", self._made, one)),
+            call_after(optimizers, "add_param_group", lambda one: guarded("finding optimizers", self._grown, one)),
             register_optimizer_step_pre_hook(
                 lambda optimizer, *_: guarded("watching", self._before_step, optimizer)
             ).remove,
@@ -130,11 +131,8 @@ class Training:
 
     def watch_compiled(self, compiler: ModuleType) -> None:
         """Begin the watch before the call of a compiled module, which warns of hooks that all modules have."""
-        kind: Any = compiler.OptimizedModule
-        original = kind.__call__
 
-        @functools.wraps(original)
-        def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> object:
+        def call(original: Callable[..., object], module: torch.nn.Module, *args: Any, **kwargs: Any) -> object:
             if torch.compiler.is_compiling() or self._forward is None:
                 return original(module, *args, **kwargs)
             self._disarm()
@@ -146,7 +144,7 @@ class Training:
             finally:
                 self._arm()
 
-        kind.__call__ = call
+        replace(compiler.OptimizedModule, "__call__", call)
 
     def _disarm(self) -> None:
         if self._forward is not None:
@@ -176,7 +174,7 @@ class Training:
         """Begin to watch all optimizers that are alive, if they are not watched already.
 
         Args:
-            called: the module whose forward pass begins; None at a step.
+            called: the module with the forward pass that begins; None at a step.
         """
         self._disarm()
         is_outdated, self._is_outdated = self._is_outdated, False
@@ -316,21 +314,3 @@ def _has_lazy(optimizer: torch.optim.Optimizer) -> bool:
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
     return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
-
-
-def _after(name: str, then: Callable[[torch.optim.Optimizer], object]) -> Callable[[], None]:
-    """Call a function after a method of any optimizer; return a function that ends this."""
-    optimizers: Any = torch.optim.Optimizer
-    original = getattr(optimizers, name)
-
-    @functools.wraps(original)
-    def method(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        then(self)
-
-    def end() -> None:
-        if getattr(optimizers, name) is method:
-            setattr(optimizers, name, original)
-
-    setattr(optimizers, name, method)
-    return end

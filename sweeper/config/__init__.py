@@ -1,6 +1,7 @@
 """Read a sweep file as a `SweepSpec`, check it, and write sweep files. All mistakes are reported at once."""
 
 from sweeper.config.check.changes import Changes, changes_between
+from sweeper.config.check.outputs import names_an_output
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.config.model.macros import PARAMETER, named, not_passed, places_parameters, unknown_macros, variables
@@ -133,6 +134,7 @@ __all__ = [
     "inline_yaml",
     "load",
     "named",
+    "names_an_output",
     "not_passed",
     "places_parameters",
     "reproduction_as_file",

@@ -114,7 +114,7 @@ def _missing_metric(
         return
     pruners = [name for name, read in rules.items() if not read]
     stops = f", and {_and(pruners)} cannot stop any" if pruners else ""
-    close = _closest(metric, frozenset().union(*recordings))
+    close = closest_metric(metric, frozenset().union(*recordings))
     hint = f"; did you mean {close}{_source(close, trials)}?" if close else ""
     if found := found_in(metrics, trials):  # only now: it decodes every trial that has ended
         name = (difflib.get_close_matches(metric, found, n=1, cutoff=0) or list(found))[0]
@@ -124,7 +124,7 @@ def _missing_metric(
     yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
 
 
-def _closest(metric: str, names: frozenset[str]) -> str:
+def closest_metric(metric: str, names: frozenset[str]) -> str:
     """Return the reported name that was probably meant: a similar one, or one that means the same kind of value."""
     if similar := difflib.get_close_matches(metric, names, n=1):
         return similar[0]

@@ -17,7 +17,7 @@ from sweeper.config import Method
 from sweeper.search.proposal import Configuration
 
 LEARNING = frozenset({Method.BAYES, Method.TPE, Method.GP, Method.CMAES})
-"""The methods whose proposals depend on values."""
+"""The methods that base their proposals on values."""
 
 
 def worst_value(seen: Sequence[Configuration], *, maximize: bool) -> float | None:

@@ -80,19 +80,11 @@ class Recorder:
         return self._journal is not None
 
     def append(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event with the current time, if this rank writes the record.
+        """Append an event; see `extend`."""
+        self.extend([event], sync=sync)
 
-        Raises:
-            UsageError: the trial has ended.
-            Unwritable: the record cannot be written.
-        """
-        if self._closed:
-            raise UsageError(ENDED)
-        if self._journal is not None:
-            self._journal.append(replace(event, time=time.time()), sync=sync)
-
-    def extend(self, events: Sequence[Event]) -> None:
-        """Append several events at once, with the current time, if this rank writes the record.
+    def extend(self, events: Sequence[Event], *, sync: bool = False) -> None:
+        """Append events at once, with the current time, if this rank writes the record.
 
         Raises:
             UsageError: the trial has ended.
@@ -102,7 +94,7 @@ class Recorder:
             raise UsageError(ENDED)
         if self._journal is not None:
             now = time.time()
-            self._journal.extend([replace(event, time=now) for event in events])
+            self._journal.extend([replace(event, time=now) for event in events], sync=sync)
 
     def stepped(self) -> None:
         """Count an optimizer step."""

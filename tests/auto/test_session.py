@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -212,3 +213,23 @@ def test_multiprocessing_knows_its_children() -> None:
     assert not module._is_child()
     with get_context("fork").Pool(1) as pool:
         assert pool.apply(module._is_child)
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_process_that_comes_after_the_recorded_one_says_that_it_is_not_watched(
+    session: Session, record: Record, capsys: pytest.CaptureFixture[str], is_alive: bool
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    record.attempt.watched_by.write_text(f"{os.getpid() if is_alive else ended.pid}\n")
+    assert session.trial is None
+    said = f"sweeper: this process is not watched: one process of an attempt is, and that was process {ended.pid}, "
+    assert capsys.readouterr().err == ("" if is_alive else f"{said}which has ended\n")
+
+
+def test_a_process_that_cannot_claim_the_attempt_says_so(
+    session: Session, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record.attempt.path.rename(record.attempt.path.with_name("moved"))
+    assert session.trial is None
+    assert capsys.readouterr().err.endswith("watched-by: No such file or directory\n")

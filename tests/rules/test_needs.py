@@ -16,6 +16,7 @@ from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS
+from sweeper.results.receipt import receipt
 from sweeper.results.status import read_sweep, to_json
 from sweeper.rules.needs import CHANCE_S, EVALUATION_S, recorded, unmet
 from sweeper.rules.settings import RULES, needs
@@ -72,6 +73,32 @@ def test_a_metric_that_no_trial_reports_is_named_with_the_pruners_that_need_it(t
         "no trial has reported the metric accuracy/test so far: trials cannot be ranked, and "
         "median and hyperband cannot stop any (reported: accuracy-test, loss/train; did you mean accuracy-test?)"
     )
+
+
+@pytest.mark.parametrize(
+    ("logged", "meant"),
+    [
+        ({"epoch": 1, "val_acc": 1}, "; did you mean val_acc, reported by wandb.log?)"),
+        ({"epoch": 1, "grad": 1}, ")"),
+    ],
+)
+def test_the_function_that_logged_what_was_probably_meant_is_named(
+    tmp_path: Path, logged: dict[str, float], meant: str
+) -> None:
+    trial = silent(running(tmp_path), **logged)
+    trial = replace(trial, progress=replace(trial.progress, inferred={"wandb.log": tuple(logged)}))
+    (line,) = unmet(rules({"median": {}}), [trial], START + 1000)
+    assert line.endswith(f"(reported: {', '.join(logged)}{meant}")
+
+
+def test_what_the_automatic_watch_has_found_is_below_the_table_and_in_the_receipt(tmp_path: Path) -> None:
+    trial = running(tmp_path)
+    found = {"optimizers": ("opt (SGD)",), "models": ("net (Net)",), "wandb.log": ("val_acc",)}
+    trial = replace(trial, progress=replace(trial.progress, inferred=found))
+    line = "watch: auto found optimizers opt (SGD); models net (Net); wandb.log val_acc"
+    assert f"  {line}" in rendered(status_table(view([trial]), width=100), 100)
+    assert f"\n{line}\n" in receipt(trial)
+    assert "watch: auto" not in receipt(running(tmp_path, 1))
 
 
 def test_a_rule_on_gradients_without_a_watch_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from sweeper.auto.loggers.base import note
+from sweeper.auto.replacing import replace
 from sweeper.auto.wandb import account, setup
 
 PARAMS = "WANDB_SWEEP_PARAM_PATH"
@@ -26,10 +27,10 @@ def prepare(module: ModuleType) -> None:
     if trial.params:
         os.environ[PARAMS] = str(_written(trial))
     mode = _Mode(trial)
-    _wrap(module, "init", mode.init)
-    _wrap(module, "login", mode.login)
+    replace(module, "init", mode.init)
+    replace(module, "login", mode.login)
     for name in ("agent", "sweep"):
-        _wrap(module, name, functools.partial(mode.start_sweep, name))
+        replace(module, name, functools.partial(mode.start_sweep, name))
 
 
 def _written(trial: setup.Setup) -> Path:
@@ -41,17 +42,6 @@ def _written(trial: setup.Setup) -> Path:
         str(temporary), {name: {"value": value} for name, value in trial.config.items()}
     )
     return temporary.replace(path)
-
-
-def _wrap(module: ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replace a function. The wrapper gets it as the first argument."""
-    original = getattr(module, name)
-
-    @functools.wraps(original)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(original, *args, **kwargs)
-
-    setattr(module, name, wrapped)
 
 
 class _Mode:

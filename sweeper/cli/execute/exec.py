@@ -100,7 +100,7 @@ def _exec(options: argparse.Namespace) -> int:
     spec = sweep_of_command(
         command,
         name=options.name if options.name is not None else new_name(Path(script).stem),
-        metric=options.metric or ("loss/backward" if watch and not _uses_sweeper(script) else "loss/train"),
+        metric=_default_metric(script, watch=watch) if options.metric is None else options.metric,
         goal=options.goal,
         early_stop=options.early_stop,
         other_keys=others,
@@ -161,6 +161,10 @@ PYTHON = re.compile(r"(python|pypy)[\d.]*|torchrun|accelerate|deepspeed")
 def _is_python(command: Sequence[str]) -> bool:
     """Whether a command runs a Python program, as far as its words show."""
     return any(word.endswith(".py") or PYTHON.fullmatch(Path(word).name) for word in command)
+
+
+def _default_metric(script: str, *, watch: bool) -> str:
+    return "loss/backward" if watch and not _uses_sweeper(script) else "loss/train"
 
 
 def _uses_sweeper(script: str) -> bool:

@@ -31,12 +31,12 @@ _WRITTEN = (
     _SAVED
     | _STATE
     | _words("log logs logging work runs ckpts checkpoints snapshots result results dump experiments")
-    | _words("tensorboard tb serialization artifact artifacts")
+    | _words("tensorboard tb serialization artifact artifacts export")
 )
 _LOADED = _words("in input inputs load pretrained resume init initial from start restore")
 _READ = _words("data dataset cache config cfg src source teacher")
 
-_BARE = _words("out output o save save_to save_as log dirpath outfile logfile")
+_BARE = _words("out output outf o save save_to save_as saveto log dirpath outfile logfile")
 """Options that are an output if their value looks like a path: `--save model.pt`, but `--save best`."""
 
 _JOINED = re.compile(r"(out|output|log|save|work|ckpt|checkpoint|exp|run|result|results)(dir|path|folder|file)")
@@ -62,9 +62,9 @@ def warnings_about_outputs(root: Node, spec: SweepSpec) -> Iterator[str]:
     for path, name, value in _options(root, spec):
         node = found(root, *path)
         where = f"{node.where}: {'.'.join(map(str, node.key))}" if node else name
-        if (own := _reserved(value)) and _is_output(name, value):
+        if (own := _reserved(value)) and names_an_output(name, value):
             yield f"{where}: {own} is a directory of sweeper itself; write ${{trial:dir}}/out/{PurePath(own).name}"
-        elif not is_alone and _is_shared(value, by_seed=configurations == 1) and _is_output(name, value):
+        elif not is_alone and _is_shared(value, by_seed=configurations == 1) and names_an_output(name, value):
             yield (
                 f"{where}: every trial would write to {shown(value)}, so one could resume from, or overwrite, "
                 f"the files of another; write {_own_path(value)}"
@@ -119,7 +119,7 @@ def _given(words: Sequence[str], most: int | None = None) -> Iterator[tuple[str,
             yield match[1], words[index + 1]
 
 
-def _is_output(name: str, value: str) -> bool:
+def names_an_output(name: str, value: str) -> bool:
     """Return whether an option of this name and value is probably a path that the script writes to."""
     if name in _FULL:
         return True

@@ -26,7 +26,7 @@ class Expected(Enum):
     YAML = auto()
     """What it would be in a file: the value of a key of the sweep, or of a hyperparameter that is a number."""
     NUMBER = auto()
-    """The value of a parameter whose other values are numbers: ``0.10`` is one too."""
+    """The value of a parameter that has numbers as its other values: ``0.10`` is one too."""
     ANY = auto()
     """The value of another parameter: ``3.10`` may be a version."""
 

@@ -68,6 +68,6 @@ def _meaning(text: str) -> str:
         return ""
     if type(theirs) is type(ours):
         return "" if theirs == ours or theirs != theirs else shown(theirs)  # noqa: PLR0124 - nan
-    if isinstance(ours, float):  # 1e-4 is text by YAML 1.1, which nobody wants
+    if isinstance(ours, float):  # 1e-4 is text by YAML 1.1, but users mean a number
         return ""
     return "a date" if isinstance(theirs, date) else shown(theirs)

@@ -10,9 +10,9 @@ from sweeper.preflight.arguments.script import Module, Script
 from sweeper.preflight.arguments.values import dotted, name_of
 
 NAMED = frozenset({"add_scalar", "log_metric", "report", "log", "log_value", "scalar", "track"})
-"""Calls whose first argument is the name of a metric."""
+"""Calls with the name of a metric as the first argument."""
 MAPPED = frozenset({"report", "log", "log_metrics", "log_dict", "log_scalars"})
-"""Calls whose first argument is a mapping of metrics."""
+"""Calls with a mapping of metrics as the first argument."""
 UNIVERSAL = ("lr", "learning_rate", "epoch", "step", "steps", "iter", "iteration", "time", "global_step", "momentum")
 """What is logged but measures no success."""
 WORDS = (

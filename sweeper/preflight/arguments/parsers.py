@@ -22,7 +22,7 @@ class Parser:
 
     Attributes:
         words: the subcommands that lead to it; empty for a parser without one.
-        parents: the parsers whose arguments it takes over.
+        parents: the parsers that it takes arguments over from.
         arguments: the arguments that could be read.
         unread: those that could not.
     """

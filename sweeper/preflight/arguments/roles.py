@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from sweeper.config import names_an_output
 from sweeper.preflight.arguments.model import Argument, ArgumentKind
 
 SEEDS = frozenset({"seed", "random_seed", "manual_seed", "manualseed", "rng_seed", "seed_everything", "random_state"})
-OUTPUTS = frozenset(
-    f"{what}_{where}"
-    for what in (
-        *("output", "out", "work", "save", "log", "logs", "logging", "checkpoint", "checkpoints", "ckpt", "result"),
-        *("results", "run", "exp", "experiment", "default_root", "tensorboard", "tb", "snapshot", "dump", "artifact"),
-        *("artifacts", "outputs", "saving", "save_model", "export", "model_save", "model_output"),
-    )
-    for where in ("dir", "path", "folder", "directory", "root", "file", "name")
-    if where in ("dir", "folder", "directory") or what in ("output", "out", "save", "checkpoint", "ckpt", "save_model")
-    if where != "name"
-) | frozenset({"outdir", "workdir", "savedir", "logdir", "rundir", "expdir", "ckptdir", "output", "outf", "saveto"})
-"""Names of arguments that say where the script writes."""
 SHORT = {
     "default": "lightning",
     "workdir": "work",
@@ -45,7 +34,8 @@ def is_output(argument: Argument) -> bool:
         return False  # it follows from another value, such as the directory of Hydra's run
     if not (argument.default is None or isinstance(argument.default, str)) and not argument.left_out:
         return False
-    return _last(argument) in OUTPUTS
+    default = argument.default if isinstance(argument.default, str) else ""
+    return names_an_output(argument.name, default if "/" in default else f"./{default}")
 
 
 def output_of(argument: Argument) -> str:

@@ -119,7 +119,7 @@ def _computed(left: object, sign: ast.operator, right: object) -> object:
 
 
 def _called(call: ast.Call, look: Look) -> object:
-    """Return the value of a call of one of the few functions whose result needs no running script."""
+    """Return the value of a call of one of the few functions that give the same result without the running script."""
     path, name = dotted(call.func), name_of(call.func)
     if name in ("keys", "values") and isinstance(call.func, ast.Attribute) and not call.args:
         mapping = _value(call.func.value, look)

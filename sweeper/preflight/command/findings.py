@@ -10,14 +10,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweeper.config import Choice, Complaint, Constant, Local, Remark, SweepSpec, not_passed
+from sweeper.errors import UsageError
+from sweeper.integrations.names import is_same_name, metric_name
 from sweeper.mistakes import listed, shown
+from sweeper.preflight.arguments import arguments_of
 from sweeper.preflight.command.interpreter import lacking
 from sweeper.preflight.command.places import complaints_about_places
 from sweeper.preflight.command.program import DEFAULT_COMMAND, Program, program_of, words_of
 from sweeper.preflight.command.texts import Texts, texts_of
+from sweeper.preflight.draft.metric import INFERRED
+from sweeper.rules.needs import closest_metric
 
 Finding = Complaint | Remark
 WANDB = "wandb"
+OF_TRAINERS = ("loss/train", "gradient/norm", "learning_rate")
+"""What the callbacks of Trainers report, whatever the script logs."""
 
 
 def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
@@ -40,6 +47,7 @@ def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, st
     if not (places and program.script in [None, program.executable]):
         yield from _not_passed(spec, program, texts)
         yield from _without_trial(spec, keys, program, texts)
+        yield from _not_logged(spec, keys, program)
 
 
 def _elsewhere(complaint: Complaint) -> Remark:
@@ -100,3 +108,25 @@ def _without_trial(spec: SweepSpec, keys: frozenset[str], program: Program, text
         "write watch: auto, or metrics: {NAME: SOURCE}, or call sweeper.trial() in the script"
     )
     yield Remark(path=("metric",) if "metric" in keys else ("early_stop",), text=text)
+
+
+def _not_logged(spec: SweepSpec, keys: frozenset[str], program: Program) -> Iterator[Remark]:
+    """Warn of a metric that an unmodified script does not log, if the names of some that it logs can be read."""
+    script = program.script.text if program.script is not None else None
+    metric = spec.metric.name
+    if spec.watch is None or "metric" not in keys or metric in spec.metrics or script is None:
+        return
+    if not script.endswith(".py") or metric == INFERRED or metric.startswith(f"{INFERRED}/"):
+        return
+    try:
+        logged = arguments_of(Path(script), {}).metrics
+    except UsageError:
+        return
+    known = {*logged, *map(metric_name, logged), *OF_TRAINERS}
+    if not logged or metric in known or any(is_same_name(metric, name) for name in logged):
+        return
+    close = closest_metric(metric, frozenset(logged))
+    hint = f" (did you mean {close}?)" if close else ""
+    names = listed(logged).replace(" or ", " and ")
+    text = f"{Path(script).name} logs {names}, as far as its source shows{hint}; {INFERRED} is always recorded"
+    yield Remark(path=("metric", "name"), text=text)

@@ -13,7 +13,7 @@ from sweeper.preflight.arguments import Argument, ArgumentKind, Arguments, Passi
 from sweeper.preflight.arguments.roles import is_output, is_seed
 
 MOST_PARAMETERS = 100
-"""Parameters of a new file at most: a sweep file may have 256, and nobody varies as many."""
+"""Maximum number of parameters in a new file. A sweep file may have 256, but users vary a few."""
 NAME = re.compile(r"[^\W\d_][\w.-]*")
 """The names that a parameter of a sweep can have."""
 TOO_MANY = f"is beyond the first {MOST_PARAMETERS} values"

@@ -168,10 +168,9 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
     environment = {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}
-    with contextlib.suppress(RecordError):  # a command that needs no facts starts without them
-        if Facts.read(trial).watch:
-            environment = injected(environment)
     try:
+        if trial.facts.exists() and Facts.read(trial).watch:
+            environment = injected(environment)
         worker = start(filled(command, trial, number, environment), environment, lease.fd)
     except InWorker:
         shim.leave()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main
-from sweeper.cli.execute.exec import _rules_text, _uses_sweeper
+from sweeper.cli.execute.exec import _default_metric, _is_python, _rules_text, _uses_sweeper
 from sweeper.config import sweep_of_command
 from sweeper.rules.diagnoses import STOPPING
 
@@ -67,3 +67,20 @@ def test_a_script_that_imports_sweeper_is_recognised(line: str, uses: bool, tmp_
     script = tmp_path / "train.py"
     script.write_text(f"import os\n{line}\n")
     assert _uses_sweeper(str(script)) is uses
+    assert _default_metric(str(script), watch=True) == ("loss/train" if uses else "loss/backward")
+    assert _default_metric(str(script), watch=False) == "loss/train"
+
+
+@pytest.mark.parametrize(
+    ("command", "is_python"),
+    [
+        ("python train.py", True),
+        ("/opt/venv/bin/python3.12 -m package", True),
+        ("torchrun --nproc-per-node 2 train.py", True),
+        ("./train.py", True),
+        ("bash train.sh", False),
+        ("pythonic", False),
+    ],
+)
+def test_a_command_that_runs_python_is_watched_by_default(command: str, is_python: bool) -> None:
+    assert _is_python(command.split()) is is_python

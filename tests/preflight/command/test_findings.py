@@ -276,3 +276,27 @@ def test_each_command_refuses_before_anything_starts(
     assert main([command, "s.yaml"]) == 2
     assert "s.yaml:1: program: expected a script, got 'trian.py'" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+LOGS = "import torch, wandb\nwandb.init()\nwandb.log({'val_acc': 1, 'epoch': 2})\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["val_acc", "accuracy/test", "val/acc", "loss/backward", "loss/backward/optD", "loss/train"]
+)
+def test_a_metric_that_an_unmodified_script_may_log_is_right(find: Find, name: str) -> None:
+    Path("train.py").write_text(LOGS)
+    assert find(PY, "train.py", "${args}", metric={"name": name}, watch="auto") == []
+
+
+def test_a_metric_that_an_unmodified_script_does_not_log_is_warned_of(find: Find) -> None:
+    Path("train.py").write_text(LOGS)
+    (line,) = text(find(PY, "train.py", "${args}", metric={"name": "acc"}, watch="auto"))
+    assert line == (
+        "metric.name: train.py logs val_acc, as far as its source shows (did you mean val_acc?); "
+        "loss/backward is always recorded"
+    )
+    read = {"acc": {"output": "acc (.+)"}}
+    assert find(PY, "train.py", "${args}", metric={"name": "acc"}, watch="auto", metrics=read) == []
+    Path("train.py").write_text("import torch\nlog = print\n")
+    assert find(PY, "train.py", "${args}", metric={"name": "acc"}, watch="auto") == []

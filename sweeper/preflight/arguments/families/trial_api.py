@@ -59,7 +59,7 @@ def _of_keyword(script: Script, names: tuple[str, ...], keyword: str, library: s
 
 
 def _entries(node: ast.expr, module: Module, script: Script) -> Iterator[tuple[str, object]]:
-    """Return the entries of a mapping; those whose value only the running script knows are `UNREAD`."""
+    """Return the entries of a mapping; the value is `UNREAD` if only the running script knows it."""
     node = module.resolved(node) or node
     pairs: list[tuple[object, ast.expr]] = []
     if isinstance(node, ast.Dict):

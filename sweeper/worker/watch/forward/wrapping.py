@@ -20,7 +20,7 @@ Safely = Callable[..., Any]
 
 
 def unsafely(action: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - that of the function
-    """Call a function, whose exceptions reach the script."""
+    """Call a function, and let its exceptions reach the script."""
     return action(*args)
 
 
