@@ -78,8 +78,8 @@ class Progress:
 
     `effective_lr` is the highest learning rate observed, corrected by `values.schedule`. `started` is when the newest
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
-    newest step (-1 before the first), `first_step` the first of the newest attempt. `inferred` is what `watch: auto`
-    has found, by the kind of `Inferred`.
+    newest step (-1 before the first), `first_step` the first of the newest attempt, and `first_step_at` when it was
+    recorded. `inferred` is what `watch: auto` has found, by the kind of `Inferred`.
     """
 
     total_steps: int | None = None
@@ -98,6 +98,7 @@ class Progress:
     started: float = math.nan
     latest: float = math.nan
     first_step: int = -1
+    first_step_at: float = math.nan
 
 
 def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress:
@@ -123,7 +124,7 @@ _NOTHING = Progress()
 
 
 def _started(draft: SimpleNamespace, event: Started) -> None:
-    draft.started, draft.first_step = event.time, -1
+    draft.started, draft.first_step, draft.first_step_at = event.time, -1, math.nan
 
 
 def _resumed(draft: SimpleNamespace, event: Resumed) -> None:
@@ -149,7 +150,7 @@ def _observed(draft: SimpleNamespace, event: Observation) -> None:
     # Not max(): either may be NaN, and then the other has to remain.
     if rate > draft.effective_lr or math.isnan(draft.effective_lr):
         draft.effective_lr = rate
-    _at_step(draft, event.step)
+    _at_step(draft, event)
 
 
 def _measured(draft: SimpleNamespace, event: Metrics) -> None:
@@ -158,12 +159,12 @@ def _measured(draft: SimpleNamespace, event: Metrics) -> None:
             draft.values[name].append((value, event.step))
         else:
             draft.values[name] = [(value, event.step)]
-    _at_step(draft, event.step)
+    _at_step(draft, event)
 
 
 def _checkpointed(draft: SimpleNamespace, event: Checkpointed) -> None:
     draft.checkpoint = event.step
-    _at_step(draft, event.step)
+    _at_step(draft, event)
 
 
 def _noted(draft: SimpleNamespace, event: Noted) -> None:
@@ -175,10 +176,10 @@ def _inferred(draft: SimpleNamespace, event: Inferred) -> None:
     draft.inferred = {**draft.inferred, event.kind: tuple(dict.fromkeys([*known, *event.names]))}
 
 
-def _at_step(draft: SimpleNamespace, step: int) -> None:
-    draft.step = max(draft.step, step)
+def _at_step(draft: SimpleNamespace, event: Observation | Metrics | Checkpointed) -> None:
+    draft.step = max(draft.step, event.step)
     if draft.first_step < 0:
-        draft.first_step = step
+        draft.first_step, draft.first_step_at = event.step, event.time
 
 
 _TAKEN: Mapping[type[Event], Callable[[SimpleNamespace, Any], None]] = {

@@ -99,9 +99,12 @@ def steps_done(trial: TrialRecord) -> int:
 
 
 def steps_per_second(trial: TrialRecord) -> float:
-    """Return the speed of the newest attempt with steps; NaN before its second step."""
+    """Return the speed of the newest attempt since its first step; NaN before its second step.
+
+    Imports, data and the first step are left out: a short trial spends most of its time on them.
+    """
     progress = trial.progress
-    seconds = progress.latest - progress.started
+    seconds = progress.latest - progress.first_step_at
     steps = progress.step - progress.first_step
     return steps / seconds if progress.first_step >= 0 and steps > 0 and seconds > 0 else math.nan
 
@@ -149,7 +152,6 @@ def savings_of(sweep: SweepView) -> Savings:
     pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.newest.stopped_by_person]
     known = [trial for trial in pruned if trial.progress.total_steps is not None]
     steps = [steps_saved(trial) for trial in known]
-    # Start-up is no part of a step's time: a trial that was stopped early spends most of its time on imports.
     seconds = (
         saved / speed
         for trial, saved in zip(known, steps, strict=True)
