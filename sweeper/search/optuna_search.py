@@ -30,6 +30,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import optuna
@@ -207,7 +208,8 @@ class OptunaSearch:
                 return QMCSampler(
                     seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
                 )
-        gamma = (lambda count: count_good(count, failed=failed)) if failed else None
+        # Without failures, this is Optuna's own number; 4.6 does not accept None.
+        gamma = partial(count_good, failed=failed)
         return TPESampler(seed=seed, n_startup_trials=startup, gamma=gamma, constant_liar=True, multivariate=False)
 
     def _as_trial(self, configuration: Configuration) -> FrozenTrial:

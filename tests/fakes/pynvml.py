@@ -198,6 +198,8 @@ def _processes(handle: Handle, *, draws: bool | None) -> list[Answer]:
     found = []
     for path in (_root() / "on" / handle.uuid).glob("[0-9]*"):
         words = path.read_text().split()
+        if not words:  # the file is being written
+            continue
         if draws in (None, "draws" in words) and _lives(int(path.name)):
             memory = None if words[0] == "none" else int(words[0])
             found.append(Answer(pid=int(path.name), usedGpuMemory=memory))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -157,6 +158,8 @@ def test_without_an_evaluation_during_training_the_first_set_is_the_one_that_dec
 
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=["plain", "accumulation"])
 def test_a_stopped_and_resumed_run_ends_where_an_undisturbed_one_does(record: Record, options: dict[str, Any]) -> None:
+    if options and transformers.__version__.startswith("4."):
+        pytest.skip("Trainer of transformers 4 resumes with other batches, also without sweeper")
     undisturbed, _ = train(Record(record.directory.path / "undisturbed"), **options)
     train(record, stop_at=4, **options)
     assert record.events(Finished)[0].outcome == "stopped"

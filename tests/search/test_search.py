@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given, settings
@@ -209,6 +210,8 @@ def test_a_fresh_process_proposes_the_same() -> None:
 
 @pytest.mark.parametrize("method", SAMPLERS)
 def test_proposals_with_trials_running_are_all_different(method: str) -> None:
+    if method == "gp" and tuple(map(int, version("optuna").split(".")[:2])) < (4, 8):
+        pytest.skip("before Optuna 4.8, the Gaussian process may propose what is running")
     points = [(c.params["x"], c.params["y"]) for c in swept(method, 16, resumed=False, delay=3)]
     assert len(set(points)) == len(points)
 

@@ -23,6 +23,7 @@ from sweeper.rules.needs import closest_metric
 
 Finding = Complaint | Remark
 WANDB = "wandb"
+"""The package that `watch: auto` replaces where it is missing."""
 OF_TRAINERS = ("loss/train", "gradient/norm", "learning_rate")
 """What the callbacks of Trainers report, whatever the script logs."""
 
@@ -43,7 +44,7 @@ def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, st
     yield from places if is_here else map(_elsewhere, places)
     texts = texts_of(program)
     if is_here and not places:
-        yield from lacking(program, texts, environment)
+        yield from lacking(program, texts, environment, provided=() if spec.watch is None else (WANDB,))
     if not (places and program.script in [None, program.executable]):
         yield from _not_passed(spec, program, texts)
         yield from _without_trial(spec, keys, program, texts)

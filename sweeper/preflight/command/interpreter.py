@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweeper.config import Remark
@@ -28,12 +28,21 @@ _ASK = (
 )
 
 
-def lacking(program: Program, texts: Texts, environment: Mapping[str, str]) -> Iterator[Remark]:
-    """Warn if the Python of a command lacks a package that the script imports whenever it runs."""
+def lacking(
+    program: Program, texts: Texts, environment: Mapping[str, str], provided: Collection[str] = ()
+) -> Iterator[Remark]:
+    """Warn if the Python of a command lacks a package that the script imports whenever it runs.
+
+    Args:
+        program: the program of the command.
+        texts: what the command runs.
+        environment: the environment of the trials.
+        provided: packages that sweeper provides for the trials.
+    """
     word = program.executable
     if not program.is_python or word is None or word.text is None:
         return
-    names = sorted({name for source in texts.run for name in _needed(source)})
+    names = sorted({name for source in texts.run for name in _needed(source)} - {*provided})
     python = located_executable(word.text, environment)
     if not names or python is None:
         return

@@ -1,0 +1,1 @@
+"""Benchmarks. A package, because wheels of other projects install one of the same name."""
