@@ -33,6 +33,8 @@ NOT_STARTED = (126, 127)
 _OWN_SIGNALS = frozenset(
     {Signals.SIGSEGV, Signals.SIGABRT, Signals.SIGBUS, Signals.SIGFPE, Signals.SIGILL, Signals.SIGTRAP, Signals.SIGSYS}
 )
+_SIGNALS = frozenset(map(int, valid_signals()))
+"""The numbers of all signals. Each call of `valid_signals` makes an enum member for each of them."""
 _SHELL = 128
 """A shell exits with this plus the number of the signal that ended its command."""
 
@@ -40,7 +42,7 @@ _SHELL = 128
 def signal_of_code(code: int | None) -> int | None:
     """Return the signal that an exit code stands for if a shell ran the command, such as 143 for SIGTERM; else None."""
     number = 0 if code is None else code - _SHELL
-    return number if number in valid_signals() else None
+    return number if number in _SIGNALS else None
 
 
 def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) -> str:
@@ -54,7 +56,7 @@ def cause_of_exit(*, code: int | None, signal: int | None, oom: bool = False) ->
     number = signal or signal_of_code(code)
     if number == Signals.SIGKILL and oom:
         return Cause.OOM
-    if number in valid_signals():
+    if number in _SIGNALS:
         return Cause.ERROR if number in _OWN_SIGNALS else Cause.KILLED
     if code in NOT_STARTED:
         return Cause.NOT_FOUND
