@@ -77,9 +77,21 @@ Points = Sequence[tuple[int, float]]
 
 
 def curves(
-    plotted: Sequence[TrialCurves], points: Callable[[TrialCurves], Points], name: str, *, log: bool = False
+    plotted: Sequence[TrialCurves],
+    points: Callable[[TrialCurves], Points],
+    name: str,
+    *,
+    log: bool = False,
+    top: float | None = None,
 ) -> str:
     """Draw one line per trial over steps, in the colour of its state, with a cross at the end of pruned trials.
+
+    Args:
+        plotted: the trials, best first.
+        points: the points of a trial, by step.
+        name: the name of the values.
+        log: whether the scale is logarithmic.
+        top: the end of a logarithmic scale; curves that go higher have their numbers there. None for the highest value.
 
     Returns:
         The SVG; empty without points.
@@ -100,11 +112,15 @@ def curves(
             axes.plot(steps, shown, marker=marker, color=COLOURS[state], lw=1.2, alpha=0.85 - faint)
             if state is State.PRUNED and math.isfinite(shown[-1]):
                 axes.plot(steps[-1], shown[-1], "x", color=COLOURS[state], ms=6)
-            if len(drawn) <= MOST_NAMED and math.isfinite(shown[-1]):
-                at: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(item.number, (steps[-1], shown[-1]), color=COLOURS[state], fontsize=7, **at)
+            beyond = [step for step, value in zip(steps, shown, strict=True) if top is not None and value > top]
+            if len(drawn) <= MOST_NAMED and (beyond or math.isfinite(shown[-1])):
+                end = (beyond[0], top) if beyond else (steps[-1], shown[-1])
+                at: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "top" if beyond else "center"}
+                axes.annotate(item.number, end, color=COLOURS[state], fontsize=7, **at)
         if log:
             axes.set_yscale("log")
+        if top is not None:
+            axes.set_ylim(min(value for _, line in drawn for _, value in line if math.isfinite(value)) / 2, top)
         axes.set_xlabel("step")
         axes.set_ylabel(label(name))
         _legend(axes, (item.trial.state for item, _ in drawn))
@@ -112,7 +128,7 @@ def curves(
     return _svg(draw, 3.2)
 
 
-def slices(plotted: Sequence[TrialCurves], metric: str) -> str:
+def slices(plotted: Sequence[TrialCurves], metric: str, *, log: bool = False) -> str:
     """Draw the value of each trial over each varied parameter. Return the SVG; empty if no parameter varies."""
     valued = [item for item in plotted if item.trial.value is not None]
     names = _varied(valued)
@@ -135,6 +151,8 @@ def slices(plotted: Sequence[TrialCurves], metric: str) -> str:
             panel.set_xlabel(label(name))
         for row in panels:
             row[0].set_ylabel(label(metric))
+            if log:  # the panels share the axis
+                row[0].set_yscale("log")
 
     return _drawn(draw, 2.4 * rows)
 

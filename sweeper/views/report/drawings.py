@@ -6,12 +6,12 @@ import base64
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sweeper.record.trial import State
 from sweeper.results.snapshot import params_of
-from sweeper.results.wording import plain
+from sweeper.results.wording import number, plain
 from sweeper.views.figures.depth_map import DepthMap
 from sweeper.views.figures.stop_mark import StopMark
 from sweeper.views.figures.trial_figures import MOST_LAYERS
@@ -25,7 +25,9 @@ MOST_CURVES = 60
 MOST_MAPS = 24
 """Maximum number of depth maps."""
 OUTLIER = 100
-"""The highest loss divided by the median from which on losses are drawn on a logarithmic scale."""
+"""The highest value divided by the median from which on curves are drawn on a logarithmic scale.
+
+Above its square, even that scale would hide the others, and the axis ends at this multiple of the median."""
 
 _REACH_CAPTION = (
     "The gradient of the first quarter of the layers divided by that of the last quarter. If it falls, the first "
@@ -52,11 +54,12 @@ def drawn_charts(
     cross = "; a cross marks the end of a pruned trial" if any(c.trial.state is State.PRUNED for c in shown) else ""
     half = MOST_CURVES // 2
     some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
+    final = [one.trial.value for one in curves if one.trial.value is not None and math.isfinite(one.trial.value)]
     entries = [
-        (plain(metric), f"Each line is a trial{cross}.{some}", charts.curves(shown, _values, metric)),
-        ("Training loss", some.strip(), charts.curves(shown, _losses, "loss", log=_has_outliers(shown))),
+        _with_outliers(plain(metric), f"Each line is a trial{cross}.{some}", shown, _values, metric),
+        _with_outliers("Training loss", some.strip(), shown, _losses, "loss"),
         ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),
-        ("Each parameter", "Each point is a trial.", charts.slices(curves, metric)),
+        ("Each parameter", "Each point is a trial.", charts.slices(curves, metric, log=_has_outliers(final))),
         ("Parameters together", _PARALLEL_CAPTION, charts.parallel(curves, metric)),
         ("Parameter importance", _IMPORTANCE_CAPTION, charts.bars(importance, "importance")),
         ("Slots", _SLOTS_CAPTION, charts.timeline(curves, now)),
@@ -95,10 +98,20 @@ def depth_maps(curves: Sequence[TrialCurves]) -> list[dict[str, str]]:
     return maps
 
 
-def _has_outliers(curves: Sequence[TrialCurves]) -> bool:
-    """Return whether all losses are positive and the highest would hide the others on a linear scale."""
-    losses = [loss for one in curves for _, loss in one.losses if math.isfinite(loss)]
-    return bool(losses) and min(losses) > 0 and max(losses) > OUTLIER * statistics.median(losses)
+def _with_outliers(
+    title: str, caption: str, curves: Sequence[TrialCurves], points: Callable[[TrialCurves], Points], name: str
+) -> tuple[str, str, str]:
+    """Return title, caption and SVG of curves, of which some may have diverged."""
+    values = [value for one in curves for _, value in points(one) if math.isfinite(value)]
+    log, top = _has_outliers(values), None
+    if log and max(values) > OUTLIER * (most := OUTLIER * statistics.median(values)):
+        top, caption = most, f"{caption} Values above {number(most)} are cut off.".strip()
+    return title, caption, charts.curves(curves, points, name, log=log, top=top)
+
+
+def _has_outliers(values: Sequence[float]) -> bool:
+    """Return whether all values are positive and the highest would hide the others on a linear scale."""
+    return bool(values) and min(values) > 0 and max(values) > OUTLIER * statistics.median(values)
 
 
 def _values(curves: TrialCurves) -> Points:

@@ -249,3 +249,15 @@ def test_of_many_names_some_are_labels_of_the_axis() -> None:
     axes = Figure().subplots()
     ParameterAxis.of([f"name {number}" for number in range(20)]).scale(axes)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["name 0", "name 12", "name 16", "name 2", "name 6"]
+
+
+@pytest.mark.parametrize(("loss", "cut"), [(1.4e20, True), (1.4, False)])
+def test_a_diverging_trial_does_not_hide_the_others(run: SweepDir, loss: float, *, cut: bool) -> None:
+    diverging = make_trial(run, 5, params={"lr": 1.0}, shown={"lr": 1.0})
+    play(diverging, Script(loss=loss))
+    page = page_of(run)
+    assert ("are cut off" in page) is cut
+    chart = page[page.index("Training loss") : page.index("Reach")]
+    assert "0005" in chart
+    powers = ["".join(re.findall(r">(.)</tspan>", tick)) for tick in re.findall(r"<text>.*?</text>", chart, re.DOTALL)]
+    assert not {"1015", "1016", "1020"} & set(powers)  # the axis has no power of ten that only this trial reached
