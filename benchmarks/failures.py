@@ -1,12 +1,15 @@
 """How many proposals diverge once some have: sweeper, Optuna's default, and W&B's own search, side by side.
 
-    python benchmarks/failures.py [--repeats 5] [--wandb PYTHON] [--save NAME]
+    python benchmarks/failures.py [--repeats 5] [--wandb PYTHON] [--learn-from N] [--save NAME]
 
 A search of 30 trials over one learning rate, log-uniform from 1e-5 to 10. Above 1e-2, half of the range, a trial
 diverges: it has no finite value, or raises, which is the same for a search. Below, its loss is analytic and lowest at
 `optimum`, so nothing is trained. Optuna's trials that diverge are told as failed, as `Study.optimize` does for both.
 W&B's search is its library `sweeps` (`pip install sweeps`), by default run by this Python; a trial that diverges is a
 failed run there, and `impute` has its default, `worst`. Each table has the mean over the repeats.
+
+With `--learn-from N` there is one table for each optimum instead: a search alone, and one that learns from a random run
+of N trials (`learn_from` in a sweep file).
 """
 
 from __future__ import annotations
@@ -90,12 +93,17 @@ def main() -> None:
     parser.add_argument("--optima", type=float, nargs="+", default=OPTIMA, help="learning rates of the lowest loss")
     parser.add_argument("--wandb", default=sys.executable, help="a Python that has W&B's library `sweeps`")
     parser.add_argument("--save", help="name of the table in benchmarks/results")
+    parser.add_argument("--learn-from", type=int, metavar="N", help="compare with a search that learns from N trials")
     options = parser.parse_args()
     machine = description()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    tables = [table(optimum, options.repeats, options.wandb) for optimum in options.optima]
     command = f"python benchmarks/failures.py --repeats {options.repeats}"
+    if options.learn_from:
+        tables = [learning_table(optimum, options.repeats, options.learn_from) for optimum in options.optima]
+        command += f" --learn-from {options.learn_from}"
+    else:
+        tables = [table(optimum, options.repeats, options.wandb) for optimum in options.optima]
     present("Proposals that diverge once some have", command, machine, tables, save=options.save)
 
 
@@ -117,6 +125,20 @@ def table(optimum: float, repeats: int, wandb: str) -> Table:
     return rows
 
 
+def learning_table(optimum: float, repeats: int, count: int) -> Table:
+    """Return the table of searches that learn from a random run of `count` trials, beside those that do not."""
+    later = f"of {TRIALS - FIRST} after the first {FIRST}"
+    rows = Table(f"optimum {optimum:g}", "diverge, of 30", later, "in each repeat", "lowest loss", box=None)
+    for method in ("tpe", "gp", "cmaes"):
+        alone = [ours(method, "worst", optimum, seed) for seed in range(repeats)]
+        others = [searched("random", "worst", optimum, f"other{seed}", count=count) for seed in range(repeats)]
+        learned = [[replace(one, number=one.number - count) for one in other] for other in others]
+        knowing = [ours(method, "worst", optimum, seed, learned[seed]) for seed in range(repeats)]
+        add(rows, f"{method}: alone", alone, optimum)
+        add(rows, f"{method}: learns from {count} random trials", knowing, optimum)
+    return rows
+
+
 def add(rows: Table, name: str, outcomes: Sequence[Outcome], optimum: float) -> None:
     """Add a row: the means of several repeats."""
     total, later = ([getattr(one, what) for one in outcomes] for what in ("diverged", "diverged_later"))
@@ -130,19 +152,28 @@ def loss(lr: float, optimum: float) -> float | None:
     return None if lr > LIMIT else 0.5 + math.log10(lr / optimum) ** 2 / 4
 
 
-def ours(method: str, impute: str, optimum: float, seed: int) -> Outcome:
+def ours(method: str, impute: str, optimum: float, seed: int, learned: Sequence[Configuration] = ()) -> Outcome:
     """Search with sweeper; the name of a sweep is its seed."""
+    seen = searched(method, impute, optimum, f"s{seed}", count=TRIALS, learned=learned)
+    return Outcome([float(str(one.params["lr"])) for one in seen])
+
+
+def searched(  # noqa: PLR0913 - most by name
+    method: str, impute: str, optimum: float, name: str, *, count: int, learned: Sequence[Configuration] = ()
+) -> list[Configuration]:
+    """Return the configurations of a search with their results."""
     lr = {"min": LEAST, "max": MOST, "distribution": "log_uniform_values"}
-    spec = {"name": f"s{seed}", "method": method, "metric": {"name": "loss", "impute": impute}, "command": ["train"]}
-    search, seen = search_for(SweepSpec.from_json({**spec, "parameters": {"lr": lr}})), list[Configuration]()
-    for _ in range(TRIALS):
+    spec = {"name": name, "method": method, "metric": {"name": "loss", "impute": impute}, "command": ["train"]}
+    search = search_for(SweepSpec.from_json({**spec, "parameters": {"lr": lr}}), learned)
+    seen: list[Configuration] = []
+    for _ in range(count):
         proposed = search.propose(seen)
         assert proposed is not None  # noqa: S101 - only a grid ends
         value = loss(float(str(proposed.params["lr"])), optimum)
         failed = float(value is None and impute != "off")
         state = "FAIL" if value is None else "COMPLETE"
         seen.append(replace(proposed, state=state, value=value, failed=failed))
-    return Outcome([float(str(one.params["lr"])) for one in seen])
+    return seen
 
 
 def optunas(method: str, optimum: float, seed: int) -> Outcome:

@@ -4,6 +4,7 @@ from sweeper.config.check.changes import Changes, changes_between
 from sweeper.config.check.outputs import names_an_output
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
+from sweeper.config.model.known import Setting, demands, setting_of, taken, whole
 from sweeper.config.model.macros import PARAMETER, named, not_passed, places_parameters, unknown_macros, variables
 from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value, identity
 from sweeper.config.model.resume import ResumeArgs
@@ -17,6 +18,7 @@ from sweeper.config.model.sources import (
 )
 from sweeper.config.model.sweep import (
     ENVIRONMENT,
+    LEARNING,
     MEASURED,
     At,
     BudgetSettings,
@@ -38,7 +40,7 @@ from sweeper.config.model.sweep import (
 from sweeper.config.read.load import load
 from sweeper.config.read.node import Complaint, Remark
 from sweeper.config.read.other_files import values_from_file
-from sweeper.config.write.addition import added_configuration
+from sweeper.config.write.addition import added_configuration, outside_of
 from sweeper.config.write.command import (
     command_as_file,
     inline_yaml,
@@ -67,6 +69,7 @@ from sweeper.rules.settings import AllOf, AnyOf
 
 __all__ = [
     "ENVIRONMENT",
+    "LEARNING",
     "MEASURED",
     "PARAMETER",
     "AllOf",
@@ -111,6 +114,7 @@ __all__ = [
     "Resources",
     "ResumeArgs",
     "RuleSettings",
+    "Setting",
     "Slurm",
     "Stalled",
     "StopSettings",
@@ -129,6 +133,7 @@ __all__ = [
     "as_name",
     "changes_between",
     "command_as_file",
+    "demands",
     "identity",
     "in_dependency_order",
     "inline_yaml",
@@ -136,16 +141,20 @@ __all__ = [
     "named",
     "names_an_output",
     "not_passed",
+    "outside_of",
     "places_parameters",
     "reproduction_as_file",
     "rules_as_yaml",
     "rules_from_file",
+    "setting_of",
     "sweep_of_command",
     "sweep_of_trial",
+    "taken",
     "unknown_macros",
     "value_as_typed",
     "value_from_text",
     "values_from_file",
     "variables",
+    "whole",
     "with_name_suffix",
 ]

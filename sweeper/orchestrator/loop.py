@@ -48,6 +48,7 @@ from sweeper.record.storage import filesystem
 from sweeper.record.storage.inbox import SweepCommand, TrialCommand
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.ranking import end_text
 from sweeper.results.snapshot import Display, SweepView
 from sweeper.rules.needs import unmet
@@ -237,10 +238,13 @@ class Orchestrator:
         judgement = self._judge(reading, commands)
         self._ask()
         actions = plan(self._situation(commands, judgement))
+        running = self._trials.count(State.RUNNING)
         self._act(actions, commands)
+        # A trial that was just found lost leaves its slot to the next tick, which asks the search again.
+        has_lost = self._trials.count(State.RUNNING) < running
         self._messages.say_once(self._troubles())
         self._show("stopping" if self._wakeup.interrupts else "paused" if self._paused else "running")
-        return self._has_more_to_do()
+        return has_lost or self._has_more_to_do()
 
     def _sleep(self) -> None:
         """Sleep until something happens; an end may come without a record of it, so liveness is checked soon."""
@@ -279,7 +283,11 @@ class Orchestrator:
         """Read the users' commands, and carry out those that concern the whole sweep; return all."""
         commands = UserCommands.receive(self._run.directory, self._trials, self._messages.say)
         for params in commands.added:
-            self._trials.add(self._proposals.add(params))
+            added = self._proposals.add(params)
+            self._trials.add(added)
+            if not added:
+                shown = ", ".join(f"{name}={spelled(value)}" for name, value in params.items())
+                self._messages.say(f"Nothing is added, because the sweep has this configuration already: {shown}")
         for numbers in commands.preferred:
             first = Preferred(trials=tuple(numbers))
             self._log(first)

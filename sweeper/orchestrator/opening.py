@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sweeper.config import Choice, Constant, Goal, SweepSpec, changes_between
 from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, UsageError
+from sweeper.orchestrator.search import learning
 from sweeper.orchestrator.trial_command import command_of
 from sweeper.orchestrator.withdrawal import Withdrawal
 from sweeper.record.ended import read_states
@@ -40,13 +41,17 @@ HOLDER_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """An opened run; this process holds its lease. `withdrawn` are configurations that were taken out of its grid."""
+    """An opened run; this process holds its lease.
+
+    `withdrawn` are configurations that were taken out of its grid, `learned` those of other runs that its search knows.
+    """
 
     directory: SweepDir
     spec: SweepSpec
     lease: Lease
     data: Mapping[str, object] = field(default_factory=dict)
     withdrawn: frozenset[int] = frozenset()
+    learned: Sequence[Configuration] = ()
 
 
 def open_run(  # noqa: PLR0913 - all by name
@@ -73,21 +78,25 @@ def open_run(  # noqa: PLR0913 - all by name
     Raises:
         RunBusy: another orchestrator holds the run, or may hold it on another host.
         SpecChanged: the sweep file would change trials that have already run.
-        UsageError: the directory is not writable, or file locks do not work there.
+        UsageError: the directory is not writable, file locks do not work there, or a run in `learn_from` is not usable.
         DataUnavailable: none of the data sources is available.
     """
     directory = SweepDir(runs / spec.name)
     lease = _acquire(directory, say, filesystem.mountinfo() if mounts is None else mounts)
     try:
+        known, told = learning.recorded(directory, spec), learning.found(directory, spec, runs)
         if directory.spec.exists():
             data = _resume(directory, spec, text, say)
         else:
             data = _create(directory, spec, text, provenance(), say, file=_path_from(runs, file))
+        for line in learning.lines(told, known):
+            say(line)
+        learning.tell(directory, told)
     except BaseException:
         lease.release()
         raise
-    withdrawn = _withdrawn(read_json(directory.spec))
-    return Run(directory=directory, spec=spec, lease=lease, data=data, withdrawn=withdrawn)
+    withdrawn, learned = _withdrawn(read_json(directory.spec)), learning.configurations(directory, spec)
+    return Run(directory=directory, spec=spec, lease=lease, data=data, withdrawn=withdrawn, learned=learned)
 
 
 def name_of(runs: Path, file: Path, name: str) -> str:
@@ -127,7 +136,14 @@ def reopen_run(directory: SweepDir) -> Run:
     except BaseException:
         lease.release()
         raise
-    return Run(directory=directory, spec=spec, lease=lease, data=_object(kept.get("data")), withdrawn=_withdrawn(kept))
+    return Run(
+        directory=directory,
+        spec=spec,
+        lease=lease,
+        data=_object(kept.get("data")),
+        withdrawn=_withdrawn(kept),
+        learned=learning.configurations(directory, spec),
+    )
 
 
 def _acquire(directory: SweepDir, say: Say, mounts: str) -> Lease:

@@ -18,6 +18,7 @@ from sweeper.results.columns import shorten
 from sweeper.results.health.advice import stall_border
 from sweeper.results.wording import counted, number, plain
 from sweeper.search.grid import Grid
+from sweeper.search.known import settings_of
 from sweeper.trainers import TRAINERS, Preflight, Schedule
 
 ARM_WIDTH = 36
@@ -26,7 +27,9 @@ ARM_WIDTH = 36
 
 def arms_of(spec: SweepSpec) -> list[dict[str, object]]:
     """Return every configuration of a grid, in order; none if a search proposes them during the sweep."""
-    return [dict(point) for point in Grid(spec.parameters).points()] if spec.method is Method.GRID else []
+    if spec.method is not Method.GRID:
+        return []
+    return [dict(point) for point in Grid(spec.parameters, settings_of(spec)).points()]
 
 
 def recorded(run: SweepDir) -> list[TrialRecord]:

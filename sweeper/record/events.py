@@ -403,12 +403,43 @@ class Asked(Event):
     """The search proposed `params` as configuration `configuration`.
 
     `attributes` are the sampler's own, which it needs to continue: the state of CMA-ES, the position in the sequence of
-    QMC. They may contain a pickle: read them only from records that you trust.
+    QMC. They may contain a pickle: read them only from records that you trust. `start` is the entry of `start_with`
+    from which the configuration was made.
     """
 
     configuration: int
     params: Mapping[str, object]
     attributes: Mapping[str, object] = field(default_factory=dict)
+    start: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedConfiguration:
+    """A configuration of another run: its number there, and its result as in `Told`.
+
+    `failed` is the share of its trials that failed because of their parameters.
+    """
+
+    configuration: int
+    params: Mapping[str, object]
+    state: str
+    value: float | None
+    step: int | None = None
+    failed: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned(Event):
+    """The search was told the configurations of another run that had ended.
+
+    From here on the other run is not needed any more. `run` is the entry of `learn_from`. `left_out` counts the
+    configurations that were not told, by the reason.
+    """
+
+    run: str
+    configurations: tuple[LearnedConfiguration, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,12 +45,19 @@ LONGEST_OUTPUT = 160
 """Maximum number of characters of the last line of a failed trial's output in one line about the trial."""
 
 
-def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_args: ResumeArgs | None = None) -> str:
+def receipt(
+    trial: TrialRecord,
+    siblings: Sequence[TrialRecord] = (),
+    *,
+    resume_args: ResumeArgs | None = None,
+    searched: Sequence[str] = (),
+) -> str:
     """Return the receipt of a trial: plain text, safe for a terminal.
 
     Args:
         siblings: the other trials of the sweep, on which the advice is based.
         resume_args: those of the sweep file, with which an interrupted trial may resume.
+        searched: lines about what the search was told of the trial.
     """
     facts = trial.facts
     params = {**facts.params, "seed": facts.seed}
@@ -67,6 +74,7 @@ def receipt(trial: TrialRecord, siblings: Sequence[TrialRecord] = (), *, resume_
         *_ENDINGS.get(trial.state, _unended)(trial),
         *_restart(trial, resume_args),
         *_continued(trial),
+        *searched,
         *_health(trial, siblings),
         *_advice(trial, siblings),
         *_section("constant parameters:", {n: value for n, value in params.items() if n not in varied}),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sweeper.config import Method, SweepSpec
 from sweeper.errors import ExtraMissing
 from sweeper.search.grid import Grid
+from sweeper.search.known import settings_of
 from sweeper.search.proposal import Configuration, Search
 
 __all__ = ["Configuration", "Search", "require_libraries", "search_for"]
@@ -35,15 +36,19 @@ def _needed(spec: SweepSpec) -> Iterator[tuple[str, str]]:
         yield "the pruner wilcoxon", "scipy"
 
 
-def search_for(spec: SweepSpec) -> Search:
+def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search:
     """Return the search that a sweep asks for (`method` in the file).
+
+    Args:
+        spec: The sweep.
+        learned: Configurations of other runs that it learns from (`learn_from`), with negative numbers.
 
     Raises:
         ExtraMissing: a library that it needs is not installed.
     """
     require_libraries(spec)
     if spec.method is Method.GRID:
-        return Grid(spec.parameters)
+        return Grid(spec.parameters, settings_of(spec))
     from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import
 
-    return OptunaSearch(spec)
+    return OptunaSearch(spec, learned)

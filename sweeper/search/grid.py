@@ -1,19 +1,21 @@
-"""Grid search: every combination of values once, in the order of the file."""
+"""Grid search: every combination of values once: those of `start_with` first, then in the order of the file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-from sweeper.config import Choice, Constant, Parameter, Range, applies, in_dependency_order
+from sweeper.config import Choice, Constant, Parameter, Range, Setting, applies, in_dependency_order
 from sweeper.search.proposal import Configuration
 
 
 class Grid:
     """All combinations of values; the last parameter varies fastest, conditional ones only where they apply."""
 
-    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter], start: Sequence[Setting] = ()) -> None:
         self._parameters = parameters
+        self._start = start
         self._names = in_dependency_order(parameters)
 
     @property
@@ -33,21 +35,37 @@ class Grid:
             yield Configuration(number=number, params=point)
 
     def points(self) -> Iterator[Mapping[str, object]]:
-        """Yield every combination, in the order of the file."""
-        yield from self._extended({})
+        """Yield every combination once: those of `start_with`, then the others in the order of the file."""
+        known = set()
+        for point in self.known_points():
+            known.add(_identity(point))
+            yield point
+        yield from (point for point in self._extended({}) if not known or _identity(point) not in known)
 
-    def _extended(self, begun: Mapping[str, object], done: int = 0) -> Iterator[Mapping[str, object]]:
-        """Yield every combination that starts with the values in `begun`, which cover the first `done` parameters."""
+    def known_points(self) -> Iterator[Mapping[str, object]]:
+        """Yield the combinations that have a setting of `start_with`, in the order of the settings, each once."""
+        known = set()
+        for setting in self._start:
+            for point in self._extended({}, setting):
+                if (identity := _identity(point)) not in known:
+                    known.add(identity)
+                    yield point
+
+    def _extended(
+        self, begun: Mapping[str, object], setting: Setting = MappingProxyType({}), done: int = 0
+    ) -> Iterator[Mapping[str, object]]:
+        """Yield every combination with a setting, and with the values in `begun` of the first `done` parameters."""
         if done == len(self._names):
             yield begun
             return
         name = self._names[done]
         parameter = self._parameters[name]
         if not applies(parameter, begun):
-            yield from self._extended(begun, done + 1)
+            if name not in setting:
+                yield from self._extended(begun, setting, done + 1)
             return
-        for value in values_of(parameter):
-            yield from self._extended({**begun, name: value}, done + 1)
+        for value in (setting[name],) if name in setting else values_of(parameter):
+            yield from self._extended({**begun, name: value}, setting, done + 1)
 
 
 def values_of(parameter: Parameter) -> Sequence[object]:

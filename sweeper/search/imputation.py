@@ -13,11 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeper.config import Method
 from sweeper.search.proposal import Configuration
-
-LEARNING = frozenset({Method.BAYES, Method.TPE, Method.GP, Method.CMAES})
-"""The methods that base their proposals on values."""
 
 
 def worst_value(seen: Sequence[Configuration], *, maximize: bool) -> float | None:

@@ -18,6 +18,9 @@ them behind all pruned ones, which it does with pruned trials that have no value
 trials as good ones and stays away from the others, whether they learned or failed. So once trials have failed, it takes
 as many more as good ones. It and the Gaussian process then also begin to learn earlier.
 
+*Configurations of other runs* (`learn_from`) come before those of this run, and have negative numbers. CMA-ES learns
+from its own generations only, so for it they set where the first one begins (`warm_start`).
+
 The cost of a proposal is bounded: random search and QMC get only what they use, the other samplers at most
 `MAX_HISTORY` configurations (`limit_history`).
 """
@@ -58,7 +61,9 @@ from sweeper.config import (
     in_dependency_order,
 )
 from sweeper.search.imputation import imputed, worst_value
+from sweeper.search.known import Start, settings_of
 from sweeper.search.proposal import Configuration
+from sweeper.search.warm_start import warm_start
 
 _TRIAL_PREFIX = "cma:"
 """The prefix of the attributes in which CMA-ES keeps its state, for each trial.
@@ -114,8 +119,10 @@ def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) 
 class OptunaSearch:
     """Proposes configurations with a sampler of Optuna."""
 
-    def __init__(self, spec: SweepSpec) -> None:
+    def __init__(self, spec: SweepSpec, learned: Sequence[Configuration] = ()) -> None:
         self._spec = spec
+        self._learned = learned
+        self._start = Start(spec.parameters, settings_of(spec))
         self._names = in_dependency_order(spec.parameters)
         self._varied = {name: _distribution(p) for name, p in spec.parameters.items() if not isinstance(p, Constant)}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -130,15 +137,20 @@ class OptunaSearch:
         storage = optuna.storages.InMemoryStorage()
         study, study_id = self._study(seen, storage)
         trial = study.ask()
+        known = self._start.next(seen)
         params: dict[str, object] = {}
         for name in self._names:
             if applies(self._spec.parameters[name], params):
-                params[name] = self._suggest(trial, name)
+                drawn = self._suggest(trial, name)
+                params[name] = drawn if known is None else known.value(name, drawn)
         attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        is_drawn = known is None or any(name in params and name not in known.setting for name in self._varied)
         return Configuration(
             number=len(seen),
             params=params,
-            attributes=_trial_attributes(attached) | storage.get_study_system_attrs(study_id),
+            # QMC moves on in its sequence only if a value of it was used.
+            attributes=_trial_attributes(attached) | (storage.get_study_system_attrs(study_id) if is_drawn else {}),
+            start=None if known is None else known.setting,
         )
 
     def proposals(self, seen: Sequence[Configuration]) -> Iterator[Configuration]:
@@ -155,7 +167,7 @@ class OptunaSearch:
             # Optuna calls some samplers experimental, and TPE's gamma deprecated; our tests cover their behaviour.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            sampler = self._sampler(len(seen), failed=sum(one.failed == 1 for one in told))
+            sampler = self._sampler(len(seen), told)
         study = optuna.create_study(
             storage=storage,
             study_name=self._spec.name,
@@ -187,12 +199,14 @@ class OptunaSearch:
                         running.append(shown)
                 return running
         maximize = self._spec.metric.goal is Goal.MAXIMIZE
-        worst = worst_value(seen, maximize=maximize)
-        told = [imputed(one, worst) for one in seen]
+        everything = [*self._learned, *seen]
+        worst = worst_value(everything, maximize=maximize)
+        told = [imputed(one, worst) for one in everything]
         return limit_history(told, MAX_HISTORY[self._spec.method], maximize=maximize)
 
-    def _sampler(self, proposal: int, *, failed: int) -> BaseSampler:
+    def _sampler(self, proposal: int, told: Sequence[Configuration]) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
+        failed = sum(one.failed == 1 for one in told)
         startup = STARTUP_AFTER_FAILURE if failed else STARTUP
         match self._spec.method:
             case Method.RANDOM:
@@ -200,7 +214,10 @@ class OptunaSearch:
             case Method.GP:
                 return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
             case Method.CMAES:
-                return CmaEsSampler(seed=seed, warn_independent_sampling=False, consider_pruned_trials=True)
+                source = warm_start([one for one in told if one.number < 0], self._as_trial)
+                return CmaEsSampler(
+                    seed=seed, warn_independent_sampling=False, consider_pruned_trials=True, source_trials=source
+                )
             case Method.QMC:
                 # The whole sweep uses one sequence. Parameters outside of it are drawn independently for each proposal.
                 sequence = zlib.crc32(self._spec.name.encode())

@@ -15,6 +15,7 @@ class Configuration:
         number: Its number, from 0.
         params: The value of each parameter that applies.
         attributes: The state that the sampler needs for later proposals; JSON can represent it.
+        start: The entry of `start_with` that it was made from; None if it was made from none.
         state: The state of its trials together, as in `record.trial.State`.
         value: The metric of the sweep, as the mean over seeds; None while it runs, or if it was never logged.
         step: The last optimizer step at which any of its trials was evaluated; None if none was.
@@ -26,6 +27,7 @@ class Configuration:
     number: int
     params: Mapping[str, object]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, object] | None = None
     state: str = "RUNNING"
     value: float | None = None
     step: int | None = None

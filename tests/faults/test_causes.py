@@ -276,6 +276,22 @@ def test_commands_that_cannot_be_started_are_not_retried_and_end_the_sweep(sweep
     assert "not-found (the command cannot be started, exit code 127)" in receipt(ended.trials[0])
 
 
+LOST = """
+with sweeper.trial() as trial:
+    if os.environ["SWEEPER_TRIAL_DIR"].endswith("0000"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        me(signal.SIGKILL)
+    trial.report({"m": 1.0}, step=0)
+"""
+
+
+def test_a_search_goes_on_after_its_only_running_trial_is_lost(sweep: Sweep) -> None:
+    """Nothing waits and nothing runs in the tick that finds the trial lost, but the search has more proposals."""
+    keys = {"method": "random", "run_cap": 3, "parameters": {"x": {"min": 0.0, "max": 1.0}}, "retry": {"max": 0}}
+    ended = sweep(LOST, [0], executor=LocalExecutor(slots("a")), **keys)
+    assert [trial.state for trial in ended.trials] == [State.FAIL, State.COMPLETE, State.COMPLETE]
+
+
 NOT_FINITE = """
 with sweeper.trial() as trial:
     for step, value in enumerate([0.5, float("inf"), float("nan"), trial.params["x"], float("nan")]):

@@ -55,6 +55,7 @@ NUMBERS = [
 ]
 KEYS = (
     "name description trainer command program method metric goal at parameters value values min max q distribution "
+    "start_with learn_from "
     "when seeds run_cap budget trials hours gpu_hours dataset tokenizer early_stop mode audit most_false_prunes rules "
     "stalled vanishing_gradient update_ratio exploding_gradient zero_gradient non_finite plateau below window "
     "grace_steps resources gpus cpus checkpoint every_minutes figures every_steps max_layers profiles gpu cpu "

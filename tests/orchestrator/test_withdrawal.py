@@ -87,3 +87,32 @@ def test_files_without_a_name_have_a_run_each(tmp_path: Path) -> None:
     assert names == ["sweep", "sweep-2", "sweep-3"]
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     assert name_of(moved / "runs", moved / "b" / "sweep.yaml", "sweep") == "sweep-2"
+
+
+def test_a_configuration_that_was_taken_out_can_be_added_by_hand(tmp_path: Path) -> None:
+    opened(tmp_path, **values(1, 2, 3))
+    opened(tmp_path, **values(1, 2))
+    assert added(tmp_path, 3, **values(1, 2)) == [(3, 2)]
+    assert added(tmp_path, 3, **values(1, 2)) == [], "it is there already"
+    assert opened(tmp_path, **values(1, 2)) == [(1, 0), (2, 0), (3, 0)], "it stays"
+    assert opened(tmp_path, **values(1, 2), seeds=[0, 1])[3:] == [(1, 1), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": [1]}])
+def test_a_value_of_several_parts_is_added_only_once(tmp_path: Path, value: object) -> None:
+    opened(tmp_path, **values(1, value))
+    assert added(tmp_path, value, **values(1, value)) == []
+
+
+def added(folder: Path, value: object, **keys: Any) -> list[tuple[object, int]]:
+    """Add a configuration by hand; return the value and the configuration of each trial that was made."""
+    spec = SweepSpec.from_json(sweep(trainer=None, command=["true"], **keys))
+    run = open_run(spec, text=b"", runs=folder, provenance=dict, say=lambda _: None)
+    try:
+        trials = read_states(run.directory)[0]
+        proposals = Proposals(run, Grid(spec.parameters))
+        proposals.initial(trials, [trial.number for trial in trials])
+        made = proposals.add({"lr": value})
+    finally:
+        run.lease.release()
+    return [(trial.facts.params["lr"], trial.facts.configuration) for trial in made]

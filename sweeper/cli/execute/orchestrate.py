@@ -47,7 +47,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
         orchestrator = Orchestrator(
             run,
             executor=executor,
-            search=search_for(run.spec),
+            search=search_for(run.spec, run.learned),
             rules=rules_of(run.spec.early_stop, run.spec.metric.objective),
             display=view,
         )

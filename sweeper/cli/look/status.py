@@ -9,10 +9,11 @@ import signal
 import sys
 import time
 
-from sweeper.cli.arguments import Commands, add_command, add_run, add_trial, existing, existing_trial
+from sweeper.cli.arguments import Commands, add_command, add_run, existing, existing_trial
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console
-from sweeper.errors import RecordError
+from sweeper.cli.setup.completers import completed_by, numbers
+from sweeper.errors import RecordError, UsageError
 from sweeper.record.storage.layout import SweepDir, read_json
 
 WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
@@ -33,8 +34,14 @@ def add(commands: Commands) -> None:
     status.add_argument("--all", action="store_true", help=f"print all trials (default: at most {LINES} lines)")
     status.set_defaults(run_command=_status)
 
-    why = add_command(commands, "why", "Print the receipt of a trial: how it ended, and on what evidence")
-    add_trial(why)
+    why = add_command(commands, "why", "Print the receipt of a trial, or what the search was told")
+    add_run(why)
+    completed_by(
+        why.add_argument(
+            "number", type=int, nargs="?", metavar="NUMBER", help="number of a trial (default: the search)"
+        ),
+        numbers,
+    )
     why.set_defaults(run_command=_why)
 
 
@@ -80,13 +87,21 @@ def _why(options: argparse.Namespace) -> int:
     from sweeper.record.ended import read_states
     from sweeper.results.health.trial_health import read_diagnosed
     from sweeper.results.receipt import receipt
+    from sweeper.results.told import read_search, search_text, told_lines
     from sweeper.results.wording import folded
 
-    run, resume_args = existing(options.run), None
+    run, spec = existing(options.run), None
+    with contextlib.suppress(RecordError):  # a script that was run by itself has no sweep
+        spec = SweepSpec.from_json(read_json(run.spec).get("spec", {}))  # type: ignore[arg-type]
+    if options.number is None:
+        if spec is None:
+            raise UsageError(f"{run.path}: expected the number of a trial, because this run has no search")
+        print(folded(search_text(read_search(run, spec), read_states(run)[0]), sys.stdout), end="")
+        return OK
     directory = existing_trial(run, options.number)
     known, _ = read_states(run)
     siblings = [trial for trial in known if trial.facts.number != options.number]
-    with contextlib.suppress(RecordError):  # a script that was run by itself has no sweep
-        resume_args = SweepSpec.from_json(read_json(run.spec).get("spec", {})).resume_args  # type: ignore[arg-type]
-    print(folded(receipt(read_diagnosed(directory), siblings, resume_args=resume_args), sys.stdout))
+    trial, resume_args = read_diagnosed(directory), None if spec is None else spec.resume_args
+    searched = [] if spec is None else told_lines(read_search(run, spec), trial)
+    print(folded(receipt(trial, siblings, resume_args=resume_args, searched=searched), sys.stdout))
     return OK

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 
-from sweeper.cli.arguments import Commands, add_command, add_file, spec_of, warn_of_variables
+from sweeper.cli.arguments import RUNS, Commands, add_command, add_file, spec_of, warn_of_variables
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
 
@@ -23,13 +23,15 @@ def add(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from sweeper.executors.gpus.devices import cuda_devices
+    from sweeper.preflight.known import known_lines
     from sweeper.preflight.summary import size_text, sources_lines
 
     spec = spec_of(options, cuda_devices(os.environ))
     warn_of_variables(spec)
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
+    known = known_lines(spec, RUNS)
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
-    for line in sources_lines(spec):
+    for line in (*known, *sources_lines(spec)):
         say(f"{options.file}: {line}")
     return OK
 

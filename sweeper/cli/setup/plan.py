@@ -54,6 +54,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.preflight.estimate import capacity_of, disk_text, precedents, time_text
+    from sweeper.preflight.known import known_lines
     from sweeper.preflight.summary import examples_of, preflight_text, recorded
     from sweeper.results.wording import plain
 
@@ -63,7 +64,10 @@ def _plan(options: argparse.Namespace) -> int:
     known = {run.resolve(): existing(run) for run in options.against}  # each counts once
     against = [trial for run in known.values() for trial in recorded(run)]
     examples = examples_of(spec, options.examples)
+    known_settings = known_lines(spec, options.runs)
     print(preflight_text(spec, examples=examples, against=against))
+    for line in known_settings:
+        print(textwrap.fill(f"{line}.", WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False))
     found, where = precedents(spec, known.values()), capacity_of(spec, machine)
     place = next(path for path in (options.runs, *options.runs.absolute().parents) if path.is_dir())
     said = {

@@ -52,13 +52,16 @@ def _revive(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from sweeper.config import SweepSpec, added_configuration
+    from sweeper.cli.messages import warn
+    from sweeper.config import LEARNING, SweepSpec, added_configuration, outside_of
     from sweeper.record.storage.inbox import AddConfiguration
     from sweeper.record.storage.layout import read_json
 
     run = existing(options.run)
     spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
     params = added_configuration(spec, options.parameters)
+    if spec.method in LEARNING and (outside := outside_of(spec, params)):
+        warn(f"The search will not learn from this configuration: {', '.join(outside)}")
     return send(run, [AddConfiguration(params=params)], workers=options.workers)
 
 

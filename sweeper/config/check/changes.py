@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from pydantic import BaseModel
 
+from sweeper.config.check.known import known_changes
 from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
 from sweeper.config.model.sources import MetricSource
 from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec, as_name
@@ -65,6 +66,7 @@ def changes_between(
         *_sources(old, new, unread),
         *_parameters(old, new, never_ran),
         *_seeds(old, new, never_ran),
+        *((False, sentence) for sentence in known_changes(old, new)),
     ]
     # A profile is a bundle of other keys: choosing another one is a conflict if any of them is.
     if old.profile != new.profile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.config.check.known import complaints_about_known
 from sweeper.config.check.resuming import complaints_about_resuming
 from sweeper.config.check.signatures import function_of
 from sweeper.config.model.macros import complaints_about_macros, complaints_about_values
@@ -35,6 +36,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _resources(root)
     yield from _grid(root)
     yield from _conditions(root)
+    yield from complaints_about_known(root)
     yield from _notify(root)
     yield from _rules(root)
 

@@ -69,7 +69,8 @@ def _listed(value: object) -> object:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-_Given: TypeAlias = Annotated[Value, PlainValidator(_value), PlainSerializer(_listed)]
+Given: TypeAlias = Annotated[Value, PlainValidator(_value), PlainSerializer(_listed)]
+"""A value as a sweep file has it."""
 
 
 def _number(value: object) -> int | float:
@@ -144,20 +145,20 @@ class Conditional(BaseModel):
 
     model_config = STRICT
     when: Mapping[
-        str, Annotated[tuple[_Given, ...], Field(strict=False, min_length=1), BeforeValidator(_alternatives)]
+        str, Annotated[tuple[Given, ...], Field(strict=False, min_length=1), BeforeValidator(_alternatives)]
     ] = {}
 
 
 class Constant(Conditional):
     """The same value for every trial, for example `{value: 0.1}`."""
 
-    value: _Given
+    value: Given
 
 
 class Choice(Conditional):
     """One of several different values, for example `{values: [1e-4, 3e-4, 1e-3]}`."""
 
-    values: Annotated[tuple[_Given, ...], Field(strict=False, min_length=1)]
+    values: Annotated[tuple[Given, ...], Field(strict=False, min_length=1)]
 
     _distinct = field_validator("values")(without_repetition)
 
@@ -217,6 +218,11 @@ class Range(Conditional):
     def quantum(self) -> int | float:
         """The number that all values of a discrete range are multiples of."""
         return 1 if self.q is None else self.q
+
+    def factor_of(self, value: float) -> int | None:
+        """Return a value of a discrete range divided by `quantum`; None if it is no multiple."""
+        factor = _exact(value) / _exact(self.quantum)
+        return factor.numerator if factor.denominator == 1 else None
 
     def multiple(self, factor: int) -> int | float:
         """Return `factor * quantum` without rounding errors: 0.3, where 3 * 0.1 is 0.30000000000000004."""

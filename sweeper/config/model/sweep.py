@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from sweeper.config.model.executors import Executor, Local
-from sweeper.config.model.parameters import Parameter, without_repetition
+from sweeper.config.model.parameters import Given, Parameter, without_repetition
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import AnySource
 from sweeper.errors import RecordError
@@ -67,6 +67,10 @@ class Method(StrEnum):
     GP = "gp"
     CMAES = "cmaes"
     QMC = "qmc"
+
+
+LEARNING = (Method.BAYES, Method.TPE, Method.GP, Method.CMAES)
+"""The methods that base their proposals on values."""
 
 
 class Goal(StrEnum):
@@ -364,6 +368,8 @@ class SweepSpec(BaseModel):
     metrics: Mapping[Text, AnySource] = {}
     parameters: Mapping[str, Parameter] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
+    start_with: Annotated[tuple[Mapping[str, Given], ...], Field(strict=False)] = ()
+    learn_from: Annotated[tuple[Text, ...], Field(strict=False), BeforeValidator(_listed)] = ()
     run_cap: Annotated[int, Field(ge=1)] | None = None
     budget: BudgetSettings = BudgetSettings()
     dataset: Sources = ()
@@ -379,7 +385,7 @@ class SweepSpec(BaseModel):
     figures: FigureSettings = FigureSettings()
     notify: Notify | None = None
 
-    _distinct = field_validator("seeds", "dataset", "tokenizer")(without_repetition)
+    _distinct = field_validator("seeds", "learn_from", "dataset", "tokenizer")(without_repetition)
 
     @field_validator("name")
     @classmethod

@@ -7,7 +7,7 @@ and on sweeper's command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sweeper.config.read.node import Node, found, grafted, without
 
@@ -27,7 +27,29 @@ def without_groups(root: Node) -> Node:
         entries = [entry for name, child in parameters.children().items() for entry in _flat(name, child)]
         if len(dict(entries)) == len(entries):  # otherwise a name occurs twice: the group is refused later
             root = grafted(root, path, Node(where=parameters.where, key=parameters.key, value=dict(entries)))
-    return root
+    return _with_flat_settings(root)
+
+
+def _with_flat_settings(root: Node) -> Node:
+    """Return the file with entries of `start_with` that name no groups: `optimizer.lr` for `optimizer: {lr: ...}`."""
+    settings, parameters = found(root, "start_with"), found(root, "parameters")
+    if settings is None or parameters is None or not isinstance(settings.value, tuple):
+        return root
+    names = parameters.children().keys()
+    flat = tuple(
+        Node(where=entry.where, key=entry.key, value=_flat_setting(entry, names)) if entry.children() else entry
+        for entry in settings.value
+    )
+    return grafted(root, ("start_with",), Node(where=settings.where, key=settings.key, value=flat))
+
+
+def _flat_setting(entry: Node, names: Collection[str], prefix: str = "") -> dict[str, Node]:
+    values: dict[str, Node] = {}
+    for name, child in entry.children().items():
+        full = f"{prefix}{name}"
+        is_group = full not in names and any(known.startswith(f"{full}.") for known in names)
+        values |= _flat_setting(child, names, f"{full}.") if is_group and child.children() else {full: child}
+    return values
 
 
 def without_templates(root: Node) -> Node:

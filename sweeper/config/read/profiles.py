@@ -32,6 +32,8 @@ class Profile(BaseModel):
     when: Annotated[When, Field(strict=False)] | None = None
     description: str = ""
     parameters: Mapping[str, object] = {}
+    start_with: object = None
+    learn_from: object = None
     seeds: object = None
     run_cap: object = None
     budget: object = None

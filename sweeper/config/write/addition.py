@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweeper.config.model.conditions import applies
-from sweeper.config.model.parameters import Constant, Parameter
+from sweeper.config.model.known import taken
+from sweeper.config.model.parameters import Choice, Constant, Parameter, Value
 from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.node import plain
 from sweeper.config.read.overrides import expected_of, split
@@ -34,7 +35,7 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
         node, wrong = override.node(("parameters", override.key), expected_of(declared))
         mistakes += wrong
         given[override.key] = plain(node)
-        if isinstance(given[override.key], list | Mapping):
+        if not _has_kind(spec.parameters[override.key], given[override.key]):
             expected, got = "one value", override.value
             mistakes.append(Mistake(where=override.where, key=override.key, expected=expected, got=got))
     constants = {name: p.value for name, p in spec.parameters.items() if isinstance(p, Constant)}
@@ -50,7 +51,37 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
         mistakes.append(Mistake(where="command line", key="", expected=expected, got=f"none for {listed(missing)}"))
     if mistakes:
         raise SpecError(mistakes)
-    return {name: values[name] for name in spec.parameters if name in needed}
+    return {name: _as_taken(spec.parameters[name], values[name]) for name in spec.parameters if name in needed}
+
+
+def outside_of(spec: SweepSpec, params: Mapping[str, object]) -> list[str]:
+    """Return the values of a configuration that its sweep does not have, in words. A search learns nothing from it."""
+    texts = []
+    for name, value in params.items():
+        try:
+            taken(spec.parameters[name], value)
+        except ValueError as error:
+            texts.append(f"{name}={shown(value)} is not {error}")
+    return texts
+
+
+def _has_kind(parameter: Parameter, value: object) -> bool:
+    """Return whether the value is a scalar, or the parameter has lists or mappings as values."""
+    options: tuple[Value, ...] = ()
+    match parameter:
+        case Choice(values=values):
+            options = values
+        case Constant(value=constant):
+            options = (constant,)
+    return not isinstance(value, list | Mapping) or any(isinstance(one, tuple | Mapping) for one in options)
+
+
+def _as_taken(parameter: Parameter, value: object) -> object:
+    """Return the value as the sweep has it, or as it is if the sweep does not have it."""
+    try:
+        return taken(parameter, value)
+    except ValueError:
+        return value
 
 
 def _conditions(parameter: Parameter) -> str:

@@ -37,6 +37,8 @@ def sweep_of_trial(
         "method": Method.GRID,
         "parameters": {name: {"value": value} for name, value in params.items() if name not in data},
         "seeds": [seed],
+        "start_with": [],
+        "learn_from": [],
         "run_cap": None,
         "budget": BudgetSettings().model_dump(),
         "early_stop": None if rules is None else _without_audit(rules),

@@ -29,8 +29,10 @@ def schema() -> Json:
     definitions: Json = made["$defs"]
     keys: Json = {key: value for key, value in made["properties"].items() if key not in CHOSEN_KEYS}
     definitions |= {"Value": _VALUE, "Rule": _rule(), "Parameter": _parameter(definitions)}
-    for source in ("dataset", "tokenizer"):
+    for source in ("dataset", "tokenizer", "learn_from"):
         keys[source] = {"anyOf": [{"type": "string", "minLength": 1}, keys[source]]}
+    entry = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Value"}, "minProperties": 1}
+    keys["start_with"] |= {"items": entry}
     keys["early_stop"] = _early_stop(definitions)
     keys["executor"] = _executor(definitions)
     for words in (keys["command"]["anyOf"][0], definitions["ResumeArgs"]["properties"]["args"]):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.config import Goal
+from sweeper.config import LEARNING, Goal, identity
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
 from sweeper.orchestrator.withdrawal import is_out
@@ -16,7 +16,7 @@ from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import TrialRecord
 from sweeper.search import Configuration, Search
-from sweeper.search.imputation import LEARNING, imputed, worst_value
+from sweeper.search.imputation import imputed, worst_value
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Proposals:
         events = read_journal(self.run.directory.search)
         self._configurations = {
             event.configuration: Configuration(
-                number=event.configuration, params=event.params, attributes=event.attributes
+                number=event.configuration, params=event.params, attributes=event.attributes, start=event.start
             )
             for event in events
             if isinstance(event, Asked)
@@ -66,17 +66,21 @@ class Proposals:
         if self.search.eager:
             self._ask(None)
         spec, withdrawn = self.run.spec, self.run.withdrawn
-        all_ = self._configurations.values()
-        return self._make([one for one in all_ if one.number not in withdrawn or not is_out(one.params, spec)])
+        all_, there = self._configurations.values(), {number for number, _ in self._made}
+        return self._make([one for one in all_ if one.number not in withdrawn - there or not is_out(one.params, spec)])
 
     def further(self, wanted: int) -> list[TrialRecord]:
         """Make the trials of `wanted` further configurations, or of fewer if the search has no more."""
         return self._make(self._ask(wanted)) if wanted > 0 else []
 
     def add(self, params: Mapping[str, object]) -> list[TrialRecord]:
-        """Make the trials of a configuration that a user adds; none if the sweep has that configuration already."""
-        if any(params == configuration.params for configuration in self._configurations.values()):
-            return []
+        """Make the trials of a configuration that a user adds; none if the sweep has that configuration already.
+
+        One that was taken out of the sweep's grid comes back under its number.
+        """
+        same = (one for one in self._configurations.values() if identity(one.params) == identity(params))
+        if (known := next(same, None)) is not None:
+            return self._make([known])
         added = Configuration(number=len(self._configurations), params=params)
         self._accept([added])
         return self._make([added])
@@ -115,11 +119,12 @@ class Proposals:
         spec = self.run.spec
         if spec.method not in LEARNING:
             return None
-        return worst_value(list(self._configurations.values()), maximize=spec.metric.goal is Goal.MAXIMIZE)
+        everything = [*self.run.learned, *self._configurations.values()]
+        return worst_value(everything, maximize=spec.metric.goal is Goal.MAXIMIZE)
 
     def _record_imputed(self, seen: Iterable[Configuration]) -> None:
         """Record the value with which failed trials count from the next proposal on, if it has changed."""
-        worst = self._worst() if any(configuration.failed for configuration in seen) else None
+        worst = self._worst() if any(one.failed for one in (*self.run.learned, *seen)) else None
         if worst is not None and worst != self._imputed:
             self._journal.extend([Imputed(time=time.time(), value=worst)])
             self._imputed = worst
@@ -142,7 +147,10 @@ class Proposals:
         if proposed:
             now = time.time()
             self._journal.extend(
-                [Asked(time=now, configuration=p.number, params=p.params, attributes=p.attributes) for p in proposed],
+                [
+                    Asked(time=now, configuration=p.number, params=p.params, attributes=p.attributes, start=p.start)
+                    for p in proposed
+                ],
                 sync=True,
             )
             self._configurations |= {configuration.number: configuration for configuration in proposed}

@@ -114,6 +114,8 @@ def _explicit(value: object) -> object:
         return str(value)
     if isinstance(value, Decision):
         return _explicit(value.to_json())
+    if dataclasses.is_dataclass(value):
+        return {item.name: _explicit(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: _explicit(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -178,6 +178,11 @@ def spec(**changes: object) -> SweepSpec:
 CASES: Mapping[str, Any] = {
     "a command": ({}, {"lr": 3e-5, "optimizer.names": ["a", None, True]}, {}),
     "a range": ({"parameters": {"lr": {"min": 0.1, "max": 1.0, "distribution": "uniform"}}}, {"lr": 0.3}, {}),
+    "known settings": (
+        {"method": "tpe", "start_with": [{"lr": 0.1}, {"lr": 3e-5}], "learn_from": ["other"]},
+        {"lr": 3e-5},
+        {},
+    ),
     "data": (
         {"command": None, "trainer": "text-classification", "dataset": ["20newsgroups", "synthetic"]},
         {"lr": 1e-4, "epochs": 2, "dataset": "synthetic", "tokenizer": "wordpiece"},
