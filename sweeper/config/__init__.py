@@ -1,13 +1,14 @@
 """Read a sweep file as a `SweepSpec`, check it, and write sweep files. All mistakes are reported at once."""
 
 from sweeper.config.check.changes import Changes, changes_between
-from sweeper.config.check.outputs import names_an_output
+from sweeper.config.check.outputs import is_shared_path, names_an_output
 from sweeper.config.model.conditions import applies, in_dependency_order
 from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.config.model.known import Setting, demands, setting_of, taken, whole
 from sweeper.config.model.macros import PARAMETER, named, not_passed, places_parameters, unknown_macros, variables
-from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value, identity
+from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range
 from sweeper.config.model.resume import ResumeArgs
+from sweeper.config.model.shapes import Beta, Normal
 from sweeper.config.model.sources import (
     CsvSource,
     JsonSource,
@@ -37,6 +38,7 @@ from sweeper.config.model.sweep import (
     SweepSpec,
     as_name,
 )
+from sweeper.config.model.values import Value, identity, multiple_of
 from sweeper.config.read.load import load
 from sweeper.config.read.node import Complaint, Remark
 from sweeper.config.read.other_files import values_from_file
@@ -75,6 +77,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "At",
+    "Beta",
     "BudgetSettings",
     "Changes",
     "Checkpoint",
@@ -100,6 +103,7 @@ __all__ = [
     "MetricSource",
     "Mode",
     "NonFinite",
+    "Normal",
     "Notify",
     "OneEpoch",
     "OutputSource",
@@ -137,7 +141,9 @@ __all__ = [
     "identity",
     "in_dependency_order",
     "inline_yaml",
+    "is_shared_path",
     "load",
+    "multiple_of",
     "named",
     "names_an_output",
     "not_passed",

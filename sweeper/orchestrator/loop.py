@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sweeper.config import Happening
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.actions import ActionRunner
+from sweeper.orchestrator.caution import Caution
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.collect.collector import Collector
 from sweeper.orchestrator.io.inotify import AttemptWatcher
@@ -50,6 +51,7 @@ from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.results.ranking import end_text
+from sweeper.results.receipt import failure_of, last_output
 from sweeper.results.snapshot import Display, SweepView
 from sweeper.rules.needs import unmet
 from sweeper.rules.rule import Rule
@@ -123,7 +125,8 @@ class Orchestrator:
         self._audits = Audits(directory, spec.name, spec.early_stop)
         self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)
         self._checkpoints = KeptCheckpoints(None if spec.early_stop is None else spec.early_stop.keep_parked_gb)
-        self._usage = BudgetUsage(BudgetLimits(**spec.budget.model_dump()), self._started)
+        self._usage = BudgetUsage(BudgetLimits.read(self._resolved), self._started)
+        self._caution = Caution(self._started, lambda trial: f"{failure_of(trial)}{last_output(trial)}")
         self._paused = False
         self._display_pace = Pace()
 
@@ -192,9 +195,8 @@ class Orchestrator:
         self._trials.add(self._proposals.initial(existing, {*known, *followed, *unreadable}))
 
     def _grant_retries(self) -> None:
-        """Let trials run again that failed in earlier calls, unless a budget of hours is spent."""
-        only_trials = self._usage.budget == BudgetLimits(trials=self._usage.budget.trials)
-        if only_trials or not self._is_budget_spent():
+        """Let trials run again that failed in earlier calls, unless the hours are spent or the target is reached."""
+        if not exhausted(replace(self._usage.budget, trials=None), self._used()):
             for trial in self._trials.in_state(State.FAIL):
                 self._actions.grant_retry(trial)
 
@@ -202,6 +204,9 @@ class Orchestrator:
         left = self._trials.count(State.WAITING, State.RUNNING, State.PAUSED)
         if self._wakeup.interrupts and left:
             return "interrupted"
+        if (left or not self._proposals.search.eager) and (held := self._caution.text(left)):
+            self._messages.say(held)
+            return "failed"
         # A trial that still runs is unkillable; one that waits although the budget covers it has no slot left.
         if self._trials.count(State.FAIL, State.RUNNING) or self._can_launch_more() or self._trials.unreadable:
             return "failed"
@@ -267,6 +272,9 @@ class Orchestrator:
                 self._messages.diagnosed(trial, health)
                 self._actions.record_health(trial, health)
         self._usage.update(reading.changed)
+        if self._usage.reached:
+            first, target = min(self._usage.reached), self._usage.budget.target
+            self._messages.say_once([f"Trial {first:04d} reached the target of {target:g}: no more trials are started"])
         followers = (self._trials.followers.get(trial.facts.number) for trial in reading.changed)
         self._pruners.report(follower for follower in followers if follower is not None)
         for trial in reading.ended:
@@ -276,6 +284,7 @@ class Orchestrator:
             self._messages.attempt_ended(trial, stop_requested=stop_requested)
             self._slots.attempt_ended(trial, stop_requested=stop_requested)
         self._slots.refresh()
+        self._caution.update([*reading.changed, *self._trials.in_state(State.RUNNING)], self._now())
         self._proposals.update(reading.changed)
         self._ended_writer.append(self._trials.ended_readers())
 
@@ -336,11 +345,13 @@ class Orchestrator:
         """Ask the search for configurations for the slots that no trial waits for."""
         if not (self._wakeup.interrupts or self._paused or self._is_budget_spent()):
             wanted = len(self._free_slots()) - self._trials.count(State.WAITING)
+            if self._caution.failed:
+                wanted = min(wanted, 1) if self._caution.may_propose(self._trials.in_state(State.RUNNING)) else 0
             self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
 
     def _situation(self, commands: UserCommands, judgement: Judgement) -> Situation:
         free = self._free_slots()
-        waiting = list(self._trials.to_launch(len(free) + 1)) if free else []
+        waiting = self._to_launch(len(free) + 1) if free else []
         return Situation(
             trials=[*self._trials.in_state(State.RUNNING), *waiting],
             alive={trial.facts.number for trial in self._liveness.alive()},
@@ -401,12 +412,17 @@ class Orchestrator:
         return bool(exhausted(self._usage.budget, self._used()))
 
     def _over_budget(self, waiting: Sequence[TrialRecord]) -> AbstractSet[int]:
-        """Return the numbers of the waiting trials that the budget does not cover."""
-        return over_budget(self._usage.budget, self._used(), waiting)
+        """Return the numbers of the waiting trials that the budget does not cover, or that are held."""
+        held = self._caution.held(waiting, self._trials.in_state(State.RUNNING))
+        return held | over_budget(self._usage.budget, self._used(), waiting)
+
+    def _to_launch(self, new: int) -> list[TrialRecord]:
+        """Return the waiting trials in the order of their launch: `new` that never ran, or all while some are held."""
+        return list(self._trials.to_launch(len(self._trials) if self._caution.failed else new))
 
     def _can_launch_more(self) -> bool:
         """Return whether a trial waits or is paused that the budget covers."""
-        waiting = [*self._trials.to_launch(1), *self._trials.in_state(State.PAUSED)]
+        waiting = [*self._to_launch(1), *self._trials.in_state(State.PAUSED)]
         return len(self._over_budget(waiting)) < len(waiting)
 
     def _now(self) -> float:

@@ -63,7 +63,7 @@ class Situation:
         step_since: when a running trial was launched or made its newest step.
         end_since: when the newest attempt of a trial ended.
         faults: what is wrong with a slot, by the name of the slot.
-        over_budget: waiting trials that the budget does not cover.
+        over_budget: waiting trials that the budget does not cover, or that are held since the first ones failed.
         commands: users' commands to trials.
         to_stop: the decisions to record for the trials that users stop.
         to_revive: further trials to revive, in this order.

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from sweeper.config import Method, Range, SweepSpec, Value, identity
+from sweeper.config import Choice, Constant, Method, SweepSpec, Value, identity
 from sweeper.record.ended import read_states
 from sweeper.record.events import Asked
 from sweeper.record.storage.journal import read_journal
@@ -70,7 +70,7 @@ def is_out(params: Mapping[str, object], spec: SweepSpec) -> bool:
 
 def _values_of_grid(spec: SweepSpec) -> Values:
     """Return the values of each parameter of a grid, except ranges, and the seeds."""
-    choices = {name: one for name, one in spec.parameters.items() if not isinstance(one, Range)}
+    choices = {name: one for name, one in spec.parameters.items() if isinstance(one, Choice | Constant)}
     values = choices if spec.method is Method.GRID else {}
     found = {name: frozenset(map(_id, values_of(parameter))) for name, parameter in values.items()}
     return {**found, SEED: frozenset(map(_id, spec.seeds))}

@@ -6,37 +6,52 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event, SweepEnded, SweepStarted
-from sweeper.record.trial import TrialRecord
+from sweeper.record.finite import was_non_finite
+from sweeper.record.trial import State, TrialRecord
 
 HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetLimits:
-    """The limits of a sweep's budget; None is no limit. `trials` limits those that were ever started."""
+    """The limits of a sweep; None is no limit.
+
+    `trials` limits those that were ever started. `target` is the value of the metric that is good enough.
+    """
 
     trials: int | None = None
     hours: float | None = None
     gpu_hours: float | None = None
+    target: float | None = None
 
     @classmethod
     def read(cls, spec: object) -> BudgetLimits:
-        """Return the limits in a resolved sweep (`spec.json`); no limits where it has no budget.
+        """Return the limits in a resolved sweep (`spec.json`): those of its budget, and the target of its metric.
 
         Raises:
             RecordError: a limit is not a number.
         """
-        given = spec.get("budget") if isinstance(spec, Mapping) else None
-        limits = given if isinstance(given, Mapping) else {}
+        budget, metric = (spec.get(key) if isinstance(spec, Mapping) else None for key in ("budget", "metric"))
+        limits = dict(budget) if isinstance(budget, Mapping) else {}
+        limits["target"] = metric.get("target") if isinstance(metric, Mapping) else None
         for name in cls.__dataclass_fields__:
             limit = limits.get(name)
             if limit is not None and not (type(limit) in (int, float) and abs(limit) <= sys.float_info.max):
-                raise RecordError(f"spec.json: spec.budget.{name}: expected a number, got {limit!r}")
+                key = "metric.target" if name == "target" else f"budget.{name}"
+                raise RecordError(f"spec.json: spec.{key}: expected a number, got {limit!r}")
         return cls(**{name: limits[name] for name in cls.__dataclass_fields__ if name in limits})
+
+    def is_reached_by(self, trial: TrialRecord) -> bool:
+        """Return whether a trial has reached the target: at any evaluation, and without being stopped or failing."""
+        if self.target is None or trial.series is None or trial.state in (State.PRUNED, State.FAIL):
+            return False
+        if was_non_finite(trial):
+            return False
+        return trial.series.high >= self.target if trial.facts.maximize else trial.series.low <= self.target
 
 
 def wall_seconds(log: Sequence[Event], trials: Sequence[TrialRecord], now: float | None) -> float:
@@ -70,14 +85,23 @@ def gpu_seconds(trials: Sequence[TrialRecord], now: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a sweep has used: trials that were ever started, hours, and GPU hours."""
+    """What a sweep has used: trials that were ever started, hours, and GPU hours; and whether its target is reached."""
 
     trials: int = 0
     hours: float = 0.0
     gpu_hours: float = 0.0
+    reached: bool = False
 
     @classmethod
-    def of(cls, trials: Sequence[TrialRecord], log: Sequence[Event], *, now: float, running: bool) -> Usage:
+    def of(
+        cls,
+        trials: Sequence[TrialRecord],
+        log: Sequence[Event],
+        *,
+        now: float,
+        running: bool,
+        limits: BudgetLimits | None = None,
+    ) -> Usage:
         """Return the usage by the record.
 
         Args:
@@ -85,8 +109,10 @@ class Usage:
             log: the events of `log.jsonl`.
             now: seconds since the epoch.
             running: whether an orchestrator is running the sweep.
+            limits: the limits, if they may have a target.
         """
         return cls(
+            reached=limits is not None and any(map(limits.is_reached_by, trials)),
             trials=sum(bool(trial.attempts) for trial in trials),
             hours=wall_seconds(log, trials, now if running else None) / HOUR_S,
             gpu_hours=gpu_seconds(trials, now) / HOUR_S,
@@ -94,13 +120,14 @@ class Usage:
 
 
 def exhausted(limits: BudgetLimits, usage: Usage) -> list[str]:
-    """Return the limits that are reached, in words: ``the budget of 2 hours``."""
+    """Return the limits that are reached, in words: ``the target of 0.9``, ``the budget of 2 hours``."""
     reached = [
         (limits.trials, usage.trials, "trial"),
         (limits.hours, usage.hours, "hour"),
         (limits.gpu_hours, usage.gpu_hours, "GPU hour"),
     ]
-    return [
+    target = [f"the target of {limits.target:g}"] if limits.target is not None and usage.reached else []
+    return target + [
         f"the budget of {limit:g} {unit if limit == 1 else unit + 's'}"
         for limit, amount, unit in reached
         if limit is not None and amount >= limit
@@ -110,9 +137,10 @@ def exhausted(limits: BudgetLimits, usage: Usage) -> list[str]:
 def over_budget(limits: BudgetLimits, usage: Usage, waiting: Iterable[TrialRecord]) -> AbstractSet[int]:
     """Return the numbers of the waiting trials that the budget does not allow to start.
 
-    A trial that was started once counts no further trial. Once the hours are used up, no trial may start.
+    A trial that was started once counts no further trial. Once the hours are used up, or the target is reached, no
+    trial may start.
     """
-    if exhausted(BudgetLimits(hours=limits.hours, gpu_hours=limits.gpu_hours), usage):
+    if exhausted(replace(limits, trials=None), usage):
         return {trial.number for trial in waiting}
     if limits.trials is None:
         return frozenset()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.columns import Column, lines_of, shorten_apart
 from sweeper.results.comparison.configurations import (
@@ -30,7 +31,12 @@ def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
         signed = 0.0 if value is None else -value if trial.facts.maximize else value
         return value is None, signed, trial.facts.number
 
-    return sorted(trials, key=key)
+    return sorted(sorted(trials, key=key), key=_trust)
+
+
+def _trust(trial: TrialRecord) -> int:
+    """Return the place of a trial by what its value is worth: one that was not finite ranks behind all that were."""
+    return 2 if trial.value is None else int(was_non_finite(trial))
 
 
 def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:

@@ -146,11 +146,14 @@ def _unstarted(budget: BudgetLimits, trials: Sequence[TrialRecord], log: Sequenc
     """Return a sentence on the spent budget and the trials that it left; empty if the budget is not spent."""
     if budget == BudgetLimits():
         return ""
-    spending = Usage.of(trials, log, now=time.time(), running=running)
+    spending = Usage.of(trials, log, now=time.time(), running=running, limits=budget)
     over = exhausted(budget, spending)
     left = len(over_budget(budget, spending, (trial for trial in trials if trial.state is State.WAITING)))
-    if not over or not left:
+    if not over or not (left or spending.reached):
         return ""
+    if spending.reached:
+        held = f": {counted(left, 'trial was', 'trials were')} not started or not finished" if left else ""
+        return f"{over[0].capitalize()} is reached, so no more trials are started{held}."
     verb = "is" if len(over) == 1 else "are"
     text = (
         f"{' and '.join(over)} {verb} spent: {counted(left, 'trial was', 'trials were')} not started or not finished."

@@ -8,6 +8,7 @@ names and settings.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -124,8 +125,18 @@ def _missing_metric(
     yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
 
 
+_VALIDATED = re.compile(r"\b(val|valid|validation|eval|dev)(?=[_/])|[_/](val|valid|validation|eval|dev)\b")
+_KEPT = re.compile(r"\btest(?=[_/])|[_/]test\b")
+"""Names of metrics on a validation set, and on the set that is kept for the end where there is one."""
+
+
 def closest_metric(metric: str, names: frozenset[str]) -> str:
-    """Return the reported name that was probably meant: a similar one, or one that means the same kind of value."""
+    """Return the reported name that was probably meant: a similar one, or one that means the same kind of value.
+
+    The set that a script keeps for the end is not proposed: of `val_acc` and `test_acc`, the validation set decides.
+    """
+    if _VALIDATED.search(" ".join(names)) and not _KEPT.search(metric):
+        names = frozenset(name for name in names if not _KEPT.search(name))
     if similar := difflib.get_close_matches(metric, names, n=1):
         return similar[0]
     if is_loss(metric):

@@ -77,6 +77,9 @@ def values_of(parameter: Parameter) -> Sequence[object]:
             return parameter.values
         case Range():
             return [parameter.multiple(factor) for factor in parameter.factors]
+        case _:  # the sweep file was refused
+            message = f"{parameter.distribution} has no end of values"
+            raise TypeError(message)
 
 
 def _identity(params: Mapping[str, object]) -> str:

@@ -48,11 +48,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeper.config import (
+    Beta,
     Choice,
     Constant,
     Distribution,
     Goal,
     Method,
+    Normal,
     Parameter,
     Range,
     SweepSpec,
@@ -63,6 +65,7 @@ from sweeper.config import (
 from sweeper.search.imputation import imputed, worst_value
 from sweeper.search.known import Start, settings_of
 from sweeper.search.proposal import Configuration
+from sweeper.search.quantiles import LEAST, MOST, quantile_of, value_at
 from sweeper.search.warm_start import warm_start
 
 _TRIAL_PREFIX = "cma:"
@@ -265,6 +268,8 @@ class OptunaSearch:
         match self._spec.parameters[name], self._varied.get(name):
             case Constant(value=value), _:
                 return value
+            case (Normal() | Beta() | Choice()) as parameter, FloatDistribution(low=least, high=most):
+                return value_at(parameter, trial.suggest_float(name, least, most))
             case Choice(values=values), CategoricalDistribution(choices=positions):
                 return values[int(str(trial.suggest_categorical(name, positions)))]
             case Range() as parameter, IntDistribution(low=low, high=high, log=log):
@@ -276,6 +281,8 @@ class OptunaSearch:
     def _encoded(self, name: str, value: Any) -> object:  # noqa: ANN401 - what the record holds
         """Return what represents a value in the study; None if the parameter cannot take the value."""
         match self._spec.parameters[name]:
+            case (Normal() | Beta() | Choice()) as parameter if isinstance(self._varied[name], FloatDistribution):
+                return quantile_of(parameter, value)
             case Choice(values=values):
                 return next((str(i) for i, known in enumerate(values) if _equal(known, value)), None)
             case Range(min=least, max=most) as parameter:
@@ -316,6 +323,8 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
             # The study holds the factor of q: an integer, so that multiples of q are in the range whatever min is.
             factors = parameter.factors
             return IntDistribution(factors[0], factors[-1], log=parameter.distribution.log)
+        case Normal() | Beta() | Choice(probabilities=(_, *_)):
+            return FloatDistribution(LEAST, MOST)  # the study holds the quantile
         case Choice():
             # The study holds the position of the value: Optuna accepts scalars only, and a value may be a list.
             return CategoricalDistribution([str(i) for i in range(len(parameter.values))])

@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.config import Choice, Constant, Goal, Parameter, Range, SweepSpec
+from sweeper.config import Beta, Choice, Constant, Goal, Normal, Parameter, Range, SweepSpec
 
 _STATES = {
     "COMPLETE": TrialState.COMPLETE,
@@ -117,9 +117,11 @@ def _moment(seconds: float | None) -> dt.datetime | None:
 
 
 def _distribution(parameter: Parameter, values: Sequence[Any]) -> BaseDistribution:
-    if isinstance(parameter, Range) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        low, high = min([parameter.min, *values]), max([parameter.max, *values])
-        log = parameter.distribution.log and low > 0
+    numeric = isinstance(parameter, Range | Normal | Beta)
+    if numeric and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        bounds = (parameter.min, parameter.max) if isinstance(parameter, Range) else values or (0.0,)
+        low, high = min([*bounds, *values]), max([*bounds, *values])
+        log = isinstance(parameter, Range | Normal) and parameter.distribution.log and low > 0
         if isinstance(low, int) and isinstance(high, int) and all(isinstance(value, int) for value in values):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)

@@ -184,3 +184,77 @@ def test_a_spent_budget_ends_the_launches_and_a_larger_one_resumes_the_sweep(fol
     assert code == 0
     assert "spent" not in out
     assert [one["state"] for one in trials(folder)] == ["COMPLETE"] * 3
+
+
+TARGET = """
+import sweeper
+with sweeper.trial() as trial:
+    for step in range(3):
+        trial.report({"score": trial.params["x"] * (1 if step == 1 else 0.5)}, step=step)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_a_target_that_is_reached_ends_the_launches_as_with_wandb(folder: Path, method: str) -> None:
+    """The value of any step counts; without a cap a search would go on for ever."""
+    (folder / "train.py").write_text(TARGET)
+    head = f"name: s\nmethod: {method}\nprogram: train.py\nmetric: {{name: score, goal: maximize, target: 1.5}}\n"
+    values = "[1, 2, 3]" if method == "grid" else "[2, 3]"
+    (folder / "s.yaml").write_text(f"{head}resources: {{cpus: 1}}\nparameters: {{x: {{values: {values}}}}}\n")
+    code, out, _ = call(folder, "run", "s.yaml", "--workers", "1")
+    assert code == 0
+    assert "The target of 1.5 is reached, so no more trials are started" in out
+    states = [one["state"] for one in trials(folder)]
+    if method == "grid":
+        assert states == ["COMPLETE", "COMPLETE", "WAITING"]
+        assert "are started: 1 trial was not started or not finished." in out
+        code, out, _ = call(folder, "run", "s.yaml", "metric.target=5", "--workers", "1")
+        assert code == 0
+        assert [one["state"] for one in trials(folder)] == ["COMPLETE"] * 3
+        assert "is reached" not in out
+    else:
+        assert states == ["COMPLETE"]
+
+
+PICKY = """
+import argparse, sweeper
+parser = argparse.ArgumentParser()
+parser.add_argument("--optimizer")
+parser.add_argument("--x")
+args = parser.parse_args()
+if args.optimizer == "lion":
+    import a_package_that_is_not_there
+with sweeper.trial() as trial:
+    trial.report({"score": 1.0}, step=0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_a_wrong_start_holds_the_rest_of_the_sweep(folder: Path, method: str) -> None:
+    """An option that the script does not have; with one worker, of nine trials two are started."""
+    (folder / "train.py").write_text(PICKY)
+    head = (
+        f"name: s\nmethod: {method}\nrun_cap: 9\nprogram: train.py\nmetric: {{name: score}}\nresources: {{cpus: 1}}\n"
+    )
+    values = "{values: [1, 2, 3, 4, 5, 6, 7, 8, 9]}"
+    (folder / "s.yaml").write_text(f"{head}parameters: {{wrong: {values}}}\n")
+    code, out, _ = call(folder, "run", "s.yaml", "--workers", "1")
+    assert code == 1
+    assert "Held: 0000, 0001 failed at the start, and no trial has run: " in out
+    assert "unrecognized arguments: --wrong=" in out
+    assert ("So 7 waiting trials are not started" if method == "grid" else "So no more trials are started") in out
+    assert sum(one["attempts"] for one in trials(folder)) == 2
+
+
+@pytest.mark.slow
+def test_a_package_that_one_value_needs_holds_nothing_else(folder: Path) -> None:
+    (folder / "train.py").write_text(PICKY)
+    head = "name: s\nmethod: grid\nprogram: train.py\nmetric: {name: score}\nresources: {cpus: 1}\n"
+    parameters = "{optimizer: {values: [lion, adam]}, x: {values: [1, 2, 3]}}"
+    (folder / "s.yaml").write_text(f"{head}parameters: {parameters}\n")
+    code, out, _ = call(folder, "run", "s.yaml", "--workers", "1")
+    assert code == 1
+    assert [one["state"] for one in trials(folder)] == ["FAIL"] * 3 + ["COMPLETE"] * 3
+    assert "Held" not in out

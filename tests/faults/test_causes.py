@@ -272,7 +272,8 @@ def test_commands_that_cannot_be_started_are_not_retried_and_end_the_sweep(sweep
     ended = sweep("", range(6), executor=LocalExecutor(slots("a")), command=command)
     assert ended.outcome == "failed"
     states = [trial.state for trial in ended.trials]
-    assert (states.count(State.FAIL), states.count(State.WAITING)) == (3, 3)
+    assert (states.count(State.FAIL), states.count(State.WAITING)) == (2, 4)
+    assert "Held: 0000, 0001 failed at the start, and no trial has run: not-found" in ended.said
     assert "not-found (the command cannot be started, exit code 127)" in receipt(ended.trials[0])
 
 

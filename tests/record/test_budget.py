@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sweeper.errors import RecordError
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, gpu_seconds, over_budget, wall_seconds
-from sweeper.record.events import Event, Exit, Launched, SweepEnded, SweepStarted
+from sweeper.record.events import Event, Exit, Launched, Metrics, SweepEnded, SweepStarted
 from sweeper.record.trial import TrialRecord
-from tests.record.trials import trial_of
+from tests.record.trials import facts_of, trial_of
 
 
 def trial(
@@ -73,6 +76,47 @@ def test_time_bars_every_waiting_trial_and_trials_only_those_never_started() -> 
     assert numbers(BudgetLimits(hours=1.1)) == set()
     assert numbers(BudgetLimits(trials=3)) == {3}
     assert numbers(BudgetLimits(trials=1)) == {2, 3}
+
+
+def _measured(number: int, values: list[float], *, state: str = "RUNNING", maximize: bool = False) -> TrialRecord:
+    """A trial with a value of its metric at each step."""
+    control: list[Event] = [Launched(attempt=1, slot="cpu 0")]
+    code = {"COMPLETE": 0, "FAIL": 1}.get(state)
+    cause = "error" if code else ""
+    exits = [] if code is None else [Exit(attempt=1, code=code, signal=None, cause=cause, peak_memory_mb=1)]
+    metric = facts_of(number).metric
+    history = [Metrics(step=step, values={metric: value}) for step, value in enumerate(values)]
+    made = trial_of(control, history, exits, number=number)
+    assert made.state.value == state
+    return replace(made, facts=replace(made.facts, maximize=maximize))
+
+
+@pytest.mark.parametrize(
+    ("trials", "reached"),
+    [
+        ([], False),
+        ([_measured(0, [3.0, 1.5, 2.0])], False),
+        ([_measured(0, [3.0, 1.0, 2.0])], True),  # at any evaluation
+        ([_measured(0, [float("nan"), float("-inf")])], False),
+        ([_measured(0, [0.5], state="FAIL")], False),
+        ([_measured(0, [0.5], state="FAIL"), _measured(1, [0.5], state="COMPLETE")], True),
+        ([_measured(0, [0.5], maximize=True)], False),
+        ([_measured(0, [0.5, 1.0, 0.1], maximize=True)], True),
+    ],
+)
+def test_a_target_is_reached_by_the_best_value_of_a_trial_that_did_not_fail(
+    trials: list[TrialRecord], reached: bool
+) -> None:
+    limits = BudgetLimits.read({"metric": {"name": "loss", "target": 1.0}, "budget": {"trials": 9}})
+    assert limits == BudgetLimits(trials=9, target=1.0)
+    usage = Usage.of(trials, [], now=0, running=False, limits=limits)
+    assert exhausted(limits, usage) == (["the target of 1"] if reached else [])
+    assert over_budget(limits, usage, [trial(7), trial(8)]) == ({7, 8} if reached else frozenset())
+
+
+def test_a_target_that_is_no_number_is_a_damaged_record() -> None:
+    with pytest.raises(RecordError, match=r"spec.metric.target: expected a number, got 'a'"):
+        BudgetLimits.read({"metric": {"target": "a"}})
 
 
 def test_a_record_from_before_there_were_budgets_has_none() -> None:

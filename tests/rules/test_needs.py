@@ -18,7 +18,7 @@ from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS
 from sweeper.results.receipt import receipt
 from sweeper.results.status import read_sweep, to_json
-from sweeper.rules.needs import CHANCE_S, EVALUATION_S, recorded, unmet
+from sweeper.rules.needs import CHANCE_S, EVALUATION_S, closest_metric, recorded, unmet
 from sweeper.rules.settings import RULES, needs
 from sweeper.views.terminal.live import PlainLines
 from sweeper.views.terminal.passthrough import Passthrough
@@ -216,3 +216,17 @@ def test_status_reports_it_from_the_record_alone(tmp_path: Path) -> None:
     sweep = read_sweep(run)
     assert len(sweep.unmet) == 1
     assert json.loads(json.dumps(to_json(sweep)))["unmet"] == list(sweep.unmet)
+
+
+@pytest.mark.parametrize(
+    ("metric", "names", "close"),
+    [
+        ("accuracy", ["val_acc", "test_acc"], "val_acc"),
+        ("acc", ["test_acc", "eval/acc"], "eval/acc"),
+        ("loss", ["test_loss", "valid_loss", "train_loss"], "valid_loss"),
+        ("test/acc", ["val_acc", "test_acc"], "test_acc"),  # that set was meant
+        ("acc", ["accuracy/test", "loss/train"], "accuracy/test"),  # the only set that is evaluated
+    ],
+)
+def test_the_set_that_is_kept_for_the_end_is_not_proposed(metric: str, names: list[str], close: str) -> None:
+    assert closest_metric(metric, frozenset(names)) == close

@@ -10,9 +10,11 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from sweeper.config.check.known import known_changes
-from sweeper.config.model.parameters import Choice, Constant, Parameter, Range, Value, identity
+from sweeper.config.model.parameters import Choice, Constant, Parameter, Range
+from sweeper.config.model.shapes import Beta, Normal
 from sweeper.config.model.sources import MetricSource
 from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec, as_name
+from sweeper.config.model.values import Value, identity
 from sweeper.mistakes import shown
 from sweeper.rules.settings import AUTO, written
 
@@ -92,6 +94,9 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
             if isinstance(before, Metric) and before.impute is not after.impute:  # only the search reads it
                 yield False, f"metric.impute: {after.impute} instead of {before.impute}"
                 after = after.model_copy(update={"impute": before.impute})
+            if isinstance(before, Metric) and before.target != after.target:  # it only ends the sweep
+                yield False, f"metric.target: {_part(after.target)} instead of {_part(before.target)}"
+                after = after.model_copy(update={"target": before.target})
             if before != after:
                 secret = key == "notify"  # its webhook may contain a token
                 yield conflict, f"{key}: changed" if secret else _instead(key, before, after)
@@ -123,7 +128,7 @@ def _parameters(old: SweepSpec, new: SweepSpec, never_ran: _NeverRan) -> Iterato
             yield True, f"{key}: removed, was {_described(before)}"
         elif before.when != after.when:
             yield True, f"{key}.when: {_part(after.when)} instead of {_part(before.when)}"
-        elif in_grid and not isinstance(before, Range) and not isinstance(after, Range):
+        elif in_grid and isinstance(before, Constant | Choice) and isinstance(after, Constant | Choice):
             yield from _values(f"{key}.values", _options(before), _options(after), partial(never_ran, name))
         elif _content(before) != _content(after):
             yield True, f"{key}: {_described(after)} instead of {_described(before)}"
@@ -156,10 +161,12 @@ def _options(parameter: Constant | Choice) -> tuple[Value, ...]:
 
 def _content(parameter: Parameter) -> object:
     match parameter:
-        case Range():
-            return (parameter.distribution, parameter.min, parameter.max, parameter.q)
+        case Constant():
+            return identity(_options(parameter)), None
+        case Choice():
+            return identity(_options(parameter)), parameter.probabilities
         case _:
-            return identity(_options(parameter))
+            return parameter.model_dump(exclude={"when"})
 
 
 def _described(parameter: Parameter) -> str:
@@ -167,8 +174,12 @@ def _described(parameter: Parameter) -> str:
         case Constant():
             return shown(parameter.value)
         case Choice():
-            return f"one of {shown(parameter.values)}"
-        case _:
+            weights = "" if parameter.probabilities is None else f" with probabilities {shown(parameter.probabilities)}"
+            return f"one of {shown(parameter.values)}{weights}"
+        case Normal() | Beta():
+            settings = parameter.model_dump(mode="json", exclude={"when", "distribution"}, exclude_none=True)
+            return f"{parameter.distribution} with {', '.join(f'{key} {shown(one)}' for key, one in settings.items())}"
+        case Range():
             step = "" if parameter.q is None else f" by {shown(parameter.q)}"
             return f"{parameter.distribution} from {shown(parameter.min)} to {shown(parameter.max)}{step}"
 

@@ -8,7 +8,7 @@ from sweeper.config.check.known import complaints_about_known
 from sweeper.config.check.resuming import complaints_about_resuming
 from sweeper.config.check.signatures import function_of
 from sweeper.config.model.macros import complaints_about_macros, complaints_about_values
-from sweeper.config.model.parameters import Distribution, default_distribution
+from sweeper.config.model.parameters import SHAPES, Distribution, default_distribution
 from sweeper.config.model.sweep import MEASURED, Method
 from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.mistakes import listed, printable, shown, suggested
@@ -186,7 +186,18 @@ def _grid(root: Node) -> Iterator[Complaint]:
         return
     for name in _names(root):
         parameter = _data(root, "parameters", name)
-        if not isinstance(parameter, dict) or not {"min", "max"} <= parameter.keys():
+        if not isinstance(parameter, dict):
+            continue
+        if parameter.get("probabilities") is not None:
+            hint = "a grid tries every value once: remove them, or write method: random"
+            path = ("parameters", name, "probabilities")
+            yield Complaint(path=path, expected="values without probabilities in a grid", got="them", hint=hint)
+        shape = parameter.get("distribution")
+        if isinstance(shape, str) and shape in SHAPES:
+            expected = "value, values, int_uniform or q_uniform in a grid"
+            hint = "it has infinitely many values, which need another method, such as random or tpe"
+            yield Complaint(path=("parameters", name), expected=expected, got=shape, hint=hint)
+        if not {"min", "max"} <= parameter.keys():
             continue
         distribution = parameter.get("distribution", default_distribution(parameter))
         if distribution in (Distribution.UNIFORM, Distribution.LOG_UNIFORM):  # not a set: an invalid list has no hash

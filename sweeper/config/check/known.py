@@ -8,8 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweeper.config.model.conditions import in_dependency_order
 from sweeper.config.model.known import demands, setting_of, taken
-from sweeper.config.model.parameters import Choice, Parameter, Range, identity
+from sweeper.config.model.parameters import Choice, Parameter, Range
 from sweeper.config.model.sweep import LEARNING, Method, SweepSpec
+from sweeper.config.model.values import identity
 from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.mistakes import listed, printable, shown, suggested
 

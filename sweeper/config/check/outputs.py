@@ -64,12 +64,12 @@ def warnings_about_outputs(root: Node, spec: SweepSpec) -> Iterator[str]:
         where = f"{node.where}: {'.'.join(map(str, node.key))}" if node else name
         if (own := _reserved(value)) and names_an_output(name, value):
             yield f"{where}: {own} is a directory of sweeper itself; write ${{trial:dir}}/out/{PurePath(own).name}"
-        elif not is_alone and _is_shared(value, by_seed=configurations == 1) and names_an_output(name, value):
+        elif not is_alone and is_shared_path(value, by_seed=configurations == 1) and names_an_output(name, value):
             yield (
                 f"{where}: every trial would write to {shown(value)}, so one could resume from, or overwrite, "
                 f"the files of another; write {_own_path(value)}"
             )
-    if spec.resume_args and not is_alone and _is_shared(spec.resume_args.path, by_seed=configurations == 1):
+    if spec.resume_args and not is_alone and is_shared_path(spec.resume_args.path, by_seed=configurations == 1):
         node = found(root, "resume_args")
         yield (
             f"{node.where if node else ''}: resume_args: every trial would resume from "
@@ -136,7 +136,7 @@ def names_an_output(name: str, value: str) -> bool:
     return bool(parts & {"dir", "dirs", "directory", "folder", "root"}) or not parts & _WRITTEN <= _STATE
 
 
-def _is_shared(value: str, *, by_seed: bool) -> bool:
+def is_shared_path(value: str, *, by_seed: bool = False) -> bool:
     """Return whether a value is the same path for several trials; `by_seed`: whether they differ by the seed alone."""
     if _NO_PATH.fullmatch(value):
         return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from sweeper.config.model.parameters import Choice, Parameter, Range, identity
+from sweeper.config.model.parameters import Choice, Constant, Parameter, Range
+from sweeper.config.model.values import identity
 
 
 def in_dependency_order(parameters: Mapping[str, Parameter]) -> list[str]:
@@ -43,7 +44,7 @@ def grid_size(parameters: Mapping[str, Parameter], *, most: int) -> int:
         for begun, count in counts.items():
             if not applies(parameter, dict(begun)):
                 extended[begun] += count
-            elif name in parents and not isinstance(parameter, Range):
+            elif name in parents and isinstance(parameter, Choice | Constant):
                 for value in parameter.values if isinstance(parameter, Choice) else (parameter.value,):
                     extended[(*begun, (name, value))] += count
             else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.config.model.conditions import applies, in_dependency_order
-from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range, Value, identity
+from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range
+from sweeper.config.model.shapes import Beta, Normal
+from sweeper.config.model.values import Value, identity, multiple_of
 from sweeper.mistakes import listed, shown
 
 Setting = Mapping[str, Value]
@@ -22,16 +25,16 @@ def taken(parameter: Parameter, value: object) -> Value:
     match parameter:
         case Range():
             return _in_range(parameter, value)
-        case Choice(values=values):
-            known = next((one for one in values if identity(one) == identity(value)), _NOTHING)
+        case Normal() | Beta():
+            return _of_shape(parameter, value)
+        case Choice():
+            values = parameter.values
         case _:
-            known = parameter.value if identity(parameter.value) == identity(value) else _NOTHING
-    if known is _NOTHING:
-        raise ValueError(range_text(parameter))
-    return known  # type: ignore[return-value]  # it is one of the values
-
-
-_NOTHING = object()
+            values = (parameter.value,)
+    for known in values:
+        if identity(known) == identity(value):
+            return known
+    raise ValueError(range_text(parameter))
 
 
 def _in_range(parameter: Range, value: object) -> int | float:
@@ -40,6 +43,15 @@ def _in_range(parameter: Range, value: object) -> int | float:
             return float(value)
         if (factor := parameter.factor_of(value)) is not None:
             return parameter.multiple(factor)
+    raise ValueError(range_text(parameter))
+
+
+def _of_shape(parameter: Normal | Beta, value: object) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        within = 0 <= value <= 1 if isinstance(parameter, Beta) else value > 0 or not parameter.distribution.log
+        rounded = value if parameter.q is None else multiple_of(parameter.q, round(value / parameter.q))
+        if within and rounded == value:
+            return float(value) if parameter.q is None else rounded
     raise ValueError(range_text(parameter))
 
 
@@ -54,9 +66,18 @@ def range_text(parameter: Parameter) -> str:
             what = f"a multiple of {shown(q)}"
         case Range():
             what = "a number"
+        case Normal() | Beta():
+            return _shape_text(parameter)
         case _:
             return f"the constant {shown(parameter.value)}"
     return f"{what} from {shown(parameter.min)} to {shown(parameter.max)}"
+
+
+def _shape_text(parameter: Normal | Beta) -> str:
+    what = "a number" if parameter.q is None else f"a multiple of {shown(parameter.q)}"
+    if isinstance(parameter, Beta):
+        return f"{what} from 0 to 1"
+    return f"{what} above 0" if parameter.distribution.log else what
 
 
 def setting_of(parameters: Mapping[str, Parameter], entry: Mapping[str, object]) -> Setting:

@@ -1,94 +1,17 @@
-"""The models of a parameter: a constant, one of several values, or a number from a range."""
+"""The models of a parameter: a constant, one of several values, or a number from a range or of a given shape."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from fractions import Fraction
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    Tag,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, PlainValidator, Tag, ValidationInfo, field_validator
 
-from sweeper.mistakes import STRICT, listed, refused, shown, suggested
-
-
-class MappingValue(dict[str, object]):
-    """A mapping as the value of a parameter. It is not changed, so it has a hash, as the other values have."""
-
-    def __hash__(self) -> int:  # type: ignore[override]  # a dictionary has none
-        return hash(identity(self))
-
-
-Value: TypeAlias = bool | int | float | str | tuple[object, ...] | MappingValue | None
-"""The value of a parameter. Lists are stored as tuples of values (pydantic 2 cannot follow a recursive alias)."""
-
-
-def identity(value: object) -> tuple[object, ...]:
-    """Return a key that is equal for values that make equal trials: `1` and `1.0` do, `1` and `true` do not.
-
-    Lists and mappings may be those of a sweep or those of a record, which has lists where a sweep has tuples.
-    """
-    if isinstance(value, tuple | list):
-        return ("list", *(identity(item) for item in value))
-    if isinstance(value, Mapping):
-        return ("mapping", *sorted((name, identity(item)) for name, item in value.items()))
-    return (isinstance(value, bool), value)
-
-
-def _value(value: object) -> Value:
-    match value:
-        case None | bool() | str() | int():
-            return value
-        case float() if math.isfinite(value):
-            return value
-        case float():
-            raise refused("a finite number")
-        case list() | tuple():
-            return tuple(_value(item) for item in value)
-        case Mapping() if all(isinstance(name, str) for name in value):
-            return MappingValue({name: _value(item) for name, item in value.items()})
-        case _:
-            raise refused("a number, text, true, false, null, or a list or mapping of these")
-
-
-def _listed(value: object) -> object:
-    """Return the value with lists instead of tuples. pydantic's own serializer warns about nested tuples."""
-    if isinstance(value, Mapping):
-        return {name: _listed(item) for name, item in value.items()}
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
-
-
-Given: TypeAlias = Annotated[Value, PlainValidator(_value), PlainSerializer(_listed)]
-"""A value as a sweep file has it."""
-
-
-def _number(value: object) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refused("a number")
-    if not math.isfinite(value):
-        raise refused("a finite number")
-    return value
-
-
-def without_repetition(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Return the values; refuse two values that make the same trial."""
-    seen: set[tuple[object, ...]] = set()
-    for value in values:
-        if identity(value) in seen:
-            raise refused("each value only once", got=f"{shown(value)} twice")
-        seen.add(identity(value))
-    return values
+from sweeper.config.model.shapes import Beta, BetaShape, Normal, NormalShape
+from sweeper.config.model.values import Conditional, Given, exact, multiple_of, number, without_repetition
+from sweeper.mistakes import listed, refused, shown, suggested
 
 
 class Distribution(StrEnum):
@@ -111,42 +34,29 @@ class Distribution(StrEnum):
         return self in {Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM}
 
 
-_EXPONENTS = "its bounds are exponents of e: write {}, with the bounds of the values themselves"
-_UNBOUNDED = "it has no bounds, which samplers need: write {}, with min and max"
+SHAPES: Mapping[str, str] = {**dict.fromkeys(NormalShape, "normal"), **dict.fromkeys(BetaShape, "beta")}
+"""The distributions without bounds, each with the form of its parameter."""
 
-UNSUPPORTED: Mapping[str, str] = {
-    "log_uniform": _EXPONENTS.format("log_uniform_values"),
-    "q_log_uniform": _EXPONENTS.format("q_log_uniform_values"),
-    "inv_log_uniform": _EXPONENTS.format("log_uniform_values"),
-    "inv_log_uniform_values": "write log_uniform_values, which is the same",
-    "normal": _UNBOUNDED.format("uniform"),
-    "q_normal": _UNBOUNDED.format("q_uniform"),
-    "log_normal": _UNBOUNDED.format("log_uniform_values"),
-    "q_log_normal": _UNBOUNDED.format("q_log_uniform_values"),
-    "beta": "write uniform, with min 0 and max 1",
-    "q_beta": "write q_uniform, with min 0, max 1 and q",
-    "categorical_w_probabilities": "write values without probabilities: the sampler learns how often to try each value",
+EXPONENTS: Mapping[str, str] = {
+    "log_uniform": "log_uniform_values",
+    "q_log_uniform": "q_log_uniform_values",
+    "inv_log_uniform": "log_uniform_values",
 }
-"""W&B's distributions that are not supported, each with what to write instead. `config.read.wandb` translates others.
+"""W&B's distributions with bounds that are exponents of e, each with the one that takes the values themselves.
 
+`config.read.wandb` translates them, unless their bounds look like values.
 https://docs.wandb.ai/models/sweeps/sweep-config-keys, section "Distribution options for random and Bayesian search".
 """
 
-FORM_NAMES: Mapping[str, str] = {"constant": "value", "categorical": "values"}
+FORM_NAMES: Mapping[str, str] = {
+    "constant": "value",
+    "categorical": "values",
+    "categorical_w_probabilities": "values",
+}
 """W&B's distributions that only repeat the form of the parameter, each with the key of that form."""
 
-
-def _alternatives(value: object) -> object:
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-class Conditional(BaseModel):
-    """The base of all parameters. `when: {optimizer: adam}` limits one to configurations with these values."""
-
-    model_config = STRICT
-    when: Mapping[
-        str, Annotated[tuple[Given, ...], Field(strict=False, min_length=1), BeforeValidator(_alternatives)]
-    ] = {}
+ROUNDED_SUM = 0.02
+"""How far from 1 the sum of probabilities may be: `[0.33, 0.33, 0.33]` is what people write for thirds."""
 
 
 class Constant(Conditional):
@@ -156,11 +66,27 @@ class Constant(Conditional):
 
 
 class Choice(Conditional):
-    """One of several different values, for example `{values: [1e-4, 3e-4, 1e-3]}`."""
+    """One of several different values, for example `{values: [1e-4, 3e-4, 1e-3]}`.
+
+    `probabilities` says how often the search tries each value before it has learned anything; unset, all equally often.
+    """
 
     values: Annotated[tuple[Given, ...], Field(strict=False, min_length=1)]
+    probabilities: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False)] | None = None
 
     _distinct = field_validator("values")(without_repetition)
+
+    @field_validator("probabilities")
+    @classmethod
+    def _fits_values(cls, given: tuple[float, ...] | None, info: ValidationInfo) -> tuple[float, ...] | None:
+        values = info.data.get("values")
+        if given is None or values is None:
+            return given
+        if len(given) != len(values):
+            raise refused(f"a probability for each of the {len(values)} values", got=f"{len(given)} of them")
+        if not abs(math.fsum(given) - 1) <= ROUNDED_SUM:
+            raise refused("probabilities that add up to 1", got=f"a sum of {shown(round(math.fsum(given), 6))}")
+        return given
 
 
 class Range(Conditional):
@@ -173,9 +99,9 @@ class Range(Conditional):
 
     # First, because the checks of the bounds depend on it.
     distribution: Annotated[Distribution, Field(strict=False)]
-    min: Annotated[int | float, PlainValidator(_number)]
-    max: Annotated[int | float, PlainValidator(_number)]
-    q: Annotated[int | float | None, PlainValidator(lambda q: q if q is None else _number(q))] = None
+    min: Annotated[int | float, PlainValidator(number)]
+    max: Annotated[int | float, PlainValidator(number)]
+    q: Annotated[int | float | None, PlainValidator(lambda q: q if q is None else number(q))] = None
 
     @field_validator("min", "max")
     @classmethod
@@ -221,43 +147,44 @@ class Range(Conditional):
 
     def factor_of(self, value: float) -> int | None:
         """Return a value of a discrete range divided by `quantum`; None if it is no multiple."""
-        factor = _exact(value) / _exact(self.quantum)
+        factor = exact(value) / exact(self.quantum)
         return factor.numerator if factor.denominator == 1 else None
 
     def multiple(self, factor: int) -> int | float:
         """Return `factor * quantum` without rounding errors: 0.3, where 3 * 0.1 is 0.30000000000000004."""
-        exact = _exact(self.quantum) * factor
-        return int(exact) if isinstance(self.quantum, int) else float(exact)
+        return multiple_of(self.quantum, factor)
 
 
 def _multiples(least: float, most: float, q: float) -> range:
     """Return the whole numbers that, times `q`, are between `least` and `most`, both included."""
-    return range(math.ceil(_exact(least) / _exact(q)), math.floor(_exact(most) / _exact(q)) + 1)
-
-
-def _exact(number: float) -> Fraction:
-    """Return the number as it is written in decimal, which most floats only approximate."""
-    return Fraction(repr(number))
+    return range(math.ceil(exact(least) / exact(q)), math.floor(exact(most) / exact(q)) + 1)
 
 
 FORMS: Mapping[str, tuple[str, ...]] = {
     "constant": ("value",),
-    "choice": ("values",),
+    "choice": ("values", "probabilities"),
     "range": ("min", "max", "q", "distribution"),
+    "normal": ("mu", "sigma", "q", "distribution"),
+    "beta": ("a", "b", "q", "distribution"),
 }
-"""The forms of a parameter, each with the keys that identify it."""
-
-_FORM_KEYS = tuple(key for keys in FORMS.values() for key in keys)
+"""The forms of a parameter, each with its keys."""
 
 
 def parameter_keys() -> tuple[str, ...]:
     """Return all keys that parameters may have."""
-    return (*_FORM_KEYS, "when")
+    return (*dict.fromkeys(key for keys in FORMS.values() for key in keys), "when")
 
 
-def _forms(keys: Iterable[object]) -> list[str]:
-    given = set(keys)
-    return [form for form, own in FORMS.items() if given.intersection(own)]
+def _forms(data: Mapping[Any, object]) -> list[str]:
+    """Return the forms that a parameter has keys of. A shape is known by its distribution."""
+    shape = _shape(data)
+    found = [form for form in ("constant", "choice") if any(key in data for key in FORMS[form])]
+    return found + ([shape] if shape else ["range"] if any(key in data for key in FORMS["range"]) else [])
+
+
+def _shape(data: Mapping[Any, object]) -> str:
+    name = data.get("distribution")
+    return SHAPES.get(name, "") if isinstance(name, str) else ""
 
 
 def _form(data: object) -> str:
@@ -267,26 +194,26 @@ def _form(data: object) -> str:
 
 def _shaped(data: object) -> object:
     """Return a parameter's mapping with its distribution filled in; refuse a mapping of unclear form."""
-    if isinstance(data, Constant | Choice | Range):
+    if isinstance(data, Conditional):
         return data
     if not isinstance(data, Mapping):
         hint = f"write {{{'values' if isinstance(data, list) else 'value'}: {shown(data)}}}"
         raise refused("a mapping with value, values, or min and max", hint=hint)
     data = _with_known_distribution(data)
-    distribution = data.get("distribution")
     forms = _forms(data)
     if not forms:
         unknown = next((key for key in data if isinstance(key, str) and key != "when"), "")
         hint = suggested(unknown, parameter_keys())
+        if unknown in (*FORMS["normal"], *FORMS["beta"]):
+            hint = "write distribution too, or {value: {...}} for a mapping as the value"
         raise refused("one of value, values, or min and max", got=unknown or "an empty mapping", hint=hint)
     if len(forms) > 1:
-        given = [key for key in data if key in _FORM_KEYS]
+        given = [key for key in data if key in parameter_keys()]
         raise refused("only one of value, values, or min and max", got=listed(given).replace(" or ", " and "))
     if forms == ["range"] and "distribution" not in data:
         data = {**data, "distribution": default_distribution(data)}
-    if distribution in (Distribution.Q_UNIFORM, Distribution.Q_LOG_UNIFORM) and "q" not in data:
-        return {**data, "q": 1}
-    return data
+    name = data.get("distribution")
+    return {**data, "q": 1} if isinstance(name, str) and name.startswith("q_") and "q" not in data else data
 
 
 def _with_known_distribution(data: Mapping[Any, object]) -> Mapping[Any, object]:
@@ -294,21 +221,25 @@ def _with_known_distribution(data: Mapping[Any, object]) -> Mapping[Any, object]
     name = data.get("distribution")
     if not isinstance(name, str):
         return data
-    if name in UNSUPPORTED:
-        raise refused(f"a supported distribution ({listed(Distribution)})", got=name, hint=UNSUPPORTED[name])
+    known = [*Distribution, *SHAPES, *FORM_NAMES]
+    if name in EXPONENTS:
+        hint = f"its bounds are exponents of e: write {EXPONENTS[name]}, with the bounds of the values themselves"
+        raise refused(f"a supported distribution ({listed(Distribution)})", got=name, hint=hint)
     values = [key for key in ("value", "values") if key in data]
-    known = [*Distribution, *FORM_NAMES]
-    if values and name not in known:
-        hint = suggested(name.lower(), [*known, *UNSUPPORTED])
+    if name not in known and not {"min", "max"} <= data.keys():
+        hint = suggested(name.lower(), [*known, *EXPONENTS])
         raise refused(f"a distribution ({listed(known)})", got=shown(name), hint=hint)
     if FORM_NAMES.get(name) in data:
         return {key: value for key, value in data.items() if key != "distribution"}
     if name in FORM_NAMES:
-        others = [key for key in data if key in _FORM_KEYS and key != "distribution"] or ["nothing"]
+        others = [key for key in data if key in parameter_keys() and key != "distribution"] or ["nothing"]
         raise refused(f"{FORM_NAMES[name]} for {name}", got=listed(others).replace(" or ", " and "))
-    if values and not {"min", "max", "q"} & set(data):
-        hint = "leave distribution out to try the values as they are"
-        raise refused(f"min and max for {name}", got=listed(values).replace(" or ", " and "), hint=hint)
+    own = FORMS[SHAPES.get(name, "range")]
+    others = [key for key in ("value", "values", "min", "max") if key in data and key not in own]
+    if others and (name in SHAPES or not {"min", "max", "q"} & set(data)):
+        hint = "leave distribution out to try the values as they are" if values else f"{name} has no bounds"
+        needed = " and ".join(own[:2])
+        raise refused(f"{needed} for {name}", got=listed(others).replace(" or ", " and "), hint=hint)
     return data
 
 
@@ -321,7 +252,11 @@ def default_distribution(data: Mapping[Any, object]) -> Distribution:
 
 
 Parameter: TypeAlias = Annotated[
-    Annotated[Constant, Tag("constant")] | Annotated[Choice, Tag("choice")] | Annotated[Range, Tag("range")],
+    Annotated[Constant, Tag("constant")]
+    | Annotated[Choice, Tag("choice")]
+    | Annotated[Range, Tag("range")]
+    | Annotated[Normal, Tag("normal")]
+    | Annotated[Beta, Tag("beta")],
     Discriminator(_form),
     BeforeValidator(_shaped),
 ]

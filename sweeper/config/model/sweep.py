@@ -24,9 +24,10 @@ from pydantic import (
 )
 
 from sweeper.config.model.executors import Executor, Local
-from sweeper.config.model.parameters import Given, Parameter, without_repetition
+from sweeper.config.model.parameters import Parameter
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import AnySource
+from sweeper.config.model.values import Given, without_repetition
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
@@ -109,6 +110,7 @@ class Metric(BaseModel):
 
     `name` is the name under which the training script reports it. `at` chooses the `best` or the `last` evaluation.
     `impute` chooses the value with which a trial counts in the search that failed because of its parameters.
+    Once a trial has reached the value `target`, no more trials are started.
     """
 
     model_config = STRICT
@@ -116,6 +118,7 @@ class Metric(BaseModel):
     goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
     at: Annotated[At, Field(strict=False)] = At.BEST
     impute: Annotated[Impute, Field(strict=False), BeforeValidator(_off)] = Impute.WORST
+    target: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     @property
     def objective(self) -> Objective:

@@ -93,7 +93,7 @@ class Overriding:
             self.declared |= {str(path[1])}
         if name:
             return grafted(root, path, self._as_parameter(name, node))
-        if path[0] == "parameters" and path[-1] in parameter_keys():
+        if path[0] == "parameters" and len(path) > 2 and path[-1] in parameter_keys():  # noqa: PLR2004 - it has a key
             root = _without_other_forms(root, path)
         return grafted(root, path, node)
 
@@ -144,7 +144,8 @@ class Overriding:
         """Return the keys of a dotted path. A parameter's name may contain dots: it is everything between the ends."""
         parts = key.split(".")
         if parts[0] == "parameters" and len(parts) > 1:
-            last = parts[-1:] if parts[-1] in parameter_keys() and len(parts) > 2 else []  # noqa: PLR2004 parameters.NAME.KEY
+            named = ".".join(parts[1:]) in self.declared  # a name may end as a key does: optimizer.a
+            last = parts[-1:] if parts[-1] in parameter_keys() and len(parts) > 2 and not named else []  # noqa: PLR2004 parameters.NAME.KEY
             return ("parameters", ".".join(parts[1 : len(parts) - len(last)]), *last)
         return tuple(int(part) if part.isdecimal() else part for part in parts)
 
@@ -190,9 +191,8 @@ def _without_other_forms(root: Node, path: Path) -> Node:
 
 def _other_forms(key: str | int) -> list[str]:
     """Return the keys of a parameter that contradict the given one."""
-    if not any(key in keys for keys in FORMS.values()):
-        return []
-    return [other for keys in FORMS.values() if key not in keys for other in keys]
+    own = {other for keys in FORMS.values() if key in keys for other in keys}
+    return [other for other in parameter_keys() if other not in own and other != "when"] if own else []
 
 
 def declared_parameters(root: Node) -> frozenset[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path as File
 
 from sweeper.config.model.parameters import Distribution
+from sweeper.config.model.shapes import MOST_EXPONENT
 from sweeper.config.model.sweep import Method, as_name
 from sweeper.config.read.naming import with_title
 from sweeper.config.read.node import Complaint, Node, Path, found, grafted, plain, without
@@ -23,7 +24,6 @@ from sweeper.rules.settings import RULES
 UNUSED: Mapping[Path, str] = {
     **{(key,): "is not used: it is for W&B's server" for key in ("entity", "project", "apiVersion", "kind")},
     ("controller",): "is not used: sweeper run is the controller",
-    ("metric", "target"): "is not used: the sweep continues after the target is reached; budget limits the sweep",
     ("metric", "impute_while_running"): "is not used: the search method decides how a running trial counts",
 }
 """Keys that have no effect here, and why."""
@@ -43,8 +43,6 @@ TRANSLATED = ("log_uniform", "q_log_uniform", "inv_log_uniform", "inv_log_unifor
 EARLY_TERMINATE = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 EXAMPLE = "early_terminate: {type: hyperband, min_iter: 3}"
 LEAST_REDUCTION = 2
-MOST_EXPONENT = 700
-"""Largest exponent of e that a float can represent, roughly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +204,6 @@ def _parameters(translation: Translation) -> Translation:
 
 def _parameter(translation: Translation, name: str, node: Node) -> Translation:
     path = ("parameters", name)
-    if (probabilities := node.child("probabilities")) is not None:
-        got, hint = shown(plain(probabilities)), "remove them: the sampler learns how often to try each value"
-        complaint = Complaint(
-            path=(*path, "probabilities"), expected="values without probabilities", got=got, hint=hint
-        )
-        kept = without(node, ["probabilities", "distribution"])
-        return translation.then(grafted(translation.root, path, kept), complaint=complaint)
     data = plain(node)
     ours = _in_values(data) if isinstance(data, dict) else None
     if not isinstance(data, dict) or ours is None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.config.model.conditions import applies
 from sweeper.config.model.known import taken
-from sweeper.config.model.parameters import Choice, Constant, Parameter, Value
+from sweeper.config.model.parameters import Choice, Constant, Parameter
 from sweeper.config.model.sweep import SweepSpec
+from sweeper.config.model.values import Value
 from sweeper.config.read.node import plain
 from sweeper.config.read.overrides import expected_of, split
 from sweeper.errors import Mistake, SpecError

@@ -20,7 +20,7 @@ Json: TypeAlias = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_FORM_MODELS = {"constant": "Constant", "choice": "Choice", "range": "Range"}
+_FORM_MODELS = {"constant": "Constant", "choice": "Choice", "range": "Range", "normal": "Normal", "beta": "Beta"}
 
 
 def schema() -> Json:
@@ -78,7 +78,7 @@ def _parameter(definitions: Json) -> Json:
         keys["when"] = {**when, "description": text}
         named = [name for name, key in FORM_NAMES.items() if key in FORMS[form]]
         if named:
-            keys["distribution"] = {"const": named[0]}
+            keys["distribution"] = {"enum": named}
     distribution = definitions["Range"]["properties"]["distribution"]
     definitions["Range"]["properties"]["distribution"] = {"anyOf": [distribution, {"enum": list(TRANSLATED)}]}
     definitions["Constant"]["properties"]["value"] = value
@@ -89,6 +89,8 @@ def _parameter(definitions: Json) -> Json:
         "q": {"type": "number"},
     }
     definitions["Range"]["required"] = ["min", "max"]
+    for model, names in (("Normal", ("mu", "sigma", "q")), ("Beta", ("a", "b", "q"))):
+        definitions[model]["properties"] |= {name: {"type": "number"} for name in names}
     group = {
         "type": "object",
         "description": "A group of parameters. {parameters: {lr: ...}} under optimizer declares optimizer.lr.",

@@ -30,7 +30,7 @@ def measured_peak_mb(trials: Iterable[TrialRecord]) -> float:
 class BudgetUsage:
     """How much of a budget is used: by earlier calls of `sweeper run`, by trials that do not run, and by those that do.
 
-    `began` is the start of this call in seconds since the epoch.
+    `began` is the start of this call in seconds since the epoch, `reached` the trials that have reached the target.
     """
 
     budget: BudgetLimits
@@ -39,6 +39,7 @@ class BudgetUsage:
     _started: set[int] = field(default_factory=set)
     _not_running: dict[int, float] = field(default_factory=dict)
     _not_running_s: float = 0.0
+    reached: set[int] = field(default_factory=set)
 
     def add_earlier_calls(self, log: Sequence[Event], trials: Sequence[TrialRecord]) -> None:
         """Take in the hours of earlier calls, from the log of the sweep, which ends with this call's start."""
@@ -53,6 +54,10 @@ class BudgetUsage:
             number = trial.facts.number
             if trial.attempts:
                 self._started.add(number)
+            if self.budget.is_reached_by(trial):
+                self.reached.add(number)
+            else:
+                self.reached.discard(number)
             self._not_running_s -= self._not_running.pop(number, 0.0)
             if trial.state is not State.RUNNING:
                 self._not_running[number] = gpu_seconds([trial], 0.0)
@@ -66,4 +71,5 @@ class BudgetUsage:
             trials=len(self._started),
             hours=(self._earlier_s + max(0.0, now - self.began)) / HOUR_S,
             gpu_hours=(self._not_running_s + gpu_seconds(running, now)) / HOUR_S,
+            reached=bool(self.reached),
         )

@@ -11,6 +11,7 @@ from sweeper.config import Impute
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED
+from sweeper.record.finite import NON_FINITE, was_non_finite
 from sweeper.record.trial import State, TrialRecord
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
 from sweeper.rules.pruner_settings import PRUNERS
@@ -65,6 +66,8 @@ def why_failed(trial: TrialRecord) -> str:
         return f"stopped by {decision.rule}"
     if trial.state is State.FAIL and trial.newest.cause in OWN_CAUSES:
         return str(trial.newest.cause)
+    if trial.state is State.COMPLETE and was_non_finite(trial):
+        return NON_FINITE
     by_person = decision is not None and decision.by_person
     if _value(trial) is None and not by_person and (trial.state is State.COMPLETE or trial.series is not None):
         return f"no finite value of {trial.facts.metric}"

@@ -14,6 +14,7 @@ from sweeper.errors import UsageError
 from sweeper.integrations.names import is_same_name, metric_name
 from sweeper.mistakes import listed, shown
 from sweeper.preflight.arguments import arguments_of
+from sweeper.preflight.command.defaults import outputs_by_default
 from sweeper.preflight.command.interpreter import lacking
 from sweeper.preflight.command.places import complaints_about_places
 from sweeper.preflight.command.program import DEFAULT_COMMAND, Program, program_of, words_of
@@ -49,6 +50,7 @@ def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, st
         yield from _not_passed(spec, program, texts)
         yield from _without_trial(spec, keys, program, texts)
         yield from _not_logged(spec, keys, program)
+        yield from outputs_by_default(spec, program)
 
 
 def _elsewhere(complaint: Complaint) -> Remark:

@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.comparison.t_interval import half_width, mean_interval
 from sweeper.results.snapshot import params_of
@@ -121,9 +122,10 @@ def configuration_results(trials: Sequence[TrialRecord]) -> list[ConfigurationRe
         for group in groups.values()
     ]
 
-    def key(result: ConfigurationResult) -> tuple[bool, float]:
+    def key(result: ConfigurationResult) -> tuple[bool, bool, float]:
         mean = result.mean
-        return mean is None, 0.0 if mean is None else -_sign(result) * mean
+        trusted = not any(map(was_non_finite, result.trials))
+        return mean is None, not trusted, 0.0 if mean is None else -_sign(result) * mean
 
     return sorted(found, key=key)
 

@@ -23,7 +23,7 @@ from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, tr
 
 STANDALONE_SLOT = "alone"
 """The recorded slot of a standalone trial."""
-OK, UNKNOWN = "ok", "-"
+OK, UNKNOWN, FAILED = "ok", "-", "failed"
 MOST_NAMED = 6
 """Maximum number of metric names that a sentence lists."""
 NOTHING_WATCHED = "nothing is watched"
@@ -123,7 +123,8 @@ def counts_text(trials: Sequence[TrialRecord]) -> str:
     """Return how many trials have each diagnosis: ``8 ok, 3 vanishing_gradient, 1 non_finite``.
 
     A trial is counted once, for the most important diagnosis that ever held. Diagnoses that only inform, such as
-    `converged`, count as ok. The text is empty if the health of no trial is known.
+    `converged`, count as ok, and a trial that failed without a diagnosis as failed. The text is empty if the health of
+    no trial is known.
     """
     counts = Counter(_class_of(trial) for trial in trials if is_known(trial))
     if not counts:
@@ -249,10 +250,11 @@ def _events(trial: TrialRecord, state: HealthState) -> Iterator[Diagnosed]:
 
 
 def _class_of(trial: TrialRecord) -> str:
-    """Return the most important diagnosis that ever held; `OK` if none did, or only such that inform."""
+    """Return the most important diagnosis that ever held; if none did, or only such that inform, `OK` or `FAILED`."""
     held = [event for event in trial.diagnosed if event.holds]
     serious = [event for event in held if effect_of(event.diagnosis) is not Effect.INFORMS]
-    return min(serious, key=_importance).diagnosis if serious else OK
+    healthy = FAILED if trial.state is State.FAIL else OK
+    return min(serious, key=_importance).diagnosis if serious else healthy
 
 
 def _rank(diagnosis: str) -> int:

@@ -43,6 +43,7 @@ ADDITIONS = [
     ),
     ({"run_cap": 3}, {}, ["run_cap: nothing instead of 3"]),
     ({"metric": {"name": "m"}}, {"metric": {"name": "m", "impute": "off"}}, ["metric.impute: off instead of worst"]),
+    ({"metric": {"name": "m"}}, {"metric": {"name": "m", "target": 0.1}}, ["metric.target: 0.1 instead of nothing"]),
     (
         {},
         {"resume_args": ["${trial:dir}/a"]},
@@ -124,7 +125,12 @@ CONFLICTS = [
     (
         {},
         {"metric": {"name": "loss", "at": "last"}},
-        [f"metric: {METRIC} at: 'last', impute: 'worst'}} instead of {METRIC} at: 'best', impute: 'worst'}}"],
+        [
+            (
+                f"metric: {METRIC} at: 'last', impute: 'worst', target: nothing}} "
+                f"instead of {METRIC} at: 'best', impute: 'worst', target: nothing}}"
+            )
+        ],
     ),
     (
         {},

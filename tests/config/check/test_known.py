@@ -53,6 +53,23 @@ def test_a_value_outside_of_the_space_is_refused_with_its_entry(
 
 
 @pytest.mark.parametrize(
+    ("parameter", "value", "said"),
+    [
+        ({"distribution": "log_normal", "mu": -7}, -1e-4, "expected a number above 0 for x, got -1e-4"),
+        ({"distribution": "q_beta", "q": 0.05}, 0.97, "expected a multiple of 0.05 from 0 to 1 for x, got 0.97"),
+        ({"distribution": "normal"}, "fast", "expected a number for x, got 'fast'"),
+    ],
+)
+def test_a_value_that_a_shape_does_not_have_is_refused(
+    load_keys: Load, parameter: dict[str, object], value: object, said: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        loaded(load_keys, [{"x": value}], parameters={"x": parameter})
+    assert f"start_with.0.x: {said}" in str(caught.value)
+    assert loaded(load_keys, [{"x": 0.5}], parameters={"x": parameter}).start_with
+
+
+@pytest.mark.parametrize(
     ("start_with", "said"),
     [
         ([{}], "start_with.0: expected the value of at least one parameter, got an empty mapping"),

@@ -44,7 +44,10 @@ AFTER_HEAD = [
     ),
     (
         "parameters: {lr: {value: 1, foo: 2}}",
-        "parameters.lr.foo: expected one of value, values, min, max, q, distribution or when, got an unknown key",
+        (
+            "parameters.lr.foo: expected one of value, values, probabilities, min, max, q, distribution, mu, sigma, a, "
+            "b or when, got an unknown key"
+        ),
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
     ("parameters: {lr: {values: [1, 1.0]}}", "parameters.lr.values: expected each value only once, got 1.0 twice"),
@@ -80,9 +83,8 @@ AFTER_HEAD = [
     (
         "parameters: {lr: {distribution: normal, mu: 0, sigma: 1}}",
         (
-            "parameters.lr: expected a supported distribution (uniform, log_uniform_values, int_uniform, "
-            "q_uniform or q_log_uniform_values), got normal; it has no bounds, which samplers need: "
-            "write uniform, with min and max"
+            "parameters.lr: expected value, values, int_uniform or q_uniform in a grid, got normal; "
+            "it has infinitely many values, which need another method, such as random or tpe"
         ),
     ),
     (
@@ -475,7 +477,10 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
         ),
         "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
         "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",
-        "sweep.yaml:3: metric.nam: expected one of name, goal, at or impute, got an unknown key; did you mean name?",
+        (
+            "sweep.yaml:3: metric.nam: expected one of name, goal, at, impute or target, got an unknown key; "
+            "did you mean name?"
+        ),
         (
             "sweep.yaml:4: trainer: expected a built-in trainer (text-classification), or a function as "
             "package.module:function, got 'text-clasification'; "

@@ -123,6 +123,9 @@ PARAMETERS = (
     | st.builds(lambda values: {"values": values}, st.lists(VALUES, min_size=1, max_size=4, unique_by=repr))
     | st.builds(lambda pair: {"min": pair[0], "max": pair[1]}, RANGES)
     | st.builds(lambda q, most: {"min": 0, "max": q * most, "q": q}, st.floats(1e-3, 1e3), st.integers(1, 9))
+    | st.builds(lambda mu, sigma: {"distribution": "normal", "mu": mu, "sigma": sigma}, FINITE, st.floats(1e-9, 1e9))
+    | st.builds(lambda b, q: {"distribution": "q_beta", "b": b, "q": q}, st.floats(0.01, 1000), st.floats(1e-3, 1))
+    | st.builds(lambda share: {"values": [1, 2], "probabilities": [share, 1 - share]}, st.floats(0, 1))
 )
 NAMES = st.text(string.ascii_letters, min_size=1, max_size=8)
 RULES = st.sampled_from(["auto", {"non_finite": {"patience": 1}}, {"overfitting": {}}, {"median": {}}]) | st.builds(

@@ -117,12 +117,11 @@ def loaded(text: str, folder: Path, name: str = "sweep.yaml") -> tuple[SweepSpec
 def test_wandbs_first_example_runs_and_unused_keys_are_reported_with_their_lines(tmp_path: Path) -> None:
     spec, notes = loaded(BAYES, tmp_path)
     assert (spec.name, spec.program, spec.method, spec.run_cap) == ("sweepdemo", "train.py", Method.BAYES, 20)
-    assert spec.metric == Metric(name="validation_loss", goal=Goal.MINIMIZE)
+    assert spec.metric == Metric(name="validation_loss", goal=Goal.MINIMIZE, target=0.1)
     assert spec.parameters["learning_rate"] == Range(distribution=Distribution.UNIFORM, min=0.0001, max=0.1)
     assert notes == [
         ":6: entity is not used: it is for W&B's server",
         ":5: project is not used: it is for W&B's server",
-        ":10: metric.target is not used: the sweep continues after the target is reached; budget limits the sweep",
     ]
 
 
@@ -240,11 +239,11 @@ WRONG = [
     ),
     (
         "parameters: {a: {values: [1, 2], probabilities: [0.1, 0.9]}}",
-        "parameters.a.probabilities: expected values without probabilities, got [0.1, 0.9]; remove them",
+        "parameters.a.probabilities: expected values without probabilities in a grid, got them; a grid tries every",
     ),
     (
         "parameters: {a: {distribution: beta, a: 1, b: 2}}",
-        "got beta; write uniform, with min 0 and max 1",
+        "got beta; it has infinitely many values, which need another method, such as random or tpe",
     ),
 ]
 

@@ -138,7 +138,8 @@ def test_search_without_an_end_is_said(tmp_path: Path, method: Method) -> None:
             "{distribution: categorial, values: [1]}",
             (
                 "expected a distribution (uniform, log_uniform_values, int_uniform, q_uniform, q_log_uniform_values, "
-                "constant or categorical), got 'categorial'; did you mean categorical?"
+                "normal, q_normal, log_normal, q_log_normal, beta, q_beta, constant, categorical or "
+                "categorical_w_probabilities), got 'categorial'; did you mean categorical?"
             ),
         ),
         ("{distribution: Constant, value: 1}", "got 'Constant'; did you mean constant?"),
@@ -146,6 +147,27 @@ def test_search_without_an_end_is_said(tmp_path: Path, method: Method) -> None:
         ("{distribution: categorical, value: 1}", "expected values for categorical, got value"),
         ("{distribution: constant, values: [1]}", "expected value for constant, got values"),
         ("{distribution: categorical}", "expected values for categorical, got nothing"),
+        ("{distribution: nromal, mu: 1}", "got 'nromal'; did you mean normal?"),
+        ("{distribution: normal, min: 0, max: 1}", "expected mu and sigma for normal, got min and max; normal has no"),
+        ("{distribution: beta, values: [1]}", "expected a and b for beta, got values; leave distribution out"),
+        ("{distribution: normal, sigma: 0}", "sigma: expected a number above 0, got 0; without a spread, write {value"),
+        ("{distribution: log_normal, mu: 700, sigma: 9}", "sigma: expected mu and sigma of the logarithm, with values"),
+        ("{distribution: beta, a: 0}", "a: expected a number from 0.01 to 1000.0, got 0"),
+        ("{distribution: beta, mu: 1}", "mu: expected one of value, values, probabilities"),
+        ("{distribution: normal, q: 2}", "q: expected no q for normal, got 2; q_normal takes one"),
+        (
+            "{distribution: q_beta, q: 1e-300}",
+            "q: expected a number that is not so small beside the values, got 1e-300",
+        ),
+        ("{distribution: q_normal, mu: 1e300, q: 1e-9}", "q: expected a number that is not so small"),
+        ("{distribution: q_log_normal, mu: 690, q: 1}", "q: expected a number that is not so small"),
+        ("{distribution: q_beta, q: 0}", "q: expected a number above 0, got 0"),
+        ("{mu: 0, sigma: 1}", "expected one of value, values, or min and max, got mu; write distribution too"),
+        ("{a: 1}", "got a; write distribution too, or {value: {...}} for a mapping as the value"),
+        ("{values: [1, 2], probabilities: [1]}", "expected a probability for each of the 2 values, got 1 of them"),
+        ("{values: [1, 2], probabilities: [1, 2]}", "expected probabilities that add up to 1, got a sum of 3.0"),
+        ("{values: [1, 2], probabilities: [-1, 2]}", "probabilities.0: expected at least 0.0, got -1"),
+        ("{distribution: categorical_w_probabilities, value: 1}", "expected values for categorical_w_probabilities"),
         (
             "{distribution: uniform, values: [1]}",
             "expected min and max for uniform, got values; leave distribution out",

@@ -64,6 +64,8 @@ def test_shipped_files_are_valid_and_name_the_schema(path: Path) -> None:
     [
         "parameters: {a: {values: [1, x, null, [2, 3]]}, b: {min: 0, max: 1}, c: {min: 1, max: 9, q: 2}}",
         "parameters: {a: {value: 1, distribution: constant}, b: {values: [1], distribution: categorical}}",
+        "parameters: {a: {distribution: normal, mu: 1, sigma: 2}, b: {distribution: q_beta, a: 2, q: 0.1}}",
+        "parameters: {a: {values: [1, 2], probabilities: [0.1, 0.9], distribution: categorical_w_probabilities}}",
         "parameters: {o: {parameters: {lr: {min: 1e-5, max: 1e-3, distribution: log_uniform_values}}}}",
         "parameters: {a: {values: [x, y]}, b: {value: 1, when: {a: x}}, c: {value: 1, when: {a: [x, y]}}}",
         "early_stop: {rules: [{any: {of: [{stalled: {}}, {all: {of: [{non_finite: {}}]}}]}}, {median: {}}]}",

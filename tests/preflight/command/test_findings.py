@@ -128,6 +128,49 @@ def test_what_is_there_is_no_mistake(find: Find, words: tuple[str, ...]) -> None
     assert text(find(*words)) == []
 
 
+WRITES = """
+import argparse
+import sweeper
+parser = argparse.ArgumentParser()
+parser.add_argument("--output-dir", default="out")
+parser.add_argument("--log_dir")
+parser.add_argument("--data_dir", default="data")
+parser.add_argument("--d")
+parser.parse_known_args()
+sweeper.trial()
+"""
+
+
+def test_an_output_that_the_script_has_by_default_is_warned_of(find: Find) -> None:
+    Path("writes.py").write_text(WRITES)
+    (found,) = find(PY, "writes.py", "${args}")
+    assert isinstance(found, Remark)
+    assert found.text.startswith("writes.py has --output-dir=out by default, so every trial would write there")
+    assert found.text.endswith('add "--output-dir=${trial:dir}/out" to command')
+    (in_program,) = find(program="writes.py")
+    assert in_program.path == ("program",)
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ((PY, "writes.py", "--output-dir=${trial:dir}/o", "${args}"), {}),
+        ((PY, "writes.py", "--output_dir", "o", "${args}"), {}),  # the check of the command warns of that
+        (
+            (PY, "writes.py", "${args}"),
+            {"parameters": {"output_dir": {"value": "${trial:dir}"}, "d": {"values": [1, 2]}}},
+        ),
+        ((PY, "writes.py", "${args}"), {"run_cap": 1}),
+        ((PY, "writes.py", "${args}"), {"parameters": {"d": {"value": 1}}}),
+    ],
+)
+def test_an_output_that_is_given_or_of_one_trial_alone_is_not_warned_of(
+    find: Find, words: tuple[str, ...], keys: dict[str, object]
+) -> None:
+    Path("writes.py").write_text(WRITES)
+    assert text(find(*words, **keys)) == []
+
+
 ALIKE = "all trials would run with the same settings"
 
 
