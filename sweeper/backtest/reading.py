@@ -16,6 +16,7 @@ from sweeper.record.reader import read_trials
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted_values
 
 FEWEST = 2
 """Minimum number of trials of a run that are judged by their siblings."""
@@ -157,7 +158,7 @@ def _case(trial: TrialRecord, entries: Sequence[HistoryEntry], metric: str) -> C
     facts, latest, ended = trial.facts, trial.progress.latest, trial.newest.exit
     return Case(
         number=facts.number,
-        label=", ".join(f"{name}={spelled(value)}" for name, value in facts.shown.items()),
+        label=", ".join(f"{name}={spelled(value)}" for name, value in redacted_values(facts.shown).items()),
         seed=facts.seed,
         events=events,
         evaluations=values,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from sweeper import __version__
 from sweeper.cli.execute import exec as exec_command
@@ -16,9 +16,13 @@ from sweeper.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from sweeper.cli.judge import backtest, calibrate
 from sweeper.cli.look import compare, export, logs, report, status, tensorboard
 from sweeper.cli.messages import in_words, warn
+from sweeper.cli.output import drop_output, prepare_streams
 from sweeper.cli.setup import check, completion, doctor, init, plan
 from sweeper.cli.steer import control, requests
 from sweeper.errors import SweeperError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 COMMANDS = (
     init,
@@ -54,14 +58,18 @@ GROUPS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns the exit code. A user's mistake is one clear sentence, never a traceback."""
+    prepare_streams()
     try:
         from sweeper.views.terminal.detached import survive_disconnect
 
-        options = _parsed(arguments)
+        try:
+            options = _parsed(arguments)
+        except SystemExit:  # of argparse, which has printed the help and drops errors
+            sys.stdout.flush()
+            raise
         with survive_disconnect() if options.survive_disconnect else nullcontext():
             code: int = options.run_command(options)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a closed pipe can still be handled
+        sys.stdout.flush()  # here, where a closed pipe and a full disk can still be handled
     except SweeperError as error:
         warn(str(error))
         return USAGE
@@ -69,10 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return FAILED
     except OSError as error:  # a disk error that no other handler caught
-        print(in_words(error), file=sys.stderr)
+        drop_output()
+        warn(in_words(error))
         return USAGE
     return code
 
@@ -95,9 +104,16 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help is not lost in silence: argparse itself drops errors of the disk that it is written to."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        (file or sys.stderr).write(message)
+
+
 def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     """The parser, and the names of the commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sweeper",
         usage="%(prog)s [--help] [--version] COMMAND ...",
         description="Run hyperparameter sweeps that stop failing training runs early, and record why.",

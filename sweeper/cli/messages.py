@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 from sweeper.errors import SweeperError
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, reason_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +25,9 @@ def warn(text: str) -> None:
 
 def console(width: int | None = None) -> Console:
     """The console that tables are printed on; `width` in columns, by default the terminal's."""
-    from rich.console import Console
+    from sweeper.views.terminal.console import make_console
 
-    return Console(highlight=False, width=width)
+    return make_console(width=width)
 
 
 def print_ranking(run: SweepDir) -> None:
@@ -46,8 +47,8 @@ def in_words(error: OSError) -> str:
     """An error of the operating system as a sentence."""
     if isinstance(error, SweeperError):
         return str(error)
-    where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}; make room, or mend it, then call again"
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "standard output"
+    return f"{where}: {reason_of(error)}, then call again"
 
 
 def _shown(text: str, stream: TextIO | None) -> str:

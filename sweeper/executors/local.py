@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweeper.executors.executor import Slot
 from sweeper.executors.gpus.lost import LostDevices, lost_devices
+from sweeper.executors.postponed import PostponedStarts
 from sweeper.executors.preload import ForkedShim, PreloadServer
 from sweeper.executors.processes import kill_marked, marked, parent_and_session
 from sweeper.executors.slots.division import threads_of
@@ -53,6 +54,7 @@ class LocalExecutor:
         self._reservations = reservations or Reservations(None, None, time.monotonic)
         self._packing = packing
         self._lost = lost or lost_devices(sorted({device for slot in slots for device in slot.devices}))
+        self._postponed = PostponedStarts()
         self._shims: dict[Path, subprocess.Popen[bytes] | ForkedShim] = {}
         self._orphans: dict[Path, tuple[float, set[int]]] = {}
 
@@ -75,7 +77,10 @@ class LocalExecutor:
         return None if self._packing is None else self._packing.peak_mb(attempt)
 
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
-        """Start the shim of an attempt."""
+        """Start the shim of an attempt. If the system refuses that for the moment, it is tried again."""
+        self._postponed.start(trial.attempt(attempt), lambda: self._launch(trial, attempt, command, slot))
+
+    def _launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         directory = trial.attempt(attempt)
         directory.path.mkdir(parents=True, exist_ok=True)
         # Shims that ended are reaped here. From then on their record says how they ended.
@@ -106,10 +111,12 @@ class LocalExecutor:
 
     def stop(self, attempt: AttemptDir) -> None:
         """Send SIGTERM to the shim, which passes it to the worker."""
+        self._postponed.drop(attempt)
         self._signal_shim(attempt, signal.SIGTERM)
 
     def kill(self, attempt: AttemptDir) -> None:
         """Send SIGQUIT to the shim, which kills the attempt. If the shim is gone, send SIGKILL to what it left."""
+        self._postponed.drop(attempt)
         if not self._signal_shim(attempt, signal.SIGQUIT):
             kill_marked(attempt)
 
@@ -140,6 +147,8 @@ class LocalExecutor:
         attempt is fenced off: a shim that starts late finds it claimed and ends. If the shim is gone, the processes
         that it left are ended, because no process would pass a stop on to them, reap them or record how they ended.
         """
+        if self._postponed.has(attempt):
+            return True
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
             return True
@@ -156,7 +165,7 @@ class LocalExecutor:
         trouble = "" if self._preloaded is None else self._preloaded.trouble
         not_preloaded = [f"trials are started without preloading: {trouble}"] if trouble else []
         packing = [] if self._packing is None else self._packing.notes
-        return [*not_preloaded, *packing, *self._reservations.notes]
+        return [*not_preloaded, *self._postponed.troubles, *packing, *self._reservations.notes]
 
     def ends(self) -> Sequence[ForkedShim]:
         """Return the running shims that are not children of this process, so that their end sends no SIGCHLD."""

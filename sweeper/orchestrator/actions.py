@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,7 @@ from sweeper.record.events import (
 from sweeper.record.resumption import with_resume_args
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.command_line import why_not_started, why_too_long
 from sweeper.results.restart import restart_text
 from sweeper.results.wording import why_continued
 from sweeper.rules.health import Change
@@ -141,18 +143,35 @@ class ActionRunner:
         """Start the trial's next attempt if the slot can be reserved; otherwise a later tick tries again."""
         number, slot = trial.newest.number + 1, self.slots.by_name[name]
         slot = slot.exclusive if trial.needs_whole_device else slot
+        command = self._command(trial, number)
+        if why := why_too_long(command):
+            self._refuse(trial, Launched(attempt=number, slot=name, gpus=slot.gpus), number, why)
+            return
         reserved = self.executor.reserve(trial.directory, number, slot)
         self.slots.note_answer(name, reserved=reserved)
         if not reserved:
             return
         self._record(trial, Launched(attempt=number, slot=name, gpus=slot.gpus))
-        self.executor.launch(trial.directory, number, self._command(trial, number), slot)
+        try:
+            self.executor.launch(trial.directory, number, command, slot)
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            self._refuse(trial, None, number, why_not_started(command, error))
         self.trials.poll(trial.facts.number)
         if trial.facts.number in self.trials:
             self.trials.followers[trial.facts.number].launched()
             self.clocks.launched(self.trials[trial.facts.number], time.monotonic())
         else:
             self.executor.kill(trial.directory.attempt(number))  # its record can no longer be written
+
+    def _refuse(self, trial: TrialRecord, launched: Launched | None, number: int, why: str) -> None:
+        """Record an attempt that is not started, because its command is too long."""
+        begun = [] if launched is None else [launched]
+        self._record_all(
+            trial, [*begun, Abandoned(attempt=number, cause=Cause.NOT_FOUND, reason=why), Lost(attempt=number)]
+        )
+        self.say(f"Trial {trial.facts.number:04d} cannot be started: {why}")
 
     def _command(self, trial: TrialRecord, number: int) -> list[str]:
         """Return the command of attempt `number`: the trial's, with the arguments to resume after the first."""

@@ -25,6 +25,7 @@ from sweeper.orchestrator.opening import Run
 from sweeper.orchestrator.pace import Pace
 from sweeper.orchestrator.plan import Action, Situation, Timeouts, plan
 from sweeper.orchestrator.resources.checkpoints import KeptCheckpoints, quality
+from sweeper.orchestrator.resources.disk import DiskWatch
 from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.resources.usage import BudgetUsage
 from sweeper.orchestrator.search.audits import Audits, version_of
@@ -53,6 +54,7 @@ from sweeper.record.values.params import spelled
 from sweeper.results.ranking import end_text
 from sweeper.results.receipt import failure_of, last_output
 from sweeper.results.snapshot import Display, SweepView
+from sweeper.results.wording import disk_text
 from sweeper.rules.needs import unmet
 from sweeper.rules.rule import Rule
 from sweeper.search import Search
@@ -127,6 +129,7 @@ class Orchestrator:
         self._checkpoints = KeptCheckpoints(None if spec.early_stop is None else spec.early_stop.keep_parked_gb)
         self._usage = BudgetUsage(BudgetLimits.read(self._resolved), self._started)
         self._caution = Caution(self._started, lambda trial: f"{failure_of(trial)}{last_output(trial)}")
+        self._disk = DiskWatch(directory.path)
         self._paused = False
         self._display_pace = Pace()
 
@@ -248,6 +251,7 @@ class Orchestrator:
         # A trial that was just found lost leaves its slot to the next tick, which asks the search again.
         has_lost = self._trials.count(State.RUNNING) < running
         self._messages.say_once(self._troubles())
+        self._watch_disk()
         self._show("stopping" if self._wakeup.interrupts else "paused" if self._paused else "running")
         return has_lost or self._has_more_to_do()
 
@@ -433,6 +437,12 @@ class Orchestrator:
 
     def _troubles(self) -> Sequence[str]:
         return (*self._executor.troubles(), *self._messages.notifier.troubles())
+
+    def _watch_disk(self) -> None:
+        """Warn of a disk that fills up, on the record too, where `sweeper status` finds it."""
+        if (filling := self._disk.check(time.monotonic())) is not None:
+            self._log(filling)
+            self._messages.say(disk_text(filling, self._run.directory.path))
 
     def _log(self, event: Event) -> None:
         with JournalWriter(self._run.directory.log) as log:

@@ -378,6 +378,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         retry=RetryPolicy.read(spec.retry.model_dump(mode="json")),
         watch="" if spec.watch is None else spec.watch.value,
         nesting=spec.nesting,
+        output_limit_mb=spec.output_limit_mb or 0.0,
     )
     return TrialRecord(directory=directory, facts=facts)
 

@@ -14,6 +14,7 @@ from sweeper.record.events import Continued
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted_values
 from sweeper.results.columns import shorten
 from sweeper.results.health.advice import stall_border
 from sweeper.results.wording import counted, number, plain
@@ -68,7 +69,8 @@ def preflight_text(spec: SweepSpec, *, examples: tuple[str, int] | None, against
     if not arms:
         return f"{head}\n"
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
-    names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied if name in arm)) or "-" for arm in arms]
+    safe = map(redacted_values, arms)
+    names = [plain(", ".join(f"{name}={spelled(arm[name])}" for name in varied if name in arm)) or "-" for arm in safe]
     known = _known(spec)
     if known is None:
         return "\n".join([head, *(f"  {name}" for name in names), "", _NOT_BUILT_IN]) + "\n"

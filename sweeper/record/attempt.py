@@ -171,7 +171,7 @@ CAUSES = (
     CauseRow(
         "the orchestrator abandoned the attempt",
         lambda attempt: attempt.abandoned is not None,
-        "the recorded cause: `hung`, or `lost` where its device is lost",
+        "the recorded cause: `hung`, `lost` where its device is lost, or `not-found` where its command is too long",
         lambda attempt: attempt.abandoned.cause if attempt.abandoned else "",
     ),
     CauseRow(

@@ -382,6 +382,17 @@ class SweepResumed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFilling(Event):
+    """The disk of the run fills up: `free_gb` in 10^9 bytes, and how long it will last at this pace (in log.jsonl).
+
+    `seconds_left` is infinite if little is left, but it does not become less.
+    """
+
+    free_gb: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred(Event):
     """A person moved these trials to the front of the queue, in this order (in log.jsonl)."""
 
@@ -489,6 +500,17 @@ class Closed(Event):
 
 
 # ---- written by the shim, as exit.json ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputCut(Event):
+    """The bytes from `begin` to `end` of the attempt's output were removed, because it became too long.
+
+    Written by the shim, to `output-cuts.jsonl`, before it removes them. The last one counts; all have the same `begin`.
+    """
+
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,8 @@ class Facts:
 
     `shown` are the parameters that vary between trials, `metric` and `maximize` the objective, and `at` says which
     evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes. `nesting`
-    are the groups of parameters; None in records of earlier versions.
+    are the groups of parameters; None in records of earlier versions. `output_limit_mb` is the limit of the worker's
+    output in 10^6 bytes, 0 for none.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Facts:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     watch: str = ""
     nesting: Nesting | None = None
+    output_limit_mb: float = 100.0
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -137,6 +139,7 @@ _TYPES: Mapping[str, type] = {
     "checkpoint_every_s": float,
     "resources": dict,
     "watch": str,
+    "output_limit_mb": float,
 }
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from sweeper.errors import UsageError
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import reads_as_other_kind
+from sweeper.record.values.redaction import redacted_values
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, steps_done
 from sweeper.results.wording import plain
 
 Cell = bool | int | float | str | None
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""The whole numbers that Parquet can hold."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Prefixes that make a spreadsheet read text as a formula (OWASP, "CSV Injection")."""
 
@@ -44,7 +47,7 @@ class Export:
         return zip(*columns, strict=True)
 
     def write_parquet(self, path: Path) -> None:
-        """Write the table as Parquet. A column with values of several types is written as text.
+        """Write the table as Parquet. A column with values of several types, or too large ones, is written as text.
 
         Raises:
             UsageError: pyarrow is not installed.
@@ -93,9 +96,10 @@ def _row(trial: TrialRecord, names: Sequence[str], now: float) -> list[Cell]:
         len(trial.attempts),
         round(trial.seconds(now), 3),
         trial.newest.cause or None,
-        *((decision.rule, decision.step, decision.reason) if decision is not None else (None, None, None)),
+        *((decision.rule, decision.step, plain(decision.reason)) if decision is not None else (None, None, None)),
     ]
-    return [*facts, *(_cell(trial.facts.params.get(name)) for name in names)]
+    params = redacted_values(trial.facts.params)
+    return [*facts, *(_cell(params.get(name)) for name in names)]
 
 
 def _cell(value: object) -> Cell:
@@ -108,6 +112,8 @@ def _harmless(cell: Cell) -> Cell:
 
 def _of_one_type(cells: Sequence[Cell]) -> list[Cell]:
     types = {type(cell) for cell in cells if cell is not None}
+    if any(isinstance(cell, int) and not _LEAST <= cell <= _MOST for cell in cells):
+        return [None if cell is None else str(cell) for cell in _quoted(cells)]
     if len(types) <= 1:
         return list(cells)
     if types == {int, float}:

@@ -19,9 +19,10 @@ from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
 from sweeper.record.events import Exit, StopRequested
 from sweeper.record.resumption import Resumption
+from sweeper.record.storage.output import cut_of
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
-from sweeper.record.values.redaction import redacted
+from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
@@ -60,7 +61,7 @@ def receipt(
         searched: lines about what the search was told of the trial.
     """
     facts = trial.facts
-    params = {**facts.params, "seed": facts.seed}
+    params = {**redacted_values(facts.params), "seed": facts.seed}
     varied = {n: value for n, value in params.items() if n in {*facts.shown, "seed"} or not facts.shown}
     lines = [
         f"trial {facts.number:04d}: {trial.state.value}",
@@ -132,7 +133,7 @@ def last_output(trial: TrialRecord) -> str:
 @functools.lru_cache(maxsize=4096)
 def _last_line(log: Path, _launched: float) -> str:
     """Return the last line of a log that is no longer written; it is read once for each attempt."""
-    return redacted("".join(last_lines(log, 1)).strip())
+    return "".join(last_lines(log, 1)).strip()
 
 
 def cause_text(attempt: Attempt) -> str:
@@ -337,11 +338,13 @@ def _resumed(began: Resumption | None) -> str:
 
 
 def _irregularities(trial: TrialRecord) -> list[str]:
-    """Return notes on skipped steps and on damaged lines of the record."""
+    """Return notes on skipped steps, on damaged lines of the record, and on output that was removed."""
     skipped, damaged = trial.progress.skipped, trial.damaged
     were = counted(skipped, "step was", "steps were")
     lines = [f"{were} skipped by the gradient scaler, because a gradient was not finite"] if skipped else []
     unread = counted(damaged, "line", "lines")
+    if trial.newest.number and (cut := cut_of(trial.attempt_dir)) is not None:
+        lines.append(f"the middle of its output, {(cut.end - cut.begin) / 1e6:.0f} MB, was removed (output_limit_mb)")
     return lines + ([f"{unread} of the record could not be read: incomplete or edited"] if damaged else [])
 
 
@@ -372,7 +375,7 @@ def last_lines(path: Path, most: int = OUTPUT_LINES) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
-            text = file.read().decode(errors="replace")
+            text = redacted(file.read().decode(errors="replace"))
     except OSError:
         return []
     # A progress bar overwrites its line, so only the text after the last carriage return was visible.

@@ -10,6 +10,7 @@ from typing import Protocol
 from sweeper.record.events import AUDITED
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted_values
 from sweeper.results.wording import counted, duration, plain
 
 
@@ -194,4 +195,4 @@ def _steps_left(trial: TrialRecord, expected: float) -> float:
 
 def params_of(trial: TrialRecord) -> str:
     """Return the varied parameters on one line."""
-    return plain(", ".join(f"{name}={spelled(value)}" for name, value in trial.facts.shown.items()))
+    return plain(", ".join(f"{name}={spelled(value)}" for name, value in redacted_values(trial.facts.shown).items()))

@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from sweeper.errors import RecordError
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
 from sweeper.record.ended import EndedTrials
-from sweeper.record.events import Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
+from sweeper.record.events import DiskFilling, Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
 from sweeper.record.reader import TrialReader, is_alive, open_trials
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.redaction import redacted_values
 from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
-from sweeper.results.wording import counted
+from sweeper.results.wording import counted, disk_text
 from sweeper.rules.needs import unmet
 
 
@@ -63,7 +64,7 @@ class SweepReader:
             slots=starts[-1].slots if starts else (),
             now=now,
             started=starts[0].time if starts else time.time(),
-            messages=(*_ends(trials), *_damage(trials), *unreadable.values()),
+            messages=(*_ends(trials), *_damage(trials), *unreadable.values(), *_disk(run, log, held=held)),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
             unmet=_as_recorded(_unmet(spec, trials, now), trials),
@@ -90,14 +91,15 @@ class SweepReader:
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
-    """Return the sweep for programs. The keys are public and documented (docs/reference/status-json.md)."""
-    return {
+    """Return the sweep for programs, without secrets. The keys are public (docs/reference/status-json.md)."""
+    sweep_as_json = {
         "name": sweep.name,
         "state": sweep.state,
         "trials": [_trial_to_json(trial, sweep.now) for trial in sweep.trials],
         "unreadable": list(sweep.unreadable),
         "unmet": list(sweep.unmet),
     }
+    return redacted_values(sweep_as_json)
 
 
 NO_CALL = "no script calls trial.watch(model, optimizer)"
@@ -177,6 +179,13 @@ def _damage(trials: Sequence[TrialRecord]) -> tuple[str, ...]:
     lines = counted(sum(trial.damaged for trial in damaged), "line", "lines")
     where = ", ".join(f"{trial.facts.number:04d}" for trial in damaged)
     return (f"{lines} of the record could not be read: trial {where}",)
+
+
+def _disk(run: SweepDir, log: Sequence[Event], *, held: bool) -> tuple[str, ...]:
+    """Return the last warning of the disk in this call of `sweeper run`; nothing if no process runs the sweep."""
+    events = [event for event in log if isinstance(event, SweepStarted | DiskFilling)]
+    last = events[-1] if events and held else None
+    return (disk_text(last, run.path),) if isinstance(last, DiskFilling) else ()
 
 
 def _marked_lost(trial: TrialRecord, *, held: bool) -> TrialRecord:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sweeper.record.decision import PERSON, Decision
-from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED
+from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED, DiskFilling
 from sweeper.record.values.params import unquoted
+from sweeper.record.values.redaction import redacted, redacted_value
 
 SHORT_SPAN_S = 100.0
 PLAIN_RANGE = (1e-3, 1e5)
@@ -24,8 +25,11 @@ _WHY_CONTINUED: Mapping[str, str] = {
 
 
 def plain(text: object) -> str:
-    """Return the text on one line without terminal codes: control, format and surrogate characters become ``?``."""
-    return "".join(_shown(char) for char in str(text))
+    """Return the text on one line, as it may be shown.
+
+    Secrets are redacted, and terminal codes are removed: control, format and surrogate characters become ``?``.
+    """
+    return "".join(_shown(char) for char in redacted(str(text)))
 
 
 def folded(text: str, stream: TextIO) -> str:
@@ -73,6 +77,12 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def disk_text(event: DiskFilling, path: object) -> str:
+    """Return a warning of a disk that fills up."""
+    left = f" and will be full in about {duration(event.seconds_left)}" if math.isfinite(event.seconds_left) else ""
+    return f"The disk of {path} has {event.free_gb:.1f} GB left{left}. Free some space: a full disk ends the sweep"
+
+
 def decided_by(decision: Decision, rule: str = "{}") -> str:
     """Return what made a decision, and when: ``stalled at step 130``, ``a person before its first step``.
 
@@ -90,7 +100,7 @@ def why_continued(reason: str) -> str:
 
 def brief(value: object, limit: int = 300) -> str:
     """Return any JSON value on one line of at most `limit` characters."""
-    text = plain(_brief(value))
+    text = plain(_brief(redacted_value("", value)))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -14,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from sweeper.config import SweepSpec
 from sweeper.errors import ExtraMissing
+from sweeper.record.values.extremes import tamed
 from sweeper.search.study import StudyTrial, study_trials
 
 MIN_TRIALS = 4
@@ -38,10 +39,13 @@ def importance(spec: SweepSpec, trials: Sequence[StudyTrial]) -> dict[str, float
         return {}
     if importlib.util.find_spec("sklearn") is None:
         raise ExtraMissing("the importance of parameters", "scikit-learn", "search")
+    for trial in complete:
+        trial.value = None if trial.value is None else tamed(trial.value)
     study = optuna.create_study()
     study.add_trials(complete)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # of values without any variance that is a number
         try:
             return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
         except (RuntimeError, ValueError):  # for example, no parameter is common to all trials

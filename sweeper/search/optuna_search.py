@@ -62,6 +62,7 @@ from sweeper.config import (
     identity,
     in_dependency_order,
 )
+from sweeper.record.values.extremes import tamed
 from sweeper.search.imputation import imputed, worst_value
 from sweeper.search.known import Start, settings_of
 from sweeper.search.proposal import Configuration
@@ -233,7 +234,7 @@ class OptunaSearch:
         return TPESampler(seed=seed, n_startup_trials=startup, gamma=gamma, constant_liar=True, multivariate=False)
 
     def _as_trial(self, configuration: Configuration) -> FrozenTrial:
-        value = configuration.value
+        value = None if configuration.value is None else tamed(configuration.value)
         if value is not None and not math.isfinite(value):
             value = None
         state, values = self._state(configuration, value)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config import Beta, Choice, Constant, Goal, Normal, Parameter, Range, SweepSpec
+from sweeper.record.values.redaction import redacted_value
 
 _STATES = {
     "COMPLETE": TrialState.COMPLETE,
@@ -22,6 +24,10 @@ _STATES = {
     "FAIL": TrialState.FAIL,
     "RUNNING": TrialState.RUNNING,
 }
+
+
+LAST_MOMENT = 253_402_000_000.0
+"""A moment in the year 9999, the last that Python knows, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ def write_study(path: Path, spec: SweepSpec, trials: Sequence[StudyTrial]) -> in
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 3.2, in every release
             study.set_metric_names([spec.metric.name])
-        exported = study_trials(spec, trials)
+        exported = study_trials(spec, trials, published=True)
         study.add_trials(exported)
         temporary.replace(path)
         return len(exported)
@@ -80,15 +86,33 @@ def write_study(path: Path, spec: SweepSpec, trials: Sequence[StudyTrial]) -> in
         temporary.unlink(missing_ok=True)
 
 
-def study_trials(spec: SweepSpec, trials: Sequence[StudyTrial]) -> list[FrozenTrial]:
-    """Return the trials that began as Optuna trials. A value outside of the search space widens the space."""
+def study_trials(spec: SweepSpec, trials: Sequence[StudyTrial], *, published: bool = False) -> list[FrozenTrial]:
+    """Return the trials that began as Optuna trials. A value outside of the search space widens the space.
+
+    Args:
+        spec: The sweep.
+        trials: Its trials.
+        published: Whether the trials are handed on, so that secrets among the parameters are redacted.
+    """
+    shown = redacted_value if published else _as_it_is
     begun = [trial for trial in trials if trial.state in _STATES]
     varied = {name: parameter for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)}
     space = {
-        name: _distribution(parameter, [trial.params[name] for trial in begun if name in trial.params])
+        name: _distribution(
+            parameter,
+            [shown(name, trial.params[name]) for trial in begun if name in trial.params],
+            [shown(name, value) for value in (parameter.values if isinstance(parameter, Choice) else ())],
+        )
         for name, parameter in varied.items()
     }
-    return [_trial(trial, space) for trial in begun]
+    return [
+        _trial(replace(trial, params={name: shown(name, value) for name, value in trial.params.items()}), space)
+        for trial in begun
+    ]
+
+
+def _as_it_is(_name: str, value: object) -> object:
+    return value
 
 
 def _trial(trial: StudyTrial, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -113,10 +137,12 @@ def _trial(trial: StudyTrial, space: Mapping[str, BaseDistribution]) -> FrozenTr
 
 def _moment(seconds: float | None) -> dt.datetime | None:
     """Return the local time without a zone, which is what Optuna stores."""
-    return None if seconds is None else dt.datetime.fromtimestamp(seconds)  # noqa: DTZ006 - Optuna's format
+    if seconds is None or not math.isfinite(seconds):
+        return None
+    return dt.datetime.fromtimestamp(min(max(seconds, 0.0), LAST_MOMENT))  # noqa: DTZ006 - Optuna's format
 
 
-def _distribution(parameter: Parameter, values: Sequence[Any]) -> BaseDistribution:
+def _distribution(parameter: Parameter, values: Sequence[Any], known: Sequence[Any]) -> BaseDistribution:
     numeric = isinstance(parameter, Range | Normal | Beta)
     if numeric and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         bounds = (parameter.min, parameter.max) if isinstance(parameter, Range) else values or (0.0,)
@@ -125,7 +151,6 @@ def _distribution(parameter: Parameter, values: Sequence[Any]) -> BaseDistributi
         if isinstance(low, int) and isinstance(high, int) and all(isinstance(value, int) for value in values):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(float(low), float(high), log=log)
-    known = parameter.values if isinstance(parameter, Choice) else ()
     return CategoricalDistribution(list(dict.fromkeys(_named(value) for value in (*known, *values))))
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from sweeper.worker.watch.watch import Watch
 
 
+LONGEST_NOTE = 10_000
+"""Maximum number of characters of a note in the record."""
+
+
 class Trial:
     """One run of a training script, opened by `sweeper.trial()` or `sweeper.start()`.
 
@@ -297,7 +301,7 @@ class Trial:
         """Record a remark for the people who read the record. It is shown by `sweeper why`.
 
         Args:
-            text: one line of text.
+            text: one line of text. Only the first `LONGEST_NOTE` characters of a longer one are recorded.
 
         Raises:
             Unwritable: the record cannot be written.
@@ -305,6 +309,8 @@ class Trial:
         Example:
             ``trial.note("the data set has only 3 classes")``
         """
+        if len(text) > LONGEST_NOTE:
+            text = f"{text[:LONGEST_NOTE]}… (only the first {LONGEST_NOTE:,} of {len(text):,} characters are recorded)"
         self._recorder.append(Noted(text=text))
 
     def finish(self) -> None:

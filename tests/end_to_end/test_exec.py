@@ -270,3 +270,19 @@ def test_invalid_arguments_exit_with_code_2(tmp_path: Path, arguments: list[str]
     code, out, err = Folder(tmp_path, COUNTER).call(*arguments)
     assert (code, out) == (2, "")
     assert word in err
+
+
+def test_the_output_of_a_command_that_prints_without_end_is_bounded(tmp_path: Path) -> None:
+    script = "import os\nfor n in range(200): os.write(1, b'%d ' % n + b'x' * 100_000 + b'\\n')"
+    folder = Folder(tmp_path, COUNTER)
+    arguments = ("--name", "much", "--output-limit-mb", "1", "--", sys.executable, "-c", script)
+    code, out, err = folder.call("exec", *arguments)
+    assert code == 0
+    assert "Trial 0000 printed more than output_limit_mb allows: the middle of its output, 19 MB, was removed" in err
+    log = tmp_path / "runs/much/trials/0000/attempts/1/output.log"
+    assert log.stat().st_blocks * 512 < 1_100_000
+    code, out, _ = folder.call("logs", "runs/much", "0")  # the output of `exec` may have more, if it was fast enough
+    lines = out.splitlines()
+    assert lines[0].startswith("0 x")
+    assert lines[-1].startswith("199 x")
+    assert sum("its middle was removed here" in line for line in lines) == 1

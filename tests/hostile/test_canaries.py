@@ -240,6 +240,61 @@ def test_secrets_stay_where_their_user_put_them(tmp_path: Path) -> None:
     assert any("[redacted]" in text for _, text in texts_of(place.run / "tensorboard"))
 
 
+SPILLING = """
+import json, sys, sweeper
+secrets = json.loads(open("secrets.json").read())
+with sweeper.trial() as trial:
+    trial.note(secrets["note"])
+    trial.report({"accuracy": 1.0}, step=0)
+    print(secrets["output"])
+    if trial.params["fate"] == "failed":
+        raise ValueError(secrets["error"])
+    if trial.params["fate"] == "exited":
+        sys.stdout.flush()
+        __import__("os")._exit(3)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_secrets_of_a_sweep_are_shown_and_handed_on_by_no_command(tmp_path: Path) -> None:
+    canaries = [f"c4n4ry{number}x{os.getpid()}" for number in range(9)]
+    texts = {
+        "note": f"token={canaries[0]}",
+        "output": f"sending with Authorization: Bearer {canaries[1]}",
+        "error": f"403 for url: https://me:{canaries[2]}@data.example/x?sv=1&sig={canaries[3]}%3D&y=2",
+    }
+    place = Place(tmp_path)
+    (tmp_path / "train.py").write_text(SPILLING)
+    (tmp_path / "secrets.json").write_text(json.dumps(texts))
+    place.declare(
+        parameters={
+            "fate": {"values": ["learned", "failed", "exited"]},
+            "api_key": {"values": canaries[4:6]},
+            "AWS_SECRET_ACCESS_KEY": {"value": canaries[6]},
+            "db_pass": {"value": canaries[7]},
+            "url": {"values": [f"s3://k:{canaries[8]}@b/x"]},
+        },
+        notify={"on": ["failure", "end"], "command": ["cat"]},
+    )
+    shown = {"run": place.on_a_terminal("run", "sweep.yaml")}
+    for command in (
+        *("status runs/canary", "status runs/canary --json", "plan sweep.yaml --against runs/canary"),
+        *("compare runs/canary runs/canary", "reproduce runs/canary 0", "report runs/canary --out report"),
+        *("export runs/canary --csv out.csv --optuna out.db", "backtest runs/canary", "queue runs/canary"),
+        *(f"why runs/canary {number}" for number in range(6)),
+    ):
+        shown[command] = place.piped(*command.split())
+    for path in (*tmp_path.glob("out.*"), *tmp_path.glob("report/*"), *place.run.glob("tensorboard/**/*")):
+        shown[str(path)] = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    shown["notify.log"] = (place.run / "notify.log").read_text()
+    assert {secret: [name for name, text in shown.items() if secret in text] for secret in canaries} == {
+        secret: [] for secret in canaries
+    }
+    for name in ("run", "why runs/canary 2", "status runs/canary --json", "notify.log", str(tmp_path / "out.csv")):
+        assert "[redacted]" in shown[name], name
+    assert "api_key" in shown[str(tmp_path / "out.csv")]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_files_are_made_with_the_users_umask(tmp_path: Path, umask: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +19,11 @@ from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.orchestrator.plan import Action, LaunchAttempt, PauseTrial
 from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.trials import Trials
-from sweeper.record.reader import open_trials
+from sweeper.record.reader import open_trials, read_trial
 from sweeper.record.resumption import resumption_of
-from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
+from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, write_json
+from sweeper.record.trial import State
+from sweeper.results.receipt import cause_text
 from tests.orchestrator.test_trials import make
 
 
@@ -79,6 +83,32 @@ def test_every_attempt_after_the_first_gets_the_arguments_to_resume(run: SweepDi
     (_, first), (_, (*before, word)) = executor.commands
     assert first == before == list(actions.trials[0].facts.command)
     assert resumption_of(word, actions.trials[0].facts.macros(run.trial(0)), {}).path == f"{run.trial(0).path}/last.pt"
+
+
+def test_a_command_that_is_too_long_fails_its_trial_without_a_slot(run: SweepDir, actions: ActionRunner) -> None:
+    executor: Any = actions.executor
+    executor.happens = lambda _: None
+    facts = replace(actions.trials[0].facts, command=["train", "--text=" + "x" * 140_000])
+    write_json(run.trial(0).facts, {"format": 2, **asdict(facts)})
+    actions.trials.follow(open_trials(run)[0])
+    actions.run(LaunchAttempt(number=0, slot="cpu 0"))
+    assert executor.commands == []
+    trial = read_trial(run.trial(0))
+    assert trial.state is State.FAIL
+    assert "--text=xxx" in cause_text(trial.newest)
+    assert "has 140,007 bytes, and Linux accepts 131,071" in cause_text(trial.newest)
+
+
+def test_arguments_that_are_too_long_together_fail_their_trial(run: SweepDir, actions: ActionRunner) -> None:
+    def refuse(_: TrialDir) -> None:
+        raise OSError(errno.E2BIG, "Argument list too long")
+
+    executor: Any = actions.executor
+    executor.happens = refuse
+    actions.run(LaunchAttempt(number=0, slot="cpu 0"))
+    trial = read_trial(run.trial(0))
+    assert trial.state is State.FAIL
+    assert "are longer than Linux accepts together" in cause_text(trial.newest)
 
 
 @pytest.mark.parametrize("action", [LaunchAttempt(number=0, slot="cpu 0"), PauseTrial(number=0)])

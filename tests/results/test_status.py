@@ -15,6 +15,7 @@ from sweeper.record.decision import Decision
 from sweeper.record.ended import EndedWriter, _CachedTrial
 from sweeper.record.events import (
     Collected,
+    DiskFilling,
     Exit,
     Finished,
     Launched,
@@ -23,6 +24,7 @@ from sweeper.record.events import (
     Observation,
     Started,
     StopRequested,
+    SweepStarted,
 )
 from sweeper.record.reader import open_trials
 from sweeper.record.storage.codec import encode
@@ -247,3 +249,19 @@ def test_an_error_that_the_script_reported_is_not_repeated(tmp_path: Path) -> No
     trial.attempt(1).exit.write_bytes(encode(ended_by))
     trial.attempt(1).output.write_text("Traceback\nValueError: no luck\n")
     assert read_sweep(run).messages == ("0000 failed: ValueError: no luck (exit code 1)",)
+
+
+def test_a_disk_that_fills_is_shown_while_the_sweep_runs(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    with JournalWriter(run.log) as log:
+        log.append(SweepStarted(pid=1, host="h", profile="", slots=()))
+        log.append(DiskFilling(free_gb=12.34, seconds_left=7200.0))
+    assert not read_sweep(run).messages
+    lease = acquire(run.lease, holder="pid 1\n")
+    assert lease is not None
+    (line,) = read_sweep(run).messages
+    assert line.startswith(f"The disk of {run.path} has 12.3 GB left and will be full in about 2h00m")
+    with JournalWriter(run.log) as log:
+        log.append(SweepStarted(pid=1, host="h", profile="", slots=()))  # of another call
+    assert not read_sweep(run).messages
+    lease.release()

@@ -200,3 +200,10 @@ def test_a_script_without_a_sweep_gets_a_run_with_the_same_record(tmp_path: Path
     assert trial.state is State.COMPLETE
     assert trial.progress.metrics["loss"].last == 1.0
     assert trial.facts.params == {"lr": 1e-3}
+
+
+def test_only_the_beginning_of_a_very_long_note_is_recorded(directory: TrialDir) -> None:
+    with sweeper.trial() as trial:
+        trial.note("n" * 1_000_000)
+    (note,) = [event.text for event in read_journal(directory.attempt(1).events) if isinstance(event, Noted)]
+    assert note == f"{'n' * 10_000}… (only the first 10,000 of 1,000,000 characters are recorded)"

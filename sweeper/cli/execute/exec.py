@@ -69,6 +69,12 @@ def add(commands: Commands) -> None:
         help="arguments for later attempts if their file exists, as in '--resume ${trial:dir}/last.pt' (default: none)",
     )
     parser.add_argument(
+        "--output-limit-mb",
+        type=float,
+        metavar="MB",
+        help="limit of the recorded output; beyond it, the middle is removed (default: 100)",
+    )
+    parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="command and its arguments, passed on unchanged"
     )
     parser.set_defaults(run_command=_exec, survive_disconnect=True)
@@ -143,8 +149,9 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
     on = None if options.retry_on is None else [word.strip() for word in options.retry_on.split(",")]
     retry = {name: value for name, value in (("max", options.retry), ("on", on)) if value is not None}
     hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
+    limit = {} if options.output_limit_mb is None else {"output_limit_mb": options.output_limit_mb}
     resume = {} if options.resume_args is None else {"resume_args": _words(options.resume_args)}
-    return {**({"retry": retry} if retry else {}), **hang, **resume}
+    return {**({"retry": retry} if retry else {}), **hang, **limit, **resume}
 
 
 def _words(text: str) -> list[str]:

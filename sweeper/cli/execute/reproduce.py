@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -14,6 +13,7 @@ from sweeper.cli.arguments import Commands, add_command, add_runs, add_trial, ex
 from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.exit_codes import FAILED, OK
 from sweeper.cli.messages import say
+from sweeper.cli.output import put
 from sweeper.errors import DataUnavailable, RecordError, UsageError
 from sweeper.record.storage.layout import SweepDir
 
@@ -52,7 +52,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     kept = read_json(run.spec)
     origin = _object(kept.get("provenance"))
     if options.patch:
-        sys.stdout.buffer.write(patch_of(origin).encode())
+        put(patch_of(origin).encode(errors="surrogateescape"))
         return OK
     try:
         spec = spec_of(run)

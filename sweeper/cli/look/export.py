@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sweeper.cli.arguments import Commands, add_command, add_run, existing
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
+from sweeper.cli.output import put, write_output
 from sweeper.errors import UsageError
-from sweeper.record.storage.layout import SweepDir, write_atomically
+from sweeper.record.storage.layout import SweepDir
 
 STDOUT = Path("-")
+T = TypeVar("T")
 
 
 def add(commands: Commands) -> None:
@@ -42,11 +46,11 @@ def _export(options: argparse.Namespace) -> int:
         raise UsageError(message)
     table = export_of(read_sweep(run))
     if options.csv == STDOUT:
-        sys.stdout.write(table.csv())
+        put(table.csv())
     elif options.csv is not None:
-        write_atomically(options.csv, table.csv().encode())
+        write_output(options.csv, table.csv().encode())
     if options.parquet is not None:
-        table.write_parquet(options.parquet)
+        _through_a_file(options.parquet, table.write_parquet)
     for path in (options.csv, options.parquet):
         if path not in (None, STDOUT):
             say(f"{path}: {counted(len(table.rows), 'trial', 'trials')}")
@@ -64,4 +68,14 @@ def _write_study(run: SweepDir, path: Path) -> int:
     from sweeper.record.reader import read_trials
     from sweeper.search.study import write_study
 
-    return write_study(path, spec_of(run), entries_of(read_trials(run)[0]))
+    spec, entries = spec_of(run), entries_of(read_trials(run)[0])
+    return _through_a_file(path, lambda made: write_study(made, spec, entries))
+
+
+def _through_a_file(path: Path, write: Callable[[Path], T]) -> T:
+    """Have a library write a file of its own, and write that to the path that the user named."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made"
+        result = write(made)
+        write_output(path, made)
+    return result

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from sweeper.cli.arguments import Commands, add_command, add_trial, existing, existing_trial, positive
 from sweeper.cli.exit_codes import OK
+from sweeper.cli.output import put
 from sweeper.errors import UsageError
 
 LOOK_EVERY_S = 0.2
-CHUNK = 65_536
 
 
 def add(commands: Commands) -> None:
@@ -25,6 +24,7 @@ def add(commands: Commands) -> None:
 
 def _logs(options: argparse.Namespace) -> int:
     from sweeper.record.reader import is_alive
+    from sweeper.record.storage.output import pieces
 
     trial = existing_trial(existing(options.run), options.number)
     attempts = {attempt.number: attempt for attempt in trial.attempts()}
@@ -36,13 +36,8 @@ def _logs(options: argparse.Namespace) -> int:
     read = 0
     while True:
         alive = options.follow and is_alive(chosen)  # looked at before reading: then what is read is all
-        if chosen.output.exists():
-            with chosen.output.open("rb") as log:
-                log.seek(read)
-                while chunk := log.read(CHUNK):
-                    sys.stdout.buffer.write(chunk)
-                    read += len(chunk)
-            sys.stdout.buffer.flush()
+        for piece, read in pieces(chosen, read):  # noqa: B007, B020 - `read` is where the next reading begins
+            put(piece)
         if not alive:
             return OK
         time.sleep(LOOK_EVERY_S)

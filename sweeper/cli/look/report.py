@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Commands, add_command, add_run, existing
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say, warn
+from sweeper.cli.output import write_output
 from sweeper.errors import ExtraMissing
 from sweeper.record.storage.layout import SweepDir, write_atomically
 
@@ -58,8 +60,9 @@ def _report(options: argparse.Namespace) -> int:
     page, summary = report(sweep, {trial.facts.number: history for trial, history in read}, context)
     folder = options.out or run.report
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "report.html", page.encode())
-    write_atomically(folder / "summary.json", summary.encode())
+    write = write_atomically if options.out is None else partial(write_output, special=False)  # RUN/report is its own
+    write(folder / "report.html", page.encode(errors="backslashreplace"))
+    write(folder / "summary.json", summary.encode())
     say(f"{folder / 'report.html'}: open it in a browser")
     return OK
 

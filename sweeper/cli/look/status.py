@@ -12,6 +12,7 @@ import time
 from sweeper.cli.arguments import Commands, add_command, add_run, existing, existing_trial
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console
+from sweeper.cli.output import put
 from sweeper.cli.setup.completers import completed_by, numbers
 from sweeper.errors import RecordError, UsageError
 from sweeper.record.storage.layout import SweepDir, read_json
@@ -54,7 +55,7 @@ def _status(options: argparse.Namespace) -> int:
         return _watch(existing(options.run))
     sweep = read_sweep(existing(options.run))
     if options.json:
-        print(json.dumps(to_json(sweep), indent=1))
+        put(json.dumps(to_json(sweep), indent=1) + "\n")
         return OK
     terminal = console()
     height = None if options.all else LINES

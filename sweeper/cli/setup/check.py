@@ -9,6 +9,7 @@ import os
 from sweeper.cli.arguments import RUNS, Commands, add_command, add_file, spec_of, warn_of_variables
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
+from sweeper.cli.output import put
 
 
 def add(commands: Commands) -> None:
@@ -39,5 +40,5 @@ def _check(options: argparse.Namespace) -> int:
 def _schema(_: argparse.Namespace) -> int:
     from sweeper.config.write.schema import schema
 
-    print(json.dumps(schema(), indent=1))
+    put(json.dumps(schema(), indent=1) + "\n")
     return OK

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from pathlib import Path
 
 from sweeper.cli.arguments import Commands, add_command
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say, warn
+from sweeper.cli.output import put
 from sweeper.cli.setup import examples
 from sweeper.errors import UsageError
 
@@ -85,7 +85,7 @@ def _write_draft(target: str, given: list[str], out: Path | None) -> int:
     for text in made.to_do:
         warn(f"left to do: {text}")
     if out == Path("-"):
-        sys.stdout.write(made.text)
+        put(made.text)
         return OK
     return _write(out or Path(f"{made.name}.yaml"), made.text)
 

@@ -20,7 +20,7 @@ from sweeper.rules.settings import AUTO, written
 
 _ADDING = (
     *("description", "profile_description", "run_cap", "budget", "executor", "resources", "launch", "checkpoint"),
-    *("retry", "resume_args", "hang_after_s", "figures", "notify"),
+    *("retry", "resume_args", "hang_after_s", "output_limit_mb", "figures", "notify"),
 )
 """Keys that change the number of trials and how they run, but not their results."""
 

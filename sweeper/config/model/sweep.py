@@ -385,6 +385,7 @@ class SweepSpec(BaseModel):
     checkpoint: Checkpoint = Checkpoint()
     retry: RetrySettings = RetrySettings()
     hang_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    output_limit_mb: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = 100.0
     figures: FigureSettings = FigureSettings()
     notify: Notify | None = None
 

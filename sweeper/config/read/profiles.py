@@ -46,6 +46,7 @@ class Profile(BaseModel):
     retry: object = None
     launch: object = None
     hang_after_s: object = None
+    output_limit_mb: object = None
     figures: object = None
 
 

@@ -88,7 +88,7 @@ def command_as_file(spec: SweepSpec) -> str:
     return _HEAD + _yaml({key: resolved[key] for key in keys if resolved[key] is not None})
 
 
-OTHER_KEYS = ("watch", "retry", "hang_after_s", "resume_args")
+OTHER_KEYS = ("watch", "retry", "hang_after_s", "output_limit_mb", "resume_args")
 """Optional keys of a sweep file that `sweep_of_command` accepts."""
 
 

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from sweeper.record.events import OutputCut
 from sweeper.record.storage.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
+from sweeper.record.storage.output import MARKER, cut_of, remove
 
 MAX_REPLY_BYTES = 1 << 23
 """The maximum size of one reply: large enough for the network, small enough for memory."""
@@ -105,17 +107,23 @@ def updates_of(trial: TrialDir, attempt: AttemptDir, known: KnownFiles) -> FileU
 
 def _pieces(trial: TrialDir, growing: Sequence[Path], whole: Sequence[Path], known: KnownFiles) -> Iterator[Chunk]:
     for path in growing:
-        yield from _grown(trial, path, known)
+        cut = cut_of(AttemptDir(path.parent)) if path.name == AttemptDir(path.parent).output.name else None
+        yield from _grown(trial, path, known, cut)
     for path in whole:
         yield from _replaced(trial, path, known)
 
 
-def _grown(trial: TrialDir, path: Path, known: KnownFiles) -> Iterator[Chunk]:
+def _grown(trial: TrialDir, path: Path, known: KnownFiles, cut: OutputCut | None = None) -> Iterator[Chunk]:
+    """Yield what was appended to a file, without the bytes that were removed from it."""
     name = str(path.relative_to(trial.path))
-    offset = known.lengths.get(name)
+    offset, most = known.lengths.get(name), MAX_REPLY_BYTES
+    if cut is not None and (offset or 0) < cut.begin:
+        most = min(most, cut.begin - (offset or 0))
+    elif cut is not None and (offset or 0) < cut.end:
+        offset = cut.end
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(offset or 0)
-        data = file.read(MAX_REPLY_BYTES)
+        data = file.read(most)
         if data or offset is None:
             yield Chunk(path=name, offset=offset or 0, data=data)
 
@@ -202,6 +210,8 @@ class Replica:
                     self._replace(path, chunk)
                 else:
                     self._append(path, chunk)
+                    if path == self._attempt.output_cuts and (cut := cut_of(self._attempt)) is not None:
+                        self._remove(cut)
             except OSError as error:
                 raise unwritable(path, error) from error
         if updates.checkpoints is not None:
@@ -217,6 +227,15 @@ class Replica:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_directory(self._attempt.path)
+
+    def _remove(self, cut: OutputCut) -> None:
+        """Remove the same bytes of the output here as the shim has on the node; their end may not be here yet."""
+        output = self._attempt.output
+        name = str(output.relative_to(self._trial.path))
+        if self._lengths.get(name, 0) > cut.begin - len(MARKER):
+            os.truncate(output, max(cut.end, output.stat().st_size))
+            remove(output, cut)
+            self._lengths[name] = output.stat().st_size
 
     def _drop_parts(self) -> None:
         """Delete files that arrived in part, so that their transfer starts again."""

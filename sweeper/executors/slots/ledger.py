@@ -261,7 +261,7 @@ class SlotLedger:
     def _read(self) -> LedgerState:
         try:
             return _decoded(json.loads((self._directory / "ledger.json").read_bytes()))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return LedgerState()
 
     def _write(self, state: LedgerState) -> None:

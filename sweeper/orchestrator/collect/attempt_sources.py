@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from sweeper.orchestrator.collect.files import files_below, matching, open_regular
 from sweeper.orchestrator.collect.groups import OUTPUT, SourceGroup, folder_of
+from sweeper.orchestrator.collect.output import OutputReader
 from sweeper.orchestrator.collect.reading import MOST_NAMES, FileReader, Reading
 from sweeper.orchestrator.collect.tracked_file import TrackedFile
 from sweeper.record.events import Collected, Event, Noticed
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.storage.output import cut_of
 
 REPORTED = "the script reports it itself, so its source is not used"
 
@@ -93,7 +96,10 @@ class AttemptSources:
     def _file(self, number: int, group: SourceGroup, name: str) -> TrackedFile:
         if (number, name) not in self._files:
             given = [metric for metric in group.metrics if (name, metric) in self._read_to]
-            self._files[number, name] = TrackedFile(group.reader(name, given))
+            reader = group.reader(name, given)
+            if isinstance(reader, OutputReader):
+                reader.cut = partial(cut_of, self._attempt)
+            self._files[number, name] = TrackedFile(reader)
         return self._files[number, name]
 
     def _read(self, found: TrackedFile, name: str, *, final: bool) -> Iterator[tuple[Reading, int]]:
@@ -128,12 +134,12 @@ class AttemptSources:
             known = {metric: place for metric, place in recorded.items() if place is not None}
             known = known or self._under_another_name(reader, fd, name, size)
             for metric, (offset, mark) in known.items():
-                if offset <= size and reader.mark(fd, offset) == mark:
+                if offset <= size and reader.is_same(fd, offset, mark):
                     found.until[metric] = offset
             reader.offset = min((found.until.get(metric, 0) for metric in reader.metrics), default=0)
             replaced = len(found.until) < len(known)
         else:
-            replaced = reader.offset > size or reader.mark(fd, reader.offset) != found.mark
+            replaced = reader.offset > size or not reader.is_same(fd, reader.offset, found.mark)
             if replaced:
                 reader.restart()
                 found.until = {}

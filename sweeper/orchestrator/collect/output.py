@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -13,6 +13,7 @@ from types import FrameType
 from sweeper.config import OutputSource
 from sweeper.orchestrator.collect.reading import (
     LONGEST_LINE,
+    MARKED,
     FileReader,
     NotANumber,
     Reading,
@@ -20,6 +21,8 @@ from sweeper.orchestrator.collect.reading import (
     number_of,
     step_of,
 )
+from sweeper.record.events import OutputCut
+from sweeper.record.storage.output import MARKER
 
 VALUE, STEP = "value", "step"
 LONGEST_SEARCH_S = 1.0
@@ -36,10 +39,21 @@ class OutputReader(FileReader):
 
     wanted: Mapping[str, OutputSource] = field(default_factory=dict)
     slow: set[str] = field(default_factory=set)
+    cut: Callable[[], OutputCut | None] = lambda: None
+
+    def is_same(self, fd: int, offset: int, mark: int) -> bool:
+        """Return whether the output up to an offset is the same, as far as it was not removed."""
+        cut = self.cut()
+        was_removed = cut is not None and cut.begin - len(MARKER) < offset < cut.end + MARKED
+        return was_removed or FileReader.is_same(self, fd, offset, mark)
 
     def read(self, fd: int, size: int, *, final: bool) -> Iterator[Reading]:
-        """Yield the values in each line, as in `FileReader.read`."""
+        """Yield the values in each line, as in `FileReader.read`. Lines that were removed are left out."""
         lines = list(lines_of(fd, self.offset, size, final=final))
+        cut = self.cut()  # after the lines were read: what was removed before that is known by now
+        if cut is not None and self.offset < cut.end and lines and lines[-1][0] > cut.begin - len(MARKER):
+            lines = [line for line in lines if line[0] <= cut.begin - len(MARKER)]
+            lines.append((cut.end, ""))
         found: dict[int, dict[str, tuple[float, int | None]]] = {}
         for metric, source in self.wanted.items():
             if metric not in self.slow:

@@ -108,6 +108,10 @@ class FileReader:
         """Return a checksum of the file up to an offset, by which a replaced file is recognized."""
         return mark_of(fd, offset)
 
+    def is_same(self, fd: int, offset: int, mark: int) -> bool:
+        """Return whether the file up to an offset is the one with this checksum."""
+        return self.mark(fd, offset) == mark
+
     def restart(self) -> None:
         """Begin anew, because the file was replaced."""
         self.offset = 0

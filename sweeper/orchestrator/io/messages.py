@@ -9,7 +9,9 @@ from sweeper.config import Happening, SweepSpec
 from sweeper.orchestrator.io.notifications import Notifier
 from sweeper.record.causes import Cause
 from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.output import cut_of
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.redaction import redacted
 from sweeper.results.receipt import cause_text, end_line, retry_text
 from sweeper.results.restart import has_checkpoint, restart_text
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis, Effect
@@ -32,11 +34,11 @@ class Messages:
 
     def say(self, line: str) -> None:
         """Add a line."""
-        self.lines.append(line)
+        self.lines.append(redacted(line))
 
     def say_once(self, lines: Iterable[str]) -> None:
         """Add the lines that were not added before."""
-        for line in lines:
+        for line in map(redacted, lines):
             if line not in self.lines:
                 self.say(line)
 
@@ -54,6 +56,9 @@ class Messages:
         if trial.newest.cause == Cause.LOST and shutil.disk_usage(trial.directory.path).free < FULL_DISK:
             # On a full disk neither the worker nor its shim could record how the attempt ended.
             self.say(f"{trial.directory.path}: No space left on device. Free some space and call `sweeper run` again")
+        if (cut := cut_of(trial.attempt_dir)) is not None:
+            removed = f"the middle of its output, {(cut.end - cut.begin) / 1e6:.0f} MB, was removed"
+            self.say(f"Trial {name} printed more than output_limit_mb allows: {removed}")
         if trial.state in _NOTIFIED:
             self.notifier.send(_NOTIFIED[trial.state], f"{name} {end_line(trial)}", trial=trial.facts.number)
 

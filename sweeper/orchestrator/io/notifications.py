@@ -115,7 +115,8 @@ def _try(sender: Sender, body: Mapping[str, object], notify: Notify) -> str:
     try:
         return sender(body, notify)
     except urllib.error.HTTPError as error:
-        return f"HTTP status {error.code}"
+        redirect = ", a redirect, which is not followed" if 300 <= error.code < 400 else ""  # noqa: PLR2004
+        return f"HTTP status {error.code}{redirect}"
     except urllib.error.URLError as error:
         return error.reason.strerror or "no answer" if isinstance(error.reason, OSError) else "no answer"
     except OSError as error:
@@ -137,7 +138,15 @@ def _post(body: Mapping[str, object], notify: Notify) -> str:
 
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the scheme was checked above
     begun = time.monotonic()
-    with urllib.request.urlopen(request, timeout=notify.timeout_s) as answer:  # noqa: S310
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """Follows no redirect: another host was not asked for, and would be sent a request without the text."""
+
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    opener = urllib.request.build_opener(NoRedirect)
+    with opener.open(request, timeout=notify.timeout_s) as answer:
         while answer.read1(4096) and time.monotonic() - begun < notify.timeout_s:
             pass
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED
 from sweeper.record.finite import NON_FINITE, was_non_finite
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.extremes import mean
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING
 from sweeper.rules.pruner_settings import PRUNERS
 from sweeper.search import Configuration
@@ -48,7 +48,7 @@ def with_result(configuration: Configuration, own: Sequence[TrialRecord], impute
     return replace(
         configuration,
         state=next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL).value,
-        value=statistics.fmean(values) if values else None,
+        value=mean(values) if values else None,
         step=max((trial.series.last_step for trial in own if trial.series is not None), default=None),
         failed=len(reasons) / (len(reasons) + len(values)) if reasons else 0.0,
         why=", ".join(dict.fromkeys(reasons)),

@@ -6,13 +6,14 @@ On this machine, what is not there is a mistake. For trials on other machines (S
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweeper.config import Choice, Complaint, Constant, Local, Remark, SweepSpec, not_passed
 from sweeper.errors import UsageError
 from sweeper.integrations.names import is_same_name, metric_name
 from sweeper.mistakes import listed, shown
+from sweeper.orchestrator.trial_command import command_of
 from sweeper.preflight.arguments import arguments_of
 from sweeper.preflight.command.defaults import outputs_by_default
 from sweeper.preflight.command.interpreter import lacking
@@ -20,6 +21,8 @@ from sweeper.preflight.command.places import complaints_about_places
 from sweeper.preflight.command.program import DEFAULT_COMMAND, Program, program_of, words_of
 from sweeper.preflight.command.texts import Texts, texts_of
 from sweeper.preflight.draft.metric import INFERRED
+from sweeper.record.values.command_line import LONGEST_WORD, why_too_long
+from sweeper.record.values.params import argument_of
 from sweeper.rules.needs import closest_metric
 
 Finding = Complaint | Remark
@@ -43,6 +46,7 @@ def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, st
     places = list(complaints_about_places(program, environment))
     is_here = isinstance(spec.executor, Local)
     yield from places if is_here else map(_elsewhere, places)
+    yield from _too_long(spec)
     texts = texts_of(program)
     if is_here and not places:
         yield from lacking(program, texts, environment, provided=() if spec.watch is None else (WANDB,))
@@ -51,6 +55,28 @@ def findings(spec: SweepSpec, keys: frozenset[str], environment: Mapping[str, st
         yield from _without_trial(spec, keys, program, texts)
         yield from _not_logged(spec, keys, program)
         yield from outputs_by_default(spec, program)
+
+
+def _too_long(spec: SweepSpec) -> Iterator[Complaint]:
+    """Find a value with which an argument of the command is longer than Linux accepts."""
+    longest = {name: max(_values(one), key=_size) for name, one in spec.parameters.items() if _values(one)}
+    if sum(map(_size, longest.values())) < LONGEST_WORD // 8:  # as JSON, a character takes up to 6 bytes
+        return
+    if why := why_too_long(command_of(spec, longest, spec.seeds[0])):
+        name = max(longest, key=lambda name: _size(longest[name]))
+        expected = f"values that fit into an argument of at most {LONGEST_WORD:,} bytes"
+        reason, _, hint = why.partition("; ")
+        yield Complaint(path=("parameters", name), expected=expected, got=reason, hint=hint)
+
+
+def _values(parameter: object) -> Sequence[object]:
+    if isinstance(parameter, Choice):
+        return parameter.values
+    return [parameter.value] if isinstance(parameter, Constant) else []
+
+
+def _size(value: object) -> int:
+    return len(argument_of(value))
 
 
 def _elsewhere(complaint: Complaint) -> Remark:

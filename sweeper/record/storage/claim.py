@@ -66,7 +66,7 @@ def owner_of(attempt: AttemptDir) -> dict[str, object]:
     """Return the identity of the process that claimed the attempt; empty where there is no claim."""
     try:
         owner = json.loads(attempt.claim.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
 

@@ -68,6 +68,11 @@ class AttemptDir:
         """Standard output and error of the worker."""
         return self.path / "output.log"
 
+    @property
+    def output_cuts(self) -> Path:
+        """Which bytes of the output the shim has removed; absent if it is whole."""
+        return self.path / "output-cuts.jsonl"
+
     def last_word(self, rank: str) -> Path:
         """How a rank other than the first failed, written by that rank; absent if it did not fail."""
         return self.path / f"rank-{rank}.json"
@@ -273,8 +278,12 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True) -> None:
-    """Write a JSON object atomically."""
-    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), sync=sync)
+    """Write a JSON object atomically. If a text is not Unicode, such as the name of a file, all texts are escaped."""
+    try:
+        data = json.dumps(value, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        data = json.dumps(value, indent=1).encode()
+    write_atomically(path, data + b"\n", sync=sync)
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -306,16 +315,20 @@ _REMEDIES = {
     errno.EPERM: "make it writable, or keep runs elsewhere",
     errno.ENOENT: "its directory is gone, or was never made",
     errno.ENOTDIR: "something else stands where its directory was",
+    errno.EEXIST: "something else stands in its place",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EISDIR: "a directory stands in its place",
 }
 
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
     """Return the error for a path that cannot be written, with its cause and a remedy."""
-    remedy = _REMEDIES.get(error.errno or 0, "look at its disk")
-    return Unwritable(
-        f"{path}: cannot be written: {error.strerror or error}; {remedy}, then call again: what was recorded stands"
-    )
+    return Unwritable(f"{path}: cannot be written: {reason_of(error)}, then call again: what was recorded stands")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a file cannot be written, and the remedy."""
+    return f"{error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'look at its disk')}"
 
 
 def sync_directory(path: Path) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import bisect
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.extremes import deviation, mean
 from sweeper.results.comparison.t_interval import half_width, mean_interval
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import counted, number, plain
@@ -36,7 +36,7 @@ class ConfigurationResult:
     @property
     def mean(self) -> float | None:
         """Return the mean over seeds; None without a value."""
-        return statistics.fmean(self.values.values()) if self.values else None
+        return mean(self.values.values()) if self.values else None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -79,7 +79,7 @@ class PairedComparison:
     @property
     def mean(self) -> float:
         """Return the mean difference in units of the metric; positive if the first configuration is better."""
-        return statistics.fmean(self.differences)
+        return mean(self.differences)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -100,10 +100,10 @@ class PairedComparison:
         done = len(self.differences)
         if done < FEWEST or self.mean <= 0:
             return None
-        deviation = statistics.stdev(self.differences)
+        scatter = deviation(self.differences)
         counts = range(1, MOST_MORE + 1)
         # The half width falls with every seed, so bisection finds the first count that is sufficient.
-        found = bisect.bisect_left(counts, x=True, key=lambda more: half_width(deviation, done + more) < self.mean)
+        found = bisect.bisect_left(counts, x=True, key=lambda more: half_width(scatter, done + more) < self.mean)
         return counts[found] if found < len(counts) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,11 @@ from sweeper.results.wording import plain
 
 MOST_SHOWN = 12
 """Maximum number of differences that are listed; the commands undo all of them."""
+
+
+_COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +62,31 @@ def differences_text(one: Reproduction) -> str:
 
 
 def commands(one: Reproduction) -> list[str]:
-    """Return the shell commands, one per line, that restore the recorded environment and run the trial."""
+    """Return the shell commands, one per line, that restore the recorded environment and run the trial.
+
+    What is recorded may be somebody else's. It stands in quotes, and what could act even so is left out: a commit or a
+    package that reads like an option, and a variable with a name that a shell cannot set.
+    """
     call = f"sweeper reproduce {shlex.quote(one.run)} {one.trial.facts.number}"
     by_kind = {kind: [d for d in one.differences if d.kind is kind] for kind in DifferenceKind}
     lines = []
     commit = plain(one.origin.get("commit", ""))
-    if by_kind[DifferenceKind.CODE] and commit:
+    if by_kind[DifferenceKind.CODE] and _COMMIT.fullmatch(commit):
         here = next((d.here for d in by_kind[DifferenceKind.CODE]), "-")
         lines += (
-            [f"cd {shlex.quote(plain(one.origin['directory']))}"] if here == "-" and "directory" in one.origin else []
+            [f"cd -- {shlex.quote(plain(one.origin['directory']))}"]
+            if here == "-" and "directory" in one.origin
+            else []
         )
         folder = shlex.quote(f"../{plain(one.name)}-{commit[:12]}")
         lines.append(f"git worktree add {folder} {shlex.quote(commit)} && cd {folder}")
         lines += [f"{call} --patch | git apply"] if one.origin.get("difference") else []
-    wanted = [f"{d.name}=={d.there}" for d in by_kind[DifferenceKind.PACKAGE] if d.there != "-" and d.name != "sweeper"]
+    packages = [d for d in by_kind[DifferenceKind.PACKAGE] if d.there != "-" and d.name != "sweeper"]
+    wanted = [f"{d.name}=={d.there}" for d in packages if _REQUIREMENT.fullmatch(f"{d.name}=={d.there}")]
     lines += [f"pip install {' '.join(map(shlex.quote, wanted))}"] if wanted else []
     for variable in by_kind[DifferenceKind.ENVIRONMENT]:
+        if not _VARIABLE.fullmatch(variable.name):
+            continue
         unset = variable.there == "-"
         lines.append(f"unset {variable.name}" if unset else f"export {variable.name}={shlex.quote(variable.there)}")
     return [*lines, f"{call} --run"]

@@ -9,15 +9,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.config import SweepSpec, changes_between
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.extremes import mean as average
 from sweeper.record.values.params import spelled
-from sweeper.record.values.redaction import redacted
+from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.columns import Column, fitted, lines_of, shorten
 from sweeper.results.comparison.configurations import (
     ConfigurationResult,
@@ -109,7 +109,7 @@ def better_sweep_text(first: Side, second: Side, pairs: Sequence[Pair]) -> str:
     if len(seeds) < FEWEST:
         missing = f"a confidence interval needs {FEWEST} seeds"
         return f"The significance of the difference is unknown {over}: {missing}. {_counted_pairs(b, every)}."
-    gains = [sign * statistics.fmean(pair.complete[seed] for pair in complete) for seed in seeds]
+    gains = [sign * average(pair.complete[seed] for pair in complete) for seed in seeds]
     forth, back = PairedComparison(differences=gains), PairedComparison(differences=[-gain for gain in gains])
     for winner, loser, gain in ((b, a, forth), (a, b, back)):
         if gain.is_significant:
@@ -119,7 +119,7 @@ def better_sweep_text(first: Side, second: Side, pairs: Sequence[Pair]) -> str:
 
 
 def _counted_pairs(letter: str, gains: Sequence[float]) -> str:
-    mean = statistics.fmean(gains)
+    mean = average(gains)
     better = f"{letter} is better in {sum(gain > 0 for gain in gains)} of {counted(len(gains), 'pair', 'pairs')}"
     return f"{better}, on average {number(abs(mean))} {'better' if mean > 0 else 'worse'}"
 
@@ -220,7 +220,7 @@ def _notes(pairs: Sequence[Pair]) -> Iterator[str]:
 def _signed(pair: Pair) -> float | None:
     """Return the second mean minus the first, over the shared seeds; None without any."""
     gains = pair.comparison.differences
-    return _sign(pair) * statistics.fmean(gains) if gains else None
+    return _sign(pair) * average(gains) if gains else None
 
 
 def _raw_interval(pair: Pair) -> tuple[float, float]:
@@ -259,7 +259,7 @@ def _best_of(results: Sequence[ConfigurationResult]) -> str:
 def _named(pair: Pair) -> str:
     """Return the parameters that at least one of the two sweeps varies."""
     shown = dict.fromkeys([*pair.first.trials[0].facts.shown, *pair.second.trials[0].facts.shown])
-    params = pair.first.trials[0].facts.params
+    params = redacted_values(pair.first.trials[0].facts.params)
     return plain(", ".join(f"{name}={spelled(params.get(name))}" for name in shown)) or configuration_name(pair.first)
 
 

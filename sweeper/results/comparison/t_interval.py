@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
 from collections.abc import Sequence
+
+from sweeper.record.values.extremes import deviation, mean
 
 BISECTIONS = 200
 """Maximum number of bisections; the search ends earlier once no float lies between the ends of the interval."""
@@ -49,8 +50,8 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tu
     """
     if len(values) <= 1:
         return math.nan, math.nan
-    mean, half = statistics.fmean(values), half_width(statistics.stdev(values), len(values), confidence)
-    return mean - half, mean + half
+    middle, half = mean(values), half_width(deviation(values), len(values), confidence)
+    return middle - half, middle + half
 
 
 def half_width(deviation: float, count: int, confidence: float = CONFIDENCE) -> float:

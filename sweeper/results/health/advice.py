@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.record.values.redaction import redacted_value
 from sweeper.results.health.trial_health import has_failed, is_known
 from sweeper.results.wording import number, plain
 
@@ -73,12 +74,16 @@ def _neighbours(trial: TrialRecord, decided: Sequence[TrialRecord]) -> list[str]
         for other in decided:
             differing = [key for key in shown if other.facts.shown.get(key) != shown[key]]
             if differing == [name]:
-                outcomes.setdefault(spelled(other.facts.shown.get(name)), []).append(not was_flagged(other))
+                outcomes.setdefault(_spelled(other, name), []).append(not was_flagged(other))
         counts = [f"{sum(learned)} of {len(learned)} learned with {value}" for value, learned in outcomes.items()]
         if any(any(learned) for learned in outcomes.values()):
-            here = spelled(shown[name])
+            here = _spelled(trial, name)
             lines.append(plain(f"{name}={here} here; {', '.join(counts)}, all else equal"))
     return lines
+
+
+def _spelled(trial: TrialRecord, name: str) -> str:
+    return spelled(redacted_value(name, trial.facts.shown.get(name)))
 
 
 def by_learning_rate(trial: TrialRecord, siblings: Sequence[TrialRecord], advice: str) -> list[str]:

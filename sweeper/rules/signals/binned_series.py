@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 
+from sweeper.record.values.extremes import tamed
+
 MOST = 64
 FIRST, EARLY = 3, 10
 """The level at the start is the median of the first three reports, or the mean of the first ten if that is higher,
@@ -79,6 +81,7 @@ class BinnedSeries:
             return
         self.not_finite = 0
         self.count += 1
+        value = tamed(value)
         if self.count <= EARLY:
             self._first.append(value)
             self.first = self._first[0]

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from matplotlib.axes import Axes
 
+from sweeper.record.values.extremes import as_float, tamed
 from sweeper.record.values.params import spelled
 from sweeper.results.columns import shorten
 from sweeper.results.wording import plain
@@ -37,7 +38,7 @@ class ParameterAxis:
     @classmethod
     def of(cls, values: Sequence[object]) -> Self:
         """Return the axis for the values of some trials."""
-        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        numbers = [tamed(as_float(v)) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) == len(values) and all(map(math.isfinite, numbers)):
             return cls(values=values, positions=numbers, log=is_logarithmic(numbers))
         names = sorted({spelled(value) for value in values})

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeper.record.trial import State
+from sweeper.record.values.extremes import tamed
+from sweeper.record.values.redaction import redacted_value
 from sweeper.views.figures.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION
 from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label, normalized
 from sweeper.views.report.trial_curves import TrialCurves
@@ -143,9 +145,9 @@ def slices(plotted: Sequence[TrialCurves], metric: str, *, log: bool = False) ->
             if not name:
                 panel.set_visible(False)
                 continue
-            axis = ParameterAxis.of([item.trial.facts.params.get(name) for item in valued])
+            axis = ParameterAxis.of([redacted_value(name, item.trial.facts.params.get(name)) for item in valued])
             colours = [COLOURS[item.trial.state] for item in valued]
-            values = [item.trial.value for item in valued]
+            values = [tamed(item.trial.value or 0.0) for item in valued]
             panel.scatter(axis.positions, values, c=colours, s=22, alpha=_alpha(valued), lw=0, rasterized=_many(valued))
             axis.scale(panel)
             panel.set_xlabel(label(name))
@@ -171,13 +173,13 @@ def parallel(plotted: Sequence[TrialCurves], metric: str) -> str:
     def draw(axes: Axes) -> None:
         heights = []
         for position, name in enumerate(names):
-            axis = ParameterAxis.of([item.trial.facts.params.get(name) for item in valued])
+            axis = ParameterAxis.of([redacted_value(name, item.trial.facts.params.get(name)) for item in valued])
             height = normalized(axis.positions, log=axis.log)
             heights.append(height)
             at = sorted(set(zip(height, axis.labels(), strict=True)))
             for y, text in at if len(at) <= MOST_TICKS else (at[0], at[-1]):
                 axes.text(position + 0.04, y, label(text), **_LABEL)
-        values = [item.trial.value or 0.0 for item in valued]
+        values = [tamed(item.trial.value or 0.0) for item in valued]
         heights.append(normalized(values, log=False))
         colours = LinearSegmentedColormap.from_list("", [INK, BLUE])  # both are visible in light and dark mode
         maximize = valued[0].trial.facts.maximize

@@ -106,6 +106,7 @@ def report(
         "importance": dict(context.importance),
         "rules": list(context.rules),
     }
+    summary = redacted_values(summary)
     return page, json.dumps(summary, indent=1, default=str) + "\n"
 
 

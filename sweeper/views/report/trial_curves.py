@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sweeper.record.events import Metrics, Observation, Watching
 from sweeper.record.trial import HistoryEntry, TrialRecord
+from sweeper.record.values.extremes import tamed
 from sweeper.views.figures.history import DepthHistory, RecordedObservation
 
 MOST_POINTS = 400
@@ -75,4 +76,5 @@ def _loss_name(trial: TrialRecord) -> str:
 
 def _thinned(points: list[tuple[int, float]]) -> Points:
     every = -(-len(points) // MOST_POINTS)
-    return points if every <= 1 else [*points[:-1:every], points[-1]]
+    kept = points if every <= 1 else [*points[:-1:every], points[-1]]
+    return [(step, tamed(value)) for step, value in kept]

@@ -12,6 +12,7 @@ stop or launch trials any more. Therefore:
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+_READER_IS_GONE = (errno.EPIPE, errno.EIO)
+
+
 class NonBlockingOutput(io.FileIO):
-    """An output file that never blocks: data that cannot be written now is buffered, and dropped after an error."""
+    """An output file that never blocks: data that cannot be written now is buffered, and dropped after an error.
+
+    `failed` is the first error that is not about a reader who has gone, such as a full disk.
+    """
 
     @classmethod
     def over(cls, fd: int) -> NonBlockingOutput:
@@ -39,6 +46,7 @@ class NonBlockingOutput(io.FileIO):
     def __init__(self, fd: int, *, closefd: bool = True) -> None:
         super().__init__(fd, "wb", closefd=closefd)
         self._waiting = bytearray()
+        self.failed: OSError | None = None
 
     def write(self, data: ReadableBuffer) -> int:
         """Buffer the data and write what can be written now."""
@@ -51,8 +59,10 @@ class NonBlockingOutput(io.FileIO):
         try:
             while self._waiting and (count := super().write(self._waiting)):
                 del self._waiting[:count]
-        except OSError:
+        except OSError as error:
             self._waiting.clear()
+            if error.errno not in _READER_IS_GONE:
+                self.failed = self.failed or error
         return not self._waiting
 
 
@@ -74,6 +84,9 @@ def survive_disconnect() -> Iterator[None]:
 
     On exit, it waits until the remaining output is written. A user who has stopped the terminal (Ctrl-S) resumes it
     (Ctrl-Q) or presses Ctrl-C.
+
+    Raises:
+        OSError: on exit, if some of the output could not be written, because the disk is full.
     """
     before = sys.stdout, sys.stderr
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -83,6 +96,12 @@ def survive_disconnect() -> Iterator[None]:
     streams = sys.stdout, sys.stderr = _non_blocking(sys.stdout), _non_blocking(sys.stderr)
     try:
         yield
+        for stream in streams:
+            stream.flush()
+            _flush_all(stream)
+            raw = getattr(getattr(stream, "buffer", stream), "raw", None)
+            if isinstance(raw, NonBlockingOutput) and raw.failed is not None:
+                raise raw.failed
     finally:
         try:
             for stream in streams:

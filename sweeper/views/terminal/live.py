@@ -19,6 +19,7 @@ from sweeper.results.columns import shorten
 from sweeper.results.receipt import end_line
 from sweeper.results.snapshot import Display, SweepView, params_of
 from sweeper.results.wording import duration, number, plain
+from sweeper.views.terminal.console import make_console
 from sweeper.views.terminal.detached import is_behind
 from sweeper.views.terminal.keyboard import Keyboard
 from sweeper.views.terminal.screen import Screen, detail_of
@@ -45,7 +46,7 @@ def show(
         send: called with each command that the keys give.
     """
     stream = sys.stdout if stream is None else stream
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    console = make_console(file=stream, markup=False, emoji=False)
     # Not console.is_terminal: that is true with FORCE_COLOR, which CI sets without a terminal.
     if not stream.isatty() or console.is_dumb_terminal:
         return PlainLines(stream)

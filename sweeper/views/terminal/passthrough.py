@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import BinaryIO, TextIO
 
 from sweeper.record.storage.layout import AttemptDir
+from sweeper.record.storage.output import pieces
 from sweeper.record.trial import TrialRecord
 from sweeper.results.snapshot import Display, SweepView
 from sweeper.results.wording import decided_by, folded, plain
 from sweeper.views.terminal.detached import is_behind
-
-CHUNK = 65_536
 
 
 class Passthrough(Display):
@@ -96,11 +94,8 @@ class Passthrough(Display):
         """Copy the bytes that the attempt has written so far; bytes written during the copy are left for the next."""
         if self._log is None or not self._log.output.exists():
             return
-        with self._log.output.open("rb") as log:
-            end = os.fstat(log.fileno()).st_size
-            log.seek(self._read)
-            while chunk := log.read(min(CHUNK, end - self._read)):
-                self._output.write(chunk)
-                self._read += len(chunk)
-                self._midline = not chunk.endswith(b"\n")
-            self._output.flush()
+        for piece, end in pieces(self._log, self._read, self._log.output.stat().st_size):
+            self._output.write(piece)
+            self._read = end
+            self._midline = not piece.endswith(b"\n")
+        self._output.flush()

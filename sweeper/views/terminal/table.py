@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled_apart
+from sweeper.record.values.redaction import redacted_value
 from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
 from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
@@ -176,7 +177,8 @@ def _parameter_columns(trials: Sequence[TrialRecord]) -> list[Column]:
 
 
 def _values(trials: Sequence[TrialRecord], name: str) -> list[str]:
-    texts = iter(spelled_apart([trial.facts.shown[name] for trial in trials if name in trial.facts.shown]))
+    values = [redacted_value(name, trial.facts.shown[name]) for trial in trials if name in trial.facts.shown]
+    texts = iter(spelled_apart(values))
     return [plain(next(texts)) if name in trial.facts.shown else "-" for trial in trials]
 
 

@@ -240,7 +240,11 @@ def fork(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) 
     """Start the worker as a fork of this shim, and return its pid (a `shim.Start`). In the fork, raise `InWorker`."""
     # Until the worker has replaced the shim's handlers, they would swallow its signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, shim.SIGNALS)
+        raise
     if pid == 0:
         os.set_inheritable(lease_fd, True)  # noqa: FBT003 - the argument has no name; inheritable as after an exec
         os.environ.update(environment)

@@ -31,8 +31,10 @@ from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import catches, claim, keeper_of
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from sweeper.record.values.command_line import MOMENTARY, why_not_started
 from sweeper.worker.process.command import filled
 from sweeper.worker.process.injection import injected
+from sweeper.worker.process.output import OutputLimit
 from sweeper.worker.standalone import write_exit
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -40,6 +42,7 @@ SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
 CGROUPS = Path("/sys/fs/cgroup")
 LEFTOVERS_S = 10.0
+START_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30, 30, 30, 30, 30)
 
 
 class Shim:
@@ -72,8 +75,24 @@ class Shim:
         """Whether the shim was asked to kill the worker."""
         return KILL in self._requested
 
-    def wait(self, worker: int) -> int:
-        """Reap children until the worker has ended, and return its wait status."""
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the shim was asked to stop or to kill the worker."""
+        return bool(self._requested & {STOP, KILL})
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or until a signal arrives."""
+        select.select([self._wake, *self._keepers()], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 1024)
+
+    def wait(self, worker: int, check: Callable[[], float | None] = lambda: None) -> int:
+        """Reap children until the worker has ended, and return its wait status.
+
+        Args:
+            worker: the pid of the worker.
+            check: called now and then; returns the seconds until it is to be called again, or None.
+        """
         self._worker = worker
         self._forward()  # signals that came before the worker was started
         while True:
@@ -81,7 +100,7 @@ class Shim:
             if pid == worker:
                 return status
             if not pid:
-                if self._keeper in select.select([self._wake, *self._keepers()], [], [])[0]:
+                if self._keeper in select.select([self._wake, *self._keepers()], [], [], check())[0]:
                     self._keeper = None
                     self._on_signal(KILL, None)
                 with contextlib.suppress(BlockingIOError):
@@ -168,10 +187,14 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         return os.EX_TEMPFAIL
     killed_before = oom_kills()
     environment = {**os.environ, TRIAL_DIR: str(trial.path), ATTEMPT: str(number)}
+    output = OutputLimit(attempt, 0.0)
     try:
-        if trial.facts.exists() and Facts.read(trial).watch:
-            environment = injected(environment)
-        worker = start(filled(command, trial, number, environment), environment, lease.fd)
+        facts = Facts.read(trial) if trial.facts.exists() else None
+        if facts is not None:
+            output = OutputLimit(attempt, facts.output_limit_mb)
+            environment = injected(environment) if facts.watch else environment
+        command = filled(command, trial, number, environment)
+        worker = _started(shim, start, command, environment, lease.fd)
     except InWorker:
         shim.leave()
         raise
@@ -179,11 +202,14 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         code = NOT_FOUND
     except OSError as error:
-        print(f"{command[0]}: cannot be started: {error.strerror or error}", file=sys.stderr)
+        print(f"{command[0]}: cannot be started: {why_not_started(command, error)}", file=sys.stderr)
+        if error.errno in MOMENTARY:
+            return os.EX_TEMPFAIL  # without an end on the record the attempt is lost, and so the trial is retried
         code = NOT_FOUND
     else:
-        code = os.waitstatus_to_exitcode(shim.wait(worker))
+        code = os.waitstatus_to_exitcode(shim.wait(worker, output.check))
     _reap_leftovers()
+    output.check()
     how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
     oom = not shim.killed and oom_kills() > killed_before
     ranks = None if shim.killed or code == 0 else _out_of_device_memory(attempt)
@@ -194,6 +220,20 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         print(error, file=sys.stderr)
         return os.EX_IOERR
     return 0
+
+
+def _started(shim: Shim, start: Start, command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
+    """Start the worker, and return its pid. What fails for the moment is tried again, for some minutes."""
+    for pause in (*START_PAUSES_S, None):
+        try:
+            return start(command, environment, lease_fd)
+        except OSError as error:
+            if error.errno not in MOMENTARY or pause is None or shim.is_stopping:
+                raise
+            why = f"cannot be started for the moment: {error.strerror}"
+            print(f"{command[0]}: {why}; it is tried again in {pause:g} s", file=sys.stderr, flush=True)
+        shim.pause(pause)
+    raise AssertionError  # the last round returns or raises
 
 
 def _out_of_device_memory(attempt: AttemptDir) -> Finished | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import optuna
@@ -99,3 +100,13 @@ def test_a_value_from_outside_the_space_widens_it(run: SweepDir, tmp_path: Path)
 def test_nothing_asked_for_is_a_mistake(run: SweepDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run.path)]) == 2
     assert "--csv FILE, --parquet FILE or --optuna FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("year", [2999, 1_031_970])
+def test_a_study_takes_moments_beyond_all_calendars(run: SweepDir, tmp_path: Path, year: int) -> None:
+    control = run.trial(0).control
+    far = (year - 1970) * 31_557_600.0
+    control.write_text(re.sub(r'"time":[\d.]+', f'"time":{far}', control.read_text()))
+    assert main(["export", str(run.path), "--optuna", str(tmp_path / "s.db")]) == 0
+    (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 's.db'}")
+    assert study.n_trials == 3

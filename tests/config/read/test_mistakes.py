@@ -186,6 +186,7 @@ AFTER_HEAD = [
         "retry.tries: expected one of max, on or backoff_s, got an unknown key",
     ),
     ("hang_after_s: 0", "hang_after_s: expected a number above 0.0, got 0"),
+    ("output_limit_mb: 0", "output_limit_mb: expected at least 1.0, got 0"),
     ("resources: {gpus: -1}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got -1"),
     ("resources: {gpus: true}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got true"),
     ("resources: {gpus: .nan}", "resources.gpus: expected a number of GPUs, such as 2 or 0.5, got nan"),

@@ -161,6 +161,7 @@ SPECS = st.fixed_dictionaries(
             optional={"max": st.integers(0, 100), "on": st.lists(st.sampled_from(["lost", "cuda-oom"]), unique=True)},
         ),
         "hang_after_s": st.none() | st.floats(1e-3, 1e6),
+        "output_limit_mb": st.none() | st.floats(1, 1e6),
         "checkpoint": st.fixed_dictionaries({"every_minutes": st.floats(1e-3, 1e6) | st.integers(1, 100)}),
     },
 )

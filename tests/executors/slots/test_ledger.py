@@ -275,3 +275,12 @@ def test_monotonic_clocks_agree_between_processes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; print(time.monotonic())"]
     there = float(subprocess.run(command, capture_output=True, check=True).stdout)
     assert before < there < time.monotonic()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"claims": ' * 50_000, "\0", "", "null", '{"claims": 1}'])
+def test_a_ledger_that_cannot_be_read_counts_as_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger/ledger.json").write_text(text)
+    ledger = claims.SlotLedger(tmp_path / "ledger", tmp_path / "run", cores=1.0, cpus=[0], wanted=[])
+    assert ledger.claims() == ()
+    ledger.close()

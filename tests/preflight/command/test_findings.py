@@ -342,3 +342,13 @@ def test_a_metric_that_an_unmodified_script_does_not_log_is_warned_of(find: Find
     assert find(PY, "train.py", "${args}", metric={"name": "acc"}, watch="auto", metrics=read) == []
     Path("train.py").write_text("import torch\nlog = print\n")
     assert find(PY, "train.py", "${args}", metric={"name": "acc"}, watch="auto") == []
+
+
+@pytest.mark.parametrize("command", [(PY, "train.py", "${args}"), (PY, "train.py", "${args_json}")])
+def test_a_value_that_no_argument_can_hold_is_a_mistake(find: Find, command: tuple[str, ...]) -> None:
+    for parameter in ({"values": ["a", "x" * 140_000]}, {"value": "ü" * 70_000}):
+        (found,) = text(find(*command, parameters={"d": {"values": [1, 2]}, "note": parameter}))
+        assert found.startswith("parameters.note: expected values that fit into an argument of at most 131,071 bytes")
+        assert "${args_json_file}" in found
+    assert find(*command, parameters={"d": {"values": [1, 2]}, "note": {"value": "x" * 20_000}}) == []
+    assert find(PY, "opens.py", "${args_json_file}", parameters={"note": {"values": ["x" * 140_000, "a"]}}) == []
