@@ -67,6 +67,8 @@ SLOTS = 16
 TRIAL_S = 1.0
 WATCHED_S = 30.0
 SETTLED_S = 10.0
+POPULATION = 6
+"""Configurations in a generation of CMA-ES with two parameters."""
 METHODS = ("grid", "random", "qmc", "tpe", "cmaes", "gp")
 PROPOSALS = 5
 KILLED = 1_000
@@ -350,7 +352,7 @@ def configurations(method: str, count: int) -> list[Configuration]:
     """So many that were proposed and told, as a sweep's record would have them."""
     search = search_for(spec_of("proposals", count + PROPOSALS + 10, method=method))
     attributes: Mapping[str, Any] = {}
-    if method in ("qmc", "cmaes"):  # what the sampler leaves, from a few real proposals
+    if method == "qmc":  # what the sampler leaves, from a few real proposals
         few: list[Configuration] = []
         for number in range(20):
             proposed = search.propose(few)
@@ -367,10 +369,13 @@ def configurations(method: str, count: int) -> list[Configuration]:
             )
         attributes = few[-1].attributes
     points = iter(search.points()) if method == "grid" else None  # type: ignore[attr-defined]
-    made = []
+    made: list[Configuration] = []
     for number in range(count):
         u, v = (number * 0.618034) % 1, (number * 0.754877) % 1
         params = next(points) if points is not None else {"lr": 10 ** (-5 + 4 * u), "warmup": v}
+        if method == "cmaes":  # as if each generation had been told when the first of the next was proposed
+            told = [[one.number, one.value] for one in made[-POPULATION:]] if number % POPULATION == 0 else []
+            attributes = {"cma:generation": number // POPULATION, **({"cma:told": told} if told else {})}
         made.append(
             Configuration(number=number, params=params, attributes=attributes, state="COMPLETE", value=u * v, step=1)
         )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import RecordError, Unwritable, UsageError
 from sweeper.record.events import Inferred
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.worker import opening
 from sweeper.worker.ranks import is_first
@@ -197,7 +198,7 @@ class Session:
     def _claim(self) -> bool:
         """Whether this process is the one that writes the record of the attempt."""
         try:
-            descriptor = os.open(self._attempt.watched_by, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            descriptor = confined.open_file(self._attempt.watched_by, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             self._say_if_left_over()
             return False
@@ -211,7 +212,7 @@ class Session:
     def _say_if_left_over(self) -> None:
         """Say so if the process that has claimed the attempt is gone: nothing more of the attempt is recorded."""
         with suppress(OSError, ValueError):
-            pid = int(self._attempt.watched_by.read_text())
+            pid = int(confined.read_bytes(self._attempt.watched_by))
             if not Path(f"/proc/{pid}").exists():
                 why = f"one process of an attempt is, and that was process {pid}, which has ended"
                 sys.stderr.write(f"sweeper: this process is not watched: {why}\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, write_atomically
 from sweeper.worker.ranks import several_ranks
 
@@ -32,7 +33,7 @@ class StopPoint:
             write_atomically(self._file, f"{self._step}\n".encode())
         if self._step is None:
             with suppress(OSError, ValueError):
-                self._step = int(self._file.read_text())
+                self._step = int(confined.read_bytes(self._file))
         return self._step is not None and step >= self._step
 
 

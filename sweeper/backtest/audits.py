@@ -8,6 +8,8 @@ from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.reading import FEWEST, flagged_by
 from sweeper.record.ended import read_states
 from sweeper.record.progress import Evaluation
+from sweeper.record.storage import confined
+from sweeper.record.storage.journal import MOST_AT_ONCE
 from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.record.trial import State, TrialRecord
 from sweeper.rules.calibration.audit import AuditOutcomes, pooled
@@ -71,7 +73,14 @@ def _case(trial: TrialRecord) -> Case | None:
 def _has_audits(trial: TrialDir) -> bool:
     """Return whether the record contains one of `MARKS`, which is much faster than to decode it."""
     try:
-        recorded = trial.control.read_bytes()
+        with confined.reading(trial.control) as file:
+            before = b""
+            while chunk := file.read(MOST_AT_ONCE):
+                if any(mark in before + chunk for mark in MARKS):
+                    return True
+                if len(chunk) == MOST_AT_ONCE and b"\n" not in chunk:  # this is no journal, however long it is
+                    return False
+                before = chunk[-max(map(len, MARKS)) :]
     except OSError:
         return False
-    return any(mark in recorded for mark in MARKS)
+    return False

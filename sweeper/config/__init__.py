@@ -42,7 +42,7 @@ from sweeper.config.model.values import Value, identity, multiple_of
 from sweeper.config.read.load import load
 from sweeper.config.read.node import Complaint, Remark
 from sweeper.config.read.other_files import values_from_file
-from sweeper.config.write.addition import added_configuration, outside_of
+from sweeper.config.write.addition import added_configuration, is_configuration, outside_of
 from sweeper.config.write.command import (
     command_as_file,
     inline_yaml,
@@ -141,6 +141,7 @@ __all__ = [
     "identity",
     "in_dependency_order",
     "inline_yaml",
+    "is_configuration",
     "is_shared_path",
     "load",
     "multiple_of",

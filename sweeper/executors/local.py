@@ -19,6 +19,7 @@ from sweeper.executors.processes import kill_marked, marked, parent_and_session
 from sweeper.executors.slots.division import threads_of
 from sweeper.executors.slots.packing import Packing
 from sweeper.executors.slots.reservations import Reservations
+from sweeper.record.storage import confined
 from sweeper.record.storage.claim import catches, is_process, make_claim, owner_of, process_identity
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 from sweeper.record.storage.lease import is_held
@@ -82,11 +83,12 @@ class LocalExecutor:
 
     def _launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         directory = trial.attempt(attempt)
-        directory.path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(directory.path)
         # Shims that ended are reaped here. From then on their record says how they ended.
         self._shims = {path: shim for path, shim in self._shims.items() if shim.poll() is None}
         environment = {"PYTHONUNBUFFERED": "1", **slot.environment}
-        with directory.output.open("ab") as output:
+        append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(confined.open_file(directory.output, append), "ab") as output:
             forked = None
             if self._preloaded is not None and self._preloaded.is_ready:
                 forked = self._preloaded.fork(trial.path.absolute(), attempt, command, environment, output.fileno())

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from sweeper.config import Happening
+from sweeper.config import Happening, is_configuration
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.caution import Caution
@@ -294,8 +294,11 @@ class Orchestrator:
 
     def _receive_commands(self) -> UserCommands:
         """Read the users' commands, and carry out those that concern the whole sweep; return all."""
-        commands = UserCommands.receive(self._run.directory, self._trials, self._messages.say)
+        commands = UserCommands.receive(self._run.directory, self._trials, lambda line: self._messages.say_once([line]))
         for params in commands.added:
+            if not is_configuration(self._run.spec, params):
+                self._messages.say_once([f"Ignored a configuration with other parameters than the sweep's: {params}"])
+                continue
             added = self._proposals.add(params)
             self._trials.add(added)
             if not added:
@@ -436,7 +439,8 @@ class Orchestrator:
     # ---- the record and the user ----------------------------------------------------------------------------------
 
     def _troubles(self) -> Sequence[str]:
-        return (*self._executor.troubles(), *self._messages.notifier.troubles())
+        notes = self._proposals.search.notes
+        return (*self._executor.troubles(), *self._messages.notifier.troubles(), *notes)
 
     def _watch_disk(self) -> None:
         """Warn of a disk that fills up, on the record too, where `sweeper status` finds it."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,10 +21,11 @@ from sweeper.orchestrator.withdrawal import Withdrawal
 from sweeper.record.ended import read_states
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.facts import Facts, RetryPolicy
-from sweeper.record.storage import filesystem
+from sweeper.record.interpreter import isolated_python
+from sweeper.record.storage import confined, filesystem
 from sweeper.record.storage.claim import process_identity
 from sweeper.record.storage.journal import JournalWriter, read_journal
-from sweeper.record.storage.layout import SweepDir, read_json, write_atomically, write_json
+from sweeper.record.storage.layout import SweepDir, read_json, unwritable, write_atomically, write_json
 from sweeper.record.storage.lease import Lease, acquire, holder_of, is_held
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted_values
@@ -148,7 +148,8 @@ def reopen_run(directory: SweepDir) -> Run:
 
 def _acquire(directory: SweepDir, say: Say, mounts: str) -> Lease:
     try:
-        (directory.path / "trials").mkdir(parents=True, exist_ok=True)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(directory.path / confined.TRIALS)
         _check_locks(directory, say, mounts)
         lease = acquire(directory.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
         locks = lease is None or is_held(directory.lease)
@@ -302,7 +303,7 @@ def prepared(spec: SweepSpec, say: Say) -> Mapping[str, object]:
 def _run_module(module: str, request: str) -> tuple[int, str, list[str]]:
     """Run a Python module with a text as its standard input; return exit code, output, and lines of standard error."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [*isolated_python(), "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -357,8 +358,13 @@ def make_trials(run: Run, wanted: Sequence[tuple[Configuration, int]], first: in
 
 def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialRecord:
     spec, directory = run.spec, run.directory.trial(number)
-    shutil.rmtree(directory.path, ignore_errors=True)  # if it exists, nothing of it has run
-    directory.path.mkdir()
+    with contextlib.suppress(OSError):
+        confined.remove_folder(directory.path)  # if it exists, nothing of it has run
+    try:
+        with confined.folder(directory.path.parent) as trials:
+            os.mkdir(directory.path.name, dir_fd=trials)
+    except OSError as error:
+        raise unwritable(directory.path, error) from error
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
     shown = {name: configuration.params[name] for name in varied if name in configuration.params}

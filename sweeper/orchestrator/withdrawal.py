@@ -7,13 +7,13 @@ that comes back later brings its configurations back.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sweeper.config import Choice, Constant, Method, SweepSpec, Value, identity
 from sweeper.record.ended import read_states
 from sweeper.record.events import Asked
+from sweeper.record.storage import confined
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import TrialRecord
@@ -47,7 +47,7 @@ class Withdrawal:
             return frozenset()
         for trial in self._trials()[0]:
             if not trial.attempts and any(_identity_of(trial, name) in values for name, values in gone.items()):
-                shutil.rmtree(trial.directory.path)
+                confined.remove_folder(trial.directory.path)
         asked = (event for event in read_journal(self.directory.search) if isinstance(event, Asked))
         del gone[SEED]
         return frozenset(

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sweeper.executors.gpus.devices import cores, cuda_devices
+from sweeper.record.interpreter import isolated_python
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import acquire, is_held
@@ -101,7 +102,7 @@ def _torch(devices: Sequence[str]) -> MachineCheck:
     """Check torch in a separate process, because its import takes seconds and may crash."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TORCH], check=False, capture_output=True, text=True, timeout=TORCH_S
+            [*isolated_python(), "-c", _TORCH], check=False, capture_output=True, text=True, timeout=TORCH_S
         )
         version, build, available, count = done.stdout.split()
     except (subprocess.TimeoutExpired, ValueError):

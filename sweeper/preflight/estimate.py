@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import statistics
@@ -102,13 +103,15 @@ def _precedent(run: SweepDir, trial: TrialRecord, tensorboard: int) -> Precedent
 
 def _size(path: Path) -> int:
     """Return the bytes of all files below a path."""
-    total = 0
-    for folder, _, files in os.walk(path):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - many files
-            except OSError:  # removed meanwhile
-                continue
+    total, folders = 0, [os.fspath(path)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as found:  # it may be removed meanwhile
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
     return total
 
 

@@ -26,9 +26,15 @@ from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.progress import Progress, Series
 from sweeper.record.reader import TrialReader, open_trials, read_trial
+from sweeper.record.storage import confined
 from sweeper.record.storage.codec import DAMAGE, reader_of, to_plain
 from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.record.trial import STATES, State, TrialRecord
+
+MOST_BYTES = 1 << 30
+"""Maximum size of the cache that is read; a larger one is as good as none."""
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 _MISSING = (-1, 0)
 """The mark of a file that does not exist."""
@@ -57,13 +63,13 @@ class EndedWriter:
         self._written: set[int] = set()
         if anew:
             with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+                confined.remove(self._path)
 
     def append(self, ended: Iterable[TrialReader]) -> None:
         """Append the trials of these readers, except those with records that have grown since they were read."""
         lines = [line for reader in ended if (marks := _marks(reader)) for line in self._lines(reader.trial, marks)]
         if lines:
-            with contextlib.suppress(OSError), self._path.open("ab") as file:
+            with contextlib.suppress(OSError), os.fdopen(confined.open_file(self._path, _APPEND), "ab") as file:
                 file.write(b"".join(b"\n" + line for line in lines))  # the newline first: a torn line ends there
 
     def _lines(self, trial: TrialRecord, marks: Mapping[str, Mark]) -> Iterator[bytes]:
@@ -112,7 +118,7 @@ def without_garbage_collection() -> Iterator[None]:
 def _read(run: SweepDir) -> tuple[dict[int, Mapping[str, Mark]], dict[int, TrialRecord], int]:
     """Return the marks and the valid trials by number, and how many lines are of no use."""
     try:
-        lines = [line for line in run.ended.read_bytes().split(b"\n") if line]
+        lines = [line for line in confined.read_bytes(run.ended, most=MOST_BYTES).split(b"\n") if line]
     except OSError:
         return {}, {}, 0
     heads: dict[int, tuple[dict[str, Any], bytes]] = {}
@@ -124,7 +130,7 @@ def _read(run: SweepDir) -> tuple[dict[int, Mapping[str, Mark]], dict[int, Trial
                 head, rest = _split(line)
                 if "number" not in head:
                     watched[head["key"]] = reader_of(Watching)(head["watching"])
-                elif head["form"] == _form():
+                elif head["form"] == _form() and type(head["number"]) is int:
                     heads[head["number"]] = head, rest
         for number, (head, rest) in sorted(heads.items()):
             directory = run.trial(number)

@@ -413,9 +413,9 @@ class SpecTaken(Event):
 class Asked(Event):
     """The search proposed `params` as configuration `configuration`.
 
-    `attributes` are the sampler's own, which it needs to continue: the state of CMA-ES, the position in the sequence of
-    QMC. They may contain a pickle: read them only from records that you trust. `start` is the entry of `start_with`
-    from which the configuration was made.
+    `attributes` are the sampler's own, which it needs to continue: what CMA-ES was told, the position of QMC in its
+    sequence. Those of early versions contain a pickle, which is not read. `start` is the entry of `start_with` from
+    which the configuration was made.
     """
 
     configuration: int

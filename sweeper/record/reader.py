@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import array
+import errno
+import os
+import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +15,7 @@ from sweeper.errors import RecordError
 from sweeper.record.attempt_history import AttemptHistory, without_collected
 from sweeper.record.events import Collected, Event, Exit, Launched, Metrics, Resumed, Started
 from sweeper.record.facts import Facts
+from sweeper.record.storage import confined
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.journal import JournalReader
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
@@ -174,15 +178,28 @@ def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialR
 def _check_files(entry: TrialDir) -> None:
     """Check that the files in a trial's place can be read at all, without reading them."""
     for folder in (entry.path, entry.path / "attempts"):
-        if folder.exists() and not folder.is_dir():
-            raise RecordError(f"{folder}: expected a directory, got something else")
+        mode = _mode(folder)
+        if mode is not None and not stat.S_ISDIR(mode):
+            found = "a link, which is not followed inside a run" if stat.S_ISLNK(mode) else "something else"
+            raise RecordError(f"{folder}: expected a directory, got {found}")
     for journal in (entry.control, *(attempt.events for attempt in entry.attempts())):
+        mode = _mode(journal)
+        if mode is None or (stat.S_ISREG(mode) and os.access(journal, os.R_OK)):
+            continue
         try:
-            journal.open("rb").close()
+            confined.reading(journal).close()
         except FileNotFoundError:
             continue
         except OSError as error:
             raise RecordError(f"{journal}: expected a readable file, got: {error.strerror}") from error
+
+
+def _mode(path: Path) -> int | None:
+    """Return the mode of a file or a link; None where there is none, or where another error will be raised later."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return None
 
 
 def read_trial(directory: TrialDir) -> TrialRecord:
@@ -211,10 +228,18 @@ def read_trials(run: SweepDir) -> tuple[list[tuple[TrialRecord, list[HistoryEntr
 
 
 def read_exit(attempt: AttemptDir) -> Exit | None:
-    """Return how an attempt ended, None where no exit was written."""
+    """Return how an attempt ended, None where no exit was written.
+
+    Raises:
+        RecordError: something else stands in its place.
+    """
     try:
-        event = decode(attempt.exit.read_bytes())
-    except (OSError, ValueError):
+        event = decode(confined.read_bytes(attempt.exit))
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno in confined.NO_FILE or error.errno == errno.EFBIG:
+            raise RecordError(f"{attempt.exit}: expected a readable file, got: {error.strerror}") from error
         return None
     return event if isinstance(event, Exit) else None
 
@@ -222,7 +247,7 @@ def read_exit(attempt: AttemptDir) -> Exit | None:
 def read_row(attempt: AttemptDir, row: int, width: int) -> array.array[float] | None:
     """Return row `row` of an attempt's side file, `width` float32 values; None where it is torn or missing."""
     try:
-        with attempt.layers.open("rb") as file:
+        with confined.reading(attempt.layers) as file:
             file.seek(row * width * 4)
             data = file.read(width * 4)
     except OSError:

@@ -19,6 +19,7 @@ from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
 from sweeper.record.events import Exit, StopRequested
 from sweeper.record.resumption import Resumption
+from sweeper.record.storage import confined
 from sweeper.record.storage.output import cut_of
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
@@ -373,11 +374,11 @@ def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def last_lines(path: Path, most: int = OUTPUT_LINES) -> list[str]:
     """Return at most `most` lines from the end of a log, made safe for a terminal; empty if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with confined.reading(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
-            text = redacted(file.read().decode(errors="replace"))
-    except OSError:
-        return []
+            text = redacted(file.read(OUTPUT_BYTES).decode(errors="replace"))
+    except OSError as error:
+        return [f"(not read: {error.strerror})"] if error.errno in confined.NO_FILE else []
     # A progress bar overwrites its line, so only the text after the last carriage return was visible.
     shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     return [_safe(line) for line in shown if line.strip()][-most:]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.config import ResumeArgs
 from sweeper.record.resumption import Resumption, resumption
+from sweeper.record.storage import confined
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.wording import plain
 
@@ -15,7 +16,10 @@ MOST_LISTED = 8
 
 def has_checkpoint(trial: TrialRecord) -> bool:
     """Return whether the script saved a checkpoint through sweeper, and it is still there."""
-    return trial.progress.checkpoint is not None and any(trial.directory.checkpoints.glob("*"))
+    try:
+        return trial.progress.checkpoint is not None and bool(confined.listed(trial.directory.checkpoints))
+    except OSError:
+        return False
 
 
 def own_checkpoint(trial: TrialRecord, resume_args: ResumeArgs | None) -> Resumption | None:

@@ -19,6 +19,11 @@ class Grid:
         self._names = in_dependency_order(parameters)
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Nothing: a grid has no state."""
+        return ()
+
+    @property
     def eager(self) -> bool:
         """True: a grid is known from the start."""
         return True

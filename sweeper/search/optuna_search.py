@@ -3,7 +3,8 @@
 Optuna proposes, but it stores nothing. For each proposal an in-memory study is built from the configurations so far,
 with a sampler that is seeded by the sweep's name and the number of the proposal. So a resumed sweep proposes what
 an uninterrupted one would have. State that a sampler keeps in its study beyond parameters and values is recorded as the
-attributes of a configuration.
+attributes of a configuration, as plain JSON: that of CMA-ES is described in `cma_es`, and QMC has a position in its
+sequence, under a name that depends on Optuna's version.
 
 *Running configurations* are added as running. TPE treats them as bad ones (the constant liar), the Gaussian process
 integrates over their possible values, the other samplers ignore them.
@@ -43,7 +44,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
@@ -63,19 +64,19 @@ from sweeper.config import (
     in_dependency_order,
 )
 from sweeper.record.values.extremes import tamed
+from sweeper.search.cma_es import GENERATION, TOLD, Memory, ReplayedCmaEs, generations_of
 from sweeper.search.imputation import imputed, worst_value
 from sweeper.search.known import Start, settings_of
 from sweeper.search.proposal import Configuration
 from sweeper.search.quantiles import LEAST, MOST, quantile_of, value_at
 from sweeper.search.warm_start import warm_start
 
-_TRIAL_PREFIX = "cma:"
-"""The prefix of the attributes in which CMA-ES keeps its state, for each trial.
-
-All other attributes belong to the study: the position of QMC in its sequence, the name of which depends on Optuna's
-version.
-"""
-
+REBUILT = (
+    "The state of CMA-ES in search.jsonl is damaged or of an earlier version: "
+    "it was rebuilt from the recorded values, so that proposals may differ from those of an uninterrupted sweep"
+)
+MOST_POSITIONS = 1 << 20
+"""Positions of QMC from here on are not taken from a record: moving there would take long."""
 
 MAX_HISTORY: Mapping[Method, int] = {Method.BAYES: 1_000, Method.TPE: 1_000, Method.CMAES: 1_000, Method.GP: 250}
 """The maximum number of configurations that a sampler gets.
@@ -129,7 +130,14 @@ class OptunaSearch:
         self._start = Start(spec.parameters, settings_of(spec))
         self._names = in_dependency_order(spec.parameters)
         self._varied = {name: _distribution(p) for name, p in spec.parameters.items() if not isinstance(p, Constant)}
+        self._notes: dict[str, None] = {}
+        self._memory = Memory()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know about the state of the search."""
+        return tuple(self._notes)
 
     @property
     def eager(self) -> bool:
@@ -139,7 +147,13 @@ class OptunaSearch:
     def propose(self, seen: Sequence[Configuration]) -> Configuration:
         """Return the next configuration; there is always one."""
         storage = optuna.storages.InMemoryStorage()
-        study, study_id = self._study(seen, storage)
+        told = self._told(seen)
+        with warnings.catch_warnings():
+            # Optuna calls some samplers experimental, and TPE's gamma deprecated; our tests cover their behaviour.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            sampler = self._sampler(seen, told)
+        study, study_id = self._study(seen, told, sampler, storage)
         trial = study.ask()
         known = self._start.next(seen)
         params: dict[str, object] = {}
@@ -153,7 +167,8 @@ class OptunaSearch:
             number=len(seen),
             params=params,
             # QMC moves on in its sequence only if a value of it was used.
-            attributes=_trial_attributes(attached) | (storage.get_study_system_attrs(study_id) if is_drawn else {}),
+            attributes=_recorded(sampler, attached, told)
+            | (storage.get_study_system_attrs(study_id) if is_drawn else {}),
             start=None if known is None else known.setting,
         )
 
@@ -164,14 +179,14 @@ class OptunaSearch:
             history.append(self.propose(history))
             yield history[-1]
 
-    def _study(self, seen: Sequence[Configuration], storage: optuna.storages.InMemoryStorage) -> tuple[Study, int]:
+    def _study(
+        self,
+        seen: Sequence[Configuration],
+        told: Sequence[Configuration],
+        sampler: BaseSampler,
+        storage: optuna.storages.InMemoryStorage,
+    ) -> tuple[Study, int]:
         """Return a study of the configurations so far, and its id in the storage."""
-        told = self._told(seen)
-        with warnings.catch_warnings():
-            # Optuna calls some samplers experimental, and TPE's gamma deprecated; our tests cover their behaviour.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            sampler = self._sampler(len(seen), told)
         study = optuna.create_study(
             storage=storage,
             study_name=self._spec.name,
@@ -180,10 +195,11 @@ class OptunaSearch:
         )
         study.add_trials([self._as_trial(one) for one in told])
         study_id = storage.get_study_id_from_name(self._spec.name)
-        # The attributes of the study are those of the last configuration that has them.
-        attributes = {k: v for one in seen for k, v in one.attributes.items() if not k.startswith(_TRIAL_PREFIX)}
-        for key, value in attributes.items():
-            storage.set_study_system_attr(study_id, key, value)
+        if self._spec.method is Method.QMC:
+            # The position in the sequence is that of the last configuration that has one.
+            positions = {k: v for one in seen for k, v in one.attributes.items() if _is_position(v)}
+            for key, value in positions.items():
+                storage.set_study_system_attr(study_id, key, value)
         return study, study_id
 
     def _told(self, seen: Sequence[Configuration]) -> Sequence[Configuration]:
@@ -208,8 +224,8 @@ class OptunaSearch:
         told = [imputed(one, worst) for one in everything]
         return limit_history(told, MAX_HISTORY[self._spec.method], maximize=maximize)
 
-    def _sampler(self, proposal: int, told: Sequence[Configuration]) -> BaseSampler:
-        seed = zlib.crc32(f"{self._spec.name}:{proposal}".encode())
+    def _sampler(self, seen: Sequence[Configuration], told: Sequence[Configuration]) -> BaseSampler:
+        seed = zlib.crc32(f"{self._spec.name}:{len(seen)}".encode())
         failed = sum(one.failed == 1 for one in told)
         startup = STARTUP_AFTER_FAILURE if failed else STARTUP
         match self._spec.method:
@@ -218,9 +234,18 @@ class OptunaSearch:
             case Method.GP:
                 return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
             case Method.CMAES:
-                source = warm_start([one for one in told if one.number < 0], self._as_trial)
-                return CmaEsSampler(
-                    seed=seed, warn_independent_sampling=False, consider_pruned_trials=True, source_trials=source
+                maximize = self._spec.metric.goal is Goal.MAXIMIZE
+                worst = worst_value([*self._learned, *seen], maximize=maximize)
+                generations = generations_of([imputed(one, worst) for one in seen], self._as_trial)
+                if generations.guessed:
+                    self._notes[REBUILT] = None
+                by_number = {one.number: one for one in seen}
+                return ReplayedCmaEs(
+                    generations,
+                    lambda number: self._as_trial(by_number[number]).params,
+                    self._memory,
+                    seed=seed,
+                    source=warm_start([one for one in told if one.number < 0], self._as_trial),
                 )
             case Method.QMC:
                 # The whole sweep uses one sequence. Parameters outside of it are drawn independently for each proposal.
@@ -251,7 +276,9 @@ class OptunaSearch:
             intermediate_values=values,
             params=params,
             distributions={name: self._varied[name] for name in params},
-            system_attrs=_trial_attributes(configuration.attributes),
+            system_attrs={
+                key: configuration.attributes[key] for key in [GENERATION] if key in configuration.attributes
+            },
         )
 
     def _state(self, configuration: Configuration, value: float | None) -> tuple[TrialState, dict[int, float]]:
@@ -308,8 +335,17 @@ _WITHOUT_VALUE: Mapping[str, TrialState] = {
 """The state in the study of a configuration without a value. Samplers ignore those that failed."""
 
 
-def _trial_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in attributes.items() if key.startswith(_TRIAL_PREFIX)}
+def _recorded(sampler: BaseSampler, attributes: Mapping[str, Any], told: Sequence[Configuration]) -> dict[str, Any]:
+    """Return the attributes of a trial that a later proposal needs, as JSON can hold them."""
+    if not isinstance(sampler, ReplayedCmaEs):
+        return {}
+    kept = {key: attributes[key] for key in [GENERATION] if key in attributes}
+    solutions = [[told[trial.number].number, trial.value] for trial in sampler.told(attributes)]
+    return kept | ({TOLD: solutions} if solutions else {})
+
+
+def _is_position(value: object) -> bool:
+    return type(value) is int and 0 <= value < MOST_POSITIONS
 
 
 def _equal(known: object, value: object) -> bool:

@@ -47,6 +47,10 @@ class Search(Protocol):
     def eager(self) -> bool:
         """Whether proposals do not depend on results, so that all can be made at the start."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know about the state of the search."""
+
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """Return the next configuration, numbered after those seen; None if there is none left."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import TrialDir
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ def save(model: torch.nn.Module, tokenizer: Path, trial: Path) -> None:
     """
     final = TrialDir(trial).best
     final.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".best-", dir=trial) as name:
+    with confined.folder(final) as best, tempfile.TemporaryDirectory(prefix=".best-", dir=trial) as name:
         folder = Path(name)
         model.save_pretrained(folder)  # type: ignore[operator]  # a transformers model
         (folder / WEIGHTS).chmod(stat.S_IMODE((folder / CONFIG).stat().st_mode))  # safetensors lets only the owner read
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
         for path in sorted(folder.iterdir(), key=lambda path: path.name == WEIGHTS):  # the weights last
-            path.replace(final / path.name)
+            os.replace(path, path.name, dst_dir_fd=best)

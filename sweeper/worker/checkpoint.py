@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import CheckpointError
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import sync_directory, unwritable
 from sweeper.worker.plain_state import numpy_types, plain_state
 
@@ -44,6 +45,8 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
     with _disk_errors_as_unwritable(folder):
         try:
             folder.mkdir(exist_ok=True)  # without its parents: a deleted trial must not come back in part
+            with confined.folder(folder):  # it is not a link
+                pass
             with temporary.open("wb") as file:
                 torch.save(plain_state(dict(state)), file)
                 file.flush()
@@ -123,5 +126,5 @@ def _disk_errors_as_unwritable(folder: Path) -> Iterator[None]:
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
+    with confined.reading(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

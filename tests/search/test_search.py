@@ -184,8 +184,7 @@ def swept(method: str, count: int, *, resumed: bool, delay: int = 0) -> list[Con
 def test_a_sweep_interrupted_after_each_ask_is_the_uninterrupted_one(method: str, delay: int) -> None:
     count = 16 if method == "gp" else 30  # a Gaussian process is fitted from the eleventh on
     resumed, whole = (swept(method, count, resumed=resumed, delay=delay) for resumed in (True, False))
-    # Not the attributes: the pickled state of CMA-ES has a history in it that starts as uninitialised memory.
-    assert [c.params for c in resumed] == [c.params for c in whole]
+    assert resumed == whole
 
 
 FRESH = """
@@ -218,7 +217,7 @@ def test_proposals_with_trials_running_are_all_different(method: str) -> None:
 
 def test_cma_es_continues_from_its_recorded_state() -> None:
     with_state = swept("cmaes", 20, resumed=False)
-    assert any(key.startswith("cma:optimizer") for c in with_state for key in c.attributes)
+    assert any("cma:told" in c.attributes for c in with_state)
     without = [replace(c, attributes={}) for c in with_state]
     search = search_for(spec("cmaes", SPHERE))
     proposed, forgetful = search.propose(with_state), search.propose(without)
@@ -249,10 +248,10 @@ def test_values_steer_a_search(method: str) -> None:
 def test_a_configuration_outside_of_the_space_is_ignored(method: str, outside: dict[str, object]) -> None:
     sweep = spec(method, RANGES)
     seen = proposals(sweep, 12, [float(i) for i in range(12)])
-    added = replace(seen[3], params={**seen[3].params, **outside}, attributes={})
-    failed = replace(seen[3], state="FAIL", value=None, attributes={})
+    added = replace(seen[10], params={**seen[10].params, **outside}, attributes={})
+    failed = replace(seen[10], state="FAIL", value=None, attributes={})
     ask = search_for(sweep).propose
-    assert ask([*seen[:3], added, *seen[4:]]) == ask([*seen[:3], failed, *seen[4:]])
+    assert ask([*seen[:10], added, seen[11]]) == ask([*seen[:10], failed, seen[11]])
 
 
 CONDITIONAL: dict[str, object] = {

@@ -8,7 +8,7 @@ import time
 from sweeper.cli.arguments import Commands, add_command, add_trial, existing, existing_trial, positive
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.output import put
-from sweeper.errors import UsageError
+from sweeper.errors import RecordError, UsageError
 
 LOOK_EVERY_S = 0.2
 
@@ -36,8 +36,14 @@ def _logs(options: argparse.Namespace) -> int:
     read = 0
     while True:
         alive = options.follow and is_alive(chosen)  # looked at before reading: then what is read is all
-        for piece, read in pieces(chosen, read):  # noqa: B007, B020 - `read` is where the next reading begins
-            put(piece)
+        try:
+            for piece, read in pieces(chosen, read):  # noqa: B007, B020 - `read` is where the next reading begins
+                put(piece)
+        except OSError as error:
+            if error.filename != str(chosen.output):  # it is standard output that cannot be written
+                raise
+            got = f"got: {error.strerror}"
+            raise RecordError(f"{chosen.output}: expected the output of an attempt, {got}") from error
         if not alive:
             return OK
         time.sleep(LOOK_EVERY_S)

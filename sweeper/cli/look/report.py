@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ from sweeper.cli.arguments import Commands, add_command, add_run, existing
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say, warn
 from sweeper.cli.output import write_output
-from sweeper.errors import ExtraMissing
+from sweeper.errors import ExtraMissing, RecordError
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir, write_atomically
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _report(options: argparse.Namespace) -> int:
         shares = {}
     context = ReportContext(
         description=spec.description,
-        sweep_yaml=run.sweep_yaml.read_text(errors="replace") if run.sweep_yaml.exists() else "",
+        sweep_yaml=_sweep_file(run),
         importance=shares,
         rules=audits.texts(sweep.trials),
         origin=origin if isinstance(origin, dict) else {},
@@ -59,12 +60,34 @@ def _report(options: argparse.Namespace) -> int:
     )
     page, summary = report(sweep, {trial.facts.number: history for trial, history in read}, context)
     folder = options.out or run.report
-    folder.mkdir(parents=True, exist_ok=True)
-    write = write_atomically if options.out is None else partial(write_output, special=False)  # RUN/report is its own
+    if options.out:
+        folder.mkdir(parents=True, exist_ok=True)
+        write: Callable[[Path, bytes], None] = partial(write_output, special=False)
+    else:
+        _make(folder, run)
+        write = partial(write_atomically, root=run.path)
     write(folder / "report.html", page.encode(errors="backslashreplace"))
     write(folder / "summary.json", summary.encode())
     say(f"{folder / 'report.html'}: open it in a browser")
     return OK
+
+
+def _sweep_file(run: SweepDir) -> str:
+    """The sweep file as it was given; empty where there is none, or none that can be read."""
+    try:
+        return confined.read_bytes(run.sweep_yaml).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        warn(f"left out of the report: {run.sweep_yaml}: {error.strerror}")
+        return ""
+
+
+def _make(folder: Path, run: SweepDir) -> None:
+    try:
+        confined.make_folder(folder, root=run.path)
+    except OSError as error:
+        raise RecordError(f"{folder}: {error.strerror}; --out DIR writes the report elsewhere") from error
 
 
 def _reproduce_command(run: SweepDir, trials: Sequence[TrialRecord]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.config.model.conditions import applies
 from sweeper.config.model.known import taken
-from sweeper.config.model.parameters import Choice, Constant, Parameter
+from sweeper.config.model.parameters import Choice, Constant, Parameter, Range
+from sweeper.config.model.shapes import Beta, Normal
 from sweeper.config.model.sweep import SweepSpec
-from sweeper.config.model.values import Value
+from sweeper.config.model.values import Value, identity
 from sweeper.config.read.node import plain
 from sweeper.config.read.overrides import expected_of, split
 from sweeper.errors import Mistake, SpecError
@@ -83,6 +84,21 @@ def _as_taken(parameter: Parameter, value: object) -> object:
         return taken(parameter, value)
     except ValueError:
         return value
+
+
+def is_configuration(spec: SweepSpec, params: Mapping[str, object]) -> bool:
+    """Return whether values are those of one configuration of the sweep: one for each parameter that applies."""
+    for name, value in params.items():
+        parameter = spec.parameters.get(name)
+        if isinstance(parameter, Constant) or parameter is None:
+            if parameter is None or identity(value) != identity(parameter.value):
+                return False
+        elif not _has_kind(parameter, value) or (
+            isinstance(parameter, Range | Normal | Beta)
+            and (isinstance(value, bool) or not isinstance(value, int | float))
+        ):
+            return False
+    return params.keys() == {name for name, parameter in spec.parameters.items() if applies(parameter, params)}
 
 
 def _conditions(parameter: Parameter) -> str:

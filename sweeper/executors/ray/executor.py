@@ -29,6 +29,7 @@ from sweeper.executors.ray.courier import Courier, RemoteAttempt
 from sweeper.executors.ray.host import AttemptKey, HostSettings, LaunchRequest, RayHost
 from sweeper.executors.ray.mirror import Replica, pack
 from sweeper.executors.slots.division import threads_of
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class RayExecutor:
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Ask the host of the slot to start an attempt, which it does once Ray has started the host."""
         directory, key = trial.attempt(attempt), (trial.number, attempt)
-        directory.path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(directory.path)
         if key in self._courier.remotes or directory.claim.exists():
             return  # an attempt runs once
         request = LaunchRequest(
@@ -194,6 +195,7 @@ class RayExecutor:
         return HostSettings(
             driver=self._driver,
             folder=str(Path(settings.work_dir or _work_dir()) / self._namespace),
+            private="" if settings.work_dir else str(_work_dir()),
             python=sys.executable,
             cwd="" if "working_dir" in settings.runtime_env else str(Path.cwd()),
             environment={**threads, "TOKENIZERS_PARALLELISM": "false", **hidden},
@@ -302,7 +304,7 @@ def _namespace(run: SweepDir) -> str:
     Raises:
         RecordError: The file that keeps it is damaged.
     """
-    if not run.ray.exists():
+    if not os.path.lexists(run.ray):
         write_json(run.ray, {"namespace": f"sweeper-{run.path.absolute().name}-{uuid.uuid4().hex[:12]}"})
     namespace = read_json(run.ray).get("namespace")
     if not isinstance(namespace, str):

@@ -19,6 +19,8 @@ from pathlib import Path
 from sweeper.executors.executor import Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.mirror import FileUpdates, KnownFiles, TrialFiles, forget, unpack, updates_of
+from sweeper.executors.slots.ledger import own_directory
+from sweeper.record.storage import confined
 from sweeper.record.storage.claim import keeper, make_claim
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
@@ -66,6 +68,8 @@ class HostSettings:
     Attributes:
         driver: The identifier of the driver that creates it.
         folder: The folder for the sweep on the node.
+        private: The folder above it in the temporary directory, which has to belong to this user alone; empty where the
+            user has named a folder.
         python: The driver's interpreter, which the host replaces in commands by its own.
         cwd: The folder in which attempts start, if it exists on the node; empty: that of the Ray worker.
         environment: Variables for attempts.
@@ -78,6 +82,7 @@ class HostSettings:
     cwd: str
     environment: Mapping[str, str]
     preload: bool
+    private: str = ""
 
 
 class RayHost:
@@ -103,13 +108,17 @@ class RayHost:
         return list(self._attempts)
 
     async def start(self, request: LaunchRequest) -> bool:
-        """Start an attempt; return False if it was started before, or if another driver has taken over."""
+        """Start an attempt; return False if it was started before, or if another driver has taken over.
+
+        Raises:
+            OSError: The folder in the temporary directory is not this user's own.
+        """
         self._last_call = time.monotonic()
         trial = TrialDir(Path(self._settings.folder) / "trials" / request.trial)
         key = (trial.number, request.attempt)
         if request.driver != self._driver or key in self._attempts:
             return False
-        trial.path.mkdir(parents=True, exist_ok=True)
+        self._make_folder(trial)
         self._end_others(trial, request.attempt)
         unpack(request.files, trial)
         self._attempts[key] = trial
@@ -155,6 +164,12 @@ class RayHost:
         trial = self._attempts.pop(key, None)
         if trial is not None and not any(number == key[0] for number, _ in self._attempts):
             forget(trial)
+
+    def _make_folder(self, trial: TrialDir) -> None:
+        if self._settings.private:
+            own_directory(Path(self._settings.private))
+        Path(self._settings.folder).mkdir(parents=True, exist_ok=True)
+        confined.make_folder(trial.path)
 
     def _attempt(self, key: AttemptKey) -> AttemptDir:
         return self._attempts[key].attempt(key[1])

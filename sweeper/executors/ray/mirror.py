@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sweeper.record.events import OutputCut
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, TrialDir, sync_directory, unwritable, write_atomically
 from sweeper.record.storage.output import MARKER, cut_of, remove
 
@@ -157,6 +158,8 @@ def _whole_files(trial: TrialDir) -> Iterator[Path]:
 def _files(folder: Path) -> list[Path]:
     """Return the regular files below a folder, in order, without hidden ones: those are still being written."""
     found: list[Path] = []
+    if folder.is_symlink():
+        return found
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(base, name) for name in sorted(names) if not name.startswith("."))
@@ -175,6 +178,7 @@ class Replica:
             attempt: The number of the attempt.
         """
         self._trial = trial
+        self._root = confined.root_of(trial.path)
         self._attempt = trial.attempt(attempt)
         self._parts: dict[str, tuple[FileVersion, int]] = {}
         self._drop_parts()
@@ -202,7 +206,7 @@ class Replica:
             try:
                 if ".." in path.parts or not path.is_relative_to(self._trial.path):
                     raise PermissionError(errno.EPERM, "it is not in the trial's directory", str(path))
-                path.parent.mkdir(parents=True, exist_ok=True)
+                confined.make_folder(path.parent, root=self._root)
                 if path == self._attempt.exit:
                     write_atomically(path, chunk.data)
                     self._lengths[chunk.path] = len(chunk.data)
@@ -244,7 +248,7 @@ class Replica:
             part.unlink()
 
     def _append(self, path: Path, chunk: Chunk) -> None:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = confined.open_file(path, os.O_WRONLY | os.O_CREAT, root=self._root)
         try:
             view, offset = memoryview(chunk.data), chunk.offset
             while view:
@@ -257,18 +261,20 @@ class Replica:
     def _replace(self, path: Path, chunk: Chunk) -> None:
         assert chunk.version is not None  # noqa: S101 - called only for chunks with a version
         part = path.with_name(f".{path.name}{PART}")
-        with part.open("r+b" if chunk.offset else "wb") as file:
+        flags = os.O_RDWR | (0 if chunk.offset else os.O_CREAT | os.O_TRUNC)
+        with os.fdopen(confined.open_file(part, flags, root=self._root), "r+b") as file:
             file.seek(chunk.offset)
             file.write(chunk.data)
             length = file.tell()
             if length >= chunk.version[0]:
                 file.flush()
                 os.fsync(file.fileno())
+                os.utime(file.fileno(), ns=(chunk.version[1], chunk.version[1]))
         if length < chunk.version[0]:
             self._parts[chunk.path] = (chunk.version, length)
             return
-        os.utime(part, ns=(chunk.version[1], chunk.version[1]))
-        part.replace(path)
+        with confined.folder(path.parent, root=self._root) as folder:
+            os.replace(part.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         self._parts.pop(chunk.path, None)
         self._versions[chunk.path] = chunk.version
 
@@ -280,18 +286,26 @@ TrialFiles: TypeAlias = Mapping[str, tuple[bytes, int]]
 def pack(trial: TrialDir) -> TrialFiles:
     """Return the files of a trial's directory, without those of its attempts."""
     paths = [trial.facts, trial.control, *_whole_files(trial)]
-    return {str(p.relative_to(trial.path)): (p.read_bytes(), p.stat().st_mtime_ns) for p in paths if p.exists()}
+    return {str(path.relative_to(trial.path)): _packed(path, trial) for path in paths if path.exists()}
+
+
+def _packed(path: Path, trial: TrialDir) -> tuple[bytes, int]:
+    with confined.reading(path, root=confined.root_of(trial.path)) as file:
+        return file.read(), os.fstat(file.fileno()).st_mtime_ns
 
 
 def unpack(files: TrialFiles, trial: TrialDir) -> None:
     """Replace the files of a trial's directory by these; its attempts stay as they are."""
+    root = confined.root_of(trial.path)
     for path in list(_whole_files(trial)):
         path.unlink()
     for name, (data, changed) in files.items():
         path = trial.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        os.utime(path, ns=(changed, changed))
+        confined.make_folder(path.parent, root=root)
+        with os.fdopen(confined.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, root=root), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.utime(file.fileno(), ns=(changed, changed))
 
 
 def forget(trial: TrialDir) -> None:

@@ -331,10 +331,24 @@ def ledger_directory(environment: Mapping[str, str]) -> Path:
         OSError: The directory cannot be created, or another user could write to it.
     """
     given = environment.get(DIRECTORY_VARIABLE)
-    path = Path(given) if given else Path("/tmp") / f"sweeper-{os.geteuid()}"  # noqa: S108 - checked below
-    path.mkdir(mode=0o700, parents=bool(given), exist_ok=True)
+    if given:
+        path = Path(given)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+    return own_directory(Path("/tmp") / f"sweeper-{os.geteuid()}")  # noqa: S108 - checked there
+
+
+def own_directory(path: Path) -> Path:
+    """Return a directory in a place where every user may create one, after checking that nobody else can write to it.
+
+    Args:
+        path: The directory; it is created if necessary, for this user alone.
+
+    Raises:
+        OSError: The directory cannot be created, is a link, or another user owns it or could write to it.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
-    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-    if not given and not is_own:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise PermissionError(None, "it is not this user's own directory", str(path))
     return path

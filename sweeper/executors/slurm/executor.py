@@ -36,6 +36,7 @@ from sweeper.executors.slurm.queue import (
     missing_commands,
     submission_environment,
 )
+from sweeper.record.storage import confined
 from sweeper.record.storage.claim import make_claim
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
@@ -114,7 +115,7 @@ class SlurmExecutor:
     def launch(self, trial: TrialDir, attempt: int, command: Sequence[str], slot: Slot) -> None:
         """Submit the job of an attempt. If Slurm does not accept it now, it is submitted again until it does."""
         directory = trial.attempt(attempt)
-        directory.path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(directory.path)
         shim = [sys.executable, "-m", "sweeper.worker.process.shim", str(trial.path.absolute()), str(attempt), *command]
         self._submit(directory, f"#!/bin/sh\nexec {shlex.join(shim)}\n", slot)
 

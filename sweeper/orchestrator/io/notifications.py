@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.config import ENVIRONMENT, Happening, Notify
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.values.redaction import redacted
 
@@ -94,7 +95,7 @@ class Notifier:
 
     def _run_command(self, body: Mapping[str, object], notify: Notify) -> str:
         words = [word.replace(TEXT, str(body["text"])) for word in notify.command or ()]
-        with self.run.notify_log.open("ab") as log:
+        with os.fdopen(confined.open_file(self.run.notify_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )

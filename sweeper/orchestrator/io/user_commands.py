@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeper.errors import RecordError
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.decision import PERSON, Decision
+from sweeper.record.storage import confined
 from sweeper.record.storage.inbox import (
     AddConfiguration,
     ForSweep,
@@ -44,9 +47,20 @@ class UserCommands:
 
     @classmethod
     def receive(cls, run: SweepDir, trials: Trials, say: Callable[[str], None]) -> UserCommands:
-        """Read the commands in the inbox of a run that this process orchestrates."""
+        """Read the commands in the inbox of a run that this process orchestrates.
+
+        Args:
+            run: the run.
+            trials: its trials.
+            say: prints a message; what cannot be removed from the inbox is reported in each call.
+        """
         commands = cls()
-        for path, command in received(run):
+        try:
+            waiting = list(received(run))
+        except RecordError as error:
+            say(f"Commands from other terminals cannot be read: {error}")
+            return commands
+        for path, command in waiting:
             commands.files.append(path)
             match command:
                 case ForSweep(do=do, to=holder):
@@ -63,9 +77,10 @@ class UserCommands:
         return commands
 
     def remove_files(self) -> None:
-        """Remove the files of the commands, which were carried out."""
+        """Remove the files of the commands, which were carried out. A directory is no command, and stays."""
         for path in self.files:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(IsADirectoryError, PermissionError):  # unlink of a directory: EISDIR or EPERM
+                confined.remove(path, root=path.parents[1])
 
     def _add(self, command: ForTrial, trial: TrialRecord) -> None:
         self.by_trial[command.number] = command.do

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 
 from sweeper.config.model.sweep import FigureSettings
+from sweeper.record.interpreter import isolated_python
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir
 
 RESTARTS = 3
@@ -21,7 +22,7 @@ class ViewsProcess:
 
     def __init__(self, run: SweepDir, figures: FigureSettings) -> None:
         self._run = run
-        self._command = [sys.executable, "-m", "sweeper.views.tensorboard", str(run.path)]
+        self._command = [*isolated_python(), "-m", "sweeper.views.tensorboard", str(run.path)]
         self._command += ["--figures-every", str(figures.every_steps), "--max-layers", str(figures.max_layers)]
         self._command += ["--most-runs", str(figures.most_runs)]
         self._restarts = 0
@@ -56,7 +57,7 @@ class ViewsProcess:
         return self._process.returncode
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with self._run.views_log.open("ab") as log:
+        with os.fdopen(confined.open_file(self._run.views_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
             return subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.orchestrator.trials import Trials
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import State, TrialRecord
 
@@ -52,8 +54,10 @@ def over_limit(kept: Sequence[tuple[int, float, float]], limit: float) -> list[i
 
 def discard_checkpoints(trial: TrialDir) -> None:
     """Remove the checkpoints of a trial."""
-    for path in trial.checkpoints.glob("*.pt"):
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for name in confined.listed(trial.checkpoints):
+            if name.endswith(".pt"):
+                confined.remove(trial.checkpoints / name)
 
 
 def quality(trial: TrialRecord) -> float:
@@ -64,4 +68,8 @@ def quality(trial: TrialRecord) -> float:
 
 
 def _size(trial: TrialRecord) -> float:
-    return float(sum(path.stat().st_size for path in trial.directory.checkpoints.glob("*.pt")))
+    folder = trial.directory.checkpoints
+    try:
+        return float(sum((folder / name).lstat().st_size for name in confined.listed(folder) if name.endswith(".pt")))
+    except OSError:
+        return 0.0

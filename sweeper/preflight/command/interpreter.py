@@ -20,7 +20,9 @@ from sweeper.worker.process.sources import SourceFile, source_of
 MOST_SECONDS = 20.0
 MOST_NAMED = 4
 _ASK = (
-    "import importlib.util, json, sys\n"
+    "import sys\n"
+    "sys.path[:] = [folder for folder in sys.path if folder]\n"  # -c adds the current directory, and -P is from 3.11 on
+    "import importlib.util, json\n"
     "def has(name):\n"
     "    try: return importlib.util.find_spec(name) is not None\n"
     "    except (ImportError, ValueError): return False\n"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sweeper.errors import AttemptClaimed, Unwritable
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import KEEPER, AttemptDir, unwritable
 from sweeper.record.storage.lease import Lease, acquire
 
@@ -27,7 +28,7 @@ def claim(attempt: AttemptDir) -> Lease:
         Unwritable: the disk is full or gone.
     """
     try:
-        attempt.path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(attempt.path)
         lease = acquire(attempt.lease, holder=f"pid {os.getpid()} on {socket.gethostname()}\n")
     except OSError as error:
         raise unwritable(attempt.path, error) from error
@@ -53,7 +54,7 @@ def make_claim(attempt: AttemptDir, owner: dict[str, object]) -> bool:
         Unwritable: the disk is full or gone. An empty claim may be left, with which the attempt is never run.
     """
     try:
-        with attempt.claim.open("x") as file:
+        with os.fdopen(confined.open_file(attempt.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
             json.dump(owner, file)
     except FileExistsError:
         return False
@@ -65,7 +66,7 @@ def make_claim(attempt: AttemptDir, owner: dict[str, object]) -> bool:
 def owner_of(attempt: AttemptDir) -> dict[str, object]:
     """Return the identity of the process that claimed the attempt; empty where there is no claim."""
     try:
-        owner = json.loads(attempt.claim.read_bytes())
+        owner = json.loads(confined.read_bytes(attempt.claim))
     except (OSError, ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}

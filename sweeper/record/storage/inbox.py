@@ -7,6 +7,7 @@ state to reach.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import socket
 import time
@@ -16,7 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import RecordError
-from sweeper.record.storage.layout import SweepDir, read_json, write_json
+from sweeper.record.storage import confined
+from sweeper.record.storage.layout import SweepDir, read_json, unwritable, write_json
 
 
 class TrialCommand(StrEnum):
@@ -76,10 +78,17 @@ _FOR_TRIALS, _FOR_SWEEPS = frozenset(TrialCommand), frozenset(SweepCommand)
 
 
 def send(run: SweepDir, command: Command) -> None:
-    """Leave a command in the inbox of a run. Commands are carried out in the order of their times."""
-    run.inbox.mkdir(exist_ok=True)
+    """Leave a command in the inbox of a run. Commands are carried out in the order of their times.
+
+    Raises:
+        Unwritable: the disk is full or gone, or the inbox is not a folder of the run.
+    """
+    try:
+        confined.make_folder(run.inbox, root=run.path)
+    except OSError as error:
+        raise unwritable(run.inbox, error) from error
     body = {name: value for name, value in asdict(command).items() if value != ""}
-    write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", body)
+    write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", body, root=run.path)
 
 
 def person() -> str:
@@ -92,23 +101,50 @@ def person() -> str:
 
 
 def received(run: SweepDir) -> Iterator[tuple[Path, Command | None]]:
-    """Yield the files in the inbox, oldest first, each with its command; None where it is not a valid command."""
+    """Yield what is in the inbox, oldest first, each with its command; None where it is not a valid command.
+
+    Raises:
+        RecordError: the inbox is not a folder of the run, or cannot be read.
+    """
     try:
-        paths = sorted(path for path in run.inbox.iterdir() if path.suffix == ".json" and path.name[0] != ".")
-    except FileNotFoundError:
-        return
-    for path in paths:
+        names = confined.listed(run.inbox, root=run.path)
+    except OSError as error:
+        raise RecordError(f"{run.inbox}: expected a folder of commands, got: {error.strerror}") from error
+    for name in names:
+        if name[0] == "." or not name.endswith(".json"):
+            continue
+        path = run.inbox / name
         try:
-            yield path, _command(read_json(path))
+            body = read_json(path, root=run.path)
         except RecordError:
             yield path, None
+        else:
+            yield path, _command(body) if _can_be_recorded(body) else None
+
+
+def _can_be_recorded(body: object) -> bool:
+    """Return whether JSON may enter the record: no lone surrogates, NaN, infinities or integers beyond 64 bits."""
+    values = [body]
+    while values:
+        match values.pop():
+            case str(text) if any("\ud800" <= char <= "\udfff" for char in text):
+                return False
+            case int(number) if not -(2**63) <= number < 2**63:
+                return False
+            case float(number) if not math.isfinite(number):
+                return False
+            case list(items):
+                values += items
+            case dict(named):
+                values += [*named, *named.values()]
+    return True
 
 
 def _command(body: Mapping[str, object]) -> Command | None:
     match body:
         case {"do": str(word), "to": str(holder)} if word in _FOR_SWEEPS:
             return ForSweep(do=SweepCommand(word), to=holder)
-        case {"do": str(word), "number": int(number)} if word in _FOR_TRIALS:
+        case {"do": str(word), "number": int(number)} if word in _FOR_TRIALS and not isinstance(number, bool):
             by, because = str(body.get("by") or ""), str(body.get("because") or "")
             return ForTrial(do=TrialCommand(word), number=number, by=by, because=because)
         case {"do": "first", "numbers": [*given]}:

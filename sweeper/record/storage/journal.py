@@ -19,8 +19,12 @@ from typing import Self
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Event
+from sweeper.record.storage import confined
 from sweeper.record.storage.codec import decode, decode_all, encode
 from sweeper.record.storage.layout import unwritable
+
+MOST_AT_ONCE = 32 << 20
+"""Maximum number of bytes that are read at once, and so of one line: a journal may be as long as the disk."""
 
 
 class JournalWriter:
@@ -35,7 +39,7 @@ class JournalWriter:
         self._path = path
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._fd = confined.open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             self._torn = not _ends_with_newline(self._fd)
         except OSError as error:
             self.close()
@@ -120,16 +124,26 @@ class JournalReader:
         Raises:
             RecordError: the file is not a regular file, or cannot be read.
         """
+        events: list[Event] = []
         try:
-            with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size == self.offset:
-                    return []
-                file.seek(self.offset)
-                data = file.read() if until < 0 else file.read(max(0, until - self.offset))
+            with confined.reading(self.path) as file:
+                end = os.fstat(file.fileno()).st_size if until < 0 else until
+                while self.offset < end:
+                    file.seek(self.offset)
+                    begin, data = self.offset, file.read(min(end - self.offset, MOST_AT_ONCE))
+                    events += self._take(data)
+                    if self.offset == begin:
+                        break
         except FileNotFoundError:
             return []
         except OSError as error:
             raise RecordError(f"{self.path}: expected a readable file, got: {error.strerror}") from error
+        if end - self.offset >= MOST_AT_ONCE:
+            raise RecordError(f"{self.path}: expected lines of at most {MOST_AT_ONCE:,} bytes, got a longer one")
+        return events
+
+    def _take(self, data: bytes) -> list[Event]:
+        """Return the events of bytes that were read at `offset`, which then is behind the last complete one."""
         *lines, tail = data.split(b"\n")
         self.offset += len(data) - len(tail)
         events = self._decoded([line for line in lines if line])

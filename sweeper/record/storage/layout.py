@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import RecordError, Unwritable
+from sweeper.record.storage import confined
 
 TRIAL_DIR = "SWEEPER_TRIAL_DIR"
 ATTEMPT = "SWEEPER_ATTEMPT"
@@ -80,7 +81,8 @@ class AttemptDir:
     @property
     def last_words(self) -> list[Path]:
         """The files of all ranks that failed, except the first, which reports it in its events."""
-        return sorted(self.path.glob("rank-*.json"))
+        names = [name for name in _names(self.path) if name.startswith("rank-") and name.endswith(".json")]
+        return [self.path / name for name in names]
 
     @property
     def arguments(self) -> Path:
@@ -236,7 +238,7 @@ class SweepDir:
 
     def trial(self, number: int) -> TrialDir:
         """The directory of a trial, which may not exist yet."""
-        return TrialDir(self.path / f"trials/{number:04d}")
+        return TrialDir(self.path / f"{confined.TRIALS}/{number:04d}")
 
     def trials(self) -> list[TrialDir]:
         """The trials that exist, by number. A directory without facts does not count: its making was interrupted."""
@@ -244,7 +246,7 @@ class SweepDir:
 
     def entries(self, but: Container[int] = ()) -> list[TrialDir]:
         """Return all that is in the place of trials, by number, even if it is not a valid trial; except `but`."""
-        return [TrialDir(path) for path in _numbered(self.path / "trials", but)]
+        return [TrialDir(path) for path in _numbered(self.path / confined.TRIALS, but)]
 
 
 def new_name(script: str) -> str:
@@ -254,46 +256,60 @@ def new_name(script: str) -> str:
     return f"{stem[:40] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}-{host[:20]}-{os.getpid()}"
 
 
-def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+def write_atomically(path: Path, data: bytes, *, sync: bool = True, root: Path | None = None) -> None:
     """Replace the file at `path`, so that readers see all of `data` or none; with `sync`, it also survives a crash.
+
+    Args:
+        path: the file.
+        data: its content.
+        sync: wait for the disk.
+        root: the run's directory, as for `confined.open_file`.
 
     Raises:
         Unwritable: the disk is full or gone; the old file is still there.
     """
     # Two threads of one process may write the same file: two drivers on a Ray cluster mirror the same attempt.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
+    temporary = f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp"
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if sync:
-            sync_directory(path.parent)
+        with confined.folder(path.parent, root=root or confined.root_of(path)) as folder:
+            try:
+                fd = os.open(temporary, _NEW, 0o666, dir_fd=folder)
+                with os.fdopen(fd, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    if sync:
+                        os.fsync(fd)
+                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+                if sync:
+                    os.fsync(folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
-def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True) -> None:
-    """Write a JSON object atomically. If a text is not Unicode, such as the name of a file, all texts are escaped."""
+def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True, root: Path | None = None) -> None:
+    """Write a JSON object atomically, as `write_atomically`.
+
+    If a text is not Unicode, such as the name of a file, all texts are escaped.
+    """
     try:
         data = json.dumps(value, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         data = json.dumps(value, indent=1).encode()
-    write_atomically(path, data + b"\n", sync=sync)
+    write_atomically(path, data + b"\n", sync=sync, root=root)
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """Return the JSON object at `path`.
+def read_json(path: Path, *, root: Path | None = None) -> dict[str, object]:
+    """Return the JSON object at `path`; `root` is as for `confined.open_file`.
 
     Raises:
         RecordError: the file is missing or not a JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(confined.read_bytes(path, root=root))
     except OSError as error:
         message = f"{path}: expected a readable file, got: {error.strerror}"
         raise RecordError(message) from error
@@ -318,6 +334,8 @@ _REMEDIES = {
     errno.EEXIST: "something else stands in its place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EISDIR: "a directory stands in its place",
+    errno.ELOOP: "remove the link, or make the whole directory of the run one",
+    errno.ENXIO: "remove what is there",
 }
 
 
@@ -341,8 +359,22 @@ def sync_directory(path: Path) -> None:
 
 
 def _numbered(folder: Path, but: Container[int] = ()) -> list[Path]:
-    try:
-        names = [name for name in os.listdir(folder) if name.isdecimal()]  # noqa: PTH208 - names alone are compared
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names = [name for name in _names(folder) if name.isdecimal()]
     return [folder / name for name in sorted(names, key=int) if int(name) not in but]
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder of a run; none if it does not exist, or something else stands in its place.
+
+    Raises:
+        RecordError: the folder is a link, or cannot be read.
+    """
+    try:
+        return confined.listed(folder)
+    except NotADirectoryError:
+        return []
+    except OSError as error:
+        raise RecordError(f"{error.filename}: expected a folder of a run, got: {error.strerror}") from error
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.record.storage import confined
+
 try:
     import fcntl
 except ImportError:  # not a Unix: a record can be read here, but no trial can run
@@ -20,6 +22,10 @@ except ImportError:  # not a Unix: a record can be read here, but no trial can r
 
 RETRIES_S = (0.0, 0.005, 0.02, 0.05)
 """Pauses before each try: a process that checks whether a lease is held holds it for that moment."""
+
+
+MOST_BYTES = 4096
+"""Maximum size of the text in a lease that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,9 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
     """Take the lease; return None where another process holds it. `holder` is written into the file, for people.
 
     Raises:
-        OSError: the file cannot be made, or its file system has no locks.
+        OSError: the file cannot be made, is a link or no file, or its file system has no locks.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = confined.open_file(path, os.O_RDWR | os.O_CREAT)
     for pause_s in RETRIES_S:
         time.sleep(pause_s)
         with contextlib.suppress(BlockingIOError):
@@ -56,13 +62,17 @@ def acquire(path: Path, *, holder: str) -> Lease | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process on this machine holds the lease; False for a file that does not exist."""
+    """Whether a process on this machine holds the lease; False where there is no file that could be held."""
     if fcntl is None:
         return False
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = confined.open_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno in confined.NO_FILE:
+            return False
+        raise
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -75,6 +85,6 @@ def is_held(path: Path) -> bool:
 def holder_of(path: Path) -> str:
     """Return what the holder wrote about itself; empty where there is no such text."""
     try:
-        return path.read_text(errors="replace").strip()
+        return confined.read_bytes(path, most=MOST_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""

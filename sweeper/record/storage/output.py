@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.record.events import OutputCut
+from sweeper.record.storage import confined
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.layout import AttemptDir
 
@@ -44,23 +45,36 @@ def pieces(attempt: AttemptDir, offset: int, until: int | None = None) -> Iterat
         OSError: the output cannot be read.
     """
     try:
-        file = attempt.output.open("rb", buffering=0)
+        fd = confined.open_file(attempt.output)
     except FileNotFoundError:
         return
-    with file:
-        end = os.fstat(file.fileno()).st_size if until is None else until
+    try:
+        end = os.fstat(fd).st_size if until is None else until
         while offset < end:
-            data = os.pread(file.fileno(), min(PIECE, end - offset), offset)
+            data = os.pread(fd, min(PIECE, end - offset), offset)
             if not data:
                 return
             cut = cut_of(attempt)  # after the read: what was removed before it is known by now
             head = end if cut is None else cut.begin - len(MARKER)
             if cut is None or offset + len(data) <= head or offset >= cut.end:
+                if data.count(0) == len(data) and (begin := _next_data(fd, offset)) > offset:
+                    offset = min(begin, head if offset < head else end)  # no program has written this: a hole
+                    continue
                 offset += len(data)
                 yield data, offset
             else:
                 kept, offset = data[: max(0, head - offset)], cut.end
                 yield kept + MARKER, offset
+    finally:
+        os.close(fd)
+
+
+def _next_data(fd: int, offset: int) -> int:
+    """Return where the next bytes that were written begin: a file of a terabyte may be one hole."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:  # there are none
+        return os.fstat(fd).st_size if error.errno == errno.ENXIO else offset
 
 
 def remove(path: Path, cut: OutputCut) -> bool:
@@ -111,9 +125,9 @@ def _make_sparse(path: Path, fd: int, cut: OutputCut) -> None:
 
 def _last_cut(path: Path) -> OutputCut | None:
     try:
-        with path.open("rb") as file:
+        with confined.reading(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = file.read().split(b"\n")
+            lines = file.read(4096).split(b"\n")
     except OSError:
         return None
     for line in reversed(lines):

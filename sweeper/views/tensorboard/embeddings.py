@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,8 @@ from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, Pr
 
 from sweeper.errors import RecordError, SweeperError
 from sweeper.record.ended import read_states
+from sweeper.record.interpreter import isolated_python
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS, SweepDir, TrialDir
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.ranking import ranked
@@ -69,20 +71,21 @@ def project_embeddings(run: SweepDir) -> Path | None:
     trial = best_of(read_states(run)[0])
     offered = None if trial is None else _offered(trial)
     final = None if trial is None or offered is None else run.tensorboard / trial.facts.label / RUN
-    for other in run.tensorboard.glob(f"*/{RUN}"):
-        if other != final:
-            shutil.rmtree(other, ignore_errors=True)
-    if trial is None or offered is None or final is None or _is_current(final, offered):
+    for label in confined.listed(run.tensorboard, root=run.path):
+        if (other := run.tensorboard / label / RUN) != final:
+            with contextlib.suppress(OSError):
+                confined.remove_folder(other, root=run.path)
+    if trial is None or offered is None or final is None or _is_current(run, final, offered):
         return final
     with tempfile.TemporaryDirectory(prefix=".documents-", dir=run.path) as aside:
         made = Path(aside) / RUN
         made.mkdir()
         _make(trial, made)
         (made / SOURCE).write_text(offered, encoding="utf-8", errors="surrogateescape")
-        final.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(final, ignore_errors=True)
-        with contextlib.suppress(FileExistsError):  # another process has written the same files
-            made.rename(final)
+        with confined.folder(final.parent, root=run.path, make=True) as folder:
+            confined.remove_folder(final, root=run.path)
+            with contextlib.suppress(FileExistsError):  # another process has written the same files
+                os.rename(made, RUN, dst_dir_fd=folder)
     return final
 
 
@@ -93,20 +96,30 @@ def best_of(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def _offered(trial: TrialRecord) -> str | None:
-    """Return a text that identifies the files that the documents are made from; None if the trial has none."""
+    """Return a text that identifies the files that the documents are made from; None if the trial has none.
+
+    Raises:
+        RecordError: one of them is a link, a pipe or a device.
+    """
     folder = trial.directory.embeddings
     if not folder.is_dir():
         folder = trial.directory.best
         if BUILT_IN not in trial.facts.command or not folder.is_dir():
             return None
-    stats = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
-    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats]
+    stats = []
+    for name in confined.listed(folder):
+        found = (folder / name).lstat()
+        if stat.S_ISREG(found.st_mode):
+            stats.append((name, found))
+        elif not stat.S_ISDIR(found.st_mode):
+            raise RecordError(f"{folder / name}: expected a file, got a link or something else")
+    lines = [f"{name} {found.st_size} {found.st_mtime_ns}\n" for name, found in stats]
     return "".join([f"{folder.name} {trial.newest.number}\n", *lines])
 
 
-def _is_current(final: Path, offered: str) -> bool:
+def _is_current(run: SweepDir, final: Path, offered: str) -> bool:
     try:
-        return (final / SOURCE).read_text(encoding="utf-8", errors="surrogateescape") == offered
+        return confined.read_bytes(final / SOURCE, root=run.path).decode(errors="surrogateescape") == offered
     except OSError:
         return False
 
@@ -118,18 +131,22 @@ def _make(trial: TrialRecord, folder: Path) -> None:
         source = folder
     points = EmbeddingPoints.read(source).thinned(MOST_POINTS)
     points.write(folder)
-    info = EmbeddingInfo(tensor_name=RUN, tensor_path=EMBEDDING_VECTORS, metadata_path=EMBEDDING_METADATA)
-    config = text_format.MessageToString(ProjectorConfig(embeddings=[info]))
-    (folder / CONFIG).write_text(config, encoding="ascii")
+    (folder / CONFIG).write_text(configuration(), encoding="ascii")
     now = time.time()
     event = summaries.text("documents", _text(trial, points), step=0, time=now)
     framed = summaries.framed(summaries.file_version(now)) + summaries.framed(event)
     (folder / "events.out.tfevents.0000000001.sweeper").write_bytes(framed)
 
 
+def configuration() -> str:
+    """Return the configuration of TensorBoard's projector: where, in the same folder, the documents are."""
+    info = EmbeddingInfo(tensor_name=RUN, tensor_path=EMBEDDING_VECTORS, metadata_path=EMBEDDING_METADATA)
+    return str(text_format.MessageToString(ProjectorConfig(embeddings=[info])))
+
+
 def _embed(trial: TrialDir, folder: Path) -> None:
     """Embed the test documents with the weights that the built-in trainer saved."""
-    command = [sys.executable, "-m", EMBEDDER, str(trial.path), str(folder)]
+    command = [*isolated_python(), "-m", EMBEDDER, str(trial.path), str(folder)]
     done = subprocess.run(
         command,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from sweeper.errors import RecordError, RunBusy
 from sweeper.record.ended import read_states
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir, TrialDir, read_json
 from sweeper.record.storage.lease import acquire, holder_of
 from sweeper.record.trial import TrialRecord
@@ -88,7 +88,8 @@ class SweepProjection:
         for number in hidden - self._hidden:
             trial = self._known[number]
             self._set_idle(trial.directory)
-            shutil.rmtree(self.run.tensorboard / trial.facts.label, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                confined.remove_folder(self.run.tensorboard / trial.facts.label, root=self.run.path)
         for number in self._hidden - hidden:
             self._idle.pop(number, None)
         self._hidden = hidden
@@ -276,7 +277,7 @@ def _stop_by_stdin_or_sigterm() -> Iterator[Callable[[float], bool]]:
 def _texts_of(run: SweepDir) -> SweepTexts:
     """Return the sweep file, and the provenance if it was recorded."""
     try:
-        yaml = run.sweep_yaml.read_text(errors="replace")
+        yaml = confined.read_bytes(run.sweep_yaml).decode(errors="replace")
     except OSError:
         yaml = ""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.errors import RecordError
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import EMBEDDING_METADATA, EMBEDDING_VECTORS
 from sweeper.record.values.redaction import redacted
 from sweeper.results.wording import plain
@@ -61,13 +63,12 @@ class EmbeddingPoints:
 
 def _lines_of(path: Path) -> list[str]:
     try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise RecordError(
-                f"{path}: expected at most {MOST_BYTES >> 20} MiB, got {size >> 20}: keep fewer documents"
-            )
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = confined.read_bytes(path, most=MOST_BYTES).decode(errors="replace")
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise RecordError(f"{path}: {error.strerror}: keep fewer documents") from error
         raise RecordError(f"{path}: expected a readable file, got: {error.strerror}") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n")  # like TensorBoard; str.splitlines splits at other characters too
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 
+from sweeper.record.storage import confined
+from sweeper.record.storage.layout import write_atomically
 from sweeper.views.tensorboard.summaries import file_version, framed
 
 FORMAT = 2
@@ -56,8 +58,14 @@ class Position:
 class RunFolder:
     """Appends events to a run; `position` is the position on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, root: Path | None = None) -> None:
+        """Open the folder at `path`, of the run at `root`; by default its parent.
+
+        Raises:
+            OSError: a link or something else stands in its place, or in that of a folder on the way.
+        """
         self._path = path
+        self._root = root or path.parent
         self._fresh_file = True
         self.position = self._recovered()
 
@@ -72,9 +80,8 @@ class RunFolder:
 
     def empty(self) -> None:
         """Delete all event files. Their names are not reused, because a TensorBoard may have the old files open."""
-        for path in self._path.glob("events.out.tfevents.*"):
-            path.unlink(missing_ok=True)
-        self._position_file.unlink(missing_ok=True)
+        for path in (*self._event_files(), self._position_file):
+            confined.remove(path, root=self._root)
         self.position = Position(file=self.position.file)
         self._fresh_file = True
 
@@ -82,21 +89,22 @@ class RunFolder:
         """Append the events, then write the position with file number and size."""
         if events:
             position = self._append(events, position)
-        self._path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(self._path, root=self._root)
         # No fsync: after a power failure the sizes do not match, and the folder is written again.
-        temporary = self._position_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(dataclasses.asdict(position)))
-        temporary.replace(self._position_file)
+        write_atomically(
+            self._position_file, json.dumps(dataclasses.asdict(position)).encode(), sync=False, root=self._root
+        )
         self.position = position
 
     def _append(self, events: Sequence[Event], position: Position) -> Position:
-        self._path.mkdir(parents=True, exist_ok=True)
+        confined.make_folder(self._path, root=self._root)
         number, size = self.position.file, self.position.size
         data = b"".join(framed(event) for event in events)
         if self._fresh_file:
             number, size = number + 1, 0
             data = framed(file_version(events[0].wall_time)) + data
-        with self._file(number).open("ab" if size else "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if size else os.O_TRUNC)
+        with os.fdopen(confined.open_file(self._file(number), flags, root=self._root), "wb") as file:
             file.write(data)
         self._fresh_file = False
         return replace(position, file=number, size=size + len(data))
@@ -112,10 +120,10 @@ class RunFolder:
     def _recovered(self) -> Position:
         """Return the position on disk; if the files do not match it, empty the folder first."""
         try:
-            position = Position(**json.loads(self._position_file.read_text()))
+            position = Position(**json.loads(confined.read_bytes(self._position_file, root=self._root)))
             if position.format == FORMAT and self._cut(position):
                 return position
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             pass
         self.position = Position(file=self._newest())
         self.empty()
@@ -123,20 +131,27 @@ class RunFolder:
 
     def _cut(self, position: Position) -> bool:
         """Cut off what the last file has beyond the position. Return whether it has everything up to the position."""
-        for path in self._path.glob("events.out.tfevents.*"):
+        for path in self._event_files():
             if path > self._file(position.file):
-                path.unlink()
+                confined.remove(path, root=self._root)
         if not position.file:
             return True
-        with self._file(position.file).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-        if size > position.size:
-            os.truncate(self._file(position.file), position.size)
+        fd = confined.open_file(self._file(position.file), os.O_RDWR, root=self._root)
+        try:
+            size = os.fstat(fd).st_size
+            if size > position.size:
+                os.ftruncate(fd, position.size)
+        finally:
+            os.close(fd)
         return size >= position.size
+
+    def _event_files(self) -> list[Path]:
+        names = confined.listed(self._path, root=self._root)
+        return [self._path / name for name in names if name.startswith("events.out.tfevents.")]
 
     def _newest(self) -> int:
         numbers = [0]
-        for path in self._path.glob("events.out.tfevents.*.sweeper"):
-            with contextlib.suppress(ValueError):
+        for path in self._event_files():
+            with contextlib.suppress(ValueError, IndexError):
                 numbers.append(int(path.name.split(".")[3]))
         return max(numbers)

@@ -108,7 +108,7 @@ class TrialRun:
         self._context = _Context()
         self._deferred: list[HistoryEntry] = []
         self._resumed: dict[int, int] = {}
-        self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label)
+        self._folder = RunFolder(run.tensorboard / self._reader.trial.facts.label, root=run.path)
         self._figures = figures
         self._every = every_steps
         self._position = self._folder.position

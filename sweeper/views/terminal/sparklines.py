@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeper.record.events import Collected, Event, Metrics, Observation
+from sweeper.record.storage import confined
 from sweeper.record.storage.codec import decode
 from sweeper.record.trial import TrialRecord
 from sweeper.rules.signals.metric_names import training_loss
@@ -145,7 +146,7 @@ def _samples(path: Path, loss: str | None, kinds: Sequence[type[Event]]) -> Iter
     Metrics without the loss do not count.
     """
     try:
-        with path.open("rb") as file:
+        with confined.reading(path) as file:
             size = os.fstat(file.fileno()).st_size
             lines: Sequence[bytes] = ()
             for place in sorted({*(size * i // SAMPLES for i in range(SAMPLES)), max(0, size - CHUNK)}):

@@ -6,12 +6,14 @@ shim replaces them, so that the values of variables are in no record.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sweeper.errors import UsageError
 from sweeper.record.facts import Facts
 from sweeper.record.resumption import is_resumption, resumption_of
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.values.macros import filled_text, has_trial_macro
 from sweeper.record.values.params import file_of, json_of
@@ -62,7 +64,9 @@ def _of_trial(command: Sequence[str], trial: TrialDir, attempt: int, known: Mapp
             resumption.write(directory)
             yield from resumption.args
         elif word == FILE:
-            directory.arguments.write_text(file_of(facts.params_in(trial), facts.nesting), encoding="utf-8")
+            fd = confined.open_file(directory.arguments, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(file_of(facts.params_in(trial), facts.nesting))
             yield str(directory.arguments)
         else:
             yield json_of(facts.params_in(trial), facts.nesting) if word == JSON else filled_text(word, macros)

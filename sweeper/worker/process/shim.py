@@ -28,6 +28,7 @@ from sweeper.errors import RecordError, SweeperError, Unwritable, UsageError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.events import Finished
 from sweeper.record.facts import Facts
+from sweeper.record.storage import confined
 from sweeper.record.storage.claim import catches, claim, keeper_of
 from sweeper.record.storage.codec import decode
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
@@ -240,7 +241,7 @@ def _out_of_device_memory(attempt: AttemptDir) -> Finished | None:
     """Return the last event of a rank, other than the first, that ran out of device memory; None if there is none."""
     for path in attempt.last_words:
         with contextlib.suppress(OSError, ValueError):
-            event = decode(path.read_bytes())
+            event = decode(confined.read_bytes(path))
             if isinstance(event, Finished) and event.cause == Cause.CUDA_OOM:
                 return event
     return None

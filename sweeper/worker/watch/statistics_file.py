@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeper.record.storage import confined
 from sweeper.record.storage.journal import append_whole
 from sweeper.record.storage.layout import unwritable
 
@@ -18,7 +19,8 @@ class StatisticsFile:
     def __init__(self, path: Path) -> None:
         """Open the file for appending."""
         self._path = path
-        self._file = path.open("ab", buffering=0)
+        append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._file = os.fdopen(confined.open_file(path, append), "ab", buffering=0)
 
     def append(self, values: Sequence[float]) -> int:
         """Append a row; return its number.

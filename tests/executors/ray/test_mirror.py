@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import Unwritable
 from sweeper.executors.ray import mirror
-from sweeper.executors.ray.mirror import FileUpdates, KnownFiles, Replica, pack, unpack, updates_of
+from sweeper.executors.ray.host import HostSettings, RayHost
+from sweeper.executors.ray.mirror import Chunk, FileUpdates, KnownFiles, Replica, forget, pack, unpack, updates_of
 from sweeper.record.storage.layout import TrialDir
 
 Pair = tuple[TrialDir, TrialDir]
@@ -126,3 +129,61 @@ def test_no_file_outside_the_trial_is_written(pair: Pair) -> None:
     with pytest.raises(Unwritable, match="elsewhere"):
         Replica(here, 1).apply(FileUpdates(chunks=[chunk]))
     assert not (here.path.parents[1] / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["data/x", "attempts/1/x", "checkpoints/step-000000001.pt", "x"])
+def test_nothing_is_written_through_a_link(pair: Pair, tmp_path: Path, name: str) -> None:
+    """An earlier attempt of the trial ran here, and its script made a link."""
+    _, here = pair
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_text("precious")
+    folder = (here.path / name).parent
+    if folder == here.path:
+        (here.path / name).symlink_to(outside / "x")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.symlink_to(outside)
+    replica = Replica(here, 1)
+    version = None if name.startswith("attempts") else (1, 1)
+    updates = FileUpdates(chunks=[Chunk(path=name, offset=0, data=b"x", version=version)], checkpoints=[])
+    if folder == here.path:
+        replica.apply(updates)  # the link is replaced, as a whole file is
+        assert not (here.path / name).is_symlink()
+    else:
+        with pytest.raises(Unwritable, match="is a link, which is not followed inside a run"):
+            replica.apply(updates)
+    with contextlib.suppress(OSError):
+        unpack({name: (b"x", 1)}, here)
+    forget(here)
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("x", "precious")]
+
+
+def test_a_folder_in_the_temporary_directory_has_to_be_this_users_own(tmp_path: Path) -> None:
+    """Other users can make files there, and so a link to where they want the attempts to be written."""
+    (tmp_path / "theirs").mkdir()
+    private = tmp_path / "sweeper-0-ray"
+    host = object.__new__(RayHost)
+    host._settings = HostSettings(
+        driver="d",
+        folder=str(private / "sweep"),
+        python="python",
+        cwd="",
+        environment={},
+        preload=False,
+        private=str(private),
+    )
+    trial = TrialDir(private / "sweep" / "trials" / "0000")
+    private.symlink_to(tmp_path / "theirs")
+    with pytest.raises(PermissionError, match="not this user's own directory"):
+        host._make_folder(trial)
+    private.unlink()
+    private.mkdir()
+    private.chmod(0o777)
+    with pytest.raises(PermissionError, match="not this user's own directory"):
+        host._make_folder(trial)
+    private.rmdir()
+    host._make_folder(trial)
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert trial.path.is_dir()
+    assert list((tmp_path / "theirs").iterdir()) == []
