@@ -12,6 +12,7 @@ from sweeper.record.storage import confined
 from sweeper.record.storage.journal import MOST_AT_ONCE
 from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.record.trial import State, TrialRecord
+from sweeper.results.front import front_of
 from sweeper.rules.calibration.audit import AuditOutcomes, pooled
 
 MARKS = (b'"event":"Continued"', b'"event":"Condemned"')
@@ -32,7 +33,9 @@ def outcomes(trials: Iterable[TrialRecord]) -> list[tuple[str, bool]]:
     if not flagged or len(cases) < FEWEST:
         return []
     recording = Recording(name="", metric="", maximize=trials[0].facts.maximize, cases=cases)
-    return [(case.flagged_by, recording.is_learner(case)) for case in flagged]
+    # With several objectives, a trial on the front has learned, whatever its first objective is.
+    front = {trial.facts.number for trial in front_of([t for t in trials if t.state is State.COMPLETE])}
+    return [(case.flagged_by, case.number in front or recording.is_learner(case)) for case in flagged]
 
 
 def outcomes_of_runs(runs: Iterable[SweepDir]) -> Iterator[tuple[str, bool]]:

@@ -129,6 +129,7 @@ class Recording:
         name: the name of the run.
         metric: the objective.
         maximize: whether larger values of it are better.
+        objectives: the names of all objectives of the run.
         at_best: whether a trial counts with its best evaluation, and not with its last.
         cases: the trials that ended by themselves.
         left_out: the number of other trials, by the reason why they are left out.
@@ -139,6 +140,7 @@ class Recording:
     name: str
     metric: str
     maximize: bool
+    objectives: tuple[str, ...] = ()
     at_best: bool = True
     cases: Sequence[Case]
     left_out: Mapping[str, int] = field(default_factory=dict)

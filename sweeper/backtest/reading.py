@@ -119,9 +119,10 @@ def _of_run(run: SweepDir, options: _Options) -> Recording:
         raise UsageError(f"{run.path}: expected a run with trials, got one without any")
     own = trials[0].facts
     name = own.metric if options.metric is None else options.metric
-    if options.goal is None and name != own.metric:
+    known = {goal.name: goal.maximize for goal in own.goals}
+    if options.goal is None and name not in known:
         raise UsageError(
-            f"{run.path}: expected --goal with the metric {name}, which is not the run's own ({own.metric})"
+            f"{run.path}: expected --goal with the metric {name}, which is not the run's own ({', '.join(known)})"
         )
     ended = [(trial, entries) for trial, entries in read if trial.state is State.COMPLETE]
     cases = [case for trial, entries in ended if (case := _case(trial, entries, name)) is not None]
@@ -131,7 +132,8 @@ def _of_run(run: SweepDir, options: _Options) -> Recording:
         Recording(
             name=run.path.resolve().name,
             metric=name,
-            maximize=own.maximize if options.goal is None else options.goal == MAXIMIZE,
+            maximize=known[name] if options.goal is None else options.goal == MAXIMIZE,
+            objectives=tuple(known),
             at_best=own.at == "best",
             cases=cases,
             left_out=_with_silent(left_out, len(ended) - len(cases), name),

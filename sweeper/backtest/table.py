@@ -86,6 +86,8 @@ def _of_run(recording: Recording) -> list[str]:
     ended = f"{counted(len(recording.cases), 'trial', 'trials')} that ended by themselves"
     outcomes = f"{counted(learners, words.learner, words.learners)} and {counted(stalls, words.stall, words.stalls)}"
     lines = [f"{plain(recording.name)}: {ended}, {outcomes}", f"  {plain(recording.metric)}, {goal} is best"]
+    if others := [name for name in recording.objectives if name != recording.metric]:
+        lines[-1] += f" (one of several objectives; --metric judges by another: {plain(', '.join(others))})"
     border = recording.start + (recording.half if recording.maximize else -recording.half)
     if recording.truth is not None:
         unknown = ", ".join(f"{count} {why}" for why, count in not_counted(recording).items())

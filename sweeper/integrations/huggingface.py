@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sweeper.integrations.names import Names
+from sweeper.integrations.names import Names, own_name
 from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import point_to, pointed_to
 from sweeper.worker.trial import Trial, recorder_of
@@ -121,9 +121,9 @@ class HuggingFaceCallback(TrainerCallback):
         """Report the metrics that training, evaluation or the script logged."""
         if logs is None or "train_runtime" in logs:  # the summary: its train_loss is a mean over all steps
             return
-        metric, evaluates = recorder_of(self._trial).facts.metric, args.eval_strategy != "no"
+        ranking, evaluates = recorder_of(self._trial).facts.ranking, args.eval_strategy != "no"
         values = {
-            self._names.recorded(name, metric=metric, evaluates=evaluates): value
+            self._names.recorded(name, metric=own_name(name, ranking), evaluates=evaluates): value
             for name, value in logs.items()
             if _is_metric(name, value)
         }

@@ -186,8 +186,8 @@ class LightningCallback(Callback):
 
     def _report(self, trainer: Trainer, *, evaluation: bool = False) -> None:
         """Report the metrics that were logged since the last report."""
-        metric = recorder_of(self._trial).facts.metric
-        values = self._logged.fresh(trainer.callback_metrics, evaluation=evaluation, metric=metric)
+        metric, *others = recorder_of(self._trial).facts.ranking
+        values = self._logged.fresh(trainer.callback_metrics, evaluation=evaluation, metric=metric, others=others)
         if values and self._trial.next_step > 0:
             self._trial.report(values, step=self._trial.next_step - 1)
 

@@ -11,6 +11,7 @@ and `test_loss`, the set that is evaluated during the training becomes `loss/tes
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _SETS = {"train": "train", **dict.fromkeys(("eval", "val", "valid", "validation", "test"), "test")}
 _WORDS = {"acc": "accuracy", "grad_norm": "gradient/norm", "loss": "loss/train", "lr": "learning_rate"}
@@ -32,6 +33,11 @@ def metric_name(name: str) -> str:
 def is_same_name(name: str, other: str) -> bool:
     """Return whether two names are spelled alike: `eval_loss` and `eval/loss`."""
     return name.replace("/", "_") == other.replace("/", "_")
+
+
+def own_name(name: str, ranking: Sequence[str]) -> str:
+    """Return the objective, or metric with bounds, that a script logs under this name; otherwise the first of them."""
+    return next((one for one in ranking if is_same_name(name, one)), ranking[0] if ranking else "")
 
 
 class Names:

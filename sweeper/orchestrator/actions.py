@@ -193,7 +193,10 @@ class ActionRunner:
         self.clocks.stopped[trial.facts.number] = time.monotonic()
 
     def _continue(self, trial: TrialRecord, decision: Decision, why: str) -> None:
-        event = Continued(attempt=trial.newest.number, cause=why, decision=decision, value=trial.value)
+        known = dict(trial.constrained)
+        if trial.facts.objectives and trial.values is not None:
+            known |= zip([one.name for one in trial.facts.objectives], trial.values, strict=True)
+        event = Continued(attempt=trial.newest.number, cause=why, decision=decision, value=trial.value, values=known)
         self._record(trial, event)
         flagged = f"Trial {trial.facts.number:04d} was flagged by {decision.rule} at step {decision.step}"
         self.say(f"{flagged} and continues ({why_continued(why)})")

@@ -379,6 +379,8 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         metric=spec.metric.name,
         maximize=spec.metric.goal is Goal.MAXIMIZE,
         at=spec.metric.at.value,
+        objectives=spec.goals if spec.objectives else (),
+        constraints=spec.bounds,
         checkpoint_every_s=spec.checkpoint.every_minutes * 60,
         resources=spec.resources.model_dump(),
         retry=RetryPolicy.read(spec.retry.model_dump(mode="json")),

@@ -117,7 +117,14 @@ def sources_lines(spec: SweepSpec) -> list[str]:
         return []
     read = [f"{name} from {one.kind} {getattr(one, one.short)}" for name, one in spec.metrics.items()]
     lines = [plain(f"read from what trials write and print: {', '.join(read)}")]
-    name = spec.metric.name
+    for name in dict.fromkeys([*(goal.name for goal in spec.goals), *(one.name for one in spec.constraints)]):
+        lines += _unread(spec, name)
+    return lines
+
+
+def _unread(spec: SweepSpec, name: str) -> list[str]:
+    """Return a line if a metric that ranks trials is not among those that are read."""
+    lines = []
     if name not in spec.metrics and spec.trainer is None:
         hint = suggested(name, spec.metrics)
         missing = f"the metric of the sweep, {name}, is not under metrics, so the script has to report it itself"

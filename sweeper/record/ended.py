@@ -24,6 +24,7 @@ from sweeper.errors import RecordError
 from sweeper.record.attempt import CAUSES, Attempt
 from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
+from sweeper.record.objectives import Constraint, Objective, Row, Rows
 from sweeper.record.progress import Progress, Series
 from sweeper.record.reader import TrialReader, open_trials, read_trial
 from sweeper.record.storage import confined
@@ -220,7 +221,8 @@ def _form() -> str:
 
     A line that another version wrote is not read.
     """
-    kinds = (TrialRecord, Facts, RetryPolicy, Attempt, Progress, Series, *Event.__subclasses__())
+    ranking = (Objective, Constraint, Rows, Row)
+    kinds = (TrialRecord, Facts, RetryPolicy, *ranking, Attempt, Progress, Series, *Event.__subclasses__())
     known = [
         (kind.__name__, item.name, item.type, "" if item.default is MISSING else item.default)
         for kind in kinds

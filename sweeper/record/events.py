@@ -275,12 +275,17 @@ because it is known to be wrong too often, or a person had revived the trial."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued(Event):
-    """A rule decided to stop the trial, but the trial continues: `cause` is why, `value` its value at that moment."""
+    """A rule decided to stop the trial, but the trial continues: `cause` is why, `value` its value at that moment.
+
+    With several objectives, `values` has the value of each at that moment, by name, and with constraints that of each
+    metric with bounds.
+    """
 
     attempt: int
     cause: str
     decision: Decision
     value: float | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,6 +465,9 @@ class Told(Event):
     `step` is the optimizer step of the last evaluation. `why` is set if its parameters made trials of it fail: the
     causes, the rules that stopped them, or that no value was finite. `imputed` is the value that the configuration then
     counted with at that moment; `Imputed` has later ones.
+
+    With several objectives, `values` has the value of each, and `imputed_values` those that it counted with; `value` is
+    then the first. `violations` has for each bound of the constraints by how much it was missed: 0 or less inside.
     """
 
     configuration: int
@@ -468,13 +476,22 @@ class Told(Event):
     step: int | None = None
     imputed: float | None = None
     why: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    imputed_values: Mapping[str, float] = field(default_factory=dict)
+    violations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imputed(Event):
-    """From here on, trials that failed because of their parameters count with `value`, the worst so far."""
+    """From here on, trials that failed because of their parameters count with `value`, the worst so far.
+
+    With several objectives, `values` has the worst of each, and `value` is the first. `violations` has the largest so
+    far of each bound of the constraints.
+    """
 
     value: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    violations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
+from sweeper.record.objectives import Constraint, Objective
+from sweeper.record.storage.codec import reader_of
 from sweeper.record.storage.layout import TrialDir, read_json
 from sweeper.record.values.macros import filled_value
 from sweeper.record.values.params import Nesting, unquoted
@@ -54,7 +56,8 @@ class Facts:
     `shown` are the parameters that vary between trials, `metric` and `maximize` the objective, and `at` says which
     evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes. `nesting`
     are the groups of parameters; None in records of earlier versions. `output_limit_mb` is the limit of the worker's
-    output in 10^6 bytes, 0 for none.
+    output in 10^6 bytes, 0 for none. `objectives` are empty unless there are several; `metric` and `maximize` are then
+    the first.
     """
 
     number: int
@@ -73,6 +76,8 @@ class Facts:
     watch: str = ""
     nesting: Nesting | None = None
     output_limit_mb: float = 100.0
+    objectives: tuple[Objective, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -84,8 +89,9 @@ class Facts:
         value = read_json(trial.facts)
         known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         try:
+            known |= {name: _listed(known.get(name, ()), kind) for name, kind in _RANKING.items()}
             facts = cls(**{**known, "retry": RetryPolicy.read(known.get("retry", {}))})
-        except TypeError as error:
+        except (TypeError, KeyError) as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
         for name, kind in _TYPES.items():
             if not _fits(getattr(facts, name), kind):
@@ -95,6 +101,16 @@ class Facts:
         if facts.number != trial.number:
             raise RecordError(f"{trial.facts}: number: expected {trial.number}, as its directory, got {facts.number}")
         return facts
+
+    @property
+    def goals(self) -> tuple[Objective, ...]:
+        """The objectives; where there is one, that of `metric`."""
+        return self.objectives or (Objective(name=self.metric, maximize=self.maximize),)
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """The names of the objectives, and of the metrics with bounds."""
+        return tuple(dict.fromkeys([*(one.name for one in self.goals), *(one.name for one in self.constraints)]))
 
     @property
     def label(self) -> str:
@@ -141,6 +157,21 @@ _TYPES: Mapping[str, type] = {
     "watch": str,
     "output_limit_mb": float,
 }
+
+
+_RANKING: Mapping[str, type] = {"objectives": Objective, "constraints": Constraint}
+
+
+def _listed(value: object, kind: type) -> tuple[Any, ...]:
+    """Return a list of JSON objects as dataclasses of this kind.
+
+    Raises:
+        TypeError: the value is not such a list.
+        KeyError: an object lacks a key.
+    """
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list, got {value!r}")
+    return tuple(reader_of(kind)(one) for one in value)
 
 
 def _fits(value: object, kind: type) -> bool:

@@ -21,6 +21,7 @@ from sweeper.record.events import (
     Started,
     Watching,
 )
+from sweeper.record.objectives import Rows
 from sweeper.record.values.schedule import effective_lr
 
 
@@ -79,7 +80,8 @@ class Progress:
     `effective_lr` is the highest learning rate observed, corrected by `values.schedule`. `started` is when the newest
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
     newest step (-1 before the first), `first_step` the first of the newest attempt, and `first_step_at` when it was
-    recorded. `inferred` is what `watch: auto` has found, by the kind of `Inferred`.
+    recorded. `inferred` is what `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of
+    several objectives together.
     """
 
     total_steps: int | None = None
@@ -99,10 +101,24 @@ class Progress:
     latest: float = math.nan
     first_step: int = -1
     first_step_at: float = math.nan
+    rows: Rows = field(default_factory=Rows)
 
 
-def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress:
-    """Return the progress after all events of a history, or after these events added to an earlier `progress`."""
+def fold(
+    history: Iterable[Event],
+    progress: Progress | None = None,
+    *,
+    objectives: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+) -> Progress:
+    """Return the progress after all events of a history, or after these events added to an earlier `progress`.
+
+    Args:
+        history: the events.
+        progress: the progress before them.
+        objectives: the names of the objectives if there are several; their values at one step are kept together.
+        constraints: the names of the metrics with bounds, whose values are kept with them.
+    """
     # The draft is mutable and copied once: a thousand trials have a hundred thousand events.
     draft = SimpleNamespace(**{name: getattr(progress or _NOTHING, name) for name in _FIELDS})
     draft.values = {}
@@ -110,6 +126,9 @@ def fold(history: Iterable[Event], progress: Progress | None = None) -> Progress
         take = _TAKEN.get(type(event))
         if take is not None:
             take(draft, event)
+        if objectives and isinstance(event, Metrics) and not event.values.keys().isdisjoint(objectives):
+            together = {name: event.values[name] for name in (*objectives, *constraints) if name in event.values}
+            draft.rows = draft.rows.after(event.step, together, objectives)
         draft.latest = event.time
     series = {name: Series.of(values, draft.metrics.get(name)) for name, values in draft.__dict__.pop("values").items()}
     draft.metrics = {**draft.metrics, **series}

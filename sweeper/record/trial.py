@@ -37,6 +37,7 @@ from sweeper.record.events import (
     Unpaused,
 )
 from sweeper.record.facts import Facts
+from sweeper.record.objectives import Point
 from sweeper.record.progress import Progress, Series, fold
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
@@ -146,7 +147,12 @@ class TrialRecord:
                     drafts[number].changes["saved"] = True
                 elif isinstance(event, Finished):
                     drafts[number].changes["finished"] = event
-        progress = fold((entry.event for entry in entries), None if anew else self.progress)
+        progress = fold(
+            (entry.event for entry in entries),
+            None if anew else self.progress,
+            objectives=[objective.name for objective in self.facts.objectives],
+            constraints=[constraint.name for constraint in self.facts.constraints],
+        )
         return replace(self, attempts=tuple(draft.attempt() for draft in drafts.values()), progress=progress)
 
     # ---- its attempts
@@ -241,12 +247,53 @@ class TrialRecord:
 
     @property
     def value(self) -> float | None:
-        """The trial's value: its best evaluation or its last (`metric.at`); None before the first."""
+        """The trial's value: its best evaluation or its last (`metric.at`); None before the first.
+
+        With several objectives, it is that of the first, once the trial has `values`.
+        """
+        if self.facts.objectives:
+            return None if self.values is None else self.values[0]
         if self.series is None:
             return None
         best = self.series.high if self.facts.maximize else self.series.low
         value = self.series.last if self.facts.at == "last" else best
         return value if math.isfinite(value) else None
+
+    @property
+    def point(self) -> Point | None:
+        """The evaluation that counts if there are several objectives; None with one, or before the first value."""
+        objectives = [objective.name for objective in self.facts.objectives]
+        constraints = [constraint.name for constraint in self.facts.constraints]
+        metrics = self.progress.metrics
+        last = {name: metrics[name].last for name in (*objectives, *constraints) if name in metrics}
+        return self.progress.rows.point(objectives, constraints, last) if objectives else None
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """The value of each objective, from one evaluation; None as long as one is missing or not finite."""
+        if not self.facts.objectives:
+            return None if self.value is None else (self.value,)
+        known = {} if (point := self.point) is None else point.values
+        found = tuple(known.get(objective.name, math.nan) for objective in self.facts.objectives)
+        return found if all(map(math.isfinite, found)) else None
+
+    @property
+    def constrained(self) -> Mapping[str, float]:
+        """The value of each metric with bounds that was reported, from the evaluation that counts if it has one."""
+        point, metrics = self.point, self.progress.metrics
+        names = [constraint.name for constraint in self.facts.constraints]
+        return {n: metrics[n].last if point is None else point.values[n] for n in names if n in metrics}
+
+    @property
+    def violations(self) -> tuple[float, ...]:
+        """By how much each bound is missed: 0 or less if it is kept, infinity if its metric has no value."""
+        known = self.constrained
+        return tuple(v for c in self.facts.constraints for v in c.violations(known.get(c.name, math.nan)))
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the trial keeps to all constraints."""
+        return all(violation <= 0 for violation in self.violations)
 
 
 _FIELDS: Mapping[type[Event], str] = {

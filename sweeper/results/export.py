@@ -12,6 +12,7 @@ from sweeper.errors import UsageError
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import reads_as_other_kind
 from sweeper.record.values.redaction import redacted_values
+from sweeper.results.front import has_ranks, trial_ranks
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, steps_done
 from sweeper.results.wording import plain
@@ -70,8 +71,27 @@ class Export:
 def export_of(sweep: SweepView) -> Export:
     """Return the table of a sweep. Parameters are columns named `params.NAME`."""
     names = list(dict.fromkeys(name for trial in sweep.trials for name in trial.facts.params))
-    columns = [*_FACTS, *(f"params.{name}" for name in names)]
-    return Export(columns=columns, rows=[_row(trial, names, sweep.now) for trial in sweep.trials])
+    columns = [*_FACTS, *_ranking_columns(sweep.trials), *(f"params.{name}" for name in names)]
+    ranks = trial_ranks(sweep.trials)
+    rows = [_row(trial, names, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials]
+    return Export(columns=columns, rows=rows)
+
+
+def _ranking_columns(trials: Sequence[TrialRecord]) -> list[str]:
+    """Return the columns of a sweep with several objectives or constraints; a rank of 0 is the Pareto front."""
+    if not has_ranks(trials):
+        return []
+    facts = trials[0].facts
+    objectives = [f"objectives.{one.name}" for one in facts.objectives]
+    return [*objectives, *(f"constraints.{one.name}" for one in facts.constraints), "feasible", "rank"]
+
+
+def _ranking_cells(trial: TrialRecord, rank: int | None) -> list[Cell]:
+    facts, known = trial.facts, trial.constrained
+    if not has_ranks([trial]):
+        return []
+    values = [*(trial.values or (None,) * len(facts.objectives))] if facts.objectives else []
+    return [*values, *(known.get(one.name) for one in facts.constraints), trial.is_feasible, rank]
 
 
 _FACTS = (
@@ -80,7 +100,7 @@ _FACTS = (
 )
 
 
-def _row(trial: TrialRecord, names: Sequence[str], now: float) -> list[Cell]:
+def _row(trial: TrialRecord, names: Sequence[str], now: float, rank: int | None) -> list[Cell]:
     stop = trial.newest.stop
     decision = stop.decision if trial.state is State.PRUNED and stop is not None else None
     facts: list[Cell] = [
@@ -99,7 +119,7 @@ def _row(trial: TrialRecord, names: Sequence[str], now: float) -> list[Cell]:
         *((decision.rule, decision.step, plain(decision.reason)) if decision is not None else (None, None, None)),
     ]
     params = redacted_values(trial.facts.params)
-    return [*facts, *(_cell(params.get(name)) for name in names)]
+    return [*facts, *_ranking_cells(trial, rank), *(_cell(params.get(name)) for name in names)]
 
 
 def _cell(value: object) -> Cell:

@@ -17,6 +17,19 @@ from sweeper.results.comparison.configurations import (
     has_several_seeds,
     interval_text,
 )
+from sweeper.results.comparison.fronts import front_members
+from sweeper.results.front import (
+    BEYOND,
+    bounded_cell,
+    front_text,
+    has_front,
+    means_of,
+    members_of,
+    missed_text,
+    rank_word,
+    ranks_of,
+    trial_ranks,
+)
 from sweeper.results.health.trial_health import counts_text
 from sweeper.results.receipt import end_line, value_step
 from sweeper.results.snapshot import SweepView, params_of, savings_of
@@ -24,12 +37,17 @@ from sweeper.results.wording import counted, duration, number, plain
 
 
 def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials, best value first and those without a value last; equal values by number."""
+    """Return the trials, best value first and those without a value last; equal values by number.
 
-    def key(trial: TrialRecord) -> tuple[bool, float, int]:
+    With several objectives, the Pareto front is first, and with constraints, the trials that keep to them.
+    """
+    found = trial_ranks(trials)
+    last = len(trials) if has_front(trials) else 0
+
+    def key(trial: TrialRecord) -> tuple[bool, int, float, int]:
         value = trial.value
         signed = 0.0 if value is None else -value if trial.facts.maximize else value
-        return value is None, signed, trial.facts.number
+        return value is None, found.get(trial.facts.number, last), signed, trial.facts.number
 
     return sorted(sorted(trials, key=key), key=_trust)
 
@@ -42,7 +60,8 @@ def _trust(trial: TrialRecord) -> int:
 def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:
     """Return how a sweep ended: ``complete: 5 COMPLETE, 1 PRUNED; best accuracy 0.83 of 0003 (lr=3e-4)``.
 
-    If the health of any trial is known, its counts come before the best trial.
+    If the health of any trial is known, its counts come before the best trial. With several objectives, the Pareto
+    front is named in its place.
     """
     counts = {state: sum(trial.state is state for trial in trials) for state in State}
     text = f"{outcome}: {', '.join(f'{count} {state.value}' for state, count in counts.items() if count)}"
@@ -51,8 +70,11 @@ def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:
     best = next(iter(ranked(trials)), None)
     if best is None or best.value is None:
         return text
+    if has_front(trials):
+        return f"{text}; {front_text(best.facts.objectives, members_of(trials))}"
     where = f" ({params_of(best)})" if best.facts.shown else ""
-    return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}"
+    missed = f"; {missed}" if (missed := missed_text(best)) else ""
+    return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}{missed}"
 
 
 def ranking_text(sweep: SweepView) -> str:
@@ -72,11 +94,15 @@ def ranking_rows(sweep: SweepView, width: int) -> tuple[list[Column], list[State
 
 def _trial_columns(order: Sequence[TrialRecord], sweep: SweepView, width: int) -> list[Column]:
     names = shorten_apart([params_of(trial) for trial in order], max(20, width // 2))
+    ranks, several = trial_ranks(order), has_front(order)
+    bounded = [one.name for one in order[0].facts.constraints] if order else []
     rows = [
         (
-            number(trial.value),
+            *([rank_word(ranks.get(trial.facts.number), feasible=trial.is_feasible)] if several else []),
+            *(_objective_cells(trial) if several else [number(trial.value)]),
+            *(bounded_cell(trial, name) for name in bounded),
             str(value_step(trial)) if trial.value is not None else "-",
-            number(trial.series.last if trial.series else None),
+            *([] if several else [number(trial.series.last if trial.series else None)]),
             f"{trial.facts.number:04d}",
             name,
             str(trial.facts.seed),
@@ -85,33 +111,50 @@ def _trial_columns(order: Sequence[TrialRecord], sweep: SweepView, width: int) -
         )
         for trial, name in zip(order, names, strict=True)
     ]
-    heads = (_value_head(sweep), "at step", "last", "trial", "parameters", "seed", "state", "time")
-    return _columns(heads, rows, gives=(0, 3, 4, 0, 0, 2, 0, 1))
+    named = ["rank", *(plain(one.name) for one in order[0].facts.objectives)] if several else [_value_head(sweep)]
+    named += map(plain, bounded)
+    last, gives = ([], [3]) if several else (["last"], [3, 4])
+    heads = (*named, "at step", *last, "trial", "parameters", "seed", "state", "time")
+    return _columns(heads, rows, gives=(*(0 for _ in named), *gives, 0, 0, 2, 0, 1))
+
+
+def _objective_cells(trial: TrialRecord) -> list[str]:
+    """Return the value of each objective; those of a trial without a rank are the last that it logged."""
+    known = {} if trial.point is None else trial.point.values
+    return [number(known.get(objective.name)) for objective in trial.facts.objectives]
 
 
 def _configuration_columns(order: Sequence[ConfigurationResult], sweep: SweepView, width: int) -> list[Column]:
     names = shorten_apart([params_of(standing.trials[0]) for standing in order], max(20, width // 2 - 10))
+    several = has_front(sweep.trials)
+    ranks = ranks_of([standing.trials for standing in order])
+    others = sweep.trials[0].facts.objectives[1:] if sweep.trials else ()
     rows = [
         (
+            *([rank_word(rank, feasible=standing.is_feasible)] if several else []),
             number(standing.mean),
             interval_text(*standing.interval),
+            *(map(number, (means_of(standing.trials) or [None] * (1 + len(others)))[1:])),
             str(len(standing.values)),
             name,
             standing.outcome,
             " ".join(f"{trial.facts.number:04d}" for trial in standing.trials),
             duration(sum(trial.seconds(sweep.now) for trial in standing.trials)),
         )
-        for standing, name in zip(order, names, strict=True)
+        for standing, name, rank in zip(order, names, ranks, strict=True)
     ]
-    heads = (f"mean {_value_head(sweep)}", "95% interval", "seeds", "parameters", "state", "trials", "time")
-    return _columns(heads, rows, gives=(0, 0, 1, 0, 0, 3, 2))
+    more = [f"mean {plain(one.name)}" for one in others]
+    first = f"mean {plain(sweep.metric) if several else _value_head(sweep)}"
+    heads = (first, "95% interval", *more, "seeds", "parameters", "state", "trials", "time")
+    gives = (0, 0, *(0 for _ in more), 1, 0, 0, 3, 2)
+    return _columns(("rank", *heads), rows, gives=(0, *gives)) if several else _columns(heads, rows, gives=gives)
 
 
 def _value_head(sweep: SweepView) -> str:
     return f"{sweep.trials[0].facts.at if sweep.trials else ''} {plain(sweep.metric) or 'metric'}"
 
 
-_LEFT = frozenset({"trial", "trials", "parameters", "state"})
+_LEFT = frozenset({"rank", "trial", "trials", "parameters", "state"})
 
 
 def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequence[int]) -> list[Column]:
@@ -122,9 +165,13 @@ def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, gives: Sequ
 
 
 def remarks(sweep: SweepView) -> list[str]:
-    """Return the lines below the ranking: early ends, health, savings, budget and significance."""
+    """Return the lines below the ranking: constraints, early ends, health, savings, budget and significance."""
+    bounds = sweep.trials[0].facts.constraints if sweep.trials else ()
+    missed = sum(not trial.is_feasible for trial in sweep.trials if trial.value is not None)
+    limits = f"{BEYOND} is beyond a constraint ({', '.join(plain(str(one)) for one in bounds)})" if missed else ""
     stopped = [trial for trial in sweep.trials if trial.state in (State.PRUNED, State.FAIL)]
     lines = ["", *(f"{trial.facts.number:04d} {end_line(trial)}" for trial in stopped)] if stopped else []
+    lines = ["", f"{limits}: {counted(missed, 'trial', 'trials')}.", *lines] if missed else lines
     if classes := counts_text(sweep.trials):
         lines += ["", f"{counted(len(sweep.trials), 'trial', 'trials')}: {classes}."]
     if saved := savings_of(sweep).text():
@@ -136,9 +183,24 @@ def remarks(sweep: SweepView) -> list[str]:
 
 
 def significance_text(sweep: SweepView) -> str:
-    """Return one sentence on whether the best configuration is significantly better; empty for fewer than two."""
+    """Return one sentence on whether the best configuration is significantly better; empty for fewer than two.
+
+    With several objectives, it is on the Pareto front.
+    """
+    if has_front(sweep.trials):
+        return _front_sentence(sweep)
     if has_several_seeds(sweep.trials):
         return best_configuration_text(configuration_results(sweep.trials))
     if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
         return ""
     return "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."
+
+
+def _front_sentence(sweep: SweepView) -> str:
+    """Return which trials no other one dominates; over several seeds, which configurations."""
+    if all(trial.value is None for trial in sweep.trials):
+        return ""
+    members, of = front_members(sweep.trials)
+    text = front_text(sweep.trials[0].facts.objectives, members, of=of)
+    chance = "With one seed, the front may be chance. Add more: `seeds: [0, 1, 2]`."
+    return f"{text[:1].upper()}{text[1:]}." + ("" if has_several_seeds(sweep.trials) else f" {chance}")

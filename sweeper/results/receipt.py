@@ -18,6 +18,7 @@ from sweeper.record.attempt import Attempt
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
 from sweeper.record.events import Exit, StopRequested
+from sweeper.record.pareto import dominates
 from sweeper.record.resumption import Resumption
 from sweeper.record.storage import confined
 from sweeper.record.storage.output import cut_of
@@ -25,6 +26,7 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.evidence import split_evidence
+from sweeper.results.front import front_of, has_rank, missed_text, objectives_text, trial_ranks
 from sweeper.results.health.advice import advice
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import (
@@ -74,6 +76,7 @@ def receipt(
         *(f"note: {plain(note)}" for note in list(dict.fromkeys(trial.progress.notes))[-OUTPUT_LINES:]),
         "",
         *_ENDINGS.get(trial.state, _unended)(trial),
+        *_rank(trial, siblings),
         *_restart(trial, resume_args),
         *_continued(trial),
         *searched,
@@ -99,7 +102,8 @@ def end_line(trial: TrialRecord) -> str:
             decision = _decision(trial)
             return plain(f"pruned by {decided_by(decision)}: {decision.reason}")
         case State.COMPLETE:
-            return f"complete after {counted(steps_done(trial), 'step', 'steps')}: {_value_text(trial)}"
+            parts = filter(None, [_value_text(trial), missed_text(trial)])
+            return f"complete after {counted(steps_done(trial), 'step', 'steps')}: {'; '.join(parts)}"
         case State.FAIL:
             done = counted(steps_done(trial), "step", "steps")
             return plain(f"failed after {done}: {failure_of(trial)}{last_output(trial)}")
@@ -195,6 +199,8 @@ def _how(ended: Exit | None) -> str:
 
 def value_step(trial: TrialRecord) -> int | None:
     """Return the step at which the trial's value was measured; None if it has no value."""
+    if trial.facts.objectives:
+        return None if trial.point is None else trial.point.step
     series = trial.series
     if series is None:
         return None
@@ -279,6 +285,30 @@ def _unended(trial: TrialRecord) -> list[str]:
     return [f"{trial.state.value.lower()}: {steps_done(trial)}{of} steps done, {_value_text(trial)}"]
 
 
+def _rank(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
+    """Return which constraints the trial misses, and whether it is on the Pareto front or what dominates it."""
+    if trial.values is None:
+        return []
+    if missed := missed_text(trial):
+        return [f"  {'not on the Pareto front' if trial.facts.objectives else 'misses a constraint'}: {missed}"]
+    if not trial.facts.objectives:
+        return []
+    if not has_rank(trial):
+        return ["  not on the Pareto front, because it did not end well"]
+    trials = [trial, *(one for one in siblings if one.facts.number != trial.facts.number)]
+    front = front_of(trials)
+    if any(one is trial for one in front):
+        return [f"  on the Pareto front, with {len(front) - 1} of {len(trials) - 1} other trials"]
+    better = next(one for one in front if dominates(_signed(one), _signed(trial)))
+    values = objectives_text(trial.facts.objectives, better.values or ())
+    rank = trial_ranks(trials)[trial.facts.number] + 1
+    return [f"  rank {rank}: {better.facts.number:04d} is at least as good in every objective ({values})"]
+
+
+def _signed(trial: TrialRecord) -> list[float]:
+    return [goal.signed(value) for goal, value in zip(trial.facts.objectives, trial.values or (), strict=True)]
+
+
 def _restart(trial: TrialRecord, resume_args: ResumeArgs | None) -> list[str]:
     """Return from where an interrupted trial will run again."""
     if not trial.attempts or trial.state not in (State.WAITING, State.PAUSED):
@@ -292,6 +322,27 @@ _ENDINGS = {State.PRUNED: _pruned, State.FAIL: _failed, State.COMPLETE: _complet
 
 
 def _value_text(trial: TrialRecord) -> str:
+    return _objectives_text(trial) if trial.facts.objectives else _metric_text(trial)
+
+
+def _objectives_text(trial: TrialRecord) -> str:
+    """Return the value of each objective, or which of them is missing."""
+    point, names = trial.point, [plain(one.name) for one in trial.facts.objectives]
+    if point is None or trial.values is None:
+        logged = trial.progress.metrics
+        missing = [name for name in names if name not in logged] or [
+            name for name in names if point is not None and not math.isfinite(point.values[name])
+        ]
+        verb = "were" if len(missing) > 1 else "was"
+        what = "not logged" if missing[0] not in logged else "not finite"
+        others = [f"{plain(name)} {number(other.last)}" for name, other in logged.items()]
+        rest = f"; other metrics: {', '.join(others[:4])}" if others else ""
+        return f"{' and '.join(missing)} {verb} {what}, so the trial has no rank{rest}"
+    text = f"{objectives_text(trial.facts.objectives, trial.values)} at step {point.step}"
+    return f"{text} (no step has all of them, so each is the last)" if point.scattered else text
+
+
+def _metric_text(trial: TrialRecord) -> str:
     series, metric = trial.series, plain(trial.facts.metric)
     if series is None or trial.value is None:
         others = [f"{plain(name)} {number(other.last)}" for name, other in trial.progress.metrics.items()]

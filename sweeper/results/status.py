@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted_values
+from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
@@ -92,12 +94,14 @@ class SweepReader:
 
 def to_json(sweep: SweepView) -> dict[str, object]:
     """Return the sweep for programs, without secrets. The keys are public (docs/reference/status-json.md)."""
+    ranks = trial_ranks(sweep.trials)
     sweep_as_json = {
         "name": sweep.name,
         "state": sweep.state,
-        "trials": [_trial_to_json(trial, sweep.now) for trial in sweep.trials],
+        "trials": [_trial_to_json(trial, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials],
         "unreadable": list(sweep.unreadable),
         "unmet": list(sweep.unmet),
+        "front": [trial.facts.number for trial in front_of(sweep.trials)],
     }
     return redacted_values(sweep_as_json)
 
@@ -121,7 +125,8 @@ def _as_recorded(lines: Sequence[str], trials: Sequence[TrialRecord]) -> tuple[s
     return tuple(line.replace(NO_CALL, f"trial {begun.number:04d}: {unobserved_text(begun)}") for line in lines)
 
 
-def _trial_to_json(trial: TrialRecord, now: float) -> dict[str, object]:
+def _trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str, object]:
+    names, values = [goal.name for goal in trial.facts.goals], trial.values
     stop, continued = trial.newest.stop, trial.continued
     pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None
     return {
@@ -130,6 +135,10 @@ def _trial_to_json(trial: TrialRecord, now: float) -> dict[str, object]:
         "seed": trial.facts.seed,
         "state": trial.state.value,
         "value": trial.value,
+        "values": None if values is None else dict(zip(names, values, strict=True)),
+        "constraints": {name: value if math.isfinite(value) else None for name, value in trial.constrained.items()},
+        "feasible": trial.is_feasible,
+        "rank": rank,
         "step": trial.progress.step if trial.progress.step >= 0 else None,
         "total_steps": trial.progress.total_steps,
         "pruned": None if pruned is None else pruned.to_json(),

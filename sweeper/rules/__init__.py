@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sweeper.record.decision import Decision
+from sweeper.record.objectives import Constraint, Objective
 from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.calibration.audit import rule_version
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis
 from sweeper.rules.health import Health
 from sweeper.rules.rule import ConditionRule, Rule, first_decision
-from sweeper.rules.signals.signals import Objective
 
 __all__ = [
     "ConditionRule",
+    "Constraint",
     "Decision",
     "HasRules",
     "Health",

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from sweeper.record.decision import Decision
 from sweeper.record.events import Event
+from sweeper.record.objectives import Objective
 from sweeper.rules.base import Reason
 from sweeper.rules.diagnoses.base import Diagnosis
 from sweeper.rules.rule import learning_rates
-from sweeper.rules.signals.signals import Objective, Signals
+from sweeper.rules.signals.signals import Signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

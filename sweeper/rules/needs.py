@@ -42,7 +42,7 @@ def recorded(trial: TrialRecord) -> frozenset[str]:
     """Return the values that a trial records: its metrics by name and kind, and the values of its observations."""
     reported, watching = set(trial.progress.metrics), trial.progress.watching
     names = reported | {word for word, found in KINDS.items() if found(reported) is not None}
-    if trial.facts.metric in reported:
+    if not reported.isdisjoint(goal.name for goal in trial.facts.goals):
         names.add("score")
     if watching is not None:
         names |= {"activations"} if watching.activations else set()
@@ -69,8 +69,9 @@ def unmet(early_stop: object, trials: Sequence[TrialRecord], now: float, metrics
     rules = dict(_rules(early_stop))
     early, late = (_Recorded(trials, now, seconds) for seconds in (CHANCE_S, EVALUATION_S))
     waited = any(True for _ in late)
+    names = trials[0].facts.ranking if waited else ()
     return (
-        *(_missing_metric(trials[0].facts.metric, rules, late, metrics, trials) if waited else ()),
+        *(line for name in names for line in _missing_metric(name, rules, late, metrics, trials)),
         *unread(metrics, trials, waited=waited),
         *(_missing_values(rules, early) if any(True for _ in early) else ()),
     )
@@ -122,7 +123,9 @@ def _missing_metric(
         hint += f"; found but not read: {', '.join(list(found)[:MOST_NAMED])}"
         hint += f"; to read {name}, write metrics: {{{metric}: {{{found[name]}: {name}}}}}"
     missing = f"no trial has reported the metric {metric} so far"
-    yield f"{missing}: trials cannot be ranked{stops} ({_reported(recordings)}{hint})"
+    ranks = metric in [goal.name for goal in trials[0].facts.goals]
+    lost = "trials cannot be ranked" if ranks else "no trial can keep to its bounds"
+    yield f"{missing}: {lost}{stops} ({_reported(recordings)}{hint})"
 
 
 _VALIDATED = re.compile(r"\b(val|valid|validation|eval|dev)(?=[_/])|[_/](val|valid|validation|eval|dev)\b")

@@ -1,4 +1,4 @@
-"""Search with Optuna's samplers: random, TPE, Gaussian process, CMA-ES and quasi-Monte Carlo (QMC).
+"""Search with Optuna's samplers: random, TPE, Gaussian process, CMA-ES, quasi-Monte Carlo (QMC), NSGA-II and NSGA-III.
 
 Optuna proposes, but it stores nothing. For each proposal an in-memory study is built from the configurations so far,
 with a sampler that is seeded by the sweep's name and the number of the proposal. So a resumed sweep proposes what
@@ -22,8 +22,14 @@ as many more as good ones. It and the Gaussian process then also begin to learn 
 *Configurations of other runs* (`learn_from`) come before those of this run, and have negative numbers. CMA-ES learns
 from its own generations only, so for it they set where the first one begins (`warm_start`).
 
-The cost of a proposal is bounded: random search and QMC get only what they use, the other samplers at most
-`MAX_HISTORY` configurations (`limit_history`).
+*Several objectives.* Optuna has no pruned trials then, so those are added as complete ones with their values, and so
+are those that failed. *Constraints* are added as the violation of each bound.
+
+*NSGA-II and NSGA-III* record the generation of each configuration, and in the study the parents of each generation, as
+the numbers of configurations. A configuration that a user added belongs to the generation of the one before it.
+
+The cost of a proposal is bounded: random search and QMC get only what they use, and TPE, CMA-ES and the Gaussian
+process at most `MAX_HISTORY` configurations (`limit_history`). The genetic algorithms read two generations only.
 """
 
 from __future__ import annotations
@@ -44,16 +50,24 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeper.config import (
+    LEARNING,
     Beta,
     Choice,
     Constant,
     Distribution,
-    Goal,
     Method,
     Normal,
     Parameter,
@@ -63,9 +77,11 @@ from sweeper.config import (
     identity,
     in_dependency_order,
 )
+from sweeper.record.objectives import Objective
+from sweeper.record.pareto import ranks
 from sweeper.record.values.extremes import tamed
-from sweeper.search.cma_es import GENERATION, TOLD, Memory, ReplayedCmaEs, generations_of
-from sweeper.search.imputation import imputed, worst_value
+from sweeper.search.cma_es import TOLD, Memory, ReplayedCmaEs, generations_of
+from sweeper.search.imputation import imputed, worst_of
 from sweeper.search.known import Start, settings_of
 from sweeper.search.proposal import Configuration
 from sweeper.search.quantiles import LEAST, MOST, quantile_of, value_at
@@ -77,6 +93,12 @@ REBUILT = (
 )
 MOST_POSITIONS = 1 << 20
 """Positions of QMC from here on are not taken from a record: moving there would take long."""
+_GENERATION, _PARENTS = ":generation", ":parent:"
+"""Parts of the attributes of NSGA: of a trial, its generation; of the study, the parents of each generation."""
+
+_CONSTRAINTS = "constraints"
+"""The attribute of a trial in which every version of Optuna reads the violations of constraints."""
+
 
 MAX_HISTORY: Mapping[Method, int] = {Method.BAYES: 1_000, Method.TPE: 1_000, Method.CMAES: 1_000, Method.GP: 250}
 """The maximum number of configurations that a sampler gets.
@@ -97,7 +119,7 @@ def count_good(count: int, *, failed: int) -> int:
     return max(1, min(math.ceil(count / 10) + failed, 25, count - failed))
 
 
-def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) -> Sequence[Configuration]:
+def limit_history(seen: Sequence[Configuration], limit: int, goals: Sequence[Objective]) -> Sequence[Configuration]:
     """Return at most `limit` of the configurations, in their order.
 
     A quarter are the best, up to a quarter the newest that run, and the rest the newest of the others. That is where
@@ -106,14 +128,15 @@ def limit_history(seen: Sequence[Configuration], limit: int, *, maximize: bool) 
     Args:
         seen: All configurations so far.
         limit: The maximum number.
-        maximize: Whether larger values of the metric are better.
+        goals: The objectives. With several, the best are those with the lowest non-domination rank.
     """
     if len(seen) <= limit:
         return seen
     running = [configuration for configuration in seen if not configuration.ended]
     ended = [configuration for configuration in seen if configuration.ended]
-    sign = -1 if maximize else 1
-    ranked = [(sign * c.value, c.number) for c in ended if c.value is not None and math.isfinite(c.value)]
+    valued = [(c.number, [g.signed(v) for g, v in zip(goals, vs, strict=True)]) for c in ended if (vs := c.objectives)]
+    keys = [signed[0] for _, signed in valued] if len(goals) == 1 else ranks([signed for _, signed in valued])
+    ranked = [(key, number) for key, (number, _) in zip(keys, valued, strict=True)]
     best = heapq.nsmallest(limit // 4, ranked, key=lambda pair: pair[0])
     chosen = {number for _, number in best} | {c.number for c in running[-(limit // 4) :]}
     others = [c.number for c in ended if c.number not in chosen]
@@ -154,6 +177,7 @@ class OptunaSearch:
             warnings.simplefilter("ignore", FutureWarning)
             sampler = self._sampler(seen, told)
         study, study_id = self._study(seen, told, sampler, storage)
+        before = dict(storage.get_study_system_attrs(study_id))
         trial = study.ask()
         known = self._start.next(seen)
         params: dict[str, object] = {}
@@ -162,13 +186,15 @@ class OptunaSearch:
                 drawn = self._suggest(trial, name)
                 params[name] = drawn if known is None else known.value(name, drawn)
         attached = study.get_trials(deepcopy=False)[trial.number].system_attrs
+        after = storage.get_study_system_attrs(study_id)
         is_drawn = known is None or any(name in params and name not in known.setting for name in self._varied)
         return Configuration(
             number=len(seen),
             params=params,
-            # QMC moves on in its sequence only if a value of it was used.
+            # Of the study, what is new: it keeps the parents of all generations. QMC moves on in its sequence only if
+            # a value of it was used.
             attributes=_recorded(sampler, attached, told)
-            | (storage.get_study_system_attrs(study_id) if is_drawn else {}),
+            | ({k: v for k, v in after.items() if k not in before or before[k] != v} if is_drawn else {}),
             start=None if known is None else known.setting,
         )
 
@@ -191,15 +217,14 @@ class OptunaSearch:
             storage=storage,
             study_name=self._spec.name,
             sampler=sampler,
-            direction="maximize" if self._spec.metric.goal is Goal.MAXIMIZE else "minimize",
+            directions=["maximize" if goal.maximize else "minimize" for goal in self._spec.goals],
         )
         study.add_trials([self._as_trial(one) for one in told])
         study_id = storage.get_study_id_from_name(self._spec.name)
-        if self._spec.method is Method.QMC:
-            # The position in the sequence is that of the last configuration that has one.
-            positions = {k: v for one in seen for k, v in one.attributes.items() if _is_position(v)}
-            for key, value in positions.items():
-                storage.set_study_system_attr(study_id, key, value)
+        # The attributes of the study are those of the last configuration that has them.
+        attributes = {k: v for one in seen for k, v in one.attributes.items() if _is_of_study(k, v)}
+        for key, value in attributes.items():
+            storage.set_study_system_attr(study_id, key, value)
         return study, study_id
 
     def _told(self, seen: Sequence[Configuration]) -> Sequence[Configuration]:
@@ -211,31 +236,38 @@ class OptunaSearch:
                 running = []
                 for one in seen:
                     # A failed trial shows the search space as well as any other; its value is not used.
-                    shown = replace(one, value=0.0) if one.failed == 1 else one
+                    zeros = (0.0,) * len(self._spec.objectives)
+                    shown = replace(one, value=0.0, values=zeros) if one.failed == 1 else one
                     state = self._as_trial(shown).state
                     if state is TrialState.COMPLETE:
                         return [shown]
                     if state is TrialState.RUNNING:
                         running.append(shown)
                 return running
-        maximize = self._spec.metric.goal is Goal.MAXIMIZE
         everything = [*self._learned, *seen]
-        worst = worst_value(everything, maximize=maximize)
+        worst = worst_of(everything, self._spec.goals)
         told = [imputed(one, worst) for one in everything]
-        return limit_history(told, MAX_HISTORY[self._spec.method], maximize=maximize)
+        if self._spec.method in _GENETIC:
+            return _with_generations(told)
+        return limit_history(told, MAX_HISTORY[self._spec.method], self._spec.goals)
 
     def _sampler(self, seen: Sequence[Configuration], told: Sequence[Configuration]) -> BaseSampler:
         seed = zlib.crc32(f"{self._spec.name}:{len(seen)}".encode())
         failed = sum(one.failed == 1 for one in told)
         startup = STARTUP_AFTER_FAILURE if failed else STARTUP
+        given: dict[str, Any] = {"constraints_func": _violations} if self._spec.constraints else {}
         match self._spec.method:
             case Method.RANDOM:
                 return RandomSampler(seed=seed)
             case Method.GP:
-                return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+                return GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False, **given)
+            case Method.NSGA2 | Method.NSGA3 as method:
+                sampler = NSGAIISampler if method is Method.NSGA2 else NSGAIIISampler
+                if self._spec.population_size is not None:
+                    given["population_size"] = self._spec.population_size
+                return sampler(seed=seed, **given)
             case Method.CMAES:
-                maximize = self._spec.metric.goal is Goal.MAXIMIZE
-                worst = worst_value([*self._learned, *seen], maximize=maximize)
+                worst = worst_of([*self._learned, *seen], self._spec.goals)
                 generations = generations_of([imputed(one, worst) for one in seen], self._as_trial)
                 if generations.guessed:
                     self._notes[REBUILT] = None
@@ -255,14 +287,19 @@ class OptunaSearch:
                     seed=sequence, scramble=True, independent_sampler=rest, warn_independent_sampling=False
                 )
         # Without failures, this is Optuna's own number; 4.6 does not accept None.
-        gamma = partial(count_good, failed=failed)
-        return TPESampler(seed=seed, n_startup_trials=startup, gamma=gamma, constant_liar=True, multivariate=False)
+        given["gamma"] = partial(count_good, failed=failed)
+        return TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True, multivariate=False, **given)
 
     def _as_trial(self, configuration: Configuration) -> FrozenTrial:
-        value = None if configuration.value is None else tamed(configuration.value)
-        if value is not None and not math.isfinite(value):
-            value = None
-        state, values = self._state(configuration, value)
+        found = configuration.objectives
+        values = None if found is None else tuple(map(tamed, found))
+        state, intermediate = self._state(configuration, None if values is None else values[0])
+        bounds: dict[str, Any] = {}
+        if self._spec.constraints and self._spec.method in LEARNING and state is not TrialState.RUNNING:
+            violations = configuration.violations
+            if state is TrialState.COMPLETE and not (violations and all(map(math.isfinite, violations))):
+                state = TrialState.FAIL  # a metric with bounds has no value, and none in any trial so far
+            bounds = {_CONSTRAINTS: list(violations)} if violations else {_CONSTRAINTS: [0.0]}
         params = {
             name: self._encoded(name, configuration.params[name])
             for name in self._varied
@@ -272,13 +309,11 @@ class OptunaSearch:
             return create_trial(state=TrialState.FAIL)
         return create_trial(
             state=state,
-            value=value if state is TrialState.COMPLETE else None,
-            intermediate_values=values,
+            values=values if state is TrialState.COMPLETE else None,
+            intermediate_values=intermediate,
             params=params,
             distributions={name: self._varied[name] for name in params},
-            system_attrs={
-                key: configuration.attributes[key] for key in [GENERATION] if key in configuration.attributes
-            },
+            system_attrs={k: v for k, v in configuration.attributes.items() if _is_of_trial(k)} | bounds,
         )
 
     def _state(self, configuration: Configuration, value: float | None) -> tuple[TrialState, dict[int, float]]:
@@ -286,8 +321,9 @@ class OptunaSearch:
         if configuration.failed == 1:
             if value is None:  # no trial has a finite value yet
                 return TrialState.FAIL, {}
-            return TrialState.PRUNED if self._spec.method in _RANK_PRUNED_LAST else TrialState.COMPLETE, {}
-        if configuration.state == "PRUNED" and self._spec.method in _SUPPORT_PRUNED:
+            ranked_last = self._spec.method in _RANK_PRUNED_LAST and not self._spec.objectives
+            return TrialState.PRUNED if ranked_last else TrialState.COMPLETE, {}
+        if configuration.state == "PRUNED" and self._spec.method in _SUPPORT_PRUNED and not self._spec.objectives:
             return TrialState.PRUNED, {} if value is None else {configuration.step or 0: value}
         return _WITHOUT_VALUE[configuration.state] if value is None else TrialState.COMPLETE, {}
 
@@ -323,6 +359,7 @@ class OptunaSearch:
         return value
 
 
+_GENETIC = (Method.NSGA2, Method.NSGA3)
 _RANK_PRUNED_LAST = (Method.BAYES, Method.TPE)
 _SUPPORT_PRUNED = (Method.BAYES, Method.TPE, Method.CMAES)
 _WITHOUT_VALUE: Mapping[str, TrialState] = {
@@ -337,15 +374,38 @@ _WITHOUT_VALUE: Mapping[str, TrialState] = {
 
 def _recorded(sampler: BaseSampler, attributes: Mapping[str, Any], told: Sequence[Configuration]) -> dict[str, Any]:
     """Return the attributes of a trial that a later proposal needs, as JSON can hold them."""
+    kept = {key: value for key, value in attributes.items() if _is_of_trial(key)}
     if not isinstance(sampler, ReplayedCmaEs):
-        return {}
-    kept = {key: attributes[key] for key in [GENERATION] if key in attributes}
+        return kept
     solutions = [[told[trial.number].number, trial.value] for trial in sampler.told(attributes)]
     return kept | ({TOLD: solutions} if solutions else {})
 
 
-def _is_position(value: object) -> bool:
-    return type(value) is int and 0 <= value < MOST_POSITIONS
+def _is_of_trial(key: str) -> bool:
+    return key.endswith(_GENERATION)
+
+
+def _is_of_study(key: str, value: object) -> bool:
+    """Return whether an attribute is the position of QMC, or the parents of a generation of NSGA."""
+    if type(value) is int:
+        return not _is_of_trial(key) and 0 <= value < MOST_POSITIONS
+    return _PARENTS in key and isinstance(value, list | tuple) and all(type(one) is int for one in value)
+
+
+def _violations(trial: FrozenTrial) -> Sequence[float]:
+    found: Sequence[float] = trial.system_attrs[_CONSTRAINTS]
+    return found
+
+
+def _with_generations(told: Sequence[Configuration]) -> list[Configuration]:
+    """Return the configurations with a generation each: those that a user added belong to that of the one before."""
+    found: list[Configuration] = []
+    newest: dict[str, Any] = {}
+    for one in told:
+        own = {key: value for key, value in one.attributes.items() if key.endswith(_GENERATION)}
+        found.append(one if own else replace(one, attributes={**one.attributes, **newest}))
+        newest = own or newest
+    return found
 
 
 def _equal(known: object, value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +23,10 @@ class Configuration:
         failed: The share of its trials that failed because of their parameters, from 0 to 1. `value` is the mean of the
             others; a search takes the worst value so far for those that failed.
         why: Why they failed; empty if none did.
+        values: The value of each objective if there are several, as the mean over seeds; empty with one, or without
+            a result. `value` is then the first.
+        violations: By how much it is beyond each bound of the constraints, in the seed where that is the most; 0 or
+            less inside. Empty without constraints, or without a result.
     """
 
     number: int
@@ -33,6 +38,14 @@ class Configuration:
     step: int | None = None
     failed: float = 0.0
     why: str = ""
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[float, ...] | None:
+        """The value of each objective, also where there is one; None without a result, or if one is not finite."""
+        found = self.values or (() if self.value is None else (self.value,))
+        return found if found and all(map(math.isfinite, found)) else None
 
     @property
     def ended(self) -> bool:

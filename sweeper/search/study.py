@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.config import Beta, Choice, Constant, Goal, Normal, Parameter, Range, SweepSpec
+from sweeper.config import Beta, Choice, Constant, Normal, Parameter, Range, SweepSpec
 from sweeper.record.values.redaction import redacted_value
 
 _STATES = {
@@ -42,6 +42,8 @@ class StudyTrial:
         began: When it began, in seconds since the epoch.
         ended: When it ended, in seconds since the epoch; None while it runs.
         attributes: User attributes of the Optuna trial.
+        objectives: The final value of each objective if there are several; None without them.
+        violations: By how much each bound of the constraints is missed: 0 or less inside.
     """
 
     params: Mapping[str, object]
@@ -51,6 +53,8 @@ class StudyTrial:
     began: float
     ended: float | None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    objectives: Sequence[float] | None = None
+    violations: Sequence[float] = ()
 
 
 def write_study(path: Path, spec: SweepSpec, trials: Sequence[StudyTrial]) -> int:
@@ -73,11 +77,11 @@ def write_study(path: Path, spec: SweepSpec, trials: Sequence[StudyTrial]) -> in
         study = optuna.create_study(
             storage=f"sqlite:///{temporary}",
             study_name=spec.name,
-            direction="maximize" if spec.metric.goal is Goal.MAXIMIZE else "minimize",
+            directions=["maximize" if goal.maximize else "minimize" for goal in spec.goals],
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 3.2, in every release
-            study.set_metric_names([spec.metric.name])
+            study.set_metric_names([goal.name for goal in spec.goals])
         exported = study_trials(spec, trials, published=True)
         study.add_trials(exported)
         temporary.replace(path)
@@ -105,8 +109,13 @@ def study_trials(spec: SweepSpec, trials: Sequence[StudyTrial], *, published: bo
         )
         for name, parameter in varied.items()
     }
+    several = bool(spec.objectives)
     return [
-        _trial(replace(trial, params={name: shown(name, value) for name, value in trial.params.items()}), space)
+        _trial(
+            replace(trial, params={name: shown(name, value) for name, value in trial.params.items()}),
+            space,
+            several=several,
+        )
         for trial in begun
     ]
 
@@ -115,23 +124,25 @@ def _as_it_is(_name: str, value: object) -> object:
     return value
 
 
-def _trial(trial: StudyTrial, space: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _trial(trial: StudyTrial, space: Mapping[str, BaseDistribution], *, several: bool) -> FrozenTrial:
     state = _STATES[trial.state]
     if state is TrialState.COMPLETE and trial.value is None:
         state = TrialState.FAIL  # Optuna requires a value of a complete trial
     named = {name: distribution for name, distribution in space.items() if name in trial.params}
+    valued = (TrialState.COMPLETE,) if several else (TrialState.COMPLETE, TrialState.PRUNED)
+    found = {"values": trial.objectives, "value": None} if several else {"value": trial.value}
     return FrozenTrial(
         number=-1,
         trial_id=-1,
         state=state,
-        value=trial.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        **(found if state in valued else {"value": None}),
         datetime_start=_moment(trial.began),
         datetime_complete=_moment(trial.ended) if state.is_finished() else None,
         params={name: _plain(trial.params[name], distribution) for name, distribution in named.items()},
         distributions=named,
         user_attrs=dict(trial.attributes),
-        system_attrs={},
-        intermediate_values=dict(trial.values),
+        system_attrs={"constraints": list(trial.violations)} if trial.violations else {},
+        intermediate_values={} if several else dict(trial.values),  # Optuna has none with several objectives
     )
 
 

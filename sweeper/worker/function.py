@@ -100,22 +100,30 @@ def report_returned(trial: Trial, returned: object) -> None:
 
     Args:
         trial: the trial that the function ran in.
-        returned: a number, which is reported as the sweep's metric; a mapping of numbers by metric name; or None.
-            Other values, such as a model, are noted in the record instead.
+        returned: a number, which is reported as the sweep's metric; with several objectives, a tuple or list with a
+            number for each, in the order of the sweep file; a mapping of numbers by metric name; or None. Other
+            values, such as a model, are noted in the record instead.
 
     Raises:
-        UsageError: the sweep's metric is not a number, and the function has not reported it either. The other numbers
-            are reported before.
+        UsageError: the sweep's metric is not a number, or one number was returned for several objectives, and the
+            function has not reported it either. The other numbers are reported before.
     """
     recorder = recorder_of(trial)
     metric = recorder.facts.metric or "value"
+    objectives = [one.name for one in recorder.facts.objectives]
     if isinstance(returned, Mapping):
         values: dict[str, object] = {str(name): value for name, value in returned.items()}
+    elif objectives and isinstance(returned, tuple | list) and len(returned) == len(objectives):
+        values = dict(zip(objectives, returned, strict=True))
     else:
         values = {} if returned is None else {metric: returned}
     numbers: dict[str, Any] = {name: value for name, value in values.items() if number_of(value) is not None}
     if numbers:
         trial.report(numbers, step=max(recorder.last_step, 0))
+    missing = [name for name in objectives if name not in recorder.reported]
+    if missing and returned is not None and not isinstance(returned, Mapping):
+        expected = f"a tuple or a mapping with a number for each of {', '.join(objectives)}"
+        raise UsageError(f"the trainer returned no {' and no '.join(missing)}: expected {expected}")
     for name in values.keys() - numbers.keys():
         got = described(values[name])
         if name == metric and metric not in recorder.reported:

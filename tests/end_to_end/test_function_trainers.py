@@ -31,6 +31,12 @@ def in_steps(trial, lr):
         trial.report({"other": step}, step=step)
     return {"loss": loss(lr, 2), "name": "x"}
 
+def both(lr):
+    return loss(lr, 2), 10 - lr
+
+def one_only(lr):
+    return loss(lr, 2)
+
 def failing(lr):
     raise ValueError(f"no {lr}")
 """,
@@ -51,7 +57,8 @@ def run(folder: Path, function: str, launch: str, **keys: Any) -> tuple[int, str
         "parameters": {"lr": {"values": [1, 2, 3, 4]}},
         "launch": launch,
     }
-    (folder / "sweep.yaml").write_text(json.dumps(spec | keys))
+    given = {key: value for key, value in (spec | keys).items() if value is not None}
+    (folder / "sweep.yaml").write_text(json.dumps(given))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     command = [sys.executable, "-m", "sweeper.cli"]
     call: dict[str, Any] = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "timeout": 100}
@@ -120,3 +127,22 @@ def test_an_error_that_only_a_call_shows_is_one_sentence(tmp_path: Path) -> None
     )
     expected = "trainer job:f: its arguments do not match the sweep's parameters: missing a required argument: 'lr'\n"
     assert (done.returncode, done.stderr) == (2, expected)
+
+
+OBJECTIVES = [{"name": "loss"}, {"name": "latency_ms"}]
+
+
+def test_a_function_returns_a_number_for_each_objective(tmp_path: Path) -> None:
+    code, out, trials = run(tmp_path, "job.train:both", "spawn", metric=None, objectives=OBJECTIVES)
+    assert code == 0, out
+    assert [trial["values"] for trial in trials] == [{"loss": 2.0 * lr, "latency_ms": 10.0 - lr} for lr in (1, 2, 3, 4)]
+
+
+def test_a_single_number_for_several_objectives_is_refused(tmp_path: Path) -> None:
+    keys = {"objectives": OBJECTIVES, "parameters": {"lr": {"values": [1]}}}
+    code, out, [trial] = run(tmp_path, "job.train:one_only", "spawn", metric=None, **keys)
+    assert code == 1
+    assert trial["state"] == "FAIL"
+    assert (
+        "the trainer returned no latency_ms: expected a tuple or a mapping with a number for each of loss, latency_ms"
+    ) in out

@@ -152,6 +152,10 @@ def test_a_sweep_completes_and_prunes_a_stalled_trial(tmp_path: Path) -> None:
         "cause",
         "health",
         "healthy",
+        "values",
+        "constraints",
+        "feasible",
+        "rank",
     } == set(learned)
     why = sweep.call("why", "runs/depth", "1")[1]
     assert "stalled" in why

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sweeper.integrations.names import Names, metric_name
+from sweeper.integrations.names import Names, metric_name, own_name
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,12 @@ from sweeper.integrations.names import Names, metric_name
 )
 def test_names_follow_one_convention(name: str, expected: str) -> None:
     assert metric_name(name) == expected
+
+
+def test_each_of_several_objectives_keeps_its_name() -> None:
+    names, ranking, logged = Names(), ["eval_loss", "eval/wer"], ["eval_loss", "eval_wer", "eval_f1"]
+    recorded = [names.recorded(name, metric=own_name(name, ranking)) for name in logged]
+    assert recorded == ["eval_loss", "eval/wer", "f1/test"]
 
 
 @pytest.mark.parametrize(

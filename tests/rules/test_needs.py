@@ -12,6 +12,7 @@ import pytest
 
 from sweeper import config
 from sweeper.record.events import Metrics
+from sweeper.record.objectives import Constraint, Objective
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.trial import TrialRecord
@@ -72,6 +73,18 @@ def test_a_metric_that_no_trial_reports_is_named_with_the_pruners_that_need_it(t
     assert line == (
         "no trial has reported the metric accuracy/test so far: trials cannot be ranked, and "
         "median and hyperband cannot stop any (reported: accuracy-test, loss/train; did you mean accuracy-test?)"
+    )
+
+
+def test_each_objective_and_constraint_that_no_trial_reports_is_named(tmp_path: Path) -> None:
+    trial = silent(running(tmp_path), **{"accuracy/test": 1, "loss/train": 1})
+    objectives = (Objective(name="accuracy/test", maximize=True), Objective(name="latency_ms"))
+    bounds = (Constraint(name="memory_gb", max=16.0),)
+    trial = replace(trial, facts=replace(trial.facts, objectives=objectives, constraints=bounds))
+    reported = "(reported: accuracy/test, loss/train)"
+    assert unmet(None, [trial], START + 1000) == (
+        f"no trial has reported the metric latency_ms so far: trials cannot be ranked {reported}",
+        f"no trial has reported the metric memory_gb so far: no trial can keep to its bounds {reported}",
     )
 
 

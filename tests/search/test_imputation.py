@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.config import SweepSpec
+from sweeper.record.objectives import Objective
 from sweeper.search import Configuration, search_for
-from sweeper.search.imputation import imputed, worst_value
+from sweeper.search.imputation import Worst, imputed, worst_of
 from sweeper.search.optuna_search import count_good
 
-SAMPLERS = ["random", "bayes", "tpe", "gp", "cmaes", "qmc"]
-LEARNING = ["bayes", "tpe", "gp", "cmaes"]
+SAMPLERS = ["random", "bayes", "tpe", "gp", "cmaes", "qmc", "nsga2"]
+LEARNING = ["bayes", "tpe", "gp", "cmaes", "nsga2"]
 LIMIT = 1e-2
 
 
@@ -105,7 +106,7 @@ def test_searches_that_do_not_learn_are_not_changed_by_failures(method: str) -> 
     assert search.propose(finite) == search.propose(failed)
 
 
-@pytest.mark.parametrize("method", ["gp", "cmaes"])
+@pytest.mark.parametrize("method", ["gp", "cmaes", "nsga2"])
 def test_a_failure_counts_as_a_complete_trial_with_the_worst_value(method: str) -> None:
     seen = swept(method, 14)
     worst = max(one.value for one in seen if one.value is not None)
@@ -122,7 +123,8 @@ def test_the_worst_value_is_that_of_an_ended_configuration(values: list[float | 
     ]
     ended = [value for i, value in enumerate(values) if i % 3 != 2 and value is not None]
     expected = (min if maximize else max)(ended) if ended else None
-    assert worst_value(seen, maximize=maximize) == expected
+    worst = worst_of(seen, [Objective(name="m", maximize=maximize)])
+    assert (None if worst is None else worst.values[0]) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_the_failed_seeds_of_a_configuration_count_with_the_worst_value(
     value: float | None, failed: float, expected: float
 ) -> None:
     one = Configuration(number=0, params={}, state="COMPLETE", value=value, failed=failed)
-    assert imputed(one, 8.0).value == pytest.approx(expected)
+    assert imputed(one, Worst(values=(8.0,))).value == pytest.approx(expected)
     assert imputed(one, None) is one
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sweeper.config import SweepSpec
 from sweeper.errors import RecordError
 from sweeper.record.events import Asked
+from sweeper.record.objectives import Objective
 from sweeper.record.storage.codec import decode, encode
 from sweeper.search import Configuration, search_for
 from sweeper.search.optuna_search import limit_history
@@ -49,7 +50,7 @@ def read_back(seen: list[Configuration]) -> list[Configuration]:
     return [replace(c, params=event.params, attributes=event.attributes) for c, event in zip(seen, asked, strict=True)]
 
 
-SAMPLERS = ["random", "bayes", "tpe", "gp", "cmaes", "qmc"]
+SAMPLERS = ["random", "bayes", "tpe", "gp", "cmaes", "qmc", "nsga2", "nsga3"]
 GRID: dict[str, object] = {
     "lr": {"values": [1e-4, 3e-4]},
     "c": {"value": [1, 2]},
@@ -380,7 +381,7 @@ def test_the_best_the_running_and_the_newest_of_a_long_history_are_kept(
     count: int, running: int, most: int, maximize: bool
 ) -> None:
     seen = seen_of(count, running=min(count, running))
-    told = limit_history(seen, most, maximize=maximize)
+    told = limit_history(seen, most, [Objective(name="m", maximize=maximize)])
     assert len(told) <= most
     assert [one.number for one in told] == sorted({one.number for one in told})
     if count <= most:

@@ -130,7 +130,7 @@ def _exec(options: argparse.Namespace) -> int:
             run,
             executor=executor_of_command(machine, run.directory.path),
             search=search_for(spec),
-            rules=rules_of(spec.early_stop, spec.metric.objective),
+            rules=rules_of(spec.early_stop, spec.score),
             display=view,
         ).run()
     run.lease.release()

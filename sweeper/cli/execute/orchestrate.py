@@ -48,7 +48,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
             run,
             executor=executor,
             search=search_for(run.spec, run.learned),
-            rules=rules_of(run.spec.early_stop, run.spec.metric.objective),
+            rules=rules_of(run.spec.early_stop, run.spec.score),
             display=view,
         )
         try:

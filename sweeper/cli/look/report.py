@@ -46,14 +46,16 @@ def _report(options: argparse.Namespace) -> int:
     audits.update(sweep.trials)
     origin = read_json(run.spec).get("provenance")
     try:
-        shares = importance(spec, entries_of(read))
+        entries = entries_of(read)
+        shares = {goal.name: importance(spec, entries, place) for place, goal in enumerate(spec.goals)}
     except ExtraMissing as error:
         warn(f"left out of the report: {error}")
         shares = {}
     context = ReportContext(
         description=spec.description,
         sweep_yaml=_sweep_file(run),
-        importance=shares,
+        importance=shares.get(spec.metric.name, {}),
+        importances=shares if spec.objectives else {},
         rules=audits.texts(sweep.trials),
         origin=origin if isinstance(origin, dict) else {},
         reproduce=_reproduce_command(run, sweep.trials),

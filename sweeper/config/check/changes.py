@@ -24,7 +24,20 @@ _ADDING = (
 )
 """Keys that change the number of trials and how they run, but not their results."""
 
-_DECIDING = ("name", "trainer", "command", "program", "method", "metric", "dataset", "tokenizer", "early_stop")
+_DECIDING = (
+    "name",
+    "trainer",
+    "command",
+    "program",
+    "method",
+    "population_size",
+    "metric",
+    "objectives",
+    "constraints",
+    "dataset",
+    "tokenizer",
+    "early_stop",
+)
 """Keys that change the results of every trial."""
 
 
@@ -94,6 +107,8 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
             if isinstance(before, Metric) and before.impute is not after.impute:  # only the search reads it
                 yield False, f"metric.impute: {after.impute} instead of {before.impute}"
                 after = after.model_copy(update={"impute": before.impute})
+            if key == "metric" and old.objectives and new.objectives:
+                continue  # it is the first of the objectives
             if isinstance(before, Metric) and before.target != after.target:  # it only ends the sweep
                 yield False, f"metric.target: {_part(after.target)} instead of {_part(before.target)}"
                 after = after.model_copy(update={"target": before.target})

@@ -15,6 +15,8 @@ from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.mistakes import listed, printable, shown, suggested
 
 MOST_ENTRIES = 1_000
+FROM_OTHERS = tuple(method for method in LEARNING if method not in (Method.NSGA2, Method.NSGA3))
+"""The methods that `learn_from` is for. The genetic algorithms learn from their own generations only."""
 
 _PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Parameter)
 
@@ -50,9 +52,11 @@ def complaints_about_known(root: Node) -> Iterator[Complaint]:
 def _learn_from(root: Node) -> Iterator[Complaint]:
     node, method = found(root, "learn_from"), found(root, "method")
     given, name = plain(node) if node is not None else None, plain(method) if method is not None else None
-    if given and name in list(Method) and name not in LEARNING:
-        expected = f"a method that learns from values ({listed(LEARNING)}) with learn_from"
+    if given and name in list(Method) and name not in FROM_OTHERS:
+        expected = f"a method that learns from other runs ({listed(FROM_OTHERS)}) with learn_from"
         yield Complaint(path=("learn_from",), expected=expected, got=f"method: {name}")
+    if given and found(root, "objectives") is not None:
+        yield Complaint(path=("learn_from",), expected="one metric with learn_from", got="several objectives")
 
 
 def _valid(declared: Mapping[str, object]) -> dict[str, Parameter]:

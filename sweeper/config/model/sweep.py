@@ -30,8 +30,9 @@ from sweeper.config.model.sources import AnySource
 from sweeper.config.model.values import Given, without_repetition
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
+from sweeper.rules import Constraint, Objective
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
-from sweeper.rules.signals.signals import Objective
+from sweeper.rules.signals.metric_names import is_loss, score
 
 NAME = re.compile(r"\w[\w.+=-]*")
 LONGEST_NAME = 100
@@ -59,7 +60,10 @@ def as_name(text: str) -> str:
 
 
 class Method(StrEnum):
-    """How configurations are proposed, for example `method: tpe`. `bayes`, as W&B calls it, means `tpe`."""
+    """How configurations are proposed, for example `method: tpe`. `bayes`, as W&B calls it, means `tpe`.
+
+    `nsga2` and `nsga3` are genetic algorithms for several objectives.
+    """
 
     GRID = "grid"
     RANDOM = "random"
@@ -68,9 +72,11 @@ class Method(StrEnum):
     GP = "gp"
     CMAES = "cmaes"
     QMC = "qmc"
+    NSGA2 = "nsga2"
+    NSGA3 = "nsga3"
 
 
-LEARNING = (Method.BAYES, Method.TPE, Method.GP, Method.CMAES)
+LEARNING = (Method.BAYES, Method.TPE, Method.GP, Method.CMAES, Method.NSGA2, Method.NSGA3)
 """The methods that base their proposals on values."""
 
 
@@ -124,6 +130,38 @@ class Metric(BaseModel):
     def objective(self) -> Objective:
         """The metric in the form that the rules take."""
         return Objective(name=self.name, maximize=self.goal is Goal.MAXIMIZE)
+
+
+class ObjectiveSettings(BaseModel):
+    """One of several objectives, for example `{name: latency_ms, goal: minimize}`.
+
+    `name` is the name under which the training script reports it. The last step at which the script reported all
+    objectives counts.
+    """
+
+    model_config = STRICT
+    name: Annotated[str, Field(min_length=1)]
+    goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
+
+
+class ConstraintSettings(BaseModel):
+    """Bounds of a metric, for example `{name: memory_gb, max: 16}`.
+
+    Trials within all bounds rank before all others, and the search avoids the others.
+    """
+
+    model_config = STRICT
+    name: Annotated[str, Field(min_length=1)]
+    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        if self.min is None and self.max is None:
+            raise refused("min, max, or both", got="neither", hint=f"for example {{name: {self.name}, max: 16}}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise refused("a max that is not below min", got=f"min: {self.min:g} and max: {self.max:g}")
+        return self
 
 
 class Mode(StrEnum):
@@ -367,7 +405,10 @@ class SweepSpec(BaseModel):
     program: Text | None = None
     resume_args: ResumeArgs | None = None
     method: Annotated[Method, Field(strict=False)]
+    population_size: Annotated[int, Field(ge=2)] | None = None
     metric: Metric
+    objectives: Annotated[tuple[ObjectiveSettings, ...], Field(strict=False)] = ()
+    constraints: Annotated[tuple[ConstraintSettings, ...], Field(strict=False)] = ()
     metrics: Mapping[Text, AnySource] = {}
     parameters: Mapping[str, Parameter] = {}
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)] = (0,)
@@ -390,6 +431,44 @@ class SweepSpec(BaseModel):
     notify: Notify | None = None
 
     _distinct = field_validator("seeds", "learn_from", "dataset", "tokenizer")(without_repetition)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_the_first_objective_as_metric(cls, given: object) -> object:
+        if not isinstance(given, Mapping) or "objectives" not in given or "metric" in given:
+            return given
+        objectives = given["objectives"]
+        first = objectives[0] if isinstance(objectives, list | tuple) and objectives else None
+        name, goal = (first.get("name"), first.get("goal")) if isinstance(first, Mapping) else (None, None)
+        # Of an objective that is not valid, the mistakes are reported once, where it is.
+        return dict(given) | {
+            "metric": {
+                "name": name if isinstance(name, str) and name else "objective",
+                "goal": goal if goal in list(Goal) else Goal.MINIMIZE,
+                "at": At.LAST,
+            }
+        }
+
+    @property
+    def goals(self) -> tuple[Objective, ...]:
+        """The objectives; where there is one, that of `metric`."""
+        several = tuple(Objective(name=one.name, maximize=one.goal is Goal.MAXIMIZE) for one in self.objectives)
+        return several or (self.metric.objective,)
+
+    @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        """The constraints in the form that the record has."""
+        return tuple(Constraint(name=one.name, min=one.min, max=one.max) for one in self.constraints)
+
+    @property
+    def score(self) -> Objective | None:
+        """The objective by which the diagnoses see whether a trial learns: the first that is a loss or a score by name.
+
+        None if several objectives are none, such as a latency: the diagnoses then choose from what is reported.
+        """
+        if not self.objectives:
+            return self.metric.objective
+        return next((one for one in self.goals if is_loss(one.name) or score([one.name])), None)
 
     @field_validator("name")
     @classmethod

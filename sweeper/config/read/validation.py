@@ -14,10 +14,12 @@ from sweeper.config.model.sources import SOURCES
 from sweeper.config.model.sweep import (
     BudgetSettings,
     Checkpoint,
+    ConstraintSettings,
     EarlyStop,
     FigureSettings,
     Metric,
     Notify,
+    ObjectiveSettings,
     Resources,
     RetrySettings,
 )
@@ -41,6 +43,12 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     **EXECUTORS,
     **SOURCES,
 }
+
+_ENTRIES: Mapping[str, type[BaseModel]] = {"objectives": ObjectiveSettings, "constraints": ConstraintSettings}
+"""The model of each entry of a list."""
+
+_OF_METRIC = {"at": "the last step with all objectives counts", "impute": "a failed trial counts as the worst so far"}
+"""Keys of `metric` that an objective does not have, and what applies instead."""
 
 _EXPECTED: Mapping[str, str] = {
     "bool_type": "true or false",
@@ -118,10 +126,13 @@ def _known_keys(parent: Path, model: type[BaseModel]) -> tuple[str, ...]:
         return tuple(key for key in model.model_fields if model is Profile or key not in CHOSEN_KEYS)
     if parent[0] == "parameters":
         return parameter_keys()
-    section = _SECTIONS.get(str(parent[-1]))
+    section = _ENTRIES.get(str(parent[0])) if len(parent) > 1 else None
+    section = section or _SECTIONS.get(str(parent[-1]))
     return tuple(section.model_fields) if section else ()
 
 
 def _unknown_key(path: Path, known: tuple[str, ...]) -> Complaint:
     hint = suggested(str(path[-1]), known)
+    if path[0] == "objectives" and str(path[-1]) in _OF_METRIC:
+        hint = f"{_OF_METRIC[str(path[-1])]}; {path[-1]} belongs to metric, with one objective"
     return Complaint(path=path, expected=f"one of {listed(known)}", got="an unknown key", hint=hint)

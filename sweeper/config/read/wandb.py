@@ -99,7 +99,7 @@ def completed(root: Node, file: str, named: Callable[[str], str] = lambda name: 
             f"is not given, so {plain(method)} proposes trials until the sweep is stopped; run_cap or budget limits it"
         )
         translation = translation.then(root, note=_note(method.where, ("run_cap",), text))
-    if root.child("metric") is None and not _needs_metric(root):
+    if root.child("metric") is None and root.child("objectives") is None and not _needs_metric(root):
         text = "is not given, so trials are ranked by their lowest loss/train; write metric: {name: ..., goal: ...}"
         read = list(sources.children()) if (sources := root.child("metrics")) is not None else []
         if read and "loss/train" not in read:

@@ -35,6 +35,7 @@ def sweep_of_trial(
         "profile_description": "",
         "nesting": _by_dots(params) if spec.nesting is None else spec.nesting,
         "method": Method.GRID,
+        "population_size": None,
         "parameters": {name: {"value": value} for name, value in params.items() if name not in data},
         "seeds": [seed],
         "start_with": [],
@@ -55,7 +56,8 @@ def with_name_suffix(spec: SweepSpec, ending: str) -> SweepSpec:
 
 def reproduction_as_file(spec: SweepSpec) -> str:
     """Return the sweep as the text of a sweep file."""
-    data = spec.model_dump(mode="json", exclude_defaults=True, exclude={"nesting"})
+    unwritten = {"nesting", "metric"} if spec.objectives else {"nesting"}  # the metric is then the first objective
+    data = spec.model_dump(mode="json", exclude_defaults=True, exclude=unwritten)
     if spec.nesting:
         data["parameters"] = _in_groups(data["parameters"], spec.nesting)
     return _HEAD + json.dumps(data, indent=1) + "\n"

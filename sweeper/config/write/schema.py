@@ -45,6 +45,8 @@ def schema() -> Json:
     definitions["Profile"] = _profile(keys)
     definitions["Metric"]["properties"] |= {str(path[1]): _wandb(why) for path, why in UNUSED.items() if len(path) > 1}
     metric: Json = definitions["Metric"]["properties"]
+    for name in ("ObjectiveSettings", "ConstraintSettings"):
+        definitions[name]["required"] = ["name"]
     metric["impute"] = {"anyOf": [metric["impute"], {"const": False}], "default": metric["impute"].pop("default")}
     keys |= {str(path[0]): _wandb(why) for path, why in UNUSED.items() if len(path) == 1}
     keys["early_terminate"] = _early_terminate()

@@ -100,11 +100,11 @@ class Collector:
             self._record(trial, events)
 
     def _discover(self, number: int) -> None:
-        """Record which names there are in the files of a trial that lacks the metric of the sweep, for advice."""
+        """Record which names there are in the files of a trial that lacks a metric that ranks it, for advice."""
         if number in self._discovered or len(self._discovered) >= MOST_DISCOVERED or number not in self._trials:
             return
         trial = self._trials[number]
-        if trial.newest.number and trial.facts.metric not in trial.progress.metrics:
+        if trial.newest.number and not trial.progress.metrics.keys() >= set(trial.facts.ranking):
             self._discovered.add(number)
             events = AttemptSources(trial.attempt_dir, discoveries(self._groups)).collect(after=0, step=None)
             if events:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeper.config import LEARNING, Goal, identity
+from sweeper.config import LEARNING, identity
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
 from sweeper.orchestrator.withdrawal import is_out
@@ -16,7 +16,7 @@ from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.trial import TrialRecord
 from sweeper.search import Configuration, Search
-from sweeper.search.imputation import imputed, worst_value
+from sweeper.search.imputation import Worst, imputed, worst_of
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Proposals:
     _configurations: dict[int, Configuration] = field(init=False)
     _journal: JournalWriter = field(init=False)
     _reported: dict[int, Told] = field(init=False)
-    _imputed: float | None = field(init=False)
+    _imputed: Worst | None = field(init=False)
     _trials: dict[int, dict[int, TrialRecord]] = field(default_factory=dict)
     _made: set[tuple[int, int]] = field(default_factory=set)
     _next: int = 0
@@ -48,7 +48,7 @@ class Proposals:
             if isinstance(event, Asked)
         }
         self._reported = {event.configuration: event for event in events if isinstance(event, Told)}
-        self._imputed = next((event.value for event in reversed(events) if isinstance(event, Imputed)), None)
+        self._imputed = next((_worst(event) for event in reversed(events) if isinstance(event, Imputed)), None)
         self._journal = JournalWriter(self.run.directory.search)
 
     def initial(self, trials: Iterable[TrialRecord], taken: Iterable[int]) -> list[TrialRecord]:
@@ -109,24 +109,26 @@ class Proposals:
                 results.append(ended)
         if results:
             worst = self._worst() if any(ended.failed for ended in results) else None
-            told = [_told(ended, worst) for ended in results]
+            names = [one.name for one in self.run.spec.objectives]
+            told = [_told(ended, worst, names) for ended in results]
             # Not synced, because it follows from the records of the trials and the next proposal is synced after it.
             self._journal.extend(told)
             self._reported |= {event.configuration: event for event in told}
 
-    def _worst(self) -> float | None:
-        """Return the value with which failed trials count now; None if there is none, or the method does not use it."""
+    def _worst(self) -> Worst | None:
+        """Return the values with which failed trials count now; None if there is none, or the method uses none."""
         spec = self.run.spec
         if spec.method not in LEARNING:
             return None
-        everything = [*self.run.learned, *self._configurations.values()]
-        return worst_value(everything, maximize=spec.metric.goal is Goal.MAXIMIZE)
+        return worst_of([*self.run.learned, *self._configurations.values()], spec.goals)
 
     def _record_imputed(self, seen: Iterable[Configuration]) -> None:
         """Record the value with which failed trials count from the next proposal on, if it has changed."""
         worst = self._worst() if any(one.failed for one in (*self.run.learned, *seen)) else None
         if worst is not None and worst != self._imputed:
-            self._journal.extend([Imputed(time=time.time(), value=worst)])
+            values = _named([one.name for one in self.run.spec.objectives], worst.values)
+            event = Imputed(time=time.time(), value=worst.values[0], values=values, violations=worst.violations)
+            self._journal.extend([event])
             self._imputed = worst
 
     def _ask(self, wanted: int | None) -> list[Configuration]:
@@ -169,16 +171,28 @@ class Proposals:
         return made
 
 
-def _told(ended: Configuration, worst: float | None) -> Told:
-    counted = imputed(ended, worst).value if ended.failed and worst is not None else None
+def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Return the values of several objectives by name; nothing where there is one, or no result."""
+    return dict(zip(names, values, strict=True)) if names and values else {}
+
+
+def _worst(event: Imputed) -> Worst:
+    return Worst(values=tuple(event.values.values()) or (event.value,), violations=tuple(event.violations))
+
+
+def _told(ended: Configuration, worst: Worst | None, names: Sequence[str]) -> Told:
+    counted = imputed(ended, worst) if ended.failed and worst is not None else None
     return Told(
         time=time.time(),
         configuration=ended.number,
         state=ended.state,
         value=ended.value,
         step=ended.step,
-        imputed=counted,
+        imputed=None if counted is None else counted.value,
         why=ended.why,
+        values=_named(names, ended.values),
+        imputed_values={} if counted is None else _named(names, counted.values),
+        violations=ended.violations,
     )
 
 
@@ -186,5 +200,6 @@ def _is_reported(ended: Configuration, told: Told | None) -> bool:
     """Return whether this result is on the record; it changes if a trial is revived or retried in a later call."""
     if told is None:
         return False
-    result = (ended.state, ended.value, ended.step, ended.why)
-    return result == (told.state, told.value, told.step, told.why)
+    result = (ended.state, ended.value, ended.step, ended.why, list(ended.values), list(ended.violations))
+    known = (told.state, told.value, told.step, told.why, list(told.values.values()), list(told.violations))
+    return result == known

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sweeper.config import Impute
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
-from sweeper.record.events import AUDITED
+from sweeper.record.events import AUDITED, Continued
 from sweeper.record.finite import NON_FINITE, was_non_finite
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.extremes import mean
@@ -36,19 +36,32 @@ def with_result(configuration: Configuration, own: Sequence[TrialRecord], impute
     """
     states = [_state(trial) for trial in own]
     if not own or not all(state.ended for state in states):
-        return replace(configuration, state=State.RUNNING.value, value=None, step=None, failed=0.0, why="")
-    values, reasons = [], []
+        return replace(
+            configuration,
+            state=State.RUNNING.value,
+            value=None,
+            step=None,
+            failed=0.0,
+            why="",
+            values=(),
+            violations=(),
+        )
+    values, reasons, violations = [], [], []
     for trial in own:
         reason = "" if impute is Impute.OFF else why_failed(trial)
-        value = _own_value(trial, impute) if reason else _value(trial)
+        value = _own_value(trial, impute) if reason else _values(trial)
         if value is not None:
             values.append(value)
+            violations.append(_violations(trial))
         elif reason:
             reasons.append(reason)
+    means = tuple(map(mean, zip(*values, strict=True)))
     return replace(
         configuration,
         state=next((state for state in (State.COMPLETE, State.PRUNED) if state in states), State.FAIL).value,
-        value=mean(values) if values else None,
+        value=means[0] if means else None,
+        values=means if len(means) > 1 else (),
+        violations=tuple(map(max, zip(*violations, strict=True))),
         step=max((trial.series.last_step for trial in own if trial.series is not None), default=None),
         failed=len(reasons) / (len(reasons) + len(values)) if reasons else 0.0,
         why=", ".join(dict.fromkeys(reasons)),
@@ -58,8 +71,9 @@ def with_result(configuration: Configuration, own: Sequence[TrialRecord], impute
 def why_failed(trial: TrialRecord) -> str:
     """Return why a trial that has ended failed because of its parameters, in a few words; empty if it did not.
 
-    It failed by a cause that its parameters explain, a rule flagged it and it was stopped, or none of its values was
-    finite. What a user, a lost machine or a full one ended says nothing about the parameters.
+    It failed by a cause that its parameters explain, a rule flagged it and it was stopped, none of its values was
+    finite, or an objective or a metric with bounds has no value. What a user, a lost machine or a full one ended says
+    nothing about the parameters.
     """
     decision = _stopped_by(trial)
     if decision is not None and not decision.by_person and decision.rule not in OTHER_RULES:
@@ -69,39 +83,69 @@ def why_failed(trial: TrialRecord) -> str:
     if trial.state is State.COMPLETE and was_non_finite(trial):
         return NON_FINITE
     by_person = decision is not None and decision.by_person
-    if _value(trial) is None and not by_person and (trial.state is State.COMPLETE or trial.series is not None):
-        return f"no finite value of {trial.facts.metric}"
+    known = trial.state is State.COMPLETE or any(goal.name in trial.progress.metrics for goal in trial.facts.goals)
+    if not by_person and known and (missing := _without_value(trial)):
+        return f"no finite value of {' and '.join(missing)}"
     return ""
+
+
+def _without_value(trial: TrialRecord) -> list[str]:
+    """Return the objectives, and the metrics with bounds, without a finite value in the evaluation that counts."""
+    audited = _audited(trial)
+    if not trial.facts.objectives and _values(trial) is not None:
+        found: Mapping[str, float] = {trial.facts.metric: 0.0, **_constrained(trial)}
+    elif audited is not None:
+        found = audited.values
+    else:
+        found = {} if trial.point is None else trial.point.values
+    names = [*(goal.name for goal in trial.facts.goals), *(one.name for one in trial.facts.constraints)]
+    return [name for name in dict.fromkeys(names) if not math.isfinite(found.get(name, math.nan))]
 
 
 def _stopped_by(trial: TrialRecord) -> Decision | None:
     if (audited := _audited(trial)) is not None:
-        return audited[0]
+        return audited.decision
     stop = trial.newest.stop
     return stop.decision if trial.state is State.PRUNED and stop is not None else None
 
 
-def _audited(trial: TrialRecord) -> tuple[Decision, float | None] | None:
-    """Return the decision after which an audited trial continued, and its value at that moment."""
+def _audited(trial: TrialRecord) -> Continued | None:
+    """Return the decision after which an audited trial continued, with its values at that moment."""
     continued = trial.continued
-    return (continued.decision, continued.value) if continued is not None and continued.cause == AUDITED else None
+    return continued if continued is not None and continued.cause == AUDITED else None
 
 
 def _state(trial: TrialRecord) -> State:
     return State.PRUNED if _audited(trial) is not None else trial.state
 
 
-def _value(trial: TrialRecord) -> float | None:
+def _values(trial: TrialRecord) -> tuple[float, ...] | None:
+    """Return the value of each objective; None if one is missing or not finite."""
     audited = _audited(trial)
-    return trial.value if audited is None else audited[1]
+    if audited is None:
+        return trial.values
+    if not trial.facts.objectives:
+        return None if audited.value is None else (audited.value,)
+    found = tuple(audited.values.get(goal.name, math.nan) for goal in trial.facts.objectives)
+    return found if all(map(math.isfinite, found)) else None
 
 
-def _own_value(trial: TrialRecord, impute: Impute) -> float | None:
+def _constrained(trial: TrialRecord) -> Mapping[str, float]:
+    audited = _audited(trial)
+    return trial.constrained if audited is None else audited.values
+
+
+def _violations(trial: TrialRecord) -> tuple[float, ...]:
+    known = _constrained(trial)
+    return tuple(v for one in trial.facts.constraints for v in one.violations(known.get(one.name, math.nan)))
+
+
+def _own_value(trial: TrialRecord, impute: Impute) -> tuple[float, ...] | None:
     """Return the trial's own value that `impute` chooses; None stands for the worst so far."""
-    if impute is Impute.WORST or trial.series is None:
+    if impute is Impute.WORST or trial.series is None or trial.facts.objectives:
         return None
     if _audited(trial) is not None:
-        return _value(trial)
+        return _values(trial)
     best = trial.series.high if trial.facts.maximize else trial.series.low
     value = best if impute is Impute.BEST else trial.series.last
-    return value if math.isfinite(value) else None
+    return (value,) if math.isfinite(value) else None

@@ -31,6 +31,8 @@ def entries_of(read: Iterable[tuple[TrialRecord, Sequence[HistoryEntry]]]) -> li
             began=min((attempt.launch_time for attempt in trial.attempts), default=0.0),
             ended=trial.progress.latest,
             attributes={"number": trial.facts.number, "seed": trial.facts.seed},
+            objectives=trial.values if trial.facts.objectives else None,
+            violations=trial.violations,
         )
         for trial, history in read
     ]

@@ -26,6 +26,7 @@ from sweeper.record.values.params import argument_of
 from sweeper.rules.needs import closest_metric
 
 Finding = Complaint | Remark
+Keys = tuple[str | int, ...]
 WANDB = "wandb"
 """The package that `watch: auto` replaces where it is missing."""
 OF_TRAINERS = ("loss/train", "gradient/norm", "learning_rate")
@@ -123,28 +124,39 @@ def _is_single(parameter: object) -> bool:
 def _without_trial(spec: SweepSpec, keys: frozenset[str], program: Program, texts: Texts) -> Iterator[Remark]:
     """Warn of a script that opens no trial, although the metric or a rule needs what a trial reports."""
     rules = [rule.name for rule in spec.early_stop.rules] if spec.early_stop is not None else []
-    needs_one = "metric" in keys or rules
+    ranking = next((key for key in ("metric", "objectives") if key in keys), None)
+    needs_one = ranking is not None or rules
     # A value may be a callback, as LightningCLI takes it.
     is_named = "sweeper." in " ".join([*(spec.command or ()), str(spec.parameters)])
     is_known = texts.is_complete and texts.sources and not is_named
     if not needs_one or not is_known or spec.watch is not None or spec.metrics or texts.may_open_trial:
         return
     rules_too = f", and no rule can fire ({listed(rules).replace(' or ', ' and ')})" if rules else ""
-    lost = f"nothing reports {shown(spec.metric.name)}: trials cannot be ranked{rules_too}"
+    names = listed(shown(goal.name) for goal in spec.goals).replace(" or ", " and ")
+    lost = f"nothing reports {names}: trials cannot be ranked{rules_too}"
     script = Path(program.script.text).name if program.script is not None and program.script.text else "the script"
     text = (
         f"{script} never opens a trial, so {lost}; "
         "write watch: auto, or metrics: {NAME: SOURCE}, or call sweeper.trial() in the script"
     )
-    yield Remark(path=("metric",) if "metric" in keys else ("early_stop",), text=text)
+    yield Remark(path=(ranking or "early_stop",), text=text)
 
 
 def _not_logged(spec: SweepSpec, keys: frozenset[str], program: Program) -> Iterator[Remark]:
     """Warn of a metric that an unmodified script does not log, if the names of some that it logs can be read."""
     script = program.script.text if program.script is not None else None
-    metric = spec.metric.name
-    if spec.watch is None or "metric" not in keys or metric in spec.metrics or script is None:
+    if spec.watch is None or script is None:
         return
+    named: list[tuple[Keys, str]] = [(("metric", "name"), spec.metric.name)] if "metric" in keys else []
+    named += [(("objectives", index, "name"), one.name) for index, one in enumerate(spec.objectives)]
+    named += [(("constraints", index, "name"), one.name) for index, one in enumerate(spec.constraints)]
+    for path, metric in named:
+        if metric not in spec.metrics:
+            yield from _not_logged_by(script, metric, path)
+
+
+def _not_logged_by(script: str, metric: str, path: Keys) -> Iterator[Remark]:
+    """Warn of one metric, named at this path of the sweep file."""
     if not script.endswith(".py") or metric == INFERRED or metric.startswith(f"{INFERRED}/"):
         return
     try:
@@ -158,4 +170,4 @@ def _not_logged(spec: SweepSpec, keys: frozenset[str], program: Program) -> Iter
     hint = f" (did you mean {close}?)" if close else ""
     names = listed(logged).replace(" or ", " and ")
     text = f"{Path(script).name} logs {names}, as far as its source shows{hint}; {INFERRED} is always recorded"
-    yield Remark(path=("metric", "name"), text=text)
+    yield Remark(path=path, text=text)

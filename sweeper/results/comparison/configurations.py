@@ -17,6 +17,7 @@ from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.extremes import deviation, mean
 from sweeper.results.comparison.t_interval import half_width, mean_interval
+from sweeper.results.front import ranks_of
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import counted, number, plain
 
@@ -37,6 +38,11 @@ class ConfigurationResult:
     def mean(self) -> float | None:
         """Return the mean over seeds; None without a value."""
         return mean(self.values.values()) if self.values else None
+
+    @property
+    def is_feasible(self) -> bool:
+        """Return whether all of its trials with a value keep to the constraints of the sweep."""
+        return all(trial.is_feasible for trial in self.trials if trial.value is not None)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -113,7 +119,10 @@ def has_several_seeds(trials: Sequence[TrialRecord]) -> bool:
 
 
 def configuration_results(trials: Sequence[TrialRecord]) -> list[ConfigurationResult]:
-    """Return the configurations, best mean first and those without a value last; equal means by number."""
+    """Return the configurations, best mean first and those without a value last; equal means by number.
+
+    With several objectives, the Pareto front is first, and with constraints, those that keep to them.
+    """
     groups: dict[int, list[TrialRecord]] = {}
     for trial in sorted(trials, key=lambda trial: trial.facts.number):
         groups.setdefault(trial.facts.configuration, []).append(trial)
@@ -122,12 +131,15 @@ def configuration_results(trials: Sequence[TrialRecord]) -> list[ConfigurationRe
         for group in groups.values()
     ]
 
-    def key(result: ConfigurationResult) -> tuple[bool, bool, float]:
-        mean = result.mean
-        trusted = not any(map(was_non_finite, result.trials))
-        return mean is None, not trusted, 0.0 if mean is None else -_sign(result) * mean
+    ranks = ranks_of([result.trials for result in found])
 
-    return sorted(found, key=key)
+    def key(pair: tuple[ConfigurationResult, int | None]) -> tuple[bool, bool, int, float]:
+        result, rank = pair
+        mean, trusted = result.mean, not any(map(was_non_finite, result.trials))
+        place = len(found) if rank is None else rank
+        return mean is None, not trusted, place, 0.0 if mean is None else -_sign(result) * mean
+
+    return [result for result, _ in sorted(zip(found, ranks, strict=True), key=key)]
 
 
 def paired_comparison(best: ConfigurationResult, rival: ConfigurationResult) -> PairedComparison:

@@ -27,7 +27,9 @@ from sweeper.results.comparison.configurations import (
     interval_text,
     paired_comparison,
 )
+from sweeper.results.comparison.fronts import compared_fronts, front_members, goals_text
 from sweeper.results.comparison.provenance import Origin, differences
+from sweeper.results.front import front_text
 from sweeper.results.snapshot import SweepView, savings_of
 from sweeper.results.wording import counted, duration, number, plain
 
@@ -138,7 +140,10 @@ def _heads(sides: Sequence[Side]) -> Iterator[str]:
         if saved := savings_of(sweep).text():
             yield f"   {saved}"
         best = next((one for one in configuration_results(sweep.trials) if one.values), None)
-        if best is not None:
+        if side.spec.objectives and best is not None:
+            members, of = front_members(sweep.trials)
+            yield f"   {front_text(side.spec.goals, members, of=of)}"
+        elif best is not None:
             mean = number(best.mean) + (f" {interval_text(*best.interval)}" if len(best.values) >= FEWEST else "")
             seeds = counted(len(best.values), "seed", "seeds")
             yield f"   best {plain(sweep.metric)} {mean}: {configuration_name(best)}, {seeds}"
@@ -151,11 +156,14 @@ def _two(first: Side, second: Side, width: int) -> Iterator[str]:
     yield from (f"  {plain(redacted(line))}" for line in found[:MOST_DIFFERENCES])
     if len(found) > MOST_DIFFERENCES:
         yield f"  and {len(found) - MOST_DIFFERENCES} more"
-    one, other = first.spec.metric, second.spec.metric
-    if (one.name, one.goal) != (other.name, other.goal):
+    if first.spec.goals != second.spec.goals:
         yield ""
-        goals = f"{a} has to {one.goal} {plain(one.name)}, {b} has to {other.goal} {plain(other.name)}"
+        goals = f"{a} has to {goals_text(first.spec.goals)}, {b} has to {goals_text(second.spec.goals)}"
         yield f"{a} and {b} cannot be compared: {goals}."
+        return
+    if first.spec.objectives:
+        yield ""
+        yield from compared_fronts((a, first.sweep.trials), (b, second.sweep.trials))
         return
     pairs, only_first, only_second = pairs_of(first, second)
     yield ""

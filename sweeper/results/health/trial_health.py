@@ -144,7 +144,8 @@ def values_text(trials: Sequence[TrialRecord]) -> str:
     names = list(dict.fromkeys(name for trial in begun for name in trial.progress.metrics))
     if not names:
         return ""
-    metric = begun[0].facts.metric
+    facts = begun[0].facts
+    metric = next((one.name for one in facts.goals if score([one.name])), "") if facts.objectives else facts.metric
     own = metric if metric and not is_loss(metric) else ""
     loss, held_out, found = training_loss(names), held_out_loss(names), own or score(names)
     if loss is None and held_out is None and found is None:

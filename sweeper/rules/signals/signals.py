@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from dataclasses import dataclass
 
 from sweeper.record.events import Event, Metrics, Observation, Parameters, Plan, Resumed, Watching
+from sweeper.record.objectives import Objective
 from sweeper.record.values.schedule import effective_lr
 from sweeper.rules.signals.binned_series import FIRST, BinnedSeries
 from sweeper.rules.signals.metric_names import held_out_loss, is_loss, score, training_loss
@@ -53,14 +53,6 @@ NOISE, SURE = 2.0, 3.0
 FALLS = 0.01
 SAME = 0.2
 """Two losses count as the same if they differ by no more than this share; a report may be a mean over steps."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """The metric of the sweep, and whether larger values are better."""
-
-    name: str
-    maximize: bool
 
 
 class Signals:

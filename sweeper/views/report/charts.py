@@ -156,7 +156,7 @@ def slices(plotted: Sequence[TrialCurves], metric: str, *, log: bool = False) ->
             if log:  # the panels share the axis
                 row[0].set_yscale("log")
 
-    return _drawn(draw, 2.4 * rows)
+    return drawn(draw, 2.4 * rows)
 
 
 def parallel(plotted: Sequence[TrialCurves], metric: str) -> str:
@@ -252,10 +252,11 @@ def timeline(plotted: Sequence[TrialCurves], now: float) -> str:
 
 
 def _svg(draw: Callable[[Axes], None], height: float) -> str:
-    return _drawn(lambda figure: draw(figure.subplots()), height)
+    return drawn(lambda figure: draw(figure.subplots()), height)
 
 
-def _drawn(draw: Callable[[Figure], None], height: float) -> str:
+def drawn(draw: Callable[[Figure], None], height: float) -> str:
+    """Draw a figure of this height in inches. Return the SVG."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0)

@@ -15,7 +15,7 @@ from sweeper.results.wording import number, plain
 from sweeper.views.figures.depth_map import DepthMap
 from sweeper.views.figures.stop_mark import StopMark
 from sweeper.views.figures.trial_figures import MOST_LAYERS
-from sweeper.views.report import charts
+from sweeper.views.report import charts, front
 from sweeper.views.report.trial_curves import Points, TrialCurves
 
 T = TypeVar("T")
@@ -41,13 +41,14 @@ _SLOTS_CAPTION = "Which trial ran where and when; each bar is an attempt. Long i
 
 
 def drawn_charts(
-    curves: Sequence[TrialCurves], metric: str, importance: Mapping[str, float], now: float
+    curves: Sequence[TrialCurves], metric: str, importances: Mapping[str, Mapping[str, float]], now: float
 ) -> list[tuple[str, str, str]]:
     """Return title, caption and SVG of each chart that has data.
 
     Args:
         curves: of all trials, best first.
-        importance: the fraction of the variance that each parameter explains.
+        importances: the fraction of the variance that each parameter explains, by objective; the name of a single
+            objective may be empty.
         now: seconds since the epoch.
     """
     shown = spread(curves, MOST_CURVES)
@@ -56,12 +57,16 @@ def drawn_charts(
     some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
     final = [one.trial.value for one in curves if one.trial.value is not None and math.isfinite(one.trial.value)]
     entries = [
+        ("Pareto front", front.CAPTION, front.front(curves)),
         _with_outliers(plain(metric), f"Each line is a trial{cross}.{some}", shown, _values, metric),
         _with_outliers("Training loss", some.strip(), shown, _losses, "loss"),
         ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),
         ("Each parameter", "Each point is a trial.", charts.slices(curves, metric, log=_has_outliers(final))),
         ("Parameters together", _PARALLEL_CAPTION, charts.parallel(curves, metric)),
-        ("Parameter importance", _IMPORTANCE_CAPTION, charts.bars(importance, "importance")),
+        *(
+            (f"Parameter importance{name and f': {plain(name)}'}", _IMPORTANCE_CAPTION, charts.bars(one, "importance"))
+            for name, one in importances.items()
+        ),
         ("Slots", _SLOTS_CAPTION, charts.timeline(curves, now)),
     ]
     return [entry for entry in entries if entry[2]]

@@ -21,6 +21,7 @@ from sweeper.results.comparison.configurations import (
     interval_text,
 )
 from sweeper.results.comparison.provenance import described
+from sweeper.results.front import bounded_cell, has_front, missed_text, rank_word, trial_ranks
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import counts_text, health_effect, health_text
 from sweeper.results.ranking import ranked, significance_text
@@ -47,6 +48,7 @@ class ReportContext:
         description: of the sweep.
         sweep_yaml: the sweep file as given.
         importance: the fraction of the variance of the values that each parameter explains.
+        importances: the same for each of several objectives, by name; `importance` is that of the first.
         rules: for each rule that flagged trials, a line on its known false-stop rate.
         origin: the provenance of the sweep.
         reproduce: the command that reproduces the best trial; empty if there is none.
@@ -55,6 +57,7 @@ class ReportContext:
     description: str = ""
     sweep_yaml: str = ""
     importance: Mapping[str, float] = field(default_factory=dict)
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rules: Sequence[str] = ()
     origin: Mapping[str, object] = field(default_factory=dict)
     reproduce: str = ""
@@ -87,7 +90,8 @@ def report(
             health=_health(sweep, order),
             most_health=MOST_LISTED,
             rules=[plain(line) for line in context.rules],
-            charts=drawn_charts(curves, sweep.metric, context.importance, sweep.now),
+            heads=_value_heads(sweep),
+            charts=drawn_charts(curves, sweep.metric, context.importances or {"": context.importance}, sweep.now),
             maps=depth_maps(curves),
             most_maps=MOST_MAPS_AT_ONCE,
             maps_left_out=max(0, sum(bool(one.layers) for one in curves) - MOST_MAPS),
@@ -100,10 +104,12 @@ def report(
             reproduce=plain(context.reproduce),
         )
     )
+    several = {"importances": {name: dict(one) for name, one in context.importances.items()}}
     summary = {
         **to_json(sweep),
         "verdict": _conclusion(sweep, order),
         "importance": dict(context.importance),
+        **(several if context.importances else {}),
         "rules": list(context.rules),
     }
     summary = redacted_values(summary)
@@ -145,7 +151,11 @@ def _conclusion(sweep: SweepView, order: Sequence[TrialRecord]) -> str:
     best = order[0] if order and order[0].value is not None else None
     if best is None:
         return "No trial has a value yet."
-    return f"{_best_configuration(sweep) or _best_trial(best, sweep.metric)} {significance_text(sweep)}".strip()
+    if has_front(sweep.trials):
+        return significance_text(sweep)
+    missed = f" {missed}." if (missed := missed_text(best)) else ""
+    found = f"{_best_configuration(sweep) or _best_trial(best, sweep.metric)}{missed}"
+    return f"{found} {significance_text(sweep)}".strip()
 
 
 def _best_configuration(sweep: SweepView) -> str:
@@ -165,7 +175,27 @@ def _best_trial(best: TrialRecord, metric: str) -> str:
     return f"The {which} {plain(metric)} is {value}, of trial {best.facts.number:04d}{f' ({where})' if where else ''}."
 
 
-def _rows(sweep: SweepView, order: Sequence[TrialRecord]) -> list[dict[str, str]]:
+def _value_heads(sweep: SweepView) -> list[str]:
+    """Return the heads of the columns with the objectives, the metrics with bounds and the rank."""
+    facts = sweep.trials[0].facts if sweep.trials else None
+    if facts is None:
+        return [plain(sweep.metric)]
+    heads = ["rank", *(plain(one.name) for one in facts.objectives)] if facts.objectives else [plain(sweep.metric)]
+    return [*heads, *(plain(one.name) for one in facts.constraints)]
+
+
+def _values(trial: TrialRecord, rank: int | None) -> list[str]:
+    facts = trial.facts
+    if facts.objectives:
+        found = trial.values or (None,) * len(facts.objectives)
+        cells = [rank_word(rank, feasible=trial.is_feasible), *map(number, found)]
+    else:
+        cells = [number(trial.value)]
+    return [*cells, *(bounded_cell(trial, one.name) for one in facts.constraints)]
+
+
+def _rows(sweep: SweepView, order: Sequence[TrialRecord]) -> list[dict[str, object]]:
+    ranks = trial_ranks(sweep.trials)
     return [
         {
             "number": f"{trial.facts.number:04d}",
@@ -173,7 +203,7 @@ def _rows(sweep: SweepView, order: Sequence[TrialRecord]) -> list[dict[str, str]
             "class": trial.state.value.lower(),
             "params": params_of(trial),
             "seed": str(trial.facts.seed),
-            "value": number(trial.value),
+            "values": _values(trial, ranks.get(trial.facts.number)),
             "at": str(value_step(trial)) if trial.value is not None else "-",
             "last": number(trial.series.last if trial.series else None),
             "steps": f"{steps_done(trial):,}",

@@ -161,9 +161,10 @@ def _embed(trial: TrialDir, folder: Path) -> None:
 
 def _text(trial: TrialRecord, points: EmbeddingPoints) -> str:
     facts = trial.facts
+    which = "best complete trial" if not facts.objectives else "trial of the Pareto front with the best first objective"
     return (
         f"{len(points.lines)} documents, embedded by trial {facts.number:04d} in {points.vectors.shape[1]} dimensions. "
-        f"It is the best complete trial ({escaped(facts.metric)} {number(trial.value)}). Open the **Projector** tab to "
+        f"It is the {which} ({escaped(facts.metric)} {number(trial.value)}). Open the **Projector** tab to "
         "see them, and color them by one of their columns.\n"
     )
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from sweeper.record.trial import State, TrialRecord
+from sweeper.results.front import trial_ranks
 
 MOST_RUNS = 500
 
@@ -23,7 +24,9 @@ def hidden_trials(trials: Iterable[TrialRecord], most: int) -> set[int]:
     shown = set(running[-most:])
     others = [trial for trial in started if trial.state is not State.RUNNING]
     room = most - len(shown)
-    shown |= {trial.facts.number for trial in sorted(others, key=_worth, reverse=True)[: room // 2]}
+    ranks = trial_ranks(others)
+    best = sorted(others, key=lambda trial: (-ranks.get(trial.facts.number, len(others)), *_worth(trial)), reverse=True)
+    shown |= {trial.facts.number for trial in best[: room // 2]}
     latest = (trial for trial in sorted(others, key=_end, reverse=True) if trial.facts.number not in shown)
     shown |= {trial.facts.number for trial, _ in zip(latest, range(most - len(shown)), strict=False)}
     return {trial.facts.number for trial in started} - shown

@@ -16,6 +16,7 @@ from rich.text import Text
 from sweeper.record.storage.inbox import Command
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.columns import shorten
+from sweeper.results.front import front_of, has_front
 from sweeper.results.receipt import end_line
 from sweeper.results.snapshot import Display, SweepView, params_of
 from sweeper.results.wording import duration, number, plain
@@ -235,12 +236,15 @@ def _progress_line(sweep: SweepView) -> str:
     parts = [f"{ended}{of} ended", f"running {', '.join(running)}" if running else "none running"]
     paused = [f"{trial.facts.number:04d}" for trial in sweep.trials if trial.state is State.PAUSED]
     parts += [f"paused {', '.join(paused)}"] if paused else []
-    parts += [f"best {sweep.metric} {number(best)}"] if best is not None else []
+    if has_front(sweep.trials):
+        parts += [f"{len(front_of(sweep.trials))} on the Pareto front"]
+    elif best is not None:
+        parts += [f"best {sweep.metric} {number(best)}"]
     return f"{plain(sweep.title or sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} elapsed"
 
 
 def _best(sweep: SweepView) -> float | None:
-    values = [trial.value for trial in sweep.trials if trial.value is not None]
+    values = [trial.value for trial in sweep.trials if trial.value is not None and trial.is_feasible]
     if not values:
         return None
     return max(values) if sweep.trials[0].facts.maximize else min(values)

@@ -15,6 +15,7 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled_apart
 from sweeper.record.values.redaction import redacted_value
 from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
+from sweeper.results.front import bounded_cell
 from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
 from sweeper.results.wording import duration, number, plain
@@ -141,13 +142,26 @@ def _columns(
         Column(head="step", cells=cells(step_text), firm=True),
         Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=3),
         *_spark_column("~loss", loss_sparks(drawn, spark), give=6),
-        Column(head=plain(metric) or "metric", cells=cells(lambda t: number(t.value))),
+        *_value_columns(trials, metric),
         Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
         *_spark_column("~reach", reach_sparks(drawn, spark), give=5),
         Column(head="step/s", cells=cells(_speed_text), give=8),
         Column(head="left", cells=cells(lambda t: duration(seconds_left(t))), give=4),
         _health_column(trials),
     ]
+
+
+def _value_columns(trials: Sequence[TrialRecord], metric: str) -> list[Column]:
+    """Return the column of the metric, or one for each of several objectives and for each metric with bounds."""
+    objectives = trials[0].facts.objectives if trials else ()
+    columns = [] if objectives else [Column(head=plain(metric) or "metric", cells=[number(t.value) for t in trials])]
+    for place, objective in enumerate(objectives):
+        cells = [number(None if t.values is None else t.values[place]) for t in trials]
+        columns.append(Column(head=plain(objective.name), cells=cells))
+    for constraint in trials[0].facts.constraints if trials else ():
+        cells = [bounded_cell(trial, constraint.name) for trial in trials]
+        columns.append(Column(head=plain(constraint.name), cells=cells, give=6))
+    return columns
 
 
 def _health_column(trials: Sequence[TrialRecord]) -> Column:

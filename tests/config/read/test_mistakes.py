@@ -476,7 +476,10 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
             "sweep.yaml:1: name: expected a name of letters, digits and . _ + = - that "
             "begins with a letter or digit, got '//'; for example sweep"
         ),
-        "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes or qmc, got 'gird'; did you mean grid?",
+        (
+            "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes, qmc, nsga2 or nsga3, got 'gird'; "
+            "did you mean grid?"
+        ),
         "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",
         (
             "sweep.yaml:3: metric.nam: expected one of name, goal, at, impute or target, got an unknown key; "

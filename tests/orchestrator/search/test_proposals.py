@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,3 +196,100 @@ def test_a_result_that_changes_after_a_retry_is_told_again(tmp_path: Path) -> No
     for _ in range(2):
         proposals.update([read_trial(trial.directory)])
     assert [(one.state, one.value, one.why) for one in told(run)] == [("FAIL", None, "error"), ("COMPLETE", 0.5, "")]
+
+
+# ---- several objectives and constraints
+
+SEVERAL = [{"name": "loss"}, {"name": "accuracy", "goal": "maximize"}]
+BOUNDS = [{"name": "memory", "max": 16}, {"name": "accuracy", "min": 0.5}]
+
+
+def opened_with_objectives(path: Path, **changes: object) -> Run:
+    known = {"name": "s", "method": "nsga2", "population_size": 2, "objectives": SEVERAL, "constraints": BOUNDS}
+    known |= {"command": ["train"], "parameters": {"lr": LR}, "retry": {"max": 0}}
+    spec = SweepSpec.from_json({**known, **changes})
+    return open_run(spec, text=b"", runs=path, provenance=dict, say=lambda _: None)
+
+
+def ended_with(trial: TrialRecord, *events: Event, values: Mapping[str, float]) -> TrialRecord:
+    """Write the record of a trial that reported these values once, and then ended."""
+    ended(trial, *events)
+    attempt = trial.directory.attempt(1)
+    with JournalWriter(attempt.events) as journal:
+        journal.extend([Metrics(step=0, values=values), *(e for e in events if isinstance(e, Finished))])
+    return read_trial(trial.directory)
+
+
+def test_the_values_of_each_objective_and_the_violations_are_on_the_record(tmp_path: Path) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    good, beyond, failure = proposals.further(3)
+    proposals.update([ended_with(good, COMPLETED, values={"loss": 0.5, "accuracy": 0.8, "memory": 10})])
+    proposals.update([ended_with(beyond, COMPLETED, values={"loss": 0.1, "accuracy": 0.25, "memory": 20})])
+    proposals.update([ended_with(failure, failed(), values={"loss": 0.9, "accuracy": 0.9, "memory": 1})])
+    one, other, third = told(run)
+    assert (one.value, one.values) == (0.5, {"loss": 0.5, "accuracy": 0.8})
+    assert list(one.violations) == pytest.approx([-6.0, -0.3])
+    assert list(other.violations) == [4.0, 0.25]
+    assert (third.value, third.values, third.why) == (None, {}, "error")
+    assert (third.imputed, third.imputed_values) == (0.5, {"loss": 0.5, "accuracy": 0.25})
+    proposals.further(1)
+    [imputed] = [event for event in read_journal(run.directory.search) if isinstance(event, Imputed)]
+    assert (imputed.value, imputed.values) == (0.5, {"loss": 0.5, "accuracy": 0.25})
+    assert list(imputed.violations) == [4.0, 0.25]
+    Proposals(run, search_for(run.spec)).further(0)
+    assert len([event for event in read_journal(run.directory.search) if isinstance(event, Imputed)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"loss": 0.5, "memory": 1}, "no finite value of accuracy"),
+        ({"loss": 0.5, "accuracy": 0.8}, "no finite value of memory"),
+        ({"loss": NAN, "accuracy": 0.8, "memory": 1}, "no finite value of loss"),
+        ({"other": 1}, "no finite value of loss and accuracy and memory"),
+        ({"loss": 0.5, "accuracy": 0.8, "memory": 1}, ""),
+    ],
+)
+def test_an_objective_or_constraint_without_a_value_is_a_failure_that_names_it(
+    tmp_path: Path, values: Mapping[str, float], why: str
+) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    proposals.update([ended_with(proposals.further(1)[0], COMPLETED, values=values)])
+    assert [event.why for event in told(run)] == [why]
+
+
+def test_seeds_count_with_their_means_and_the_worst_violation(tmp_path: Path) -> None:
+    run = opened_with_objectives(tmp_path, seeds=[0, 1])
+    proposals = Proposals(run, search_for(run.spec))
+    first, second = proposals.further(1)
+    values = [{"loss": 0.4, "accuracy": 0.8, "memory": 10}, {"loss": 0.2, "accuracy": 0.6, "memory": 18}]
+    pairs = zip((first, second), values, strict=True)
+    proposals.update([ended_with(trial, COMPLETED, values=reported) for trial, reported in pairs])
+    [event] = told(run)
+    assert event.values == pytest.approx({"loss": 0.3, "accuracy": 0.7})
+    assert list(event.violations) == pytest.approx([2.0, -0.1])
+
+
+def test_an_audited_trial_counts_with_its_values_when_it_was_flagged(tmp_path: Path) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    then = {"loss": 0.9, "accuracy": 0.55, "memory": 20.0}
+    flagged = Continued(attempt=1, cause=AUDITED, decision=decided("overfitting"), value=0.9, values=then)
+    trial = ended_with(proposals.further(1)[0], flagged, COMPLETED, values={"loss": 0.1, "accuracy": 0.9, "memory": 2})
+    proposals.update([trial])
+    [event] = told(run)
+    assert (event.state, event.values) == ("PRUNED", {"loss": 0.9, "accuracy": 0.55})
+    assert list(event.violations) == pytest.approx([4.0, -0.05])
+
+
+def test_results_from_before_objectives_are_read(tmp_path: Path) -> None:
+    lines = [
+        b'{"event":"Told","time":1.0,"configuration":0,"state":"FAIL","value":null,"step":3,"imputed":2.5,"why":"oom"}',
+        b'{"event":"Imputed","time":1.0,"value":2.5}',
+    ]
+    (tmp_path / "search.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    first, second = read_journal(tmp_path / "search.jsonl")
+    assert first == Told(time=1.0, configuration=0, state="FAIL", value=None, step=3, imputed=2.5, why="oom")
+    assert second == Imputed(time=1.0, value=2.5)

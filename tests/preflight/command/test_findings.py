@@ -293,6 +293,11 @@ NEVER, UNRANKED = "never opens a trial, so nothing reports", "trials cannot be r
             {"early_stop": {"rules": [{"stalled": {}}]}},
             f"early_stop: train.py {NEVER} 'm': {UNRANKED}, and no rule can fire (stalled)",
         ),
+        (
+            (PY, "train.py", "${args}"),
+            {"objectives": [{"name": "acc"}, {"name": "ms"}]},
+            f"objectives: train.py {NEVER} 'acc' and 'ms': {UNRANKED}; ",
+        ),
         (("sh", "plain.sh"), {"metric": {"name": "acc"}}, f"metric: plain.sh {NEVER} 'acc': {UNRANKED}; "),
     ],
 )
