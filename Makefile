@@ -4,6 +4,7 @@
 #   make test-all        run all tests: fast and slow ones, clusters, faults, a browser, Docker. For one of these parts:
 #                        make test-slow, test-clusters, test-faults, test-browser or test-docker
 #   make faults          resume the fault matrix in docs/faults.jsonl    (make faults ARGS="--jobs 2 --minutes 60")
+#   make chaos           random signals to random processes, in docs/chaos.jsonl  (make chaos ARGS="--runs 300 --seed 1000")
 #   make check           check style, types and import directions
 #   make check-minimum   run the fast tests with the lower bound of each requirement  (make check-minimum TORCH=2.13.0)
 #   make package         build wheel and sdist, install the wheel away from the sources, and use it there
@@ -24,8 +25,8 @@ PYTEST := $(BIN)/python -m pytest
 PARTS := slow or cluster or faults or browser or docker
 SEPARATELY := cluster or faults or browser or docker
 
-.PHONY: run test test-all test-slow test-clusters test-faults test-browser test-docker faults fuzz check check-minimum \
-    package docs docs-links clean setup
+.PHONY: run test test-all test-slow test-clusters test-faults test-browser test-docker faults chaos fuzz check \
+    check-minimum package docs docs-links clean setup
 .DEFAULT_GOAL := run
 
 run: $(RUN_STAMP)
@@ -67,6 +68,9 @@ package: $(STAMP)
 
 faults: $(STAMP)
 	@$(BIN)/python -m tests.faults.report $(ARGS)
+
+chaos: $(STAMP)
+	@$(BIN)/python -m tests.faults.chaos --save docs/chaos.jsonl $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sweeper.config import SweepSpec
-from sweeper.executors.executor import HasFileno, Slot
+from sweeper.executors.executor import Blocker, HasFileno, Slot
 from sweeper.orchestrator.loop import Orchestrator
 from sweeper.orchestrator.opening import open_run, reopen_run
 from sweeper.record.ended import EndedWriter
@@ -142,6 +142,10 @@ class Simulated:
     def reserve(self, trial: TrialDir, attempt: int, slot: Slot) -> bool:  # noqa: ARG002 - an executor's
         """Slots are made up, and shared with no other sweep."""
         return True
+
+    def waits_for(self) -> Sequence[Blocker]:
+        """Nothing is in the way of slots that are made up."""
+        return ()
 
     def device_peak_mb(self, attempt: AttemptDir) -> None:
         """There are no devices."""

@@ -45,6 +45,19 @@ class Slot:
         return replace(self, needs={**self.needs, **dict.fromkeys(self.devices, 1.0)})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """What is in the way of a trial that waits for a slot.
+
+    Attributes:
+        text: It as a clause, for users.
+        sweep: The directory of another sweep, if it is one; otherwise empty.
+    """
+
+    text: str
+    sweep: str = ""
+
+
 class HasFileno(Protocol):
     """An object that select(2) can wait for."""
 
@@ -106,6 +119,9 @@ class Executor(Protocol):
 
     def troubles(self) -> Sequence[str]:
         """Return messages for the user about problems with starting attempts, without repetitions."""
+
+    def waits_for(self) -> Sequence[Blocker]:
+        """Return what is in the way of the slots that could not be reserved now."""
 
     def close(self) -> None:
         """Start no more attempts and release what this object holds. Running attempts continue."""

@@ -6,19 +6,21 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sweeper.executors.executor import Slot
+from sweeper.errors import Unwritable
+from sweeper.executors.executor import Blocker, Slot
 from sweeper.executors.gpus.lost import LostDevices, lost_devices
 from sweeper.executors.postponed import PostponedStarts
 from sweeper.executors.preload import ForkedShim, PreloadServer
 from sweeper.executors.processes import kill_marked, marked, parent_and_session
+from sweeper.executors.python import run_shim
 from sweeper.executors.slots.division import threads_of
 from sweeper.executors.slots.packing import Packing
 from sweeper.executors.slots.reservations import Reservations
+from sweeper.record.signals import blocked
 from sweeper.record.storage import confined
 from sweeper.record.storage.claim import catches, is_process, make_claim, owner_of, process_identity
 from sweeper.record.storage.layout import AttemptDir, TrialDir
@@ -92,21 +94,18 @@ class LocalExecutor:
             forked = None
             if self._preloaded is not None and self._preloaded.is_ready:
                 forked = self._preloaded.fork(trial.path.absolute(), attempt, command, environment, output.fileno())
-            self._shims[directory.path] = forked or subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "sweeper.worker.process.shim",
-                    str(trial.path.absolute()),
-                    str(attempt),
-                    *command,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
+            if forked is None:
+                with blocked():  # the shim unblocks its signals once it can answer them
+                    self._shims[directory.path] = subprocess.Popen(
+                        run_shim(trial.path, attempt, command),
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        env={**os.environ, **environment},
+                        start_new_session=True,
+                    )
+            else:
+                self._shims[directory.path] = forked
         if self._preload and self._preloaded is None:
             # Started after the first launch, so that the first trials do not wait until it has imported everything.
             self._preloaded = PreloadServer(command, {**os.environ, **threads_of(1)})
@@ -145,18 +144,19 @@ class LocalExecutor:
     def is_alive(self, attempt: AttemptDir) -> bool:
         """Return whether the shim runs or any process holds the lease.
 
-        This call also cleans up. If an orchestrator that is gone launched the attempt and no shim claimed it, the
-        attempt is fenced off: a shim that starts late finds it claimed and ends. If the shim is gone, the processes
-        that it left are ended, because no process would pass a stop on to them, reap them or record how they ended.
+        This call also cleans up. If the shim is gone, or an orchestrator that is gone launched the attempt, and no shim
+        claimed it, the attempt is fenced off: a shim that starts late finds it claimed and ends. The slot of an attempt
+        that is dead is released, since nothing else would do that as long as this process runs. If the shim is gone,
+        the processes that it left are ended, because no process would pass a stop on to them, reap them or record how
+        they ended.
         """
         if self._postponed.has(attempt):
             return True
         shim = self._shims.get(attempt.path)
         if shim is not None and shim.poll() is None:
             return True
-        if shim is None and attempt.path.is_dir() and not is_held(attempt.lease) and make_claim(attempt, {}):
-            return False
-        if not is_held(attempt.lease):
+        if not is_held(attempt.lease) and (self._fenced(attempt, shim) or not is_held(attempt.lease)):
+            self._reservations.release(attempt)
             return False
         if (pid := self._gone_shim(attempt)) is not None:
             self._end_orphans(attempt, pid)
@@ -169,6 +169,10 @@ class LocalExecutor:
         packing = [] if self._packing is None else self._packing.notes
         return [*not_preloaded, *self._postponed.troubles, *packing, *self._reservations.notes]
 
+    def waits_for(self) -> Sequence[Blocker]:
+        """Return what is in the way of the slots that could not be reserved now."""
+        return self._reservations.waits_for()
+
     def ends(self) -> Sequence[ForkedShim]:
         """Return the running shims that are not children of this process, so that their end sends no SIGCHLD."""
         return [shim for shim in self._shims.values() if isinstance(shim, ForkedShim) and shim.poll() is None]
@@ -178,6 +182,20 @@ class LocalExecutor:
         self._reservations.close()
         if self._preloaded is not None:
             self._preloaded.close()
+
+    @staticmethod
+    def _fenced(attempt: AttemptDir, shim: subprocess.Popen[bytes] | ForkedShim | None) -> bool:
+        """Claim an attempt that no shim has claimed, so that none ever will; return whether this was done.
+
+        Raises:
+            Unwritable: The disk is full or gone, and it is not known whether a shim may still start.
+        """
+        try:
+            return attempt.path.is_dir() and make_claim(attempt, {})
+        except Unwritable:
+            if shim is None:
+                raise
+            return False
 
     def _gone_shim(self, attempt: AttemptDir) -> int | None:
         """Return the pid of the attempt's shim if the shim ran on this machine and is gone, else None."""

@@ -9,9 +9,10 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from sweeper.executors.python import run_module
 
 MAX_MESSAGE_BYTES = 1 << 16
 END_TIMEOUT_S = 5.0
@@ -71,7 +72,7 @@ class PreloadServer:
         self._channel = ours
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "sweeper.worker.process.preload", str(theirs.fileno()), self._command],
+                run_module("sweeper.worker.process.preload", str(theirs.fileno()), self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

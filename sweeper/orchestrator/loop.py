@@ -28,6 +28,7 @@ from sweeper.orchestrator.resources.checkpoints import KeptCheckpoints, quality
 from sweeper.orchestrator.resources.disk import DiskWatch
 from sweeper.orchestrator.resources.slots import SlotManager
 from sweeper.orchestrator.resources.usage import BudgetUsage
+from sweeper.orchestrator.resources.waiting import WaitMonitor
 from sweeper.orchestrator.search.audits import Audits, version_of
 from sweeper.orchestrator.search.proposals import Proposals
 from sweeper.orchestrator.search.pruners import SweepPruners
@@ -49,6 +50,7 @@ from sweeper.record.reader import open_trials
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.inbox import SweepCommand, TrialCommand
 from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.leftovers import remove_leftovers
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.results.ranking import end_text
@@ -119,6 +121,7 @@ class Orchestrator:
         self._watcher = AttemptWatcher.open(reliable=not filesystem.is_shared(directory.path))
         self._trials = Trials(rules, self._watcher)
         self._slots = SlotManager(executor, say, lambda: self._trials.count(State.WAITING))
+        self._waits = WaitMonitor(executor, say, self._log)
         self._clocks = Clocks()
         self._liveness = Liveness(executor, self._trials)
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
@@ -146,7 +149,8 @@ class Orchestrator:
         self._log(SweepStarted(pid=os.getpid(), host=socket.gethostname(), profile=spec.profile or "", slots=slots))
         with self._wakeup:
             self._open()
-            views = ViewsProcess(directory, spec.figures)  # started last: it reads as much, and launches come first
+            # Started last: it reads as much, and launches come first.
+            views = ViewsProcess(directory, spec.figures, self._messages.say)
             while self._tick():
                 views.keep_running()
                 self._sleep()
@@ -189,6 +193,7 @@ class Orchestrator:
                     self._trials.add([known[number]])
                 else:
                     self._trials.follow([followed[number]])
+        self._remove_leftovers()
         log = read_journal(directory.log)  # only this process appends to it while it holds the run
         self._trials.preferred = preferred(log)
         self._usage.add_earlier_calls(log, self.trials)
@@ -196,6 +201,13 @@ class Orchestrator:
         self._grant_retries()
         existing = [*self.trials, *self._trials.unreadable.values()]
         self._trials.add(self._proposals.initial(existing, {*known, *followed, *unreadable}))
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed processes did not finish to write: earlier orchestrators, and attempts that have ended."""
+        remove_leftovers(self._run.directory.path)
+        for follower in self._trials.followers.values():
+            if follower.trial.attempts and follower.trial.state is not State.RUNNING:
+                _remove_leftovers_of(follower.trial)
 
     def _grant_retries(self) -> None:
         """Let trials run again that failed in earlier calls, unless the hours are spent or the target is reached."""
@@ -252,6 +264,7 @@ class Orchestrator:
         has_lost = self._trials.count(State.RUNNING) < running
         self._messages.say_once(self._troubles())
         self._watch_disk()
+        self._report_waits()
         self._show("stopping" if self._wakeup.interrupts else "paused" if self._paused else "running")
         return has_lost or self._has_more_to_do()
 
@@ -285,6 +298,7 @@ class Orchestrator:
             stop_requested = trial.newest.stop is not None
             if (peak := self._executor.device_peak_mb(trial.attempt_dir)) is not None:
                 self._actions.record_device_peak(trial, peak)
+            _remove_leftovers_of(trial)
             self._messages.attempt_ended(trial, stop_requested=stop_requested)
             self._slots.attempt_ended(trial, stop_requested=stop_requested)
         self._slots.refresh()
@@ -394,6 +408,16 @@ class Orchestrator:
             if trial.state is State.RUNNING:  # nothing can be recorded about it any more
                 self._executor.kill(trial.attempt_dir)
 
+    def _report_waits(self) -> None:
+        """Report what trials wait for that should run and have a free slot."""
+        free = self._free_slots()
+        is_held = self._paused or self._wakeup.interrupts or not free
+        waiting = [] if is_held else list(self._trials.to_launch(len(free)))
+        over = self._over_budget(waiting) if waiting else ()
+        wanted = [trial for trial in waiting if trial.number not in over]
+        running = self._trials.count(State.RUNNING)
+        self._waits.update(wanted, free=len(free), running=running, ended=self._clocks.ended)
+
     def _has_more_to_do(self) -> bool:
         running = {trial.facts.number for trial in self._trials.in_state(State.RUNNING)}
         if running - self._clocks.unkillable:
@@ -471,5 +495,12 @@ class Orchestrator:
                     started=self._started,
                     messages=tuple(self._messages.lines),
                     unmet=unmet(self._resolved["early_stop"], self.trials, moment, self._resolved["metrics"]),
+                    waiting=self._waits.recorded,
                 )
             )
+
+
+def _remove_leftovers_of(trial: TrialRecord) -> None:
+    """Remove temporary files of a trial without a running attempt."""
+    attempts = (trial.directory.attempt(attempt.number).path for attempt in trial.attempts)
+    remove_leftovers(trial.directory.path, trial.directory.checkpoints, *attempts)

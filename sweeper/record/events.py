@@ -398,6 +398,21 @@ class DiskFilling(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepWaiting(Event):
+    """Trials wait although the sweep has free slots, or no longer do so (in log.jsonl).
+
+    Attributes:
+        since: since when they wait, in seconds since the epoch.
+        reasons: what they wait for, for users; empty if they no longer wait.
+        sweeps: the directories of the other sweeps among these.
+    """
+
+    since: float
+    reasons: tuple[str, ...]
+    sweeps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred(Event):
     """A person moved these trials to the front of the queue, in this order (in log.jsonl)."""
 

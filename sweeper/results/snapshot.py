@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeper.record.events import AUDITED
+from sweeper.record.events import AUDITED, SweepWaiting
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted_values
@@ -29,6 +29,7 @@ class SweepView:
         unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
         title: the name as the sweep file has it, if the name of a directory cannot be so; empty otherwise.
         unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
+        waiting: what trials wait for although slots are free; None if they do not.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SweepView:
     unstarted: str = ""
     unmet: Sequence[str] = ()
     title: str = ""
+    waiting: SweepWaiting | None = None
 
     @property
     def metric(self) -> str:

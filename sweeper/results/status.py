@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from sweeper.errors import RecordError
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
 from sweeper.record.ended import EndedTrials
-from sweeper.record.events import DiskFilling, Event, Lost, SweepEnded, SweepPaused, SweepResumed, SweepStarted
+from sweeper.record.events import (
+    DiskFilling,
+    Event,
+    Lost,
+    SweepEnded,
+    SweepPaused,
+    SweepResumed,
+    SweepStarted,
+    SweepWaiting,
+)
 from sweeper.record.reader import TrialReader, is_alive, open_trials
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
@@ -71,6 +80,7 @@ class SweepReader:
             unstarted=_unstarted(budget, trials, log, running=held),
             unmet=_as_recorded(_unmet(spec, trials, now), trials),
             title=str(spec.get("title", "")) if isinstance(spec, dict) else "",
+            waiting=_waiting(log) if held else None,
         )
 
     def _trials(self) -> tuple[list[TrialRecord], dict[int, str]]:
@@ -102,6 +112,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
         "unreadable": list(sweep.unreadable),
         "unmet": list(sweep.unmet),
         "front": [trial.facts.number for trial in front_of(sweep.trials)],
+        "waiting": None if sweep.waiting is None else _waiting_to_json(sweep.waiting),
     }
     return redacted_values(sweep_as_json)
 
@@ -203,6 +214,16 @@ def _marked_lost(trial: TrialRecord, *, held: bool) -> TrialRecord:
         return trial
     lost = Lost(attempt=trial.newest.number, time=trial.progress.latest)
     return trial.after([lost])
+
+
+def _waiting(log: Sequence[Event]) -> SweepWaiting | None:
+    """Return what trials wait for since the last start of an orchestrator, None if they do not."""
+    found = next((event for event in reversed(log) if isinstance(event, SweepWaiting | SweepStarted)), None)
+    return found if isinstance(found, SweepWaiting) and found.reasons else None
+
+
+def _waiting_to_json(wait: SweepWaiting) -> dict[str, object]:
+    return {"since": wait.since, "reasons": list(wait.reasons), "sweeps": list(wait.sweeps)}
 
 
 def _state(trials: Sequence[TrialRecord], log: Sequence[Event], *, held: bool) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import textwrap
+import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sweeper.record.decision import PERSON, Decision
-from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED, DiskFilling
+from sweeper.record.events import AUDITED, BREAKER, OBSERVED, REVIVED, DiskFilling, SweepWaiting
 from sweeper.record.values.params import unquoted
 from sweeper.record.values.redaction import redacted, redacted_value
 
@@ -30,6 +31,12 @@ def plain(text: object) -> str:
     Secrets are redacted, and terminal codes are removed: control, format and surrogate characters become ``?``.
     """
     return "".join(_shown(char) for char in redacted(str(text)))
+
+
+def waiting_text(wait: SweepWaiting, now: float) -> str:
+    """Return since when trials wait although slots are free, and for what. `now` is in seconds since the epoch."""
+    since = time.strftime("%H:%M", time.localtime(wait.since))
+    return f"Trials have waited since {since} ({duration(max(0.0, now - wait.since))}): {'; '.join(wait.reasons)}"
 
 
 def folded(text: str, stream: TextIO) -> str:

@@ -26,6 +26,7 @@ from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import State, TrialRecord
+from sweeper.results.status import read_sweep, to_json
 from sweeper.worker.process.shim import descendants
 from tests.fakes.pynvml import Fake, gpu
 
@@ -196,8 +197,12 @@ def test_slots_of_a_killed_orchestrator_stay_taken_until_its_workers_end(site: S
     first.wait()
     second = site.start("two")
     until(lambda: "trials wait for slots that are in use by other sweeps on this machine" in site.said("two"))
-    assert str(site.run("one").path) in site.said("two")
+    one = str(site.run("one").path)
+    assert one in site.said("two")
     assert site.begun("two") == 0
+    until(lambda: to_json(read_sweep(site.run("two")))["waiting"])
+    status: Any = to_json(read_sweep(site.run("two")))
+    assert (status["waiting"]["sweeps"], status["waiting"]["reasons"]) == ([one], [f"the sweep {one} uses the slots"])
     (site.folder / "go-one").touch()
     assert second.wait(PATIENCE_S) == 0
     assert (site.begun("one"), site.begun("two")) == (len(CORES), 1)

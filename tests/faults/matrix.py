@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.faults import processes, records, surroundings
+from tests.faults import processes, records, signalled, surroundings
 from tests.faults.harness import Fault
 
 FAULTS: Sequence[Fault] = sorted(
-    [*processes.FAULTS, *records.FAULTS, *surroundings.FAULTS],
+    [*processes.FAULTS, *signalled.FAULTS, *records.FAULTS, *surroundings.FAULTS],
     key=lambda fault: fault.row,
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}

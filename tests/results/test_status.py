@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import sweeper
 from sweeper.record.decision import Decision
@@ -16,6 +17,7 @@ from sweeper.record.ended import EndedWriter, _CachedTrial
 from sweeper.record.events import (
     Collected,
     DiskFilling,
+    Event,
     Exit,
     Finished,
     Launched,
@@ -25,6 +27,7 @@ from sweeper.record.events import (
     Started,
     StopRequested,
     SweepStarted,
+    SweepWaiting,
 )
 from sweeper.record.reader import open_trials
 from sweeper.record.storage.codec import encode
@@ -32,7 +35,9 @@ from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
 from sweeper.record.storage.lease import acquire
 from sweeper.results.receipt import end_line, receipt
+from sweeper.results.snapshot import SweepView
 from sweeper.results.status import read_sweep, to_json
+from sweeper.views.terminal.table import status_table
 
 
 def make_sweep(folder: Path) -> SweepDir:
@@ -124,7 +129,39 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
     expected |= {"skipped": 0, "damaged": 0, "health": [], "healthy": True}
     expected |= {"values": {"acc": 0.5}, "constraints": {}, "feasible": True, "rank": None}
     status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": [], "unmet": [], "front": []}
-    assert json.loads(json.dumps(to_json(read_sweep(run)))) == status
+    assert json.loads(json.dumps(to_json(read_sweep(run)))) == {**status, "waiting": None}
+
+
+def test_what_trials_wait_for_is_part_of_the_status_while_they_do(tmp_path: Path) -> None:
+    run = make_sweep(tmp_path)
+    add(run, 0)
+    wait = SweepWaiting(since=100.0, reasons=("the sweep /runs/x uses the slots",), sweeps=("/runs/x",))
+    start = SweepStarted(pid=1, host="h", profile="", slots=("cpu 0",))
+    told = {"since": 100.0, "reasons": ["the sweep /runs/x uses the slots"], "sweeps": ["/runs/x"]}
+
+    def waiting(*events: Event, text: bool = False) -> object:
+        with JournalWriter(run.log) as log:
+            log.extend(events)
+        view = read_sweep(run)
+        return _text(view) if text else to_json(view)["waiting"]
+
+    lease = acquire(run.lease, holder="")
+    assert lease is not None
+    assert waiting(start) is None
+    assert waiting(wait) == told
+    assert "the sweep /runs/x uses the slots" in str(waiting(text=True))
+    assert waiting(start) is None  # another orchestrator has started
+    assert waiting(wait, SweepWaiting(since=100.0, reasons=())) is None
+    assert waiting(wait) == told
+    lease.release()
+    assert waiting() is None  # no orchestrator runs, so no trial waits for a slot
+
+
+def _text(view: SweepView) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(status_table(view, width=200))
+    return captured.get()
 
 
 def test_damaged_lines_are_counted_and_reported(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import RecordError, UsageError
-from sweeper.executors.executor import HasFileno, Slot
+from sweeper.executors.executor import Blocker, HasFileno, Slot
 from sweeper.executors.local import LocalExecutor
 from sweeper.executors.ray.cluster import Foreign, capacity, join, needs_of, options_of
 from sweeper.executors.ray.courier import Courier, RemoteAttempt
@@ -172,10 +172,14 @@ class RayExecutor:
 
     def troubles(self) -> Sequence[str]:
         """Return the messages of hosts, and which slots wait for a node."""
+        return [*self._courier.troubles, *(blocker.text for blocker in self.waits_for())]
+
+    def waits_for(self) -> Sequence[Blocker]:
+        """Return which slots have waited for a node for a while."""
         late = time.monotonic() - REPORT_AFTER_S
         waiting = [slot for slot, since in self._wanted_since.items() if since < late and slot in self._hosts]
         text = f"waits for a Ray node with {self._wanted()} free"
-        return [*self._courier.troubles, *(f"the slot {slot} {text}" for slot in waiting)]
+        return [Blocker(text=f"the slot {slot} {text}") for slot in waiting]
 
     def close(self) -> None:
         """Release idle hosts. Running attempts continue, unless the cluster was started here: then it ends now."""

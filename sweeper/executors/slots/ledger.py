@@ -7,7 +7,9 @@
 3. A sweep that gets no slot queues a request, which expires when the sweep stops polling. While another sweep has a
    request for the same resources and uses less of them, a sweep gets no more. Among sweeps that use nothing, the one
    that has waited longest comes first.
-4. Claims that are no longer valid are removed when a new claim would otherwise not fit.
+4. Claims that are no longer valid are removed when a new claim would otherwise not fit. The orchestrator removes the
+   claim of an attempt that it knows to be dead at once: before a shim has claimed the attempt, no other process can
+   tell that from an attempt that is about to start.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from sweeper.errors import Unwritable
 from sweeper.executors.executor import CORES
 from sweeper.record.storage.claim import make_claim, process_identity
 from sweeper.record.storage.layout import AttemptDir
-from sweeper.record.storage.lease import acquire, is_held
+from sweeper.record.storage.lease import acquire, holder_of, is_held
 
 DIRECTORY_VARIABLE = "SWEEPER_SLOTS"
 """The environment variable that names the directory of the ledger."""
@@ -91,10 +93,19 @@ class LedgerState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """Whether a claim was granted, and which other claims are on the same devices and cores."""
+    """Whether a claim was granted, and what is in its way otherwise.
+
+    Attributes:
+        granted: Whether it was granted.
+        others: The claims of other attempts on the same devices and cores.
+        first: The directory of the run whose queued request comes first; empty if there is none.
+        locked_by: What has locked the ledger; empty if the ledger could be read.
+    """
 
     granted: bool
     others: tuple[Claim, ...] = ()
+    first: str = ""
+    locked_by: str = ""
 
 
 def shared_keys(claim: Claim | QueuedRequest, other: Claim | QueuedRequest) -> set[str]:
@@ -114,7 +125,12 @@ def fits(state: LedgerState, claim: Claim, cores: float) -> bool:
 
 
 def must_yield(state: LedgerState, claim: Claim, now: float) -> bool:
-    """Return whether the request of another run comes before a claim (rule 3 of this module).
+    """Return whether the request of another run comes before a claim (rule 3 of this module)."""
+    return bool(run_before(state, claim, now))
+
+
+def run_before(state: LedgerState, claim: Claim, now: float) -> str:
+    """Return the directory of the run whose request comes before a claim; empty if there is none.
 
     Args:
         state: The ledger.
@@ -129,8 +145,8 @@ def must_yield(state: LedgerState, claim: Claim, now: float) -> bool:
             continue
         other_usage, own_usage = _usage(state, request.run, shared), _usage(state, claim.run, shared)
         if other_usage < own_usage or (other_usage == own_usage == 0 and request.since < since):
-            return True
-    return False
+            return request.run
+    return ""
 
 
 def _is_fresh(request: QueuedRequest, now: float) -> bool:
@@ -186,6 +202,7 @@ class SlotLedger:
         self._cpus = tuple(cpus)
         self._wanted = sorted(set(wanted))
         self._owner = process_identity(os.getpid())
+        self._dead: set[str] = set()
 
     @property
     def run(self) -> str:
@@ -208,7 +225,7 @@ class SlotLedger:
         claim = Claim(run=self._run, attempt=path, needs=dict(needs), cpus=self._cpus, owner=self._owner)
         with self._locked() as locked:
             if not locked:  # another process has the lock, for a moment only; the caller polls again
-                return ClaimResult(granted=False)
+                return ClaimResult(granted=False, locked_by=holder_of(self._lock) or "another process")
             state = self._read()
             if wait and not self._may_claim(state, claim, now):
                 # A recorded exit is found by one look-up, and that is nearly always enough; `is_live` costs more.
@@ -218,10 +235,24 @@ class SlotLedger:
                 if not self._may_claim(state, claim, now):
                     requests = (*_without(state.requests, self._run), self._request(state, now))
                     self._write(replace(state, requests=requests))
-                    return ClaimResult(granted=False, others=_others(state, claim))
+                    first = run_before(state, claim, now)
+                    return ClaimResult(granted=False, others=_others(state, claim), first=first)
             remaining = tuple(other for other in state.claims if other.attempt != path)
             self._write(LedgerState(claims=(*remaining, claim), requests=_without(state.requests, self._run)))
             return ClaimResult(granted=True, others=_others(state, claim))
+
+    def release(self, attempt: AttemptDir) -> None:
+        """Remove the claim of an attempt that is dead, whatever its record says about it.
+
+        If the ledger cannot be written now, the claim is removed with the next change.
+        """
+        path = str(attempt.path.absolute())
+        if path in self._dead:
+            return
+        self._dead.add(path)
+        with contextlib.suppress(OSError), self._locked() as locked:
+            if locked:
+                self._write(self._read())
 
     def claims(self) -> tuple[Claim, ...]:
         """Return all claims, including invalid ones that were not removed yet."""
@@ -249,9 +280,13 @@ class SlotLedger:
     def _may_claim(self, state: LedgerState, claim: Claim, now: float) -> bool:
         return fits(state, claim, self._cores) and not must_yield(state, claim, now)
 
+    @property
+    def _lock(self) -> Path:
+        return self._directory / "lock"
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[bool]:
-        lease = acquire(self._directory / "lock", holder=f"pid {os.getpid()}\n")
+        lease = acquire(self._lock, holder=f"pid {os.getpid()}\n")
         try:
             yield lease is not None
         finally:
@@ -260,9 +295,10 @@ class SlotLedger:
 
     def _read(self) -> LedgerState:
         try:
-            return _decoded(json.loads((self._directory / "ledger.json").read_bytes()))
+            state = _decoded(json.loads((self._directory / "ledger.json").read_bytes()))
         except (FileNotFoundError, ValueError, RecursionError):
             return LedgerState()
+        return replace(state, claims=tuple(claim for claim in state.claims if claim.attempt not in self._dead))
 
     def _write(self, state: LedgerState) -> None:
         # Not synced to the disk: after a crash of the machine none of the claims is valid.

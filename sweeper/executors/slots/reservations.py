@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeper.executors.executor import Slot
+from sweeper.executors.executor import Blocker, Slot
 from sweeper.executors.gpus.nvml import Nvml
 from sweeper.executors.gpus.occupancy import OtherProcess, other_processes, usage_of
 from sweeper.executors.slots.ledger import Claim, ClaimResult, SlotLedger, is_live
@@ -18,6 +18,9 @@ CHECK_EVERY_S = 1.0
 
 REPORT_AFTER_S = 2.0
 """Waiting for a slot of another sweep is reported after this time only, because slots are often free a moment later."""
+
+FORGET_S = 30.0
+"""A refusal counts as long as the slot is asked for again within this time."""
 
 DRAIN_S = 2.0
 """A drain ends if the attempt that asked for it has not asked again for this long."""
@@ -39,6 +42,14 @@ class _Drain:
     devices: frozenset[str]
     attempt: Path
     asked_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """Why a slot was refused, and when."""
+
+    blockers: tuple[Blocker, ...]
+    at: float
 
 
 @dataclass(slots=True)
@@ -64,22 +75,36 @@ class Reservations:
     _occupied: dict[str, _Occupation] = field(default_factory=dict)
     _refused_since: float | None = None
     _drain: _Drain | None = None
+    _refusals: dict[str, _Refusal] = field(default_factory=dict)
 
     def reserve(self, attempt: AttemptDir, slot: Slot) -> bool:
         """Reserve a slot for an attempt, until that ends; return False if the slot is not free."""
         if not slot.needs:
             return True
         now, waits = self.clock(), slot.waits and not self.share
-        if waits and (self._is_drained(attempt, slot, now) or not self._are_devices_free(slot, now)):
+        if waits and (blocker := self._blocker_of_devices(attempt, slot, now)) is not None:
+            self._refusals[slot.name] = _Refusal(blockers=(blocker,), at=now)
             return False
         if not waits:
             self._note_shared_use(slot)
         result = self._claim(attempt, slot, now, wait=waits)
         if result.granted:
             self._refused_since = None
+            self._refusals.pop(slot.name, None)
         else:
             self._on_refusal(attempt, slot, result, now)
         return result.granted
+
+    def waits_for(self) -> Sequence[Blocker]:
+        """Return what is in the way of the slots that were refused and are still asked for, each once."""
+        oldest = self.clock() - FORGET_S
+        self._refusals = {name: one for name, one in self._refusals.items() if one.at >= oldest}
+        return list(dict.fromkeys(blocker for one in self._refusals.values() for blocker in one.blockers))
+
+    def release(self, attempt: AttemptDir) -> None:
+        """Release the slot of an attempt that is dead."""
+        if self.ledger is not None:
+            self.ledger.release(attempt)
 
     def close(self) -> None:
         """Withdraw what this run waits for. Running attempts keep their slots."""
@@ -101,6 +126,7 @@ class Reservations:
     def _on_refusal(self, attempt: AttemptDir, slot: Slot, result: ClaimResult, now: float) -> None:
         """Report other sweeps that have the slot, and drain a device that this run uses in fractions."""
         own = self.ledger.run if self.ledger is not None else ""
+        self._refusals[slot.name] = _Refusal(blockers=tuple(_blockers(result, own)), at=now)
         others = sorted({claim.run for claim in result.others if claim.run != own})
         self._refused_since = now if self._refused_since is None else self._refused_since
         if others and now - self._refused_since >= REPORT_AFTER_S:
@@ -112,16 +138,23 @@ class Reservations:
         if is_whole and is_own and can_drain:
             self._drain = _Drain(devices=frozenset(slot.devices), attempt=attempt.path, asked_at=now)
 
-    def _is_drained(self, attempt: AttemptDir, slot: Slot, now: float) -> bool:
-        """Return whether the slot is on a device that is drained for another attempt."""
-        drain = self._drain
-        if drain is None or drain.attempt == attempt.path:
-            return False
-        return now - drain.asked_at <= DRAIN_S and bool(drain.devices & set(slot.devices))
+    def _blocker_of_devices(self, attempt: AttemptDir, slot: Slot, now: float) -> Blocker | None:
+        """Return why the devices of the slot cannot be used, whatever the ledger has; None if they can."""
+        if (drain := self._drain_of(attempt, slot, now)) is not None:
+            whose = f"trial {drain.attempt.parent.parent.name}, which needs the whole device"
+            return Blocker(text=f"{slot.name} is kept free for {whose}")
+        for device in slot.devices:
+            if not self._is_device_free(device, slot, now):
+                used = f"is in use by other processes: {self._occupied[device].text}"
+                return Blocker(text=f"{slot.name.partition(' #')[0]} {used}")
+        return None
 
-    def _are_devices_free(self, slot: Slot, now: float) -> bool:
-        """Return whether no process without a claim uses the devices of the slot."""
-        return all(self._is_device_free(device, slot, now) for device in slot.devices)
+    def _drain_of(self, attempt: AttemptDir, slot: Slot, now: float) -> _Drain | None:
+        """Return the drain of one of the slot's devices for another attempt."""
+        drain = self._drain
+        if drain is None or drain.attempt == attempt.path or now - drain.asked_at > DRAIN_S:
+            return None
+        return drain if drain.devices & set(slot.devices) else None
 
     def _is_device_free(self, device: str, slot: Slot, now: float) -> bool:
         before = self._occupied.get(device)
@@ -167,6 +200,21 @@ class Reservations:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _blockers(result: ClaimResult, own: str) -> Iterator[Blocker]:
+    """Yield what is in the way of a claim of the run `own`: its own attempts only if nothing else is."""
+    others = sorted({claim.run for claim in result.others if claim.run != own})
+    if result.locked_by:
+        yield Blocker(text=f"the slot ledger is locked by {result.locked_by.strip()}")
+    for run in others:
+        yield Blocker(text=f"the sweep {run} uses the slots", sweep=run)
+    if result.first and result.first not in others:
+        yield Blocker(text=f"the sweep {result.first} comes first", sweep=result.first)
+    if not (others or result.first):
+        for claim in result.others:
+            trial, number = claim.directory.trial.path.name, claim.directory.number
+            yield Blocker(text=f"attempt {number} of trial {trial} of this sweep still has the slot")
 
 
 def unshared(error: OSError) -> str:

@@ -17,14 +17,14 @@ import hashlib
 import math
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.config import Resources, Slurm
 from sweeper.errors import UsageError
-from sweeper.executors.executor import HasFileno, Slot
+from sweeper.executors.executor import Blocker, HasFileno, Slot
+from sweeper.executors.python import run_shim
 from sweeper.executors.slots.division import threads_of
 from sweeper.executors.slurm.queue import (
     PENDING,
@@ -116,8 +116,7 @@ class SlurmExecutor:
         """Submit the job of an attempt. If Slurm does not accept it now, it is submitted again until it does."""
         directory = trial.attempt(attempt)
         confined.make_folder(directory.path)
-        shim = [sys.executable, "-m", "sweeper.worker.process.shim", str(trial.path.absolute()), str(attempt), *command]
-        self._submit(directory, f"#!/bin/sh\nexec {shlex.join(shim)}\n", slot)
+        self._submit(directory, f"#!/bin/sh\nexec {shlex.join(run_shim(trial.path, attempt, command))}\n", slot)
 
     def stop(self, attempt: AttemptDir) -> None:
         """Send SIGTERM to the shim, which passes it to the worker; cancel a job that has not started."""
@@ -184,6 +183,10 @@ class SlurmExecutor:
             for failed in self._unsubmitted.values()
         }
         return [text for text in (self._queue.trouble, *rejected) if text]
+
+    def waits_for(self) -> Sequence[Blocker]:
+        """Return nothing: every job is submitted at once, and waits in Slurm's queue."""
+        return ()
 
     def close(self) -> None:
         """Stop waiting for squeue. Jobs continue."""

@@ -1,7 +1,9 @@
 """The views process: follow every trial of a sweep and write it to TensorBoard. One process per sweep, one thread.
 
 The process ends at the end of its standard input, which is the end of the orchestrator, or at SIGTERM, after writing
-everything that the record has by then. Ctrl-C is for the orchestrator and is ignored here.
+everything that the record has by then; after SIGTERM, its exit code is 143. Ctrl-C is for the orchestrator and is
+ignored here. The orchestrator starts the process with both signals blocked, so that neither interrupts its imports with
+a traceback.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ FEWEST_LAYERS = 2  # the first and the last
 POLL_S = 1.0
 PATIENCE_S = 10.0
 LOWEST_PRIORITY = 19
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code after SIGTERM."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,6 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--most-runs: expected at least 1")
     run = SweepDir(given.run)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.nice(LOWEST_PRIORITY)
     try:
         if given.once:
@@ -214,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             with _stop_by_stdin_or_sigterm() as stop:
                 follow(run, given.figures_every, given.max_layers, most_runs=given.most_runs, stop=stop)
+            return stop.code
     except (RunBusy, RecordError, OSError) as error:
         _report(str(error))
         return 2
@@ -250,24 +256,40 @@ def _held(run: SweepDir, patience_s: float) -> Iterator[None]:
         lease.release()
 
 
+class _Stop:
+    """Waits up to some seconds; returns True at once if standard input ends, or on SIGTERM.
+
+    Attributes:
+        code: the exit code of the process: that of a shell's command after SIGTERM, which may have come before the end
+            of the sweep; otherwise 0.
+    """
+
+    def __init__(self, terminated: int) -> None:
+        self.code = 0
+        self._terminated = terminated
+        self._stdin = sys.stdin.fileno() if sys.stdin is not None else -1
+
+    def __call__(self, wait_s: float) -> bool:
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0:
+            ready, _, _ = select.select([fd for fd in (self._terminated, self._stdin) if fd >= 0], [], [], left)
+            if self._stdin in ready and not os.read(self._stdin, 4096):
+                return True
+            if self._terminated in ready:
+                self.code = TERMINATED
+                return True
+        return self._stdin < 0
+
+
 @contextlib.contextmanager
-def _stop_by_stdin_or_sigterm() -> Iterator[Callable[[float], bool]]:
-    """Return a function that waits up to some seconds; it returns True at once if standard input ends or on SIGTERM."""
+def _stop_by_stdin_or_sigterm() -> Iterator[_Stop]:
+    """Return the function that waits for the end."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     previous = signal.signal(signal.SIGTERM, lambda *_: os.write(write_end, b"."))
-    stdin = sys.stdin.fileno() if sys.stdin is not None else -1
-
-    def stop(wait_s: float) -> bool:
-        until = time.monotonic() + wait_s
-        while (left := until - time.monotonic()) > 0:
-            ready, _, _ = select.select([fd for fd in (read_end, stdin) if fd >= 0], [], [], left)
-            if read_end in ready or (stdin in ready and not os.read(stdin, 4096)):
-                return True
-        return stdin < 0
-
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     try:
-        yield stop
+        yield _Stop(read_end)
     finally:
         signal.signal(signal.SIGTERM, previous)
         os.close(read_end)

@@ -18,7 +18,7 @@ from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_wid
 from sweeper.results.front import bounded_cell
 from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
 from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
-from sweeper.results.wording import duration, number, plain
+from sweeper.results.wording import duration, number, plain, waiting_text
 from sweeper.rules.diagnoses import Effect
 from sweeper.views.terminal.rich_tables import STATE_STYLES, rich_table
 from sweeper.views.terminal.sparklines import SparklineData, loss_name, loss_sparks, reach_sparks
@@ -54,7 +54,8 @@ def status_table(
         chosen: number of the selected trial, which is highlighted and always shown.
     """
     messages = [Text(f"  {shorten(plain(line), width - 2)}") for line in sweep.messages[-MESSAGES_SHOWN:]]
-    unmet = _unmet(sweep.unmet, width)
+    waiting = [] if sweep.waiting is None else [waiting_text(sweep.waiting, sweep.now)]
+    unmet = _unmet([*waiting, *sweep.unmet], width)
     rows = rows_of(sweep, None if height is None else height - len(unmet), chosen)
     table = trial_table(rows, sweep.metric, width, curves=curves or {}, chosen=chosen)
     parts: list[RenderableType] = [_summary(sweep, width), table]

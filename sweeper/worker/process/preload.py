@@ -34,6 +34,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, cast
 
+from sweeper.record.signals import ANSWERED
 from sweeper.record.storage.layout import TrialDir
 from sweeper.worker.process import shim
 from sweeper.worker.process.injection import inject_here
@@ -134,7 +135,8 @@ def _stamp(file: str) -> tuple[int, int, int]:
 def main() -> int:
     """Serve until the orchestrator closes the socket. In a forked child, run the attempt."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    del sys.path[0]  # the folder of this server is not that of the script
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder of this server is not that of the script
     before = dict(os.environ)
     program = Program.of(json.loads(sys.argv[2]))
     sources = [] if program is None else program.sources
@@ -173,10 +175,12 @@ def serve(channel: socket.socket, files: Files) -> tuple[Mapping[str, Any], int]
             os.close(fds[0])
             channel.send(json.dumps({"changed": changed}).encode())
             continue
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)  # in the child until it has a shim's handlers
         pid = os.fork()
         if pid == 0:
             channel.close()
             return request, fds[0]
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(fds[0])
         pidfd = os.pidfd_open(pid)  # the child is reaped only above, so the pid cannot be reused yet
         socket.send_fds(channel, [json.dumps({"pid": pid}).encode()], [pidfd])
@@ -239,17 +243,17 @@ def attempt(request: Mapping[str, Any], output: int, prepared: Prepared) -> NoRe
 def fork(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
     """Start the worker as a fork of this shim, and return its pid (a `shim.Start`). In the fork, raise `InWorker`."""
     # Until the worker has replaced the shim's handlers, they would swallow its signals.
-    signal.pthread_sigmask(signal.SIG_BLOCK, shim.SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
     try:
         pid = os.fork()
     except OSError:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, shim.SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
         raise
     if pid == 0:
         os.set_inheritable(lease_fd, True)  # noqa: FBT003 - the argument has no name; inheritable as after an exec
         os.environ.update(environment)
         raise shim.InWorker(command)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, shim.SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
     return pid
 
 

@@ -2,8 +2,11 @@
 
 Only a parent can wait for a process, and the orchestrator may die before its workers. Therefore the shim claims the
 attempt, starts the worker, and records its exit code and the cause as far as a parent can see it. It reacts to signals:
-SIGTERM is passed to the worker, SIGQUIT kills all descendants (a second SIGTERM could merge with the first), and
-SIGUSR1, which asks for stack traces, is passed to descendants that handle it.
+SIGTERM, SIGINT and SIGHUP are passed to the worker as SIGTERM, SIGQUIT kills all descendants (a second SIGTERM could
+merge with the first), and SIGUSR1, which asks for stack traces, is passed to descendants that handle it.
+
+The shim is started with these signals blocked (`record.signals`). So a signal that arrives before its handlers are
+installed is answered then, and does not end the shim without a record. The worker starts with none of them blocked.
 
 The shim leads a session of its own and is a sub-reaper (prctl(2), PR_SET_CHILD_SUBREAPER), so that every process that
 the worker leaves behind becomes its child. If the shim has a keeper (`record.storage.claim`) and the keeper is gone, it
@@ -28,6 +31,7 @@ from sweeper.errors import RecordError, SweeperError, Unwritable, UsageError
 from sweeper.record.causes import Cause, cause_of_exit
 from sweeper.record.events import Finished
 from sweeper.record.facts import Facts
+from sweeper.record.signals import ANSWERED, DUMP, KILL, STOPS
 from sweeper.record.storage import confined
 from sweeper.record.storage.claim import catches, claim, keeper_of
 from sweeper.record.storage.codec import decode
@@ -39,7 +43,6 @@ from sweeper.worker.process.output import OutputLimit
 from sweeper.worker.standalone import write_exit
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-SIGNALS = STOP, KILL, DUMP = signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1
 NOT_FOUND = 127
 CGROUPS = Path("/sys/fs/cgroup")
 LEFTOVERS_S = 10.0
@@ -57,19 +60,22 @@ class Shim:
         # on a descriptor that every signal makes readable, including SIGCHLD.
         self._wake, self._awake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._awake, warn_on_full_buffer=False)
+        self._handled = [number for number in STOPS if number == signal.SIGTERM or not _is_ignored(number)]
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(STOP, self._on_signal)
         signal.signal(KILL, self._on_signal)
         signal.signal(DUMP, lambda *_: ask_for_stacks())
+        for number in self._handled:
+            signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
 
     def leave(self) -> None:
-        """Stop being the shim, in a fork of it: restore default signal handlers and unblock signals."""
-        for number in (*SIGNALS, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        """Stop being the shim, in a fork of it: restore the signal handlers of a new Python, and unblock signals."""
+        for number in (*self._handled, KILL, DUMP, signal.SIGCHLD):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         for fd in (self._wake, self._awake, *self._keepers()):
             os.close(fd)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ANSWERED)
 
     @property
     def killed(self) -> bool:
@@ -77,9 +83,9 @@ class Shim:
         return KILL in self._requested
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether the shim was asked to stop or to kill the worker."""
-        return bool(self._requested & {STOP, KILL})
+    def requested(self) -> int:
+        """The signal that ends the worker at the request that has come so far; 0 if there is none."""
+        return signal.SIGKILL if self.killed else signal.SIGTERM if self._requested else 0
 
     def pause(self, seconds: float) -> None:
         """Wait, or until a signal arrives."""
@@ -119,9 +125,14 @@ class Shim:
         """Pass a stop to the worker; on a kill, end all descendants."""
         if KILL in self._requested:
             kill_descendants()
-        elif STOP in self._requested:
+        elif self._requested:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._worker, signal.SIGTERM)
+
+
+def _is_ignored(number: int) -> bool:
+    """Return whether a signal is ignored here: then the worker is to ignore it too, as under nohup(1)."""
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
@@ -194,8 +205,8 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         if facts is not None:
             output = OutputLimit(attempt, facts.output_limit_mb)
             environment = injected(environment) if facts.watch else environment
-        command = filled(command, trial, number, environment)
-        worker = _started(shim, start, command, environment, lease.fd)
+        words = filled(command, trial, number, environment)
+        worker = _started(shim, start, words, environment, lease.fd)
     except InWorker:
         shim.leave()
         raise
@@ -207,8 +218,8 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
         if error.errno in MOMENTARY:
             return os.EX_TEMPFAIL  # without an end on the record the attempt is lost, and so the trial is retried
         code = NOT_FOUND
-    else:
-        code = os.waitstatus_to_exitcode(shim.wait(worker, output.check))
+    else:  # a worker that was to end before it started is not started
+        code = os.waitstatus_to_exitcode(shim.wait(worker, output.check)) if worker else -shim.requested
     _reap_leftovers()
     output.check()
     how = {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
@@ -224,12 +235,17 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
 
 
 def _started(shim: Shim, start: Start, command: Sequence[str], environment: Mapping[str, str], lease_fd: int) -> int:
-    """Start the worker, and return its pid. What fails for the moment is tried again, for some minutes."""
+    """Start the worker, and return its pid; 0 if the shim was asked to end it before.
+
+    What fails for the moment is tried again, for some minutes.
+    """
     for pause in (*START_PAUSES_S, None):
+        if shim.requested:
+            return 0
         try:
             return start(command, environment, lease_fd)
         except OSError as error:
-            if error.errno not in MOMENTARY or pause is None or shim.is_stopping:
+            if error.errno not in MOMENTARY or pause is None:
                 raise
             why = f"cannot be started for the moment: {error.strerror}"
             print(f"{command[0]}: {why}; it is tried again in {pause:g} s", file=sys.stderr, flush=True)

@@ -27,7 +27,7 @@ from sweeper.executors.slots.ledger import (
 )
 from sweeper.record.storage.claim import claim, make_claim, process_identity
 from sweeper.record.storage.layout import AttemptDir, TrialDir
-from sweeper.record.storage.lease import Lease
+from sweeper.record.storage.lease import Lease, acquire
 
 
 def one(run: str, number: int = 0, cpus: tuple[int, ...] = (0, 1), **needs: float) -> Claim:
@@ -169,6 +169,31 @@ def test_a_claim_that_does_not_wait_is_counted_too(tmp_path: Path) -> None:
     assert mine.claim(made(tmp_path, "a", 0), {"cores": 2.0}, now=0.0).granted
     assert other.claim(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0, wait=False).granted
     assert not ledger(tmp_path / "slots", "c").claim(made(tmp_path, "c", 0), {"cores": 1.0}, now=0.0).granted
+
+
+def test_an_attempt_that_died_before_its_claim_gives_back_what_it_took(tmp_path: Path) -> None:
+    mine, other = ledger(tmp_path / "slots", "a"), ledger(tmp_path / "slots", "b")
+    dead = made(tmp_path, "a", 0)
+    assert mine.claim(dead, {"cores": 2.0}, now=0.0).granted
+    assert not other.claim(made(tmp_path, "b", 0), {"cores": 2.0}, now=0.0).granted
+    mine.release(dead)
+    assert mine.claims() == other.claims() == ()
+    assert other.claim(made(tmp_path, "b", 1), {"cores": 2.0}, now=0.0).granted
+
+
+def test_a_release_while_the_ledger_is_locked_or_gone_takes_effect_later(tmp_path: Path) -> None:
+    mine = ledger(tmp_path / "slots", "a")
+    dead = [made(tmp_path, "a", number) for number in range(2)]
+    assert all(mine.claim(attempt, {"cores": 1.0}, now=0.0).granted for attempt in dead)
+    lock = acquire(tmp_path / "slots" / "lock", holder="")
+    assert lock is not None
+    mine.release(dead[0])
+    lock.release()
+    (tmp_path / "slots").rename(tmp_path / "away")
+    mine.release(dead[1])
+    (tmp_path / "away").rename(tmp_path / "slots")
+    assert mine.claim(made(tmp_path, "a", 2), {"cores": 2.0}, now=0.0).granted
+    assert len(ledger(tmp_path / "slots", "b").claims()) == 1
 
 
 def test_close_removes_the_request_and_ended_claims(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from sweeper.executors.executor import Slot
+from sweeper.executors.executor import Blocker, Slot
 from sweeper.executors.gpus import occupancy
 from sweeper.executors.gpus.nvml import Nvml
 from sweeper.executors.slots.ledger import SlotLedger
-from sweeper.executors.slots.reservations import CHECK_EVERY_S, DRAIN_S, REPORT_AFTER_S, Reservations
+from sweeper.executors.slots.reservations import CHECK_EVERY_S, DRAIN_S, FORGET_S, REPORT_AFTER_S, Reservations
 from sweeper.record.storage.claim import claim
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
+from sweeper.record.storage.lease import acquire
 from tests.fakes import pynvml as library
 from tests.fakes.pynvml import Fake, gpu
 
@@ -208,6 +209,45 @@ def test_waiting_for_another_sweep_is_reported_after_a_while(runs: Runs, clock: 
     (note,) = mine.notes
     assert note.startswith("trials wait for slots that are in use by other sweeps on this machine: /")
     assert note.endswith("/b")
+
+
+def test_what_a_slot_waits_for_is_named_for_as_long_as_it_waits(
+    scene: Scene, clock: Clock, process: Callable[..., int], tmp_path: Path
+) -> None:
+    runs, fake, attempt = scene
+    mine, other, third = runs("a"), runs("b"), runs("c")
+    cores = Slot(name="cpu 0", needs={"cores": 2.0})
+    assert other.reserve(attempt("b", 0), cores)
+    assert not mine.reserve(attempt("a", 0), cores)
+    uses = Blocker(text=f"the sweep {tmp_path / 'b'} uses the slots", sweep=str(tmp_path / "b"))
+    assert mine.waits_for() == [uses]
+    attempt("b", 0).exit.write_text("{}")
+    clock.now += 0.1
+    assert not third.reserve(attempt("c", 0), cores)
+    first = Blocker(text=f"the sweep {tmp_path / 'a'} comes first", sweep=str(tmp_path / "a"))
+    assert third.waits_for() == [first]
+    assert mine.reserve(attempt("a", 0), cores)
+    assert mine.waits_for() == []
+    assert not mine.reserve(attempt("a", 1), Slot(name="cpu 1", needs={"cores": 1.0}))
+    assert mine.waits_for()[0].text == f"the sweep {tmp_path / 'c'} comes first"
+    clock.now += FORGET_S + 1
+    assert mine.waits_for() == []  # it is not asked for any more
+    assert not mine.reserve(attempt("a", 1), Slot(name="cpu 1", needs={"cores": 1.0}))
+    assert mine.waits_for() == [Blocker(text="attempt 1 of trial 0000 of this sweep still has the slot")]
+    pid = process()
+    fake.occupy("GPU-a", pid)
+    assert not third.reserve(attempt("c", 0), slot())
+    assert third.waits_for()[-1].text == f"gpu 0 is in use by other processes: pid {pid} (you: sleep), 1.0 GB"
+
+
+def test_a_locked_ledger_is_named(runs: Runs, attempt: Attempts, tmp_path: Path) -> None:
+    mine = runs("a")
+    lock = acquire(tmp_path / "slots" / "lock", holder="pid 123\n")
+    assert lock is not None
+    assert not mine.reserve(attempt("a", 0), Slot(name="cpu 0", needs={"cores": 1.0}))
+    assert mine.waits_for() == [Blocker(text="the slot ledger is locked by pid 123")]
+    lock.release()
+    assert mine.reserve(attempt("a", 0), Slot(name="cpu 0", needs={"cores": 1.0}))
 
 
 def test_an_attempt_gets_a_whole_device_once_its_neighbours_have_ended(
