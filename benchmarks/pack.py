@@ -23,13 +23,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.record.events import Diagnosed, Event, Metrics, Observation, Started, Watching
+from sweeper.record.events import Diagnosed, Event, Exit, Metrics, Observation, Started, Watching
 from sweeper.record.reader import read_row, read_trial
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir, read_json
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.depth_profile import weights
+
+UNSUMMED = 2
+"""The format of what is packed: the last without checksums, because values are rounded and files left out."""
 
 
 def main() -> None:
@@ -59,7 +62,7 @@ def files_of(run: SweepDir, trials: list[TrialRecord], digits: int | None = None
     """The files of the archive, by their paths in the run."""
     kept = read_json(run.spec)
     # With its data, so that `sweeper run` can go on with what was unpacked.
-    told = {key: kept[key] for key in ("format", "name", "spec", "data")}
+    told = {"format": UNSUMMED, **{key: kept[key] for key in ("name", "spec", "data")}}
     spec: dict[str, Any] = dict(read_json(run.spec)["spec"])  # type: ignore[call-overload]  # it is a mapping
     if spec.get("command"):
         told["spec"] = {**spec, "command": [Path(word).name for word in spec["command"]]}
@@ -67,7 +70,7 @@ def files_of(run: SweepDir, trials: list[TrialRecord], digits: int | None = None
     began = min((attempt.launch_time for trial in trials for attempt in trial.attempts), default=0.0)
     for trial in trials:
         folder = trial.directory.path.relative_to(run.path)
-        yield f"{folder}/trial.json", _json({"format": 1, **asdict(trial.facts), "command": []})
+        yield f"{folder}/trial.json", _json({**asdict(trial.facts), "format": UNSUMMED, "command": []})
         yield f"{folder}/control.jsonl", _lines(read_journal(trial.directory.control), digits, began)
         for attempt in trial.directory.attempts():
             place = attempt.path.relative_to(run.path)
@@ -100,8 +103,19 @@ def _with_weights(event: Observation, watching: Watching, row: Sequence[float] |
 
 def _lines(events: list[Event], digits: int | None, began: float) -> bytes:
     kept = (event for event in events if not (digits and isinstance(event, Diagnosed)))
-    anonymous = (replace(e, host="", pid=0) if isinstance(e, Started) else e for e in kept)
-    return b"".join(encode(e if digits is None else _rounded(e, digits, began)) for e in anonymous)
+    return b"".join(encode(e if digits is None else _rounded(e, digits, began)) for e in map(_anonymous, kept))
+
+
+def _anonymous(event: Event) -> Event:
+    """The event without the process that wrote it, and without what is known about files that are not packed."""
+    match event:
+        case Started():
+            return replace(event, host="", pid=0)
+        case Observation():
+            return replace(event, row_crc=-1)
+        case Exit():
+            return replace(event, events_bytes=-1)
+    return event
 
 
 def _rounded(event: Event, digits: int, began: float) -> Event:

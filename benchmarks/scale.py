@@ -51,8 +51,8 @@ from sweeper.record.events import (
 )
 from sweeper.record.facts import Facts
 from sweeper.record.reader import open_trials, read_exit
-from sweeper.record.storage.codec import encode
-from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.codec import encode, encode_file
+from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
 from sweeper.results.snapshot import Display, SweepView
 from sweeper.rules import rules_of
@@ -209,7 +209,7 @@ class Known(Simulated):
 def work(seconds: float, every_s: float) -> None:
     """Be all the workers: an attempt's directory comes a line, and goes back a line once it has ended."""
     due: list[tuple[float, int, str, int]] = []  # when, which, the attempt's directory, the step
-    files: dict[str, int] = {}
+    files: dict[str, JournalWriter] = {}
     steps = max(1, round(seconds / every_s))
     begun, rest, open_ended = 0, b"", True
     os.set_blocking(0, False)
@@ -222,8 +222,8 @@ def work(seconds: float, every_s: float) -> None:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 path, begun = line.decode(), begun + 1
-                files[path] = os.open(f"{path}/events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-                os.write(files[path], b"".join(map(encode, appended(1, (), time.time(), every_s))))
+                files[path] = JournalWriter(Path(f"{path}/events.jsonl"))
+                files[path].extend(appended(1, (), time.time(), every_s))
                 heapq.heappush(due, (time.monotonic() + seconds / steps, begun, path, 0))
         elif not open_ended and wait:
             time.sleep(wait)
@@ -231,14 +231,14 @@ def work(seconds: float, every_s: float) -> None:
         while due and due[0][0] <= time.monotonic():
             moment, which, path, step = heapq.heappop(due)
             event = Metrics(time=time.time(), step=step, values={METRIC: 1 - 1 / (2 + step), "loss/train": 1.0})
-            os.write(files[path], encode(event))
+            files[path].append(event)
             if step + 1 < steps:
                 heapq.heappush(due, (moment + seconds / steps, which, path, step + 1))
                 continue
-            os.write(files[path], encode(Finished(time=time.time(), outcome="completed")))
-            os.close(files.pop(path))
+            files[path].append(Finished(time=time.time(), outcome="completed"))
+            files.pop(path).close()
             end = Exit(time=time.time(), attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
-            Path(f"{path}/.exit").write_bytes(encode(end))
+            Path(f"{path}/.exit").write_bytes(encode_file(end))
             Path(f"{path}/.exit").rename(f"{path}/exit.json")
             ended += path.encode() + b"\n"
         if ended:
@@ -422,11 +422,11 @@ def forge(trial: TrialDir, params: Mapping[str, object], moment: float, *, ended
     (attempt.path if ended else trial.path).mkdir(parents=True)
     trial.facts.write_text(json.dumps({"format": 1, **asdict(facts)}, indent=1))
     if ended:
-        trial.control.write_bytes(encode(Launched(time=moment, attempt=1, slot="cpu 0")))
-        events = [*appended(1, range(4), moment, 0.25), Finished(time=moment + 1, outcome="completed")]
-        attempt.events.write_bytes(b"".join(map(encode, events)))
+        with JournalWriter(trial.control) as control, JournalWriter(attempt.events) as events:
+            control.append(Launched(time=moment, attempt=1, slot="cpu 0"))
+            events.extend([*appended(1, range(4), moment, 0.25), Finished(time=moment + 1, outcome="completed")])
         end = Exit(time=moment + 1, attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0)
-        attempt.exit.write_bytes(encode(end))
+        attempt.exit.write_bytes(encode_file(end))
 
 
 def timed(*command: str) -> tuple[float, float]:

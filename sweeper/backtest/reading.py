@@ -124,9 +124,11 @@ def _of_run(run: SweepDir, options: _Options) -> Recording:
         raise UsageError(
             f"{run.path}: expected --goal with the metric {name}, which is not the run's own ({', '.join(known)})"
         )
-    ended = [(trial, entries) for trial, entries in read if trial.state is State.COMPLETE]
+    ended = [(trial, entries) for trial, entries in read if trial.state is State.COMPLETE and not trial.altered]
     cases = [case for trial, entries in ended if (case := _case(trial, entries, name)) is not None]
     left_out = Counter(trial.state.value for trial in trials if trial.state is not State.COMPLETE)
+    damaged = sum(bool(trial.altered) and trial.state is State.COMPLETE for trial in trials)
+    left_out.update({"damaged": damaged} if damaged else {})
     left_out.update({"unreadable": len(unreadable)} if unreadable else {})
     return _checked(
         Recording(

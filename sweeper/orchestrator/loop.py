@@ -49,10 +49,11 @@ from sweeper.record.launch_order import preferred
 from sweeper.record.reader import open_trials
 from sweeper.record.storage import filesystem
 from sweeper.record.storage.inbox import SweepCommand, TrialCommand
-from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.journal import JournalReader, JournalWriter
 from sweeper.record.storage.leftovers import remove_leftovers
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
+from sweeper.results.damage import not_run_again
 from sweeper.results.ranking import end_text
 from sweeper.results.receipt import failure_of, last_output
 from sweeper.results.snapshot import Display, SweepView
@@ -184,7 +185,7 @@ class Orchestrator:
         self._ended_writer = EndedWriter(directory, anew=not known)
         readers, unreadable = open_trials(directory, known)
         for number, why in unreadable.items():
-            kept = f"The record of trial {number:04d} is unreadable and is left as it is"
+            kept = f"The record of trial {number:04d} is damaged and is left as it is"
             self._messages.say(f"{kept}; its configuration runs anew: {why}")
         followed = {reader.trial.facts.number: reader for reader in readers}
         with without_garbage_collection():
@@ -194,10 +195,16 @@ class Orchestrator:
                 else:
                     self._trials.follow([followed[number]])
         self._remove_leftovers()
-        log = read_journal(directory.log)  # only this process appends to it while it holds the run
+        journal = JournalReader(directory.log)  # only this process appends to it while it holds the run
+        log = journal.read()
+        for one in (*journal.damage, *self._proposals.damage):
+            self._messages.say(f"Damage in the record: {one}")
         self._trials.preferred = preferred(log)
         self._usage.add_earlier_calls(log, self.trials)
         self._usage.update(self.trials)
+        for trial in self.trials:
+            if trial.altered:
+                self._messages.say(not_run_again(trial))
         self._grant_retries()
         existing = [*self.trials, *self._trials.unreadable.values()]
         self._trials.add(self._proposals.initial(existing, {*known, *followed, *unreadable}))
@@ -213,7 +220,8 @@ class Orchestrator:
         """Let trials run again that failed in earlier calls, unless the hours are spent or the target is reached."""
         if not exhausted(replace(self._usage.budget, trials=None), self._used()):
             for trial in self._trials.in_state(State.FAIL):
-                self._actions.grant_retry(trial)
+                if not trial.altered:
+                    self._actions.grant_retry(trial)
 
     def _outcome(self) -> str:
         left = self._trials.count(State.WAITING, State.RUNNING, State.PAUSED)

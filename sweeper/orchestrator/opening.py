@@ -387,9 +387,10 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         watch="" if spec.watch is None else spec.watch.value,
         nesting=spec.nesting,
         output_limit_mb=spec.output_limit_mb or 0.0,
+        format=FORMAT,
     )
     return TrialRecord(directory=directory, facts=facts)
 
 
 def _json(facts: Facts) -> dict[str, object]:
-    return {"format": FORMAT, **asdict(facts)}
+    return asdict(facts)

@@ -115,7 +115,9 @@ class Attempt:
     @property
     def _exited_by_itself(self) -> bool:
         """Whether the process ended with an exit code that does not stand for a signal."""
-        return self.exit is not None and self.exit.signal is None and signal_of_code(self.exit.code) is None
+        if self.exit is None or self.exit.code is None:  # neither code nor signal is known if `exit.json` is damaged
+            return False
+        return self.exit.signal is None and signal_of_code(self.exit.code) is None
 
     @property
     def error(self) -> str:

@@ -19,6 +19,7 @@ class AttemptHistory:
     (`Collected.after`), so that every reader gets the same order, which is that of the live run.
 
     Attributes:
+        strict: whether every line must have a checksum.
         late: whether the last `read` returned an entry that belongs before an earlier one: another process read one of
             the files first. The history then has to be read anew.
         firsts: the lowest step of each collected metric.
@@ -26,6 +27,7 @@ class AttemptHistory:
     """
 
     attempt: AttemptDir
+    strict: bool = False
     late: bool = False
     firsts: dict[str, int] = field(default_factory=dict)
     lower: bool = False
@@ -34,7 +36,7 @@ class AttemptHistory:
     _awaited: int = 0
 
     def __post_init__(self) -> None:
-        self.journal = JournalReader(self.attempt.events)
+        self.journal = JournalReader(self.attempt.events, strict=self.strict)
 
     def read(self, collected: Sequence[Collected] = ()) -> list[HistoryEntry]:
         """Return the entries since the last call, in order.

@@ -25,6 +25,8 @@ class Cause(enum.StrEnum):
     """An exception, an exit code, or a signal that a process causes itself, such as SIGSEGV."""
     CUDA_OOM = "cuda-oom"
     """A device ran out of memory."""
+    DAMAGED = "damaged"
+    """It ended, but `exit.json`, which has the cause, is damaged."""
 
 
 NOT_STARTED = (126, 127)

@@ -67,8 +67,9 @@ class EndedWriter:
                 confined.remove(self._path)
 
     def append(self, ended: Iterable[TrialReader]) -> None:
-        """Append the trials of these readers, except those with records that have grown since they were read."""
-        lines = [line for reader in ended if (marks := _marks(reader)) for line in self._lines(reader.trial, marks)]
+        """Append the trials of these readers, except those with records that have grown since, or are damaged."""
+        sound = [(reader.trial, _marks(reader)) for reader in ended if not reader.trial.damage]
+        lines = [line for trial, marks in sound if marks for line in self._lines(trial, marks)]
         if lines:
             with contextlib.suppress(OSError), os.fdopen(confined.open_file(self._path, _APPEND), "ab") as file:
                 file.write(b"".join(b"\n" + line for line in lines))  # the newline first: a torn line ends there
@@ -81,7 +82,7 @@ class EndedWriter:
             self._written.add(key)
             yield _line({"watching": to_plain(watching), "key": key})
         head = {"form": _form(), "number": trial.number, "marks": marks, "state": trial.state.value}
-        head |= {"step": trial.step, "latest": trial.latest, "damaged": trial.damaged, "watching": key}
+        head |= {"step": trial.step, "latest": trial.latest, "watching": key}
         parts = replace(trial, progress=replace(trial.progress, watching=None))
         yield _line(head, {name: to_plain(getattr(parts, name)) for name in _PARTS})
 
@@ -150,7 +151,7 @@ class _CachedTrial(TrialRecord):
     @classmethod
     def of(cls, directory: TrialDir, head: Mapping[str, Any], watching: Watching | None, rest: bytes) -> TrialRecord:
         trial = object.__new__(cls)
-        values = (directory, State(head["state"]), head["step"], head["latest"], head["damaged"], (watching, rest))
+        values = (directory, State(head["state"]), head["step"], head["latest"], (), (watching, rest))
         for name, value in zip(_KNOWN, values, strict=True):
             object.__setattr__(trial, name, value)
         return trial
@@ -173,7 +174,7 @@ class _CachedTrial(TrialRecord):
 
     def _whole(self) -> TrialRecord:
         parts = {part: getattr(self, part) for part in _PARTS}
-        return TrialRecord(directory=self.directory, damaged=self.damaged, **parts)
+        return TrialRecord(directory=self.directory, damage=self.damage, **parts)
 
     def __eq__(self, other: object) -> bool:
         return self._whole() == other
@@ -185,7 +186,7 @@ class _CachedTrial(TrialRecord):
 
 
 _PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed", "noticed")
-_KNOWN = ("directory", "state", "step", "latest", "damaged", "_rest")
+_KNOWN = ("directory", "state", "step", "latest", "damage", "_rest")
 
 
 # ---- lines and marks ------------------------------------------------------------------------------------------------

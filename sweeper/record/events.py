@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 
 from sweeper.record.decision import Decision
 
-FORMAT = 2
-"""The version of the format. Format 1 has other names for some events and keys (`storage.codec.RENAMED`)."""
+FORMAT = 3
+"""The version of the format.
+
+Format 1 has other names for some events and keys (`storage.codec.RENAMED`). Formats 1 and 2 have no checksums
+(`storage.checksums`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ class Observation(Event):
     With several networks, `reach` is the smallest of theirs. `activations` are summaries over the layers, by the
     names in `record.values.depth_profile.SUMMARIES`; empty where no activations were recorded. `weights` are summaries
     over the watched tensors, by the names in `record.values.depth_profile.WEIGHTS`; empty in records of early versions.
+    `row_crc` is the CRC-32 of the bytes of the row, -1 in records of formats 1 and 2.
     """
 
     step: int
@@ -139,6 +143,7 @@ class Observation(Event):
     not_finite: int = -1
     activations: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    row_crc: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -550,7 +555,8 @@ class Exit(Event):
     """The end of the attempt's process: exit `code` or `signal`, and peak resident memory in MiB.
 
     `cause` is what the parent process can tell (`record.causes`); empty after code 0. It is `cuda-oom` where a rank
-    other than the first reported that, and `peak_device_mb` then belongs to that rank.
+    other than the first reported that, and `peak_device_mb` then belongs to that rank. `events_bytes` is the size of
+    `events.jsonl` when the attempt ended, below which it never is again; -1 in records of formats 1 and 2.
     """
 
     attempt: int
@@ -559,3 +565,4 @@ class Exit(Event):
     cause: str
     peak_memory_mb: float
     peak_device_mb: float | None = None
+    events_bytes: int = -1

@@ -57,7 +57,7 @@ class Facts:
     evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes. `nesting`
     are the groups of parameters; None in records of earlier versions. `output_limit_mb` is the limit of the worker's
     output in 10^6 bytes, 0 for none. `objectives` are empty unless there are several; `metric` and `maximize` are then
-    the first.
+    the first. `format` is that of `trial.json` (`record.events.FORMAT`), 0 where it is unknown.
     """
 
     number: int
@@ -78,6 +78,7 @@ class Facts:
     output_limit_mb: float = 100.0
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    format: int = field(default=0, compare=False)
 
     @classmethod
     def read(cls, trial: TrialDir) -> Facts:
@@ -156,6 +157,7 @@ _TYPES: Mapping[str, type] = {
     "resources": dict,
     "watch": str,
     "output_limit_mb": float,
+    "format": int,
 }
 
 

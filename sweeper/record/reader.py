@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import array
 import errno
+import math
 import os
 import stat
 import sys
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeper.errors import RecordError
 from sweeper.record.attempt_history import AttemptHistory, without_collected
+from sweeper.record.causes import Cause
 from sweeper.record.events import Collected, Event, Exit, Launched, Metrics, Resumed, Started
 from sweeper.record.facts import Facts
 from sweeper.record.storage import confined
-from sweeper.record.storage.codec import decode
+from sweeper.record.storage.checksums import Damage, needs_sum
+from sweeper.record.storage.codec import decode_file
 from sweeper.record.storage.journal import JournalReader
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir
 from sweeper.record.storage.lease import is_held
@@ -81,9 +85,14 @@ class TrialReader:
     _took_over: set[int] = field(default_factory=set)
     _control: JournalReader = field(init=False)
     _histories: dict[int, AttemptHistory] = field(default_factory=dict)
+    _unread_exits: dict[int, Damage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._control = JournalReader(self.trial.directory.control)
+        self._control = JournalReader(self.trial.directory.control, strict=self._strict)
+
+    @property
+    def _strict(self) -> bool:
+        return needs_sum({"format": self.trial.facts.format})
 
     @classmethod
     def open(cls, directory: TrialDir) -> TrialReader:
@@ -112,11 +121,26 @@ class TrialReader:
         entries = self._read_history([attempt.number for attempt in trial.attempts], _by_attempt(control))
         if entries or self.restarted:
             trial = trial.with_history(entries, anew=self.restarted)
-        damaged = self._control.damaged + sum(one.journal.damaged for one in self._histories.values())
-        if damaged != trial.damaged:
-            trial = replace(trial, damaged=damaged)
+        if (damage := tuple(self._damage(trial))) != trial.damage:
+            trial = replace(trial, damage=damage)
         self.trial = trial
         return entries
+
+    def _damage(self, trial: TrialRecord) -> Iterator[Damage]:
+        """Yield the places where what was read is not as it was written."""
+        yield from self._control.damage
+        if self._control.incomplete is not None:
+            yield self._control.incomplete
+        for attempt in trial.attempts:
+            if attempt.number in self._unread_exits:
+                yield self._unread_exits[attempt.number]
+            if (history := self._histories.get(attempt.number)) is None:
+                continue
+            yield from history.journal.damage
+            if attempt.exit is not None:  # otherwise the line may still be written
+                if history.journal.incomplete is not None:
+                    yield history.journal.incomplete
+                yield from missing_end(history.journal, attempt.exit.events_bytes)
 
     def extent(self) -> dict[Path, int]:
         """Return how many bytes of each growing file of the record were read."""
@@ -143,7 +167,7 @@ class TrialReader:
             return entries
         if newest:  # otherwise everything was just read from its beginning
             self._histories.clear()
-            control = JournalReader(self.trial.directory.control).read(until=self._control.offset)
+            control = JournalReader(self.trial.directory.control, self._strict).read(until=self._control.offset)
             everything = _by_attempt(control)
             read = {attempt: self._read(attempt, everything) for attempt in launched}
         entries = []
@@ -153,12 +177,39 @@ class TrialReader:
 
     def _read(self, attempt: int, collected: Mapping[int, Sequence[Collected]]) -> list[HistoryEntry]:
         if attempt not in self._histories:
-            self._histories[attempt] = AttemptHistory(self.trial.directory.attempt(attempt))
+            self._histories[attempt] = AttemptHistory(self.trial.directory.attempt(attempt), self._strict)
         return self._histories[attempt].read(collected.get(attempt, ()))
 
     def _read_exits(self, running: Iterable[int]) -> list[Exit]:
-        ends = {number: read_exit(self.trial.directory.attempt(number)) for number in running}
+        ends = {number: self._read_exit(self.trial.directory.attempt(number)) for number in running}
         return [end if end.attempt == number else replace(end, attempt=number) for number, end in ends.items() if end]
+
+    def _read_exit(self, attempt: AttemptDir) -> Exit | None:
+        """Return how an attempt ended; an exit of unknown cause where the file is damaged: the attempt has ended."""
+        if (end := read_exit(attempt)) is not None:
+            return end
+        try:
+            time = attempt.exit.stat().st_mtime
+        except OSError:
+            return None
+        if (end := read_exit(attempt)) is not None:  # it was written meanwhile
+            return end
+        what = "it does not match its checksum or is not an exit: how the attempt ended is unknown"
+        self._unread_exits[attempt.number] = Damage(file=attempt.exit, line=0, what=what)
+        return Exit(
+            time=time, attempt=attempt.number, code=None, signal=None, cause=Cause.DAMAGED, peak_memory_mb=math.nan
+        )
+
+
+def missing_end(events: JournalReader, size: int) -> Iterator[Damage]:
+    """Yield the damage of a journal that is shorter than when its attempt ended, with this size in bytes.
+
+    If other damage of the journal is known, that may be the reason.
+    """
+    left = events.path.stat().st_size if events.path.exists() else 0
+    if left < size and all(one.torn for one in events.damage):
+        what = f"its end is missing: it has {left:,} bytes, and had {size:,} when its attempt ended"
+        yield Damage(file=events.path, line=0, what=what)
 
 
 def open_trials(run: SweepDir, known: Collection[int] = ()) -> tuple[list[TrialReader], dict[int, str]]:
@@ -228,13 +279,13 @@ def read_trials(run: SweepDir) -> tuple[list[tuple[TrialRecord, list[HistoryEntr
 
 
 def read_exit(attempt: AttemptDir) -> Exit | None:
-    """Return how an attempt ended, None where no exit was written.
+    """Return how an attempt ended, None where no exit was written, or it is damaged.
 
     Raises:
         RecordError: something else stands in its place.
     """
     try:
-        event = decode(confined.read_bytes(attempt.exit))
+        event = decode_file(confined.read_bytes(attempt.exit))
     except ValueError:
         return None
     except OSError as error:
@@ -244,15 +295,22 @@ def read_exit(attempt: AttemptDir) -> Exit | None:
     return event if isinstance(event, Exit) else None
 
 
-def read_row(attempt: AttemptDir, row: int, width: int) -> array.array[float] | None:
-    """Return row `row` of an attempt's side file, `width` float32 values; None where it is torn or missing."""
+def read_row(attempt: AttemptDir, row: int, width: int, crc: int = -1) -> array.array[float] | None:
+    """Return row `row` of an attempt's side file, `width` float32 values; None where it is torn, missing or damaged.
+
+    Args:
+        attempt: the directory of the attempt.
+        row: the number of the row, from 0.
+        width: the number of values in a row.
+        crc: the CRC-32 of the row, -1 where it is unknown.
+    """
     try:
         with confined.reading(attempt.layers) as file:
             file.seek(row * width * 4)
             data = file.read(width * 4)
     except OSError:
         return None
-    if len(data) < width * 4:
+    if len(data) < width * 4 or (crc >= 0 and zlib.crc32(data) != crc):
         return None
     values = array.array("f", data)
     if sys.byteorder == "big":

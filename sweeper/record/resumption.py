@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeper.errors import RecordError
+from sweeper.record.events import FORMAT
 from sweeper.record.storage.layout import AttemptDir, read_json, write_json
 from sweeper.record.values.macros import NAMES, filled_text
 
@@ -52,18 +53,21 @@ class Resumption:
         Raises:
             Unwritable: the disk is full or gone.
         """
-        write_json(attempt.resumption, asdict(self), sync=False)
+        write_json(attempt.resumption, {**asdict(self), "format": FORMAT}, sync=False)
 
     @classmethod
     def read(cls, attempt: AttemptDir) -> Resumption | None:
-        """Return how the attempt began; None if it had no arguments to resume, or the file is damaged."""
-        try:
-            value = read_json(attempt.resumption)
-        except RecordError:
+        """Return how the attempt began; None if it had no arguments to resume.
+
+        Raises:
+            RecordError: the file is damaged.
+        """
+        if not attempt.resumption.exists():
             return None
+        value = read_json(attempt.resumption)
         path, args = value.get("path"), value.get("args")
         if not isinstance(path, str) or not isinstance(args, list) or not all(isinstance(one, str) for one in args):
-            return None
+            raise RecordError(f"{attempt.resumption}: expected a path and arguments, got {str(value)[:80]}")
         return cls(path=path, args=tuple(args))
 
 

@@ -39,6 +39,7 @@ from sweeper.record.events import (
 from sweeper.record.facts import Facts
 from sweeper.record.objectives import Point
 from sweeper.record.progress import Progress, Series, fold
+from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 
@@ -77,7 +78,7 @@ class TrialRecord:
     `attempts` are those that were launched, in order; `unlaunched` is what was recorded before the first launch.
     `paused` is true while a person has paused the trial, also while its attempt still saves a checkpoint. `diagnosed`
     is the timeline of the trial's health. `noticed` is what was found where the sweep file's `metrics` are read.
-    `damaged` counts the lines of the record that are torn or edited.
+    `damage` are the places where the record is not as it was written.
 
     `state`, `step` (-1 before the first) and `latest` (the time of the newest event, in seconds since the epoch) follow
     from the rest. They are computed once, because they are read for all trials at once.
@@ -91,7 +92,7 @@ class TrialRecord:
     paused: bool = False
     diagnosed: tuple[Diagnosed, ...] = ()
     noticed: tuple[Noticed, ...] = ()
-    damaged: int = 0
+    damage: tuple[Damage, ...] = ()
     state: State = field(init=False)
     step: int = field(init=False)
     latest: float = field(init=False)
@@ -192,6 +193,23 @@ class TrialRecord:
         """Return the wall time of all attempts in seconds; a running one counts until `now`."""
         return sum(attempt.seconds(now) for attempt in self.attempts)
 
+    # ---- what was damaged
+
+    @property
+    def damaged(self) -> int:
+        """The number of places where the record is damaged."""
+        return len(self.damage)
+
+    @property
+    def altered(self) -> tuple[Damage, ...]:
+        """The damage that no writer leaves: something that was recorded is missing, or is not believed."""
+        return tuple(one for one in self.damage if not one.torn)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the trial is FAIL only because its record is damaged: what remains of it says that it waits."""
+        return bool(self.altered) and _by_table(self) is State.WAITING
+
     # ---- what comes next
 
     @property
@@ -249,8 +267,11 @@ class TrialRecord:
     def value(self) -> float | None:
         """The trial's value: its best evaluation or its last (`metric.at`); None before the first.
 
-        With several objectives, it is that of the first, once the trial has `values`.
+        With several objectives, it is that of the first, once the trial has `values`. None too if a line of a journal
+        is damaged: the value may have been in it.
         """
+        if any(one.file.suffix == ".jsonl" for one in self.altered):
+            return None
         if self.facts.objectives:
             return None if self.values is None else self.values[0]
         if self.series is None:
@@ -397,10 +418,18 @@ STATES = (
     ),
     StateRow("anything else", lambda _: True, State.FAIL),
 )
-"""The state of a trial: the first row with a condition that holds. A paused trial is PAUSED, not WAITING."""
+"""The state of a trial: the first row with a condition that holds.
+
+A paused trial is PAUSED, not WAITING. A damaged one is FAIL, not WAITING, because it may have ended."""
 
 
 def state_of(trial: TrialRecord) -> State:
     """Return the state of a trial by the table `STATES`."""
-    state = next(row.state for row in STATES if row.holds(trial))
+    state = _by_table(trial)
+    if state is State.WAITING and trial.altered:
+        return State.FAIL
     return State.PAUSED if state is State.WAITING and trial.paused else state
+
+
+def _by_table(trial: TrialRecord) -> State:
+    return next(row.state for row in STATES if row.holds(trial))

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sweeper.config import ResumeArgs
+from sweeper.errors import RecordError
 from sweeper.record.attempt import Attempt
 from sweeper.record.causes import Cause
 from sweeper.record.decision import Decision
@@ -21,10 +22,12 @@ from sweeper.record.events import Exit, StopRequested
 from sweeper.record.pareto import dominates
 from sweeper.record.resumption import Resumption
 from sweeper.record.storage import confined
+from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.output import cut_of
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted, redacted_values
+from sweeper.results.damage import REMEDY, places
 from sweeper.results.evidence import split_evidence
 from sweeper.results.front import front_of, has_rank, missed_text, objectives_text, trial_ranks
 from sweeper.results.health.advice import advice
@@ -113,6 +116,8 @@ def end_line(trial: TrialRecord) -> str:
 def failure_of(trial: TrialRecord) -> str:
     """Return why a trial failed: the error that its script reported, or else the cause of its end."""
     attempt = trial.newest
+    if trial.undecided:
+        return f"its record is damaged, so it is not known how it ended, and it is not run again; {REMEDY}"
     if attempt.failed_after_completion and attempt.exit is not None and attempt.cause == Cause.ERROR:
         return f"the script completed, but then exited with code {attempt.exit.code}"
     error = next(iter(reversed(attempt.error.strip().splitlines())), "")
@@ -175,6 +180,7 @@ _DETAILS: Mapping[str, str] = {
     Cause.NOT_FOUND: "the command cannot be started",
     Cause.STOPPED: "by a signal that sweeper did not send",
     Cause.CUDA_OOM: "a device ran out of memory",
+    Cause.DAMAGED: "its `exit.json` is damaged",
 }
 
 
@@ -187,7 +193,7 @@ def _stopped_by(stop: StopRequested) -> str:
 
 def _how(ended: Exit | None) -> str:
     """Return how a process ended: ``SIGKILL``, ``exit code 1``; empty if that is not known."""
-    if ended is None:
+    if ended is None or ended.cause == Cause.DAMAGED:
         return ""
     if ended.signal is None:
         return f"exit code {ended.code}"
@@ -266,7 +272,7 @@ def _complete(trial: TrialRecord) -> list[str]:
         return [f"complete: {_value_text(trial)}"] if trial.progress.metrics else [*_NOTHING_RECORDED]
     done, ended = counted(steps_done(trial), "step", "steps"), trial.newest.exit
     lines = [f"complete: {_value_text(trial)}, after {done}"]
-    if trial.newest.outcome == "completed" and ended is not None and ended.code != 0:
+    if trial.newest.outcome == "completed" and _how(ended) not in ("", "exit code 0"):
         lines.append(f"  after that, its process ended by {_how(ended)}, which does not change the result")
     return lines
 
@@ -344,6 +350,9 @@ def _objectives_text(trial: TrialRecord) -> str:
 
 def _metric_text(trial: TrialRecord) -> str:
     series, metric = trial.series, plain(trial.facts.metric)
+    if series is not None and trial.altered and trial.value is None:
+        left = series.last if trial.facts.at == "last" else series.high if trial.facts.maximize else series.low
+        return f"no value, because the record is damaged; {trial.facts.at} {metric} of what is left: {number(left)}"
     if series is None or trial.value is None:
         others = [f"{plain(name)} {number(other.last)}" for name, other in trial.progress.metrics.items()]
         if not metric:
@@ -365,7 +374,8 @@ def _attempt_lines(trial: TrialRecord) -> list[str]:
         running = "running" if attempt is trial.newest and not attempt.exit else "ended"
         cause = cause_text(attempt) or running
         span = f" after {duration(attempt.end.time - attempt.launch_time)}" if attempt.end else ""
-        memory = f", peak memory {attempt.exit.peak_memory_mb:.0f} MiB" if attempt.exit else ""
+        known = attempt.exit is not None and not math.isnan(attempt.exit.peak_memory_mb)
+        memory = f", peak memory {attempt.exit.peak_memory_mb:.0f} MiB" if attempt.exit and known else ""
         ends = (attempt.finished, attempt.exit)
         peaks = [end.peak_device_mb for end in ends if end is not None and end.peak_device_mb is not None]
         if peaks:
@@ -374,14 +384,18 @@ def _attempt_lines(trial: TrialRecord) -> list[str]:
             memory += f", {attempt.measured.device_peak_mb:.0f} MiB including all processes"
         stop = None if attempt.cause == Cause.STOPPED else attempt.stop  # the cause says by what
         asked = f", asked to stop {_stopped_by(stop)}" if stop else ""
-        resumed = _resumed(Resumption.read(trial.directory.attempt(attempt.number)))
+        resumed = _resumed(trial.directory.attempt(attempt.number))
         where = ", run by itself" if attempt.slot == STANDALONE_SLOT else f" on {attempt.slot}"
         lines.append(plain(f"attempt {attempt.number}{where}: {cause}{span}{asked}{resumed}{memory}"))
     return lines or ["no attempt was started"]
 
 
-def _resumed(began: Resumption | None) -> str:
+def _resumed(attempt: AttemptDir) -> str:
     """Return how an attempt began, if its sweep has `resume_args`."""
+    try:
+        began = Resumption.read(attempt)
+    except RecordError as error:
+        return f", with arguments that are not known: {error}"
     if began is None:
         return ""
     if not began.args:
@@ -391,13 +405,12 @@ def _resumed(began: Resumption | None) -> str:
 
 def _irregularities(trial: TrialRecord) -> list[str]:
     """Return notes on skipped steps, on damaged lines of the record, and on output that was removed."""
-    skipped, damaged = trial.progress.skipped, trial.damaged
+    skipped = trial.progress.skipped
     were = counted(skipped, "step was", "steps were")
     lines = [f"{were} skipped by the gradient scaler, because a gradient was not finite"] if skipped else []
-    unread = counted(damaged, "line", "lines")
     if trial.newest.number and (cut := cut_of(trial.attempt_dir)) is not None:
         lines.append(f"the middle of its output, {(cut.end - cut.begin) / 1e6:.0f} MB, was removed (output_limit_mb)")
-    return lines + ([f"{unread} of the record could not be read: incomplete or edited"] if damaged else [])
+    return lines + places(trial)
 
 
 def _evidence_lines(evidence: Mapping[str, object]) -> list[str]:

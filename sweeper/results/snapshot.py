@@ -26,6 +26,7 @@ class SweepView:
         started: seconds since the epoch.
         messages: the newest messages to the user, oldest first.
         unreadable: one line for each trial with an unreadable record.
+        damage: one line for each other place where the record is damaged.
         unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
         title: the name as the sweep file has it, if the name of a directory cannot be so; empty otherwise.
         unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
@@ -41,6 +42,7 @@ class SweepView:
     started: float
     messages: Sequence[str] = ()
     unreadable: Sequence[str] = ()
+    damage: Sequence[str] = ()
     unstarted: str = ""
     unmet: Sequence[str] = ()
     title: str = ""

@@ -20,16 +20,18 @@ from sweeper.record.events import (
     SweepWaiting,
 )
 from sweeper.record.reader import TrialReader, is_alive, open_trials
-from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.checksums import Damage
+from sweeper.record.storage.journal import JournalReader
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted_values
+from sweeper.results.damage import damage_lines
 from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
-from sweeper.results.wording import counted, disk_text
+from sweeper.results.wording import counted, disk_text, plain
 from sweeper.rules.needs import unmet
 
 
@@ -61,10 +63,12 @@ class SweepReader:
         run, held = self._run, is_held(self._run.lease)
         known, unreadable = self._trials()
         trials = [_marked_lost(trial, held=held) for trial in known]
-        log = read_journal(run.log)
+        journal = JournalReader(run.log)
+        log = journal.read()
         starts = [event for event in log if isinstance(event, SweepStarted)]
         ends = [event for event in log if isinstance(event, SweepEnded)]
         resolved = read_json(run.spec)
+        own = [plain(str(one)) for one in _all_damage(journal)]
         budget = BudgetLimits.read(resolved.get("spec"))
         spec, now = resolved.get("spec"), ends[-1].time if ends and not held else time.time()
         return SweepView(
@@ -75,7 +79,14 @@ class SweepReader:
             slots=starts[-1].slots if starts else (),
             now=now,
             started=starts[0].time if starts else time.time(),
-            messages=(*_ends(trials), *_damage(trials), *unreadable.values(), *_disk(run, log, held=held)),
+            messages=(
+                *_ends(trials),
+                *damage_lines(trials),
+                *own,
+                *unreadable.values(),
+                *_disk(run, log, held=held),
+            ),
+            damage=(*(plain(str(one)) for trial in trials for one in trial.damage), *own),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
             unmet=_as_recorded(_unmet(spec, trials, now), trials),
@@ -110,6 +121,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
         "state": sweep.state,
         "trials": [_trial_to_json(trial, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials],
         "unreadable": list(sweep.unreadable),
+        "damage": list(sweep.damage),
         "unmet": list(sweep.unmet),
         "front": [trial.facts.number for trial in front_of(sweep.trials)],
         "waiting": None if sweep.waiting is None else _waiting_to_json(sweep.waiting),
@@ -192,13 +204,10 @@ def _ends(trials: Sequence[TrialRecord]) -> Iterator[str]:
             yield f"{trial.number:04d} will be restarted: {cause_text(trial.newest)}"
 
 
-def _damage(trials: Sequence[TrialRecord]) -> tuple[str, ...]:
-    damaged = [trial for trial in trials if trial.damaged]
-    if not damaged:
-        return ()
-    lines = counted(sum(trial.damaged for trial in damaged), "line", "lines")
-    where = ", ".join(f"{trial.facts.number:04d}" for trial in damaged)
-    return (f"{lines} of the record could not be read: trial {where}",)
+def _all_damage(journal: JournalReader) -> Iterator[Damage]:
+    yield from journal.damage
+    if journal.incomplete is not None:
+        yield journal.incomplete
 
 
 def _disk(run: SweepDir, log: Sequence[Event], *, held: bool) -> tuple[str, ...]:

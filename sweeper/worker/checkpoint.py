@@ -8,7 +8,6 @@ one runs no code.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,12 +16,12 @@ from typing import Any
 
 from sweeper.errors import CheckpointError
 from sweeper.record.storage import confined
+from sweeper.record.storage.checkpoint_file import NAME, checksum_of, is_whole
 from sweeper.record.storage.layout import sync_directory, unwritable
 from sweeper.worker.plain_state import numpy_types, plain_state
 
 KEPT = 2
 EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"
-_NAME = re.compile(r"step-(\d{9,})\.([0-9a-f]{16})\.pt")
 
 
 def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
@@ -51,7 +50,7 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
                 torch.save(plain_state(dict(state)), file)
                 file.flush()
                 os.fsync(file.fileno())
-            final = folder / f"step-{step:09d}.{_checksum(temporary)}.pt"
+            final = folder / f"step-{step:09d}.{checksum_of(temporary)}.pt"
             temporary.replace(final)
         finally:
             with contextlib.suppress(OSError):
@@ -65,12 +64,12 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, newest step first. Files with other names are ignored."""
-    return sorted((path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), key=step_of, reverse=True)
+    return sorted((path for path in folder.glob("step-*.pt") if NAME.fullmatch(path.name)), key=step_of, reverse=True)
 
 
 def unrecognised(folder: Path) -> list[Path]:
     """Return files named `step-*.pt` that `save` did not write, because their name has no checksum."""
-    return sorted(path for path in folder.glob("step-*.pt") if not _NAME.fullmatch(path.name))
+    return sorted(path for path in folder.glob("step-*.pt") if not NAME.fullmatch(path.name))
 
 
 def step_of(path: Path) -> int:
@@ -87,10 +86,10 @@ def load(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        checksum = _checksum(path)
+        whole = is_whole(path)
     except OSError as error:
         raise CheckpointError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
-    if checksum != path.name.split(".")[1]:
+    if not whole:
         raise CheckpointError(f"{path}: the checkpoint was truncated or altered: its checksum differs from its name")
     try:
         with torch.serialization.safe_globals(numpy_types()):
@@ -123,8 +122,3 @@ def _disk_errors_as_unwritable(folder: Path) -> Iterator[None]:
         if not isinstance(disk_error, OSError):
             raise
         raise unwritable(folder, disk_error) from error
-
-
-def _checksum(path: Path) -> str:
-    with confined.reading(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

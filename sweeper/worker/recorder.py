@@ -20,7 +20,7 @@ from sweeper.errors import Unwritable, UsageError
 from sweeper.record.causes import Cause
 from sweeper.record.events import Event, Finished
 from sweeper.record.facts import Facts
-from sweeper.record.storage.codec import encode
+from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import TRIAL_DIR, AttemptDir, write_atomically
 from sweeper.worker.ranks import is_first, rank_name
@@ -139,7 +139,7 @@ class Recorder:
         if TRIAL_DIR in os.environ:  # without a sweep, only rank 0 knows the directory
             with suppress(Unwritable):
                 event = replace(self._ending(error), time=time.time())
-                write_atomically(self.attempt.last_word(rank_name()), encode(event))
+                write_atomically(self.attempt.last_word(rank_name()), encode_file(event))
 
     def leave(self) -> None:
         """Close the record without an end, in a process that another one waits for.

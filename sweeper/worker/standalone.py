@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sweeper.record.causes import cause_of_exit
-from sweeper.record.events import Exit, Launched
+from sweeper.record.events import FORMAT, Exit, Launched
 from sweeper.record.facts import Facts
 from sweeper.record.storage.claim import claim
-from sweeper.record.storage.codec import encode
+from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import (
     AttemptDir,
@@ -46,8 +46,8 @@ def new_run(
     sweep = _made(runs, new_name(script.stem))
     directory = sweep.trial(0)
     facts = _facts([sys.executable, *sys.argv], params)
-    write_json(sweep.spec, {"format": 1, "name": sweep.path.name, "spec": {}, "provenance": {}})
-    write_json(directory.facts, {"format": 1, **asdict(facts)})
+    write_json(sweep.spec, {"format": FORMAT, "name": sweep.path.name, "spec": {}, "provenance": {}})
+    write_json(directory.facts, {**asdict(facts), "format": FORMAT})
     with JournalWriter(directory.control) as control:
         control.append(Launched(time=time.time(), attempt=1, slot="alone"), sync=True)
     attempt = directory.attempt(1)
@@ -120,5 +120,6 @@ def write_exit(
         cause=cause,
         peak_device_mb=peak_device_mb,
         peak_memory_mb=round(peak / 1024, 1),  # ru_maxrss is in KiB on Linux
+        events_bytes=attempt.events.stat().st_size if attempt.events.exists() else 0,
     )
-    write_atomically(attempt.exit, encode(exit_))
+    write_atomically(attempt.exit, encode_file(exit_))

@@ -212,7 +212,7 @@ def test_a_trial_that_was_damaged_while_nothing_ran_is_named_and_run_anew(tmp_pa
     assert [trials[lr]["value"] for lr in (1, 2)] == VALUES
     assert (trials[1]["number"], trials[2]["number"]) == (2, 1)
     if damage is not _delete:
-        assert "The record of trial 0000 is unreadable and is left as it is; its configuration runs anew" in out
+        assert "The record of trial 0000 is damaged and is left as it is; its configuration runs anew" in out
         assert _bytes_of(damaged) == left
     assert sweep.call("run", "sweep.yaml")[0] == 0
     assert sweep.values() == list(reversed(VALUES))

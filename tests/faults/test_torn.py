@@ -68,13 +68,10 @@ def test_damage_in_the_middle_costs_its_own_lines_and_is_counted(recorded: Patie
     try:
         path.write_bytes(b"\n".join([lines[0], b"\x00\xff garbage", *lines[2:]]))
         (trial, entries), _ = read_trials(recorded.run_dir)[0]
-        assert trial.damaged == 1
-        assert len(entries) == len(lines) - 2
-        assert (
-            "1 line of the record could not be read: incomplete or edited"
-            in says("why", str(recorded.run_directory), "0")[1]
-        )
-        assert "1 line of the record could not be read: trial 0000" in says("status", str(recorded.run_directory))[1]
+        assert [one.line for one in trial.damage] == [2, 3]  # the third line continues after the one that is gone
+        assert len(entries) == len(lines) - 3
+        assert f"damaged:{path}:2:thisline" in "".join(says("why", str(recorded.run_directory), "0")[1].split())
+        assert "0000 is damaged at attempts/1/events.jsonl:2: " in says("status", str(recorded.run_directory))[1]
     finally:
         path.write_bytes(whole)
 
@@ -96,7 +93,7 @@ def test_a_run_goes_on_after_a_file_of_it_was_cut(recorded: Patient, tmp_path: P
     assert sorted(trial["params"]["lr"] for trial in status["trials"]) == [1, 2]
     if name == "facts":
         assert [trial["number"] for trial in status["trials"]] == [1, 2]  # 0 keeps its bytes, and is run anew as 2
-        assert "The record of trial 0000 is unreadable and is left as it is; its configuration runs anew" in out
+        assert "The record of trial 0000 is damaged and is left as it is; its configuration runs anew" in out
         assert path.read_bytes() == whole[: int(part * (len(whole) - 1))]
     if name != "events":  # what the trial measured before it was cut off its record is gone
         assert sorted(trial["value"] for trial in status["trials"]) == [6.0, 12.0]

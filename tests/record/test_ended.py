@@ -41,6 +41,7 @@ from sweeper.record.events import (
     Watching,
 )
 from sweeper.record.reader import TrialReader, open_trials, read_trial
+from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
@@ -220,8 +221,9 @@ def test_a_trial_with_a_line_that_cannot_be_decoded_is_read(run: SweepDir, told:
 
 def test_a_cached_trial_can_be_changed(run: SweepDir) -> None:
     known = EndedTrials(run).trials
-    changed = replace(known[1], damaged=7)
-    assert changed == replace(read_trial(run.trial(1)), damaged=7)
+    damage = (Damage(file=run.trial(1).control, line=1, what="it was altered"),)
+    changed = replace(known[1], damage=damage)
+    assert changed == replace(read_trial(run.trial(1)), damage=damage)
     assert changed != known[1]
     with pytest.raises(AttributeError):
         _ = known[1].nothing_like_it  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.errors import RecordError
 from sweeper.record.resumption import PLACE, Resumption, is_resumption, resumption, resumption_of, with_resume_args
 from sweeper.record.storage.layout import AttemptDir
 
@@ -87,4 +88,5 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Resumption.read(attempt) == began
     for damaged in ("{", "[]", '{"path": 1, "args": []}', '{"path": "a", "args": [1]}'):
         attempt.resumption.write_text(damaged)
-        assert Resumption.read(attempt) is None
+        with pytest.raises(RecordError, match=r"resume\.json: expected"):
+            Resumption.read(attempt)

@@ -37,6 +37,7 @@ from sweeper.record.events import (
 from sweeper.record.facts import RetryPolicy
 from sweeper.record.progress import Progress, fold
 from sweeper.record.reader import TrialReader, history, read_trial
+from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.layout import TrialDir, write_json
 from sweeper.record.trial import HistoryEntry, State, TrialRecord
@@ -376,3 +377,31 @@ def test_what_is_collected_while_a_history_is_read_anew_is_in_it_once(
     assert reader.restarted
     seen += [entry.event for entry in reader.poll()]
     assert seen == history(trial.attempts())
+
+
+@pytest.mark.parametrize(
+    ("torn", "state", "value"), [(True, State.WAITING, 0.5), (False, State.FAIL, None)], ids=["torn", "altered"]
+)
+def test_a_damaged_trial_does_not_wait_and_has_no_value(torn: bool, state: State, value: float | None) -> None:
+    trial = trial_of(launches(1), [Started(pid=1, host="h"), Metrics(step=1, values={"m": 0.5})], killed(1).values())
+    assert (trial.state, trial.value) == (State.WAITING, 0.5)
+    where = trial.directory.attempt(1).events
+    trial = replace(trial, damage=(Damage(file=where, line=2, what="it was altered", torn=torn),))
+    assert (trial.state, trial.value, trial.undecided) == (state, value, not torn)
+    assert (trial.damaged, len(trial.altered)) == (1, int(not torn))
+
+
+def test_a_damaged_exit_takes_no_value_from_a_script_that_reported_its_end(tmp_path: Path) -> None:
+    trial = make_trial(tmp_path)
+    attempt = trial.attempt(1)
+    attempt.path.mkdir(parents=True)
+    trial.control.write_bytes(encode(Launched(attempt=1, slot="s")))
+    events = [Started(pid=1, host="h"), Metrics(step=1, values={"loss": 0.5}), Finished(outcome="completed")]
+    attempt.events.write_bytes(b"".join(map(encode, events)))
+    attempt.exit.write_bytes(b"{")
+    read = read_trial(trial)
+    assert (read.state, read.value) == (State.COMPLETE, 0.5)
+    assert [one.file for one in read.damage] == [attempt.exit]
+    attempt.events.write_bytes(b"".join(map(encode, events[:2])))
+    read = read_trial(trial)
+    assert (read.state, read.newest.cause) == (State.FAIL, "damaged")

@@ -129,7 +129,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
     expected |= {"skipped": 0, "damaged": 0, "health": [], "healthy": True}
     expected |= {"values": {"acc": 0.5}, "constraints": {}, "feasible": True, "rank": None}
     status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": [], "unmet": [], "front": []}
-    assert json.loads(json.dumps(to_json(read_sweep(run)))) == {**status, "waiting": None}
+    assert json.loads(json.dumps(to_json(read_sweep(run)))) == {**status, "waiting": None, "damage": []}
 
 
 def test_what_trials_wait_for_is_part_of_the_status_while_they_do(tmp_path: Path) -> None:
@@ -173,9 +173,15 @@ def test_damaged_lines_are_counted_and_reported(tmp_path: Path) -> None:
             file.write(b'{"event": "Metr\n')
     sweep = read_sweep(run)
     assert [t.damaged for t in sweep.trials] == [0, 2]
-    assert sweep.messages[-1] == "2 lines of the record could not be read: trial 0001"
-    assert "2 lines of the record could not be read: incomplete or edited" in receipt(sweep.trials[1])
-    assert "record" not in receipt(sweep.trials[0])
+    where = [f"{trial.control}:2: ", f"{trial.attempt(1).events}:3: "]
+    assert [said[:50].split(": ")[0] for said in sweep.messages[-2:]] == [
+        "0001 is damaged at control.jsonl:2",
+        "0001 is damaged at attempts/1/events.jsonl:3",
+    ]
+    assert all(said.startswith(place) for said, place in zip(sweep.damage, where, strict=True))
+    assert to_json(sweep)["damage"] == list(sweep.damage)
+    assert all(f"damaged: {place}" in receipt(sweep.trials[1]) for place in where)
+    assert "damaged" not in receipt(sweep.trials[0])
 
 
 def test_the_receipt_of_a_script_without_a_trial_shows_the_metrics_that_were_read(tmp_path: Path) -> None:

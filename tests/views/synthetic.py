@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sweeper.record.decision import Decision
@@ -192,9 +193,10 @@ def play(trial: TrialDir, script: Script) -> None:
         control.append(launched)
     with JournalWriter(attempt.events) as journal, attempt.layers.open("wb") as rows:
         for event, row in script.events():
-            if row is not None:
+            if row is not None and isinstance(event, Observation):
                 rows.write(row.tobytes())
                 rows.flush()
+                event = replace(event, row_crc=zlib.crc32(row.tobytes()))  # noqa: PLW2901 - as it is recorded
             journal.append(event)
     end = script.time(script.until)
     if script.decision is not None:

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from sweeper.cli.arguments import Commands, add_command, add_run, existing, existing_trial
 from sweeper.cli.exit_codes import OK
@@ -21,6 +22,9 @@ WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
 """How often a sweep that is watched is looked at, and the most of the time that this may take."""
 LINES = 50
 """Rows shown of a large sweep: running trials, then the last to end, then the next to start."""
+
+if TYPE_CHECKING:
+    from sweeper.config import SweepSpec
 
 
 def add(commands: Commands) -> None:
@@ -83,26 +87,42 @@ def _watch(run: SweepDir) -> int:
     return OK
 
 
-def _why(options: argparse.Namespace) -> int:
+def _spec_of(run: SweepDir) -> tuple[SweepSpec | None, str]:
+    """Return the sweep of a run, None for a script that was run by itself; and what is wrong with its file."""
     from sweeper.config import SweepSpec
+
+    try:
+        content = read_json(run.spec).get("spec", {})
+    except RecordError as error:
+        return None, str(error)
+    with contextlib.suppress(RecordError):
+        return SweepSpec.from_json(content), ""  # type: ignore[arg-type]
+    return None, ""
+
+
+def _why(options: argparse.Namespace) -> int:
     from sweeper.record.ended import read_states
+    from sweeper.results.damage import places
     from sweeper.results.health.trial_health import read_diagnosed
     from sweeper.results.receipt import receipt
     from sweeper.results.told import read_search, search_text, told_lines
     from sweeper.results.wording import folded
 
-    run, spec = existing(options.run), None
-    with contextlib.suppress(RecordError):  # a script that was run by itself has no sweep
-        spec = SweepSpec.from_json(read_json(run.spec).get("spec", {}))  # type: ignore[arg-type]
+    run = existing(options.run)
+    spec, wrong = _spec_of(run)
     if options.number is None:
         if spec is None:
-            raise UsageError(f"{run.path}: expected the number of a trial, because this run has no search")
+            because = wrong or "this run has no search"
+            raise UsageError(f"{run.path}: expected the number of a trial, because {because}")
         print(folded(search_text(read_search(run, spec), read_states(run)[0]), sys.stdout), end="")
         return OK
     directory = existing_trial(run, options.number)
-    known, _ = read_states(run)
+    known, unreadable = read_states(run)
     siblings = [trial for trial in known if trial.facts.number != options.number]
     trial, resume_args = read_diagnosed(directory), None if spec is None else spec.resume_args
     searched = [] if spec is None else told_lines(read_search(run, spec), trial)
-    print(folded(receipt(trial, siblings, resume_args=resume_args, searched=searched), sys.stdout))
+    others = [line for one in siblings for line in places(one)] + list(unreadable.values()) + ([wrong] if wrong else [])
+    text = receipt(trial, siblings, resume_args=resume_args, searched=searched)
+    text += "\nDamage elsewhere in this run:\n" + "".join(f"  {line}\n" for line in others) if others else ""
+    print(folded(text, sys.stdout))
     return OK

@@ -29,6 +29,7 @@ from sweeper.executors.ray.courier import Courier, RemoteAttempt
 from sweeper.executors.ray.host import AttemptKey, HostSettings, LaunchRequest, RayHost
 from sweeper.executors.ray.mirror import Replica, pack
 from sweeper.executors.slots.division import threads_of
+from sweeper.record.events import FORMAT
 from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, SweepDir, TrialDir, read_json, write_json
 
@@ -309,7 +310,8 @@ def _namespace(run: SweepDir) -> str:
         RecordError: The file that keeps it is damaged.
     """
     if not os.path.lexists(run.ray):
-        write_json(run.ray, {"namespace": f"sweeper-{run.path.absolute().name}-{uuid.uuid4().hex[:12]}"})
+        name = f"sweeper-{run.path.absolute().name}-{uuid.uuid4().hex[:12]}"
+        write_json(run.ray, {"format": FORMAT, "namespace": name})
     namespace = read_json(run.ray).get("namespace")
     if not isinstance(namespace, str):
         raise RecordError(f"{run.ray}: expected a namespace, got {namespace!r}")

@@ -12,6 +12,7 @@ from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.output import cut_of
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted
+from sweeper.results.damage import damage_lines
 from sweeper.results.receipt import cause_text, end_line, retry_text
 from sweeper.results.restart import has_checkpoint, restart_text
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis, Effect
@@ -49,6 +50,7 @@ class Messages:
             stop_requested: whether this orchestrator asked the attempt to stop.
         """
         name = f"{trial.facts.number:04d}"
+        self.say_once(damage_lines([trial]))
         if trial.state is State.WAITING and not stop_requested:
             self.say(f"Trial {name} ended: {cause_text(trial.newest)}; {retry_text(trial)}")
         if trial.state is State.PAUSED and stop_requested and not has_checkpoint(trial):

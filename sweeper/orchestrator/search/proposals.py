@@ -6,14 +6,15 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweeper.config import LEARNING, identity
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
 from sweeper.orchestrator.withdrawal import is_out
 from sweeper.record.events import Asked, Imputed, Told
-from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.checksums import Damage
+from sweeper.record.storage.journal import JournalReader, JournalWriter
 from sweeper.record.trial import TrialRecord
 from sweeper.search import Configuration, Search
 from sweeper.search.imputation import Worst, imputed, worst_of
@@ -25,10 +26,16 @@ class Proposals:
 
     The result of each configuration is updated as its trials change, so that the cost of a proposal does not grow with
     the number of trials.
+
+    Attributes:
+        run: the sweep's run.
+        search: the search.
+        damage: the lines of `search.jsonl` that were left out. Their configurations are known from their trials.
     """
 
     run: Run
     search: Search
+    damage: tuple[Damage, ...] = field(init=False)
     _configurations: dict[int, Configuration] = field(init=False)
     _journal: JournalWriter = field(init=False)
     _reported: dict[int, Told] = field(init=False)
@@ -39,7 +46,9 @@ class Proposals:
     _complete: bool = False
 
     def __post_init__(self) -> None:
-        events = read_journal(self.run.directory.search)
+        journal = JournalReader(self.run.directory.search)
+        events = journal.read()
+        self.damage = tuple(journal.damage)
         self._configurations = {
             event.configuration: Configuration(
                 number=event.configuration, params=event.params, attributes=event.attributes, start=event.start
@@ -62,12 +71,21 @@ class Proposals:
         """
         for trial in trials:
             self._made.add((trial.facts.configuration, trial.facts.seed))
+            self._restore(trial)
         self._next = max(taken, default=-1) + 1
         if self.search.eager:
             self._ask(None)
         spec, withdrawn = self.run.spec, self.run.withdrawn
         all_, there = self._configurations.values(), {number for number, _ in self._made}
         return self._make([one for one in all_ if one.number not in withdrawn - there or not is_out(one.params, spec)])
+
+    def _restore(self, trial: TrialRecord) -> None:
+        """Take the configuration of a trial from its facts if its line in `search.jsonl` is damaged."""
+        number = trial.facts.configuration
+        if number not in self._configurations:
+            params = {name: value for name, value in trial.facts.params.items() if name not in self.run.data}
+            restored = Configuration(number=number, params=params)
+            self._configurations = dict(sorted({**self._configurations, number: restored}.items()))
 
     def further(self, wanted: int) -> list[TrialRecord]:
         """Make the trials of `wanted` further configurations, or of fewer if the search has no more."""
@@ -104,6 +122,9 @@ class Proposals:
             if number not in self._configurations:  # its line in search.jsonl is damaged
                 continue
             known, own = self._configurations[number], list(self._trials.get(number, {}).values())
+            if any(trial.altered for trial in own):  # what was reported before the damage stands
+                self._configurations[number] = _as_reported(known, self._reported.get(number))
+                continue
             ended = self._configurations[number] = with_result(known, own, self.run.spec.metric.impute)
             if ended.ended and not _is_reported(ended, self._reported.get(number)):
                 results.append(ended)
@@ -194,6 +215,13 @@ def _told(ended: Configuration, worst: Worst | None, names: Sequence[str]) -> To
         imputed_values={} if counted is None else _named(names, counted.values),
         violations=ended.violations,
     )
+
+
+def _as_reported(configuration: Configuration, told: Told | None) -> Configuration:
+    if told is None:
+        return configuration
+    failed = 1.0 if told.why and told.value is None else 0.0
+    return replace(configuration, state=told.state, value=told.value, step=told.step, failed=failed, why=told.why)
 
 
 def _is_reported(ended: Configuration, told: Told | None) -> bool:

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sweeper.errors import AttemptClaimed, Unwritable
+from sweeper.record.events import FORMAT
 from sweeper.record.storage import confined
+from sweeper.record.storage.checksums import sealed, unsealed
 from sweeper.record.storage.layout import KEEPER, AttemptDir, unwritable
 from sweeper.record.storage.lease import Lease, acquire
 
@@ -54,8 +56,8 @@ def make_claim(attempt: AttemptDir, owner: dict[str, object]) -> bool:
         Unwritable: the disk is full or gone. An empty claim may be left, with which the attempt is never run.
     """
     try:
-        with os.fdopen(confined.open_file(attempt.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
-            json.dump(owner, file)
+        with os.fdopen(confined.open_file(attempt.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(sealed(json.dumps({**owner, "format": FORMAT}).encode()) if owner else b"{}")
     except FileExistsError:
         return False
     except OSError as error:
@@ -64,12 +66,11 @@ def make_claim(attempt: AttemptDir, owner: dict[str, object]) -> bool:
 
 
 def owner_of(attempt: AttemptDir) -> dict[str, object]:
-    """Return the identity of the process that claimed the attempt; empty where there is no claim."""
+    """Return the identity of the process that claimed the attempt; empty where there is no claim, or a damaged one."""
     try:
-        owner = json.loads(confined.read_bytes(attempt.claim))
+        return unsealed(confined.read_bytes(attempt.claim))
     except (OSError, ValueError, RecursionError):
         return {}
-    return owner if isinstance(owner, dict) else {}
 
 
 def node_of(attempt: AttemptDir) -> str:

@@ -6,6 +6,7 @@ Rules of the format:
 3. NaN and the infinities, which JSON lacks, are the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 4. A reader skips event names and keys that it does not know, so that an older reader can read newer records.
 5. A reader maps the names of format 1 to those of format 2 (`RENAMED`).
+6. Since format 3, the last key of a line or a file is its checksum, ``crc`` (`checksums`). Journals verify it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from functools import cache
 from typing import Any
 
 from sweeper.record.decision import Decision
-from sweeper.record.events import Continued, Event, Paused, Unpaused
+from sweeper.record.events import FORMAT, Continued, Event, Paused, Unpaused
+from sweeper.record.storage.checksums import sealed, unsealed
 
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """The exceptions that reading JSON of an unexpected form can raise."""
@@ -52,6 +54,23 @@ def decode(line: bytes) -> Event | None:
     except DAMAGE as error:
         message = f"not an event: {line[:80]!r} ({error})"
         raise ValueError(message) from error
+
+
+def encode_file(event: Event) -> bytes:
+    """Return a file with one event, the number of the format, and a checksum."""
+    return sealed(encode(event)[:-2] + b',"format":%d}' % FORMAT)
+
+
+def decode_file(data: bytes) -> Event | None:
+    """Return the event of a file that `encode_file` made, or an older version; None if this version does not know it.
+
+    Raises:
+        ValueError: the file is not an event, or not as it was written.
+    """
+    try:
+        return _event(unsealed(data))
+    except DAMAGE as error:
+        raise ValueError(f"not an event as it was written ({error})") from error
 
 
 def decode_all(lines: Sequence[bytes]) -> list[Event | None]:

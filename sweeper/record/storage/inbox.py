@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import RecordError
+from sweeper.record.events import FORMAT
 from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir, read_json, unwritable, write_json
 
@@ -88,7 +89,8 @@ def send(run: SweepDir, command: Command) -> None:
     except OSError as error:
         raise unwritable(run.inbox, error) from error
     body = {name: value for name, value in asdict(command).items() if value != ""}
-    write_json(run.inbox / f"{time.time_ns():020d}-{os.getpid()}.json", body, root=run.path)
+    name = f"{time.time_ns():020d}-{os.getpid()}.json"
+    write_json(run.inbox / name, {**body, "format": FORMAT}, root=run.path)
 
 
 def person() -> str:

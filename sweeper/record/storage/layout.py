@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sweeper.errors import RecordError, Unwritable
 from sweeper.record.storage import confined
+from sweeper.record.storage.checksums import Altered, sealed, unsealed
 
 TRIAL_DIR = "SWEEPER_TRIAL_DIR"
 ATTEMPT = "SWEEPER_ATTEMPT"
@@ -291,7 +292,7 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True, root: Path |
 
 
 def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True, root: Path | None = None) -> None:
-    """Write a JSON object atomically, as `write_atomically`.
+    """Write a JSON object, which is not empty, with its checksum, as `write_atomically`.
 
     If a text is not Unicode, such as the name of a file, all texts are escaped.
     """
@@ -299,27 +300,27 @@ def write_json(path: Path, value: Mapping[str, object], *, sync: bool = True, ro
         data = json.dumps(value, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         data = json.dumps(value, indent=1).encode()
-    write_atomically(path, data + b"\n", sync=sync, root=root)
+    write_atomically(path, sealed(data), sync=sync, root=root)
 
 
 def read_json(path: Path, *, root: Path | None = None) -> dict[str, object]:
-    """Return the JSON object at `path`; `root` is as for `confined.open_file`.
+    """Return the JSON object at `path`, without its checksum; `root` is as for `confined.open_file`.
 
     Raises:
-        RecordError: the file is missing or not a JSON object.
+        RecordError: the file is missing, not a JSON object, or not as it was written.
     """
     try:
-        value = json.loads(confined.read_bytes(path, root=root))
+        data = confined.read_bytes(path, root=root)
     except OSError as error:
         message = f"{path}: expected a readable file, got: {error.strerror}"
         raise RecordError(message) from error
+    try:
+        return unsealed(data)
+    except Altered as error:
+        raise RecordError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
         message = f"{path}: expected JSON, got: {error}"
         raise RecordError(message) from error
-    if not isinstance(value, dict):
-        message = f"{path}: expected a JSON object, got {type(value).__name__}"
-        raise RecordError(message)
-    return value
 
 
 _REMEDIES = {

@@ -42,7 +42,8 @@ class RecordedObservation:
     def statistics(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
         """Return each watched statistic as an array over the tensors; None if the row is torn or not written yet."""
         names, tensors = self.watching.statistics, len(self.watching.tensors)
-        row = read_row(self.attempt, self.observation.row, self.watching.row_width)
+        observation = self.observation
+        row = read_row(self.attempt, observation.row, self.watching.row_width, observation.row_crc)
         if row is None:
             return None
         table = np.array(row[: self.watching.of_tensors], np.float64).reshape(tensors, len(names))

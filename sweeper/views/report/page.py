@@ -96,7 +96,7 @@ def report(
             most_maps=MOST_MAPS_AT_ONCE,
             maps_left_out=max(0, sum(bool(one.layers) for one in curves) - MOST_MAPS),
             messages=[plain(message) for message in sweep.messages],
-            unreadable=[plain(line) for line in sweep.unreadable],
+            unreadable=[plain(line) for line in (*sweep.unreadable, *sweep.damage)],
             origin=list(described(redacted_values(context.origin))) if context.origin else [],
             difference=_lines(redacted(str(context.origin.get("difference", "")))),
             packages=_packages(context.origin),

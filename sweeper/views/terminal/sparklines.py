@@ -46,8 +46,8 @@ class SparklineCache:
     _known: dict[int, tuple[tuple[int, bool], int, SparklineData]] = field(default_factory=dict)
 
     def of(self, trials: Iterable[TrialRecord]) -> Mapping[int, SparklineData]:
-        """Return the samples by trial number, for trials that were launched."""
-        return {trial.facts.number: self._of(trial) for trial in trials if trial.attempts}
+        """Return the samples by trial number, for launched trials that are not damaged: lines are not checked."""
+        return {trial.facts.number: self._of(trial) for trial in trials if trial.attempts and not trial.altered}
 
     def _of(self, trial: TrialRecord) -> SparklineData:
         number, stage, size = (

@@ -34,7 +34,7 @@ from sweeper.record.facts import Facts
 from sweeper.record.signals import ANSWERED, DUMP, KILL, STOPS
 from sweeper.record.storage import confined
 from sweeper.record.storage.claim import catches, claim, keeper_of
-from sweeper.record.storage.codec import decode
+from sweeper.record.storage.codec import decode_file
 from sweeper.record.storage.layout import ATTEMPT, TRIAL_DIR, AttemptDir, TrialDir
 from sweeper.record.values.command_line import MOMENTARY, why_not_started
 from sweeper.worker.process.command import filled
@@ -257,7 +257,7 @@ def _out_of_device_memory(attempt: AttemptDir) -> Finished | None:
     """Return the last event of a rank, other than the first, that ran out of device memory; None if there is none."""
     for path in attempt.last_words:
         with contextlib.suppress(OSError, ValueError):
-            event = decode(confined.read_bytes(path))
+            event = decode_file(confined.read_bytes(path))
             if isinstance(event, Finished) and event.cause == Cause.CUDA_OOM:
                 return event
     return None

@@ -41,12 +41,13 @@ class Measurement:
         """Return the part of the values that is written to the file of statistics: tensors, then activations."""
         return values[: -self.others - self.compared]
 
-    def observation(self, values: list[float], row: int) -> Observation:
+    def observation(self, values: list[float], row: int, checksum: int = -1) -> Observation:
         """Return the observation.
 
         Args:
             values: all values from the device, in the order of the attributes.
             row: the number of the row in the file of statistics.
+            checksum: the CRC-32 of the row.
         """
         watching, missing = self.watching, self.missing
         losses, (logit, skipped, *rates) = _split(values[-self.others :], len(LOSS_FIELDS))
@@ -75,6 +76,7 @@ class Measurement:
             not_finite=_not_finite(norms, columns.get("param_norm", []), missing),
             activations=summaries,
             weights=self._weights(columns, values),
+            row_crc=checksum,
         )
 
     def _weights(self, columns: dict[str, list[float]], values: list[float]) -> dict[str, float]:

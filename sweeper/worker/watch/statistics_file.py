@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,8 @@ class StatisticsFile:
         append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._file = os.fdopen(confined.open_file(path, append), "ab", buffering=0)
 
-    def append(self, values: Sequence[float]) -> int:
-        """Append a row; return its number.
+    def append(self, values: Sequence[float]) -> tuple[int, int]:
+        """Append a row; return its number and the CRC-32 of its bytes.
 
         Raises:
             Unwritable: the disk is full or gone; the file is unchanged.
@@ -38,7 +39,7 @@ class StatisticsFile:
             append_whole(self._file.fileno(), filler + data)
         except OSError as error:
             raise unwritable(self._path, error) from error
-        return (size + len(filler)) // len(data)
+        return (size + len(filler)) // len(data), zlib.crc32(data)
 
     def close(self) -> None:
         """Close the file."""

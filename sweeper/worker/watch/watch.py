@@ -368,8 +368,8 @@ class Watch:
         )
 
         def write(values: list[float]) -> None:
-            row = file.append(measurement.row(values))
-            self._recorder.append(measurement.observation(values, row))
+            row, checksum = file.append(measurement.row(values))
+            self._recorder.append(measurement.observation(values, row, checksum))
 
         return write
 

@@ -16,7 +16,7 @@ from sweeper.cli import main
 from sweeper.config import SweepSpec, load, reproduction_as_file, sweep_of_trial, with_name_suffix
 from sweeper.record.events import SweepStarted
 from sweeper.record.storage.journal import JournalWriter
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, read_json, write_json
 from tests.end_to_end.test_sweeps import PATIENCE_S, ROOT
 
 SCRIPT = """
@@ -101,10 +101,10 @@ def test_each_difference_to_here_and_now_is_named_and_how_to_undo_it(folder: Pat
     run = SweepDir(folder / "runs" / "s")
     kept = run.spec.read_bytes()
     try:
-        recorded = json.loads(kept)
+        recorded: dict[str, Any] = read_json(run.spec)
         recorded["provenance"]["packages"]["torch"] = "1.0"
         recorded["provenance"]["devices"] = ["GPU-1"]
-        run.spec.write_text(json.dumps(recorded))
+        write_json(run.spec, recorded)
         _, said = call(tmp_path / "other", "reproduce", str(run.path), "0", OMP_NUM_THREADS="")
     finally:
         run.spec.write_bytes(kept)

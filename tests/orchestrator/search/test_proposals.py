@@ -293,3 +293,32 @@ def test_results_from_before_objectives_are_read(tmp_path: Path) -> None:
     first, second = read_journal(tmp_path / "search.jsonl")
     assert first == Told(time=1.0, configuration=0, state="FAIL", value=None, step=3, imputed=2.5, why="oom")
     assert second == Imputed(time=1.0, value=2.5)
+
+
+def test_what_a_search_was_told_of_a_trial_stands_after_it_was_damaged(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    first, second = proposals.further(2)
+    proposals.update([ended(first, COMPLETED, values=[0.5])])
+    before = told(run)
+    for trial in (first, ended(second, COMPLETED, values=[0.25])):
+        events = trial.directory.attempt(1).events
+        events.write_bytes(events.read_bytes().replace(b'"step":0', b'"step":1'))
+    again = Proposals(run, search_for(run.spec))
+    damaged = [read_trial(trial.directory) for trial in (first, second)]
+    assert [trial.value for trial in damaged] == [None, None]
+    again.initial(damaged, [0, 1])
+    again.update(damaged)
+    assert told(run) == before, "neither without a value, nor as one that failed by its parameters"
+
+
+def test_a_configuration_with_a_damaged_line_is_taken_from_its_trial(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    trials = Proposals(run, search_for(run.spec)).further(3)
+    lines = run.directory.search.read_bytes().splitlines(keepends=True)
+    run.directory.search.write_bytes(b"".join([lines[0], lines[1].replace(b'"Asked"', b'"Taken"'), *lines[2:]]))
+    again = Proposals(run, search_for(run.spec))
+    assert [one.line for one in again.damage] == [2]
+    assert again.initial(trials, [0, 1, 2]) == []
+    further = again.further(1)
+    assert [trial.facts.configuration for trial in further] == [3]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from sweeper.record.events import FORMAT
 from sweeper.record.storage.inbox import (
     AddConfiguration,
     Command,
@@ -18,7 +18,7 @@ from sweeper.record.storage.inbox import (
     received,
     send,
 )
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, read_json
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_command_comes_back_as_it_was_sent(tmp_path: Path, command: Command, b
     send(run, command)
     ((path, read),) = received(run)
     assert read == command
-    assert json.loads(path.read_text()) == body
+    assert read_json(path) == {**body, "format": FORMAT}
 
 
 @pytest.mark.parametrize(

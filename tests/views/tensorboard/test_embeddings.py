@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sweeper.errors import RecordError
-from sweeper.record.storage.layout import SweepDir, TrialDir
+from sweeper.record.storage.layout import SweepDir, TrialDir, read_json, write_json
 from sweeper.views.tensorboard import projector
 from sweeper.views.tensorboard.embeddings import RUN, main, project_embeddings
 from sweeper.views.tensorboard.process import project
@@ -173,7 +173,10 @@ def test_unusable_weights_are_reported(run: SweepDir, capsys: pytest.CaptureFixt
     trial = make_trial(run)
     play(trial, Script(until=200))
     trial.best.mkdir()
-    (trial.facts).write_text(trial.facts.read_text().replace('"synthetic"', '"nowhere"'))
+    facts = read_json(trial.facts)
+    params = facts["params"]
+    assert isinstance(params, dict)
+    write_json(trial.facts, {**facts, "params": {**params, "dataset": ["20newsgroups", "nowhere"]}})
     assert main([str(run.path)]) == 2
     assert "trial 0000: " in capsys.readouterr().err
     assert shown(run) == []

@@ -532,14 +532,17 @@ def test_an_attempt_read_between_its_start_and_its_resume_hides_nothing(run: Swe
     play(trial, Script(until=56, outcome="stopped"))
     play(trial, Script(number=2, first=31, until=75, loss=0.25, exit_code=None, extra=[Noted(text="late")]))
     path = trial.attempt(2).events
+    started, *others = read_journal(path)
+    path.unlink()
+    with JournalWriter(path) as journal:
+        journal.extend([started, Noted(time=START, text="early"), *others])
     events = path.read_bytes()
-    started, resumed, *_ = events.splitlines(keepends=True)
-    note = encode(Noted(time=START, text="early"))
-    path.write_bytes(started + note)
+    lines = events.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]))
     projected = project(run, trial)
-    path.write_bytes(started + note + resumed)
+    path.write_bytes(b"".join(lines[:3]))
     projected.project(TEXTS)
-    path.write_bytes(started + note + events.removeprefix(started))
+    path.write_bytes(events)
     projected.project(TEXTS)
     assert steps(run, "loss/train") == [9, 19, 29, 39, 49, 59, 69]
     assert b"early" in b"".join(file.read_bytes() for file in folder(run).glob("events*"))
