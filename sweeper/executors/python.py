@@ -6,24 +6,17 @@ The user's command is started by the shim as it stands, and sees its directory.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from sweeper.record.interpreter import isolated_python
 
 SHIM = "sweeper.worker.process.shim"
 
 
 def run_module(module: str, *arguments: str) -> list[str]:
     """Return the command that runs one of sweeper's modules with this interpreter."""
-    return [sys.executable, *([] if _is_in_own_sources() else ["-P"]), "-m", module, *arguments]
-
-
-def _is_in_own_sources() -> bool:
-    """Return whether the current directory has the sources of sweeper: it may be the only place to import them from."""
-    try:
-        return Path(__file__).resolve().parents[2] == Path.cwd()
-    except FileNotFoundError:  # the directory was deleted
-        return False
+    return [*isolated_python(), "-m", module, *arguments]
 
 
 def run_shim(trial: Path, attempt: int, command: Sequence[str]) -> list[str]:

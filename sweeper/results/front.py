@@ -9,12 +9,12 @@ one in another objective, such as the latency.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from sweeper.record.objectives import Objective
 from sweeper.record.pareto import ranks
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.extremes import mean
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import counted, number, plain
 
@@ -51,7 +51,7 @@ def violation_of(trial: TrialRecord) -> float:
 def means_of(trials: Sequence[TrialRecord]) -> tuple[float, ...] | None:
     """Return the mean of each objective over the trials of a configuration that have values; None without any."""
     valued = [values for trial in trials if (values := trial.values) is not None]
-    return tuple(map(statistics.fmean, zip(*valued, strict=True))) if valued else None
+    return tuple(map(mean, zip(*valued, strict=True))) if valued else None
 
 
 def ranks_of(groups: Sequence[Sequence[TrialRecord]]) -> list[int | None]:

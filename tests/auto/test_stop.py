@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sweeper.auto import stop
 from sweeper.auto.stop import AHEAD, STOPPED, StopPoint, leave
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir, TrialDir
 
 
@@ -57,17 +58,17 @@ def test_two_ranks_that_are_at_most_one_step_apart_stop_after_the_same_step(
     """Each entry of `order` lets a rank end a step, unless the other is behind; `signalled` is when a rank is asked."""
     files: dict[str, str] = {}
 
-    class File:
-        def read_text(self) -> str:
-            if "step" not in files:
-                raise FileNotFoundError
-            return files["step"]
+    def read(_: object) -> bytes:
+        if "step" not in files:
+            raise FileNotFoundError
+        return files["step"].encode()
 
     class Attempt:
-        stop_after = File()
+        stop_after = None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stop, "several_ranks", lambda: True)
+        patch.setattr(confined, "read_bytes", read)
         patch.setattr(stop, "write_atomically", lambda _, text: files.update(step=text.decode()))
         points = [StopPoint(Attempt(), is_first=rank == 0) for rank in (0, 1)]  # type: ignore[arg-type]  # the file of it
         at, ended = [0, 0], [False, False]

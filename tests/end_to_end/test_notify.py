@@ -98,7 +98,8 @@ def test_a_command_is_notified_of_the_end_of_failures_and_of_prunes(tmp_path: Pa
     assert "0002 failed after 60 steps: ValueError: no such luck" in failed["text"]
     assert "hunter2" not in failed["text"]
     assert (end["event"], end["outcome"], end["sweep"]) == ("end", "failed", "told")
-    assert end["text"] == "told: failed: 1 COMPLETE, 1 PRUNED, 1 FAIL; health: 3 ok; best accuracy 3 of 0002 (lr=3)"
+    counts = "told: failed: 1 COMPLETE, 1 PRUNED, 1 FAIL; health: 2 ok, 1 failed"
+    assert end["text"] == f"{counts}; best accuracy 3 of 0002 (lr=3)"
     assert "notify" not in out
 
 

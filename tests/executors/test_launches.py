@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from sweeper.executors.python import run_module
 from sweeper.executors.slots.ledger import is_live
 from sweeper.record.reader import read_exit
 from sweeper.record.signals import ANSWERED, blocked
+from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir
 from tests.faults.launches import SCRIPT, TABLES, Launches, environment, problems, until
 
@@ -61,14 +63,14 @@ def test_a_shim_that_dies_where_nothing_can_be_written_gives_its_slot_back(
 ) -> None:
     site = launches("spawn")
     attempt = site.start(POINT="shim start", POINT_SIGNAL="9", POINT_MARK=str(site.folder / "mark"))
-    opened = Path.open
+    opened = confined.open_file
 
-    def full(path: Path, *arguments: str, **options: str) -> object:
+    def full(path: Path, *arguments: Any, **options: Any) -> int:
         if path.name == "claim":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(confined, "open_file", full)
     site.wait(attempt)
     assert not attempt.claim.exists()
     assert site.ledger.claims() == ()

@@ -44,7 +44,7 @@ SPAWN = {
 """The points of a launch without preloading, in their order, in the terms of `points/sitecustomize.py`."""
 
 FORKED = {
-    "after the fork of the shim": "shim open /dev/null",
+    "after the fork of the shim": "shim open dev/null",
     "the shim has its environment": "shim os.putenv MARK",
     "after the fork of the worker": "worker os.putenv SWEEPER_TRIAL_DIR",
     "after the fork of the worker, to the shim": "worker>shim os.putenv SWEEPER_TRIAL_DIR",

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +31,7 @@ from sweeper.errors import SweeperError
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.search.proposals import Proposals
 from sweeper.preflight.summary import preflight_text
+from sweeper.record.storage import confined
 from sweeper.search import search_for
 from sweeper.trainers import TRAINERS
 from tests.hostile.sweep_files import hostile_files
@@ -75,9 +76,16 @@ class Guard:
         if event == "open":
             path, mode, flags = arguments
             writes = bool(flags & _MODES) if isinstance(flags, int) else any(c in str(mode) for c in "wax+")
-            paths = [path] if writes else []
+            # Python says no descriptor here: the one function that opens files below an open folder has it.
+            caller = sys._getframe(1)
+            folders = [caller.f_locals["folder"]] if caller.f_code is confined.open_file.__code__ else []
+            paths = [_below(folders, path)] if writes else []
         else:
             paths = [arguments[0], *arguments[1:2]] if event in _CHANGES else []
+            # The last arguments are descriptors of the folders that relative paths start from; -1 is the current one.
+            folders = [one for one in arguments[len(paths) :] if type(one) is int and one >= 0]
+            with contextlib.suppress(OSError):
+                paths = [_below(folders, path) for path in paths]
         for path in paths:
             if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(os.fsdecode(path)):
                 raise WroteOutside(f"{event}: {os.fsdecode(path)!r}")
@@ -85,6 +93,13 @@ class Guard:
     def _is_inside(self, path: str) -> bool:
         assert self._allowed is not None
         return Path(os.path.normpath(Path.cwd() / path)).is_relative_to(self._allowed) or path == os.devnull
+
+
+def _below(folders: Sequence[int], path: object) -> object:
+    """Return a path that starts from an open folder as a path from the root; another one as it is."""
+    if not folders or not isinstance(path, str) or path.startswith("/"):
+        return path
+    return str(Path(f"/proc/self/fd/{folders[-1]}").readlink() / path)
 
 
 @contextlib.contextmanager

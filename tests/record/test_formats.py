@@ -31,7 +31,13 @@ def run(tmp_path: Path) -> SweepDir:
 def test_a_record_of_format_2_is_read_as_before(run: SweepDir) -> None:
     status = to_json(read_sweep(run))
     assert status.pop("damage") == []
-    assert json.loads(json.dumps(status)) == json.loads((DATA / "expected.json").read_text())
+    expected = json.loads((DATA / "expected.json").read_text())
+    found = json.loads(json.dumps(status))
+    assert {key: found[key] for key in expected if key != "trials"} == {
+        key: expected[key] for key in expected if key != "trials"
+    }
+    for trial, before in zip(found["trials"], expected["trials"], strict=True):
+        assert {key: trial[key] for key in before} == before  # keys of later versions aside
 
 
 def test_a_record_of_format_2_is_verified_as_far_as_it_can_be(run: SweepDir) -> None:

@@ -7,6 +7,7 @@ import time
 
 from sweeper.cli.arguments import Commands, add_command, add_trial, existing, existing_trial, positive
 from sweeper.cli.exit_codes import OK
+from sweeper.cli.messages import warn
 from sweeper.cli.output import put
 from sweeper.errors import RecordError, UsageError
 
@@ -36,14 +37,20 @@ def _logs(options: argparse.Namespace) -> int:
     read = 0
     while True:
         alive = options.follow and is_alive(chosen)  # looked at before reading: then what is read is all
+        left_out = 0
         try:
-            for piece, read in pieces(chosen, read):  # noqa: B007, B020 - `read` is where the next reading begins
+            for piece, behind in pieces(chosen, read):
+                left_out += 0 if piece else behind - read
+                read = behind
                 put(piece)
         except OSError as error:
             if error.filename != str(chosen.output):  # it is standard output that cannot be written
                 raise
             got = f"got: {error.strerror}"
             raise RecordError(f"{chosen.output}: expected the output of an attempt, {got}") from error
+        if left_out:
+            hole = f"{left_out:,} bytes that no program has written: they are a hole in the file"
+            warn(f"{chosen.output}: left out {hole}")
         if not alive:
             return OK
         time.sleep(LOOK_EVERY_S)

@@ -35,6 +35,7 @@ def pieces(attempt: AttemptDir, offset: int, until: int | None = None) -> Iterat
     """Yield the output of an attempt in pieces, each with the offset at which the next reading begins.
 
     Removed bytes are left out. If the bytes at `offset` were removed before they could be read, `MARKER` is yielded.
+    A hole that is no cut has bytes that no program has written; it is yielded as an empty piece.
 
     Args:
         attempt: the attempt. Without output, nothing is yielded.
@@ -51,30 +52,29 @@ def pieces(attempt: AttemptDir, offset: int, until: int | None = None) -> Iterat
     try:
         end = os.fstat(fd).st_size if until is None else until
         while offset < end:
-            data = os.pread(fd, min(PIECE, end - offset), offset)
-            if not data:
-                return
+            begin, stop = _next_data(fd, offset, end)
+            data = os.pread(fd, min(PIECE, stop - offset), offset) if begin == offset else b""
             cut = cut_of(attempt)  # after the read: what was removed before it is known by now
             head = end if cut is None else cut.begin - len(MARKER)
-            if cut is None or offset + len(data) <= head or offset >= cut.end:
-                if data.count(0) == len(data) and (begin := _next_data(fd, offset)) > offset:
-                    offset = min(begin, head if offset < head else end)  # no program has written this: a hole
-                    continue
-                offset += len(data)
-                yield data, offset
-            else:
+            if cut is not None and offset < cut.end and offset + max(len(data), begin - offset) > head:
                 kept, offset = data[: max(0, head - offset)], cut.end
                 yield kept + MARKER, offset
+            elif begin > offset or data:
+                offset += len(data) or begin - offset
+                yield data, offset
+            else:
+                return
     finally:
         os.close(fd)
 
 
-def _next_data(fd: int, offset: int) -> int:
-    """Return where the next bytes that were written begin: a file of a terabyte may be one hole."""
+def _next_data(fd: int, offset: int, end: int) -> tuple[int, int]:
+    """Return where the next bytes that were written begin and end: a file of a terabyte may be one hole."""
     try:
-        return os.lseek(fd, offset, os.SEEK_DATA)
-    except OSError as error:  # there are none
-        return os.fstat(fd).st_size if error.errno == errno.ENXIO else offset
+        begin = os.lseek(fd, offset, os.SEEK_DATA)
+        return min(begin, end), min(os.lseek(fd, begin, os.SEEK_HOLE), end)
+    except OSError as error:  # there are none, or the file system knows no holes
+        return (end, end) if error.errno == errno.ENXIO else (offset, end)
 
 
 def remove(path: Path, cut: OutputCut) -> bool:

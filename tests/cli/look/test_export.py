@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from sweeper.cli import main
 from sweeper.config import SweepSpec
+from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir, write_json
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
@@ -106,7 +107,10 @@ def test_nothing_asked_for_is_a_mistake(run: SweepDir, capsys: pytest.CaptureFix
 def test_a_study_takes_moments_beyond_all_calendars(run: SweepDir, tmp_path: Path, year: int) -> None:
     control = run.trial(0).control
     far = (year - 1970) * 31_557_600.0
-    control.write_text(re.sub(r'"time":[\d.]+', f'"time":{far}', control.read_text()))
+    events = [replace(event, time=far) for event in read_journal(control)]
+    control.unlink()
+    with JournalWriter(control) as journal:
+        journal.extend(events)
     assert main(["export", str(run.path), "--optuna", str(tmp_path / "s.db")]) == 0
     (study,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 's.db'}")
     assert study.n_trials == 3

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sweeper.config import LEARNING, SweepSpec, changes_between, demands, setting_of, taken, whole
+from sweeper.config.check.known import FROM_OTHERS
 from sweeper.errors import SpecError
 from tests.config.conftest import Load, sweep
 
@@ -174,4 +175,5 @@ def test_both_keys_may_change_for_an_existing_run() -> None:
 
 
 def test_the_methods_that_learn_are_those_that_base_proposals_on_values() -> None:
-    assert {method.value for method in LEARNING} == {"bayes", "tpe", "gp", "cmaes"}
+    assert {method.value for method in LEARNING} == {"bayes", "tpe", "gp", "cmaes", "nsga2", "nsga3"}
+    assert {method.value for method in FROM_OTHERS} == {"bayes", "tpe", "gp", "cmaes"}  # learn_from

@@ -282,7 +282,7 @@ def test_an_unwritable_ledger_does_not_stop_a_sweep(runs: Runs, tmp_path: Path, 
     (tmp_path / "slots").rmdir()
     assert mine.reserve(attempt("a", 0), Slot(name="cpu 0", needs={"cores": 1.0}))
     assert mine.notes == [
-        f"slots are not shared with other sweeps on this machine: {tmp_path}/slots/lock: No such file or directory"
+        f"slots are not shared with other sweeps on this machine: {tmp_path}/slots: No such file or directory"
     ]
 
 

@@ -5,7 +5,8 @@ does from then on, so that the code under test has no part in this. The environm
 signal:
 
 - POINT: `ROLE EVENT TEXT`: the role of the process (`shim` or `worker`), an audit event, and a part of its first
-  argument. The event `start` is the execution of this file. With the role `worker>shim`, the worker signals its shim.
+  argument, or with a slash in front the name of a file. The event `start` is the execution of this file. With the role
+  `worker>shim`, the worker signals its shim.
 - POINT_SIGNAL: the number of the signal.
 - POINT_MARK: a file that does not exist; the signal is sent once, by the process that creates it.
 """
@@ -43,6 +44,17 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def matches(text: str, argument: str) -> bool:
+    """Whether an argument contains a text; of one that begins with a slash, whether it is the name of the file.
+
+    A file may be opened by its name in a folder that is open already. The name of a temporary file is longer.
+    """
+    if not text.startswith("/"):
+        return text in argument
+    name = argument.rpartition("/")[2]
+    return name.startswith(text[1:]) if text.startswith("/.") else argument == text or name == text[1:]
+
+
 class Hook:
     """The audit hook. What it does itself raises events too, which it skips."""
 
@@ -64,7 +76,7 @@ class Hook:
         if not point or event != point[1] or not role():
             return
         who, _, whom = point[0].partition(">")
-        if who != role() or (len(point) > 2 and point[2] not in argument):
+        if who != role() or (len(point) > 2 and not matches(point[2], argument)):
             return
         try:
             os.close(os.open(given["POINT_MARK"], os.O_CREAT | os.O_EXCL))

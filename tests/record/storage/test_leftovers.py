@@ -18,8 +18,11 @@ sys.addaudithook(lambda event, arguments: os.kill(os.getpid(), 9) if event == "o
 {write}
 """
 WRITES = {
-    "JSON": ("from sweeper.record.storage.layout import write_json", "write_json(Path('x.json'), {})"),
-    "a checkpoint": ("from sweeper.worker.checkpoint import save", "save(Path('.'), {'x': 1}, step=1)"),
+    "JSON": (
+        "from sweeper.record.storage.layout import write_json",
+        "write_json(Path('checkpoints/x.json'), {'x': 1})",
+    ),
+    "a checkpoint": ("from sweeper.worker.checkpoint import save", "save(Path('checkpoints'), {'x': 1}, step=1)"),
 }
 
 
@@ -28,10 +31,12 @@ def test_what_a_killed_process_wrote_in_part_is_removed(tmp_path: Path, what: st
     prepare, write = WRITES[what]
     if what == "a checkpoint":
         pytest.importorskip("torch")
+    (tmp_path / "checkpoints").mkdir()
     subprocess.run([sys.executable, "-c", KILLED.format(prepare=prepare, write=write)], cwd=tmp_path, check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    remove_leftovers(tmp_path, tmp_path / "absent")
-    assert list(tmp_path.iterdir()) == []
+    folder = tmp_path / "checkpoints"
+    assert len(list(folder.iterdir())) == 1
+    remove_leftovers(folder, tmp_path / "absent")
+    assert list(folder.iterdir()) == []
 
 
 OTHERS = ["x.json", ".x.json.tmp", ".hidden", "a.1-2.tmp", ".saving.x", "saving.1", "notes.tmp"]
