@@ -31,7 +31,7 @@ from sweeper.errors import SweeperError
 from sweeper.orchestrator.opening import open_run
 from sweeper.orchestrator.search.proposals import Proposals
 from sweeper.preflight.summary import preflight_text
-from sweeper.record.storage import confined
+from sweeper.record.storage import confined, layout
 from sweeper.search import search_for
 from sweeper.trainers import TRAINERS
 from tests.hostile.sweep_files import hostile_files
@@ -76,9 +76,10 @@ class Guard:
         if event == "open":
             path, mode, flags = arguments
             writes = bool(flags & _MODES) if isinstance(flags, int) else any(c in str(mode) for c in "wax+")
-            # Python says no descriptor here: the one function that opens files below an open folder has it.
+            # Python says no descriptor here: the functions that open files below an open folder have it.
             caller = sys._getframe(1)
-            folders = [caller.f_locals["folder"]] if caller.f_code is confined.open_file.__code__ else []
+            own = caller.f_globals.get("__name__") in (confined.__name__, layout.__name__)
+            folders = [caller.f_locals["folder"]] if own and type(caller.f_locals.get("folder")) is int else []
             paths = [_below(folders, path)] if writes else []
         else:
             paths = [arguments[0], *arguments[1:2]] if event in _CHANGES else []
