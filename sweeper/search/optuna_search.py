@@ -107,6 +107,9 @@ TPE takes 0.1 s for 10,000; the time of the Gaussian process grows with the cube
 """
 
 
+MOST_TURNS = 10
+"""How often NSGA is asked for a configuration that the sweep does not have."""
+
 STARTUP, STARTUP_AFTER_FAILURE = 10, 5
 """The number of trials that are drawn at random before TPE and the Gaussian process learn; the first is Optuna's."""
 
@@ -168,14 +171,26 @@ class OptunaSearch:
         return False
 
     def propose(self, seen: Sequence[Configuration]) -> Configuration:
-        """Return the next configuration; there is always one."""
+        """Return the next configuration; there is always one.
+
+        NSGA's children are often equal to a parent, and would be trained again for nothing. So NSGA is asked again with
+        another seed, up to `MOST_TURNS` times.
+        """
+        proposed = self._proposed(seen, 0)
+        if self._spec.method in _GENETIC:
+            there, turn = {identity(one.params) for one in seen}, 1
+            while identity(proposed.params) in there and turn < MOST_TURNS:
+                proposed, turn = self._proposed(seen, turn), turn + 1
+        return proposed
+
+    def _proposed(self, seen: Sequence[Configuration], turn: int) -> Configuration:
         storage = optuna.storages.InMemoryStorage()
         told = self._told(seen)
         with warnings.catch_warnings():
             # Optuna calls some samplers experimental, and TPE's gamma deprecated; our tests cover their behaviour.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            sampler = self._sampler(seen, told)
+            sampler = self._sampler(seen, told, turn)
         study, study_id = self._study(seen, told, sampler, storage)
         before = dict(storage.get_study_system_attrs(study_id))
         trial = study.ask()
@@ -251,8 +266,8 @@ class OptunaSearch:
             return _with_generations(told)
         return limit_history(told, MAX_HISTORY[self._spec.method], self._spec.goals)
 
-    def _sampler(self, seen: Sequence[Configuration], told: Sequence[Configuration]) -> BaseSampler:
-        seed = zlib.crc32(f"{self._spec.name}:{len(seen)}".encode())
+    def _sampler(self, seen: Sequence[Configuration], told: Sequence[Configuration], turn: int) -> BaseSampler:
+        seed = zlib.crc32(f"{self._spec.name}:{len(seen)}{f':{turn}' if turn else ''}".encode())
         failed = sum(one.failed == 1 for one in told)
         startup = STARTUP_AFTER_FAILURE if failed else STARTUP
         given: dict[str, Any] = {"constraints_func": _violations} if self._spec.constraints else {}

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from sweeper.config import SweepSpec
+from sweeper.config import SweepSpec, identity
 from sweeper.record.events import Asked
 from sweeper.record.storage.codec import decode, encode
 from sweeper.search import Configuration, search_for
@@ -117,16 +117,29 @@ def test_the_generations_are_on_the_record_and_needed(method: str) -> None:
     assert search.propose(seen) != search.propose(forgetful)
 
 
-def far(seen: list[Configuration]) -> float:
-    """How far the second half is from the front, which is y = 0."""
-    return statistics.fmean(float(str(one.params["y"])) for one in seen[len(seen) // 2 :])
+@pytest.mark.parametrize("method", ["nsga2", "nsga3"])
+def test_a_genetic_algorithm_proposes_nothing_twice(method: str) -> None:
+    seen = swept(spec(method), 32)
+    assert len({identity(one.params) for one in seen}) == len(seen)
+
+
+def dominated_area(seen: list[Configuration]) -> float:
+    """The area that a front dominates, up to the corner where both objectives are worst: the hypervolume."""
+    front, lowest = list[tuple[float, float]](), 1.0
+    for loss, accuracy in sorted(one.values for one in seen if one.values and not one.failed):
+        if -accuracy < lowest:
+            lowest = -accuracy
+            front.append((loss, lowest))
+    ends = [*(loss for loss, _ in front[1:]), 2.0]
+    return sum((end - loss) * (1.0 - height) for (loss, height), end in zip(front, ends, strict=True))
 
 
 @pytest.mark.parametrize("method", LEARNING)
 def test_a_search_moves_to_the_front(method: str) -> None:
-    count = 18 if method == "gp" else 48
-    assert far(swept(spec(method), count)) < 0.35
-    assert far(swept(spec("random"), count)) > 0.4
+    count, names = (18, "s") if method == "gp" else (48, "abc")
+    searched = [dominated_area(swept(spec(method, name=name), count)) for name in names]
+    drawn = [dominated_area(swept(spec("random", name=name), count)) for name in names]
+    assert statistics.fmean(searched) > statistics.fmean(drawn) + 0.05
 
 
 @pytest.mark.parametrize("method", LEARNING)
