@@ -196,6 +196,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": lambda run, _, __: main(["status", str(run.path)]),
     "status --json": lambda run, _, __: main(["status", str(run.path), "--json"]),
     "why": lambda run, _, __: main(["why", str(run.path), "0"]),
+    "verify": lambda run, _, __: main(["verify", str(run.path)]),
     "logs": lambda run, _, __: main(["logs", str(run.path), "0"]),
     "report": lambda run, _, __: main(["report", str(run.path)]),
     "tensorboard": lambda run, _, __: _drawn(run),

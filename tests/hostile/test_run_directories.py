@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -31,7 +32,10 @@ ALWAYS = {
     ("trials/0000", planted.link_to_folder),
     ("trials/0000/attempts", planted.nested),
 }
-"""One of each kind; the others are in the slow part."""
+"""One of each kind, with every command. The others are in the slow part, each with every fourth command in turn."""
+EVERY = "SWEEPER_TEST_EVERY_COMMAND"
+"""The variable with which all cases run with every command, which takes half an hour."""
+TURNS = 4
 
 
 SWEEP = """
@@ -65,10 +69,15 @@ def place(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def every_command(place: Path, plant: Callable[[], None]) -> dict[str, planted.Outcome]:
-    """Run each command over a fresh copy of the run with something planted; check what none may do."""
+def every_command(place: Path, plant: Callable[[], None], turn: int | None = None) -> dict[str, planted.Outcome]:
+    """Run each command over a fresh copy of the run with something planted; check what none may do.
+
+    With `turn`, only every fourth command is run.
+    """
     outcomes = {}
-    for name, command in COMMANDS.items():
+    for position, (name, command) in enumerate(COMMANDS.items()):
+        if turn is not None and (position + turn) % TURNS:
+            continue
         run, other = SweepDir(place / "runs" / "own"), SweepDir(place / "runs" / "other")
         keep = place / "keep"
         if not keep.exists():
@@ -88,14 +97,19 @@ def every_command(place: Path, plant: Callable[[], None]) -> dict[str, planted.O
 
 
 @pytest.mark.parametrize(
-    ("name", "plant"),
+    ("name", "plant", "turn"),
     [
-        pytest.param(*case, id=f"{case[0]}-{case[1].__name__}", marks=[] if case in ALWAYS else pytest.mark.slow)
-        for case in CASES
+        pytest.param(
+            *case,
+            None if case in ALWAYS or EVERY in os.environ else turn,
+            id=f"{case[0]}-{case[1].__name__}",
+            marks=[] if case in ALWAYS else pytest.mark.slow,
+        )
+        for turn, case in enumerate(CASES)
     ],
 )
-def test_no_command_leaves_the_run_or_waits(place: Path, name: str, plant: Plant) -> None:
-    every_command(place, lambda: plant(place / "runs" / "own" / name, place / "canary"))
+def test_no_command_leaves_the_run_or_waits(place: Path, name: str, plant: Plant, turn: int | None) -> None:
+    every_command(place, lambda: plant(place / "runs" / "own" / name, place / "canary"), turn)
 
 
 def test_all_commands_read_a_run_without_plants(place: Path) -> None:
