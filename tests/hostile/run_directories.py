@@ -62,7 +62,7 @@ def make_run(runs: Path, name: str = "own") -> SweepDir:
         with JournalWriter(trial.directory.control) as control:
             control.append(Launched(attempt=1, slot="cpu 0", time=1.0))
         values = [Metrics(step=step, values={"loss": 1.0 / (1 + step)}, time=2.0 + step) for step in range(20)]
-        saved = Checkpointed(step=19, file="step-000000019.0000000000000000.pt", time=30.0)
+        saved = Checkpointed(step=19, file="step-000000019.2d711642b726b044.pt", time=30.0)
         with JournalWriter(attempt.events) as events:
             events.extend([Started(pid=1, host="h", attempt=1, time=2.0), *values, saved])
             events.append(Finished(outcome="completed", time=40.0))
@@ -70,7 +70,7 @@ def make_run(runs: Path, name: str = "own") -> SweepDir:
         attempt.exit.write_bytes(encode(Exit(attempt=1, code=0, signal=None, cause="", peak_memory_mb=1.0, time=41.0)))
     first = trials[0].directory
     first.checkpoints.mkdir()
-    (first.checkpoints / "step-000000019.0000000000000000.pt").write_bytes(b"x")
+    (first.checkpoints / "step-000000019.2d711642b726b044.pt").write_bytes(b"x")
     first.embeddings.mkdir()
     (first.embeddings / "vectors.tsv").write_text("1\t2\n3\t4\n")
     (first.embeddings / "metadata.tsv").write_text("a\nb\n")
@@ -161,7 +161,7 @@ FILES = (
     *("trials/0000/attempts/1/lease", "trials/0000/attempts/1/claim", "trials/0000/attempts/1/layers.f32"),
     *("report/report.html", "report/summary.json", "tensorboard/0000_lr=0.1/.position.json"),
     *("tensorboard/0000_lr=0.1/events.out.tfevents.0000000001.sweeper", "tensorboard/0000_lr=0.1/documents"),
-    *("trials/0000/checkpoints/step-000000019.0000000000000000.pt", "inbox/1.json"),
+    *("trials/0000/checkpoints/step-000000019.2d711642b726b044.pt", "inbox/1.json"),
 )
 FOLDERS = (
     *("trials", "trials/0000", "trials/0000/attempts", "trials/0000/attempts/1", "trials/0000/checkpoints"),
