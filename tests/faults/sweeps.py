@@ -278,7 +278,7 @@ class Site:
         for trial in trials:
             if trial["pruned"] is not None:  # no promise says when the decision reaches the worker
                 trial["pruned"] = (trial["pruned"]["rule"], trial["pruned"]["step"])
-                del trial["step"], trial["value"]
+                del trial["step"], trial["value"], trial["values"]
         return trials
 
     def points(self) -> dict[str, dict[int, float]]:
