@@ -36,7 +36,7 @@ from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
 from sweeper.search import search_for
 
-LIMIT_S = 60
+LIMIT_S = 90
 """By the clock: a command that waits for a pipe would never end."""
 MEMORY_BYTES = 4 << 30
 """More than any of these commands needs beyond what is loaded, and less than a file without end would take."""
