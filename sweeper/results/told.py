@@ -25,15 +25,17 @@ class SearchRecord:
         method: the method of the sweep.
         asked: the proposals by number of the configuration.
         told: the newest result of each configuration that the search was told.
-        imputed: the value with which failures count now; None as long as there is none.
+        imputed: the value of each objective with which failures count now; empty as long as there is none.
         learned: what the search was told of other runs.
+        objectives: the names of the objectives if there are several; else empty.
     """
 
     method: str
     asked: Mapping[int, Asked]
     told: Mapping[int, Told]
-    imputed: float | None
+    imputed: Sequence[float]
     learned: Sequence[Learned]
+    objectives: Sequence[str] = ()
 
     @property
     def learns(self) -> bool:
@@ -45,24 +47,34 @@ def read_search(run: SweepDir, spec: SweepSpec) -> SearchRecord:
     """Return the record of the search of a run."""
     events = read_journal(run.search)
     told = {event.configuration: event for event in events if isinstance(event, Told)}
-    values = [one for event in events if (one := _imputed(event)) is not None]
+    values = [one for event in events if (one := _imputed(event))]
     return SearchRecord(
         method=spec.method.value,
         asked={event.configuration: event for event in events if isinstance(event, Asked)},
         told=told,
-        imputed=values[-1] if values else None,
+        imputed=values[-1] if values else (),
         learned=[event for event in events if isinstance(event, Learned) and event.run in spec.learn_from],
+        objectives=[one.name for one in spec.objectives],
     )
 
 
-def _imputed(event: object) -> float | None:
-    """Return the value with which failures count from an event on."""
+def _imputed(event: object) -> Sequence[float]:
+    """Return the value of each objective with which failures count from an event on; empty if it says nothing of it."""
     match event:
-        case Imputed(value=value):
-            return value
-        case Told(imputed=value, value=None):  # all of its trials failed, so it counts as the worst value itself
-            return value
-    return None
+        case Imputed():
+            return _each(event.value, event.values)
+        case Told(value=None):  # all of its trials failed, so it counts as the worst value itself
+            return _each(event.imputed, event.imputed_values)
+    return ()
+
+
+def _each(value: float | None, values: Mapping[str, float]) -> Sequence[float]:
+    """Return the value of each objective, also where there is one; empty without a value."""
+    return tuple(values.values()) or (() if value is None else (value,))
+
+
+def _text(values: Sequence[float]) -> str:
+    return ", ".join(map(number, values)) or number(None)
 
 
 def learned_text(learned: Learned) -> str:
@@ -90,13 +102,15 @@ def told_lines(record: SearchRecord, trial: TrialRecord) -> list[str]:
 
 def _counts(record: SearchRecord, told: Told) -> str:
     """Return with which value a configuration counts, and why."""
+    then = _each(told.imputed, told.imputed_values)
     if told.value is not None:
         mean = "the mean over its seeds, with the worst value for each seed that failed"
-        return f"as {number(told.imputed)}, {mean}: {told.why}"
-    if record.imputed is None:
+        return f"as {_text(then)}, {mean}: {told.why}"
+    if not record.imputed:
         return f"not, because it failed ({told.why}) and no trial has a finite value yet"
-    first = "" if told.imputed in (None, record.imputed) else f" ({number(told.imputed)} when it ended)"
-    return f"as {number(record.imputed)}, the worst value so far{first}, because it failed: {told.why}"
+    first = "" if then in ((), record.imputed) else f" ({_text(then)} when it ended)"
+    worst = "the worst values so far" if record.objectives else "the worst value so far"
+    return f"as {_text(record.imputed)}, {worst}{first}, because it failed: {told.why}"
 
 
 def _setting(setting: Mapping[str, object]) -> str:
@@ -117,20 +131,22 @@ def search_text(record: SearchRecord, trials: Iterable[TrialRecord]) -> str:
     if len(rows) > MOST_ROWS:
         lines.append(f"The newest {MOST_ROWS} configurations with a result:")
     if rows:
-        lines += ["", *_table([("configuration", "trials", "state", "value", "counts as", "why"), *rows[-MOST_ROWS:]])]
+        value = ", ".join(record.objectives) or "value"
+        lines += ["", *_table([("configuration", "trials", "state", value, "counts as", "why"), *rows[-MOST_ROWS:]])]
     return "\n".join(plain(line) for line in lines) + "\n"
 
 
 def _row(record: SearchRecord, told: Told, trials: Sequence[int]) -> tuple[str, ...]:
-    counts = told.value if not told.why else told.imputed if told.value is not None else record.imputed
+    own, imputed = _each(told.value, told.values), _each(told.imputed, told.imputed_values)
+    counts = own if not told.why else imputed if own else record.imputed
     asked = record.asked.get(told.configuration)
     start = "start_with" if asked is not None and asked.start is not None else ""
     return (
         str(told.configuration),
         " ".join(f"{one:04d}" for one in sorted(trials)),
         told.state,
-        number(told.value),
-        number(counts) if record.learns else "-",
+        _text(own),
+        _text(counts) if record.learns else "-",
         "; ".join(filter(None, [told.why, start])),
     )
 

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 from sweeper.config import Beta, Choice, Normal, identity, multiple_of
+from sweeper.record.values.beta import incomplete_beta
 
 Drawn: TypeAlias = Normal | Beta | Choice
 """A parameter that is drawn by its quantile; a choice has probabilities then."""
@@ -61,45 +62,16 @@ def beta_quantile(a: float, b: float, quantile: float) -> float:
     low, high = 0.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if beta_share(a, b, middle) < quantile:
+        if incomplete_beta(middle, a, b) < quantile:
             low = middle
         else:
             high = middle
     return (low + high) / 2
 
 
-def beta_share(a: float, b: float, x: float) -> float:
-    """Return the share of a beta distribution below `x`: the regularized incomplete beta function.
-
-    Source: Press et al., Numerical Recipes, section 6.4: a continued fraction by Lentz's method.
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # the fraction converges quickly on the other side only
-        return 1 - beta_share(b, a, 1 - x)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    return math.exp(log_front) * _fraction(a, b, x) / a
-
-
-def _fraction(a: float, b: float, x: float) -> float:
-    tiny, accuracy = 1e-300, 1e-15
-    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    result = d
-    for m in range(1, 10_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for term in (even, odd):
-            d = 1 / ((1 + term * d) or tiny)
-            c = (1 + term / c) or tiny
-            result *= c * d
-        if abs(c * d - 1) < accuracy:
-            break
-    return result
-
-
 def _below(parameter: Normal | Beta, value: float) -> float:
     if isinstance(parameter, Beta):
-        return beta_share(parameter.a, parameter.b, value)
+        return incomplete_beta(value, parameter.a, parameter.b)
     normal = NormalDist(parameter.mu, parameter.sigma)
     if not parameter.distribution.log:
         return normal.cdf(value)

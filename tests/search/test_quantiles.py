@@ -11,8 +11,9 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from sweeper.config import Choice, SweepSpec
+from sweeper.record.values.beta import incomplete_beta
 from sweeper.search import Configuration, search_for
-from sweeper.search.quantiles import LEAST, MOST, beta_quantile, beta_share, quantile_of, value_at
+from sweeper.search.quantiles import LEAST, MOST, beta_quantile, quantile_of, value_at
 
 SHAPES: dict[str, dict[str, Any]] = {
     "normal": {"distribution": "normal", "mu": 3, "sigma": 0.5},
@@ -122,7 +123,7 @@ def test_a_value_that_cannot_be_drawn_has_no_quantile(name: str, value: object) 
 @pytest.mark.parametrize("quantile", [LEAST, 0.01, 0.3, 0.5, 0.9, MOST])
 def test_quantiles_of_beta_are_right(a: float, b: float, quantile: float) -> None:
     assert beta_quantile(a, b, quantile) == pytest.approx(stats.beta.ppf(quantile, a, b), rel=1e-6, abs=1e-12)
-    assert beta_share(a, b, 0.3) == pytest.approx(stats.beta.cdf(0.3, a, b), rel=1e-9, abs=1e-12)
+    assert incomplete_beta(0.3, a, b) == pytest.approx(stats.beta.cdf(0.3, a, b), rel=1e-9, abs=1e-12)
 
 
 def test_tpe_learns_where_a_normal_parameter_is_good() -> None:

@@ -17,8 +17,9 @@ from sweeper.record.facts import Facts
 from sweeper.record.progress import Progress, Series
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import HistoryEntry, TrialRecord
+from sweeper.record.values.beta import incomplete_beta
 from sweeper.results.comparison.configurations import best_configuration_text, configuration_results, has_several_seeds
-from sweeper.results.comparison.t_interval import incomplete_beta, mean_interval, t_quantile
+from sweeper.results.comparison.t_interval import mean_interval, t_quantile
 from sweeper.results.ranking import ranking_text
 from sweeper.results.snapshot import SweepView
 from sweeper.views.terminal.rich_tables import ranking_table
