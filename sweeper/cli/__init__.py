@@ -106,7 +106,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose help is not lost in silence: argparse itself drops errors of the disk that it is written to."""
+    """A parser that reports errors when it prints its help; argparse itself ignores errors of the disk."""
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         (file or sys.stderr).write(message)

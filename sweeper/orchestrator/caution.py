@@ -1,4 +1,4 @@
-"""Hold a sweep whose first trials cannot run at all, instead of starting and failing every one of them.
+"""Hold a sweep if its first trials cannot run at all, instead of starting and failing every one of them.
 
 A program that is not there, an import that fails and a wrong usage of the command are mostly not the fault of one
 trial's values. So if the first trials of a call end so within seconds, and none has made a step, the others are held.

@@ -117,7 +117,7 @@ def fold(
         history: the events.
         progress: the progress before them.
         objectives: the names of the objectives if there are several; their values at one step are kept together.
-        constraints: the names of the metrics with bounds, whose values are kept with them.
+        constraints: the names of the metrics with bounds; their values are kept with those of the objectives.
     """
     # The draft is mutable and copied once: a thousand trials have a hundred thousand events.
     draft = SimpleNamespace(**{name: getattr(progress or _NOTHING, name) for name in _FIELDS})

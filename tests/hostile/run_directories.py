@@ -88,7 +88,7 @@ Plant = Callable[[Path, Path], None]
 
 
 def pipe(path: Path, canary: Path) -> None:
-    """A pipe that nobody writes to."""
+    """A pipe that no process writes to."""
     _clear(path)
     os.mkfifo(path)
 
@@ -106,7 +106,7 @@ def link(path: Path, canary: Path) -> None:
 
 
 def dangling(path: Path, canary: Path) -> None:
-    """A link to a file outside that does not exist: who opens it to write would make it."""
+    """A link to a file outside that does not exist: opening it to write would make it."""
     _clear(path)
     path.symlink_to(canary / "new")
 
@@ -137,7 +137,7 @@ def directory(path: Path, canary: Path) -> None:
 
 
 def link_to_folder(path: Path, canary: Path) -> None:
-    """A link to a folder outside which looks like what was there, so that whoever follows it finds something to do."""
+    """A link to a folder outside that looks like what was there: a command that follows it finds something to do."""
     if path.is_dir() and not path.is_symlink():
         shutil.copytree(path, canary / "alike", dirs_exist_ok=True, symlinks=True)
     _clear(path)

@@ -1,4 +1,4 @@
-"""Real sweeps whose scripts report the largest numbers and steps: every command works on them."""
+"""Real sweeps with scripts that report the largest numbers and steps: every command works on them."""
 
 from __future__ import annotations
 

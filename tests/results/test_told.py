@@ -101,3 +101,17 @@ def test_a_large_search_shows_its_newest_results(tmp_path: Path) -> None:
     assert lines[1] == f"The newest {MOST_ROWS} configurations with a result:"
     assert lines[-1].startswith(str(MOST_ROWS + 6))
     assert len(lines) == MOST_ROWS + 4
+
+
+def test_several_objectives_have_a_value_each(tmp_path: Path) -> None:
+    both = {"objectives": [{"name": "loss"}, {"name": "ms"}], "method": "nsga2", "metric": None}
+    good = Told(configuration=0, state="COMPLETE", value=0.5, values={"loss": 0.5, "ms": 7.0})
+    bad = Told(
+        configuration=1, state="FAIL", value=None, imputed=0.5, imputed_values={"loss": 0.5, "ms": 7.0}, why="error"
+    )
+    worse = Imputed(value=0.75, values={"loss": 0.75, "ms": 9.0})
+    record = read(tmp_path, [ASKED, replace(ASKED, configuration=1), good, bad, worse], **both)
+    assert "loss, ms" in search_text(record, [])
+    assert "0.5, 7" in search_text(record, [])
+    said = "  it counts as 0.75, 9, the worst values so far (0.5, 7 when it ended), because it failed: error"
+    assert said in told_lines(record, trial(tmp_path, 1, configuration=1))

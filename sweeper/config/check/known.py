@@ -128,10 +128,10 @@ def known_changes(old: SweepSpec, new: SweepSpec) -> Iterator[str]:
             yield f"start_with: removed {_entry_text(entry)}; a configuration that was made from it stays"
     for run in new.learn_from:
         if run not in old.learn_from:
-            yield f"learn_from: added {shown(run)}, whose trials count from the next proposal on"
+            yield f"learn_from: added {shown(run)}; its trials count from the next proposal on"
     for run in old.learn_from:
         if run not in new.learn_from:
-            yield f"learn_from: removed {shown(run)}, whose trials count no more in further proposals"
+            yield f"learn_from: removed {shown(run)}; its trials do not count in further proposals"
 
 
 def _entry_text(entry: Mapping[str, object]) -> str:

@@ -98,7 +98,7 @@ class ClaimResult:
     Attributes:
         granted: Whether it was granted.
         others: The claims of other attempts on the same devices and cores.
-        first: The directory of the run whose queued request comes first; empty if there is none.
+        first: The directory of the run with the first queued request; empty if there is none.
         locked_by: What has locked the ledger; empty if the ledger could be read.
     """
 
@@ -130,7 +130,7 @@ def must_yield(state: LedgerState, claim: Claim, now: float) -> bool:
 
 
 def run_before(state: LedgerState, claim: Claim, now: float) -> str:
-    """Return the directory of the run whose request comes before a claim; empty if there is none.
+    """Return the directory of the run with a request that comes before a claim; empty if there is none.
 
     Args:
         state: The ledger.
@@ -375,7 +375,7 @@ def ledger_directory(environment: Mapping[str, str]) -> Path:
 
 
 def own_directory(path: Path) -> Path:
-    """Return a directory in a place where every user may create one, after checking that nobody else can write to it.
+    """Return a directory in a place where every user may create one, after checking that no other user can write to it.
 
     Args:
         path: The directory; it is created if necessary, for this user alone.

@@ -141,8 +141,8 @@ class Reservations:
     def _blocker_of_devices(self, attempt: AttemptDir, slot: Slot, now: float) -> Blocker | None:
         """Return why the devices of the slot cannot be used, whatever the ledger has; None if they can."""
         if (drain := self._drain_of(attempt, slot, now)) is not None:
-            whose = f"trial {drain.attempt.parent.parent.name}, which needs the whole device"
-            return Blocker(text=f"{slot.name} is kept free for {whose}")
+            draining = f"trial {drain.attempt.parent.parent.name}, which needs the whole device"
+            return Blocker(text=f"{slot.name} is kept free for {draining}")
         for device in slot.devices:
             if not self._is_device_free(device, slot, now):
                 used = f"is in use by other processes: {self._occupied[device].text}"

@@ -4,7 +4,7 @@
    comparison verifies everything that was appended since the last reading, and a line that was dropped, repeated or
    moved is noticed at the line after it. A writer continues from the last checksum, so it reads only the file's end.
 2. *Files.* The last key of a JSON file is `crc`, the CRC-32 of the bytes before that key. It must be there if the file
-   names a format that has checksums. In a trial whose `trial.json` does, each line of a journal must have one.
+   names a format that has checksums. If `trial.json` does, each line of a journal must have one.
 3. *Older records* have no checksums and are read as before. The first line that is appended to an older journal starts
    from `AFTER_OLDER_LINES` instead of 0, so that a missing checksum is not taken for an older line.
 

@@ -144,7 +144,7 @@ class LineChecks:
         return None
 
     def _after_damage(self, line: bytes) -> tuple[int, ...]:
-        """Return the checksums from which the line after a damaged one may continue, whose own is not right."""
+        """Return the checksums from which the next line may continue after a line with a wrong checksum."""
         on = tuple(zlib.crc32(line, one) for one in self._sums)
         end = line.rfind(KEY)
         if end < 0:

@@ -64,7 +64,7 @@ def differences_text(one: Reproduction) -> str:
 def commands(one: Reproduction) -> list[str]:
     """Return the shell commands, one per line, that restore the recorded environment and run the trial.
 
-    What is recorded may be somebody else's. It stands in quotes, and what could act even so is left out: a commit or a
+    What is recorded may come from another user, so it is quoted. What could act even so is left out: a commit or a
     package that reads like an option, and a variable with a name that a shell cannot set.
     """
     call = f"sweeper reproduce {shlex.quote(one.run)} {one.trial.facts.number}"

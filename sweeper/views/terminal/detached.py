@@ -32,7 +32,7 @@ _READER_IS_GONE = (errno.EPIPE, errno.EIO)
 class NonBlockingOutput(io.FileIO):
     """An output file that never blocks: data that cannot be written now is buffered, and dropped after an error.
 
-    `failed` is the first error that is not about a reader who has gone, such as a full disk.
+    `failed` is the first error that is not about a reader that is gone, such as a full disk.
     """
 
     @classmethod

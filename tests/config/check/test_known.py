@@ -167,8 +167,8 @@ def test_both_keys_may_change_for_an_existing_run() -> None:
     assert changes.additions == (
         "start_with: added {lr: 3e-4}, which is tried next",
         "start_with: removed {lr: 1e-4}; a configuration that was made from it stays",
-        "learn_from: added 'b', whose trials count from the next proposal on",
-        "learn_from: removed 'a', whose trials count no more in further proposals",
+        "learn_from: added 'b'; its trials count from the next proposal on",
+        "learn_from: removed 'a'; its trials do not count in further proposals",
     )
     grid = (SweepSpec.from_json(sweep(start_with=entries)) for entries in ([], [{"lr": 1e-4}]))
     assert "`sweeper queue RUN NUMBER --first` moves them" in changes_between(*grid).additions[0]

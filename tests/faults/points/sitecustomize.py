@@ -75,14 +75,14 @@ class Hook:
         point = given.get("POINT", "").split()
         if not point or event != point[1] or not role():
             return
-        who, _, whom = point[0].partition(">")
-        if who != role() or (len(point) > 2 and not matches(point[2], argument)):
+        expected, _, target = point[0].partition(">")
+        if expected != role() or (len(point) > 2 and not matches(point[2], argument)):
             return
         try:
             os.close(os.open(given["POINT_MARK"], os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return
-        os.kill(os.getppid() if whom else os.getpid(), int(given["POINT_SIGNAL"]))
+        os.kill(os.getppid() if target else os.getpid(), int(given["POINT_SIGNAL"]))
 
 
 if os.environ.get("POINT") or STARTED_AS == SERVER:
