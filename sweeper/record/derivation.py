@@ -1,0 +1,40 @@
+"""How a trial was derived from another one: from which checkpoint it continues, and what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+REPAIR = "repair"
+POPULATION = "pbt"
+"""The values of `Derivation.by` where no person derived the trial."""
+
+START = -1
+"""The value of `Derivation.step` of a trial that begins at the start, without a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derivation:
+    """The parent of a trial, and what distinguishes the trial from it.
+
+    Attributes:
+        parent: the number of the trial from which it was derived.
+        step: the last optimizer step of the parent that it takes over; `START` if it begins at the start.
+        checkpoint: the name of the parent's checkpoint after that step; empty if it begins at the start.
+        changes: the parameters that differ from the parent's, with their new values.
+        lr_factor: the factor by which the learning rates in the restored optimizer and schedulers are multiplied.
+        fresh_optimizer: whether the restored optimizer forgets its moments.
+        by: `repair`, `pbt`, or the person who derived it.
+        reason: why, in one sentence; may be empty.
+        diagnosis: the diagnosis that stopped the parent, if the trial repairs it.
+    """
+
+    parent: int
+    step: int = START
+    checkpoint: str = ""
+    changes: Mapping[str, object] = field(default_factory=dict)
+    lr_factor: float = 1.0
+    fresh_optimizer: bool = False
+    by: str = ""
+    reason: str = ""
+    diagnosis: str = ""
