@@ -252,7 +252,7 @@ class Training:
 
     def _stop_if_asked(self) -> None:
         recorder = self._session.recorder
-        if recorder is None or self._stop is None or not recorder.stop_requested.is_set():
+        if recorder is None or self._stop is None or not recorder.should_stop():
             return
         if self._stop.reached(recorder.next_step - 1):
             recorder.stopping = True
@@ -270,7 +270,8 @@ def _resume(recorder: Recorder, optimizers: Sequence[torch.optim.Optimizer]) -> 
 
     The states of Adam and its relatives count steps; that of SGD does not, and a resumed script then counts from 0.
     """
-    if recorder.attempt.number > 1 and (done := min(map(_steps_done, optimizers))) > 0:
+    may_resume = recorder.attempt.number > 1 or recorder.facts.derived is not None
+    if may_resume and (done := min(map(_steps_done, optimizers))) > 0:
         recorder.append(Resumed(step=done - 1), sync=True)
         recorder.next_step = done
 

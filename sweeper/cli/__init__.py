@@ -51,7 +51,7 @@ GROUPS = {
     "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
     "run": ("run", "exec", "reproduce"),
     "look": ("status", "why", "logs", "tensorboard", "report", "compare", "export", "verify"),
-    "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add"),
+    "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add", "derive"),
     "judge": ("backtest", "calibrate"),
 }
 """The commands as `sweeper --help` groups them."""

@@ -52,6 +52,7 @@ from sweeper.config.write.command import (
     value_as_typed,
     value_from_text,
 )
+from sweeper.config.write.derivation import derived_changes, lr_factor
 from sweeper.config.write.reproduction import reproduction_as_file, sweep_of_trial, with_name_suffix
 from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.conditions import ExplodingGradient, Plateau, Stalled, UpdateRatio, ZeroGradient
@@ -138,12 +139,14 @@ __all__ = [
     "changes_between",
     "command_as_file",
     "demands",
+    "derived_changes",
     "identity",
     "in_dependency_order",
     "inline_yaml",
     "is_configuration",
     "is_shared_path",
     "load",
+    "lr_factor",
     "multiple_of",
     "named",
     "names_an_output",

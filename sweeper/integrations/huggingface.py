@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sweeper.integrations.names import Names, own_name
 from sweeper.integrations.own_trial import OwnTrial
-from sweeper.integrations.pointer import point_to, pointed_to
+from sweeper.integrations.pointer import change_restored, point_to, pointed_to
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
 
@@ -108,6 +108,7 @@ class HuggingFaceCallback(TrainerCallback):
         self._own.open()
         self._trial.plan(total_steps=state.max_steps, peak_lr=args.learning_rate)
         self._trial.next_step = state.global_step
+        change_restored(self._trial, [kwargs["optimizer"]], [kwargs["lr_scheduler"]])
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
 
     def on_log(

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from sweeper.integrations.lightning_checkpoint import WEIGHTS_ONLY, allow_hyperparameters, is_refused
 from sweeper.integrations.lightning_metrics import Logged
 from sweeper.integrations.own_trial import OwnTrial
-from sweeper.integrations.pointer import point_to, pointed_to
+from sweeper.integrations.pointer import change_restored, point_to, pointed_to
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
 
@@ -139,6 +139,7 @@ class LightningCallback(Callback):
                 self._trial.plan(total_steps=int(total_steps), peak_lr=_peak_lr(trainer.optimizers))
             self._trial.next_step = trainer.global_step
         self._steps_seen = self._trial.next_step
+        change_restored(self._trial, trainer.optimizers, [one.scheduler for one in trainer.lr_scheduler_configs])
         self._watch = self._trial.watch(pl_module, trainer.optimizers, **self._options)
 
     def on_before_optimizer_step(

@@ -174,8 +174,11 @@ class ActionRunner:
         self.say(f"Trial {trial.facts.number:04d} cannot be started: {why}")
 
     def _command(self, trial: TrialRecord, number: int) -> list[str]:
-        """Return the command of attempt `number`: the trial's, with the arguments to resume after the first."""
-        resume = self.resume_args if number > 1 else None
+        """Return the command of attempt `number`: the trial's, with the arguments to resume if it may have to.
+
+        That is after the first attempt, or if the trial continues another one.
+        """
+        resume = self.resume_args if number > 1 or trial.facts.derived is not None else None
         args, path = (resume.args, resume.path) if resume else ((), "")
         return with_resume_args(trial.facts.command, args, path)
 

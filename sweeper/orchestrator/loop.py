@@ -15,6 +15,7 @@ from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.caution import Caution
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.collect.collector import Collector
+from sweeper.orchestrator.derivations import Derivations
 from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.orchestrator.io.messages import Messages
 from sweeper.orchestrator.io.user_commands import UserCommands
@@ -128,6 +129,7 @@ class Orchestrator:
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
         self._collector = Collector(spec.metrics, self._trials, self._actions.record_collected)
         self._proposals = Proposals(run, search)
+        self._derivations = Derivations(self._trials, self._proposals, say)
         self._audits = Audits(directory, spec.name, spec.early_stop)
         self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)
         self._checkpoints = KeptCheckpoints(None if spec.early_stop is None else spec.early_stop.keep_parked_gb)
@@ -326,6 +328,7 @@ class Orchestrator:
             if not added:
                 shown = ", ".join(f"{name}={spelled(value)}" for name, value in params.items())
                 self._messages.say(f"Nothing is added, because the sweep has this configuration already: {shown}")
+        self._derivations.derive_asked(commands.derived)
         for numbers in commands.preferred:
             first = Preferred(trials=tuple(numbers))
             self._log(first)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sweeper.config import Choice, Constant, Goal, SweepSpec, changes_between
@@ -18,6 +18,8 @@ from sweeper.errors import DataUnavailable, RecordError, RunBusy, SpecChanged, U
 from sweeper.orchestrator.search import learning
 from sweeper.orchestrator.trial_command import command_of
 from sweeper.orchestrator.withdrawal import Withdrawal
+from sweeper.record.checkpoints import take_over
+from sweeper.record.derivation import START, Derivation
 from sweeper.record.ended import read_states
 from sweeper.record.events import FORMAT, SpecTaken, SweepEnded, SweepStarted
 from sweeper.record.facts import Facts, RetryPolicy
@@ -25,7 +27,7 @@ from sweeper.record.interpreter import isolated_python
 from sweeper.record.storage import confined, filesystem
 from sweeper.record.storage.claim import process_identity
 from sweeper.record.storage.journal import JournalWriter, read_journal
-from sweeper.record.storage.layout import SweepDir, read_json, unwritable, write_atomically, write_json
+from sweeper.record.storage.layout import SweepDir, TrialDir, read_json, unwritable, write_atomically, write_json
 from sweeper.record.storage.lease import Lease, acquire, holder_of, is_held
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted_values
@@ -367,6 +369,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         raise unwritable(directory.path, error) from error
     params = {**configuration.params, **run.data}
     varied = [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Constant)]
+    varied += [] if configuration.derived is None else [n for n in configuration.derived.changes if n not in varied]
     shown = {name: configuration.params[name] for name in varied if name in configuration.params}
     facts = Facts(
         number=number,
@@ -387,9 +390,22 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         watch="" if spec.watch is None else spec.watch.value,
         nesting=spec.nesting,
         output_limit_mb=spec.output_limit_mb or 0.0,
+        derived=_taken_over(run.directory, directory, configuration.derived),
+        checkpoint_every_steps=spec.checkpoint.every_steps or 0,
+        keep_healthy=spec.checkpoint.keep_healthy,
+        until=configuration.until,
         format=FORMAT,
     )
     return TrialRecord(directory=directory, facts=facts)
+
+
+def _taken_over(run: SweepDir, trial: TrialDir, derived: Derivation | None) -> Derivation | None:
+    """Give a derived trial the checkpoint of its parent; if that is gone, the trial begins at the start."""
+    if derived is None or not derived.checkpoint:
+        return derived
+    if take_over(run.trial(derived.parent), trial, derived.checkpoint):
+        return derived
+    return replace(derived, step=START, checkpoint="", lr_factor=1.0)
 
 
 def _json(facts: Facts) -> dict[str, object]:

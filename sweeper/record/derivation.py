@@ -15,7 +15,7 @@ START = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
-    """The parent of a trial, and what distinguishes the trial from it.
+    """The parent of a trial, and what distinguishes the trial from it. Who derived it and why makes no difference.
 
     Attributes:
         parent: the number of the trial from which it was derived.
@@ -35,6 +35,11 @@ class Derivation:
     changes: Mapping[str, object] = field(default_factory=dict)
     lr_factor: float = 1.0
     fresh_optimizer: bool = False
-    by: str = ""
-    reason: str = ""
+    by: str = field(default="", compare=False)
+    reason: str = field(default="", compare=False)
     diagnosis: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The parent's number and the step: ``0003+119``; ``0003`` if the trial begins at the start."""
+        return f"{self.parent:04d}" + (f"+{self.step}" if self.step != START else "")

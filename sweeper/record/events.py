@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeper.record.decision import Decision
+from sweeper.record.derivation import Derivation
 
 FORMAT = 3
 """The version of the format.
@@ -156,10 +157,14 @@ class Metrics(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpointed(Event):
-    """The state after `step` is saved in `file`, below the trial's `checkpoints/`."""
+    """The state after `step` is saved in `file`, below the trial's `checkpoints/`.
+
+    `points_to` is the path of a library's own checkpoint, from the trial's directory, if `file` only points to it.
+    """
 
     step: int
     file: str
+    points_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,13 +445,16 @@ class Asked(Event):
 
     `attributes` are the sampler's own, which it needs to continue: what CMA-ES was told, the position of QMC in its
     sequence. Those of early versions contain a pickle, which is not read. `start` is the entry of `start_with` from
-    which the configuration was made.
+    which the configuration was made. `derived` says from which trial a member of a population continues, and `until`
+    after how many optimizer steps its turn is over.
     """
 
     configuration: int
     params: Mapping[str, object]
     attributes: Mapping[str, object] = field(default_factory=dict)
     start: Mapping[str, object] | None = None
+    derived: Derivation | None = None
+    until: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
+from sweeper.record.derivation import Derivation
 from sweeper.record.objectives import Constraint, Objective
 from sweeper.record.storage.codec import reader_of
 from sweeper.record.storage.layout import TrialDir, read_json
@@ -57,7 +58,11 @@ class Facts:
     evaluation counts: ``best`` or ``last``. `watch` is ``auto`` where the script is watched without changes. `nesting`
     are the groups of parameters; None in records of earlier versions. `output_limit_mb` is the limit of the worker's
     output in 10^6 bytes, 0 for none. `objectives` are empty unless there are several; `metric` and `maximize` are then
-    the first. `format` is that of `trial.json` (`record.events.FORMAT`), 0 where it is unknown.
+    the first. `derived` says from which trial it was derived, None that it was not; the search does not know it then,
+    and its `configuration` is negative, unless the search itself derived it. `checkpoint_every_steps` is 0 if only time
+    counts, and `keep_healthy` the number of older checkpoints that are kept. `until` is the number of optimizer steps
+    after which the trial ends as completed, 0 if its script decides. `format` is that of `trial.json`
+    (`record.events.FORMAT`), 0 where it is unknown.
     """
 
     number: int
@@ -78,6 +83,10 @@ class Facts:
     output_limit_mb: float = 100.0
     objectives: tuple[Objective, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    derived: Derivation | None = None
+    checkpoint_every_steps: int = 0
+    keep_healthy: int = 0
+    until: int = 0
     format: int = field(default=0, compare=False)
 
     @classmethod
@@ -91,6 +100,8 @@ class Facts:
         known: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         try:
             known |= {name: _listed(known.get(name, ()), kind) for name, kind in _RANKING.items()}
+            if known.get("derived") is not None:
+                known["derived"] = reader_of(Derivation)(known["derived"])
             facts = cls(**{**known, "retry": RetryPolicy.read(known.get("retry", {}))})
         except (TypeError, KeyError) as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
@@ -115,11 +126,16 @@ class Facts:
 
     @property
     def label(self) -> str:
-        """The number and the varied parameters, for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``."""
+        """The number and the varied parameters, for people and for TensorBoard: ``0003_lr=3e-4_warmup=0.1``.
+
+        The label of a derived trial ends in the number of its parent and the step after which it continues:
+        ``0012_lr=1e-4_warmup=0.1_from=0003+119``.
+        """
         varied = {**self.shown, "seed": self.seed} if self.seeds > 1 else self.shown
         parts = [
             f"{self.number:04d}",
             *(f"{name}={unquoted(value)}" for name, value in redacted_values(varied).items()),
+            *([] if self.derived is None else [f"from={self.derived.origin}"]),
         ]
         name = "".join(c if c.isalnum() or c in "._=+-," else "-" for c in "_".join(parts))
         return name.encode()[:LONGEST_LABEL].decode(errors="ignore")
@@ -157,6 +173,9 @@ _TYPES: Mapping[str, type] = {
     "resources": dict,
     "watch": str,
     "output_limit_mb": float,
+    "checkpoint_every_steps": int,
+    "keep_healthy": int,
+    "until": int,
     "format": int,
 }
 

@@ -40,6 +40,7 @@ from sweeper.results.health.trial_health import (
     is_standalone,
     unobserved_text,
 )
+from sweeper.results.lineage import lineage_lines
 from sweeper.results.restart import restart_text
 from sweeper.results.snapshot import steps_done
 from sweeper.results.wording import brief, counted, decided_by, duration, number, plain, why_continued
@@ -82,6 +83,7 @@ def receipt(
         *_rank(trial, siblings),
         *_restart(trial, resume_args),
         *_continued(trial),
+        *lineage_lines(trial, siblings),
         *searched,
         *_health(trial, siblings),
         *_advice(trial, siblings),

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sweeper.record.derivation import Derivation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -17,6 +19,8 @@ class Configuration:
         params: The value of each parameter that applies.
         attributes: The state that the sampler needs for later proposals; JSON can represent it.
         start: The entry of `start_with` that it was made from; None if it was made from none.
+        derived: From which trial a population's configuration continues; None if it begins anew.
+        until: The number of optimizer steps after which its trials end; 0 if their script decides.
         state: The state of its trials together, as in `record.trial.State`.
         value: The metric of the sweep, as the mean over seeds; None while it runs, or if it was never logged.
         step: The last optimizer step at which any of its trials was evaluated; None if none was.
@@ -33,6 +37,8 @@ class Configuration:
     params: Mapping[str, object]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, object] | None = None
+    derived: Derivation | None = None
+    until: int = 0
     state: str = "RUNNING"
     value: float | None = None
     step: int | None = None

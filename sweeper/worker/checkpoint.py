@@ -1,4 +1,4 @@
-"""Write and read checkpoints. The newest two are kept, and each has its checksum in its name.
+"""Write and read checkpoints. The newest two are kept, and older ones on request; each has its checksum in its name.
 
 `step-000000129.3fa94c01d2e7b655.pt` holds the state after step 129. The second part is the beginning of the SHA-256 of
 its bytes: torch notices a truncated file, but not a flipped bit. Files are read with `weights_only=True`, so loading
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ KEPT = 2
 EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"
 
 
-def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
-    """Save a state atomically and durably, and delete all but the newest two checkpoints.
+def save(folder: Path, state: Mapping[str, Any], *, step: int, older: int = 0) -> Path:
+    """Save a state atomically and durably, and delete all but the newest two checkpoints and `older` ones.
 
     Args:
         folder: the folder of the trial's checkpoints. It is created, but its parents are not.
         state: tensors, numbers, strings, lists and dicts by name.
         step: the optimizer step after which the state was taken.
+        older: the number of older checkpoints to keep, as `kept_steps` chooses them.
 
     Returns:
         The path of the checkpoint.
@@ -56,10 +57,32 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int) -> Path:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         sync_directory(folder)
-        for old in checkpoints(folder)[KEPT:]:
-            if old != final:
+        there = checkpoints(folder)
+        kept = kept_steps([step_of(path) for path in there], older)
+        for old in there:
+            if old != final and step_of(old) not in kept:
                 old.unlink(missing_ok=True)
     return final
+
+
+def kept_steps(steps: Iterable[int], older: int) -> frozenset[int]:
+    """Return the steps of the checkpoints to keep: the newest `KEPT`, and `older` ones, the denser the newer they are.
+
+    A run is found to fail some time after it began to, and the later the longer it had run. So the ages of the older
+    checkpoints grow geometrically: whenever one has to go, it is the one that leaves the smallest gap.
+
+    Args:
+        steps: the steps of all checkpoints.
+        older: the number of checkpoints to keep beside the newest.
+    """
+    left = sorted(set(steps), reverse=True)
+    while len(left) > KEPT + older:
+        if not older:
+            left.pop()
+            continue
+        ages = [left[0] - step + 1 for step in left] + [left[0] + 2]  # the last is the start, which needs no checkpoint
+        del left[min(range(KEPT, len(left)), key=lambda i: (ages[i + 1] / ages[i - 1], i))]
+    return frozenset(left)
 
 
 def checkpoints(folder: Path) -> list[Path]:

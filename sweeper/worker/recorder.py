@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.errors import Unwritable, UsageError
 from sweeper.record.causes import Cause
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Finished
 from sweeper.record.facts import Facts
 from sweeper.record.storage.codec import encode_file
@@ -51,6 +52,7 @@ class Recorder:
         total_steps: the planned number of optimizer steps, if the script has declared it.
         stop_requested: set when this process was asked to stop.
         stopping: whether the script has been told to stop; all ranks agree on it.
+        derivation: what an integration has yet to change in the state that its library restored; None if nothing.
     """
 
     def __init__(self, facts: Facts, attempt: AttemptDir, *, writes: bool | None = None) -> None:
@@ -71,6 +73,7 @@ class Recorder:
         self.total_steps: int | None = None
         self.stop_requested = threading.Event()
         self.stopping = False
+        self.derivation: Derivation | None = None
         self._journal = JournalWriter(attempt.events) if (is_first() if writes is None else writes) else None
         self._closed = False
 
@@ -100,6 +103,20 @@ class Recorder:
         """Count an optimizer step."""
         self.next_step += 1
         self.last_step = max(self.last_step, self.next_step - 1)
+
+    @property
+    def steps_done(self) -> int:
+        """The number of optimizer steps that were done, as the watch or the script counts them."""
+        return max(self.next_step, self.last_step + 1)
+
+    @property
+    def is_turn_over(self) -> bool:
+        """Whether the trial has done the steps of its turn in a population (`until`)."""
+        return 0 < self.facts.until <= self.steps_done
+
+    def should_stop(self) -> bool:
+        """Return whether this process was asked to stop, or the trial's turn is over."""
+        return self.is_turn_over or self.stop_requested.is_set()
 
     def request_stop(self, *_: int | FrameType | None) -> None:
         """Ask the training loop to end after the current step. Can be used as a signal handler."""
@@ -171,6 +188,7 @@ class Recorder:
             text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
             return Finished(outcome="failed", error=text, cause=cause, peak_device_mb=_peak_device_mb())
         did_all_steps = self.total_steps is not None and self.last_step + 1 >= self.total_steps
+        did_all_steps = did_all_steps or self.is_turn_over
         outcome = "stopped" if self.stopping and not did_all_steps else "completed"
         return Finished(outcome=outcome, peak_device_mb=_peak_device_mb())
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeper.errors import CheckpointError, Unwritable, UsageError
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed
 from sweeper.record.storage.layout import TrialDir
-from sweeper.worker import checkpoint
+from sweeper.worker import checkpoint, derived_state
 from sweeper.worker.ranks import Ranks
 from sweeper.worker.recorder import Recorder
 from sweeper.worker.scalars import Number, described, is_on_accelerator, number, numbers_by_name, whole
@@ -70,6 +71,7 @@ class Trial:
         self._checkpoints = directory.checkpoints
         self._ranks = Ranks()
         self._saved_at = time.monotonic()
+        self._saved_step = 0
 
     @property
     def next_step(self) -> int:
@@ -189,9 +191,21 @@ class Trial:
                 continue
             step = checkpoint.step_of(path)
             self._recorder.append(Resumed(step=step), sync=True)
-            self._recorder.next_step = step + 1
+            self._recorder.next_step = self._saved_step = step + 1
+            derived = self._recorder.facts.derived
+            if derived is not None and derived.checkpoint == path.name:
+                return self._changed(state, derived)
             return state
         return None
+
+    def _changed(self, state: dict[str, Any], derived: Derivation) -> dict[str, Any]:
+        """Return the parent's state with the learning rates, and without the moments, as the trial was derived."""
+        changed, found = derived_state.changed(state, derived)
+        if derived_state.is_pointer(state):
+            self._recorder.derivation = derived  # the integration changes what its library restores
+        elif not found and derived_state.is_needed(derived):
+            self.note(derived_state.NOT_CHANGED)
+        return changed
 
     def report(self, values: Mapping[str, Number], *, step: Number) -> None:
         """Record scalar metrics of an optimizer step.
@@ -232,9 +246,9 @@ class Trial:
     def should_stop(self) -> bool:
         """Whether the training loop should end after the current step.
 
-        It is true after SIGTERM, which `sweeper stop`, a rule or a time limit of the cluster sends. Save first, then
-        leave the loop. All ranks get the same answer, by a small all-reduce on the CPU: with several ranks, read it on
-        every rank, once a step.
+        It is true after SIGTERM, which `sweeper stop`, a rule or a time limit of the cluster sends, and after the last
+        step of a turn in a population. Save first, then leave the loop. All ranks get the same answer, by a small
+        all-reduce on the CPU: with several ranks, read it on every rank, once a step.
 
         Example:
             ::
@@ -243,12 +257,12 @@ class Trial:
                     break
         """
         if not self._recorder.stopping:
-            (self._recorder.stopping,) = self._ranks.any(self._recorder.stop_requested.is_set())
+            (self._recorder.stopping,) = self._ranks.any(self._recorder.should_stop())
         return self._recorder.stopping
 
     @property
     def should_save(self) -> bool:
-        """Whether a checkpoint is due: `checkpoint.every_minutes` have passed, or the trial should stop.
+        """Whether a checkpoint is due by `checkpoint.every_minutes` or `every_steps`, or because the trial should stop.
 
         All ranks get the same answer: with several ranks, read it on every rank, once a step.
 
@@ -260,12 +274,15 @@ class Trial:
         """
         if self._recorder.stopping:
             return True
-        due = time.monotonic() - self._saved_at >= self._recorder.facts.checkpoint_every_s
-        self._recorder.stopping, due = self._ranks.any(self._recorder.stop_requested.is_set(), due)
+        facts = self._recorder.facts
+        due = time.monotonic() - self._saved_at >= facts.checkpoint_every_s
+        if facts.checkpoint_every_steps:
+            due = due or self._recorder.steps_done - self._saved_step >= facts.checkpoint_every_steps
+        self._recorder.stopping, due = self._ranks.any(self._recorder.should_stop(), due)
         return self._recorder.stopping or due
 
     def save(self, state: Mapping[str, Any], *, step: Number) -> None:
-        """Write a checkpoint for `restore`. The newest two are kept.
+        """Write a checkpoint for `restore`. The newest two are kept, and older ones with `checkpoint.keep_healthy`.
 
         If the checkpoint cannot be written, the previous one is kept, training continues, and the record has a note.
 
@@ -286,15 +303,16 @@ class Trial:
             expected = 'a mapping, such as {"model": model.state_dict()}'
             raise UsageError(f"save(state=...): expected {expected}, got {described(state)}")
         self._recorder.outbox.flush()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), at + 1
         if not self._recorder.writes:
             return
         try:
-            path = checkpoint.save(self._checkpoints, state, step=at)
+            path = checkpoint.save(self._checkpoints, state, step=at, older=self._recorder.facts.keep_healthy)
         except Unwritable as error:
             self.note(f"the checkpoint after step {at} was not written, so the previous one was kept: {error}")
         else:
-            self._recorder.append(Checkpointed(step=at, file=path.name), sync=True)
+            target = state[derived_state.POINTER] if derived_state.is_pointer(state) else ""
+            self._recorder.append(Checkpointed(step=at, file=path.name, points_to=target), sync=True)
         self._saved_at = time.monotonic()
 
     def note(self, text: str) -> None:

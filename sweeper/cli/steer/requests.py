@@ -1,4 +1,4 @@
-"""`sweeper revive` and `sweeper add`: what is asked of a run, whether or not it is at work."""
+"""`sweeper revive`, `sweeper add` and `sweeper derive`: what is asked of a run, whether or not it is at work."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
 from sweeper.errors import UsageError
+from sweeper.record.derivation import START
 from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
@@ -33,7 +34,19 @@ def add(commands: Commands) -> None:
     )
     more.set_defaults(run_command=_add)
 
-    for parser in (revive, exempt, more):
+    derive = add_command(commands, "derive", "Continue a trial from a checkpoint, as a new trial with other parameters")
+    add_trial(derive)
+    derive.add_argument(
+        "overrides", nargs="*", metavar="NAME=VALUE", help="parameters that differ from the trial's, as in lr=1e-4"
+    )
+    derive.add_argument(
+        "--at", type=_step, metavar="STEP", help="step to continue from, or `start` (default: the newest checkpoint)"
+    )
+    derive.add_argument("--fresh-optimizer", action="store_true", help="do not restore the moments of the optimizer")
+    derive.add_argument("--because", metavar="TEXT", help="reason, for the record")
+    derive.set_defaults(run_command=_derive)
+
+    for parser in (revive, exempt, more, derive):
         parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
         parser.set_defaults(survive_disconnect=True)
 
@@ -63,6 +76,46 @@ def _add(options: argparse.Namespace) -> int:
     if spec.method in LEARNING and (outside := outside_of(spec, params)):
         warn(f"The search will not learn from this configuration: {', '.join(outside)}")
     return send(run, [AddConfiguration(params=params)], workers=options.workers)
+
+
+def _step(text: str) -> int:
+    if text == "start":
+        return START
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a step, or start, got {text!r}")
+
+
+def _derive(options: argparse.Namespace) -> int:
+    from sweeper.config import SweepSpec, derived_changes, lr_factor
+    from sweeper.record.checkpoints import newest_before, saved_checkpoints
+    from sweeper.record.reader import read_trial
+    from sweeper.record.storage.inbox import NEWEST, DeriveTrial, person
+    from sweeper.record.storage.layout import read_json
+
+    run = existing(options.run)
+    trial = read_trial(existing_trial(run, options.number))
+    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
+    changes = derived_changes(spec, trial.facts.params, options.overrides)
+    at = NEWEST if options.at is None else options.at
+    if at != START:
+        saved = saved_checkpoints(trial.directory)
+        if newest_before(saved, at) is None:
+            kept = ", ".join(str(one.step) for one in saved) or "none"
+            raise UsageError(
+                f"{trial.directory.checkpoints}: expected a checkpoint{'' if at == NEWEST else f' up to step {at}'}, "
+                f"got checkpoints after these steps: {kept}. To begin at the start: --at start"
+            )
+    command = DeriveTrial(
+        number=options.number,
+        changes=changes,
+        at=at,
+        lr_factor=lr_factor(trial.facts.params, changes),
+        fresh_optimizer=options.fresh_optimizer,
+        by=person(),
+        because=options.because or "",
+    )
+    return send(run, [command], workers=options.workers)
 
 
 def hand_over(run: SweepDir, *commands: Command) -> None:

@@ -268,10 +268,17 @@ class Resources(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """How often a trial saves a checkpoint, for example `checkpoint: {every_minutes: 5}`."""
+    """How often a trial saves a checkpoint, for example `checkpoint: {every_minutes: 5}`, and how many are kept.
+
+    With `every_steps`, a checkpoint is also due after so many optimizer steps. The newest two are kept, and
+    `keep_healthy` older ones, the denser the newer they are: a trial can be derived from one that was saved before the
+    training went wrong.
+    """
 
     model_config = STRICT
     every_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    every_steps: Annotated[int, Field(ge=1)] | None = None
+    keep_healthy: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class BudgetSettings(BaseModel):

@@ -13,6 +13,7 @@ from sweeper.record.decision import PERSON, Decision
 from sweeper.record.storage import confined
 from sweeper.record.storage.inbox import (
     AddConfiguration,
+    DeriveTrial,
     ForSweep,
     ForTrial,
     LaunchFirst,
@@ -34,6 +35,7 @@ class UserCommands:
         stops: the users' decisions to stop trials, by number.
         sweep: the command for the whole sweep; None if there is none.
         added: parameters of configurations to add.
+        derived: trials to derive from others.
         preferred: lists of trial numbers to launch first.
         files: the files to remove once all commands are carried out.
     """
@@ -42,6 +44,7 @@ class UserCommands:
     stops: dict[int, Decision] = field(default_factory=dict)
     sweep: SweepCommand | None = None
     added: list[Mapping[str, object]] = field(default_factory=list)
+    derived: list[DeriveTrial] = field(default_factory=list)
     preferred: list[Sequence[int]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
@@ -70,6 +73,8 @@ class UserCommands:
                     commands._add(command, trials[number])
                 case LaunchFirst(numbers=numbers) if all(number in trials for number in numbers):
                     commands.preferred.append(numbers)
+                case DeriveTrial(number=number) if number in trials:
+                    commands.derived.append(command)
                 case AddConfiguration(params=params):
                     commands.added.append(params)
                 case _:

@@ -12,6 +12,7 @@ from sweeper.config import LEARNING, identity
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
 from sweeper.orchestrator.withdrawal import is_out
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.journal import JournalReader, JournalWriter
@@ -51,7 +52,12 @@ class Proposals:
         self.damage = tuple(journal.damage)
         self._configurations = {
             event.configuration: Configuration(
-                number=event.configuration, params=event.params, attributes=event.attributes, start=event.start
+                number=event.configuration,
+                params=event.params,
+                attributes=event.attributes,
+                start=event.start,
+                derived=event.derived,
+                until=event.until,
             )
             for event in events
             if isinstance(event, Asked)
@@ -70,6 +76,8 @@ class Proposals:
             taken: numbers that are in use. An unreadable trial keeps its number and its files, for the user to inspect.
         """
         for trial in trials:
+            if not is_searched(trial.facts.configuration):
+                continue
             self._made.add((trial.facts.configuration, trial.facts.seed))
             self._restore(trial)
         self._next = max(taken, default=-1) + 1
@@ -102,6 +110,20 @@ class Proposals:
         added = Configuration(number=len(self._configurations), params=params)
         self._accept([added])
         return self._make([added])
+
+    def derive(self, parent: TrialRecord, derived: Derivation, *, seed: int | None = None) -> list[TrialRecord]:
+        """Make a trial that continues another one with changed parameters; the search is not told of it.
+
+        Args:
+            parent: the trial that it is derived from.
+            derived: what distinguishes it from its parent.
+            seed: its seed; by default, that of its parent.
+        """
+        params = {name: value for name, value in parent.facts.params.items() if name not in self.run.data}
+        own = Configuration(number=-self._next, params={**params, **derived.changes}, derived=derived)
+        made = make_trials(self.run, [(own, parent.facts.seed if seed is None else seed)], self._next)
+        self._next += len(made)
+        return made
 
     def update(self, changed: Iterable[TrialRecord]) -> None:
         """Take in the trials that have changed, and record the result of each configuration that is done."""
@@ -171,7 +193,15 @@ class Proposals:
             now = time.time()
             self._journal.extend(
                 [
-                    Asked(time=now, configuration=p.number, params=p.params, attributes=p.attributes, start=p.start)
+                    Asked(
+                        time=now,
+                        configuration=p.number,
+                        params=p.params,
+                        attributes=p.attributes,
+                        start=p.start,
+                        derived=p.derived,
+                        until=p.until,
+                    )
                     for p in proposed
                 ],
                 sync=True,
@@ -190,6 +220,11 @@ class Proposals:
         self._made |= {(configuration.number, seed) for configuration, seed in missing}
         self._next += len(made)
         return made
+
+
+def is_searched(configuration: int) -> bool:
+    """Return whether a configuration belongs to the search: those of trials that were derived from others do not."""
+    return configuration >= 0
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:

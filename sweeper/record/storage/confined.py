@@ -190,6 +190,52 @@ def remove_folder(path: Path, *, root: Path | None = None) -> None:
             raise OSError(errno.ELOOP, "its folders are nested too deeply to be removed", str(path)) from error
 
 
+def link(source: Path, target: Path, *, root: Path | None = None) -> None:
+    """Give a file of a run, or a folder with all its files, a second name in the run; copy it if the disk has no links.
+
+    What exists at `target` already is left as it is. Folders on the way to `target` are created.
+
+    Args:
+        source: the file or folder.
+        target: the new name.
+        root: the run's directory; by default `root_of` the source.
+
+    Raises:
+        OSError: as `open_file`, or the system refuses.
+    """
+    root = root or root_of(source)
+    with folder(source.parent, root=root) as there:
+        is_folder = stat.S_ISDIR(os.stat(source.name, dir_fd=there, follow_symlinks=False).st_mode)
+    if is_folder:
+        make_folder(target, root=root)
+        for name in listed(source, root=root):
+            link(source / name, target / name, root=root)
+        return
+    os.close(open_file(source, root=root))  # it is a regular file
+    with folder(source.parent, root=root) as there, folder(target.parent, root=root, make=True) as here:
+        try:
+            os.link(source.name, target.name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            _copy(source, target, root, here)
+
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How a file system answers that it makes no hard links, or not this one."""
+
+
+def _copy(source: Path, target: Path, root: Path, folder_fd: int) -> None:
+    temporary = f".{target.name}.{os.getpid()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    copied = open_file(target.with_name(temporary), flags, root=root)
+    with reading(source, root=root) as given, os.fdopen(copied, "wb") as copy:
+        shutil.copyfileobj(given, copy)
+    os.replace(temporary, target.name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+
+
 def _split(path: Path, root: Path | None) -> tuple[str | Path, Sequence[str]]:
     """Return the run's directory, and the names that lead from there to a path."""
     if root is not None:

@@ -73,7 +73,28 @@ class AddConfiguration:
     do: str = "add"
 
 
-Command = ForTrial | ForSweep | LaunchFirst | AddConfiguration
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeriveTrial:
+    """Make a trial that continues trial `number` with changed parameters.
+
+    `at` is the last step that it takes over: the newest checkpoint up to it counts. `START` stands for the start, and
+    `NEWEST` for the newest checkpoint. `lr_factor` multiplies the learning rates that are restored.
+    """
+
+    number: int
+    changes: Mapping[str, object]
+    at: int
+    lr_factor: float = 1.0
+    fresh_optimizer: bool = False
+    by: str = ""
+    because: str = ""
+    do: str = "derive"
+
+
+NEWEST = 2**62
+"""The step of `DeriveTrial` that stands for the newest checkpoint."""
+
+Command = ForTrial | ForSweep | LaunchFirst | AddConfiguration | DeriveTrial
 
 _FOR_TRIALS, _FOR_SWEEPS = frozenset(TrialCommand), frozenset(SweepCommand)
 
@@ -154,4 +175,18 @@ def _command(body: Mapping[str, object]) -> Command | None:
             return LaunchFirst(numbers=numbers) if len(numbers) == len(given) else None
         case {"do": "add", "params": dict(params)}:
             return AddConfiguration(params=params)
+        case {"do": "derive", "number": int(number), "changes": dict(changes), "at": int(at)}:
+            factor, fresh = body.get("lr_factor", 1.0), body.get("fresh_optimizer", False)
+            by, because = str(body.get("by") or ""), str(body.get("because") or "")
+            if not (isinstance(factor, int | float) and factor > 0 and isinstance(fresh, bool)):
+                return None
+            return DeriveTrial(
+                number=number,
+                changes=changes,
+                at=at,
+                lr_factor=float(factor),
+                fresh_optimizer=fresh,
+                by=by,
+                because=because,
+            )
     return None

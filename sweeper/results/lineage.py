@@ -1,0 +1,63 @@
+"""Which trials were derived from which: the lineage of a sweep, and each step of it in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sweeper.record.derivation import POPULATION, REPAIR, START, Derivation
+from sweeper.record.trial import TrialRecord
+from sweeper.record.values.redaction import redacted_values
+from sweeper.results.wording import brief, plain
+
+
+def children_of(parent: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials that were derived from a trial, in the order of their numbers."""
+    number = parent.facts.number
+    return [one for one in trials if one.facts.derived is not None and one.facts.derived.parent == number]
+
+
+def ancestors_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> list[TrialRecord]:
+    """Return the parent of a trial, the parent's parent, and so on, as far as their records are known."""
+    found: list[TrialRecord] = []
+    known = {trial.facts.number}
+    while (derived := trial.facts.derived) is not None and derived.parent in trials and derived.parent not in known:
+        trial = trials[derived.parent]
+        known.add(trial.facts.number)
+        found.append(trial)
+    return found
+
+
+def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> str:
+    """Return how a trial was derived, to follow "is": the parent, the step, what was changed, by whom and why.
+
+    Args:
+        derived: how it was derived.
+        parent: the parent; with it, the text also has the values that were changed.
+    """
+    where = "at the start" if derived.step == START else f"after step {derived.step}"
+    before = {} if parent is None else redacted_values(parent.facts.params)
+    changes = ", ".join(
+        f"{plain(name)}={brief(value)}" + (f" (it was {brief(before[name])})" if name in before else "")
+        for name, value in redacted_values(derived.changes).items()
+    )
+    made = {REPAIR: "a repair of", POPULATION: "a continuation of"}.get(derived.by, "derived from")
+    by = f" by {plain(derived.by)}" if derived.by not in ("", REPAIR, POPULATION) else ""
+    fresh = ", with a fresh optimizer state" if derived.fresh_optimizer else ""
+    reason = f": {plain(derived.reason)}" if derived.reason else ""
+    return f"{made} trial {derived.parent:04d}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
+
+
+def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
+    """Return lines about where a trial comes from, and what was derived from it; none if neither is the case."""
+    known = {one.facts.number: one for one in siblings}
+    lines = []
+    if (derived := trial.facts.derived) is not None:
+        lines.append(f"It is {derivation_text(derived, known.get(derived.parent))}.")
+        resumed = trial.progress.first_step > derived.step or trial.progress.first_step < 0
+        if derived.step != START and trial.attempts and not resumed:
+            lines.append("Its script did not restore the checkpoint: it began at the start.")
+    for child in children_of(trial, siblings):
+        how = child.facts.derived
+        if how is not None:
+            lines.append(f"Trial {child.facts.number:04d} ({child.state.value}) is {derivation_text(how, trial)}.")
+    return lines

@@ -1,0 +1,1 @@
+"""Repairs: with which change a failed trial is tried again; pure functions."""
