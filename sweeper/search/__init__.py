@@ -51,4 +51,8 @@ def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search
         return Grid(spec.parameters, settings_of(spec))
     from sweeper.search.optuna_search import OptunaSearch  # Optuna takes most of a second to import
 
+    if spec.method is Method.PBT:
+        from sweeper.search.population import PopulationSearch
+
+        return PopulationSearch(spec, OptunaSearch(spec.model_copy(update={"method": Method.RANDOM})))
     return OptunaSearch(spec, learned)

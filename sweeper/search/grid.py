@@ -28,6 +28,10 @@ class Grid:
         """True: a grid is known from the start."""
         return True
 
+    def is_over(self, seen: Sequence[Configuration]) -> bool:  # noqa: ARG002 - as `Search` has it
+        """Return True: no proposal waits for a result."""
+        return True
+
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """Return the first combination that was not seen; None if all were."""
         return next(self.proposals(seen), None)

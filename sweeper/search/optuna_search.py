@@ -170,6 +170,10 @@ class OptunaSearch:
         """False: each proposal may depend on the results so far."""
         return False
 
+    def is_over(self, seen: Sequence[Configuration]) -> bool:  # noqa: ARG002 - as `Search` has it
+        """Return True: no proposal waits for a result."""
+        return True
+
     def propose(self, seen: Sequence[Configuration]) -> Configuration:
         """Return the next configuration; there is always one.
 

@@ -70,6 +70,9 @@ class Search(Protocol):
     def notes(self) -> Sequence[str]:
         """What the user should know about the state of the search."""
 
+    def is_over(self, seen: Sequence[Configuration]) -> bool:
+        """Return whether there will be no more proposals, if there are none now."""
+
     def propose(self, seen: Sequence[Configuration]) -> Configuration | None:
         """Return the next configuration, numbered after those seen; None if there is none left."""
 

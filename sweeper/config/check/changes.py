@@ -31,6 +31,7 @@ _DECIDING = (
     "program",
     "method",
     "population_size",
+    "population",
     "metric",
     "objectives",
     "constraints",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sweeper.config.check.known import complaints_about_known
 from sweeper.config.check.objectives import complaints_about_objectives
+from sweeper.config.check.population import complaints_about_population
 from sweeper.config.check.resuming import complaints_about_resuming
 from sweeper.config.check.signatures import function_of
 from sweeper.config.model.macros import complaints_about_macros, complaints_about_values
@@ -36,6 +37,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from _sources(root)
     yield from _resources(root)
     yield from complaints_about_objectives(root)
+    yield from complaints_about_population(root)
     yield from _grid(root)
     yield from _conditions(root)
     yield from complaints_about_known(root)

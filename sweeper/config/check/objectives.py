@@ -29,8 +29,8 @@ def complaints_about_objectives(root: Node) -> Iterator[Complaint]:
             if _data(root, key):
                 yield Complaint(path=("method",), expected=f"a method for {text}", got=Method.CMAES.value, hint=hint)
                 break
-    if _data(root, "population_size") is not None and method not in GENETIC:
-        expected = f"population_size only with method: {listed(GENETIC)}"
+    if _data(root, "population_size") is not None and method not in (*GENETIC, Method.PBT):
+        expected = f"population_size only with method: {listed([*GENETIC, Method.PBT])}"
         yield Complaint(path=("population_size",), expected=expected, got=f"method: {method}")
 
 

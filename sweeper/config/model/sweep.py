@@ -25,6 +25,7 @@ from pydantic import (
 
 from sweeper.config.model.executors import Executor, Local
 from sweeper.config.model.parameters import Parameter
+from sweeper.config.model.population import DEFAULT_SIZE, Population, plain_turns
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import AnySource
 from sweeper.config.model.values import Given, without_repetition
@@ -62,7 +63,7 @@ def as_name(text: str) -> str:
 class Method(StrEnum):
     """How configurations are proposed, for example `method: tpe`. `bayes`, as W&B calls it, means `tpe`.
 
-    `nsga2` and `nsga3` are genetic algorithms for several objectives.
+    `nsga2` and `nsga3` are genetic algorithms for several objectives. `pbt` trains a `population` in turns.
     """
 
     GRID = "grid"
@@ -74,6 +75,7 @@ class Method(StrEnum):
     QMC = "qmc"
     NSGA2 = "nsga2"
     NSGA3 = "nsga3"
+    PBT = "pbt"
 
 
 LEARNING = (Method.BAYES, Method.TPE, Method.GP, Method.CMAES, Method.NSGA2, Method.NSGA3)
@@ -413,6 +415,7 @@ class SweepSpec(BaseModel):
     resume_args: ResumeArgs | None = None
     method: Annotated[Method, Field(strict=False)]
     population_size: Annotated[int, Field(ge=2)] | None = None
+    population: Population | None = None
     metric: Metric
     objectives: Annotated[tuple[ObjectiveSettings, ...], Field(strict=False)] = ()
     constraints: Annotated[tuple[ConstraintSettings, ...], Field(strict=False)] = ()
@@ -455,6 +458,15 @@ class SweepSpec(BaseModel):
                 "at": At.LAST,
             }
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ends_with_the_last_turn(cls, given: object) -> object:
+        if not isinstance(given, Mapping) or given.get("method") != Method.PBT or given.get("run_cap") is not None:
+            return given
+        turns = plain_turns(given.get("population"))
+        size = given.get("population_size") or DEFAULT_SIZE
+        return {**given, "run_cap": turns * size} if turns and isinstance(size, int) else given
 
     @property
     def goals(self) -> tuple[Objective, ...]:

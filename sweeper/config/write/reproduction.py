@@ -36,6 +36,7 @@ def sweep_of_trial(
         "nesting": _by_dots(params) if spec.nesting is None else spec.nesting,
         "method": Method.GRID,
         "population_size": None,
+        "population": None,
         "parameters": {name: {"value": value} for name, value in params.items() if name not in data},
         "seeds": [seed],
         "start_with": [],

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.config import LEARNING, identity
+from sweeper.config import LEARNING, identity, lr_factor
 from sweeper.orchestrator.opening import Run, make_trials
 from sweeper.orchestrator.search.results import with_result
 from sweeper.orchestrator.withdrawal import is_out
+from sweeper.record.checkpoints import newest_before, saved_checkpoints
 from sweeper.record.derivation import Derivation
 from sweeper.record.events import Asked, Imputed, Told
 from sweeper.record.storage.checksums import Damage
@@ -184,9 +185,26 @@ class Proposals:
         if most > 0:
             self._record_imputed(seen)
         asked = list(itertools.islice(self.search.proposals(seen), None if most == math.inf else max(0, int(most))))
-        self._complete = len(asked) >= allowed or wanted is None or len(asked) < wanted
+        asked = [self._continued(one) for one in asked]
+        fewer = wanted is None or len(asked) < wanted
+        self._complete = len(asked) >= allowed or (fewer and self.search.is_over([*seen, *asked]))
         self._accept(asked)
         return asked
+
+    def _continued(self, proposed: Configuration) -> Configuration:
+        """Return a proposal with the trial and checkpoint from which it continues; it names a configuration."""
+        derived = proposed.derived
+        if derived is None:
+            return proposed
+        parent = next(iter(self._trials.get(derived.parent, {}).values()), None)
+        if parent is None:  # its record is damaged
+            return replace(proposed, derived=None)
+        newest = newest_before(saved_checkpoints(parent.directory), None)
+        taken = replace(derived, parent=parent.facts.number)
+        if newest is not None:
+            factor = lr_factor(parent.facts.params, derived.changes)
+            taken = replace(taken, step=newest.step, checkpoint=newest.file, lr_factor=factor)
+        return replace(proposed, derived=taken)
 
     def _accept(self, proposed: Sequence[Configuration]) -> None:
         if proposed:

@@ -1,0 +1,47 @@
+"""Check what `method: pbt` needs, and what does not work with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sweeper.config.model.sweep import Method
+from sweeper.config.read.node import Complaint, Node, found, plain
+from sweeper.rules.pruner_settings import PRUNERS
+
+_EXAMPLE = "write population: {every_steps: 100, turns: 10}"
+
+REFUSED = {
+    "objectives": "a population is ranked by one metric",
+    "constraints": "a population is ranked by one metric",
+    "learn_from": "a population learns from its own turns only",
+}
+
+
+def complaints_about_population(root: Node) -> Iterator[Complaint]:
+    """Find what contradicts `method: pbt` or `population`."""
+    if _data(root, "method") != Method.PBT:
+        if _data(root, "population") is not None:
+            got = f"method: {_data(root, 'method')}"
+            yield Complaint(path=("population",), expected="population only with method: pbt", got=got)
+        return
+    if _data(root, "population") is None:
+        yield Complaint(path=("method",), expected="population with method: pbt", got="none", hint=_EXAMPLE)
+    for key, why in REFUSED.items():
+        if _data(root, key):
+            yield Complaint(path=(key,), expected=f"no {key} with method: pbt", got=key, hint=why)
+    seeds = _data(root, "seeds")
+    if isinstance(seeds, list) and len(seeds) > 1:
+        hint = "each member of a population is one training run"
+        yield Complaint(path=("seeds",), expected="one seed with method: pbt", got=f"{len(seeds)} seeds", hint=hint)
+    rules = _data(root, "early_stop", "rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        name = next(iter(rule), "") if isinstance(rule, dict) else rule
+        if name in PRUNERS:
+            hint = "a population stops its worst members itself"
+            expected = "no pruner with method: pbt"
+            yield Complaint(path=("early_stop", "rules", index), expected=expected, got=str(name), hint=hint)
+
+
+def _data(root: Node, *path: str) -> object:
+    node = found(root, *path)
+    return plain(node) if node else None
