@@ -11,7 +11,7 @@ from sweeper.rules.repair.lineage import depth_of, repair, repairs
 from sweeper.rules.repair.parameters import ROLES, RepairedParameters, guessed
 from sweeper.rules.repair.policy import NoRepair, proposal
 from sweeper.rules.repair.recipes import RECIPES, Recipe
-from sweeper.rules.repair.siblings import Sibling, siblings_of
+from sweeper.rules.repair.siblings import Sibling, is_alike, is_near, siblings_of
 from sweeper.rules.repair.situation import RepairSettings, Situation
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "depth_of",
     "failure_of",
     "guessed",
+    "is_alike",
+    "is_near",
     "proposal",
     "repair",
     "repairs",

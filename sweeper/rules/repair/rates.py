@@ -112,9 +112,14 @@ def estimate(situation: Situation, rate: Rate, own: float) -> NewValue:
         own: the learning rate of the run.
     """
     factor, why = _lower(situation) if rate is Rate.DOWN else _higher(situation)
-    new = NewValue(value=own * factor, why=why or f"{factor:.2g} times as high")
+    new = NewValue(value=own * factor, why=why or _times(factor))
     new = _beyond_failed(situation, new, rate)
     return replace(new, value=settled(new.value, situation.domain(situation.names.lr), down=rate is Rate.DOWN))
+
+
+def _times(factor: float) -> str:
+    known = {round(1 / 3, 3): "a third of it", 0.1: "a tenth of it"}
+    return known.get(round(factor, 3), f"{factor:.2g} times as high")
 
 
 def _lower(situation: Situation) -> tuple[float, str]:
