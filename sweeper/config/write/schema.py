@@ -128,10 +128,9 @@ def _early_stop(definitions: Json) -> Json:
         "anyOf": [preset, entries],
         "default": AUTO,
     }
-    repair = definitions["EarlyStop"]["properties"]["repair"]
     definitions["EarlyStop"]["properties"]["repair"] = {
-        "title": repair["title"],
-        "anyOf": [{"enum": ["auto", "off"]}, {"$ref": "#/$defs/RepairNames"}, {"type": "null"}],
+        "title": "Repair",
+        "anyOf": [{"enum": ["auto", "off", False]}, {"$ref": "#/$defs/RepairNames"}, {"type": "null"}],
         "default": None,
     }
     return {"anyOf": [preset, {"$ref": "#/$defs/EarlyStop"}, {"type": "null"}], "default": None}

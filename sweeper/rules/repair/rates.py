@@ -21,6 +21,8 @@ HALF = 0.5
 """A sibling is tried whose learning rate is at most this share of the failed one, or at least its inverse."""
 LEAST_SHARE = 0.5
 """At least this share of the siblings at a learning rate has to have learned."""
+AT_ONCE, SOON = 0.01, 0.05
+"""The factor for a run that is no longer finite within this share of the plan, before its updates were measured."""
 FURTHER = 0.1
 """The factor of a second repair, if it is less than what is measured."""
 LEAST_UP, MOST_UP = 3.0, 1e7
@@ -128,6 +130,9 @@ def _lower(situation: Situation) -> tuple[float, str]:
         factor = min(1 / 3, HEALTHY_RATIO / ratio)
         why = f"an update was {ratio:.2g} times the weights, and is at most {HEALTHY_RATIO:g} times in half of all "
         why += "healthy runs"
+    failure = situation.failure
+    if failure.diagnosis == "non_finite" and failure.broke <= SOON * failure.total_steps and factor > AT_ONCE:
+        factor, why = AT_ONCE, "a hundredth of it, because nothing was finite after a few updates"
     if situation.depth and factor > FURTHER:
         factor, why = FURTHER, "the last repair was not enough"
     return factor, why
