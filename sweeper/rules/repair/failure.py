@@ -34,6 +34,8 @@ class Failure:
         from_start: whether what is diagnosed held before an update could have caused it.
         partial: whether only some of the weights have no gradient.
         largest_ratio: the largest update so far, as a share of the weights; 0 before one is known.
+        peak_ratio: the same over the learning rate as a share of its peak, as a warmup makes the first updates small;
+            if updates are lost to rounding, the most that it can be. NaN before it is known.
         travel: the relative change of the weights over all planned steps, if every step had the same direction.
         one_network: whether one of several networks stands still, and the others move.
         norms: the norms of the gradient while the run was healthy.
@@ -49,6 +51,7 @@ class Failure:
     from_start: bool = False
     partial: bool = False
     largest_ratio: float = 0.0
+    peak_ratio: float = math.nan
     travel: float = math.nan
     one_network: bool = False
     norms: Sequence[float] = field(default=())
@@ -98,7 +101,8 @@ def failure_of(  # noqa: PLR0913 - one argument for each part of a decision
         from_start=_from_start(observations, diagnosis, evidence, since),
         partial=newest is not None and newest.gradient_norm > 0,
         largest_ratio=signals.largest_ratio,
-        travel=_travel(signals, evidence, diagnosis),
+        peak_ratio=_peak_ratio(signals, observations, evidence),
+        travel=signals.travel,
         one_network=_one_network(signals, evidence, diagnosis),
         norms=[
             one.gradient_norm
@@ -171,13 +175,13 @@ _STILL = 0.005
 """If the relative change of the weights over all planned steps is below this, they stand still."""
 
 
-def _travel(signals: Signals, evidence: Mapping[str, object], diagnosis: str) -> float:
-    """Return the travel; if updates are lost to rounding, the most that it can be."""
+def _peak_ratio(signals: Signals, observations: Sequence[Observation], evidence: Mapping[str, object]) -> float:
+    ratios = [signals.scheduled(one, one.update_ratio) for one in observations]
+    largest = max((ratio for ratio in ratios if math.isfinite(ratio)), default=math.nan)
     resolution = evidence.get("resolution")
-    total = signals.total_steps
-    if diagnosis == "frozen" and evidence.get("median") == 0 and isinstance(resolution, float) and total:
-        return resolution / 2 * total if math.isfinite(resolution) else math.nan
-    return signals.travel
+    if largest == 0 and isinstance(resolution, float):
+        return resolution / 2  # a change of less than half of the spacing of numbers is rounded away
+    return largest
 
 
 def _one_network(signals: Signals, evidence: Mapping[str, object], diagnosis: str) -> bool:

@@ -125,8 +125,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"repair": "atuo"},
         (
-            "early_stop.repair: expected auto, off, or a mapping of lr, warmup, clip, weight_decay, got 'atuo'; did you "
-            "mean auto?"
+            "early_stop.repair: expected auto, off, or a mapping of lr, warmup, clip, weight_decay, got 'atuo'; "
+            "did you mean auto?"
         ),
     ),
     (
@@ -155,8 +155,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"repair": "auto", "mode": "observe"},
         (
-            "early_stop.repair: expected off with mode: observe, got repairs; observe stops no trial, so there is none to "
-            "repair"
+            "early_stop.repair: expected off with mode: observe, got repairs; observe stops no trial, so there is "
+            "none to repair"
         ),
     ),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sweeper.record.derivation import REPAIR, START, Derivation
+from sweeper.record.events import Plan
 from sweeper.rules.diagnoses import DIAGNOSES, STOPPING, Effect
 from sweeper.rules.repair import (
     RECIPES,
@@ -140,11 +141,12 @@ def test_a_run_that_is_not_finite_at_once_gets_a_hundredth() -> None:
 
 
 def test_frozen_weights_get_a_higher_learning_rate_from_the_start() -> None:
-    made = repaired(failure("frozen", travel=1.1e-3, largest_ratio=1e-5))
+    made = repaired(failure("frozen", peak_ratio=1.1e-5))
     assert made.changes == {"lr": 1.0}
     assert (made.step, made.checkpoint, made.lr_factor) == (START, "", 1.0)
     assert repaired(failure("frozen")).changes == {"lr": 0.01}
-    assert repaired(failure("frozen", travel=1.0)).changes == {"lr": 3e-3}
+    assert repaired(failure("frozen", peak_ratio=0.1)).changes == {"lr": 3e-3}
+    assert repaired(failure("frozen", peak_ratio=0.1), depth=1).changes == {"lr": 0.01}
     assert repaired(failure("frozen"), sibling(1, lr=0.05)).changes == {"lr": 0.05}
     assert "only one of several networks" in refused(failure("frozen", one_network=True))
 
@@ -154,7 +156,7 @@ def test_a_stuck_run_goes_where_its_updates_or_its_siblings_say() -> None:
     assert refused(usual) == "its updates have the usual size, and no sibling learned with another learning rate"
     assert repaired(usual, sibling(1, lr=1e-2)).changes == {"lr": 1e-2}
     assert repaired(usual, sibling(1, lr=1e-4)).changes == {"lr": 1e-4}
-    assert repaired(replace(usual, travel=0.011)).changes == {"lr": 3e-3}
+    assert repaired(replace(usual, travel=0.011, peak_ratio=1e-3)).changes == {"lr": 0.011}
     assert repaired(replace(usual, largest_ratio=0.26)).changes == {"lr": 1e-4}
 
 
@@ -310,6 +312,16 @@ def test_the_evidence_can_say_that_it_began_earlier() -> None:
     assert failed(Run(), "diverged", 300).broke == 300
 
 
+def test_updates_in_a_warmup_are_measured_at_the_peak() -> None:
+    rising: Curve = lambda step: 1e-3 * (step + 1) / 600  # noqa: E731 - a curve
+    run = Run(rate=rising, ratio=lambda step: 0.01 * (step + 1) / 600)
+    assert failed(run, "frozen", 100, since=20).largest_ratio == pytest.approx(0.01 * 101 / 600)
+    made = failure_of(
+        7, PARAMS, [Plan(total_steps=600, peak_lr=1e-3), *run.events()[1:]], diagnosis="frozen", step=100, evidence={}
+    )
+    assert made.peak_ratio == pytest.approx(0.01)
+
+
 def test_what_is_later_than_the_decision_is_not_read() -> None:
     late: Curve = lambda step: 9.0 if step > 300 else 0.01  # noqa: E731 - a curve
     assert failed(Run(ratio=late), "diverged", 300, since=280).largest_ratio == pytest.approx(0.01)
@@ -323,4 +335,4 @@ def test_a_gradient_that_never_reached_the_first_layers_is_no_matter_of_the_lear
 
 def test_updates_that_are_lost_to_rounding_are_measured_by_the_resolution() -> None:
     made = failed(Run(ratio=constant(0.0)), "frozen", 50, since=20, median=0.0, resolution=1e-6)
-    assert made.travel == pytest.approx(600 * 5e-7)
+    assert made.peak_ratio == pytest.approx(5e-7)
