@@ -7,6 +7,7 @@ from sweeper.config.model.executors import ExecutorSettings, Local, Ray, Slurm
 from sweeper.config.model.known import Setting, demands, setting_of, taken, whole
 from sweeper.config.model.macros import PARAMETER, named, not_passed, places_parameters, unknown_macros, variables
 from sweeper.config.model.parameters import Choice, Constant, Distribution, Parameter, Range
+from sweeper.config.model.repair import repair_of, repair_text
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.shapes import Beta, Normal
 from sweeper.config.model.sources import (
@@ -153,6 +154,8 @@ __all__ = [
     "not_passed",
     "outside_of",
     "places_parameters",
+    "repair_of",
+    "repair_text",
     "reproduction_as_file",
     "rules_as_yaml",
     "rules_from_file",

@@ -88,6 +88,10 @@ class ActionRunner:
         """Record metrics that were read from the files and the output of a trial."""
         self._with_trial(trial.facts.number, lambda trial: self._record_all(trial, events))
 
+    def record(self, trial: TrialRecord, event: Event) -> None:
+        """Record an event of a trial."""
+        self._with_trial(trial.facts.number, lambda trial: self._record(trial, event))
+
     def record_health(self, trial: TrialRecord, changes: Sequence[Change]) -> None:
         """Record which diagnoses of the trial began or ended."""
         events = [Diagnosed(attempt=trial.newest.number, **asdict(change)) for change in changes]

@@ -1,8 +1,8 @@
-"""Derive trials from others: from which checkpoint they continue, and that each is derived once."""
+"""Derive trials from others: those that persons ask for, and repairs of trials that a diagnosis stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.errors import RecordError
@@ -10,19 +10,33 @@ from sweeper.orchestrator.search.proposals import Proposals
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.checkpoints import newest_before, saved_checkpoints
 from sweeper.record.derivation import START, Derivation
+from sweeper.record.events import Event, NotRepaired
+from sweeper.record.reader import history
 from sweeper.record.storage.inbox import NEWEST, DeriveTrial
-from sweeper.record.trial import TrialRecord
+from sweeper.record.trial import State, TrialRecord
 from sweeper.results.lineage import children_of, derivation_text
 from sweeper.results.wording import plain
+from sweeper.rules.repair import NoRepair, RepairSettings, repair, repairs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Derivations:
-    """Makes derived trials, and says so."""
+    """Makes derived trials, and says so.
+
+    Attributes:
+        trials: the trials of the sweep.
+        proposals: makes the trials.
+        record: appends an event to the record of a trial.
+        say: prints a message.
+        settings: what the sweep allows a repair; None for no repairs.
+    """
 
     trials: Trials
     proposals: Proposals
+    record: Callable[[TrialRecord, Event], None]
     say: Callable[[str], None]
+    settings: RepairSettings | None = None
+    _may_have_failed: bool = True
 
     def derive_asked(self, commands: Iterable[DeriveTrial]) -> None:
         """Make the trials that persons asked for; an earlier orchestrator may have made them already."""
@@ -38,6 +52,42 @@ class Derivations:
                 self.say(f"Nothing is derived, because trial {same.facts.number:04d} is {derivation_text(derived)}")
                 continue
             self.derive(parent, derived)
+
+    def attempts_ended(self, trials: Sequence[TrialRecord]) -> None:
+        """Take in that attempts have ended: one of them may have been stopped by a diagnosis."""
+        self._may_have_failed = self._may_have_failed or bool(trials)
+
+    def repair(self, most: int) -> int:
+        """Make repairs of at most so many trials that a diagnosis stopped; return how many were made.
+
+        The others wait for a free slot: by then, more trials may have shown what they could learn from.
+        """
+        if self.settings is None or not self._may_have_failed or most <= 0:
+            return 0
+        given_up = {one.facts.number for one in self.trials.in_state(State.PRUNED) if one.newest.not_repaired}
+        made = 0
+        for trial in repairs(self.trials.all, self.settings, given_up):
+            if made == most:
+                return made
+            if not trial.altered:
+                made += self._repair(trial, self.settings)
+        self._may_have_failed = False
+        return made
+
+    def _repair(self, trial: TrialRecord, settings: RepairSettings) -> bool:
+        attempts = [trial.directory.attempt(attempt.number) for attempt in trial.attempts]
+        try:
+            checkpoints = {one.step: one.file for one in saved_checkpoints(trial.directory)}
+        except RecordError:
+            checkpoints = {}  # then the repair begins at the start
+        found = repair(trial, self.trials.all, settings, history=history(attempts), checkpoints=checkpoints)
+        if isinstance(found, NoRepair):
+            event = NotRepaired(attempt=trial.newest.number, diagnosis=found.diagnosis, reason=found.reason)
+            self.record(trial, event)
+            self.say(f"Trial {trial.facts.number:04d} is not repaired: {plain(found.reason)}")
+            return False
+        self.derive(trial, found)
+        return True
 
     def derive(self, parent: TrialRecord, derived: Derivation, *, seed: int | None = None) -> TrialRecord:
         """Make a trial, and add it to the sweep."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from sweeper.config import Happening, is_configuration
+from sweeper.config import Happening, is_configuration, repair_of
 from sweeper.executors.executor import Executor
 from sweeper.orchestrator.actions import ActionRunner
 from sweeper.orchestrator.caution import Caution
@@ -129,7 +129,7 @@ class Orchestrator:
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
         self._collector = Collector(spec.metrics, self._trials, self._actions.record_collected)
         self._proposals = Proposals(run, search)
-        self._derivations = Derivations(self._trials, self._proposals, say)
+        self._derivations = Derivations(self._trials, self._proposals, self._actions.record, say, repair_of(spec))
         self._audits = Audits(directory, spec.name, spec.early_stop)
         self._pruners = SweepPruners.of(directory, spec.metric, spec.early_stop)
         self._checkpoints = KeptCheckpoints(None if spec.early_stop is None else spec.early_stop.keep_parked_gb)
@@ -311,6 +311,7 @@ class Orchestrator:
             _remove_leftovers_of(trial)
             self._messages.attempt_ended(trial, stop_requested=stop_requested)
             self._slots.attempt_ended(trial, stop_requested=stop_requested)
+        self._derivations.attempts_ended(reading.ended)
         self._slots.refresh()
         self._caution.update([*reading.changed, *self._trials.in_state(State.RUNNING)], self._now())
         self._proposals.update(reading.changed)
@@ -374,9 +375,10 @@ class Orchestrator:
         return numbers
 
     def _ask(self) -> None:
-        """Ask the search for configurations for the slots that no trial waits for."""
+        """Repair trials, and ask the search for configurations, for the slots that no trial waits for."""
         if not (self._wakeup.interrupts or self._paused or self._is_budget_spent()):
             wanted = len(self._free_slots()) - self._trials.count(State.WAITING)
+            wanted -= self._derivations.repair(wanted)
             if self._caution.failed:
                 wanted = min(wanted, 1) if self._caution.may_propose(self._trials.in_state(State.RUNNING)) else 0
             self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))

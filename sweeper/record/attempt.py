@@ -19,6 +19,7 @@ from sweeper.record.events import (
     Launched,
     Lost,
     Measured,
+    NotRepaired,
     RetryGranted,
     Revived,
     Started,
@@ -30,9 +31,10 @@ from sweeper.record.events import (
 class Attempt:
     """What the record has about one start of a trial; None where an event is missing.
 
-    The orchestrator wrote `launched`, `stop`, `continued`, `abandoned`, `killed`, `lost`, `retry_granted`, `revived`
-    and `measured`; the training script `started` and `finished`; the shim `exit`. `saved` is true once the script has
-    saved a checkpoint that no later attempt has superseded, `collected` once metrics were read from what it wrote.
+    The orchestrator wrote `launched`, `stop`, `continued`, `abandoned`, `killed`, `lost`, `retry_granted`, `revived`,
+    `measured` and `not_repaired`; the training script `started` and `finished`; the shim `exit`. `saved` is true once
+    the script has saved a checkpoint that no later attempt has superseded, `collected` once metrics were read from what
+    it wrote.
 
     Number 0 stands for the time before the first launch: a person may stop or revive a trial that never ran.
     """
@@ -47,6 +49,7 @@ class Attempt:
     retry_granted: RetryGranted | None = None
     revived: Revived | None = None
     measured: Measured | None = None
+    not_repaired: NotRepaired | None = None
     started: Started | None = None
     saved: bool = False
     collected: bool = False

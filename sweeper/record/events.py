@@ -299,6 +299,15 @@ class Continued(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotRepaired(Event):
+    """A trial that a diagnosis stopped is not tried again, and why: no change of a parameter would help."""
+
+    attempt: int
+    diagnosis: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosed(Event):
     """A diagnosis began to hold at `step`, and had held since step `since`; or it ended at `step` (`holds` is False).
 

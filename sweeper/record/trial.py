@@ -29,6 +29,7 @@ from sweeper.record.events import (
     Lost,
     Measured,
     Noticed,
+    NotRepaired,
     Paused,
     RetryGranted,
     Revived,
@@ -326,6 +327,7 @@ _FIELDS: Mapping[type[Event], str] = {
     RetryGranted: "retry_granted",
     Revived: "revived",
     Measured: "measured",
+    NotRepaired: "not_repaired",
     Exit: "exit",
 }
 """The field of `Attempt` for each kind of event of the orchestrator and of the shim."""

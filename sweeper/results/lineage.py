@@ -34,6 +34,8 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
         derived: how it was derived.
         parent: the parent; with it, the text also has the values that were changed.
     """
+    if derived.by == REPAIR and derived.reason:  # the reason says what was changed
+        return f"a repair of trial {derived.parent:04d}: {plain(derived.reason)}"
     where = "at the start" if derived.step == START else f"after step {derived.step}"
     before = {} if parent is None else redacted_values(parent.facts.params)
     changes = ", ".join(
@@ -56,6 +58,8 @@ def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[s
         resumed = trial.progress.first_step > derived.step or trial.progress.first_step < 0
         if derived.step != START and trial.attempts and not resumed:
             lines.append("Its script did not restore the checkpoint: it began at the start.")
+    if (event := trial.newest.not_repaired) is not None:
+        lines.append(f"It is not repaired: {plain(event.reason)}.")
     for child in children_of(trial, siblings):
         how = child.facts.derived
         if how is not None:

@@ -14,6 +14,8 @@ from docs import generate
 from sweeper.cli import COMMANDS
 from sweeper.config import SweepSpec
 from sweeper.config.model.executors import EXECUTORS
+from sweeper.rules.repair import RECIPES
+from sweeper.rules.repair.rates import HEALTHY_RATIO, LARGE_RATIO, LOW_RATIO
 from sweeper.rules.settings import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +86,14 @@ def test_every_key_of_a_sweep_file_is_named_in_the_reference() -> None:
 def test_every_rule_is_named_in_the_reference_with_its_settings(name: str) -> None:
     settings = {key for key, _ in generate.keys(RULES[name])}
     assert {name} | settings <= words_of_reference()
+
+
+def test_the_reference_has_a_row_for_what_each_diagnosis_leads_a_repair_to() -> None:
+    page = (DOCS / "reference/repair.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \|", line)]
+    assert rows == [f"| `{name}` | {recipe.text()} |" for name, recipe in RECIPES.items()]
+    for value in (HEALTHY_RATIO, LOW_RATIO, LARGE_RATIO):
+        assert f"{value:g} times" in page
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

@@ -25,6 +25,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from sweeper.config import repair_text
     from sweeper.executors.choice import require_library, require_variables
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
@@ -38,6 +39,8 @@ def _run(options: argparse.Namespace) -> int:
     require_libraries(spec)
     require_variables(spec, os.environ)
     _say_profile(spec.profile, spec.profile_description)
+    if changed := repair_text(spec):
+        say(changed)
     run = open_run(
         spec,
         text=options.file.read_bytes(),

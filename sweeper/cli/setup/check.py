@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from sweeper.config import repair_text
     from sweeper.executors.gpus.devices import cuda_devices
     from sweeper.preflight.known import known_lines
     from sweeper.preflight.summary import size_text, sources_lines
@@ -32,7 +33,8 @@ def _check(options: argparse.Namespace) -> int:
     profile = f", profile {spec.profile}" if spec.profile is not None else ""
     known = known_lines(spec, RUNS)
     say(f"{options.file}: no mistakes{profile}; {size_text(spec)}")
-    for line in (*known, *sources_lines(spec)):
+    changed = repair_text(spec)
+    for line in (*known, *sources_lines(spec), *([changed] if changed else [])):
         say(f"{options.file}: {line}")
     return OK
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from sweeper.config.check.known import complaints_about_known
 from sweeper.config.check.objectives import complaints_about_objectives
 from sweeper.config.check.population import complaints_about_population
+from sweeper.config.check.repairing import complaints_about_repair
 from sweeper.config.check.resuming import complaints_about_resuming
 from sweeper.config.check.signatures import function_of
 from sweeper.config.model.macros import complaints_about_macros, complaints_about_values
@@ -43,6 +44,7 @@ def complaints(root: Node, trainers: Trainers) -> Iterator[Complaint]:
     yield from complaints_about_known(root)
     yield from _notify(root)
     yield from _rules(root)
+    yield from complaints_about_repair(root)
 
 
 def _what_is_run(root: Node) -> Iterator[Complaint]:

@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PlainSerializer,
     PlainValidator,
     ValidationError,
     field_validator,
@@ -26,6 +27,7 @@ from pydantic import (
 from sweeper.config.model.executors import Executor, Local
 from sweeper.config.model.parameters import Parameter
 from sweeper.config.model.population import DEFAULT_SIZE, Population, plain_turns
+from sweeper.config.model.repair import RepairNames, as_repair, as_written
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import AnySource
 from sweeper.config.model.values import Given, without_repetition
@@ -193,6 +195,9 @@ class EarlyStop(BaseModel):
     of trials that were stopped early. With `stop_when: converged`, a trial also ends, as COMPLETE, once its loss has
     stopped falling.
 
+    With `repair: auto`, a trial that a diagnosis stopped is tried again, from before it failed and with changed
+    parameters. `max_repairs` limits the attempts, one after the other.
+
     Without `rules`, the preset `auto` applies: every diagnosis that stops a trial, with its defaults.
     """
 
@@ -202,6 +207,8 @@ class EarlyStop(BaseModel):
     most_false_prunes: Annotated[float, Field(gt=0, lt=1)] = 0.05
     keep_parked_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     stop_when: Annotated[StopWhen, Field(strict=False)] | None = None
+    repair: Annotated[RepairNames | None, BeforeValidator(as_repair), PlainSerializer(as_written)] = None
+    max_repairs: Annotated[int, Field(ge=1, le=10)] = 2
     rules: Rules = PRESET
 
     @model_validator(mode="before")

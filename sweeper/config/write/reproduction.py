@@ -84,5 +84,5 @@ def _in_groups(parameters: Mapping[str, Any], nesting: Mapping[str, Sequence[str
 
 
 def _without_audit(rules: EarlyStop) -> dict[str, object]:
-    """Return the rules without the audit: its random assignment could differ from the recorded one."""
-    return {**rules.model_dump(mode="json"), "audit": 0.0}
+    """Return the rules without the audit, whose random assignment could differ, and without repairs of the trial."""
+    return {**rules.model_dump(mode="json"), "audit": 0.0, "repair": None}

@@ -128,6 +128,11 @@ def _early_stop(definitions: Json) -> Json:
         "anyOf": [preset, entries],
         "default": AUTO,
     }
+    definitions["EarlyStop"]["properties"]["repair"] = {
+        "title": "Repair",
+        "anyOf": [{"enum": ["auto", "off", False]}, {"$ref": "#/$defs/RepairNames"}, {"type": "null"}],
+        "default": None,
+    }
     return {"anyOf": [preset, {"$ref": "#/$defs/EarlyStop"}, {"type": "null"}], "default": None}
 
 
