@@ -160,7 +160,14 @@ def test_a_whole_sweep_is_paused_and_resumed(tmp_path: Path) -> None:
     assert "until `sweeper resume`" in out
     assert values(sweep) == [820.0, 1640.0]
     assert [trial["attempts"] for trial in seen(sweep)["trials"]] == [2, 2]
-    assert [e["event"] for e in _events(sweep, "log.jsonl")][-3:] == ["SweepPaused", "SweepResumed", "SweepEnded"]
+    log = _events(sweep, "log.jsonl")
+    assert [(e["event"], e.get("do")) for e in log][-5:] == [
+        ("CommandGiven", "pause"),
+        ("SweepPaused", None),
+        ("CommandGiven", "resume"),
+        ("SweepResumed", None),
+        ("SweepEnded", None),
+    ]
 
 
 def test_no_rule_stops_a_running_trial_that_was_revived(tmp_path: Path) -> None:
