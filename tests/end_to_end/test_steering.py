@@ -225,7 +225,7 @@ def test_commands_to_a_sweep_that_is_not_running_are_carried_out_by_the_next_cal
         (["resume", RUN, "1"], "expected the number of a paused trial, got 1, which is COMPLETE"),
         (["queue", RUN, "1"], "expected --first and the numbers of trials, or neither"),
         (["queue", RUN, "1", "--first"], "expected the number of a trial that waits, got 1, which is COMPLETE"),
-        (["stop", RUN, "--because", "x"], "expected the numbers of trials to end"),
+        (["stop", RUN, "--because", "x"], "this sweep is not running; `sweeper run FILE` starts or resumes it"),
     ],
 )
 def test_invalid_commands_are_explained(ended_sweep: Sweep, arguments: list[str], said: str) -> None:
