@@ -17,6 +17,7 @@ API = PACKAGE
 ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
         {
+            "service",
             "preflight",
             "orchestrator",
             "backtest",
@@ -30,6 +31,20 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             "record",
             "errors",
             API,
+        }
+    ),
+    "service": frozenset(
+        {
+            "preflight",
+            "orchestrator",
+            "search",
+            "executors",
+            "results",
+            "config",
+            "rules",
+            "trainers",
+            "record",
+            "errors",
         }
     ),
     "preflight": frozenset(

@@ -54,6 +54,12 @@ class EndedTrials:
         """Drop the trials with records that have changed since: they may have been revived."""
         self.trials = {n: trial for n, trial in self.trials.items() if _holds(trial.directory, self._marks[n])}
 
+    def has_changed(self, number: int, *, only: str = "") -> bool:
+        """Return whether the record of a trial has changed since; with `only`, whether this file of it has."""
+        marks = self._marks[number]
+        known = {only: marks.get(only, _MISSING)} if only else marks
+        return not _holds(self.trials[number].directory, known)
+
 
 class EndedWriter:
     """Appends ended trials to `ended.jsonl`. What the disk does not take is read from the record again."""

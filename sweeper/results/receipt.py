@@ -59,6 +59,7 @@ def receipt(
     *,
     resume_args: ResumeArgs | None = None,
     searched: Sequence[str] = (),
+    asked: Sequence[str] = (),
 ) -> str:
     """Return the receipt of a trial: plain text, safe for a terminal.
 
@@ -66,6 +67,7 @@ def receipt(
         siblings: the other trials of the sweep, on which the advice is based.
         resume_args: those of the sweep file, with which an interrupted trial may resume.
         searched: lines about what the search was told of the trial.
+        asked: lines about the commands that people and agents gave for the trial.
     """
     facts = trial.facts
     params = {**redacted_values(facts.params), "seed": facts.seed}
@@ -84,6 +86,7 @@ def receipt(
         *_restart(trial, resume_args),
         *_continued(trial),
         *lineage_lines(trial, siblings),
+        *asked,
         *searched,
         *_health(trial, siblings),
         *_advice(trial, siblings),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from sweeper.record.events import AUDITED, SweepWaiting
+from sweeper.record.budget import BudgetLimits
+from sweeper.record.events import AUDITED, Event, SweepWaiting
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.record.values.redaction import redacted_values
@@ -31,6 +32,8 @@ class SweepView:
         title: the name as the sweep file has it, if the name of a directory cannot be so; empty otherwise.
         unmet: one line for each rule or metric that needs values that no trial logs (`rules.needs`).
         waiting: what trials wait for although slots are free; None if they do not.
+        limits: the budget.
+        log: the events of `log.jsonl`, where the sweep was read from its record; else empty.
     """
 
     name: str
@@ -47,6 +50,8 @@ class SweepView:
     unmet: Sequence[str] = ()
     title: str = ""
     waiting: SweepWaiting | None = None
+    limits: BudgetLimits = field(default_factory=BudgetLimits)
+    log: Sequence[Event] = ()
 
     @property
     def metric(self) -> str:

@@ -6,9 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from sweeper.errors import RecordError
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
-from sweeper.record.ended import EndedTrials
 from sweeper.record.events import (
     DiskFilling,
     Event,
@@ -19,7 +17,7 @@ from sweeper.record.events import (
     SweepStarted,
     SweepWaiting,
 )
-from sweeper.record.reader import TrialReader, is_alive, open_trials
+from sweeper.record.reader import is_alive
 from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.journal import JournalReader
 from sweeper.record.storage.layout import SweepDir, read_json
@@ -28,9 +26,10 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted_values
 from sweeper.results.damage import damage_lines
 from sweeper.results.front import front_of, trial_ranks
-from sweeper.results.health.trial_health import StandaloneHealth, health_to_json, is_healthy, unobserved_text
+from sweeper.results.health.trial_health import health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
+from sweeper.results.trial_set import TrialSet
 from sweeper.results.wording import counted, disk_text, plain
 from sweeper.rules.needs import unmet
 
@@ -41,15 +40,19 @@ def read_sweep(run: SweepDir) -> SweepView:
 
 
 class SweepReader:
-    """Reads the record of a sweep repeatedly; each call of `read` reads only what was appended since the last."""
+    """Reads the record of a sweep repeatedly; each call of `read` reads only what was appended since the last.
+
+    Attributes:
+        trials: the trials as their records have them.
+        changed: the numbers of the trials that were new, changed or gone in the last call of `read`.
+        marked: the trials of the last call by number, marked as lost where no process runs them.
+    """
 
     def __init__(self, run: SweepDir) -> None:
         self._run = run
-        self._readers: dict[int, TrialReader] = {}
-        self._health: dict[int, StandaloneHealth] = {}
-        self._diagnosed: dict[int, TrialRecord] = {}
-        self._ended = EndedTrials(run)
-        self._refresh = False
+        self.trials = TrialSet(run)
+        self.changed: set[int] = set()
+        self.marked: dict[int, TrialRecord] = {}
 
     def read(self) -> SweepView:
         """Return the sweep as recorded now.
@@ -61,8 +64,9 @@ class SweepReader:
             RecordError: the spec cannot be read.
         """
         run, held = self._run, is_held(self._run.lease)
-        known, unreadable = self._trials()
-        trials = [_marked_lost(trial, held=held) for trial in known]
+        self.changed, unreadable = self.trials.poll(), self.trials.unreadable
+        self.marked = {number: _marked_lost(trial, held=held) for number, trial in self.trials.trials.items()}
+        trials = list(self.marked.values())
         journal = JournalReader(run.log)
         log = journal.read()
         starts = [event for event in log if isinstance(event, SweepStarted)]
@@ -92,25 +96,9 @@ class SweepReader:
             unmet=_as_recorded(_unmet(spec, trials, now), trials),
             title=str(spec.get("title", "")) if isinstance(spec, dict) else "",
             waiting=_waiting(log) if held else None,
+            limits=budget,
+            log=log,
         )
-
-    def _trials(self) -> tuple[list[TrialRecord], dict[int, str]]:
-        """Return all trials in the order of their numbers, and for each unreadable trial the reason, by number."""
-        if self._refresh:
-            self._ended.refresh()
-        self._refresh = True
-        opened, unreadable = open_trials(self._run, {*self._ended.trials, *self._readers})
-        self._readers |= {reader.trial.facts.number: reader for reader in opened}
-        for number, reader in list(self._readers.items()):
-            try:
-                entries = reader.poll()
-            except RecordError as error:
-                unreadable[number] = str(error)
-                del self._readers[number]
-            else:
-                self._diagnosed[number] = self._health.setdefault(number, StandaloneHealth()).take(reader, entries)
-        found = {**self._ended.trials, **{number: self._diagnosed[number] for number in self._readers}}
-        return [found[number] for number in sorted(found)], unreadable
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
@@ -119,7 +107,7 @@ def to_json(sweep: SweepView) -> dict[str, object]:
     sweep_as_json = {
         "name": sweep.name,
         "state": sweep.state,
-        "trials": [_trial_to_json(trial, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials],
+        "trials": [trial_to_json(trial, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials],
         "unreadable": list(sweep.unreadable),
         "damage": list(sweep.damage),
         "unmet": list(sweep.unmet),
@@ -148,7 +136,8 @@ def _as_recorded(lines: Sequence[str], trials: Sequence[TrialRecord]) -> tuple[s
     return tuple(line.replace(NO_CALL, f"trial {begun.number:04d}: {unobserved_text(begun)}") for line in lines)
 
 
-def _trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str, object]:
+def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str, object]:
+    """Return a trial as `to_json` has it; `rank` is that of `results.front.trial_ranks`."""
     names, values = [goal.name for goal in trial.facts.goals], trial.values
     stop, continued = trial.newest.stop, trial.continued
     pruned = stop.decision if trial.state is State.PRUNED and stop is not None else None

@@ -41,7 +41,7 @@ class SweepCommand(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForTrial:
-    """A command to a trial: `by` is the person, `because` the reason for a stop; both may be empty."""
+    """A command to a trial: `by` is who gave it, a person or an agent, and `because` why; both may be empty."""
 
     do: TrialCommand
     number: int
@@ -55,6 +55,8 @@ class ForSweep:
 
     do: SweepCommand
     to: str
+    by: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class LaunchFirst:
 
     numbers: tuple[int, ...]
     do: str = "first"
+    by: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class AddConfiguration:
 
     params: Mapping[str, object]
     do: str = "add"
+    by: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,20 +170,19 @@ def _can_be_recorded(body: object) -> bool:
 
 
 def _command(body: Mapping[str, object]) -> Command | None:
+    by, because = str(body.get("by") or ""), str(body.get("because") or "")
     match body:
         case {"do": str(word), "to": str(holder)} if word in _FOR_SWEEPS:
-            return ForSweep(do=SweepCommand(word), to=holder)
+            return ForSweep(do=SweepCommand(word), to=holder, by=by, because=because)
         case {"do": str(word), "number": int(number)} if word in _FOR_TRIALS and not isinstance(number, bool):
-            by, because = str(body.get("by") or ""), str(body.get("because") or "")
             return ForTrial(do=TrialCommand(word), number=number, by=by, because=because)
         case {"do": "first", "numbers": [*given]}:
             numbers = tuple(number for number in given if isinstance(number, int))
-            return LaunchFirst(numbers=numbers) if len(numbers) == len(given) else None
+            return LaunchFirst(numbers=numbers, by=by, because=because) if len(numbers) == len(given) else None
         case {"do": "add", "params": dict(params)}:
-            return AddConfiguration(params=params)
+            return AddConfiguration(params=params, by=by, because=because)
         case {"do": "derive", "number": int(number), "changes": dict(changes), "at": int(at)}:
             factor, fresh = body.get("lr_factor", 1.0), body.get("fresh_optimizer", False)
-            by, because = str(body.get("by") or ""), str(body.get("because") or "")
             if not (isinstance(factor, int | float) and factor > 0 and isinstance(fresh, bool)):
                 return None
             return DeriveTrial(
