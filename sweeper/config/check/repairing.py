@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper.config.model.parameters import Parameter
-from sweeper.config.model.repair import AUTO, OFF, RepairNames, repairable, repaired_parameters
+from sweeper.config.model.repair import AUTO, MOST_REPAIRS, OFF, RepairNames, repairable, repaired_parameters
 from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.mistakes import listed, printable, shown, suggested
 from sweeper.rules.repair import RECIPES, ROLES
@@ -23,10 +23,13 @@ def complaints_about_repair(root: Node) -> Iterator[Complaint]:
     node = found(root, *_PATH)
     repair = plain(node) if node is not None else None
     if repair in (None, False, OFF):
-        if found(root, "early_stop", "max_repairs") is not None:
+        most = found(root, "early_stop", "max_repairs")
+        if most is not None and plain(most) != MOST_REPAIRS:  # a resolved sweep lists the default
             path = ("early_stop", "max_repairs")
             yield Complaint(path=path, expected=f"max_repairs only with repair: {AUTO}", got="no repair")
         return
+    if found(root, "parameters") is None:
+        return  # a single command, or rules that were read from another sweep file: there is nothing to change
     parameters = _valid(root)
     if isinstance(repair, dict) and any(value is not None for value in repair.values()):
         yield from _names(repair, parameters)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sweeper.config.model.sweep import EarlyStop, SweepSpec
 
 AUTO, OFF = "auto", "off"
+MOST_REPAIRS = 2
+"""The default of `max_repairs`."""
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -27,7 +27,7 @@ from pydantic import (
 from sweeper.config.model.executors import Executor, Local
 from sweeper.config.model.parameters import Parameter
 from sweeper.config.model.population import DEFAULT_SIZE, Population, plain_turns
-from sweeper.config.model.repair import RepairNames, as_repair, as_written
+from sweeper.config.model.repair import MOST_REPAIRS, RepairNames, as_repair, as_written
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import AnySource
 from sweeper.config.model.values import Given, without_repetition
@@ -208,7 +208,7 @@ class EarlyStop(BaseModel):
     keep_parked_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     stop_when: Annotated[StopWhen, Field(strict=False)] | None = None
     repair: Annotated[RepairNames | None, BeforeValidator(as_repair), PlainSerializer(as_written)] = None
-    max_repairs: Annotated[int, Field(ge=1, le=10)] = 2
+    max_repairs: Annotated[int, Field(ge=1, le=10)] = MOST_REPAIRS
     rules: Rules = PRESET
 
     @model_validator(mode="before")

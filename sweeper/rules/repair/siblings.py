@@ -58,9 +58,9 @@ def siblings_of(trials: Iterable[TrialRecord]) -> list[Sibling]:
 
 
 def is_stopped_by_diagnosis(trial: TrialRecord) -> bool:
-    """Return whether a diagnosis of a failure stopped the trial, and no person did or revived it."""
+    """Return whether a diagnosis of a failure stopped the trial, and no person did. A revived trial is not PRUNED."""
     stop = trial.newest.stop
-    if trial.state is not State.PRUNED or stop is None or stop.decision is None or trial.revived:
+    if trial.state is not State.PRUNED or stop is None or stop.decision is None:
         return False
     return not stop.by_person and stop.cause != CONVERGED and stop.decision.rule in RECIPES
 

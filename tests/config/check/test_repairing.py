@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from sweeper.config import SweepSpec, changes_between, load, repair_of, repair_text
+from sweeper.config import EarlyStop, SweepSpec, changes_between, load, repair_of, repair_text, rules_from_file
 from sweeper.config.write.schema import schema
 from sweeper.errors import SpecError
 from sweeper.rules.repair import Domain, RepairedParameters
@@ -173,6 +173,16 @@ def test_rules_without_a_diagnosis_have_nothing_to_repair(tmp_path: Path) -> Non
     with pytest.raises(SpecError, match="expected a diagnosis among the rules, got none"):
         loaded(tmp_path, "auto", rules=[{"median": {}}])
     assert repair_of(loaded(tmp_path, "auto", rules=[{"median": {}}, {"diverged": {}}])) is not None
+
+
+def test_rules_are_read_from_a_sweep_file_with_repairs(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(json.dumps(file({"lr": "lr"})))
+    assert rules_from_file(str(path)).rules == EarlyStop().rules
+
+
+def test_a_file_that_lists_the_defaults_is_read(tmp_path: Path) -> None:
+    assert repair_of(loaded(tmp_path, None, max_repairs=2)) is None
 
 
 def test_repairs_would_have_changed_the_trials_that_ran(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_rules_are_the_preset_or_none_or_from_a_file(tmp_path: Path, monkeypatch
         ("rules:\n- stalled: {below: 2}\n", "r.yaml:2: rules.0.stalled.below: expected a number below 1.0, got 2"),
         (
             "early_stop:\n  rles: []\n",
-            "r.yaml:2: early_stop.rles: expected one of mode, audit, most_false_prunes, keep_parked_gb, stop_when ",
+            "r.yaml:2: early_stop.rles: expected one of mode, audit, most_false_prunes, keep_parked_gb, stop_when, ",
         ),
         ("rles: []\n", "r.yaml:1: expected the key early_stop or rules, got other keys: rles; did you mean rules?"),
         ("", "r.yaml:1: expected the key early_stop or rules, got null; write early_stop: auto"),
