@@ -31,6 +31,7 @@ from sweeper.config.model.values import Given, without_repetition
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
 from sweeper.rules import Constraint, Objective
+from sweeper.rules.conditions import Spike
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
 from sweeper.rules.signals.metric_names import is_loss, score
 
@@ -175,6 +176,23 @@ class WatchMode(StrEnum):
     """How a script is watched that does not use sweeper: `auto` finds its optimizers, models, losses and metrics."""
 
     AUTO = "auto"
+
+
+class OnSpike(StrEnum):
+    """What happens at a spike: a step whose training loss or gradient norm is far above the recent ones.
+
+    `record` adds it to the record. `skip` also skips the step of the optimizer, where the script calls
+    `trial.guard(...)` or is watched without changes. `rewind` also stops the trial. `off` looks for no spikes.
+    """
+
+    RECORD = "record"
+    SKIP = "skip"
+    REWIND = "rewind"
+    OFF = "off"
+
+
+def _no_spikes(given: object) -> object:
+    return OnSpike.OFF if given is False else given
 
 
 class StopWhen(StrEnum):
@@ -419,6 +437,7 @@ class SweepSpec(BaseModel):
     dataset: Sources = ()
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None
+    on_spike: Annotated[OnSpike, Field(strict=False), BeforeValidator(_no_spikes)] = OnSpike.RECORD
     executor: Executor = Local()
     resources: Resources = Resources()
     watch: Annotated[WatchMode, Field(strict=False)] | None = None
@@ -448,6 +467,21 @@ class SweepSpec(BaseModel):
                 "at": At.LAST,
             }
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stops_at_a_spike_to_rewind(cls, given: object) -> object:
+        """Add the rule `spike` to the rules, so that a trial that is to be rewound is stopped as by any other rule."""
+        if not isinstance(given, Mapping) or given.get("on_spike") != OnSpike.REWIND:
+            return given
+        rules = given.get("early_stop")
+        try:
+            early_stop = EarlyStop(rules=()) if rules is None else EarlyStop.model_validate(rules)
+        except ValidationError:  # its mistakes are reported where it is
+            return given
+        if any(rule.name == Spike.name for rule in early_stop.rules):
+            return given
+        return {**given, "early_stop": early_stop.model_copy(update={"rules": (*early_stop.rules, Spike())})}
 
     @property
     def goals(self) -> tuple[Objective, ...]:
