@@ -1,9 +1,9 @@
-"""How often a healthy training has a spike: the false alarms of both tests at their published thresholds.
+"""How often a healthy training has a spike: the false alarms of three tests at their published thresholds.
 
-Trains good arms of the zoo step by step, and passes the loss and the gradient norm of each step to both tests of
+Trains good arms of the zoo step by step, and passes the loss and the gradient norm of each step to all tests of
 `sweeper.record.values.outliers`. Nothing in these runs is corrupted, so each spike is a false alarm.
 
-    python -m benchmarks.spikes --save spikes-2-cores
+    python benchmarks/spikes.py --arms 1 --save spikes-2-cores
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from benchmarks.machine import present
+from benchmarks.machine import description, present
 from benchmarks.zoo.catalogue import tasks
 from benchmarks.zoo.task import Settings, Task
 from sweeper.record.values.losses import is_trained_loss
-from sweeper.record.values.outliers import MedianWindow, MovingMean, OutlierTest
+from sweeper.record.values.outliers import MeanWindow, MedianWindow, MovingMean, OutlierTest
 from sweeper.rules.calibration.intervals import clopper_pearson
 from sweeper.rules.signals.metric_names import training_loss
 from sweeper.worker.guard import gradient_norm
 
+Kind = type[MedianWindow] | type[MeanWindow] | type[MovingMean]
 TESTS: Mapping[str, type[MedianWindow | MovingMean]] = {
-    "6 sigma of 128": MedianWindow,
-    "2.5 sigma, moving": MovingMean,
+    "median": MedianWindow,
+    "mean": MeanWindow,
+    "moving": MovingMean,
 }
+"""6 sigma over 128 values by the median and the MAD, or by mean and standard deviation; 2.5 sigma by a moving mean."""
 SERIES = ("loss", "gradient norm")
 STEPS_OF_TIMING = 20_000
 
@@ -94,22 +97,18 @@ def microseconds(test: type[MedianWindow | MovingMean]) -> float:
 
 def tables(runs: Sequence[Run]) -> list[Table]:
     """Return the table of false alarms, and that of the cost."""
-    table = Table(title="False alarms in runs that learn, by task", title_justify="left")
-    table.add_column("task")
-    for column in ("runs", "steps", *(f"{test}: {series}" for test in TESTS for series in (*SERIES, "either"))):
+    table = Table(title="Steps with a false alarm, by task", title_justify="left")
+    table.add_column("task", no_wrap=True)
+    for column in ("runs", "steps", *TESTS):
         table.add_column(column, justify="right")
     names = list(dict.fromkeys(one.task for one in runs))
     for name in [*names, ""]:
         of_task = [one for one in runs if name in ("", one.task)]
-        counts = [
-            sum(one.either[test] if series == "either" else one.found[test, series] for one in of_task)
-            for test in TESTS
-            for series in (*SERIES, "either")
-        ]
+        counts = [sum(one.either[test] for one in of_task) for test in TESTS]
         steps = sum(one.steps for one in of_task)
         table.add_row(name or "all", str(len(of_task)), f"{steps:,}", *map(str, counts), end_section=name == names[-1])
-    rates = Table(title="False alarms per 1,000 steps, with the exact interval at 95%", title_justify="left")
-    for column in ("test", "per 1,000 steps", "interval", "runs with one", "microseconds a value"):
+    rates = Table(title="False alarms, with the exact interval at 95%", title_justify="left")
+    for column in ("test", *SERIES, "steps", "per 1,000 steps", "interval", "runs with one", "µs a value"):
         rates.add_column(column, justify="left" if column == "test" else "right")
     steps = sum(one.steps for one in runs)
     for test, kind in TESTS.items():
@@ -117,6 +116,8 @@ def tables(runs: Sequence[Run]) -> list[Table]:
         low, high = clopper_pearson(count, steps)
         rates.add_row(
             test,
+            *(str(sum(one.found[test, series] for one in runs)) for series in SERIES),
+            str(count),
             f"{1000 * count / steps:.3f}",
             f"{1000 * low:.3f} to {1000 * high:.3f}",
             f"{sum(one.either[test] > 0 for one in runs)} of {len(runs)}",
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds of each arm (default: 1)")
     parser.add_argument("--save", metavar="NAME", help="name of a file in benchmarks/results")
     options = parser.parse_args()
+    machine = description()
     torch.set_num_threads(1)
     runs = []
     for task in tasks().values():
@@ -143,7 +145,10 @@ def main() -> None:
             for seed in range(options.seeds):
                 runs.append(run(task, arm.settings, seed))
                 print(f"{task.name}/{arm.name} seed {seed}: {runs[-1].either}", flush=True)
-    present("How often a healthy training has a spike", tables(runs), save=options.save, command=__file__)
+    command = f"python benchmarks/spikes.py --arms {options.arms} --seeds {options.seeds}"
+    command += f" --tasks {' '.join(options.tasks)}" if options.tasks else ""
+    command += f" --save {options.save}" if options.save else ""
+    present("How often a healthy training has a spike", command, machine, tables(runs), save=options.save)
 
 
 if __name__ == "__main__":
