@@ -60,9 +60,8 @@ class OutlierTest(Protocol):
 class MedianWindow:
     """Test values by the median of the values before them, and by the larger of the MAD and the standard deviation.
 
-    The MAD alone is too small for losses and gradients of healthy runs, which have heavy tails (the numbers are in
-    `benchmarks/results/spikes-2-cores.md`). The standard deviation alone would be raised by a spike, and hide the next one. So an
-    outlier counts among the recent values as the threshold that it exceeded. A loss that has risen for good is usual
+    The MAD alone is too small for losses and gradients of healthy runs, which have heavy tails (`benchmarks/spikes.py`
+    measures it). The standard deviation alone would be raised by a spike, and hide the next one. So an outlier counts among the recent values as the threshold that it exceeded. A loss that has risen for good is usual
     again within half a window. If more than half of the values are equal, the mean absolute deviation takes the place
     of the MAD; without any deviation, no finite value is an outlier.
     """

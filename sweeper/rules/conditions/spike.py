@@ -21,6 +21,7 @@ class Spike(RuleSettings):
     """
 
     name = "spike"
+    reads = (frozenset({"loss", "gradient_norm"}),)
     fires_by_default = False
 
     grace_steps: Annotated[int, Field(ge=0)] = 0
