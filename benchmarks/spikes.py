@@ -29,7 +29,7 @@ from sweeper.rules.signals.metric_names import training_loss
 from sweeper.worker.guard import gradient_norm
 
 Kind = Callable[[], OutlierTest]
-TESTS: Mapping[str, type[MedianWindow | MovingMean]] = {
+TESTS: Mapping[str, Kind] = {
     "default": MedianWindow,
     "MAD": functools.partial(MedianWindow, mad_alone=True),
     "mean": MeanWindow,
@@ -86,7 +86,7 @@ def _norms(optimizers: Sequence[torch.optim.Optimizer]) -> list[float]:
     return norms
 
 
-def microseconds(test: type[MedianWindow | MovingMean]) -> float:
+def microseconds(test: Kind) -> float:
     """Return the time of one value of noise in a test."""
     generator = random.Random(0)
     values = [generator.gauss(1, 0.1) for _ in range(STEPS_OF_TIMING)]

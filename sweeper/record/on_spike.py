@@ -33,10 +33,13 @@ def on_spike(trial: TrialDir) -> OnSpike:
     Raises:
         RecordError: the value is not valid.
     """
-    for path in (trial.facts, SweepDir(trial.path.parent.parent).spec):
+    spec = SweepDir(trial.path.parent.parent).spec
+    for path, inside in ((trial.facts, ""), (spec, "spec")):
         if not path.exists():
             continue
-        value = read_json(path).get(KEY)
+        read: object = read_json(path)
+        section = read.get(inside) if inside and isinstance(read, dict) else read
+        value = section.get(KEY) if isinstance(section, dict) else None
         if value is None:
             continue
         try:

@@ -51,7 +51,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialDir:
 
 
 def want(directory: TrialDir, action: str) -> None:
-    write_json(SweepDir(directory.path.parent.parent).spec, {"on_spike": action})
+    write_json(SweepDir(directory.path.parent.parent).spec, {"spec": {"on_spike": action}})
 
 
 def events(directory: TrialDir, kind: type[Event]) -> list[Any]:

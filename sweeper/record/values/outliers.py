@@ -61,9 +61,10 @@ class MedianWindow:
     """Test values by the median of the values before them, and by the larger of the MAD and the standard deviation.
 
     The MAD alone is too small for losses and gradients of healthy runs, which have heavy tails (`benchmarks/spikes.py`
-    measures it). The standard deviation alone would be raised by a spike, and hide the next one. So an outlier counts among the recent values as the threshold that it exceeded. A loss that has risen for good is usual
-    again within half a window. If more than half of the values are equal, the mean absolute deviation takes the place
-    of the MAD; without any deviation, no finite value is an outlier.
+    measures it). The standard deviation alone would be raised by a spike, and hide the next one. So an outlier counts
+    among the recent values as the threshold that it exceeded. A loss that has risen for good is usual again within half
+    a window. If more than half of the values are equal, the mean absolute deviation takes the place of the MAD; without
+    any deviation, no finite value is an outlier.
     """
 
     def __init__(self, window: int = WINDOW, sigma: float = SIGMA, *, mad_alone: bool = False) -> None:
