@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -344,3 +347,32 @@ def test_to_record_spikes_does_not_wait_for_the_device(action: OnSpike) -> None:
 def test_to_skip_a_step_waits_for_the_device() -> None:
     with pytest.raises(Exception, match=r"_local_scalar_dense|FakeTensor"):
         one_step(OnSpike.SKIP)
+
+
+# ---- several ranks -------------------------------------------------------------------------------------------------
+
+TWO_RANKS = """
+import sys
+import torch
+from torch import distributed
+import sweeper
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+taken = []
+with sweeper.trial() as trial:
+    for step in range(4):
+        loss = torch.tensor(float("nan") if rank == 1 and step == 2 else 1.0)
+        taken.append(trial.guard(loss, step=step))
+assert taken == [True, True, False, True], (rank, taken)
+"""
+
+
+def test_all_ranks_skip_a_step_if_one_has_a_spike(directory: TrialDir, tmp_path: Path) -> None:
+    want(directory, "skip")
+    script = tmp_path / "two.py"
+    script.write_text(TWO_RANKS)
+    root = Path(sweeper.__file__).parents[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    subprocess.run(launcher, check=True, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"})
+    (spike,) = events(directory, Spiked)
+    assert (spike.step, spike.name, spike.action) == (2, ELSEWHERE, "skip")
