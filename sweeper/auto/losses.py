@@ -57,6 +57,11 @@ class StepLosses:
         """Forget the loss that was added last, because its call has failed."""
         self._total, self._calls = self._before_add
 
+    @property
+    def unused(self) -> torch.Tensor | None:
+        """The sum of the losses that no optimizer has used yet, 0-d; None if there are none."""
+        return self._total
+
     def drop(self) -> None:
         """Forget the losses that no optimizer has used."""
         self._total, self._calls = None, 0
@@ -135,6 +140,11 @@ class BackwardLosses:
         self._step = recorder.next_step
         if at_forward:
             self._losses.drop()
+
+    @property
+    def current(self) -> torch.Tensor | None:
+        """The loss of the step that an optimizer is about to make, 0-d; None if there was no backward call."""
+        return self._losses.unused
 
     def close(self) -> None:
         """Write what is waiting, and restore the functions."""

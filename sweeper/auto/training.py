@@ -20,16 +20,21 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from sweeper.auto.losses import BackwardLosses
+from sweeper.auto.losses import NAME, BackwardLosses
 from sweeper.auto.models import Found, find_models, variable_names
 from sweeper.auto.replacing import call_after, replace
 from sweeper.auto.session import Session
 from sweeper.auto.stop import StopPoint, leave
 from sweeper.record.events import Resumed
+from sweeper.record.on_spike import OnSpike
+from sweeper.worker.guard import Guard, gradient_norm
+from sweeper.worker.ranks import Ranks
 from sweeper.worker.recorder import Recorder
+from sweeper.worker.spikes import GRADIENT_NORM
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.forward.losses import CHECKED
 from sweeper.worker.watch.forward.wrapping import relay
+from sweeper.worker.watch.scaler import scale_of, skips
 from sweeper.worker.watch.watch import Watch
 
 EVERY = 10
@@ -49,6 +54,7 @@ class Training:
         self._names: Mapping[int, str] = {}
         self._step = 0
         self._stop: StopPoint | None = None
+        self._guard: Guard | None = None
         self._forward: Any = None
         self._is_open = True
         guarded, optimizers = session.guarded, torch.optim.Optimizer
@@ -201,6 +207,9 @@ class Training:
             watch = guarded("watching layers", self._watch, found.model, optimizers, recorder)
         recorder.watch = watch = watch or self._watch(torch.nn.ModuleDict(), optimizers, recorder)
         watch.assume_idle(before)  # a new optimizer often begins another phase of training
+        if recorder.spikes.action is OnSpike.SKIP:
+            self._guard = self._guard or Guard(recorder, Ranks())
+            watch.may_step = self._may_step
         self._step = recorder.next_step
         self._losses.begin(recorder, at_forward=called is not None)
         self._prepare_stop(recorder)
@@ -226,6 +235,24 @@ class Training:
             include_bias=False,
             on_failure=lambda error: self._session.note_failure("observing layers", error),
         )
+
+    def _may_step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether the optimizer is to make its step, which may have a spike."""
+        return self._session.guarded("looking for spikes", self._has_no_spike, optimizer) is not False
+
+    def _has_no_spike(self, optimizer: torch.optim.Optimizer) -> bool:
+        recorder, guard = self._session.recorder, self._guard
+        found_inf = skips(optimizer)
+        if recorder is None or guard is None or (found_inf is not None and bool(found_inf)):
+            return True  # a gradient scaler lowers its scale and skips the step by itself
+        ending = f"/{self._names.get(id(optimizer), '')}" if len(self._watched) > 1 else ""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        values = {
+            f"{NAME}{ending}": self._losses.current,
+            f"{GRADIENT_NORM}{ending}": gradient_norm(parameters, scale_of(optimizer)),
+        }
+        known = {name: value for name, value in values.items() if value is not None}
+        return guard.may_step(known, step=recorder.next_step)
 
     # ---- the end of a step ------------------------------------------------------------------------------------------
 

@@ -11,8 +11,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from sweeper.integrations.names import Names, own_name
 from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import change_restored, point_to, pointed_to
+from sweeper.record.on_spike import OnSpike
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
+
+NO_SKIP = (
+    "on_spike: skip: transformers.Trainer gives a callback neither the loss nor the gradient before clipping, so its "
+    "steps are not skipped. Spikes of the values that it logs are recorded"
+)
 
 
 class HuggingFaceCallback(TrainerCallback):
@@ -25,6 +31,9 @@ class HuggingFaceCallback(TrainerCallback):
     `gradient/norm`. If the sweep's metric is one of Trainer's names, such as `eval_loss`, that name is kept. What is
     evaluated with `metric_key_prefix="test"` keeps its name too if another set is evaluated during the training.
     Durations, throughput and the summary at the end of training are not reported.
+
+    `on_spike: skip` is not possible, because Trainer gives a callback neither the loss nor the gradient before
+    clipping. The record says so, and spikes of the values that Trainer logs are recorded.
 
     A resumed attempt starts from Trainer's own checkpoints. Trainer writes them on its own schedule, after each
     `checkpoint.every_minutes` of the sweep, and before it stops. Its `save_total_limit` should be 2 or more.
@@ -110,6 +119,8 @@ class HuggingFaceCallback(TrainerCallback):
         self._trial.next_step = state.global_step
         change_restored(self._trial, [kwargs["optimizer"]], [kwargs["lr_scheduler"]])
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
+        if recorder_of(self._trial).spikes.action is OnSpike.SKIP:
+            self._trial.note(NO_SKIP)
 
     def on_log(
         self,

@@ -15,7 +15,10 @@ from sweeper.integrations.lightning_checkpoint import WEIGHTS_ONLY, allow_hyperp
 from sweeper.integrations.lightning_metrics import Logged
 from sweeper.integrations.own_trial import OwnTrial
 from sweeper.integrations.pointer import change_restored, point_to, pointed_to
-from sweeper.worker.trial import Trial, recorder_of
+from sweeper.worker.guard import Guard, gradient_norm
+from sweeper.worker.ranks import Ranks
+from sweeper.worker.spikes import GRADIENT_NORM
+from sweeper.worker.trial import GUARDED_LOSS, Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
 
 KEPT = 2
@@ -36,6 +39,9 @@ class LightningCallback(Callback):
 
     The value of a step is reported as `loss/train`, and the mean of an epoch that Lightning computes of the same metric
     (`self.log(..., on_step=True, on_epoch=True)`) as `loss/train_epoch`.
+
+    With `on_spike: skip` in the sweep file, the loss and the gradient norm of each step are tested before it, and a
+    step with a spike changes nothing.
 
     Without an argument, the callback opens the trial of the process, as `sweeper.start` does, when the training begins
     or `resume` is called, unless it is open. The trial then ends when the process exits.
@@ -87,6 +93,8 @@ class LightningCallback(Callback):
         self._steps_seen = 0
         self._logged = Logged()
         self._resumes = False
+        self._guard: Guard | None = None
+        self._loss: torch.Tensor | None = None
 
     @property
     def _trial(self) -> Trial:
@@ -141,13 +149,30 @@ class LightningCallback(Callback):
         self._steps_seen = self._trial.next_step
         change_restored(self._trial, trainer.optimizers, [one.scheduler for one in trainer.lr_scheduler_configs])
         self._watch = self._trial.watch(pl_module, trainer.optimizers, **self._options)
+        guard = Guard(recorder_of(self._trial), Ranks())
+        self._guard = guard if guard.may_skip else None
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
+        """Add up the losses of a step, if it may be skipped."""
+        if self._guard is not None:
+            value = loss.detach()
+            self._loss = value if self._loss is None else self._loss + value
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Record the gradients before they are clipped."""
-        if self._watch is not None:
-            self._watch.look()
+        """Record the gradients before they are clipped, and skip the step if it has a spike."""
+        if self._watch is None:
+            return
+        self._watch.look()
+        if self._guard is not None:
+            inner = getattr(optimizer, "optimizer", optimizer)
+            parameters = [parameter for group in inner.param_groups for parameter in group["params"]]
+            values = {GUARDED_LOSS: self._loss, GRADIENT_NORM: gradient_norm(parameters)}
+            self._loss = None
+            known = {name: value for name, value in values.items() if value is not None}
+            if not self._guard.may_step(known, step=self._trial.next_step):
+                self._watch.withhold(inner)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int

@@ -9,14 +9,21 @@ from sweeper.errors import RecordError
 from sweeper.orchestrator.search.proposals import Proposals
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.checkpoints import newest_before, saved_checkpoints
-from sweeper.record.derivation import START, Derivation
+from sweeper.record.derivation import REPAIR, START, Derivation
 from sweeper.record.events import Event, NotRepaired
 from sweeper.record.reader import history
 from sweeper.record.storage.inbox import NEWEST, DeriveTrial
 from sweeper.record.trial import State, TrialRecord
-from sweeper.results.lineage import children_of, derivation_text
+from sweeper.results.lineage import ancestors_of, children_of, derivation_text
 from sweeper.results.wording import plain
+from sweeper.rules.conditions.spike import Spike
 from sweeper.rules.repair import NoRepair, RepairSettings, repair, repairs
+
+MOST_REWINDS = 3
+"""How often a lineage goes back before a spike; then the spikes come from the training, and not from the data."""
+
+SEED_STEP = 1_000_003
+"""What is added to the seed of a trial that goes back, so that it is the seed of no other trial of a usual sweep."""
 
 
 @dataclass(slots=True)
@@ -62,17 +69,58 @@ class Derivations:
 
         The others wait for a free slot: by then, more trials may have shown what they could learn from.
         """
-        if self.settings is None or not self._may_have_failed or most <= 0:
+        if not self._may_have_failed or most <= 0:
             return 0
-        given_up = {one.facts.number for one in self.trials.in_state(State.PRUNED) if one.newest.not_repaired}
+        stopped = [one for one in self.trials.in_state(State.PRUNED) if not one.altered]
+        given_up = {one.facts.number for one in stopped if one.newest.not_repaired}
         made = 0
+        for trial in [one for one in stopped if one.facts.number not in given_up and self._is_to_rewind(one)]:
+            if made == most:
+                return made
+            made += self._rewind(trial)
         for trial in repairs(self.trials.all, self.settings, given_up):
             if made == most:
                 return made
             if not trial.altered:
-                made += self._repair(trial, self.settings)
+                made += self._repair(trial, self.settings) if self.settings is not None else False
         self._may_have_failed = False
         return made
+
+    def _is_to_rewind(self, trial: TrialRecord) -> bool:
+        """Return whether a spike stopped the trial, and nothing was derived from it yet."""
+        stop = trial.newest.stop
+        if stop is None or stop.decision is None or stop.by_person or stop.decision.rule != Spike.name:
+            return False
+        return not children_of(trial, self.trials.all)
+
+    def _rewind(self, trial: TrialRecord) -> bool:
+        """Derive a trial that continues before the spike, with another order of the data."""
+        known = {one.facts.number: one for one in self.trials.all}
+        lineage = [trial.facts.derived, *(one.facts.derived for one in ancestors_of(trial, known))]
+        times = sum(one is not None and one.diagnosis == Spike.name for one in lineage)
+        decision = None if trial.newest.stop is None else trial.newest.stop.decision
+        step = trial.step if decision is None else decision.step
+        try:
+            saved = newest_before(saved_checkpoints(trial.directory), step - 1)
+        except RecordError:
+            saved = None
+        if times >= MOST_REWINDS or saved is None:
+            many = f"it was rewound {times} times" if times >= MOST_REWINDS else ""
+            reason = many or f"it has no checkpoint before the spike at step {step}"
+            self.record(trial, NotRepaired(attempt=trial.newest.number, diagnosis=Spike.name, reason=reason))
+            self.say(f"Trial {trial.facts.number:04d} is not rewound: {reason}")
+            return False
+        how = f"a spike at step {step}: goes back to step {saved.step}, with another order of the data"
+        derived = Derivation(
+            parent=trial.facts.number,
+            step=saved.step,
+            checkpoint=saved.file,
+            by=REPAIR,
+            reason=how,
+            diagnosis=Spike.name,
+        )
+        self.derive(trial, derived, seed=(trial.facts.seed + SEED_STEP) % 2**32)
+        return True
 
     def _repair(self, trial: TrialRecord, settings: RepairSettings) -> bool:
         attempts = [trial.directory.attempt(attempt.number) for attempt in trial.attempts]

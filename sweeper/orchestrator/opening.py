@@ -394,6 +394,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         checkpoint_every_steps=spec.checkpoint.every_steps or 0,
         keep_healthy=spec.checkpoint.keep_healthy,
         until=configuration.until,
+        on_spike=spec.on_spike.value,
         format=FORMAT,
     )
     return TrialRecord(directory=directory, facts=facts)

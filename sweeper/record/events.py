@@ -120,7 +120,8 @@ class Observation(Event):
     is undefined.
     `update_ratio` is the median over the tensors that had a gradient, `gradient_norm` the Euclidean norm over all of
     them, `gradient_zero` the largest share of entries that are exactly 0 in a layer. `skipped` counts the steps since
-    the last observation, including this one, that a gradient scaler skipped because a gradient was not finite.
+    the last observation, including this one, that were skipped: `withheld` of them because of a spike (see `Spiked`),
+    the others by a gradient scaler, because a gradient was not finite.
 
     Of the watched tensors, `missing` had no gradient, and `not_finite` had a gradient or weights that are not finite;
     both are -1 in records of early versions, which lack them. `gradient_norm` leaves out tensors without a gradient.
@@ -145,6 +146,7 @@ class Observation(Event):
     activations: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     row_crc: int = -1
+    withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +174,29 @@ class Noted(Event):
     """A message for the user, recorded once."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spiked(Event):
+    """The training loss or the gradient norm of a step was far above the recent ones, or not finite.
+
+    `name` is what was far out: the name of a loss, or `gradient_norm`. `centre`, `scale` and `z` are as in
+    `record.values.outliers.Outlier`. `action` is what was done: `skip`, if the step was skipped; `record`; or `rewind`,
+    which asks the rule `spike` to stop the trial.
+
+    `count` is the number of spikes that the event stands for: itself, and those since the event before that were not
+    recorded one by one. `skipped` of these steps were skipped.
+    """
+
+    step: int
+    name: str
+    value: float
+    centre: float
+    scale: float
+    z: float
+    action: str = "record"
+    count: int = 1
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

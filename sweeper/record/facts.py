@@ -11,6 +11,7 @@ from sweeper.errors import RecordError
 from sweeper.record.causes import Cause
 from sweeper.record.derivation import Derivation
 from sweeper.record.objectives import Constraint, Objective
+from sweeper.record.on_spike import OnSpike
 from sweeper.record.storage.codec import reader_of
 from sweeper.record.storage.layout import TrialDir, read_json
 from sweeper.record.values.macros import filled_value
@@ -61,8 +62,8 @@ class Facts:
     the first. `derived` says from which trial it was derived, None that it was not; the search does not know it then,
     and its `configuration` is negative, unless the search itself derived it. `checkpoint_every_steps` is 0 if only time
     counts, and `keep_healthy` the number of older checkpoints that are kept. `until` is the number of optimizer steps
-    after which the trial ends as completed, 0 if its script decides. `format` is that of `trial.json`
-    (`record.events.FORMAT`), 0 where it is unknown.
+    after which the trial ends as completed, 0 if its script decides. `on_spike` is one of `OnSpike`. `format` is
+    that of `trial.json` (`record.events.FORMAT`), 0 where it is unknown.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Facts:
     checkpoint_every_steps: int = 0
     keep_healthy: int = 0
     until: int = 0
+    on_spike: str = OnSpike.RECORD.value
     format: int = field(default=0, compare=False)
 
     @classmethod
@@ -108,6 +110,9 @@ class Facts:
         for name, kind in _TYPES.items():
             if not _fits(getattr(facts, name), kind):
                 raise RecordError(f"{trial.facts}: {name}: expected {kind.__name__}, got {getattr(facts, name)!r}")
+        if facts.on_spike not in list(OnSpike):
+            expected = f"one of {', '.join(OnSpike)}"
+            raise RecordError(f"{trial.facts}: on_spike: expected {expected}, got {facts.on_spike!r}")
         if not (facts.nesting is None or isinstance(facts.nesting, dict)):
             raise RecordError(f"{trial.facts}: nesting: expected a mapping, got {facts.nesting!r}")
         if facts.number != trial.number:
@@ -176,6 +181,7 @@ _TYPES: Mapping[str, type] = {
     "checkpoint_every_steps": int,
     "keep_healthy": int,
     "until": int,
+    "on_spike": str,
     "format": int,
 }
 

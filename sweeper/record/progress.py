@@ -18,6 +18,7 @@ from sweeper.record.events import (
     Parameters,
     Plan,
     Resumed,
+    Spiked,
     Started,
     Watching,
 )
@@ -81,7 +82,8 @@ class Progress:
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
     newest step (-1 before the first), `first_step` the first of the newest attempt, and `first_step_at` when it was
     recorded. `inferred` is what `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of
-    several objectives together.
+    several objectives together. `skipped` are the steps that a gradient scaler skipped; `spikes` and `spikes_skipped`
+    are the numbers of spikes and of steps that were skipped because of one, and `newest_spikes` the last `SPIKES_KEPT`.
     """
 
     total_steps: int | None = None
@@ -102,6 +104,13 @@ class Progress:
     first_step: int = -1
     first_step_at: float = math.nan
     rows: Rows = field(default_factory=Rows)
+    spikes: int = 0
+    spikes_skipped: int = 0
+    newest_spikes: tuple[Spiked, ...] = ()
+
+
+SPIKES_KEPT = 3
+"""The number of spikes that `Progress` has with their values."""
 
 
 def fold(
@@ -164,7 +173,7 @@ def _parameters(draft: SimpleNamespace, event: Parameters) -> None:
 
 def _observed(draft: SimpleNamespace, event: Observation) -> None:
     draft.observation = event
-    draft.skipped += event.skipped
+    draft.skipped += event.skipped - event.withheld
     rate = effective_lr(event.learning_rate, event.step, draft.uncorrected)
     # Not max(): either may be NaN, and then the other has to remain.
     if rate > draft.effective_lr or math.isnan(draft.effective_lr):
@@ -184,6 +193,12 @@ def _measured(draft: SimpleNamespace, event: Metrics) -> None:
 def _checkpointed(draft: SimpleNamespace, event: Checkpointed) -> None:
     draft.checkpoint = event.step
     _at_step(draft, event)
+
+
+def _spiked(draft: SimpleNamespace, event: Spiked) -> None:
+    draft.spikes += event.count
+    draft.spikes_skipped += event.skipped
+    draft.newest_spikes = (*draft.newest_spikes, event)[-SPIKES_KEPT:]
 
 
 def _noted(draft: SimpleNamespace, event: Noted) -> None:
@@ -210,6 +225,7 @@ _TAKEN: Mapping[type[Event], Callable[[SimpleNamespace, Any], None]] = {
     Observation: _observed,
     Metrics: _measured,
     Checkpointed: _checkpointed,
+    Spiked: _spiked,
     Noted: _noted,
     Inferred: _inferred,
 }

@@ -43,6 +43,7 @@ from sweeper.results.health.trial_health import (
 from sweeper.results.lineage import lineage_lines
 from sweeper.results.restart import restart_text
 from sweeper.results.snapshot import steps_done
+from sweeper.results.spikes import spike_lines
 from sweeper.results.wording import brief, counted, decided_by, duration, number, plain, why_continued
 
 OUTPUT_LINES = 20
@@ -409,10 +410,11 @@ def _resumed(attempt: AttemptDir) -> str:
 
 
 def _irregularities(trial: TrialRecord) -> list[str]:
-    """Return notes on skipped steps, on damaged lines of the record, and on output that was removed."""
+    """Return notes on skipped steps and spikes, on damaged lines of the record, and on output that was removed."""
     skipped = trial.progress.skipped
     were = counted(skipped, "step was", "steps were")
     lines = [f"{were} skipped by the gradient scaler, because a gradient was not finite"] if skipped else []
+    lines += spike_lines(trial.progress)
     if trial.newest.number and (cut := cut_of(trial.attempt_dir)) is not None:
         lines.append(f"the middle of its output, {(cut.end - cut.begin) / 1e6:.0f} MB, was removed (output_limit_mb)")
     return lines + places(trial)

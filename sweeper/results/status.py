@@ -29,6 +29,7 @@ from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import health_to_json, is_healthy, unobserved_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
+from sweeper.results.spikes import spikes_to_json
 from sweeper.results.trial_set import TrialSet
 from sweeper.results.wording import counted, disk_text, plain
 from sweeper.rules.needs import unmet
@@ -159,6 +160,7 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
         "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),
         "skipped": trial.progress.skipped,
+        "spikes": spikes_to_json(trial.progress),
         "damaged": trial.damaged,
         "health": health_to_json(trial),
         "healthy": is_healthy(trial),

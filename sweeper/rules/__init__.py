@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sweeper.record.decision import Decision
 from sweeper.record.objectives import Constraint, Objective
+from sweeper.record.on_spike import OnSpike
 from sweeper.rules.base import RuleSettings, StopSettings
 from sweeper.rules.calibration.audit import rule_version
 from sweeper.rules.diagnoses import DIAGNOSES, Diagnosis
@@ -20,6 +21,7 @@ __all__ = [
     "HasRules",
     "Health",
     "Objective",
+    "OnSpike",
     "Rule",
     "first_decision",
     "health_of",

@@ -23,6 +23,8 @@ from sweeper.service.answers.trial import (
     HealthChange,
     MetricSummary,
     Spared,
+    SpikeFound,
+    Spikes,
     TrialRow,
     TrialStatus,
     Verdict,
@@ -79,6 +81,8 @@ def status_of(trial: TrialRecord, now: float, rank: int | None) -> TrialStatus:
     pruned, spared = known["pruned"], known["spared"]
     known["pruned"] = None if pruned is None else Verdict(**pruned)
     known["spared"] = None if spared is None else Spared(**{{"as": "as_"}.get(key, key): spared[key] for key in spared})
+    spikes = known["spikes"]
+    known["spikes"] = Spikes(**{**spikes, "newest": [SpikeFound(**one) for one in spikes["newest"]]})
     known["health"] = [HealthChange(**change) for change in known["health"]]
     return TrialStatus(**known)
 

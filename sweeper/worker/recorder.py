@@ -21,10 +21,12 @@ from sweeper.record.causes import Cause
 from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Finished
 from sweeper.record.facts import Facts
+from sweeper.record.on_spike import OnSpike
 from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import TRIAL_DIR, AttemptDir, write_atomically
 from sweeper.worker.ranks import is_first, rank_name
+from sweeper.worker.spikes import Spikes
 from sweeper.worker.watch.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Recorder:
         facts: what the sweep decided about the trial: parameters, seed, metric, checkpoint interval.
         attempt: the directory of the attempt.
         outbox: values that an accelerator is still computing, each with the function that records it.
+        spikes: the test of losses and gradient norms.
         watch: the trial's watch, once there is one; it is closed before the end is recorded.
         next_step: the next optimizer step, counted from 0.
         last_step: the highest step that was counted or reported; -1 before the first.
@@ -62,10 +65,14 @@ class Recorder:
             facts: the facts of the trial.
             attempt: the directory of the attempt.
             writes: whether this process writes; by default, rank 0 does, as the environment has it.
+
+        Raises:
+            RecordError: the sweep's `on_spike` cannot be read.
         """
         self.facts = facts
         self.attempt = attempt
         self.outbox = Outbox()
+        self.spikes = Spikes(OnSpike(facts.on_spike))
         self.watch: Watch | None = None
         self.next_step = 0
         self.last_step = -1
@@ -97,7 +104,8 @@ class Recorder:
             raise UsageError(ENDED)
         if self._journal is not None:
             now = time.time()
-            self._journal.extend([replace(event, time=now) for event in events], sync=sync)
+            with_spikes = [*events, *self.spikes.among(events)]
+            self._journal.extend([replace(event, time=now) for event in with_spikes], sync=sync)
 
     def stepped(self) -> None:
         """Count an optimizer step."""
@@ -171,6 +179,8 @@ class Recorder:
         if self.watch is not None:
             self.watch.close()
         self.outbox.flush()
+        if rest := self.spikes.rest():
+            self.extend(rest)
 
     def _close(self) -> None:
         self._closed = True

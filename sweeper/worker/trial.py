@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeper.errors import CheckpointError, Unwritable, UsageError
 from sweeper.record.derivation import Derivation
 from sweeper.record.events import Checkpointed, Metrics, Noted, Plan, Resumed
+from sweeper.record.on_spike import OnSpike
 from sweeper.record.storage.layout import TrialDir
 from sweeper.worker import checkpoint, derived_state
+from sweeper.worker.guard import Guard, gradient_norm
 from sweeper.worker.ranks import Ranks
 from sweeper.worker.recorder import Recorder
 from sweeper.worker.scalars import Number, described, is_on_accelerator, number, numbers_by_name, whole
+from sweeper.worker.spikes import GRADIENT_NORM
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from sweeper.worker.watch.watch import Watch
 
 
+GUARDED_LOSS = "loss"
+"""The name of the loss that `Trial.guard` is given."""
 LONGEST_NOTE = 10_000
 """Maximum number of characters of a note in the record."""
 
@@ -70,6 +75,7 @@ class Trial:
         self._recorder = recorder
         self._checkpoints = directory.checkpoints
         self._ranks = Ranks()
+        self._guard = Guard(recorder, self._ranks)
         self._saved_at = time.monotonic()
         self._saved_step = 0
 
@@ -242,6 +248,49 @@ class Trial:
 
         recorder.outbox.put(_stacked(list(pending.values())), write)
 
+    def guard(
+        self, loss: Number, model: torch.nn.Module | Iterable[torch.Tensor] | None = None, *, step: Number
+    ) -> bool:
+        """Return whether the optimizer should step: false if the step has a spike and the sweep has `on_spike: skip`.
+
+        A spike is a loss or a gradient norm that is far above those of the last 128 steps, or not finite. Each is
+        recorded. Call it once for each step, after `backward()`. If gradients are clipped, call it before clipping, and
+        with a gradient scaler after `scaler.unscale_(optimizer)`.
+
+        With `on_spike: skip`, the call waits for the device, because the decision has to be known before the step. With
+        several ranks, all call it and get the same answer: the step is skipped if any rank has a spike. Otherwise, the
+        answer is always true, and nothing waits.
+
+        Args:
+            loss: the loss of the step: a number, or a tensor with one element.
+            model: the model, or its parameters, after `backward()`. Without it, only the loss is tested.
+            step: the optimizer step, counted from 0: a whole number of any type.
+
+        Raises:
+            UsageError: the loss is not a number, or the step is not a whole number of 0 or more.
+            Unwritable: the record cannot be written.
+
+        Example:
+            ::
+
+                loss.backward()
+                if trial.guard(loss, model, step=step):
+                    optimizer.step()
+                optimizer.zero_grad()
+        """
+        value = number("guard(loss=...)", loss)
+        at = whole("guard(step=...)", step)
+        recorder, parameters = self._recorder, _parameters(model)
+        if recorder.spikes.action is OnSpike.OFF:
+            return True
+        values: dict[str, float | torch.Tensor] = {GUARDED_LOSS: value}
+        if (norm := gradient_norm(parameters) if parameters else None) is not None:
+            values[GRADIENT_NORM] = norm
+        may = self._guard.may_step(values, step=at)
+        if not may and recorder.watch is not None:
+            recorder.watch.skip(parameters)
+        return may
+
     @property
     def should_stop(self) -> bool:
         """Whether the training loop should end after the current step.
@@ -367,6 +416,20 @@ def _betas(uncorrected: Iterable[Number]) -> tuple[float, ...]:
     if len(betas) not in (0, 2):
         raise UsageError(f"{place}: expected two betas, such as (0.9, 0.999), got {described(uncorrected)}")
     return betas
+
+
+def _parameters(model: object) -> list[torch.Tensor]:
+    """Return the parameters of a model, or the parameters that were given themselves."""
+    if model is None:
+        return []
+    of_module: Callable[[], Iterable[torch.Tensor]] | None = getattr(model, "parameters", None)
+    try:
+        found: list[Any] = list(model if of_module is None else of_module())  # type: ignore[call-overload]  # just below
+    except TypeError:
+        found = [None]
+    if not all(hasattr(one, "grad") for one in found):
+        raise UsageError(f"guard(model=...): expected a model or its parameters, got {described(model)}")
+    return found
 
 
 def _detached(value: float | torch.Tensor) -> float | torch.Tensor:

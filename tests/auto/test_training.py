@@ -23,7 +23,8 @@ from sweeper.auto import training as module
 from sweeper.auto.session import Part, Session
 from sweeper.auto.training import EVERY, Training
 from sweeper.errors import UsageError
-from sweeper.record.events import Finished, Observation, Parameters, Watching
+from sweeper.record.events import Finished, Observation, Parameters, Spiked, Watching
+from sweeper.record.storage.layout import read_json, write_json
 from sweeper.worker.trial import recorder_of
 from tests.auto.conftest import Record
 from tests.auto.test_session import end
@@ -386,3 +387,60 @@ def test_an_optimizer_inside_another_does_the_steps() -> None:
     outer = Outer(base)
     assert module._wraps_another(outer, [outer, base])
     assert not module._wraps_another(base, [outer, base])
+
+
+# ---- spikes ----------------------------------------------------------------------------------------------------------
+
+
+def train_with_a_corrupted_batch(optimizer: torch.optim.Optimizer, model: nn.Module, bad: int, steps: int) -> float:
+    """Train and return the loss of the last step. The batch of step `bad` is a thousand times as large."""
+    generator = torch.Generator().manual_seed(2)
+    last = 0.0
+    for step in range(steps):
+        given = torch.randn(16, 4, generator=generator)
+        optimizer.zero_grad()
+        loss = functional.mse_loss(model(given * (1000 if step == bad else 1)), given.sum(1, keepdim=True))
+        loss.backward()
+        optimizer.step()
+        last = loss.item()
+    return last
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_step_with_a_spike_is_skipped_without_changes_to_the_script(
+    session: Session, record: Record, monkeypatch: pytest.MonkeyPatch, kind: type[Any]
+) -> None:
+    write_json(record.directory.facts, {**read_json(record.directory.facts), "on_spike": "skip"})
+    torch.manual_seed(0)
+    session.training = training = Training(session)
+    model = Net()
+    optimizer = kind(model.parameters(), lr=0.01)
+    before: list[torch.Tensor] = []
+    states: list[int] = []
+
+    def note(one: torch.optim.Optimizer, *_: object) -> None:
+        before.append(model.first.weight.detach().clone())
+        states.append(max((int(state["step"]) for state in one.state.values() if "step" in state), default=0))
+
+    optimizer.register_step_post_hook(note)
+    try:
+        train_with_a_corrupted_batch(optimizer, model, 100, 130)
+    finally:
+        training.close()
+    (spike,) = record.of(Spiked)
+    assert (spike.step, spike.action, spike.skipped) == (100, "skip", 1)
+    assert torch.equal(before[100], before[99]), "the step changed nothing"
+    assert not torch.equal(before[101], before[100])
+    if kind is torch.optim.AdamW:
+        assert states[99] == states[100] == states[101] - 1, "the optimizer did not count the step"
+    assert observed(record) == list(range(0, 130, EVERY)), "the watch did"
+    assert [event.withheld for event in record.of(Observation) if event.step == 100] == [1]
+
+
+def test_spikes_are_recorded_by_default(training: Training, record: Record) -> None:
+    model = Net()
+    train_with_a_corrupted_batch(sgd(model, 1e-6), model, 100, 130)
+    training.close()
+    found = {spike.step: spike for spike in record.of(Spiked)}
+    assert found[100].name == NAME
+    assert {spike.action for spike in found.values()} == {"record"}

@@ -17,7 +17,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import HuggingFaceCallback
-from sweeper.record.events import Checkpointed, Finished, Metrics, Observation, Plan, Resumed
+from sweeper.integrations.huggingface import NO_SKIP
+from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed
+from sweeper.record.storage.layout import read_json, write_json
 from sweeper.worker import opening
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
@@ -235,3 +237,10 @@ def test_steps_are_counted_on_from_a_checkpoint_of_ones_own(record: Record) -> N
     other = Record(record.directory.path / "other")
     train(other, resume="mine")
     assert [event.step for event in other.events(Observation)] == list(range(5, 3 * EPOCH))
+
+
+def test_the_record_says_that_trainer_skips_no_step(record: Record) -> None:
+    facts = record.directory.facts
+    write_json(facts, {**read_json(facts), "on_spike": "skip"})
+    train(record)
+    assert NO_SKIP in [event.text for event in record.events(Noted)]

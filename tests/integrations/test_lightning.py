@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import LightningCallback
-from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed
+from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed, Spiked
+from sweeper.record.storage.layout import read_json, write_json
 from sweeper.worker import opening
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
@@ -418,3 +419,31 @@ def test_steps_are_counted_on_from_a_checkpoint_of_ones_own(record: Record) -> N
     other = Record(record.directory.path / "other")
     train(other, seeded(), resume=str(mine))
     assert [event.step for event in other.events(Observation)] == list(range(5, 3 * EPOCH))
+
+
+class Spoilt(Automatic):
+    """One step has a loss a hundred thousand times as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[torch.Tensor] = []
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor | None:
+        self.weights.append(next(self.net.parameters()).detach().clone())
+        loss = super().training_step(batch, index)
+        assert loss is not None
+        return loss * 1e5 if self.trainer.global_step == 100 else loss
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_step_with_a_spike_is_skipped(record: Record, clip: float | None) -> None:
+    facts = record.directory.facts
+    write_json(facts, {**read_json(facts), "on_spike": "skip"})
+    module = Spoilt()
+    train(record, module, max_epochs=20, gradient_clip_val=clip)
+    (spike,) = record.events(Spiked)
+    assert (spike.step, spike.action) == (100, "skip")
+    assert torch.equal(module.weights[100], module.weights[101])
+    assert not torch.equal(module.weights[101], module.weights[102])
+    assert [event.step for event in record.events(Observation) if event.withheld] == [100]
+    assert len(record.events(Observation)) == 120

@@ -180,7 +180,7 @@ def test_defaults_are_declared_in_the_settings_only() -> None:
         kind for file in files for kind in vars(file).values() if isinstance(kind, type) and hasattr(kind, "start")
     }
     made = [kind for kind in (*kinds, ConditionRule) if is_dataclass(kind)]
-    assert len(made) == 8
+    assert len(made) == 9
     assert {one.name for kind in made for one in fields(kind) if one.default is not MISSING} == {"name"}
 
 

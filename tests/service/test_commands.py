@@ -63,8 +63,6 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(tmp_path: Path) -> No
         commands.resume(run, [3])
     with pytest.raises(UsageError, match=r"a trial \(0 to 3\), got 8"):
         commands.stop(run, [3, 8])
-    with pytest.raises(UsageError, match="cannot be derived from yet"):
-        commands.derive(run, 1)
     assert not run.inbox.exists()
     assert commands.exempt(run, 1).command == "exempt"
 

@@ -38,6 +38,7 @@ _DECIDING = (
     "dataset",
     "tokenizer",
     "early_stop",
+    "on_spike",
 )
 """Keys that change the results of every trial."""
 

@@ -33,7 +33,8 @@ from sweeper.config.model.sources import AnySource
 from sweeper.config.model.values import Given, without_repetition
 from sweeper.errors import RecordError
 from sweeper.mistakes import STRICT, refused, suggested
-from sweeper.rules import Constraint, Objective
+from sweeper.rules import Constraint, Objective, OnSpike
+from sweeper.rules.conditions import Spike
 from sweeper.rules.settings import AUTO, PRESET, RULES, Rules
 from sweeper.rules.signals.metric_names import is_loss, score
 
@@ -179,6 +180,10 @@ class WatchMode(StrEnum):
     """How a script is watched that does not use sweeper: `auto` finds its optimizers, models, losses and metrics."""
 
     AUTO = "auto"
+
+
+def _no_spikes(given: object) -> object:
+    return OnSpike.OFF if given is False else given
 
 
 class StopWhen(StrEnum):
@@ -436,6 +441,7 @@ class SweepSpec(BaseModel):
     dataset: Sources = ()
     tokenizer: Sources = ()
     early_stop: EarlyStop | None = None
+    on_spike: Annotated[OnSpike, Field(strict=False), BeforeValidator(_no_spikes)] = OnSpike.RECORD
     executor: Executor = Local()
     resources: Resources = Resources()
     watch: Annotated[WatchMode, Field(strict=False)] | None = None
@@ -474,6 +480,21 @@ class SweepSpec(BaseModel):
         turns = plain_turns(given.get("population"))
         size = given.get("population_size") or DEFAULT_SIZE
         return {**given, "run_cap": turns * size} if turns and isinstance(size, int) else given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stops_at_a_spike_to_rewind(cls, given: object) -> object:
+        """Add the rule `spike` to the rules, so that a trial that is to be rewound is stopped as by any other rule."""
+        if not isinstance(given, Mapping) or given.get("on_spike") != OnSpike.REWIND:
+            return given
+        rules = given.get("early_stop")
+        try:
+            early_stop = EarlyStop(rules=()) if rules is None else EarlyStop.model_validate(rules)
+        except ValidationError:  # its mistakes are reported where it is
+            return given
+        if any(rule.name == Spike.name for rule in early_stop.rules):
+            return given
+        return {**given, "early_stop": early_stop.model_copy(update={"rules": (*early_stop.rules, Spike())})}
 
     @property
     def goals(self) -> tuple[Objective, ...]:

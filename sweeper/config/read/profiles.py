@@ -40,6 +40,7 @@ class Profile(BaseModel):
     dataset: object = None
     tokenizer: object = None
     early_stop: object = None
+    on_spike: object = None
     executor: object = None
     resources: object = None
     checkpoint: object = None

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from sweeper.rules.base import RuleSettings
 from sweeper.rules.conditions.exploding_gradient import ExplodingGradient
 from sweeper.rules.conditions.plateau import Plateau
+from sweeper.rules.conditions.spike import Spike
 from sweeper.rules.conditions.stalled import Stalled
 from sweeper.rules.conditions.update_ratio import UpdateRatio
 from sweeper.rules.conditions.zero_gradient import ZeroGradient
 
-__all__ = ["CONDITIONS", "ExplodingGradient", "Plateau", "Stalled", "UpdateRatio", "ZeroGradient"]
+__all__ = ["CONDITIONS", "ExplodingGradient", "Plateau", "Spike", "Stalled", "UpdateRatio", "ZeroGradient"]
 
 CONDITIONS: Mapping[str, type[RuleSettings]] = {
-    kind.name: kind for kind in (Stalled, UpdateRatio, ExplodingGradient, ZeroGradient, Plateau)
+    kind.name: kind for kind in (Stalled, UpdateRatio, ExplodingGradient, ZeroGradient, Plateau, Spike)
 }

@@ -6,17 +6,20 @@ generator or a discriminator, because their values do not show progress: a gener
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from sweeper.record.values.losses import HELD_OUT_WORDS as _HELD_OUT
+from sweeper.record.values.losses import LOSS_WORDS as _LOSS
+from sweeper.record.values.losses import is_trained_loss
+from sweeper.record.values.losses import words_of as _words
+
+__all__ = ["held_out_loss", "is_loss", "is_trained_loss", "score", "training_loss"]
 
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_WORD = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])")
-_HELD_OUT = _set("test val valid validation eval evaluation dev holdout prior heldout best")
-_LOSS = _set("loss losses cost nll elbo ce bce mse mae objective criterion error perplexity")
 _NO_LOSS = _set(
     "entropy ent kl kld divergence aux auxiliary reg regularization regularizer penalty balance balancing "
     "router z l1 l2 decay commitment codebook gp "
@@ -60,14 +63,3 @@ def score(names: Iterable[str]) -> str | None:
 def is_loss(name: str) -> bool:
     """Return whether the name is that of a loss."""
     return bool(_words(name) & _LOSS)
-
-
-def is_trained_loss(name: str) -> bool:
-    """Return whether the name is that of a loss on training examples, which may be a part, or of one network."""
-    words = _words(name)
-    return bool(words & _LOSS) and not words & _HELD_OUT
-
-
-def _words(name: str) -> frozenset[str]:
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return frozenset(word for word in _WORD.split(split.lower()) if word)

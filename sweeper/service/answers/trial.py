@@ -73,6 +73,44 @@ class HealthChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeFound:
+    """A step with a loss or a gradient norm far above the recent ones.
+
+    Attributes:
+        step: the optimizer step.
+        name: what was far out.
+        value: its value; null if it was not finite.
+        centre: the median of the recent values; null if that is not known.
+        scale: their scale; null if that is not known.
+        z: by how many scales the value is above the median; null if that is not known.
+        action: what was done: `record`, `skip` or `rewind`.
+    """
+
+    step: int
+    name: str
+    value: float | None
+    centre: float | None
+    scale: float | None
+    z: float | None
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spikes:
+    """The spikes of a trial.
+
+    Attributes:
+        count: number of spikes.
+        skipped: number of steps that were skipped because of one.
+        newest: the last spikes, oldest first.
+    """
+
+    count: int
+    skipped: int
+    newest: Sequence[SpikeFound]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStatus:
     """A trial in `sweeper status --json`.
 
@@ -94,6 +132,7 @@ class TrialStatus:
         attempts: number of attempts.
         seconds: wall time of all attempts.
         skipped: number of steps that a gradient scaler skipped.
+        spikes: its spikes.
         damaged: number of damaged places in its record.
         health: its health timeline, oldest change first.
         healthy: whether no diagnosis that stops trials or warns holds now.
@@ -116,6 +155,7 @@ class TrialStatus:
     attempts: int
     seconds: float
     skipped: int
+    spikes: Spikes
     damaged: int
     health: Sequence[HealthChange]
     healthy: bool

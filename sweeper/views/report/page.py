@@ -27,6 +27,7 @@ from sweeper.results.health.trial_health import counts_text, health_effect, heal
 from sweeper.results.ranking import ranked, significance_text
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, params_of, savings_of, steps_done
+from sweeper.results.spikes import spike_lines
 from sweeper.results.status import to_json
 from sweeper.results.wording import counted, duration, number, plain
 from sweeper.views.report import charts
@@ -89,6 +90,7 @@ def report(
             endings=endings_of(sweep, order),
             health=_health(sweep, order),
             most_health=MOST_LISTED,
+            spikes=_spikes(order),
             rules=[plain(line) for line in context.rules],
             heads=_value_heads(sweep),
             charts=drawn_charts(curves, sweep.metric, context.importances or {"": context.importance}, sweep.now),
@@ -114,6 +116,12 @@ def report(
     }
     summary = redacted_values(summary)
     return page, json.dumps(summary, indent=1, default=str) + "\n"
+
+
+def _spikes(order: Sequence[TrialRecord]) -> list[tuple[str, list[str]]]:
+    """Return the number and the spikes of each trial that had one, at most `MOST_LISTED` of them."""
+    spiked = [trial for trial in order if trial.progress.spikes]
+    return [(f"{trial.number:04d}", spike_lines(trial.progress)) for trial in spiked[:MOST_LISTED]]
 
 
 def _environment() -> jinja2.Environment:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.record.events import Observation, Watching
+from sweeper.record.events import Observation, Spiked, Watching
 from sweeper.record.values.depth_profile import FEWEST_LAYERS
 
 UPDATE_RATIO = "update_ratio"
@@ -61,6 +61,11 @@ def observation_scalars(
     if skipped:
         scalars["steps/skipped"] = skipped
     return scalars
+
+
+def spike_scalars(spike: Spiked) -> dict[str, float]:
+    """Return the scalars of a spike, by tag: its z-score under the name of what was far out."""
+    return {f"spikes/{spike.name}": spike.z}
 
 
 def log_buckets(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from tensorboard.compat.proto.event_pb2 import Event as Summary
 
-from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Started, Watching
+from sweeper.record.events import Event, Metrics, Noted, Observation, Resumed, Spiked, Started, Watching
 from sweeper.record.facts import Facts
 from sweeper.record.reader import TrialReader, step_of
 from sweeper.record.storage.layout import SweepDir, TrialDir
@@ -32,6 +32,7 @@ from sweeper.views.tensorboard.curves import (
     comparison_charts,
     log_buckets,
     observation_scalars,
+    spike_scalars,
 )
 from sweeper.views.tensorboard.markdown import code_block, decision_text, escaped, timeline_markdown, trial_text
 from sweeper.views.tensorboard.run_folder import RunFolder
@@ -230,6 +231,8 @@ class TrialRun:
                 self._put(summaries.scalars(self._scalars_of(event), event.step, event.time))
                 if event.step >= self._position.next_figure:
                     self._draw()
+            case Spiked():
+                self._put(summaries.scalars(spike_scalars(event), event.step, event.time))
             case Noted():
                 self._put(
                     summaries.text("notes", escaped(redacted(event.text)), step=self._context.step, time=event.time)

@@ -21,6 +21,7 @@ class Measurement:
         step: the optimizer step.
         rates: the learning rates that are known on the host.
         skipped: the steps that a gradient scaler skipped, as far as known on the host.
+        withheld: the steps that were skipped because of a spike.
         clipped: whether the gradients were measured after clipping.
         missing: for each watched tensor, whether it has no gradient.
         compared: the number of values on whether units are equal.
@@ -32,6 +33,7 @@ class Measurement:
     step: int
     rates: Sequence[float]
     skipped: int
+    withheld: int
     clipped: bool
     missing: Sequence[bool]
     compared: int
@@ -71,7 +73,8 @@ class Measurement:
             gradient_zero=_largest_zero_share(columns.get("grad_zero", []), watching.layer_of),
             learning_rate=max([*self.rates, *rates], default=math.nan),
             clipped=self.clipped,
-            skipped=self.skipped + int(skipped),
+            skipped=self.skipped + self.withheld + int(skipped),
+            withheld=self.withheld,
             missing=sum(missing),
             not_finite=_not_finite(norms, columns.get("param_norm", []), missing),
             activations=summaries,

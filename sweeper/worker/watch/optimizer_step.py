@@ -50,6 +50,35 @@ class WatchedOptimizer:
         self._before: list[list[torch.Tensor]] = []
         self._gradients: list[torch.Tensor] | None = None
         self._updates: list[torch.Tensor] | None = None
+        self._hidden: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the gradients of the current step are measured already."""
+        return self._gradients is not None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the current step is skipped, because its gradients are hidden from the optimizer."""
+        return bool(self._hidden)
+
+    def withhold(self) -> None:
+        """Skip the current step: hide the gradients from the optimizer until `give_back`.
+
+        Optimizers pass over a parameter without a gradient: they change neither it nor its state, and count no step.
+        """
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._hidden.append((parameter, parameter.grad))
+                    parameter.grad = None
+
+    def give_back(self) -> None:
+        """Let the parameters have their gradients again, unless they have new ones."""
+        hidden, self._hidden = self._hidden, []
+        for parameter, gradient in hidden:
+            if parameter.grad is None:
+                parameter.grad = gradient
 
     def measure_gradients(self, *, clipped: bool) -> None:
         """Measure the current gradients."""

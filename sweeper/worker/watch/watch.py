@@ -67,6 +67,10 @@ class StepRecorder(Protocol):
 class Watch:
     """Observes a model through the hooks of its optimizers; made by `Trial.watch`.
 
+    Attributes:
+        may_step: is asked before each step of an optimizer, unless its closure computes the gradients; if it returns
+            False, the step is skipped.
+
     Raises:
         UsageError: an argument is not valid.
     """
@@ -130,7 +134,8 @@ class Watch:
         self._layers: Layers | None = None
         self._watching: Watching | None = None
         self._constants: torch.Tensor | None = None
-        self._skipped = 0
+        self.may_step: Callable[[torch.optim.Optimizer], bool] | None = None
+        self._skipped = self._withheld = 0
         self._skipped_on_device: torch.Tensor | None = None
         self._ends = [
             on_skipped(self._step_calls, self._skip),
@@ -161,6 +166,25 @@ class Watch:
             for optimizer in self._optimizers:
                 if not optimizer.stepped:
                     optimizer.measure_gradients(clipped=False)
+
+    def withhold(self, optimizer: object) -> None:
+        """Skip the step that this optimizer is about to make, or makes, by hiding the gradients until it is over."""
+        for one in self._optimizers:
+            if one.optimizer is optimizer:
+                one.withhold()
+
+    def skip(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Count a step that the script does not make, of the optimizers of these parameters; without any, of all."""
+        wanted = {id(one) for one in parameters}
+        for one in self._optimizers:
+            if not wanted or any(id(p) in wanted for group in one.optimizer.param_groups for p in group["params"]):
+                self._end_step_without_idle(one)
+                if self.due and not one.stepped and not one.is_measured:
+                    self._safely(lambda one=one: one.measure_gradients(clipped=True))
+                self._withheld += 1
+                one.repeats += one.stepped
+                one.stepped = True
+        self._end_step_if_complete()
 
     def assume_idle(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Do not wait for these optimizers at the end of a step until they step again."""
@@ -227,11 +251,15 @@ class Watch:
         self._order.close_if_complete()
         optimizer.step_calls += 1
         self._end_step_without_idle(optimizer)
-        if not self.due or optimizer.stepped:
-            return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        is_measured = self.due and not optimizer.stepped
         if closure is None:
-            self._safely(optimizer.before_step)
+            if is_measured:
+                self._safely(optimizer.before_step)
+            if self.may_step is not None and not self.may_step(optimizer.optimizer):
+                optimizer.withhold()
+            return None
+        if not is_measured:
             return None
         # The closure runs the backward pass. Before it has run, the gradients are those of the previous step.
         measuring = _then_once(closure, lambda: self._safely(optimizer.before_step))
@@ -241,6 +269,11 @@ class Watch:
         is_repeat, optimizer.stepped = optimizer.stepped, True
         optimizer.repeats += is_repeat
         optimizer.idle = False
+        if optimizer.withheld:
+            optimizer.give_back()
+            self._withheld += 1
+            self._end_step_if_complete()
+            return
         skipped = skips(optimizer.optimizer)
         if skipped is not None and self._observes:
             so_far = self._skipped_on_device
@@ -311,7 +344,7 @@ class Watch:
         watching, activations = self._announced(), self._activations_of_layers(device)
         units = self._equal_units(device)
         write = self._writer(self._file, watching, on_host, len(units), len(others))
-        self._skipped, self._skipped_on_device = 0, None
+        self._skipped, self._withheld, self._skipped_on_device = 0, 0, None
         values = torch.cat([self._finished(sums).flatten(), activations, units, others])
         self._recorder.outbox.put(values, write)
 
@@ -361,6 +394,7 @@ class Watch:
             step=self._recorder.next_step,
             rates=rates,
             skipped=self._skipped,
+            withheld=self._withheld,
             clipped=any(optimizer.clipped for optimizer in self._optimizers),
             missing=[absent for optimizer in self._optimizers for absent in optimizer.missing],
             compared=compared,
