@@ -480,7 +480,7 @@ class Orchestrator:
     # ---- the record and the user ----------------------------------------------------------------------------------
 
     def _troubles(self) -> Sequence[str]:
-        notes = self._proposals.search.notes
+        notes = (*self._proposals.search.notes, *self._proposals.notes)
         return (*self._executor.troubles(), *self._messages.notifier.troubles(), *notes)
 
     def _watch_disk(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.backtest import read_recording
 from sweeper.config import Constant, Method, SweepSpec
+from sweeper.config.model.population import DEFAULT_SIZE
 from sweeper.errors import UsageError
 from sweeper.mistakes import suggested
 from sweeper.record.decision import Decision
@@ -101,6 +102,10 @@ def schedules_of(spec: SweepSpec, examples: int | None) -> list[Schedule] | None
 
 def size_text(spec: SweepSpec) -> str:
     """Return the number of trials in words, as far as it is known before the sweep runs."""
+    if spec.population is not None:
+        members = spec.population_size or DEFAULT_SIZE
+        turns = spec.population
+        return f"{counted(members, 'member', 'members')} x {turns.turns} turns of {turns.every_steps} steps."
     if spec.method is not Method.GRID:
         most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
         return f"{most}{spec.method.value} proposes its arms during the sweep."

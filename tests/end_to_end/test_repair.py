@@ -106,3 +106,19 @@ def test_a_spike_is_rewound_with_another_seed(tmp_path: Path) -> None:
     assert second.facts.seed != first.facts.seed
     assert second.progress.notes[0].startswith(f"base 0.05 from {derived.step + 1} seed ")
     assert "a spike at step 151" in sweep.call("why", str(sweep.run_directory), "1")[1]
+
+
+@pytest.mark.slow
+def test_why_a_trial_is_not_repaired_is_on_its_record_and_said_once(tmp_path: Path) -> None:
+    script = DESCENT.replace("SPIKE", "False").replace('trial.params["lr"]', 'trial.params["speed"]')
+    sweep = Sweep(tmp_path, script, file(parameters={"speed": {"values": [3.0]}, "clip": {"value": 0.5}}))
+    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "1")
+    assert code == 0, out + err
+    (trial,) = trials_of(sweep)
+    event = trial.newest.not_repaired
+    if event is None:  # clipping alone is tried, and fails too
+        pytest.fail(out + err)
+    assert f"Trial 0000 is not repaired: {event.reason}" in out + err
+    assert f"It is not repaired: {event.reason}." in sweep.call("why", str(sweep.run_directory), "0")[1]
+    again = sweep.call("run", "sweep.yaml", "--workers", "1")
+    assert "not repaired" not in again[1] + again[2]

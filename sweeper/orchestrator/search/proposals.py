@@ -21,6 +21,11 @@ from sweeper.record.trial import TrialRecord
 from sweeper.search import Configuration, Search
 from sweeper.search.imputation import Worst, imputed, worst_of
 
+WITHOUT_CHECKPOINT = (
+    "method: pbt: a member saved no checkpoint in its turn, so its next turn begins at the start. The script has to "
+    "call trial.save where trial.should_save is true, and trial.restore"
+)
+
 
 @dataclass(slots=True)
 class Proposals:
@@ -33,11 +38,13 @@ class Proposals:
         run: the sweep's run.
         search: the search.
         damage: the lines of `search.jsonl` that were left out. Their configurations are known from their trials.
+        notes: what the user should know about the trials that were made.
     """
 
     run: Run
     search: Search
     damage: tuple[Damage, ...] = field(init=False)
+    notes: dict[str, None] = field(default_factory=dict)
     _configurations: dict[int, Configuration] = field(init=False)
     _journal: JournalWriter = field(init=False)
     _reported: dict[int, Told] = field(init=False)
@@ -201,7 +208,9 @@ class Proposals:
             return replace(proposed, derived=None)
         newest = newest_before(saved_checkpoints(parent.directory), None)
         taken = replace(derived, parent=parent.facts.number)
-        if newest is not None:
+        if newest is None:
+            self.notes[WITHOUT_CHECKPOINT] = None
+        else:
             factor = lr_factor(parent.facts.params, derived.changes)
             taken = replace(taken, step=newest.step, checkpoint=newest.file, lr_factor=factor)
         return replace(proposed, derived=taken)
