@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from sweeper.record.storage.checkpoint_file import NAME
 
 REPAIR = "repair"
 POPULATION = "pbt"
@@ -27,6 +30,7 @@ class Derivation:
         by: `repair`, `pbt`, or the person who derived it.
         reason: why, in one sentence; may be empty.
         diagnosis: the diagnosis that stopped the parent, if the trial repairs it.
+        request: the identifier of the user's command that asked for it, which is carried out once.
     """
 
     parent: int
@@ -38,6 +42,23 @@ class Derivation:
     by: str = field(default="", compare=False)
     reason: str = field(default="", compare=False)
     diagnosis: str = ""
+    request: str = field(default="", compare=False)
+
+    def checked(self, number: int) -> Derivation:
+        """Return the derivation, if trial `number` can have it.
+
+        Raises:
+            TypeError: no trial can have been derived so, or it names no checkpoint of a trial.
+        """
+        if self.parent < 0 or self.parent == number:
+            raise TypeError(f"derived.parent: expected the number of another trial, got {self.parent}")
+        if self.step < START or bool(self.checkpoint) is not (self.step != START):
+            raise TypeError(f"derived.step: expected a step with a checkpoint, or {START}, got {self.step}")
+        if self.checkpoint and not NAME.fullmatch(self.checkpoint):
+            raise TypeError(f"derived.checkpoint: expected the name of a checkpoint, got {self.checkpoint!r}")
+        if not 0 < self.lr_factor < math.inf:
+            raise TypeError(f"derived.lr_factor: expected a factor above 0, got {self.lr_factor}")
+        return self
 
     @property
     def origin(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.attempt import CAUSES, Attempt
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.objectives import Constraint, Objective, Row, Rows
@@ -223,7 +224,7 @@ def _form() -> str:
     A line that another version wrote is not read.
     """
     ranking = (Objective, Constraint, Rows, Row)
-    kinds = (TrialRecord, Facts, RetryPolicy, *ranking, Attempt, Progress, Series, *Event.__subclasses__())
+    kinds = (TrialRecord, Facts, RetryPolicy, Derivation, *ranking, Attempt, Progress, Series, *Event.__subclasses__())
     known = [
         (kind.__name__, item.name, item.type, "" if item.default is MISSING else item.default)
         for kind in kinds

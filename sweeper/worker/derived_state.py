@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sweeper.record.derivation import Derivation
 
@@ -101,8 +101,7 @@ def _changed(value: Any, derived: Derivation, depth: int) -> tuple[Any, bool]:  
         parts = [_changed(part, derived, depth - 1) for part in value]
         return (type(value)([part for part, _ in parts]), True) if any(found for _, found in parts) else (value, False)
     groups = value.get("param_groups")
-    are_groups = isinstance(groups, list) and all(isinstance(one, dict) for one in groups)
-    if are_groups and isinstance(value.get("state"), dict):
+    if _are_groups(groups) and isinstance(value.get("state"), dict):
         settings = _settings_for(groups, derived)
         new_groups = [
             {**group, **_scaled(group, RATES, derived.lr_factor), **own}
@@ -116,6 +115,10 @@ def _changed(value: Any, derived: Derivation, depth: int) -> tuple[Any, bool]:  
             new[name], inside = _changed(part, derived, depth - 1)
             found = found or inside
     return (new, True) if found else (value, False)
+
+
+def _are_groups(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _scaled(known: Mapping[str, Any], names: Sequence[str], factor: float) -> dict[str, Any]:

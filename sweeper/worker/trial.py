@@ -353,6 +353,11 @@ class Trial:
         opening.finish(self)
 
 
+def wait_for_ranks(trial: Trial) -> None:
+    """Wait until every rank has come here; every rank calls it. Without several ranks, nothing happens."""
+    trial._ranks.any(False)  # noqa: SLF001 - of this module
+
+
 def recorder_of(trial: Trial) -> Recorder:
     """Return the recorder of a trial. Internal: scripts do not need it."""
     return trial._recorder  # noqa: SLF001 - the one place where sweeper itself reaches behind the public API

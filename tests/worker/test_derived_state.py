@@ -1,4 +1,4 @@
-"""The learning rate of a derived trial's following steps is that of its parent times the factor, for real schedulers."""
+"""The learning rate of each step of a derived trial is that of its parent times the factor."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ STEPS, AT, FACTOR, LR = 20, 7, 0.3, 0.4
 Make = Callable[[Optimizer, float], Any]
 
 SCHEDULERS: dict[str, Make] = {
-    "LambdaLR": lambda o, lr: LambdaLR(o, lambda step: min(1.0, (step + 1) / 10)),
+    "LambdaLR": lambda o, _: LambdaLR(o, lambda step: min(1.0, (step + 1) / 10)),
     "CosineAnnealingLR": lambda o, lr: CosineAnnealingLR(o, STEPS, eta_min=lr / 10),
     "CosineAnnealingWarmRestarts": lambda o, lr: CosineAnnealingWarmRestarts(o, 6, eta_min=lr / 10),
     "OneCycleLR": lambda o, lr: OneCycleLR(o, lr, total_steps=STEPS + 1),
     "CyclicLR": lambda o, lr: CyclicLR(o, lr / 10, lr, step_size_up=5, cycle_momentum=False),
-    "StepLR": lambda o, lr: StepLR(o, 5),
-    "ExponentialLR": lambda o, lr: ExponentialLR(o, 0.9),
-    "SequentialLR": lambda o, lr: SequentialLR(o, [LinearLR(o, 0.1, 1, 10), CosineAnnealingLR(o, 10)], [10]),
-    "ChainedScheduler": lambda o, lr: ChainedScheduler([LinearLR(o, 0.1, 1, 10), ExponentialLR(o, 0.9)]),
+    "StepLR": lambda o, _: StepLR(o, 5),
+    "ExponentialLR": lambda o, _: ExponentialLR(o, 0.9),
+    "SequentialLR": lambda o, _: SequentialLR(o, [LinearLR(o, 0.1, 1, 10), CosineAnnealingLR(o, 10)], [10]),
+    "ChainedScheduler": lambda o, _: ChainedScheduler([LinearLR(o, 0.1, 1, 10), ExponentialLR(o, 0.9)]),
     "ReduceLROnPlateau": lambda o, lr: ReduceLROnPlateau(o, factor=0.5, patience=1, min_lr=lr / 5),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,7 @@ def _derive(options: argparse.Namespace) -> int:
         fresh_optimizer=options.fresh_optimizer,
         by=person(),
         because=options.because or "",
+        request=uuid.uuid4().hex,
     )
     return send(run, [command], workers=options.workers)
 
