@@ -83,7 +83,7 @@ class EndedWriter:
             self._written.add(key)
             yield _line({"watching": to_plain(watching), "key": key})
         head = {"form": _form(), "number": trial.number, "marks": marks, "state": trial.state.value}
-        head |= {"step": trial.step, "latest": trial.latest, "watching": key}
+        head |= {"step": trial.step, "latest": trial.latest, "derived": trial.is_derived, "watching": key}
         parts = replace(trial, progress=replace(trial.progress, watching=None))
         yield _line(head, {name: to_plain(getattr(parts, name)) for name in _PARTS})
 
@@ -152,7 +152,8 @@ class _CachedTrial(TrialRecord):
     @classmethod
     def of(cls, directory: TrialDir, head: Mapping[str, Any], watching: Watching | None, rest: bytes) -> TrialRecord:
         trial = object.__new__(cls)
-        values = (directory, State(head["state"]), head["step"], head["latest"], (), (watching, rest))
+        known = (State(head["state"]), head["step"], head["latest"], head["derived"])
+        values = (directory, *known, (), (watching, rest))
         for name, value in zip(_KNOWN, values, strict=True):
             object.__setattr__(trial, name, value)
         return trial
@@ -187,7 +188,7 @@ class _CachedTrial(TrialRecord):
 
 
 _PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed", "noticed")
-_KNOWN = ("directory", "state", "step", "latest", "damage", "_rest")
+_KNOWN = ("directory", "state", "step", "latest", "is_derived", "damage", "_rest")
 
 
 # ---- lines and marks ------------------------------------------------------------------------------------------------

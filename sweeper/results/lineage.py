@@ -47,14 +47,31 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
     return f"{made} trial {derived.parent:04d}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
 
 
+def not_restored_text(trial: TrialRecord) -> str:
+    """Return a sentence if the script of a derived trial began at the start, because it restores no checkpoint.
+
+    A script that restores a checkpoint by itself has its first step after that of the checkpoint. Before the first step,
+    nothing is known.
+    """
+    if not trial.is_derived or (derived := trial.facts.derived) is None or derived.step == START:
+        return ""
+    progress = trial.progress
+    if progress.resumed >= 0 or progress.first_step < 0 or progress.first_step > derived.step:
+        return ""
+    remedy = "Call `trial.restore()`, or pass `callback.resume()` to the Trainer"
+    return (
+        f"Trial {trial.facts.number:04d} is derived from {derived.origin}, but its script did not restore the "
+        f"checkpoint: it began at the start. {remedy}"
+    )
+
+
 def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
     """Return lines about where a trial comes from, and what was derived from it; none if neither is the case."""
     known = {one.facts.number: one for one in siblings}
     lines = []
     if (derived := trial.facts.derived) is not None:
         lines.append(f"It is {derivation_text(derived, known.get(derived.parent))}.")
-        resumed = trial.progress.first_step > derived.step or trial.progress.first_step < 0
-        if derived.step != START and trial.attempts and not resumed:
+        if not_restored_text(trial):
             lines.append("Its script did not restore the checkpoint: it began at the start.")
     for child in children_of(trial, siblings):
         how = child.facts.derived

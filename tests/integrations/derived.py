@@ -30,5 +30,3 @@ def keep_healthy(record: Record, older: int, *, every_steps: int = 0) -> None:
     """Let older checkpoints be kept, and one be due after so many steps."""
     settings = {"keep_healthy": older, "checkpoint_every_steps": every_steps}
     write_json(record.directory.facts, {**read_json(record.directory.facts), **settings})
-
-

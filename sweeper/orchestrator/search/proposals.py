@@ -76,7 +76,7 @@ class Proposals:
             taken: numbers that are in use. An unreadable trial keeps its number and its files, for the user to inspect.
         """
         for trial in trials:
-            if not is_searched(trial.facts.configuration):
+            if not trial.facts.is_searched:
                 continue
             self._made.add((trial.facts.configuration, trial.facts.seed))
             self._restore(trial)
@@ -220,11 +220,6 @@ class Proposals:
         self._made |= {(configuration.number, seed) for configuration, seed in missing}
         self._next += len(made)
         return made
-
-
-def is_searched(configuration: int) -> bool:
-    """Return whether a configuration belongs to the search: those of trials that were derived from others do not."""
-    return configuration >= 0
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
