@@ -80,8 +80,8 @@ class Progress:
     `effective_lr` is the highest learning rate observed, corrected by `values.schedule`. `started` is when the newest
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
     newest step (-1 before the first), `first_step` the first of the newest attempt, and `first_step_at` when it was
-    recorded. `resumed` is the step after which the newest attempt resumed, -1 if it did not. `inferred` is what `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of
-    several objectives together.
+    recorded. `resumed` is the step after which the newest attempt resumed, -1 if it did not. `inferred` is what
+    `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of several objectives together.
     """
 
     total_steps: int | None = None

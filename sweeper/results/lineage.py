@@ -50,8 +50,8 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
 def not_restored_text(trial: TrialRecord) -> str:
     """Return a sentence if the script of a derived trial began at the start, because it restores no checkpoint.
 
-    A script that restores a checkpoint by itself has its first step after that of the checkpoint. Before the first step,
-    nothing is known.
+    A script that restores a checkpoint by itself has its first step after that of the checkpoint. Nothing is known
+    before the first step.
     """
     if not trial.is_derived or (derived := trial.facts.derived) is None or derived.step == START:
         return ""

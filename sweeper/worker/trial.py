@@ -355,7 +355,7 @@ class Trial:
 
 def wait_for_ranks(trial: Trial) -> None:
     """Wait until every rank has come here; every rank calls it. Without several ranks, nothing happens."""
-    trial._ranks.any(False)  # noqa: SLF001 - of this module
+    trial._ranks.any(trial._recorder.stopping)  # noqa: SLF001 - as in `recorder_of`
 
 
 def recorder_of(trial: Trial) -> Recorder:

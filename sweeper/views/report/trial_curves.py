@@ -76,14 +76,19 @@ def joined(curves: Sequence[TrialCurves]) -> list[TrialCurves]:
         derived = one.trial.facts.derived
         parent = None if derived is None else known.get(derived.parent)
         if derived is not None and parent is not None:
-            one = replace(
-                one,
-                values=_after(parent.values, one.values, derived.step),
-                losses=_after(parent.losses, one.losses, derived.step),
-                reach=_after(parent.reach, one.reach, derived.step),
-            )
-        found.append(one)
+            found.append(_continued(parent, one, derived.step))
+        else:
+            found.append(one)
     return found
+
+
+def _continued(parent: TrialCurves, own: TrialCurves, step: int) -> TrialCurves:
+    return replace(
+        own,
+        values=_after(parent.values, own.values, step),
+        losses=_after(parent.losses, own.losses, step),
+        reach=_after(parent.reach, own.reach, step),
+    )
 
 
 def _after(parent: Points, own: Points, step: int) -> Points:
