@@ -36,13 +36,14 @@ class Derivations:
             derived = self._derivation(parent, command)
             if derived is None:
                 continue
-            if (same := self._equal_child(parent, derived)) is not None:
+            if (same := self._equal_child(parent, derived.after(parent.facts.derived))) is not None:
                 self.say(f"Nothing is derived, because trial {same.facts.number:04d} is {derivation_text(derived)}")
                 continue
             self.derive(parent, derived)
 
     def derive(self, parent: TrialRecord, derived: Derivation, *, seed: int | None = None) -> TrialRecord:
         """Make a trial, and add it to the sweep."""
+        derived = derived.after(parent.facts.derived)
         made = self.proposals.derive(parent, derived, seed=seed)
         self.trials.add(made)
         (trial,) = made

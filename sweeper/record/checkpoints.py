@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Checkpointed
+from sweeper.record.facts import Facts
 from sweeper.record.storage import confined
 from sweeper.record.storage.checkpoint_file import NAME
 from sweeper.record.storage.journal import read_journal
@@ -57,12 +58,21 @@ def saved_checkpoints(trial: TrialDir) -> list[SavedCheckpoint]:
     except OSError as error:
         raise RecordError(f"{trial.checkpoints}: expected a folder of checkpoints, got: {error.strerror}") from error
     events = [event for attempt in trial.attempts() for event in read_journal(attempt.events)] if found else []
-    targets = {event.file: event.points_to for event in events if isinstance(event, Checkpointed)}
+    targets = {**_taken(trial), **{one.file: one.points_to for one in events if isinstance(one, Checkpointed)}}
     saved = (
         SavedCheckpoint(step=int(name.split(".")[0].removeprefix("step-")), file=name, points_to=targets.get(name, ""))
         for name in found
     )
     return sorted((one for one in saved if _is_there(trial, one)), key=lambda one: one.step, reverse=True)
+
+
+def _taken(trial: TrialDir) -> dict[str, str]:
+    """Return what the checkpoint points to that a derived trial has taken over: no event of the trial says so."""
+    try:
+        derived = Facts.read(trial).derived
+    except RecordError:  # readers of the trial say what is wrong
+        return {}
+    return {} if derived is None else {derived.checkpoint: derived.points_to}
 
 
 def _is_there(trial: TrialDir, one: SavedCheckpoint) -> bool:
@@ -83,16 +93,16 @@ def newest_before(checkpoints: Sequence[SavedCheckpoint], step: int | None) -> S
     return max((c for c in checkpoints if step is None or c.step <= step), key=lambda c: c.step, default=None)
 
 
-def take_over(parent: TrialDir, child: TrialDir, file: str) -> bool:
+def take_over(parent: TrialDir, child: TrialDir, file: str) -> SavedCheckpoint | None:
     """Give a checkpoint of a trial to another trial, with what it points to; the files are linked, not copied.
 
     Args:
         parent: the trial that has the checkpoint.
-        child: the trial that is to resume from it. Its directory exists.
+        child: the trial that is to resume from it, in this run or another one. Its directory exists.
         file: the name of the checkpoint.
 
     Returns:
-        Whether the checkpoint still exists, and is what a trial writes: files and folders, and no links.
+        The checkpoint; None if it does not exist any more, or is not what a trial writes: files and folders, no links.
 
     Raises:
         Unwritable: the disk is full or gone.
@@ -100,9 +110,9 @@ def take_over(parent: TrialDir, child: TrialDir, file: str) -> bool:
     try:
         one = next((one for one in saved_checkpoints(parent) if one.file == file), None)
     except RecordError:
-        return False
+        return None
     if one is None:
-        return False
+        return None
     pairs = [(parent.checkpoints / file, child.checkpoints / file)]
     if one.is_inside:
         pairs.append((parent.path / one.points_to, child.path / one.points_to))
@@ -111,9 +121,9 @@ def take_over(parent: TrialDir, child: TrialDir, file: str) -> bool:
             confined.link(source, target)
         except OSError as error:
             if error.errno in _NOT_THERE:
-                return False
+                return None
             raise unwritable(child.checkpoints, error) from error
-    return True
+    return one
 
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, *confined.NO_FILE})

@@ -13,18 +13,24 @@ from sweeper.results.wording import brief, plain
 def children_of(parent: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that were derived from a trial, in the order of their numbers."""
     number = parent.facts.number
-    return [one for one in trials if one.facts.derived is not None and one.facts.derived.parent == number]
+    return [one for one in trials if one.facts.derived is not None and one.facts.derived.sibling == number]
 
 
 def ancestors_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> list[TrialRecord]:
     """Return the parent of a trial, the parent's parent, and so on, as far as their records are known."""
     found: list[TrialRecord] = []
     known = {trial.facts.number}
-    while (derived := trial.facts.derived) is not None and derived.parent in trials and derived.parent not in known:
-        trial = trials[derived.parent]
+    while (derived := trial.facts.derived) is not None and derived.sibling in trials and derived.sibling not in known:
+        trial = trials[derived.sibling]
         known.add(trial.facts.number)
         found.append(trial)
     return found
+
+
+def parent_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> TrialRecord | None:
+    """Return the parent of a trial; None if it is not derived, or the parent is not among these trials of its run."""
+    derived = trial.facts.derived
+    return None if derived is None or derived.sibling is None else trials.get(derived.sibling)
 
 
 def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> str:
@@ -44,7 +50,8 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
     by = f" by {plain(derived.by)}" if derived.by not in ("", REPAIR, POPULATION) else ""
     fresh = ", with a fresh optimizer state" if derived.fresh_optimizer else ""
     reason = f": {plain(derived.reason)}" if derived.reason else ""
-    return f"{made} trial {derived.parent:04d}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
+    of = f" of {plain(derived.run)}" if derived.run else ""
+    return f"{made} trial {derived.parent:04d}{of}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
 
 
 def not_restored_text(trial: TrialRecord) -> str:
@@ -59,10 +66,8 @@ def not_restored_text(trial: TrialRecord) -> str:
     if progress.resumed >= 0 or progress.first_step < 0 or progress.first_step > derived.step:
         return ""
     remedy = "Call `trial.restore()`, or pass `callback.resume()` to the Trainer"
-    return (
-        f"Trial {trial.facts.number:04d} is derived from {derived.origin}, but its script did not restore the "
-        f"checkpoint: it began at the start. {remedy}"
-    )
+    began = f"Trial {trial.facts.number:04d} began at the start"
+    return f"{began}: its script did not restore the checkpoint of {derived.origin}. {remedy}"
 
 
 def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
@@ -70,7 +75,7 @@ def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[s
     known = {one.facts.number: one for one in siblings}
     lines = []
     if (derived := trial.facts.derived) is not None:
-        lines.append(f"It is {derivation_text(derived, known.get(derived.parent))}.")
+        lines.append(f"It is {derivation_text(derived, parent_of(trial, known))}.")
         if not_restored_text(trial):
             lines.append("Its script did not restore the checkpoint: it began at the start.")
     for child in children_of(trial, siblings):

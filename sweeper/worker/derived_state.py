@@ -141,7 +141,7 @@ def _times(rate: Any, factor: float) -> Any:  # noqa: ANN401 - a number, a tenso
 def _settings(derived: Derivation) -> dict[str, float]:
     """Return the settings of an optimizer among the changes, by the name that torch has for them."""
     found = {}
-    for parameter, value in derived.changes.items():
+    for parameter, value in {**derived.inherited, **derived.changes}.items():
         last = parameter.rpartition(".")[2].replace("-", "_").lower()
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             continue

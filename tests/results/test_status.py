@@ -126,7 +126,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         "attempts": 1,
         "seconds": 4.0,
     }
-    expected |= {"skipped": 0, "damaged": 0, "health": [], "healthy": True}
+    expected |= {"derived": None, "skipped": 0, "damaged": 0, "health": [], "healthy": True}
     expected |= {"values": {"acc": 0.5}, "constraints": {}, "feasible": True, "rank": None}
     status = {"name": "s", "state": "COMPLETE", "trials": [expected], "unreadable": [], "unmet": [], "front": []}
     assert json.loads(json.dumps(to_json(read_sweep(run)))) == {**status, "waiting": None, "damage": []}

@@ -24,7 +24,7 @@ from sweeper.results.comparison.provenance import described
 from sweeper.results.front import bounded_cell, has_front, missed_text, rank_word, trial_ranks
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import counts_text, health_effect, health_text
-from sweeper.results.lineage import derivation_text
+from sweeper.results.lineage import derivation_text, parent_of
 from sweeper.results.ranking import ranked, significance_text
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, params_of, savings_of, steps_done
@@ -221,7 +221,7 @@ def _lineage(sweep: SweepView) -> list[str]:
     """Return a line for each trial that was derived from another one."""
     known = {trial.facts.number: trial for trial in sweep.trials}
     return [
-        f"{trial.facts.number:04d} ({_word(trial)}) is {derivation_text(derived, known.get(derived.parent))}."
+        f"{trial.facts.number:04d} ({_word(trial)}) is {derivation_text(derived, parent_of(trial, known))}."
         for trial in sweep.trials
         if (derived := trial.facts.derived) is not None
     ]

@@ -74,7 +74,7 @@ def joined(curves: Sequence[TrialCurves]) -> list[TrialCurves]:
     found = []
     for one in curves:
         derived = one.trial.facts.derived
-        parent = None if derived is None else known.get(derived.parent)
+        parent = None if derived is None or derived.sibling is None else known.get(derived.sibling)
         if derived is not None and parent is not None:
             found.append(_continued(parent, one, derived.step))
         else:
