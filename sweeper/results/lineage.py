@@ -20,10 +20,10 @@ def ancestors_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> list[
     """Return the parent of a trial, the parent's parent, and so on, as far as their records are known."""
     found: list[TrialRecord] = []
     known = {trial.facts.number}
-    while (derived := trial.facts.derived) is not None and derived.sibling in trials and derived.sibling not in known:
-        trial = trials[derived.sibling]
-        known.add(trial.facts.number)
-        found.append(trial)
+    while (parent := parent_of(trial, trials)) is not None and parent.facts.number not in known:
+        known.add(parent.facts.number)
+        found.append(parent)
+        trial = parent
     return found
 
 
