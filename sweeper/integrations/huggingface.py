@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sweeper.integrations.names import Names, own_name
 from sweeper.integrations.own_trial import OwnTrial
-from sweeper.integrations.pointer import change_restored, point_to, pointed_to
+from sweeper.integrations.pointer import change_restored, point_to, pointed_to, unshare
 from sweeper.record.on_spike import OnSpike
 from sweeper.worker.trial import Trial, recorder_of
 from sweeper.worker.watch.watch import Watch
@@ -118,6 +118,8 @@ class HuggingFaceCallback(TrainerCallback):
         self._trial.plan(total_steps=state.max_steps, peak_lr=args.learning_rate)
         self._trial.next_step = state.global_step
         change_restored(self._trial, [kwargs["optimizer"]], [kwargs["lr_scheduler"]])
+        later = (one for one in Path(str(args.output_dir)).glob("checkpoint-*") if _step_of(one) > state.global_step)
+        unshare(self._trial, later)  # Trainer writes into the files of a checkpoint that exists
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
         if recorder_of(self._trial).spikes.action is OnSpike.SKIP:
             self._trial.note(NO_SKIP)
@@ -172,6 +174,11 @@ class HuggingFaceCallback(TrainerCallback):
         """Stop watching."""
         if self._watch is not None:
             self._watch.close()
+
+
+def _step_of(checkpoint: Path) -> int:
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else -1
 
 
 def _is_metric(name: str, value: object) -> bool:

@@ -1,19 +1,22 @@
-"""Point to a library's own checkpoint: sweeper's checkpoint then holds only its path.
+"""Point from a trial's own checkpoint to the checkpoint of a library, such as Trainer or Lightning.
 
-The library writes and reads its checkpoint in a file or folder of its own. `trial.save` and `trial.restore` carry the
-path, so that the record shows from which step an attempt resumed.
+Such libraries save the random numbers, the scheduler and the position in the data too. A trial's checkpoint is then a
+path, so that the record shows from which step an attempt resumed. With `checkpoint.keep_healthy`, it is the path of a
+second name of the library's checkpoint (`worker.kept`), which the library does not delete.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import CheckpointError
+from sweeper.worker import kept
+from sweeper.worker.checkpoint import checkpoints, step_of
 from sweeper.worker.derived_state import POINTER, change
-from sweeper.worker.trial import Trial, recorder_of
+from sweeper.worker.trial import Trial, recorder_of, wait_for_ranks
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +24,27 @@ if TYPE_CHECKING:
 
 def point_to(trial: Trial, path: str | os.PathLike[str], *, step: int) -> None:
     """Record that the library's checkpoint after `step` is complete. Every rank calls this."""
-    trial.save({POINTER: os.path.relpath(path, trial.dir)}, step=step)  # relative: a run may be moved
+    recorder = recorder_of(trial)
+    if not recorder.facts.keep_healthy:
+        trial.save({POINTER: os.path.relpath(path, trial.dir)}, step=step)  # relative: a run may be moved
+        return
+    wait_for_ranks(trial)  # each rank may write files of its own
+    known = Path(path)
+    if recorder.writes:
+        try:
+            known = kept.keep(trial.dir, known, step=step)
+        except OSError as error:
+            trial.note(f"the checkpoint after step {step} is kept only as long as its library keeps it: {error}")
+    trial.save({POINTER: os.path.relpath(known, trial.dir)}, step=step)
+    if recorder.writes:
+        try:
+            kept.prune(trial.dir, {step_of(one) for one in checkpoints(trial.dir / "checkpoints")})
+        except OSError as error:
+            trial.note(f"older checkpoints in {trial.dir / kept.FOLDER} were not deleted: {error}")
 
 
 def pointed_to(trial: Trial) -> Path | None:
-    """Return the path of the library's newest checkpoint, or None on the first start. Every rank calls this.
+    """Return the path of the newest checkpoint of the library; None on the first start.
 
     Raises:
         CheckpointError: the checkpoint that the record points to does not exist.
@@ -51,3 +70,13 @@ def change_restored(trial: Trial, optimizers: Sequence[torch.optim.Optimizer], s
     if recorder.derivation is not None:
         change(optimizers, schedulers, recorder.derivation)
         recorder.derivation = None
+
+
+def unshare(trial: Trial, paths: Iterable[Path]) -> None:
+    """Give files of the library that have a second name their own content, before the library writes to them again."""
+    if recorder_of(trial).writes:
+        for path in paths:
+            try:
+                kept.unshare(path)
+            except OSError as error:
+                trial.note(f"{path} may be changed while another trial has it: {error}")

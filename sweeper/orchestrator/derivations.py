@@ -49,13 +49,15 @@ class Derivations:
         """Make the trials that persons asked for; an earlier orchestrator may have made them already."""
         for command in commands:
             parent = self.trials[command.number]
+            if self._is_done(parent, command):
+                continue
             if unknown := [name for name in command.changes if name not in parent.facts.params]:
                 self.say(f"No trial is derived from {command.number:04d}, which has no parameter {plain(unknown[0])}")
                 continue
             derived = self._derivation(parent, command)
             if derived is None:
                 continue
-            if (same := self._equal_child(parent, derived)) is not None:
+            if (same := self._equal_child(parent, derived.after(parent.facts.derived))) is not None:
                 self.say(f"Nothing is derived, because trial {same.facts.number:04d} is {derivation_text(derived)}")
                 continue
             self.derive(parent, derived)
@@ -139,6 +141,7 @@ class Derivations:
 
     def derive(self, parent: TrialRecord, derived: Derivation, *, seed: int | None = None) -> TrialRecord:
         """Make a trial, and add it to the sweep."""
+        derived = derived.after(parent.facts.derived)
         made = self.proposals.derive(parent, derived, seed=seed)
         self.trials.add(made)
         (trial,) = made
@@ -148,7 +151,13 @@ class Derivations:
         return trial
 
     def _derivation(self, parent: TrialRecord, command: DeriveTrial) -> Derivation | None:
-        given = {"parent": command.number, "changes": command.changes, "by": command.by, "reason": command.because}
+        given = {
+            "parent": command.number,
+            "changes": command.changes,
+            "by": command.by,
+            "reason": command.because,
+            "request": command.request,
+        }
         if command.at == START:
             return Derivation(**given)  # type: ignore[arg-type]  # of these types
         step = None if command.at == NEWEST else command.at
@@ -170,6 +179,11 @@ class Derivations:
             lr_factor=command.lr_factor,
             fresh_optimizer=command.fresh_optimizer,
         )
+
+    def _is_done(self, parent: TrialRecord, command: DeriveTrial) -> bool:
+        """Return whether an orchestrator that was killed has made the trial, and not removed the command any more."""
+        made = (child.facts.derived for child in children_of(parent, self.trials.all))
+        return bool(command.request) and any(one is not None and one.request == command.request for one in made)
 
     def _equal_child(self, parent: TrialRecord, derived: Derivation) -> TrialRecord | None:
         for child in children_of(parent, self.trials.all):

@@ -55,6 +55,7 @@ from sweeper.record.storage.leftovers import remove_leftovers
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import spelled
 from sweeper.results.damage import not_run_again
+from sweeper.results.lineage import not_restored_text
 from sweeper.results.ranking import end_text
 from sweeper.results.receipt import failure_of, last_output
 from sweeper.results.snapshot import Display, SweepView
@@ -313,6 +314,7 @@ class Orchestrator:
             self._messages.attempt_ended(trial, stop_requested=stop_requested)
             self._slots.attempt_ended(trial, stop_requested=stop_requested)
         self._derivations.attempts_ended(reading.ended)
+        self._messages.say_once(filter(None, map(not_restored_text, reading.changed)))
         self._slots.refresh()
         self._caution.update([*reading.changed, *self._trials.in_state(State.RUNNING)], self._now())
         self._proposals.update(reading.changed)

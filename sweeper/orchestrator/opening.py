@@ -358,7 +358,27 @@ def make_trials(run: Run, wanted: Sequence[tuple[Configuration, int]], first: in
     return made
 
 
-def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) -> TrialRecord:
+def make_reproduction(run: Run, trial: TrialRecord, source: TrialDir | None) -> None:
+    """Make the only trial of a run that repeats a derived trial of another run; nothing happens if it exists.
+
+    Args:
+        run: the new run.
+        trial: the derived trial.
+        source: the trial that has the checkpoint from which it began; None if it began at the start.
+    """
+    facts, directory = trial.facts, run.directory.trial(0)
+    if facts.derived is None or (directory.path.exists() and not directory.is_unmade):
+        return
+    params = {name: value for name, value in facts.params.items() if name not in run.data}
+    derived = facts.derived if facts.derived.run else replace(facts.derived, run=trial.directory.path.parents[1].name)
+    again = Configuration(number=0, params=params, derived=derived, until=facts.until)
+    made = _make_trial(run, again, facts.seed, 0, source)
+    write_json(made.directory.facts, _json(made.facts))
+
+
+def _make_trial(
+    run: Run, configuration: Configuration, seed: int, number: int, source: TrialDir | None = None
+) -> TrialRecord:
     spec, directory = run.spec, run.directory.trial(number)
     with contextlib.suppress(OSError):
         confined.remove_folder(directory.path)  # if it exists, nothing of it has run
@@ -390,7 +410,7 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
         watch="" if spec.watch is None else spec.watch.value,
         nesting=spec.nesting,
         output_limit_mb=spec.output_limit_mb or 0.0,
-        derived=_taken_over(run.directory, directory, configuration.derived),
+        derived=_taken_over(source, run.directory, directory, configuration.derived),
         checkpoint_every_steps=spec.checkpoint.every_steps or 0,
         keep_healthy=spec.checkpoint.keep_healthy,
         until=configuration.until,
@@ -400,13 +420,16 @@ def _make_trial(run: Run, configuration: Configuration, seed: int, number: int) 
     return TrialRecord(directory=directory, facts=facts)
 
 
-def _taken_over(run: SweepDir, trial: TrialDir, derived: Derivation | None) -> Derivation | None:
+def _taken_over(
+    source: TrialDir | None, run: SweepDir, trial: TrialDir, derived: Derivation | None
+) -> Derivation | None:
     """Give a derived trial the checkpoint of its parent; if that is gone, the trial begins at the start."""
     if derived is None or not derived.checkpoint:
         return derived
-    if take_over(run.trial(derived.parent), trial, derived.checkpoint):
-        return derived
-    return replace(derived, step=START, checkpoint="", lr_factor=1.0)
+    taken = take_over(source or run.trial(derived.parent), trial, derived.checkpoint)
+    if taken is None:
+        return replace(derived, step=START, checkpoint="", lr_factor=1.0, fresh_optimizer=False)
+    return replace(derived, points_to=taken.points_to)
 
 
 def _json(facts: Facts) -> dict[str, object]:

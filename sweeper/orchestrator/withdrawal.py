@@ -46,7 +46,8 @@ class Withdrawal:
         if not any(gone.values()):
             return frozenset()
         for trial in self._trials()[0]:
-            if not trial.attempts and any(_identity_of(trial, name) in values for name, values in gone.items()):
+            never_ran = not trial.attempts and not trial.is_derived
+            if never_ran and any(_identity_of(trial, name) in values for name, values in gone.items()):
                 confined.remove_folder(trial.directory.path)
         asked = (event for event in read_journal(self.directory.search) if isinstance(event, Asked))
         del gone[SEED]

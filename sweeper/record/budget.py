@@ -20,7 +20,8 @@ HOUR_S = 3600.0
 class BudgetLimits:
     """The limits of a sweep; None is no limit.
 
-    `trials` limits those that were ever started. `target` is the value of the metric that is good enough.
+    `trials` limits those of the search that were ever started; `hours` and `gpu_hours` limit all trials. `target` is
+    the value of the metric that is good enough.
     """
 
     trials: int | None = None
@@ -85,7 +86,10 @@ def gpu_seconds(trials: Sequence[TrialRecord], now: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a sweep has used: trials that were ever started, hours, and GPU hours; and whether its target is reached."""
+    """What a sweep has used: trials that were ever started, hours, and GPU hours; and whether its target is reached.
+
+    Trials that a person or a repair derived from others use hours, but no trial: they take none from the search.
+    """
 
     trials: int = 0
     hours: float = 0.0
@@ -113,7 +117,7 @@ class Usage:
         """
         return cls(
             reached=limits is not None and any(map(limits.is_reached_by, trials)),
-            trials=sum(bool(trial.attempts) for trial in trials),
+            trials=sum(bool(trial.attempts) and trial.facts.is_searched for trial in trials),
             hours=wall_seconds(log, trials, now if running else None) / HOUR_S,
             gpu_hours=gpu_seconds(trials, now) / HOUR_S,
         )
@@ -137,14 +141,14 @@ def exhausted(limits: BudgetLimits, usage: Usage) -> list[str]:
 def over_budget(limits: BudgetLimits, usage: Usage, waiting: Iterable[TrialRecord]) -> AbstractSet[int]:
     """Return the numbers of the waiting trials that the budget does not allow to start.
 
-    A trial that was started once counts no further trial. Once the hours are used up, or the target is reached, no
-    trial may start.
+    A trial that was started once counts no further trial, and one that was derived from another counts none. Once the
+    hours are used up, or the target is reached, no trial may start.
     """
     if exhausted(replace(limits, trials=None), usage):
         return {trial.number for trial in waiting}
     if limits.trials is None:
         return frozenset()
-    new = sorted(trial.number for trial in waiting if not trial.attempts)
+    new = sorted(trial.number for trial in waiting if not trial.attempts and trial.facts.is_searched)
     return set(new[max(0, limits.trials - usage.trials) :])
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from sweeper.errors import RecordError
 from sweeper.record.attempt import CAUSES, Attempt
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
 from sweeper.record.objectives import Constraint, Objective, Row, Rows
@@ -88,7 +89,7 @@ class EndedWriter:
             self._written.add(key)
             yield _line({"watching": to_plain(watching), "key": key})
         head = {"form": _form(), "number": trial.number, "marks": marks, "state": trial.state.value}
-        head |= {"step": trial.step, "latest": trial.latest, "watching": key}
+        head |= {"step": trial.step, "latest": trial.latest, "derived": trial.is_derived, "watching": key}
         parts = replace(trial, progress=replace(trial.progress, watching=None))
         yield _line(head, {name: to_plain(getattr(parts, name)) for name in _PARTS})
 
@@ -157,7 +158,8 @@ class _CachedTrial(TrialRecord):
     @classmethod
     def of(cls, directory: TrialDir, head: Mapping[str, Any], watching: Watching | None, rest: bytes) -> TrialRecord:
         trial = object.__new__(cls)
-        values = (directory, State(head["state"]), head["step"], head["latest"], (), (watching, rest))
+        known = (State(head["state"]), head["step"], head["latest"], head["derived"])
+        values = (directory, *known, (), (watching, rest))
         for name, value in zip(_KNOWN, values, strict=True):
             object.__setattr__(trial, name, value)
         return trial
@@ -192,7 +194,7 @@ class _CachedTrial(TrialRecord):
 
 
 _PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed", "noticed")
-_KNOWN = ("directory", "state", "step", "latest", "damage", "_rest")
+_KNOWN = ("directory", "state", "step", "latest", "is_derived", "damage", "_rest")
 
 
 # ---- lines and marks ------------------------------------------------------------------------------------------------
@@ -229,7 +231,7 @@ def _form() -> str:
     A line that another version wrote is not read.
     """
     ranking = (Objective, Constraint, Rows, Row)
-    kinds = (TrialRecord, Facts, RetryPolicy, *ranking, Attempt, Progress, Series, *Event.__subclasses__())
+    kinds = (TrialRecord, Facts, RetryPolicy, Derivation, *ranking, Attempt, Progress, Series, *Event.__subclasses__())
     known = [
         (kind.__name__, item.name, item.type, "" if item.default is MISSING else item.default)
         for kind in kinds

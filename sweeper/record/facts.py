@@ -103,7 +103,7 @@ class Facts:
         try:
             known |= {name: _listed(known.get(name, ()), kind) for name, kind in _RANKING.items()}
             if known.get("derived") is not None:
-                known["derived"] = reader_of(Derivation)(known["derived"])
+                known["derived"] = reader_of(Derivation)(known["derived"]).checked(trial.number)
             facts = cls(**{**known, "retry": RetryPolicy.read(known.get("retry", {}))})
         except (TypeError, KeyError) as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
@@ -128,6 +128,11 @@ class Facts:
     def ranking(self) -> tuple[str, ...]:
         """The names of the objectives, and of the metrics with bounds."""
         return tuple(dict.fromkeys([*(one.name for one in self.goals), *(one.name for one in self.constraints)]))
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the search knows the trial's configuration: it does not if a person or a repair derived the trial."""
+        return self.configuration >= 0
 
     @property
     def label(self) -> str:

@@ -81,9 +81,10 @@ class Progress:
     `effective_lr` is the highest learning rate observed, corrected by `values.schedule`. `started` is when the newest
     attempt opened the trial, `latest` the time of the newest event, both in seconds since the epoch. `step` is the
     newest step (-1 before the first), `first_step` the first of the newest attempt, and `first_step_at` when it was
-    recorded. `inferred` is what `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of
-    several objectives together. `skipped` are the steps that a gradient scaler skipped; `spikes` and `spikes_skipped`
-    are the numbers of spikes and of steps that were skipped because of one, and `newest_spikes` the last `SPIKES_KEPT`.
+    recorded. `resumed` is the step after which the newest attempt resumed, -1 if it did not. `inferred` is what
+    `watch: auto` has found, by the kind of `Inferred`. `rows` are the recent values of several objectives together.
+    `skipped` are the steps that a gradient scaler skipped; `spikes` and `spikes_skipped` are the numbers of spikes and
+    of steps that were skipped because of one, and `newest_spikes` the last `SPIKES_KEPT`.
     """
 
     total_steps: int | None = None
@@ -103,6 +104,7 @@ class Progress:
     latest: float = math.nan
     first_step: int = -1
     first_step_at: float = math.nan
+    resumed: int = -1
     rows: Rows = field(default_factory=Rows)
     spikes: int = 0
     spikes_skipped: int = 0
@@ -152,11 +154,11 @@ _NOTHING = Progress()
 
 
 def _started(draft: SimpleNamespace, event: Started) -> None:
-    draft.started, draft.first_step, draft.first_step_at = event.time, -1, math.nan
+    draft.started, draft.first_step, draft.first_step_at, draft.resumed = event.time, -1, math.nan, -1
 
 
 def _resumed(draft: SimpleNamespace, event: Resumed) -> None:
-    draft.step = max(draft.step, event.step)
+    draft.step, draft.resumed = max(draft.step, event.step), event.step
 
 
 def _planned(draft: SimpleNamespace, event: Plan) -> None:

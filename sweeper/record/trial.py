@@ -81,8 +81,9 @@ class TrialRecord:
     is the timeline of the trial's health. `noticed` is what was found where the sweep file's `metrics` are read.
     `damage` are the places where the record is not as it was written.
 
-    `state`, `step` (-1 before the first) and `latest` (the time of the newest event, in seconds since the epoch) follow
-    from the rest. They are computed once, because they are read for all trials at once.
+    `state`, `step` (-1 before the first), `latest` (the time of the newest event, in seconds since the epoch) and
+    `is_derived` (from another trial) follow from the rest. They are computed once, because they are read for all trials
+    at once.
     """
 
     directory: TrialDir
@@ -97,9 +98,11 @@ class TrialRecord:
     state: State = field(init=False)
     step: int = field(init=False)
     latest: float = field(init=False)
+    is_derived: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        for name, value in (("step", self.progress.step), ("latest", self.progress.latest), ("state", state_of(self))):
+        found = {"step": self.progress.step, "latest": self.progress.latest, "state": state_of(self)}
+        for name, value in {**found, "is_derived": self.facts.derived is not None}.items():
             object.__setattr__(self, name, value)
 
     # ---- how it grows

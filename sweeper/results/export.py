@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import UsageError
+from sweeper.record.derivation import START, Derivation
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.params import reads_as_other_kind
 from sweeper.record.values.redaction import redacted_values
@@ -71,9 +72,11 @@ class Export:
 def export_of(sweep: SweepView) -> Export:
     """Return the table of a sweep. Parameters are columns named `params.NAME`."""
     names = list(dict.fromkeys(name for trial in sweep.trials for name in trial.facts.params))
-    columns = [*_FACTS, *_ranking_columns(sweep.trials), *(f"params.{name}" for name in names)]
+    derived = any(trial.is_derived for trial in sweep.trials)
+    lineage = _LINEAGE if derived else ()
+    columns = [*_FACTS, *lineage, *_ranking_columns(sweep.trials), *(f"params.{name}" for name in names)]
     ranks = trial_ranks(sweep.trials)
-    rows = [_row(trial, names, sweep.now, ranks.get(trial.facts.number)) for trial in sweep.trials]
+    rows = [_row(trial, names, sweep.now, ranks.get(trial.facts.number), derived=derived) for trial in sweep.trials]
     return Export(columns=columns, rows=rows)
 
 
@@ -100,12 +103,18 @@ _FACTS = (
 )
 
 
-def _row(trial: TrialRecord, names: Sequence[str], now: float, rank: int | None) -> list[Cell]:
+_LINEAGE = ("parent", "parent_step", "derived_by")
+"""The columns of a sweep with derived trials: the parent, the last step taken over, and who or what derived it."""
+
+
+def _row(
+    trial: TrialRecord, names: Sequence[str], now: float, rank: int | None, *, derived: bool = False
+) -> list[Cell]:
     stop = trial.newest.stop
     decision = stop.decision if trial.state is State.PRUNED and stop is not None else None
     facts: list[Cell] = [
         trial.facts.number,
-        trial.facts.configuration,
+        trial.facts.configuration if trial.facts.is_searched else None,
         trial.facts.seed,
         trial.state.value,
         trial.value,
@@ -119,7 +128,14 @@ def _row(trial: TrialRecord, names: Sequence[str], now: float, rank: int | None)
         *((decision.rule, decision.step, plain(decision.reason)) if decision is not None else (None, None, None)),
     ]
     params = redacted_values(trial.facts.params)
+    facts += _lineage_cells(trial.facts.derived) if derived else []
     return [*facts, *_ranking_cells(trial, rank), *(_cell(params.get(name)) for name in names)]
+
+
+def _lineage_cells(derived: Derivation | None) -> list[Cell]:
+    if derived is None:
+        return [None] * len(_LINEAGE)
+    return [derived.parent, None if derived.step == START else derived.step, plain(derived.by)]
 
 
 def _cell(value: object) -> Cell:

@@ -13,18 +13,24 @@ from sweeper.results.wording import brief, plain
 def children_of(parent: TrialRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that were derived from a trial, in the order of their numbers."""
     number = parent.facts.number
-    return [one for one in trials if one.facts.derived is not None and one.facts.derived.parent == number]
+    return [one for one in trials if one.facts.derived is not None and one.facts.derived.sibling == number]
 
 
 def ancestors_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> list[TrialRecord]:
     """Return the parent of a trial, the parent's parent, and so on, as far as their records are known."""
     found: list[TrialRecord] = []
     known = {trial.facts.number}
-    while (derived := trial.facts.derived) is not None and derived.parent in trials and derived.parent not in known:
-        trial = trials[derived.parent]
-        known.add(trial.facts.number)
-        found.append(trial)
+    while (parent := parent_of(trial, trials)) is not None and parent.facts.number not in known:
+        known.add(parent.facts.number)
+        found.append(parent)
+        trial = parent
     return found
+
+
+def parent_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> TrialRecord | None:
+    """Return the parent of a trial; None if it is not derived, or the parent is not among these trials of its run."""
+    derived = trial.facts.derived
+    return None if derived is None or derived.sibling is None else trials.get(derived.sibling)
 
 
 def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> str:
@@ -46,7 +52,24 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
     by = f" by {plain(derived.by)}" if derived.by not in ("", REPAIR, POPULATION) else ""
     fresh = ", with a fresh optimizer state" if derived.fresh_optimizer else ""
     reason = f": {plain(derived.reason)}" if derived.reason else ""
-    return f"{made} trial {derived.parent:04d}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
+    of = f" of {plain(derived.run)}" if derived.run else ""
+    return f"{made} trial {derived.parent:04d}{of}{by}, {where}{f', with {changes}' if changes else ''}{fresh}{reason}"
+
+
+def not_restored_text(trial: TrialRecord) -> str:
+    """Return a sentence if the script of a derived trial began at the start, because it restores no checkpoint.
+
+    A script that restores a checkpoint by itself has its first step after that of the checkpoint. Nothing is known
+    before the first step.
+    """
+    if not trial.is_derived or (derived := trial.facts.derived) is None or derived.step == START:
+        return ""
+    progress = trial.progress
+    if progress.resumed >= 0 or progress.first_step < 0 or progress.first_step > derived.step:
+        return ""
+    remedy = "Call `trial.restore()`, or pass `callback.resume()` to the Trainer"
+    began = f"Trial {trial.facts.number:04d} began at the start"
+    return f"{began}: its script did not restore the checkpoint of {derived.origin}. {remedy}"
 
 
 def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[str]:
@@ -54,9 +77,8 @@ def lineage_lines(trial: TrialRecord, siblings: Sequence[TrialRecord]) -> list[s
     known = {one.facts.number: one for one in siblings}
     lines = []
     if (derived := trial.facts.derived) is not None:
-        lines.append(f"It is {derivation_text(derived, known.get(derived.parent))}.")
-        resumed = trial.progress.first_step > derived.step or trial.progress.first_step < 0
-        if derived.step != START and trial.attempts and not resumed:
+        lines.append(f"It is {derivation_text(derived, parent_of(trial, known))}.")
+        if not_restored_text(trial):
             lines.append("Its script did not restore the checkpoint: it began at the start.")
     if (event := trial.newest.not_repaired) is not None:
         lines.append(f"It is not repaired: {plain(event.reason)}.")

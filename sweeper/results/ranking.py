@@ -72,7 +72,7 @@ def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:
         return text
     if has_front(trials):
         return f"{text}; {front_text(best.facts.objectives, members_of(trials))}"
-    where = f" ({params_of(best)})" if best.facts.shown else ""
+    where = f" ({name})" if (name := params_of(best)) else ""
     missed = f"; {missed}" if (missed := missed_text(best)) else ""
     return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}{missed}"
 

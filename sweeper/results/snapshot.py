@@ -203,5 +203,11 @@ def _steps_left(trial: TrialRecord, expected: float) -> float:
 
 
 def params_of(trial: TrialRecord) -> str:
-    """Return the varied parameters on one line."""
-    return plain(", ".join(f"{name}={spelled(value)}" for name, value in redacted_values(trial.facts.shown).items()))
+    """Return the varied parameters on one line; of a derived trial, also its parent and the step: ``from=0003+119``."""
+    parts = [f"{name}={spelled(value)}" for name, value in redacted_values(trial.facts.shown).items()]
+    return plain(", ".join([*parts, *([f"from={origin}"] if (origin := origin_of(trial)) else [])]))
+
+
+def origin_of(trial: TrialRecord) -> str:
+    """Return the parent of a derived trial and the step after which it continues; empty for other trials."""
+    return "" if trial.facts.derived is None else trial.facts.derived.origin

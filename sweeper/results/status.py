@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
+from sweeper.record.derivation import START, Derivation
 from sweeper.record.events import (
     DiskFilling,
     Event,
@@ -27,6 +28,7 @@ from sweeper.record.values.redaction import redacted_values
 from sweeper.results.damage import damage_lines
 from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import health_to_json, is_healthy, unobserved_text
+from sweeper.results.lineage import not_restored_text
 from sweeper.results.receipt import cause_text, failure_of, last_output
 from sweeper.results.snapshot import SweepView
 from sweeper.results.spikes import spikes_to_json
@@ -86,6 +88,7 @@ class SweepReader:
             started=starts[0].time if starts else time.time(),
             messages=(
                 *_ends(trials),
+                *filter(None, map(not_restored_text, trials)),
                 *damage_lines(trials),
                 *own,
                 *unreadable.values(),
@@ -159,11 +162,27 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
         "cause": trial.newest.cause or None,
         "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),
+        "derived": _derived_to_json(trial.facts.derived),
         "skipped": trial.progress.skipped,
         "spikes": spikes_to_json(trial.progress),
         "damaged": trial.damaged,
         "health": health_to_json(trial),
         "healthy": is_healthy(trial),
+    }
+
+
+def _derived_to_json(derived: Derivation | None) -> dict[str, object] | None:
+    if derived is None:
+        return None
+    return {
+        "parent": derived.parent,
+        "step": None if derived.step == START else derived.step,
+        "changes": dict(derived.changes),
+        "lr_factor": derived.lr_factor,
+        "fresh_optimizer": derived.fresh_optimizer,
+        "by": derived.by or None,
+        "reason": derived.reason or None,
+        "diagnosis": derived.diagnosis or None,
     }
 
 

@@ -6,6 +6,7 @@ Nothing is run in the caller's process. A run that no process runs keeps trial c
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -188,6 +189,7 @@ def derive(  # noqa: PLR0913 - all but three by name
         fresh_optimizer=fresh_optimizer,
         by=asked.by,
         because=asked.because,
+        request=uuid.uuid4().hex,
     )
     return _sent(run, "derive", [number], [command])
 

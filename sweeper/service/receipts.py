@@ -6,7 +6,6 @@ import contextlib
 
 from sweeper.config import SweepSpec
 from sweeper.errors import RecordError
-from sweeper.record.derivation import Derivation
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.trial import TrialRecord
 from sweeper.results.asked import asked_lines
@@ -17,7 +16,6 @@ from sweeper.results.receipt import receipt
 from sweeper.results.snapshot import SweepView
 from sweeper.results.told import read_search, told_lines
 from sweeper.service.answers.trial import (
-    DerivedFrom,
     Moment,
     Receipt,
     Trial,
@@ -54,20 +52,8 @@ def trial_of(run: SweepDir, trial: TrialRecord, view: SweepView, *, row: TrialRo
         receipt=receipt_of(run, trial, view).lines,
         notes=list(dict.fromkeys(trial.progress.notes)),
         checkpoint=trial.progress.checkpoint,
-        derived=None if trial.facts.derived is None else _derived(trial.facts.derived),
+        derived=status.derived,
         children=[one.number for one in children_of(trial, siblings)],
-    )
-
-
-def _derived(derived: Derivation) -> DerivedFrom:
-    return DerivedFrom(
-        parent=derived.parent,
-        step=derived.step,
-        changes=derived.changes,
-        lr_factor=derived.lr_factor,
-        fresh_optimizer=derived.fresh_optimizer,
-        by=derived.by,
-        reason=derived.reason,
     )
 
 

@@ -20,6 +20,7 @@ from sweeper.results.wording import plain
 from sweeper.service.answers.sweep import Best
 from sweeper.service.answers.trial import (
     AttemptSummary,
+    DerivedFrom,
     HealthChange,
     MetricSummary,
     Spared,
@@ -81,6 +82,7 @@ def status_of(trial: TrialRecord, now: float, rank: int | None) -> TrialStatus:
     pruned, spared = known["pruned"], known["spared"]
     known["pruned"] = None if pruned is None else Verdict(**pruned)
     known["spared"] = None if spared is None else Spared(**{{"as": "as_"}.get(key, key): spared[key] for key in spared})
+    known["derived"] = None if known["derived"] is None else DerivedFrom(**known["derived"])
     spikes = known["spikes"]
     known["spikes"] = Spikes(**{**spikes, "newest": [SpikeFound(**one) for one in spikes["newest"]]})
     known["health"] = [HealthChange(**change) for change in known["health"]]

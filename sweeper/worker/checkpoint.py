@@ -24,7 +24,7 @@ KEPT = 2
 EXAMPLE = "step-000000129.3fa94c01d2e7b655.pt"
 
 
-def save(folder: Path, state: Mapping[str, Any], *, step: int, older: int = 0) -> Path:
+def save(folder: Path, state: Mapping[str, Any], *, step: int, older: int = 0, origin: str = "") -> Path:
     """Save a state atomically and durably, and delete all but the newest two checkpoints and `older` ones.
 
     Args:
@@ -32,6 +32,7 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int, older: int = 0) -
         state: tensors, numbers, strings, lists and dicts by name.
         step: the optimizer step after which the state was taken.
         older: the number of older checkpoints to keep, as `kept_steps` chooses them.
+        origin: the name of a checkpoint that is kept too: the one from which a derived trial began.
 
     Returns:
         The path of the checkpoint.
@@ -57,7 +58,7 @@ def save(folder: Path, state: Mapping[str, Any], *, step: int, older: int = 0) -
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         sync_directory(folder)
-        there = checkpoints(folder)
+        there = [path for path in checkpoints(folder) if path.name != origin]
         kept = kept_steps([step_of(path) for path in there], older)
         for old in there:
             if old != final and step_of(old) not in kept:

@@ -355,8 +355,10 @@ class Trial:
         self._saved_at, self._saved_step = time.monotonic(), at + 1
         if not self._recorder.writes:
             return
+        facts = self._recorder.facts
+        origin = "" if facts.derived is None else facts.derived.checkpoint
         try:
-            path = checkpoint.save(self._checkpoints, state, step=at, older=self._recorder.facts.keep_healthy)
+            path = checkpoint.save(self._checkpoints, state, step=at, older=facts.keep_healthy, origin=origin)
         except Unwritable as error:
             self.note(f"the checkpoint after step {at} was not written, so the previous one was kept: {error}")
         else:
@@ -400,6 +402,11 @@ class Trial:
         from sweeper.worker import opening
 
         opening.finish(self)
+
+
+def wait_for_ranks(trial: Trial) -> None:
+    """Wait until every rank has come here; every rank calls it. Without several ranks, nothing happens."""
+    trial._ranks.any(trial._recorder.stopping)  # noqa: SLF001 - as in `recorder_of`
 
 
 def recorder_of(trial: Trial) -> Recorder:

@@ -18,9 +18,11 @@ import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import HuggingFaceCallback
 from sweeper.integrations.huggingface import NO_SKIP
+from sweeper.record.checkpoints import saved_checkpoints
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed
 from sweeper.record.storage.layout import read_json, write_json
 from sweeper.worker import opening
+from tests.integrations.derived import Child, keep_healthy
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
 ROWS = [{"x": point, "labels": label} for point, label in examples()]
@@ -244,3 +246,63 @@ def test_the_record_says_that_trainer_skips_no_step(record: Record) -> None:
     write_json(facts, {**read_json(facts), "on_spike": "skip"})
     train(record)
     assert NO_SKIP in [event.text for event in record.events(Noted)]
+
+
+def test_kept_checkpoints_survive_the_limit_of_trainer(record: Record) -> None:
+    keep_healthy(record, 2)
+    train(record, save_strategy="steps", save_steps=2, save_total_limit=1)
+    saved = saved_checkpoints(record.directory)
+    steps = [one.step for one in saved]
+    assert len(steps) == 4
+    assert steps[:2] == [3 * EPOCH - 1, 3 * EPOCH - 3]
+    assert [one.points_to for one in saved] == [f"kept/step-{step:09d}" for step in steps]
+    assert len(list((record.directory.path / "trainer").glob("checkpoint-*"))) == 1
+    assert len(list((record.directory.path / "kept").iterdir())) == 4
+    assert all((record.directory.path / one.points_to / "optimizer.pt").exists() for one in saved)
+
+
+def test_without_keep_healthy_only_what_trainer_has_is_offered(record: Record) -> None:
+    train(record, save_strategy="steps", save_steps=2, save_total_limit=1)
+    assert [one.step for one in saved_checkpoints(record.directory)] == [3 * EPOCH - 1]
+    assert not (record.directory.path / "kept").exists()
+
+
+def rates(record: Record) -> dict[int, float]:
+    events = [event for event in record.events(Metrics) if "learning_rate" in event.values]
+    return {event.step: event.values["learning_rate"] for event in events}
+
+
+def test_a_derived_trial_goes_on_from_the_checkpoint_with_its_own_rate(record: Record) -> None:
+    keep_healthy(record, 8)
+    train(record, save_strategy="steps", save_steps=2, logging_steps=1)
+    before = rates(record)
+    child = Child(record, step=6, lr_factor=0.25, changes={"lr": 0.0025})
+    train(child, learning_rate=0.0025, logging_steps=1, save_strategy="steps", save_steps=2)
+    assert [event.step for event in child.events(Resumed)] == [child.derived.step]
+    after = rates(child)
+    assert list(after) == list(range(child.derived.step + 1, 3 * EPOCH))
+    assert after == pytest.approx({step: rate * 0.25 for step, rate in before.items() if step in after}, rel=1e-4)
+
+
+def test_the_second_attempt_of_a_derived_trial_changes_nothing_again(record: Record) -> None:
+    keep_healthy(record, 8)
+    train(record, save_strategy="steps", save_steps=2, logging_steps=1)
+    before = rates(record)
+    child = Child(record, step=4, lr_factor=0.5)
+    train(child, learning_rate=0.005, logging_steps=1, stop_at=8)
+    train(child, learning_rate=0.005, logging_steps=1)
+    assert [event.step for event in child.events(Resumed)] == [8]
+    after = rates(child)
+    assert after == pytest.approx({step: rate * 0.5 for step, rate in before.items() if step > 8}, rel=1e-4)
+
+
+def test_what_two_trials_share_is_not_written_to(record: Record) -> None:
+    """Trainer opens the files of a checkpoint that exists, and writes into them."""
+    train(record, save_strategy="steps", save_steps=4)
+    child = Child(record, step=16)
+    shared = child.directory.path / "trainer/checkpoint-16/optimizer.pt"
+    before = shared.read_bytes()
+    shutil.rmtree(record.directory.checkpoints)  # so that it begins at the start, and saves the same steps
+    train(record, save_strategy="steps", save_steps=4, learning_rate=0.5)
+    assert (record.directory.path / "trainer/checkpoint-16/optimizer.pt").read_bytes() != before
+    assert shared.read_bytes() == before

@@ -24,9 +24,11 @@ from torch.utils.data import DataLoader
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import LightningCallback
+from sweeper.record.checkpoints import saved_checkpoints
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed, Spiked
 from sweeper.record.storage.layout import read_json, write_json
 from sweeper.worker import opening
+from tests.integrations.derived import Child, keep_healthy
 from tests.integrations.record import Record, Tiny, examples, norms_of
 
 pytestmark = [
@@ -447,3 +449,55 @@ def test_a_step_with_a_spike_is_skipped(record: Record, clip: float | None) -> N
     assert not torch.equal(module.weights[101], module.weights[102])
     assert [event.step for event in record.events(Observation) if event.withheld] == [100]
     assert len(record.events(Observation)) == 120
+
+
+class Rates(Callback):
+    """The learning rate of each optimizer step, as the optimizer uses it."""
+
+    def __init__(self) -> None:
+        self.by_step: dict[int, float] = {}
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self.by_step[trainer.global_step] = optimizer.param_groups[0]["lr"]
+
+
+def rates_of(record: Record, *, stop_at: int | None = None) -> dict[int, float]:
+    """Train an attempt; return its learning rates."""
+    record.next_attempt()
+    rates = Rates()
+    with sweeper.trial() as trial:
+        callback = LightningCallback(trial)
+        trainer = Trainer(
+            accelerator="cpu",
+            callbacks=[callback, rates, ByHand(stop_at, None)],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            logger=False,
+            max_epochs=3,
+            limit_val_batches=0,
+        )
+        trainer.fit(seeded(), Batches(), DataLoader(ROWS, batch_size=4), ckpt_path=callback.resume())
+    return rates.by_step
+
+
+def test_kept_checkpoints_survive_those_that_the_callback_deletes(record: Record) -> None:
+    keep_healthy(record, 2, every_steps=2)
+    rates_of(record)
+    saved = saved_checkpoints(record.directory)
+    assert len(saved) == 4
+    assert [one.points_to for one in saved] == [f"kept/step-{one.step:09d}.ckpt" for one in saved]
+    assert len(list((record.directory.path / "lightning").iterdir())) == 2
+    assert len(list((record.directory.path / "kept").iterdir())) == 4
+
+
+def test_a_derived_trial_goes_on_from_the_checkpoint_with_its_own_rate(record: Record) -> None:
+    keep_healthy(record, 8, every_steps=2)
+    before = rates_of(record)
+    child = Child(record, step=3, lr_factor=0.25, changes={"lr": 0.0025})
+    assert child.derived.step == 3
+    first = rates_of(child, stop_at=9)
+    second = rates_of(child)  # another attempt changes nothing again
+    assert [event.step for event in child.events(Resumed)] == [9]
+    assert [*first, *second] == list(range(4, 3 * EPOCH))
+    assert {**first, **second} == pytest.approx({step: rate * 0.25 for step, rate in before.items() if step > 3})

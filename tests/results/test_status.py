@@ -127,6 +127,7 @@ def test_json_has_the_keys_that_are_promised(tmp_path: Path) -> None:
         "seconds": 4.0,
     }
     expected |= {
+        "derived": None,
         "spikes": {"count": 0, "skipped": 0, "newest": []},
         "skipped": 0,
         "damaged": 0,

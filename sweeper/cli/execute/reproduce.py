@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from sweeper.cli.exit_codes import FAILED, OK
 from sweeper.cli.messages import say
 from sweeper.cli.output import put
 from sweeper.errors import DataUnavailable, RecordError, UsageError
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, TrialDir
 
 if TYPE_CHECKING:
     from sweeper.config import SweepSpec
@@ -115,11 +116,12 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
     from sweeper.executors.choice import require_library, require_variables
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
-    from sweeper.orchestrator.opening import open_run
+    from sweeper.orchestrator.opening import make_reproduction, open_run
     from sweeper.preflight.provenance import provenance
     from sweeper.record.reader import history, read_trial
     from sweeper.results.comparison.repetition import is_equal, repeat_text, repeats
 
+    source = _checkpoint_of(one)
     require_library(again)
     require_variables(again, os.environ)
     then = one.trial
@@ -134,6 +136,7 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
         provenance=lambda: provenance(folder=Path.cwd(), devices=machine.devices, cores=machine.cores),
         say=say,
     )
+    make_reproduction(run, then, source)
     code = orchestrate(run, machine)
     now = read_trial(run.directory.trial(0))
     if not now.state.ended:
@@ -141,6 +144,29 @@ def _run(again: SweepSpec, one: Reproduction, options: argparse.Namespace) -> in
     found = repeats(history(then.directory.attempts()), history(now.directory.attempts()))
     say(f"\n{repeat_text(then, now, found)}".rstrip("\n"))
     return OK if is_equal(then, now, found) else FAILED
+
+
+def _checkpoint_of(one: Reproduction) -> TrialDir | None:
+    """The trial that still has the checkpoint from which a derived trial began; None if it began at the start."""
+    from sweeper.record.checkpoints import saved_checkpoints
+    from sweeper.record.values.params import spelled
+    from sweeper.record.values.redaction import redacted_values
+
+    derived, own = one.trial.facts.derived, one.trial.directory
+    if derived is None or not derived.checkpoint:
+        return None
+    places = [own] if derived.run else [own, TrialDir(own.path.with_name(f"{derived.parent:04d}"))]
+    for place in places:
+        if any(saved.file == derived.checkpoint for saved in saved_checkpoints(place)):
+            return place
+    changes = [f"{name}={spelled(value)}" for name, value in redacted_values(derived.changes).items()]
+    words = [f"{one.run}-{derived.parent:04d}-again", "0", "--at", str(derived.step), *changes]
+    message = (
+        f"{own.checkpoints / derived.checkpoint}: expected the checkpoint from which the trial began, "
+        f"but it was deleted. Reproduce the parent first, and derive from that: "
+        f"`sweeper reproduce {shlex.quote(one.run)} {derived.parent} --run`, then `sweeper derive {shlex.join(words)}`"
+    )
+    raise UsageError(message)
 
 
 def _ending(runs: Path, again: SweepSpec, number: int) -> str:

@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     )
     more.set_defaults(run_command=_add)
 
-    derive = add_command(commands, "derive", "Continue a trial from a checkpoint, as a new trial with other parameters")
+    derive = add_command(commands, "derive", "Continue a trial from a checkpoint with other parameters")
     add_trial(derive)
     derive.add_argument(
         "overrides", nargs="*", metavar="NAME=VALUE", help="parameters that differ from the trial's, as in lr=1e-4"

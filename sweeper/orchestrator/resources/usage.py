@@ -52,7 +52,7 @@ class BudgetUsage:
             return
         for trial in changed:
             number = trial.facts.number
-            if trial.attempts:
+            if trial.attempts and trial.facts.is_searched:
                 self._started.add(number)
             if self.budget.is_reached_by(trial):
                 self.reached.add(number)

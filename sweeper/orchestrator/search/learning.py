@@ -19,7 +19,7 @@ from sweeper.record.trial import TrialRecord
 from sweeper.results.told import learned_text
 from sweeper.search import Configuration
 
-NOT_ENDED, NO_VALUE = "has not ended", "has no value"
+NOT_ENDED, NO_VALUE, DERIVED = "has not ended", "has no value", "was derived from another trial"
 """Reasons for which a configuration is left out."""
 
 
@@ -81,8 +81,11 @@ def _told(name: str, other: SweepDir, spec: SweepSpec) -> Learned:
     by_configuration: dict[int, list[TrialRecord]] = {}
     trials, unreadable = read_states(other)
     for trial in trials:
-        by_configuration.setdefault(trial.facts.configuration, []).append(_measured(trial, spec))
+        if not trial.is_derived:
+            by_configuration.setdefault(trial.facts.configuration, []).append(_measured(trial, spec))
     left_out: Counter[str] = Counter({"record is unreadable": len(unreadable)} if unreadable else {})
+    if derived := sum(trial.is_derived for trial in trials):
+        left_out[DERIVED] = derived
     taken_ = []
     for number, own in sorted(by_configuration.items()):
         params, why = in_space(spec, own[0].facts.params)

@@ -84,7 +84,7 @@ class Proposals:
             taken: numbers that are in use. An unreadable trial keeps its number and its files, for the user to inspect.
         """
         for trial in trials:
-            if not is_searched(trial.facts.configuration):
+            if not trial.facts.is_searched:
                 continue
             self._made.add((trial.facts.configuration, trial.facts.seed))
             self._restore(trial)
@@ -213,6 +213,7 @@ class Proposals:
         else:
             factor = lr_factor(parent.facts.params, derived.changes)
             taken = replace(taken, step=newest.step, checkpoint=newest.file, lr_factor=factor)
+            taken = taken.after(parent.facts.derived)
         return replace(proposed, derived=taken)
 
     def _accept(self, proposed: Sequence[Configuration]) -> None:
@@ -247,11 +248,6 @@ class Proposals:
         self._made |= {(configuration.number, seed) for configuration, seed in missing}
         self._next += len(made)
         return made
-
-
-def is_searched(configuration: int) -> bool:
-    """Return whether a configuration belongs to the search: those of trials that were derived from others do not."""
-    return configuration >= 0
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:

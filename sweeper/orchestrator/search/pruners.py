@@ -69,7 +69,8 @@ class SweepPruners:
     def _new_events(self, follower: Follower) -> Iterable[tuple[float, Event]]:
         """Yield time and event of each value that was not reported before; values repeated by a retry are skipped."""
         trial, number = follower.trial, follower.trial.facts.number
-        if number in self._closed:
+        # The first evaluation of a derived trial is not comparable with that of a trial that began at the start.
+        if number in self._closed or trial.is_derived:
             return
         now, reported = time.time(), self._reported.get(number, 0)
         for index, (moment, step, value) in enumerate(follower.evaluations[reported:], reported + 1):

@@ -21,7 +21,10 @@ def spec_of(run: SweepDir) -> SweepSpec:
 
 
 def entries_of(read: Iterable[tuple[TrialRecord, Sequence[HistoryEntry]]]) -> list[StudyTrial]:
-    """Return each trial with all values of its metric."""
+    """Return each trial with all values of its metric, except those that were derived from others.
+
+    The value of a derived trial also depends on the parameters of its parent.
+    """
     return [
         StudyTrial(
             params=trial.facts.params,
@@ -35,4 +38,5 @@ def entries_of(read: Iterable[tuple[TrialRecord, Sequence[HistoryEntry]]]) -> li
             violations=trial.violations,
         )
         for trial, history in read
+        if not trial.is_derived
     ]

@@ -17,7 +17,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
@@ -190,29 +190,52 @@ def remove_folder(path: Path, *, root: Path | None = None) -> None:
             raise OSError(errno.ELOOP, "its folders are nested too deeply to be removed", str(path)) from error
 
 
-def link(source: Path, target: Path, *, root: Path | None = None) -> None:
-    """Give a file of a run, or a folder with all its files, a second name in the run; copy it if the disk has no links.
+def kind_of(path: Path, kinds: Sequence[Callable[[int], bool]], *, root: Path | None = None) -> int:
+    """Return the mode of a file or folder of a run, which has to be of one of these kinds; no link is followed.
+
+    Args:
+        path: the file or folder.
+        kinds: such as `stat.S_ISREG`.
+        root: the run's directory; by default `root_of` the path.
+
+    Raises:
+        OSError: it does not exist, is a link or of another kind, or a folder on the way is a link.
+    """
+    root = root or root_of(path)
+    with folder(path.parent, root=root) as there:
+        mode = os.stat(path.name, dir_fd=there, follow_symlinks=False).st_mode
+    if not any(is_kind(mode) for is_kind in kinds):
+        raise _unlike(path, mode)
+    return mode
+
+
+def link(source: Path, target: Path, *, root: Path | None = None, from_root: Path | None = None) -> None:
+    """Give a file of a run, or a folder with all its files, a second name; copy it if the disk has no links.
 
     What exists at `target` already is left as it is. Folders on the way to `target` are created.
 
     Args:
         source: the file or folder.
-        target: the new name.
-        root: the run's directory; by default `root_of` the source.
+        target: the new name, in this run or another one.
+        root: the directory of the run of the target; by default `root_of` it.
+        from_root: the directory of the run of the source; by default `root_of` it.
 
     Raises:
-        OSError: as `open_file`, or the system refuses.
+        OSError: as `open_file`, a folder has a link in it or is nested too deeply, or the system refuses.
     """
-    root = root or root_of(source)
-    with folder(source.parent, root=root) as there:
-        is_folder = stat.S_ISDIR(os.stat(source.name, dir_fd=there, follow_symlinks=False).st_mode)
-    if is_folder:
+    root, from_root = root or root_of(target), from_root or root_of(source)
+    _link(source, target, root, from_root, _DEEPEST)
+
+
+def _link(source: Path, target: Path, root: Path, from_root: Path, depth: int) -> None:
+    if depth == 0:
+        raise OSError(errno.ELOOP, "its folders are nested too deeply", str(source))
+    if stat.S_ISDIR(kind_of(source, (stat.S_ISREG, stat.S_ISDIR), root=from_root)):
         make_folder(target, root=root)
-        for name in listed(source, root=root):
-            link(source / name, target / name, root=root)
+        for name in listed(source, root=from_root):
+            _link(source / name, target / name, root, from_root, depth - 1)
         return
-    os.close(open_file(source, root=root))  # it is a regular file
-    with folder(source.parent, root=root) as there, folder(target.parent, root=root, make=True) as here:
+    with folder(source.parent, root=from_root) as there, folder(target.parent, root=root, make=True) as here:
         try:
             os.link(source.name, target.name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
         except FileExistsError:
@@ -220,19 +243,25 @@ def link(source: Path, target: Path, *, root: Path | None = None) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            _copy(source, target, root, here)
+            _copy(source, target, root, from_root, here)
+        else:
+            kind_of(target, (stat.S_ISREG,), root=root)  # a link may have come in the place of the source meanwhile
 
+
+_DEEPEST = 50
+"""Maximum depth of the folders of a checkpoint."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """How a file system answers that it makes no hard links, or not this one."""
 
 
-def _copy(source: Path, target: Path, root: Path, folder_fd: int) -> None:
+def _copy(source: Path, target: Path, root: Path, from_root: Path, folder_fd: int) -> None:
     temporary = f".{target.name}.{os.getpid()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    copied = open_file(target.with_name(temporary), flags, root=root)
-    with reading(source, root=root) as given, os.fdopen(copied, "wb") as copy:
-        shutil.copyfileobj(given, copy)
+    with reading(source, root=from_root) as given:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        copied = open_file(target.with_name(temporary), flags, root=root)
+        with os.fdopen(copied, "wb") as copy:
+            shutil.copyfileobj(given, copy)
     os.replace(temporary, target.name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
 
 

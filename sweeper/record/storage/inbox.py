@@ -1,7 +1,7 @@
 """Commands to the orchestrator of a run: a file each in `inbox/`, moved there whole, removed once carried out.
 
 An orchestrator that dies in between carries out a command twice. That does no harm, because each command names the
-state to reach.
+state to reach, or has an identifier that goes into the record.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import getpass
 import math
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweeper.errors import RecordError
+from sweeper.record.derivation import START
 from sweeper.record.events import FORMAT
 from sweeper.record.storage import confined
 from sweeper.record.storage.layout import SweepDir, read_json, unwritable, write_json
@@ -84,7 +86,8 @@ class DeriveTrial:
     """Make a trial that continues trial `number` with changed parameters.
 
     `at` is the last step that it takes over: the newest checkpoint up to it counts. `START` stands for the start, and
-    `NEWEST` for the newest checkpoint. `lr_factor` multiplies the learning rates that are restored.
+    `NEWEST` for the newest checkpoint. `lr_factor` multiplies the learning rates that are restored. `request` tells
+    commands apart, so that each is carried out once.
     """
 
     number: int
@@ -94,6 +97,7 @@ class DeriveTrial:
     fresh_optimizer: bool = False
     by: str = ""
     because: str = ""
+    request: str = ""
     do: str = "derive"
 
 
@@ -181,17 +185,21 @@ def _command(body: Mapping[str, object]) -> Command | None:
             return LaunchFirst(numbers=numbers, by=by, because=because) if len(numbers) == len(given) else None
         case {"do": "add", "params": dict(params)}:
             return AddConfiguration(params=params, by=by, because=because)
-        case {"do": "derive", "number": int(number), "changes": dict(changes), "at": int(at)}:
+        case {"do": "derive"}:
+            return _derive(body)
+    return None
+
+
+def _derive(body: Mapping[str, object]) -> DeriveTrial | None:
+    match body:
+        case {"number": int(number), "changes": dict(changes), "at": int(at)}:
             factor, fresh = body.get("lr_factor", 1.0), body.get("fresh_optimizer", False)
-            if not (isinstance(factor, int | float) and factor > 0 and isinstance(fresh, bool)):
+            is_factor = isinstance(factor, int | float) and 0 < factor <= sys.float_info.max
+            if not (is_factor and isinstance(fresh, bool) and START <= at <= NEWEST):
                 return None
+            texts = {name: str(body.get(name) or "") for name in ("by", "because", "request")}
+            lr_factor = float(factor)  # type: ignore[arg-type]  # it is a number
             return DeriveTrial(
-                number=number,
-                changes=changes,
-                at=at,
-                lr_factor=float(factor),
-                fresh_optimizer=fresh,
-                by=by,
-                because=because,
+                number=number, changes=changes, at=at, lr_factor=lr_factor, fresh_optimizer=fresh, **texts
             )
     return None

@@ -134,7 +134,7 @@ class TrialDir:
 
     @property
     def checkpoints(self) -> Path:
-        """The newest two checkpoints."""
+        """The newest two checkpoints, older ones with `keep_healthy`, and the one from which a derived trial began."""
         return self.path / "checkpoints"
 
     @property

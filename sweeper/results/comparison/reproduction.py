@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.comparison.provenance import Difference, DifferenceKind, Origin, described
+from sweeper.results.lineage import derivation_text
 from sweeper.results.receipt import aligned, end_line
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import plain
@@ -102,6 +103,8 @@ def _recorded(one: Reproduction) -> Iterator[tuple[str, str]]:
     facts = one.trial.facts
     yield "command", plain(redacted(shlex.join(map(str, facts.command))))
     yield "parameters", plain(json.dumps(redacted_values(facts.params)))
+    if facts.derived is not None:
+        yield "lineage", derivation_text(facts.derived)
     yield "slots", plain(", ".join(one.slots)) or "unknown"
     yield from described(one.origin)
 

@@ -2,7 +2,8 @@
 
 1. Configurations are paired by the parameters that at least one of two sweeps varies, and trials by seed. Different
    constants are differences between the sweeps, not between their configurations.
-2. The sentence on which sweep is better uses only pairs of complete trials, because a trial that was stopped early has
+2. Trials that were derived from others are left out of the pairs: they began with what another trial had learned.
+3. The sentence on which sweep is better uses only pairs of complete trials, because a trial that was stopped early has
    the value that it had then. It compares the mean over the shared configurations, paired by seed.
 """
 
@@ -137,6 +138,9 @@ def _heads(sides: Sequence[Side]) -> Iterator[str]:
         took = duration(sum(trial.seconds(sweep.now) for trial in sweep.trials))
         yield f"{side.letter}  {plain(side.path)}: {counted(len(sweep.trials), 'trial', 'trials')}"
         yield f"   {states or 'no trials'}; {took} of slot time"
+        if derived := sum(trial.is_derived for trial in sweep.trials):
+            were = counted(derived, "trial was", "trials were")
+            yield f"   {were} derived from others; configurations are compared without them"
         if saved := savings_of(sweep).text():
             yield f"   {saved}"
         best = next((one for one in configuration_results(sweep.trials) if one.values), None)
@@ -276,7 +280,7 @@ def _named(pair: Pair) -> str:
 
 def _by_key(side: Side, names: Sequence[str]) -> dict[Key, ConfigurationResult]:
     found: dict[Key, ConfigurationResult] = {}
-    for standing in configuration_results(side.sweep.trials):
+    for standing in configuration_results([trial for trial in side.sweep.trials if not trial.is_derived]):
         found.setdefault(_key(standing.trials[0], names), standing)
     return found
 

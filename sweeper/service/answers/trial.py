@@ -73,6 +73,31 @@ class HealthChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedFrom:
+    """How a trial was derived from another one.
+
+    Attributes:
+        parent: the number of that trial.
+        step: the last optimizer step that it takes over; null if it begins at the start.
+        changes: the parameters that differ, with their new values.
+        lr_factor: the factor of the restored learning rates.
+        fresh_optimizer: whether the restored optimizer forgets its moments.
+        by: `repair`, `pbt`, or the person who derived it; null if that is not known.
+        reason: why, in one sentence; null if no reason was given.
+        diagnosis: the diagnosis that stopped the parent, if the trial repairs it; else null.
+    """
+
+    parent: int
+    step: int | None
+    changes: Mapping[str, object]
+    lr_factor: float
+    fresh_optimizer: bool
+    by: str | None
+    reason: str | None
+    diagnosis: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpikeFound:
     """A step with a loss or a gradient norm far above the recent ones.
 
@@ -131,6 +156,7 @@ class TrialStatus:
         cause: why its newest attempt ended; null while it runs, and if it ended well.
         attempts: number of attempts.
         seconds: wall time of all attempts.
+        derived: how it was derived from another trial; null if it was not.
         skipped: number of steps that a gradient scaler skipped.
         spikes: its spikes.
         damaged: number of damaged places in its record.
@@ -154,6 +180,7 @@ class TrialStatus:
     cause: str | None
     attempts: int
     seconds: float
+    derived: DerivedFrom | None
     skipped: int
     spikes: Spikes
     damaged: int
@@ -329,29 +356,6 @@ class Moment:
     text: str
     effect: str
     advice: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DerivedFrom:
-    """How a trial was derived from another one.
-
-    Attributes:
-        parent: the number of that trial.
-        step: the last optimizer step that it takes over; -1 if it begins at the start.
-        changes: the parameters that differ, with their new values.
-        lr_factor: the factor of the restored learning rates.
-        fresh_optimizer: whether the restored optimizer forgets its moments.
-        by: `repair`, `pbt`, or the person who derived it.
-        reason: why, in one sentence.
-    """
-
-    parent: int
-    step: int
-    changes: Mapping[str, object]
-    lr_factor: float
-    fresh_optimizer: bool
-    by: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from sweeper.results.comparison.provenance import described
 from sweeper.results.front import bounded_cell, has_front, missed_text, rank_word, trial_ranks
 from sweeper.results.health.timeline import timeline
 from sweeper.results.health.trial_health import counts_text, health_effect, health_text
+from sweeper.results.lineage import derivation_text, parent_of
 from sweeper.results.ranking import ranked, significance_text
 from sweeper.results.receipt import value_step
 from sweeper.results.snapshot import SweepView, params_of, savings_of, steps_done
@@ -33,7 +34,7 @@ from sweeper.results.wording import counted, duration, number, plain
 from sweeper.views.report import charts
 from sweeper.views.report.drawings import MOST_MAPS, depth_maps, drawn_charts
 from sweeper.views.report.endings import MOST_LISTED, endings_of
-from sweeper.views.report.trial_curves import curves_of_trial
+from sweeper.views.report.trial_curves import curves_of_trial, joined
 
 MOST_ROWS = 24
 """Maximum number of rows of a table; longer tables are folded."""
@@ -73,7 +74,7 @@ def report(
         histories: the histories of the trials, by number.
     """
     order = ranked(sweep.trials)
-    curves = [curves_of_trial(trial, histories.get(trial.facts.number, ())) for trial in order]
+    curves = joined([curves_of_trial(trial, histories.get(trial.facts.number, ())) for trial in order])
     page = (
         _environment()
         .get_template("page.html")
@@ -87,6 +88,7 @@ def report(
             rows=_rows(sweep, order),
             configurations=_configurations(sweep),
             most_rows=MOST_ROWS,
+            lineage=_lineage(sweep),
             endings=endings_of(sweep, order),
             health=_health(sweep, order),
             most_health=MOST_LISTED,
@@ -220,6 +222,16 @@ def _rows(sweep: SweepView, order: Sequence[TrialRecord]) -> list[dict[str, obje
             "effect": effect.value if (effect := health_effect(trial)) is not None else "",
         }
         for trial in order
+    ]
+
+
+def _lineage(sweep: SweepView) -> list[str]:
+    """Return a line for each trial that was derived from another one."""
+    known = {trial.facts.number: trial for trial in sweep.trials}
+    return [
+        f"{trial.facts.number:04d} ({_word(trial)}) is {derivation_text(derived, parent_of(trial, known))}."
+        for trial in sweep.trials
+        if (derived := trial.facts.derived) is not None
     ]
 
 

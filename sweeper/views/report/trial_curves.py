@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeper.record.events import Metrics, Observation, Watching
 from sweeper.record.trial import HistoryEntry, TrialRecord
@@ -66,6 +66,35 @@ def curves_of_trial(trial: TrialRecord, history: Sequence[HistoryEntry]) -> Tria
         depth=depth,
         layers=watching.layers if watching is not None else (),
     )
+
+
+def joined(curves: Sequence[TrialCurves]) -> list[TrialCurves]:
+    """Let the curves of each derived trial begin at the last point that its parent had when it was left."""
+    known = {one.trial.facts.number: one for one in curves}
+    found = []
+    for one in curves:
+        derived = one.trial.facts.derived
+        parent = None if derived is None or derived.sibling is None else known.get(derived.sibling)
+        if derived is not None and parent is not None:
+            found.append(_continued(parent, one, derived.step))
+        else:
+            found.append(one)
+    return found
+
+
+def _continued(parent: TrialCurves, own: TrialCurves, step: int) -> TrialCurves:
+    return replace(
+        own,
+        values=_after(parent.values, own.values, step),
+        losses=_after(parent.losses, own.losses, step),
+        reach=_after(parent.reach, own.reach, step),
+    )
+
+
+def _after(parent: Points, own: Points, step: int) -> Points:
+    """Return points after the parent's last one up to a step; unchanged if they do not begin after that step."""
+    before = [point for point in parent if point[0] <= step]
+    return [before[-1], *own] if before and own and own[0][0] > step else own
 
 
 def _loss_name(trial: TrialRecord) -> str:

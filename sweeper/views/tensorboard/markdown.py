@@ -9,6 +9,7 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.evidence import split_evidence
 from sweeper.results.health.timeline import timeline
+from sweeper.results.lineage import derivation_text
 from sweeper.results.wording import brief, decided_by, plain, why_continued
 
 # All characters that can begin a markdown or HTML construct within a line; escaped text never starts a line.
@@ -39,11 +40,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def trial_text(trial: TrialRecord, provenance: Mapping[str, object]) -> str:
     """Return the description of a trial: parameters, seed, provenance and command."""
     facts = trial.facts
-    rows: list[tuple[str, object]] = [
-        ("trial", f"{facts.number:04d}"),
-        ("configuration", facts.configuration),
-        ("seed", facts.seed),
-    ]
+    rows: list[tuple[str, object]] = [("trial", f"{facts.number:04d}")]
+    rows += [("configuration", facts.configuration)] if facts.is_searched else []
+    rows += [("this trial is", derivation_text(facts.derived))] if facts.derived is not None else []
+    rows += [("seed", facts.seed)]
     rows += [(name, brief(value)) for name, value in redacted_values(facts.params).items()]
     parts = [table(("parameter", "value"), rows)]
     origin = [(name, _short(name, value)) for name, value in redacted_values(provenance).items()]

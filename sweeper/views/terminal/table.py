@@ -17,7 +17,7 @@ from sweeper.record.values.redaction import redacted_value
 from sweeper.results.columns import SHORTEST, Column, fitted, shorten, total_width
 from sweeper.results.front import bounded_cell
 from sweeper.results.health.trial_health import health_effect, health_text, inferred_text, values_text
-from sweeper.results.snapshot import SweepView, params_of, seconds_left, steps_done, steps_per_second
+from sweeper.results.snapshot import SweepView, origin_of, params_of, seconds_left, steps_done, steps_per_second
 from sweeper.results.wording import duration, number, plain, waiting_text
 from sweeper.rules.diagnoses import Effect
 from sweeper.views.terminal.rich_tables import STATE_STYLES, rich_table
@@ -139,6 +139,7 @@ def _columns(
         Column(head="trial", cells=cells(lambda t: f"{t.facts.number:04d}"), right=False, firm=True),
         Column(head="state", cells=cells(lambda t: t.state.value), right=False, firm=True),
         *_parameter_columns(trials),
+        *_origin_column(trials),
         *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
         Column(head="step", cells=cells(step_text), firm=True),
         Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=3),
@@ -189,6 +190,14 @@ def _parameter_columns(trials: Sequence[TrialRecord]) -> list[Column]:
     if len(names) > MOST_PARAMETER_COLUMNS:
         return [Column(head="parameters", cells=[params_of(trial) for trial in trials], right=False, apart=True)]
     return [Column(head=plain(name), cells=_values(trials, name), right=False, apart=True) for name in names]
+
+
+def _origin_column(trials: Sequence[TrialRecord]) -> list[Column]:
+    """Return the column with the parents of derived trials, if there are any and no other column has them."""
+    cells = [origin_of(trial) or "-" for trial in trials]
+    own = {name for trial in trials for name in trial.facts.shown}
+    is_shown = len(own) <= MOST_PARAMETER_COLUMNS and any(trial.is_derived for trial in trials)
+    return [Column(head="from", cells=cells, give=2, right=False)] if is_shown else []
 
 
 def _values(trials: Sequence[TrialRecord], name: str) -> list[str]:
