@@ -182,6 +182,7 @@ def share_of(run: OpenRun, *, starting: SweepSpec | None = None) -> Share:
     found = _asked(run.directory)
     if starting is None and not (found.started or found.added):
         return Share()
+    run.refresh()  # a view may be a moment old
     view = run.view
     if starting is not None:
         found = replace(found, began=min(found.began, view.now))

@@ -61,7 +61,7 @@ class Look:
     def runs(self) -> answers.Runs:
         """List all runs with state, counts and best value."""
         with self.lock:
-            return short.runs_of(self.service.runs(), self._allowance())
+            return short.runs_of(self.service.runs(), self._allowance(), can_act=self.can_act)
 
     def state(self, run: Run) -> answers.State:
         """Show how a sweep stands: counts, best trials, trials that need attention, running ones, budget, commands."""

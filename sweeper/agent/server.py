@@ -16,7 +16,7 @@ import anyio.to_thread
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, Tool, ToolAnnotations
 
 from sweeper import __version__
 from sweeper.agent.act import ACTS, Act
@@ -62,6 +62,13 @@ class AgentServer(MCPServer[Any]):
     def _add(self, tool: Callable[..., Short], how: ToolAnnotations) -> None:
         self.add_tool(_answering(tool), description=" ".join((tool.__doc__ or "").split()), annotations=how)
 
+    async def list_tools(self) -> list[Tool]:
+        """List the tools, without the titles in their schemas, which repeat the names and cost every conversation."""
+        return [
+            tool.model_copy(update={key: _untitled(getattr(tool, key)) for key in ("input_schema", "output_schema")})
+            for tool in await super().list_tools()
+        ]
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
@@ -82,6 +89,15 @@ def serve(look: Look) -> None:
             AgentServer(look).run("stdio")
     finally:
         look.closing.set()  # ends a wait, the thread of which would keep the process
+
+
+def _untitled(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """Return a JSON Schema without titles; a property may have that name."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _untitled(item) for key, item in schema.items() if key != "title" or not isinstance(item, str)}
 
 
 def _client_of(context: Context[Any, Any] | None) -> str:

@@ -6,6 +6,7 @@ long is made again with fewer items, until the estimate of its tokens is within 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -25,14 +26,16 @@ from sweeper.agent.answers import (
     Trials,
     Why,
 )
-from sweeper.agent.text import joined, params_of, quoted, rounded, shown, tokens, value_of
+from sweeper.agent.text import MOST_PARAMS, joined, params_of, quoted, rounded, shown, tokens, value_of
 from sweeper.record.trial import State as TrialState
 from sweeper.service.answers import series, sweep, trial
 
 STATE_TOKENS, WHY_TOKENS, ANSWER_TOKENS = 2_000, 300, 2_000
 """Maximum estimated tokens of the state of a sweep, of the reason of a trial, and of any other answer."""
-SIZES = (1.0, 0.7, 0.5, 0.3, 0.15, 0.0)
+SIZES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """The shares of the usual number of items with which an answer is tried, one after the other."""
+FEW_PARAMS = 4
+"""Maximum number of parameters of a trial in lists other than that of the best."""
 BEST, ATTENTION, RUNNING, COMMANDS, MESSAGES = 5, 10, 8, 5, 8
 RUNS, ROWS, METRICS, LINES = 40, 50, 20, 40
 T = TypeVar("T", bound=Short)
@@ -60,13 +63,16 @@ def fitted(make: Callable[[float], T], most: int) -> T:
     return answer
 
 
-def runs_of(found: sweep.Runs, allowance: Allowance | None) -> Runs:
+def runs_of(found: sweep.Runs, allowance: Allowance | None, *, can_act: bool) -> Runs:
     """Return the runs of a folder."""
 
     def make(size: float) -> Runs:
         count = max(1, int(RUNS * size))
         more = max(0, len(found.runs) - count)
-        first = "state(run) shows one of them" if found.runs else "run(file) starts the sweep of a file"
+        start = (
+            "run(file, because) starts the sweep of a file" if can_act else "a person can start one: `sweeper run FILE`"
+        )
+        first = "state(run) shows one of them" if found.runs else start
         return Runs(runs=[_run_item(row) for row in found.runs[:count]], left_out=more, allowance=allowance, next=first)
 
     return fitted(make, ANSWER_TOKENS)
@@ -99,10 +105,14 @@ def state_of(found: sweep.Sweep, pages: Mapping[str, Part], allowance: Allowance
     name = shown(found.name)
 
     def make(size: float) -> State:
-        lists = {part: [item_of(row) for row in pages[part].rows[: int(most * size)]] for part, most in named.items()}
+        params = {"best": MOST_PARAMS, "attention": FEW_PARAMS, "running": FEW_PARAMS}
+        lists = {
+            part: [item_of(row, params[part]) for row in pages[part].rows[: math.ceil(most * size)]]
+            for part, most in named.items()
+        }
         left_out = {part: more for part in named if (more := pages[part].matched - len(lists[part])) > 0}
         waiting = f"trials wait although slots are free: {'; '.join(found.waiting.reasons)}" if found.waiting else ""
-        words = (found.verdict, found.significance, found.health, found.savings, found.unstarted, waiting)
+        words = (found.verdict, found.significance, found.savings, found.unstarted, waiting)
         lines = (*words, *found.unmet, *found.damage, *found.unreadable, *reversed(found.messages))
         return State(
             run=name,
@@ -165,8 +175,8 @@ def trials_of(run: str, page: trial.TrialPage) -> Trials:
     return fitted(make, ANSWER_TOKENS)
 
 
-def item_of(row: trial.TrialRow) -> TrialItem:
-    """Return a trial as an item of a list."""
+def item_of(row: trial.TrialRow, most: int = MOST_PARAMS) -> TrialItem:
+    """Return a trial as an item of a list, with so many parameters."""
     return TrialItem(
         number=row.number,
         state=row.state,
@@ -175,7 +185,7 @@ def item_of(row: trial.TrialRow) -> TrialItem:
         step=row.step,
         total_steps=row.total_steps,
         health=shown(row.health) if row.health not in ("", "-", "ok") else None,
-        params=params_of(row.params),
+        params=params_of(row.params, most),
         quoted=shown(row.reason, 120) or None,
     )
 

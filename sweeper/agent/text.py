@@ -16,8 +16,8 @@ NAME, LINE, REASON = 60, 200, 500
 """Maximum number of characters of a name or a value, of a quoted line, and of a reason that an agent gives."""
 MOST_PARAMS = 12
 """Maximum number of parameters of a trial that an answer lists."""
-DIGITS = 4
-"""Significant digits of a measured value."""
+DIGITS, PARAM_DIGITS = 4, 8
+"""Significant digits of a measured value, and of a parameter, which is copied to add a neighbour of a trial."""
 _INVISIBLE = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Variation selectors: they are no control characters, and yet carry text that nobody sees."""
 _TOKEN = re.compile(r"[A-Za-z]+|\d{1,3}|\s+|[^A-Za-z\d\s]")
@@ -44,19 +44,19 @@ def value_of(value: object) -> object:
     if value is None or isinstance(value, bool | int):
         return value if not isinstance(value, int) or abs(value) < 1 << 53 else shown(value)
     if isinstance(value, float):
-        return rounded(value)
+        return rounded(value, PARAM_DIGITS)
     return shown(value)
 
 
-def rounded(value: float | None) -> float | None:
-    """Return a number with `DIGITS` significant digits; None if it is not finite."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
+def rounded(value: float | None, digits: int = DIGITS) -> float | None:
+    """Return a number with few significant digits; None if it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
-def params_of(params: Mapping[str, object]) -> dict[str, object]:
-    """Return the first `MOST_PARAMS` parameters; the key `…` says how many more there are."""
-    named = {shown(name): value_of(value) for name, value in list(params.items())[:MOST_PARAMS]}
-    more = len(params) - MOST_PARAMS
+def params_of(params: Mapping[str, object], most: int = MOST_PARAMS) -> dict[str, object]:
+    """Return the first parameters; the key `…` says how many more there are."""
+    named = {shown(name): value_of(value) for name, value in list(params.items())[:most]}
+    more = len(params) - most
     return named if more <= 0 else {**named, "…": f"{more} more"}
 
 
