@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def started(directory: SweepDir, command: list[str], *, by: str, because: str) -
             start_new_session=True,
         )
     runs = _until_it_runs(process, directory)
+    threading.Thread(target=process.wait, daemon=True).start()  # so that it is no zombie once it has ended
     if not runs and process.returncode:
         text = log.read_text(errors="replace")
         log.unlink(missing_ok=True)
