@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
-from mcp import Client, StdioServerParameters
+from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import Implementation
 from rich.table import Table
 
@@ -128,7 +128,7 @@ async def driven(folder: Path, policy: Policy) -> None:
     """Let a policy drive its sweep by a server of its own."""
     arguments = ["-m", "sweeper.cli", "mcp", "--act", "--directory", str(folder), "--max-trials", "1000"]
     server = StdioServerParameters(command=sys.executable, args=arguments, env=environment())
-    async with Client(server, client_info=Implementation(name="scripted", version="1")) as client:
+    async with Client(stdio_client(server), client_info=Implementation(name="scripted", version="1")) as client:
         policy.client = client
         await policy.drive()
 

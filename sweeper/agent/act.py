@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
@@ -96,7 +96,7 @@ class Act:
         self,
         run: Run,
         params: Annotated[
-            dict[str, str | int | float | bool | None],
+            dict[str, Any],
             Field(description='a value for each parameter that varies: {"lr": 1e-4}', min_length=1),
         ],
         because: Because,
@@ -211,7 +211,7 @@ def _until_recorded(run: SweepDir, starts: int) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _numbers_with(run: OpenRun, params: dict[str, str | int | float | bool | None]) -> list[int]:
+def _numbers_with(run: OpenRun, params: dict[str, Any]) -> list[int]:
     """Return the trials that have these values already."""
     from sweeper.config import identity
 

@@ -200,6 +200,8 @@ class Look:
         Raises:
             UsageError: the file lies elsewhere, or an override is an option of the command line.
         """
+        if any("\0" in word for word in (file, *overrides, profile or "")):
+            raise UsageError("expected a file, overrides and a profile without NUL characters")
         root, path = self.directory.resolve(), (self.directory / file).resolve()
         if not path.is_relative_to(root):
             raise UsageError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import jsonschema
-from mcp import Client, StdioServerParameters
+from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import Implementation, TextContent
 
 from tests.end_to_end.test_sweeps import ROOT
@@ -50,12 +50,12 @@ async def agent_of(server: Any, name: str = CLIENT) -> AsyncIterator[Agent]:
         yield Agent(client, {tool.name: tool.output_schema for tool in tools})
 
 
-def server_in(folder: Path, *options: str) -> StdioServerParameters:
-    """Return how a client starts the server; it passes few variables on by itself."""
+def server_in(folder: Path, *options: str) -> Any:
+    """Return a transport that starts the server; a client passes few variables on by itself."""
     kept = {name: os.environ[name] for name in ("SWEEPER_SLOTS", "SCIKIT_LEARN_DATA") if name in os.environ}
     env = {"PYTHONPATH": str(ROOT), **kept}
     arguments = ["-m", "sweeper.cli", "mcp", "--directory", str(folder), *options]
-    return StdioServerParameters(command=sys.executable, args=arguments, env=env)
+    return stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=env))
 
 
 def drive(server: Any, does: Callable[[Agent], Awaitable[Any]], name: str = CLIENT) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.tokens import look_at
 from sweeper.agent.act import Act
 from sweeper.agent.answers import Done
-from sweeper.agent.budget import Limits, share_of
+from sweeper.agent.budget import Limits, share_of, spec_of
 from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
 from sweeper.record.events import CommandGiven, Exit, Launched
@@ -220,3 +220,13 @@ def test_a_run_gets_only_the_gpu_hours_that_are_left(tmp_path: Path) -> None:
     assert budget.hours_for("old") == pytest.approx(7)  # its own hour counts as used, and as part of its own budget
     with pytest.raises(UsageError, match=r"of 1 GPU hours .* 2 are used"):
         look_at(tmp_path, limits=Limits(gpu_hours=1)).budget.hours_for("new")
+
+
+def test_a_sweep_that_became_larger_than_what_was_allowed_is_interrupted(tmp_path: Path) -> None:
+    small, large = made(tmp_path, "small", trials=3), made(tmp_path, "large", trials=9).running()
+    act = Act(look_at(tmp_path, limits=Limits(trials=5)))
+    act._verify(small.run, spec_of(small.run), None)
+    with pytest.raises(UsageError, match="the sweep file was changed while it was started"):
+        act._verify(large.run, spec_of(small.run), None)
+    (command,) = [json.loads(path.read_text()) for path in large.run.inbox.glob("*.json")]
+    assert (command["do"], command["because"]) == ("stop", "its file was changed after its budget was checked")

@@ -76,6 +76,29 @@ def test_errors_say_what_was_expected(tool: str, arguments: dict[str, Any], expe
     assert expected in tried(folder, tool, can_act=True, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("state", {"run": "a\0b"}),
+        ("state", {"run": "x" * 10_000}),
+        ("check", {"file": "a\0b"}),
+        ("check", {"file": "sweep.yaml", "overrides": ["a=\0"]}),
+        ("why", {"run": "large", "number": 10**30}),
+        ("why", {"run": "large", "number": -1}),
+        ("curves", {"run": "large", "numbers": [10**30]}),
+        ("trials", {"run": "large", "limit": 10**9}),
+        ("wait", {"run": "large", "event": "x" * 10_000}),
+        ("wait", {"run": "large", "timeout": 1e9}),
+        ("stop", {"run": "large", "numbers": [10**30], "because": "x"}),
+        ("add", {"run": "large", "params": {"a\0b": "\0"}, "because": "x"}),
+    ],
+)
+def test_odd_arguments_are_answered_with_a_short_error(tool: str, arguments: dict[str, Any], folder: Path) -> None:
+    error = tried(folder, tool, can_act=True, **arguments)
+    assert len(error) < 2_000
+    assert error != f"Error executing tool {tool}"  # which is how the SDK hides a crash
+
+
 def test_a_link_does_not_lead_out_of_the_directory(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside") / "sweep.yaml"
     outside.write_text("secret: 1\n")

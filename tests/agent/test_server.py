@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.tokens import made_up
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir
 from sweeper.results.asked import given
 from tests.agent.driving import Agent, drive, server_in
+from tests.agent.killing import Server
 from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid
 
 
@@ -57,3 +59,12 @@ def test_an_agent_starts_a_sweep_looks_stops_a_trial_and_waits_for_the_end(tmp_p
         ("stop", (0,), "it is the slowest learner"),
     ]
     assert all(one.by.startswith("agent:tester for ") for one in commands)
+
+
+def test_the_server_ends_with_its_client_even_if_a_wait_is_not_over(tmp_path: Path) -> None:
+    made_up(tmp_path / "runs" / "large", 3)  # it runs, as its lease says
+    server = Server(tmp_path)
+    server.call("wait", run="large", event="end", timeout=600)
+    assert server.answer(1) is None
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
