@@ -23,7 +23,6 @@ from pathlib import Path
 import anyio
 from rich.table import Table
 
-from benchmarks.machine import description, present
 from sweeper.agent.answers import Short
 from sweeper.agent.budget import Budget, Limits
 from sweeper.agent.look import Look
@@ -60,6 +59,8 @@ LIMITS = {"state": STATE_TOKENS, "why": WHY_TOKENS}
 
 def main() -> int:
     """Measure and print; the exit code is 1 if an answer is above its limit."""
+    from benchmarks.machine import description, present  # with torch, which the tests of this record do not need
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/results/NAME.md")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="TRIALS", help="numbers of trials")
