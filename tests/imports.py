@@ -17,6 +17,7 @@ API = PACKAGE
 ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
         {
+            "agent",
             "service",
             "preflight",
             "orchestrator",
@@ -33,6 +34,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             API,
         }
     ),
+    "agent": frozenset({"service", "preflight", "executors", "results", "config", "record", "errors", API}),
     "service": frozenset(
         {
             "preflight",

@@ -18,12 +18,14 @@ ONLY_IN = {
     "optuna": {"search"},
     "torch": {"auto", "trainers", "worker", "integrations"},
     "yaml": {"config"},
-    "pydantic": {"config", "rules", "mistakes"},
+    "pydantic": {"agent", "config", "rules", "mistakes"},
     "tensorboard": {"views"},
     "matplotlib": {"views"},
     "transformers": {"trainers", "integrations"},
     "lightning": {"integrations"},
     "ray": {"executors"},
+    "mcp": {"agent"},
+    "mcp_types": {"agent"},
 }
 """Libraries, by the rooms that may know them."""
 

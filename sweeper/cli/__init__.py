@@ -18,7 +18,7 @@ from sweeper.cli.look import compare, export, logs, report, status, tensorboard,
 from sweeper.cli.messages import in_words, warn
 from sweeper.cli.output import drop_output, prepare_streams
 from sweeper.cli.setup import check, completion, doctor, init, plan
-from sweeper.cli.steer import control, requests
+from sweeper.cli.steer import control, mcp, requests
 from sweeper.errors import SweeperError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ COMMANDS = (
     export,
     control,
     requests,
+    mcp,
     calibrate,
     backtest,
     doctor,
@@ -52,7 +53,7 @@ GROUPS = {
     "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
     "run": ("run", "exec", "reproduce"),
     "look": ("status", "why", "wait", "logs", "tensorboard", "report", "compare", "export", "verify"),
-    "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add", "derive"),
+    "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add", "derive", "mcp"),
     "judge": ("backtest", "calibrate"),
 }
 """The commands as `sweeper --help` groups them."""
