@@ -119,8 +119,27 @@ class Act:
             sent = commands.add(opened.directory, params, by=by, because=why)
             return self._done(run, sent)
 
-    # A derived trial (`commands.derive`) becomes a tool here, once the orchestrator takes such a command. It needs
-    # `require_trials` and `require_hours` as `add` does.
+    def derive(
+        self,
+        run: Run,
+        number: Number,
+        changes: Annotated[
+            dict[str, Any],
+            Field(description='the parameters that differ, with their new values: {"lr": 1e-4}', min_length=1),
+        ],
+        because: Because,
+        at: Annotated[
+            int | None, Field(description="step to continue from; -1: the start; null: the newest checkpoint", ge=-1)
+        ] = None,
+    ) -> answers.Done:
+        """Continue a trial from a checkpoint with changed parameters, as a new trial; also one that failed."""
+        by, why = author(), reason(because)
+        with self._one_at_a_time():
+            with self.look.lock:
+                directory = self.look.opened(run).directory
+                self._budget.require_trials(1, f"{shown(run)}: this derived trial")
+                self._budget.require_hours(f"{shown(run)}: no trial can be derived")
+            return self._done(run, commands.derive(directory, number, changes, at=at, by=by, because=why))
 
     @property
     def _budget(self) -> Budget:
@@ -226,5 +245,5 @@ def _numbers_with(run: OpenRun, params: dict[str, Any]) -> list[int]:
     ]
 
 
-ACTS = ("run", "stop", "pause", "resume", "revive", "exempt", "add")
+ACTS = ("run", "stop", "pause", "resume", "revive", "exempt", "add", "derive")
 """The names of the tools that act."""

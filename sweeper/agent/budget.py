@@ -19,7 +19,7 @@ from sweeper.config import SweepSpec, identity
 from sweeper.errors import RecordError, UsageError
 from sweeper.record.budget import HOUR_S
 from sweeper.record.events import CommandGiven
-from sweeper.record.storage.inbox import AddConfiguration, received
+from sweeper.record.storage.inbox import AddConfiguration, DeriveTrial, received
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.trial import TrialRecord
@@ -180,15 +180,15 @@ def share_of(run: OpenRun, *, starting: SweepSpec | None = None) -> Share:
         starting: the sweep of a file with which an agent is about to run or resume it; None if none is.
     """
     found = _asked(run.directory)
-    if starting is None and not (found.started or found.added):
-        return Share()
     run.refresh()  # a view may be a moment old
     view = run.view
+    if starting is None and not (found.started or found.added or found.deriving or any(map(_is_derived, view.trials))):
+        return Share()
     if starting is not None:
         found = replace(found, began=min(found.began, view.now))
     spec = starting or spec_of(run.directory)
     running = starting is not None or view.state in _RUNS
-    added = [trial for trial in view.trials if found.has_added(trial)]
+    added = [trial for trial in view.trials if found.has_added(trial) or _is_derived(trial)]
     waiting = len(found.added) - len({found.key_of(trial) for trial in view.trials} - {None})
     if found.started and running:
         earlier = sum(_first_launch(trial) < found.began for trial in view.trials)
@@ -200,15 +200,19 @@ def share_of(run: OpenRun, *, starting: SweepSpec | None = None) -> Share:
     limit, reserved = view.limits.gpu_hours, 0.0
     if found.started and running and limit is not None:
         reserved = max(0.0, limit - hours_of(view.trials, view.now))
-    return Share(trials=count + waiting * len(spec.seeds), gpu_hours=hours, reserved=reserved)
+    return Share(trials=count + waiting * len(spec.seeds) + found.deriving, gpu_hours=hours, reserved=reserved)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What agents asked of a run: when one first ran it, and when each configuration was first added."""
+    """What agents asked of a run: when one first ran it, and when each configuration was first added.
+
+    `deriving` is the number of derived trials that are not made yet.
+    """
 
     began: float
     added: Mapping[_Key, float]
+    deriving: int = 0
 
     @property
     def started(self) -> bool:
@@ -231,10 +235,17 @@ class _Asked:
 def _asked(run: SweepDir) -> _Asked:
     given = [event for event in read_journal(run.log) if isinstance(event, CommandGiven) and is_agent(event.by)]
     added = {_key(event.params): event.time for event in reversed(given) if event.do == "add"}
+    deriving = 0
     for _, command in received(run):
         if isinstance(command, AddConfiguration) and is_agent(command.by):
             added.setdefault(_key(command.params), math.inf)
-    return _Asked(min((event.time for event in given if event.do == "run"), default=math.inf), added)
+        deriving += isinstance(command, DeriveTrial) and is_agent(command.by)
+    return _Asked(min((event.time for event in given if event.do == "run"), default=math.inf), added, deriving)
+
+
+def _is_derived(trial: TrialRecord) -> bool:
+    """Return whether an agent derived a trial from another one."""
+    return trial.facts.derived is not None and is_agent(trial.facts.derived.by)
 
 
 def planned_of(spec: SweepSpec) -> int | None:

@@ -14,10 +14,11 @@ from sweeper.agent.answers import Done
 from sweeper.agent.budget import Limits, share_of, spec_of
 from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
+from sweeper.record.derivation import START, Derivation
 from sweeper.record.events import CommandGiven, Exit, Launched
 from sweeper.record.facts import Facts
 from sweeper.record.storage.codec import encode_file
-from sweeper.record.storage.inbox import AddConfiguration, send
+from sweeper.record.storage.inbox import AddConfiguration, DeriveTrial, send
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import Lease, acquire
@@ -230,3 +231,20 @@ def test_a_sweep_that_became_larger_than_what_was_allowed_is_interrupted(tmp_pat
         act._verify(large.run, spec_of(small.run), None)
     (command,) = [json.loads(path.read_text()) for path in large.run.inbox.glob("*.json")]
     assert (command["do"], command["because"]) == ("stop", "its file was changed after its budget was checked")
+
+
+def test_a_derived_trial_that_waits_in_the_inbox_counts(tmp_path: Path) -> None:
+    run = made(tmp_path, seeds=3).trial(0, lr=1, at=1000)
+    send(run.run, DeriveTrial(number=0, changes={"lr": 7}, at=START, by=AGENT))
+    send(run.run, DeriveTrial(number=0, changes={"lr": 8}, at=START, by=PERSON))
+    assert run.share == (1, 0, 0)
+
+
+def test_a_trial_that_an_agent_derived_counts_with_its_hours(tmp_path: Path) -> None:
+    run = made(tmp_path).trial(0, lr=1, at=1000)
+    for number, by in ((4, AGENT), (5, PERSON)):
+        run.trial(number, lr=7, at=1003)
+        facts = run.run.trial(number).facts
+        derived = {"configuration": -number, "derived": asdict(Derivation(parent=0, by=by))}
+        facts.write_text(json.dumps(json.loads(facts.read_text()) | derived))
+    assert run.share == (1, 1, 0)

@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "revive": {"run": "large", "number": 2},
     "exempt": {"run": "large", "number": 2},
     "add": {"run": "large", "params": {"lr": 1}},
+    "derive": {"run": "large", "number": 1, "changes": {"lr": 1}},
 }
 
 

@@ -477,7 +477,7 @@ def test_every_mistake_is_reported_at_once_in_the_order_of_lines(load_text: Load
             "begins with a letter or digit, got '//'; for example sweep"
         ),
         (
-            "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes, qmc, nsga2 or nsga3, got 'gird'; "
+            "sweep.yaml:2: method: expected grid, random, bayes, tpe, gp, cmaes, qmc, nsga2, nsga3 or pbt, got 'gird'; "
             "did you mean grid?"
         ),
         "sweep.yaml:3: metric.name: expected a value, because the key is required, got nothing",

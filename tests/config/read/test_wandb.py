@@ -210,7 +210,7 @@ def test_an_editor_that_has_the_schema_takes_it_too(text: str) -> None:
 
 
 WRONG = [
-    ("method: custom", "method: expected grid, random, bayes, tpe, gp, cmaes, qmc, nsga2 or nsga3, got 'custom'"),
+    ("method: custom", "method: expected grid, random, bayes, tpe, gp, cmaes, qmc, nsga2, nsga3 or pbt, got 'custom'"),
     ("method: bayes\nrun_cap: 3", "metric: expected a value, because the key is required, got nothing"),
     ("early_stop: {rules: [{median: {}}]}", "metric: expected a value, because the key is required, got nothing"),
     ("early_terminate: {type: envelope}", "early_terminate.type: expected hyperband, W&B's only type, got 'envelope'"),
