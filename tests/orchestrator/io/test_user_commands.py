@@ -16,6 +16,7 @@ from sweeper.record.decision import PERSON
 from sweeper.record.reader import open_trials
 from sweeper.record.storage.inbox import (
     AddConfiguration,
+    DeriveTrial,
     ForSweep,
     ForTrial,
     LaunchFirst,
@@ -154,3 +155,15 @@ def test_something_else_in_the_place_of_the_inbox_is_reported(
         send(run, ForTrial(do=TrialCommand.STOP, number=0))
     assert (tmp_path / "outside" / "1.json").exists()
     assert os.path.lexists(run.inbox)
+
+
+def test_only_trials_that_exist_are_derived_from(run: SweepDir, trials: Trials) -> None:
+    known = DeriveTrial(number=1, changes={"lr": 0.1}, at=5)
+    send(run, known)
+    send(run, DeriveTrial(number=7, changes={"lr": 0.1}, at=5))
+    said: list[str] = []
+    commands = UserCommands.receive(run, trials, said.append)
+    assert commands.derived == [known]
+    assert len(said) == 1
+    commands.remove_files()
+    assert list(run.inbox.iterdir()) == []
