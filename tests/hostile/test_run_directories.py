@@ -200,3 +200,6 @@ def test_nothing_is_derived_from_what_is_planted(place: Path, name: str, plant: 
     assert "4711" not in found.printed
     assert seen_in(place / "canary") == before
     assert not (run.path / "inbox").exists() or not list((run.path / "inbox").iterdir())
+    subprocess.run(
+        ["rm", "-rf", run.path], check=True
+    )  # not shutil: the folders may be nested more deeply than its calls
