@@ -652,5 +652,5 @@ def test_the_curves_of_a_derived_trial_begin_where_its_parent_was_left(run: Swee
     project(run, child)
     assert folder(run).name.endswith("_from=0000+29")
     found = steps(run, "loss/train")
-    assert (found[0], min(found), max(found)) == (30, 30, 59)
+    assert found == [39, 49, 59]  # the script logs every tenth step
     assert "derived from trial 0000, after step 29, with lr=0.5" in text(run, "trial")
