@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import CheckpointError
+from sweeper.record.storage.layout import TrialDir
 from sweeper.worker import kept
 from sweeper.worker.checkpoint import checkpoints, step_of
 from sweeper.worker.derived_state import POINTER, change
@@ -40,7 +41,7 @@ def point_to(trial: Trial, path: str | os.PathLike[str], *, step: int) -> None:
         try:
             kept.prune(trial.dir, {step_of(one) for one in checkpoints(trial.dir / "checkpoints")})
         except OSError as error:
-            trial.note(f"older checkpoints in {trial.dir / kept.FOLDER} were not deleted: {error}")
+            trial.note(f"older checkpoints in {TrialDir(trial.dir).kept} were not deleted: {error}")
 
 
 def pointed_to(trial: Trial) -> Path | None:

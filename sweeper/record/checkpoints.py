@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from sweeper.errors import RecordError
 from sweeper.record.events import Checkpointed
@@ -17,7 +17,8 @@ from sweeper.record.storage.checkpoint_file import NAME
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import TrialDir, unwritable
 
-RECORD = frozenset({"trial.json", "control.jsonl", "attempts", "checkpoints"})
+_ANY = TrialDir(Path("0000"))
+RECORD = frozenset(path.name for path in (_ANY.facts, _ANY.control, _ANY.attempt(1).path.parent, _ANY.checkpoints))
 """What sweeper itself writes into the directory of a trial: no checkpoint of a library."""
 
 

@@ -105,7 +105,7 @@ class Facts:
             if known.get("derived") is not None:
                 known["derived"] = reader_of(Derivation)(known["derived"]).checked(trial.number)
             facts = cls(**{**known, "retry": RetryPolicy.read(known.get("retry", {}))})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise RecordError(f"{trial.facts}: expected the facts of a trial, got: {error}") from error
         for name, kind in _TYPES.items():
             if not _fits(getattr(facts, name), kind):

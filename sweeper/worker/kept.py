@@ -13,9 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sweeper.record.storage import confined
-
-FOLDER = "kept"
-"""The folder in a trial's directory."""
+from sweeper.record.storage.layout import TrialDir
 
 
 def keep(trial: Path, checkpoint: Path, *, step: int) -> Path:
@@ -29,7 +27,7 @@ def keep(trial: Path, checkpoint: Path, *, step: int) -> Path:
     Raises:
         OSError: the checkpoint does not exist, or the disk is full or gone.
     """
-    folder = trial / FOLDER
+    folder = TrialDir(trial).kept
     final = folder / f"step-{step:09d}{''.join(checkpoint.suffixes[-1:]) if checkpoint.is_file() else ''}"
     temporary = folder / f".keeping.{os.getpid()}"
     confined.make_folder(folder, root=trial)
@@ -54,7 +52,7 @@ def prune(trial: Path, steps: Collection[int]) -> None:
     Raises:
         OSError: the system refuses.
     """
-    folder = trial / FOLDER
+    folder = TrialDir(trial).kept
     for name in confined.listed(folder, root=trial):
         number = name.removeprefix("step-").split(".")[0]
         if name.startswith("step-") and number.isdecimal() and int(number) not in steps:

@@ -335,3 +335,32 @@ def test_a_label_of_any_parameters_is_a_file_name(whole: Path, place: Path) -> N
         assert [path.name for path in place.iterdir()] == [label]
         assert "c4n4ry" not in label
         (place / label).rmdir()
+
+
+NO_DERIVATIONS: list[Any] = ["0001", 1, [], {"parent": "1"}, {"parent": HUGE}, {"step": 3}, {"parent": 1, "step": 3}]
+NO_DERIVATIONS += [{"parent": 1, "checkpoint": f"../../{name}", "step": 3} for name in ("0000/trial.json", "x" * 5000)]
+NO_DERIVATIONS += [{"parent": 1, "lr_factor": factor} for factor in ("nan", 0, -1, "x", 1e999)]
+ODD_DERIVATIONS: list[Any] = [
+    {"parent": 1, "changes": {"\x1b[31m": "\x1b[31m", "api_key": "c4n4ry"}, "by": "\x1b[31m", "reason": "a\nb"},
+    {"parent": 10**18, "run": "../../outside", "points_to": "../../../outside"},
+    {"parent": 0, "run": "\x1b[31m" * 200},
+]
+
+
+@pytest.mark.parametrize("number", range(len(NO_DERIVATIONS)))
+def test_what_is_no_derivation_is_named(whole: Path, place: Path, number: int) -> None:
+    shutil.copytree(whole, place)
+    edit(place / "trials/0000/trial.json", derived=NO_DERIVATIONS[number])
+    (reason,) = read_sweep(SweepDir(place)).unreadable
+    assert "trials/0000/trial.json: expected the facts of a trial, got: " in reason
+    assert_plain(reason)
+
+
+@pytest.mark.parametrize("number", range(len(ODD_DERIVATIONS)))
+def test_an_odd_derivation_is_shown_harmlessly(whole: Path, place: Path, figures: TrialFigures, number: int) -> None:
+    shutil.copytree(whole, place)
+    edit(place / "trials/0000/trial.json", derived=ODD_DERIVATIONS[number])
+    edit(place / "trials/0001/trial.json", derived={"parent": 0})  # with the first case, a circle
+    said = read_everything(place, figures, [0])
+    assert not any("c4n4ry" in text for text in said)
+    assert len(read_sweep(SweepDir(place)).trials) == 3

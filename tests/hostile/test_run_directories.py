@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.cli import main
 from sweeper.record.storage.layout import SweepDir
 from tests.hostile import run_directories as planted
 from tests.hostile.run_directories import COMMANDS, FILES, FOLDERS, IN_FILES, IN_FOLDERS, Plant, in_child, seen_in
@@ -177,3 +178,28 @@ def test_a_foreign_configuration_of_the_projector_is_refused(place: Path) -> Non
     found = in_child(lambda: COMMANDS["tensorboard"](run, run, place), place / "printed")
     assert found.code == 2
     assert "projector_config.pbtxt: expected what sweeper writes there" in found.printed
+
+
+@pytest.mark.parametrize(
+    ("name", "plant"),
+    [
+        *(("trials/0000/checkpoints", plant) for plant in (planted.link_to_folder, planted.pipe, planted.nested)),
+        *(("trials/0000/attempts/1/events.jsonl", plant) for plant in (planted.pipe, planted.link, planted.hole)),
+        *(("trials/0000/trial.json", plant) for plant in (planted.endless, planted.link)),
+        ("spec.json", planted.pipe),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else str(value),
+)
+def test_nothing_is_derived_from_what_is_planted(place: Path, name: str, plant: Plant) -> None:
+    run = SweepDir(place / "runs" / "own")
+    plant(run.path / name, place / "canary")
+    before = seen_in(place / "canary")
+    found = in_child(lambda: main(["derive", str(run.path), "0", "lr=0.5", "--at", "5"]), place / "printed")
+    assert found.code in (1, 2), found.printed
+    assert "Traceback" not in found.printed, found.printed
+    assert "4711" not in found.printed
+    assert seen_in(place / "canary") == before
+    assert not (run.path / "inbox").exists() or not list((run.path / "inbox").iterdir())
+    subprocess.run(
+        ["rm", "-rf", run.path], check=True
+    )  # not shutil: the folders may be nested more deeply than its calls

@@ -10,8 +10,9 @@ import pytest
 
 from sweeper.config import SweepSpec
 from sweeper.errors import SpecChanged
-from sweeper.orchestrator.opening import name_of, open_run
+from sweeper.orchestrator.opening import name_of, open_run, reopen_run
 from sweeper.orchestrator.search.proposals import Proposals
+from sweeper.record.derivation import Derivation
 from sweeper.record.ended import read_states
 from sweeper.record.events import Launched
 from sweeper.record.storage.journal import JournalWriter
@@ -116,3 +117,16 @@ def added(folder: Path, value: object, **keys: Any) -> list[tuple[object, int]]:
     finally:
         run.lease.release()
     return [(trial.facts.params["lr"], trial.facts.configuration) for trial in made]
+
+
+def test_a_derived_trial_is_not_taken_out_with_a_value(tmp_path: Path) -> None:
+    opened(tmp_path, **values(1, 2, 3))
+    start(tmp_path, 0)
+    run = reopen_run(SweepDir(tmp_path / "small"))
+    trials = read_states(run.directory)[0]
+    proposals = Proposals(run, Grid(run.spec.parameters))
+    proposals.initial(trials, [trial.number for trial in trials])
+    proposals.derive(trials[0], Derivation(parent=0, changes={"lr": 3}))
+    run.lease.release()
+    assert opened(tmp_path, **values(1, 2)) == [(1, 0), (2, 0), (3, 0)]
+    assert [trial.is_derived for trial in read_states(run.directory)[0]] == [False, False, True]

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from sweeper.errors import RecordError
+from sweeper.orchestrator.resources.usage import BudgetUsage
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, gpu_seconds, over_budget, wall_seconds
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Exit, Launched, Metrics, SweepEnded, SweepStarted
 from sweeper.record.trial import TrialRecord
 from tests.record.trials import facts_of, trial_of
@@ -124,3 +126,20 @@ def test_a_record_from_before_there_were_budgets_has_none() -> None:
     assert BudgetLimits.read({"budget": {"trials": 2, "hours": None, "gpu_hours": 0.5}}) == BudgetLimits(
         trials=2, gpu_hours=0.5
     )
+
+
+def test_a_derived_trial_uses_hours_but_takes_no_trial_from_the_search() -> None:
+    def derived(one: TrialRecord) -> TrialRecord:
+        facts = replace(one.facts, configuration=-one.number, derived=Derivation(parent=0))
+        return replace(one, facts=facts)
+
+    trials = [trial(0, slot="gpu 0", end=3600), derived(trial(1, slot="gpu 0", end=3600)), derived(trial(2)), trial(3)]
+    usage = Usage.of(trials, [], now=0.0, running=False)
+    assert (usage.trials, usage.gpu_hours) == (1, 2.0)
+    assert over_budget(BudgetLimits(trials=1), usage, trials[2:]) == {3}
+    assert over_budget(BudgetLimits(gpu_hours=2), usage, trials[2:]) == {2, 3}
+    population = replace(trials[1], facts=replace(trials[1].facts, configuration=1))
+    assert Usage.of([population], [], now=0.0, running=False).trials == 1  # the search has proposed it
+    measured = BudgetUsage(BudgetLimits(trials=5, gpu_hours=9), began=0.0)
+    measured.update(trials)
+    assert (measured.total([], 0.0).trials, measured.total([], 0.0).gpu_hours) == (1, 2.0)

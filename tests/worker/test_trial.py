@@ -18,7 +18,7 @@ from sweeper.record.storage.claim import catches
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, TrialDir, read_json, write_json
 from sweeper.record.trial import State
-from sweeper.worker.checkpoint import checkpoints
+from sweeper.worker.checkpoint import checkpoints, save
 from sweeper.worker.trial import recorder_of
 
 
@@ -207,3 +207,75 @@ def test_only_the_beginning_of_a_very_long_note_is_recorded(directory: TrialDir)
         trial.note("n" * 1_000_000)
     (note,) = [event.text for event in read_journal(directory.attempt(1).events) if isinstance(event, Noted)]
     assert note == f"{'n' * 10_000}… (only the first 10,000 of 1,000,000 characters are recorded)"
+
+
+def test_a_checkpoint_is_due_after_so_many_steps(directory: TrialDir) -> None:
+    write_json(directory.facts, {**read_json(directory.facts), "checkpoint_every_steps": 4})
+    saved = []
+    with sweeper.trial() as trial:
+        for step in range(10):
+            trial.report({"loss": 1.0}, step=step)
+            if trial.should_save:
+                saved.append(step)
+                trial.save({"step": step}, step=step)
+    assert saved == [3, 7]
+
+
+def test_steps_count_on_from_the_checkpoint(directory: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(directory.facts, {**read_json(directory.facts), "checkpoint_every_steps": 4})
+    with sweeper.trial() as trial:
+        trial.save({"step": 9}, step=9)
+    monkeypatch.setenv("SWEEPER_ATTEMPT", "2")
+    with sweeper.trial() as trial:
+        assert trial.restore() == {"step": 9}
+        due = []
+        for step in range(10, 14):
+            trial.report({"loss": 1.0}, step=step)
+            due.append(trial.should_save)
+    assert due == [False, False, False, True]
+
+
+@pytest.fixture
+def derived(directory: TrialDir) -> TrialDir:
+    """The trial, derived from another one after step 5; the state has an optimizer."""
+    directory.checkpoints.mkdir()
+    group = {"lr": 0.4, "weight_decay": 0.1, "params": [0]}
+    state = {"optimizer": {"param_groups": [group], "state": {0: {"step": torch.tensor(6.0)}}}}
+    file = save(directory.checkpoints, state, step=5).name
+    lineage = {"parent": 3, "step": 5, "checkpoint": file, "lr_factor": 0.5, "fresh_optimizer": True}
+    write_json(directory.facts, {**read_json(directory.facts), "derived": {**lineage, "changes": {"wd": 0.3}}})
+    return directory
+
+
+def test_what_a_derived_trial_restores_is_changed_once(derived: TrialDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sweeper.trial() as trial:
+        state = trial.restore()
+        assert state == {"optimizer": {"param_groups": [{"lr": 0.2, "weight_decay": 0.3, "params": [0]}], "state": {}}}
+        assert trial.next_step == 6
+        trial.save(state, step=6)
+    monkeypatch.setenv("SWEEPER_ATTEMPT", "2")
+    with sweeper.trial() as trial:
+        assert trial.restore() == state  # its own checkpoint has the changes
+    (resumed,) = [event for event in read_journal(derived.attempt(1).events) if isinstance(event, Resumed)]
+    assert resumed.step == 5
+
+
+def test_the_checkpoint_from_which_a_trial_began_is_kept(derived: TrialDir) -> None:
+    (origin,) = checkpoints(derived.checkpoints)
+    with sweeper.trial() as trial:
+        for step in range(6, 12):
+            trial.save({"step": step}, step=step)
+    assert [int(path.name[5:14]) for path in checkpoints(derived.checkpoints)] == [11, 10, 5]
+    assert origin.exists()
+
+
+def test_a_state_without_an_optimizer_is_noted(derived: TrialDir) -> None:
+    (old,) = checkpoints(derived.checkpoints)
+    old.unlink()
+    file = save(derived.checkpoints, {"weights": torch.ones(2)}, step=5).name
+    lineage = {"parent": 3, "step": 5, "checkpoint": file, "lr_factor": 0.5}
+    write_json(derived.facts, {**read_json(derived.facts), "derived": lineage})
+    with sweeper.trial() as trial:
+        assert list(trial.restore() or {}) == ["weights"]
+    (note,) = [event.text for event in read_journal(derived.attempt(1).events) if isinstance(event, Noted)]
+    assert "has no learning rates or moments of an optimizer" in note

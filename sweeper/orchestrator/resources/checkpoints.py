@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.storage import confined
@@ -31,7 +33,7 @@ class KeptCheckpoints:
         if self.limit_gb is None or pruned == self._pruned:
             return []
         self._pruned = pruned
-        kept = [(trial.facts.number, quality(trial), _size(trial)) for trial in trials.in_state(State.PRUNED)]
+        kept = [(trial.facts.number, quality(trial), size_of(trial)) for trial in trials.in_state(State.PRUNED)]
         return over_limit(kept, self.limit_gb * GB)
 
 
@@ -58,6 +60,7 @@ def discard_checkpoints(trial: TrialDir) -> None:
         for name in confined.listed(trial.checkpoints):
             if name.endswith(".pt"):
                 confined.remove(trial.checkpoints / name)
+        confined.remove_folder(trial.kept)
 
 
 def quality(trial: TrialRecord) -> float:
@@ -67,9 +70,19 @@ def quality(trial: TrialRecord) -> float:
     return trial.value if trial.facts.maximize else -trial.value
 
 
-def _size(trial: TrialRecord) -> float:
+def size_of(trial: TrialRecord) -> float:
+    """Return the bytes of a trial's checkpoints; 0 if they cannot be read."""
     folder = trial.directory.checkpoints
     try:
-        return float(sum((folder / name).lstat().st_size for name in confined.listed(folder) if name.endswith(".pt")))
+        own = sum((folder / name).lstat().st_size for name in confined.listed(folder) if name.endswith(".pt"))
+        return float(own + _size_of_kept(trial.directory))
     except OSError:
         return 0.0
+
+
+def _size_of_kept(trial: TrialDir) -> int:
+    """Return the bytes of what is kept of a library's own checkpoints."""
+    if not confined.listed(trial.kept):
+        return 0
+    files = (Path(folder) / name for folder, _, names in os.walk(trial.kept) for name in names)  # it follows no link
+    return sum(path.lstat().st_size for path in files)

@@ -138,6 +138,11 @@ class TrialDir:
         return self.path / "checkpoints"
 
     @property
+    def kept(self) -> Path:
+        """Second names of a library's own checkpoints, with `keep_healthy`."""
+        return self.path / "kept"
+
+    @property
     def best(self) -> Path:
         """The weights of the best evaluation, where the trainer keeps them."""
         return self.path / "best"

@@ -16,6 +16,7 @@ from sweeper.record.decision import PERSON
 from sweeper.record.reader import open_trials
 from sweeper.record.storage.inbox import (
     AddConfiguration,
+    DeriveTrial,
     ForSweep,
     ForTrial,
     LaunchFirst,
@@ -165,3 +166,15 @@ def test_each_command_is_an_event_with_its_author_and_reason(run: SweepDir, tria
         ("pause", (1,), "agent 7", "it is flat"),
         ("first", (1, 0), "me", ""),
     ]
+
+
+def test_only_trials_that_exist_are_derived_from(run: SweepDir, trials: Trials) -> None:
+    known = DeriveTrial(number=1, changes={"lr": 0.1}, at=5)
+    send(run, known)
+    send(run, DeriveTrial(number=7, changes={"lr": 0.1}, at=5))
+    said: list[str] = []
+    commands = UserCommands.receive(run, trials, said.append)
+    assert commands.derived == [known]
+    assert len(said) == 1
+    commands.remove_files()
+    assert list(run.inbox.iterdir()) == []

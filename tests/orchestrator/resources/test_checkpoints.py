@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.orchestrator.resources.checkpoints import over_limit
+from sweeper.orchestrator.resources.checkpoints import discard_checkpoints, over_limit, size_of
+from sweeper.record.storage.layout import SweepDir
+from tests.record.trials import trial_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +37,18 @@ def test_the_kept_checkpoints_fit_the_limit(trials: list[tuple[float, float]], l
     kept = [(number, quality, size) for number, (quality, size) in enumerate(trials)]
     discarded = over_limit(kept, limit)
     assert sum(size for number, _, size in kept if number not in discarded) <= limit + 1e-6
+
+
+def test_what_is_kept_of_a_librarys_checkpoints_counts_and_goes_too(tmp_path: Path) -> None:
+    record = trial_of()
+    trial = SweepDir(tmp_path).trial(0)
+    record = replace(record, directory=trial)
+    (trial.kept / "step-000000004" / "deep").mkdir(parents=True)
+    (trial.kept / "step-000000004" / "deep" / "model").write_bytes(b"x" * 1000)
+    trial.checkpoints.mkdir()
+    (trial.checkpoints / "step-000000004.3fa94c01d2e7b655.pt").write_bytes(b"x" * 10)
+    assert size_of(record) == 1010
+    discard_checkpoints(trial)
+    assert not trial.kept.exists()
+    assert size_of(record) == 0
+    assert trial.path.exists()

@@ -13,7 +13,9 @@ from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
 from sweeper.orchestrator.opening import Run, open_run, reopen_run
 from sweeper.orchestrator.search.proposals import Proposals
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Asked, Imputed, Launched, Learned
+from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import JournalWriter, read_journal
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import TrialRecord
@@ -196,3 +198,17 @@ def test_a_damaged_record_of_what_was_told_is_read_anew(tmp_path: Path) -> None:
     again = opened(tmp_path, "s", learn_from=["other"])
     assert again.learned == run.learned
     assert len(again.learned) == 6
+
+
+def test_derived_trials_of_another_run_are_left_out(tmp_path: Path) -> None:
+    recorded(tmp_path, count=2)
+    other = reopen_run(SweepDir(tmp_path / "other"))
+    proposals = Proposals(other, search_for(other.spec))
+    known = [read_trial(one) for one in other.directory.trials()]
+    proposals.initial(known, {0, 1})
+    (derived,) = proposals.derive(known[0], Derivation(parent=0, changes={"lr": 0.5}))
+    ended(derived, COMPLETED, values=[0.0], exit_=ENDED)
+    other.lease.release()
+    told = learned(opened(tmp_path, "s", learn_from=["other"]))
+    assert [one.value for one in told.configurations] == [0.5, 0.5]
+    assert told.left_out == {"was derived from another trial": 1}

@@ -12,7 +12,9 @@ import pytest
 from sweeper.config import SweepSpec
 from sweeper.orchestrator.opening import Run, open_run
 from sweeper.orchestrator.search.proposals import Proposals
+from sweeper.orchestrator.search.studies import entries_of
 from sweeper.record.decision import PERSON, Decision
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import (
     AUDITED,
     Continued,
@@ -322,3 +324,62 @@ def test_a_configuration_with_a_damaged_line_is_taken_from_its_trial(tmp_path: P
     assert again.initial(trials, [0, 1, 2]) == []
     further = again.further(1)
     assert [trial.facts.configuration for trial in further] == [3]
+
+
+def derivation(**given: object) -> Derivation:
+    return Derivation(parent=0, changes={"lr": 0.5}, **given)  # type: ignore[arg-type]  # as the caller has them
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_the_search_is_told_of_the_original_what_it_would_have_been_told(tmp_path: Path, method: str) -> None:
+    """With and without a derived trial: the same events, and the same proposals, also after a restart."""
+    found = []
+    for name, derives in (("without", False), ("with", True)):
+        (tmp_path / name).mkdir()
+        run = opened(tmp_path / name, method=method)
+        proposals = Proposals(run, search_for(run.spec))
+        first, second = proposals.further(2)
+        if derives:
+            (derived,) = proposals.derive(first, derivation())
+            assert (derived.facts.number, derived.facts.configuration, derived.facts.params) == (2, -2, {"lr": 0.5})
+            assert derived.facts.seed == first.facts.seed
+            proposals.update([derived, ended(derived, COMPLETED, values=[0.0])])
+        proposals.update([ended(first, failed(), exit_=BAD), ended(second, COMPLETED, values=[0.5])])
+        again = Proposals(run, search_for(run.spec))
+        known = [read_trial(one) for one in run.directory.trials()]
+        made = again.initial(known, {trial.facts.number for trial in known})
+        again.update(known)
+        more = again.further(2)
+        assert made == []
+        assert [trial.facts.number for trial in more] == ([3, 4] if derives else [2, 3])
+        events = [replace(event, time=0.0) for event in read_journal(run.directory.search)]
+        found.append(([trial.facts.params for trial in more], [e for e in events if isinstance(e, Told | Imputed)]))
+        run.lease.release()
+    assert found[0] == found[1]
+
+
+def test_run_cap_counts_what_the_search_proposes(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    capped = replace(run, spec=run.spec.model_copy(update={"run_cap": 2}))
+    proposals = Proposals(capped, search_for(run.spec))
+    (first,) = proposals.further(1)
+    proposals.derive(first, derivation())
+    assert len(proposals.further(5)) == 1
+
+
+def test_the_importance_of_parameters_leaves_derived_trials_out(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    (first,) = proposals.further(1)
+    (derived,) = proposals.derive(first, derivation())
+    entries = entries_of([(first, []), (derived, [])])
+    assert [entry.attributes["number"] for entry in entries] == [0]
+
+
+def test_a_trial_whose_checkpoint_is_gone_begins_at_the_start(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    (first,) = proposals.further(1)
+    file = "step-000000005.3fa94c01d2e7b655.pt"
+    (derived,) = proposals.derive(first, derivation(step=5, checkpoint=file, lr_factor=0.5, fresh_optimizer=True))
+    assert read_trial(derived.directory).facts.derived == derivation()

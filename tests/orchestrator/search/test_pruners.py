@@ -16,6 +16,7 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import (
     AUDITED,
     Continued,
+    Evaluated,
     Event,
     Exit,
     Finished,
@@ -26,8 +27,8 @@ from sweeper.record.events import (
 )
 from sweeper.record.progress import Evaluation
 from sweeper.record.storage.codec import encode
-from sweeper.record.storage.journal import JournalWriter
-from sweeper.record.storage.layout import SweepDir, TrialDir, write_json
+from sweeper.record.storage.journal import JournalWriter, read_journal
+from sweeper.record.storage.layout import SweepDir, TrialDir, read_json, write_json
 from sweeper.search import pruners
 from sweeper.search.pruners import History
 
@@ -189,3 +190,16 @@ def test_without_pruners_nothing_is_written(tmp_path: Path) -> None:
     recorded.measure(0, 1, 0.5)
     recorded.report(pruners)
     assert not recorded.run.search.exists()
+
+
+def test_a_derived_trial_is_not_compared_and_nothing_is_compared_with_it(tmp_path: Path) -> None:
+    sweep = RecordedTrials(tmp_path, 3)
+    facts = sweep.run.trial(1).facts
+    write_json(facts, {**read_json(facts), "derived": {"parent": 0}})
+    sweep.followers = [Follower.of(trial, []) for trial in sweep.trials]
+    pruners = sweep.pruners(config.Median(n_startup_trials=1))
+    for number in range(3):
+        sweep.measure(number, 1, 0.5, time=float(number))
+    sweep.report(pruners)
+    reported = [event.trial for event in read_journal(sweep.run.search) if isinstance(event, Evaluated)]
+    assert reported == [0, 2]

@@ -8,8 +8,10 @@ import pytest
 
 from sweeper.record.events import FORMAT
 from sweeper.record.storage.inbox import (
+    NEWEST,
     AddConfiguration,
     Command,
+    DeriveTrial,
     ForSweep,
     ForTrial,
     LaunchFirst,
@@ -32,6 +34,18 @@ from sweeper.record.storage.layout import SweepDir, read_json
         ),
         (LaunchFirst(numbers=(3, 1)), {"do": "first", "numbers": [3, 1]}),
         (AddConfiguration(params={"lr": 0.1}), {"do": "add", "params": {"lr": 0.1}}),
+        (
+            DeriveTrial(number=3, changes={"lr": 0.1}, at=NEWEST, lr_factor=0.5, fresh_optimizer=True, request="r"),
+            {
+                "do": "derive",
+                "number": 3,
+                "changes": {"lr": 0.1},
+                "at": NEWEST,
+                "lr_factor": 0.5,
+                "fresh_optimizer": True,
+                "request": "r",
+            },
+        ),
     ],
 )
 def test_a_command_comes_back_as_it_was_sent(tmp_path: Path, command: Command, body: dict[str, object]) -> None:
@@ -43,7 +57,16 @@ def test_a_command_comes_back_as_it_was_sent(tmp_path: Path, command: Command, b
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"do": "dance"}', '{"do": "stop"}', '{"do": "first", "numbers": ["x"]}', '{"do": []}']
+    "text",
+    [
+        *('{"do": "derive"}', '{"do": "derive", "number": 1, "changes": [], "at": 1}'),
+        *('{"do": "derive", "number": 1, "changes": {}, "at": "start"}', '{"do": "derive", "number": 1, "at": 1}'),
+        '{"do": "derive", "number": 1, "changes": {}, "at": -2}',
+        '{"do": "derive", "number": 1, "changes": {}, "at": 1, "lr_factor": 0}',
+        '{"do": "derive", "number": 1, "changes": {}, "at": 1, "lr_factor": "x"}',
+        '{"do": "derive", "number": 1, "changes": {}, "at": 1, "fresh_optimizer": 1}',
+        *(["", "[]", "{}", '{"do": "dance"}', '{"do": "stop"}', '{"do": "first", "numbers": ["x"]}', '{"do": []}']),
+    ],
 )
 def test_any_other_file_is_not_a_command(tmp_path: Path, text: str) -> None:
     run = SweepDir(tmp_path)

@@ -26,6 +26,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 from sweeper.record.decision import Decision
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import Collected, Exit, Launched, Metrics, Noted, Observation, RetryGranted, StopRequested
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.codec import encode
@@ -641,3 +642,15 @@ def test_metrics_collected_before_a_worker_resumed_are_kept(run: SweepDir, after
     assert steps(run, "acc") == [33]
     assert read_back(run).Tensors("sweep")
     assert [step for step in before if step < 31] == [step for step in steps(run, "loss/train") if step < 31]
+
+
+def test_the_curves_of_a_derived_trial_begin_where_its_parent_was_left(run: SweepDir) -> None:
+    play(make_trial(run, 0), Script(until=60))
+    derived = Derivation(parent=0, step=29, checkpoint="step-000000029.3fa94c01d2e7b655.pt", changes={"lr": 0.5})
+    child = make_trial(run, 1, derived=derived, configuration=-1)
+    play(child, Script(first=30, until=60))
+    project(run, child)
+    assert folder(run).name.endswith("_from=0000+29")
+    found = steps(run, "loss/train")
+    assert found == [39, 49, 59]  # the script logs every tenth step
+    assert "derived from trial 0000, after step 29, with lr=0.5" in text(run, "trial")
