@@ -12,6 +12,7 @@ keeps the runs: called again, it resumes.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -32,10 +33,10 @@ from sweeper.results.status import read_sweep
 ROOT = Path(__file__).parents[1]
 SWEEP = ROOT / "experiments" / "warmup.yaml"
 AXES: Mapping[str, Sequence[float]] = {
-    "lr": (1e-4, 2e-4, 3e-4, 5e-4, 8e-4, 1.2e-3),
+    "lr": (1e-4, 2e-4, 3e-4, 5e-4, 8e-4, 1.2e-3, 2e-3),
     "warmup_fraction": (0.1, 0.7),
 }
-"""The plain grid: twelve trials."""
+"""The plain grid: fourteen trials."""
 CORNERS: Mapping[str, Sequence[float]] = {"lr": (2e-4, 8e-4), "warmup_fraction": (0.1, 0.7)}
 """Where the policy begins: four trials."""
 OBSERVE = "early_stop={mode: observe}"
@@ -216,15 +217,13 @@ class Policy:
 
 
 def neighbours(best: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the places in the grid beside a trial that no trial has."""
+    """Return the places in the grid beside a trial, in any direction, that no trial has."""
     known, here = {place_of(row["params"]) for row in rows}, place_of(best["params"])
-    beside = [
-        (*here[:axis], here[axis] + way, *here[axis + 1 :])
-        for axis, values_of_axis in enumerate(AXES.values())
-        for way in (-1, 1)
-        if 0 <= here[axis] + way < len(values_of_axis)
+    ranges = [
+        [place for place in (at - 1, at, at + 1) if 0 <= place < len(axis)]
+        for at, axis in zip(here, AXES.values(), strict=True)
     ]
-    return [point for point in beside if point not in known]
+    return [point for point in itertools.product(*ranges) if point not in known]
 
 
 def place_of(params: Mapping[str, Any]) -> Point:
