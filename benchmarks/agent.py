@@ -26,7 +26,6 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import Implementation
 from rich.table import Table
 
-from benchmarks.machine import description, present
 from sweeper.record.storage.layout import SweepDir
 from sweeper.results.status import read_sweep
 
@@ -56,6 +55,8 @@ class Outcome(NamedTuple):
 
 def main() -> int:
     """Run what is missing, and print; the exit code is 1 if a seed misses a goal."""
+    from benchmarks.machine import description, present  # with torch, which a test of the policy does not need
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="keeps the runs")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the sweep file, as in epochs=2")
