@@ -1,6 +1,6 @@
-"""What the answers of `sweeper mcp` cost an agent: estimated tokens and seconds, with 10, 1,000 and 10,000 trials.
+"""What the answers of `sweeper mcp` cost an agent: estimated tokens with 10, 1,000 and 10,000 trials.
 
-    python benchmarks/tokens.py [--save NAME] [--sizes 10 1000 10000]
+    python benchmarks/tokens.py [--save NAME] [--sizes 10 1000 10000] [--seconds]
 
 The record is made up: a tenth of the trials failed with long errors, a tenth was stopped, sixteen run and write long
 lines, and every name and text tries to be long. The tools are those of the server, called without a process between.
@@ -64,17 +64,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", metavar="NAME", help="keep the table as benchmarks/results/NAME.md")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="TRIALS", help="numbers of trials")
+    parser.add_argument("--seconds", action="store_true", help="add the seconds until each answer comes")
     options = parser.parse_args()
     machine = description()
     found = {size: measured(size) for size in options.sizes}
-    table = Table(title="Estimated tokens of an answer, and seconds until it comes, by number of trials")
+    table = Table(title="Estimated tokens of an answer, by number of trials")
     table.add_column("tool")
     table.add_column("limit", justify="right")
     for size in found:
         table.add_column(f"{size:,}", justify="right")
-        table.add_column("s", justify="right")
+        if options.seconds:
+            table.add_column("s", justify="right")
     for tool in next(iter(found.values())):
-        cells = [cell for size in found for cell in (f"{found[size][tool][0]:,}", f"{found[size][tool][1]:.2f}")]
+        pairs = [found[size][tool] for size in found]
+        cells = [cell for count, s in pairs for cell in (f"{count:,}", *([f"{s:.2f}"] if options.seconds else []))]
         table.add_row(tool, f"{limit_of(tool):,}", *cells)
     table.caption = f"The list of tools itself, with --act: {listed():,} tokens, once for each conversation."
     present("What an agent reads", " ".join(["python", *sys.argv]), machine, [table], save=options.save)

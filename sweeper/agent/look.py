@@ -131,7 +131,7 @@ class Look:
         """Show metrics over steps or seconds, thinned to a few points that keep the extremes."""
         with self.lock:
             opened = self.service.run(run)
-            return short.curves_of(run, lambda count: opened.curves(numbers, metrics, by=by, points=count), points)
+            return short.curves_of(run, opened.curves(numbers, metrics, by=by, points=points))
 
     def compare(self, run: Run, first: Number, second: Number) -> answers.Comparison:
         """Compare two trials of a run: parameters that differ, last values of all metrics, and which is better."""

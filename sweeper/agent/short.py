@@ -26,9 +26,10 @@ from sweeper.agent.answers import (
     Trials,
     Why,
 )
-from sweeper.agent.text import MOST_PARAMS, joined, params_of, quoted, rounded, shown, tokens, value_of
+from sweeper.agent.text import MOST_PARAMS, PARAM_DIGITS, joined, params_of, quoted, rounded, shown, tokens, value_of
 from sweeper.record.trial import State as TrialState
 from sweeper.service.answers import series, sweep, trial
+from sweeper.service.thinning import thinned
 
 STATE_TOKENS, WHY_TOKENS, ANSWER_TOKENS = 2_000, 300, 2_000
 """Maximum estimated tokens of the state of a sweep, of the reason of a trial, and of any other answer."""
@@ -246,34 +247,29 @@ def output_of(run: str, found: series.Output) -> Output:
     return fitted(make, ANSWER_TOKENS)
 
 
-def curves_of(run: str, make: Callable[[int], series.Curves], points: int) -> Curves:
-    """Return curves with as many points as fit.
+def curves_of(run: str, found: series.Curves) -> Curves:
+    """Return curves with as many of their points as fit."""
 
-    Args:
-        run: the run.
-        make: returns the service's curves with so many points each.
-        points: maximum number of points of a curve.
-    """
-
-    def short(size: float) -> Curves:
-        found = make(max(4, int(points * size)))
-        items = [
-            CurveItem(
-                number=one.number,
-                metric=shown(one.metric),
-                x=[rounded(x) or 0.0 for x in one.x] if found.by == "time" else list(one.x),
-                y=[rounded(y) for y in one.y],
-                recorded=one.recorded,
-            )
-            for one in found.curves
-        ]
+    def make(size: float) -> Curves:
+        items = [_curve_of(one, max(4, int(found.points * size))) for one in found.curves]
         kept = items if size else items[:4]
         more = f"; {len(items) - len(kept)} curves left out" if len(kept) < len(items) else ""
-        names = [shown(name) for name in found.metrics[:METRICS]]
+        names = [shown(name) for name in found.metrics[: max(3, int(METRICS * size))]]
         text = "`metrics` names what these trials recorded; first, last and extreme values are kept"
         return Curves(run=shown(run), by=found.by, curves=kept, metrics=names, next=f"{text}{more}")
 
-    return fitted(short, ANSWER_TOKENS)
+    return fitted(make, ANSWER_TOKENS)
+
+
+def _curve_of(one: series.Curve, points: int) -> CurveItem:
+    places = thinned([math.nan if y is None else y for y in one.y], points)
+    return CurveItem(
+        number=one.number,
+        metric=shown(one.metric),
+        x=[rounded(one.x[place], PARAM_DIGITS) or 0.0 for place in places],
+        y=[rounded(one.y[place]) for place in places],
+        recorded=one.recorded,
+    )
 
 
 def comparison_of(found: trial.TrialComparison) -> Comparison:

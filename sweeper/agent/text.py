@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sweeper.results.wording import plain
 
 NAME, LINE, REASON = 60, 200, 500
-"""Maximum number of characters of a name or a value, of a quoted line, and of a reason that an agent gives."""
+"""Maximum length of a name or a value, of a quoted line, and of a reason that an agent gives, in bytes of UTF-8."""
 MOST_PARAMS = 12
 """Maximum number of parameters of a trial that an answer lists."""
 DIGITS, PARAM_DIGITS = 4, 8
@@ -22,15 +22,17 @@ _INVISIBLE = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Variation selectors: they are no control characters, and yet carry text that nobody sees."""
 _TOKEN = re.compile(r"[A-Za-z]+|\d{1,3}|\s+|[^A-Za-z\d\s]")
 _WORD, _CHARACTERS = 4, 3
+_CUT = "…".encode()
 
 
 def shown(text: object, most: int = NAME) -> str:
-    """Return a text on one line, without control, format and other invisible characters, of at most `most` characters.
+    """Return a text on one line, without control, format and other invisible characters, of at most `most` bytes.
 
-    Secrets are redacted.
+    Secrets are redacted. Bytes are counted, because a character outside of ASCII can cost a token for each.
     """
     line = _INVISIBLE.sub("", plain(text)).strip()
-    return line if len(line) <= most else line[: most - 1] + "…"
+    data = line.encode()
+    return line if len(data) <= most else data[: most - len(_CUT)].decode(errors="ignore") + _CUT.decode()
 
 
 def quoted(lines: Iterable[object], most: int, length: int = LINE) -> list[str]:

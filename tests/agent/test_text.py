@@ -16,9 +16,10 @@ from sweeper.agent.text import MOST_PARAMS, params_of, quoted, shown, tokens, va
         ("seen\U000e0041\U000e0042", "seen??"),
         ("v\ufe0fs\U000e0101t", "vst"),
         ("\ud800", "?"),
-        ("x" * 70, "x" * 59 + "…"),
+        ("x" * 70, "x" * 57 + "…"),
+        ("ä" * 40, "ä" * 28 + "…"),
     ],
-    ids=["lines", "terminal codes", "bidirectional", "tags", "variation selectors", "surrogates", "long"],
+    ids=["lines", "terminal codes", "bidirectional", "tags", "variation selectors", "surrogates", "long", "bytes"],
 )
 def test_text_is_one_short_line_of_visible_characters(text: str, expected: str) -> None:
     assert shown(text) == expected
