@@ -17,6 +17,7 @@ API = PACKAGE
 ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
         {
+            "ui",
             "service",
             "preflight",
             "orchestrator",
@@ -33,6 +34,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             API,
         }
     ),
+    "ui": frozenset({"service", "views", "results", "record", "errors"}),
     "service": frozenset(
         {
             "preflight",

@@ -14,7 +14,7 @@ from sweeper.cli.execute import exec as exec_command
 from sweeper.cli.execute import reproduce, run
 from sweeper.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from sweeper.cli.judge import backtest, calibrate
-from sweeper.cli.look import compare, export, logs, report, status, tensorboard, verify
+from sweeper.cli.look import compare, export, logs, report, status, tensorboard, ui, verify
 from sweeper.cli.messages import in_words, warn
 from sweeper.cli.output import drop_output, prepare_streams
 from sweeper.cli.setup import check, completion, doctor, init, plan
@@ -34,6 +34,7 @@ COMMANDS = (
     verify,
     logs,
     tensorboard,
+    ui,
     report,
     compare,
     reproduce,
@@ -50,7 +51,7 @@ COMMANDS = (
 GROUPS = {
     "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
     "run": ("run", "exec", "reproduce"),
-    "look": ("status", "why", "logs", "tensorboard", "report", "compare", "export", "verify"),
+    "look": ("status", "why", "logs", "ui", "tensorboard", "report", "compare", "export", "verify"),
     "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add"),
     "judge": ("backtest", "calibrate"),
 }
