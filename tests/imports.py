@@ -34,7 +34,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             API,
         }
     ),
-    "ui": frozenset({"service", "views", "results", "record", "errors"}),
+    "ui": frozenset({"service", "views", "results", "record", "errors", API}),
     "service": frozenset(
         {
             "preflight",

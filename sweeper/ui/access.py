@@ -235,5 +235,6 @@ def _host_name(header: str) -> str:
     """Return the name or address in a header `Host`, without its port."""
     text = header.strip().lower()
     if text.startswith("["):
-        return text[1:].partition("]")[0]
+        address, _, port = text[1:].partition("]")
+        return address if not port or port.startswith(":") else text
     return text.rpartition(":")[0] if text.count(":") == 1 else text

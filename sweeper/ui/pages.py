@@ -25,6 +25,8 @@ MOST_MESSAGES = 50
 """Messages that the page of a sweep lists; `sweeper status` prints all."""
 AT_ONCE = 3
 """Messages that are shown unfolded."""
+RECENT_S = 2 * 86400.0
+"""An older moment is shown as its date."""
 COLUMNS = (
     ("number", "trial"),
     ("state", "state"),
@@ -182,7 +184,10 @@ def sentence(text: str) -> str:
 
 
 def _ago(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{duration(max(0.0, time.time() - seconds))} ago"
+    if seconds is None:
+        return "-"
+    passed = max(0.0, time.time() - seconds)
+    return f"{duration(passed)} ago" if passed < RECENT_S else time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
 def _value(value: object) -> str:
@@ -216,7 +221,7 @@ def _environment() -> jinja2.Environment:
         "query": lambda given: urlencode({key: value for key, value in given.items() if value not in ("", None)}),
         "state": lambda state: STATES.get(state, str(state).lower()),
     }
-    made.globals |= {"version": __version__, "plotly": assets.plotly_version, "person": person}
+    made.globals |= {"sweeper_version": __version__, "plotly": assets.plotly_version, "person": person}
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,9 @@ def require() -> None:
         ExtraMissing: one is not.
     """
     for name in LIBRARIES:
-        if importlib.util.find_spec(name) is None:
+        if name in sys.modules and sys.modules[name] is not None:
+            continue
+        if name in sys.modules or importlib.util.find_spec(name) is None:
             raise ExtraMissing("sweeper ui", name, "ui")
 
 
@@ -93,6 +96,7 @@ def bound(host: str, port: int | None) -> socket.socket:
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)
+            made.listen()
         except OSError as error:
             made.close()
             problem = error

@@ -14,7 +14,8 @@ from sweeper.errors import UsageError
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    parser = add_command(commands, "ui", "Show runs in a live page of this machine")
+    needs = 'Needs the extra ui: pip install "sweeper[ui]"'
+    parser = add_command(commands, "ui", "Show runs in a live page of this machine", epilog=needs)
     completed_by(
         parser.add_argument(
             "runs",

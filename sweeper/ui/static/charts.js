@@ -135,13 +135,12 @@ export async function drawDepth(element, found, place) {
   const known = rows.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const names = layers.map((name) => (name.length > 26 ? `…${name.slice(-25)}` : name));
-  const few = layers.length <= 16;
-  const ticks = { tickmode: "array", tickvals: few ? index : [0, layers.length - 1], ticktext: few ? names : [names[0], names.at(-1)] };
-  const narrow = element.clientWidth < 480;
+  const narrow = element.clientWidth < 480, few = layers.length <= 16 && !narrow;
+  const ticks = { tickmode: "array", tickvals: few ? index : [0, layers.length - 1], ticktext: few ? names : narrow ? ["input", "output"] : [names[0], names.at(-1)] };
   const shape = layout({
     margin: { l: 60, r: 8, t: 8, b: 40 },
     xaxis: { domain: narrow ? [0, 0.55] : [0, 0.6], title: { text: "step", standoff: 8 }, showgrid: false },
-    xaxis2: { domain: narrow ? [0.65, 1] : [0.68, 1], title: { text: "log10 of the gradient", standoff: 8 }, range: [low - 0.2, high + 0.2], gridcolor: colour("line"), zeroline: false },
+    xaxis2: { domain: narrow ? [0.65, 1] : [0.68, 1], title: { text: narrow ? "log10" : "log10 of the gradient", standoff: 8 }, range: [low - 0.2, high + 0.2], gridcolor: colour("line"), zeroline: false },
     yaxis: { ...ticks, autorange: "reversed", showgrid: false, tickfont: { size: 10 } },
     yaxis2: { matches: "y", anchor: "x2", showticklabels: false, showgrid: false, autorange: "reversed", zeroline: false },
     shapes: [{ type: "line", x0: now.step, x1: now.step, yref: "paper", y0: 0, y1: 1, line: { color: colour("accent"), width: 2 } }],

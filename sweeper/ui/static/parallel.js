@@ -1,7 +1,7 @@
 // Parallel coordinates: a line for each trial, axes that are brushed with a pointer or by numbers.
 import { colour, onColours } from "./base.js";
 
-const TOP = 34, BOTTOM = 20, SIDE = 46, NEAR = 22, LEAST = 4;
+const TOP = 34, BOTTOM = 20, SIDE = 46, NEAR = 22, LEAST = 4, NARROWEST = 76, FEW = 6, SHADES = 5, TOGETHER = 40;
 
 export class Parallel {
   constructor(element, changed) {
@@ -22,6 +22,7 @@ export class Parallel {
   show(data) {
     this.data = data;
     for (const axis of data.axes) Object.assign(axis, scaleOf(axis));
+    this.element.style.minWidth = `${NARROWEST * data.axes.length}px`;
     this.draw();
   }
 
@@ -71,17 +72,8 @@ export class Parallel {
       pen.strokeStyle = colour("line-off");
       this.lines(pen, others, xs);
     }
-    const order = chosen.map((index) => [last && last.key === "value" ? last.column[index] : null, index]);
-    const good = (value) => (value === null ? -1 : data.maximize ? last.part(value) : 1 - last.part(value));
-    order.sort((a, b) => good(a[0]) - good(b[0]));
-    const groups = new Map();
-    for (const [value, index] of order) {
-      const shade = value === null ? "line-off" : `value-${Math.min(4, Math.max(0, Math.floor(good(value) * 5)))}`;
-      if (!groups.has(shade)) groups.set(shade, []);
-      groups.get(shade).push(index);
-    }
-    pen.globalAlpha = Math.max(0.12, Math.min(0.85, 150 / Math.max(1, chosen.length)));
-    for (const [shade, members] of groups) {
+    for (const [shade, members] of this.shades(chosen)) {
+      pen.globalAlpha = Math.max(0.035, Math.min(0.85, 120 / Math.max(1, members.length)));
       pen.strokeStyle = colour(shade);
       this.lines(pen, members, xs);
     }
@@ -92,11 +84,25 @@ export class Parallel {
     element.setAttribute("aria-label", `Parameters of ${data.numbers.length} trials; ${chosen.length} lie within the chosen ranges.`);
   }
 
+  // The chosen trials in five groups, the best last: it is drawn on top.
+  shades(chosen) {
+    const { axes, maximize } = this.data, last = axes.at(-1);
+    const value = (index) => (last && last.key === "value" ? last.column[index] : null);
+    const groups = [["line-off", chosen.filter((index) => value(index) === null)]];
+    const known = chosen.filter((index) => value(index) !== null).sort((a, b) => (maximize ? 1 : -1) * (value(a) - value(b)));
+    const part = Math.ceil(known.length / SHADES);
+    for (let shade = 0; shade < SHADES; shade += 1) groups.push([`value-${shade}`, known.slice(shade * part, (shade + 1) * part)]);
+    return groups.filter(([, members]) => members.length);
+  }
+
   lines(pen, indices, xs) {
     const axes = this.data.axes;
     pen.lineWidth = 1;
     pen.beginPath();
+    let count = 0;
     for (const index of indices) {
+      // Lines of one path do not add up where they cross, and a path of thousands of lines is slow.
+      if (count++ % TOGETHER === TOGETHER - 1) { pen.stroke(); pen.beginPath(); }
       let open = false;
       axes.forEach((axis, place) => {
         const value = axis.column[index];
@@ -130,14 +136,14 @@ export class Parallel {
     const room = xs.length > 1 ? xs[1] - xs[0] - 8 : width;
     pen.font = "600 12px system-ui, sans-serif";
     pen.fillStyle = colour("ink");
-    pen.textAlign = x < SIDE + 1 ? "left" : x > width - SIDE - 1 ? "right" : "center";
-    pen.fillText(cut(pen, axis.name, room), x < SIDE + 1 ? 4 : x > width - SIDE - 1 ? width - 4 : x, 14);
+    pen.textAlign = "left";
+    const name = cut(pen, axis.name, room), half = pen.measureText(name).width / 2;
+    pen.fillText(name, Math.min(Math.max(2, x - half), width - 2 * half - 2), 14);
     pen.font = "11px system-ui, sans-serif";
     pen.textAlign = "left";
-    const toLeft = x > width - SIDE - 1;
     for (const [value, text] of axis.ticks) {
       const y = this.y(axis, value), words = cut(pen, text, Math.min(96, room - 8));
-      const wide = pen.measureText(words).width, left = toLeft ? x + 5 : x + 5;
+      const wide = pen.measureText(words).width, left = x + 5;
       pen.globalAlpha = 0.8;
       pen.fillStyle = colour("card");
       pen.fillRect(left - 1, y - 7, wide + 3, 13);
@@ -229,7 +235,8 @@ function scaleOf(axis) {
   if (low === high) return { low, high, part: () => 0.5, at: () => low, ticks: [[low, text(low)]] };
   const to = axis.log ? Math.log10 : (value) => value, back = axis.log ? (value) => 10 ** value : (value) => value;
   const at = (share) => back(to(low) + share * (to(high) - to(low)));
-  const values = [0, 0.25, 0.5, 0.75, 1].map(at);
+  const different = new Set(known);
+  const values = different.size <= FEW ? [...different] : [0, 0.25, 0.5, 0.75, 1].map(at);
   return { low, high, at, part: (value) => (to(value) - to(low)) / (to(high) - to(low)), ticks: values.map((value) => [value, text(value)]) };
 }
 

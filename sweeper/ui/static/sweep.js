@@ -242,9 +242,10 @@ async function compute() {
     const found = await ask(`${root()}/data/importance`);
     place.replaceChildren(...importance(found));
   } catch (error) {
-    failed(error);
-    button.disabled = false;
-    button.textContent = "Compute";
+    const words = document.createElement("p");
+    words.className = "empty";
+    words.textContent = error.message;
+    place.replaceChildren(words);
   }
 }
 
