@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +14,7 @@ from sweeper.record.storage.layout import SweepDir, TrialDir
 
 if TYPE_CHECKING:
     from sweeper.config import SweepSpec
+    from sweeper.service.machine import SweepFile
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
@@ -38,6 +39,14 @@ def add_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def source_of(options: argparse.Namespace) -> SweepFile:
+    """The sweep file that the arguments of `add_file` name."""
+    from sweeper.service.machine import SweepFile
+
+    runs = getattr(options, "runs", RUNS)
+    return SweepFile(file=options.file, overrides=options.overrides, profile=options.profile, runs=runs)
+
+
 def spec_of(options: argparse.Namespace, devices: Sequence[str], *, inspect: bool = True) -> SweepSpec:
     """The sweep that the arguments of `add_file` name, on a machine with these CUDA devices.
 
@@ -47,33 +56,18 @@ def spec_of(options: argparse.Namespace, devices: Sequence[str], *, inspect: boo
         UsageError: the file, its profile or its overrides are wrong.
     """
     from sweeper.cli.messages import warn
-    from sweeper.config import load
-    from sweeper.orchestrator.opening import name_of
-    from sweeper.preflight.command.findings import findings
-    from sweeper.trainers import TRAINERS, signature_of
+    from sweeper.service.machine import loaded
 
-    return load(
-        options.file,
-        overrides=options.overrides,
-        profile=options.profile,
-        has_cuda=bool(devices),
-        trainers={name: trainer.defaults for name, trainer in TRAINERS.items()},
-        functions=signature_of,
-        named=lambda name: name_of(getattr(options, "runs", RUNS), options.file, name),
-        inspect=findings if inspect else None,
-        say=warn,
-    )
+    return loaded(source_of(options), devices, say=warn, inspect=inspect)
 
 
 def warn_of_variables(spec: SweepSpec) -> None:
     """Print a warning if the sweep cannot run here, because an environment variable that it names is not set."""
     from sweeper.cli.messages import warn
-    from sweeper.executors.choice import require_variables
+    from sweeper.service.machine import missing_variables
 
-    try:
-        require_variables(spec, os.environ)
-    except UsageError as error:
-        warn(f"{error}; `sweeper run` would refuse to start here")
+    if missing := missing_variables(spec):
+        warn(missing)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +79,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the argument for a run."""
     completed_by(
         parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run, as in runs/warmup"), runs
+    )
+
+
+def add_author(parser: argparse.ArgumentParser) -> None:
+    """Add the options for who gives a command, and why."""
+    parser.add_argument("--because", default="", metavar="TEXT", help="reason, for the record and the receipts")
+    parser.add_argument(
+        "--by", default="", metavar="NAME", help="who asks, for the record (default: the user and the host)"
     )
 
 
@@ -135,6 +137,15 @@ def part(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
         message = f"expected a part between 0 and 1, got {text}"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time of 0 seconds or more."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        message = f"expected seconds, 0 or more, got {text}"
         raise argparse.ArgumentTypeError(message)
     return value
 

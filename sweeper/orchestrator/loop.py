@@ -123,6 +123,7 @@ class Orchestrator:
         self._trials = Trials(rules, self._watcher)
         self._slots = SlotManager(executor, say, lambda: self._trials.count(State.WAITING))
         self._waits = WaitMonitor(executor, say, self._log)
+        self._given: frozenset[str] = frozenset()
         self._clocks = Clocks()
         self._liveness = Liveness(executor, self._trials)
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
@@ -317,6 +318,9 @@ class Orchestrator:
     def _receive_commands(self) -> UserCommands:
         """Read the users' commands, and carry out those that concern the whole sweep; return all."""
         commands = UserCommands.receive(self._run.directory, self._trials, lambda line: self._messages.say_once([line]))
+        for name in commands.given.keys() - self._given:  # a file that cannot be removed is received again and again
+            self._log(commands.given[name])
+        self._given = frozenset(commands.given)
         for params in commands.added:
             if not is_configuration(self._run.spec, params):
                 self._messages.say_once([f"Ignored a configuration with other parameters than the sweep's: {params}"])

@@ -425,6 +425,22 @@ class Preferred(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandGiven(Event):
+    """A person or an agent gave a command, which is carried out next (in log.jsonl).
+
+    `do` is the command: `stop`, `pause`, `resume`, `revive`, `first`, `add` or `run`. `trials` are the trials that it
+    is for; empty for the whole sweep. `by` is who gave it, and `because` why; both may be empty. `params` are those of
+    a configuration that is added.
+    """
+
+    do: str
+    trials: tuple[int, ...] = ()
+    by: str = ""
+    because: str = ""
+    params: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecTaken(Event):
     """Additions to the sweep file were taken over (in log.jsonl)."""
 

@@ -58,6 +58,7 @@ def receipt(
     *,
     resume_args: ResumeArgs | None = None,
     searched: Sequence[str] = (),
+    asked: Sequence[str] = (),
 ) -> str:
     """Return the receipt of a trial: plain text, safe for a terminal.
 
@@ -65,6 +66,7 @@ def receipt(
         siblings: the other trials of the sweep, on which the advice is based.
         resume_args: those of the sweep file, with which an interrupted trial may resume.
         searched: lines about what the search was told of the trial.
+        asked: lines about the commands that people and agents gave for the trial.
     """
     facts = trial.facts
     params = {**redacted_values(facts.params), "seed": facts.seed}
@@ -82,6 +84,7 @@ def receipt(
         *_rank(trial, siblings),
         *_restart(trial, resume_args),
         *_continued(trial),
+        *asked,
         *searched,
         *_health(trial, siblings),
         *_advice(trial, siblings),

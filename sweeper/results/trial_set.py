@@ -73,7 +73,7 @@ class TrialSet:
 
     def _look_at_resting(self, cached: EndedTrials, known: dict[int, TrialRecord]) -> None:
         """Drop the cached trials that have changed, and have the others that have changed read again."""
-        numbers = [*cached.trials, *self._resting]
+        numbers = sorted([*cached.trials, *self._resting])  # else those that are read again would jump the queue
         few = [*_turn(numbers, self._turn, MOST_LOOKED_AT), *(self._urgent & {*numbers})]
         thorough = {*_turn(numbers, self._turn, MOST_CHECKED), *self._urgent}
         self._urgent, self._turn = set(), self._turn + 1

@@ -23,6 +23,7 @@ from sweeper.service.answers.encoding import keys_of
 from sweeper.service.answers.series import Curves, Depth, Importance, Output, SlotTimeline
 from sweeper.service.answers.sweep import RunRow, Sweep, Wait
 from sweeper.service.answers.trial import Receipt, Status, Trial, TrialComparison, TrialPage
+from sweeper.service.given import commands_of
 from sweeper.service.histories import Histories
 from sweeper.service.table import Table, TrialQuery
 from sweeper.service.trials import best_of, finite, row_of, status_of
@@ -144,6 +145,7 @@ class OpenRun:
             now=view.now,
             seconds_left=finite(view.seconds_left),
             revision=self._revision,
+            commands=commands_of(view.log),
         )
 
     def _texts(self, view: SweepView) -> Mapping[str, str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 from sweeper.config import SweepSpec
 from sweeper.errors import RecordError
-from sweeper.record.events import Paused, Revived, StopRequested, Unpaused
-from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.trial import TrialRecord
+from sweeper.results.asked import asked_lines
 from sweeper.results.damage import places
 from sweeper.results.health.timeline import timeline
 from sweeper.results.receipt import receipt
@@ -18,12 +16,12 @@ from sweeper.results.snapshot import SweepView
 from sweeper.results.told import read_search, told_lines
 from sweeper.service.answers.trial import (
     Moment,
-    PersonsCommand,
     Receipt,
     Trial,
     TrialRow,
     TrialStatus,
 )
+from sweeper.service.given import commands_of
 from sweeper.service.trials import attempt_of, metrics_of, stop_of
 
 
@@ -49,7 +47,7 @@ def trial_of(run: SweepDir, trial: TrialRecord, view: SweepView, *, row: TrialRo
         metrics=metrics_of(trial),
         attempt_list=[attempt_of(attempt) for attempt in trial.attempts],
         timeline=[Moment(when=one.when, text=one.text, effect=one.effect, advice=one.advice) for one in moments],
-        commands=list(commands_of(trial)),
+        commands=commands_of(view.log, trial.number),
         receipt=receipt_of(run, trial, view).lines,
         notes=list(dict.fromkeys(trial.progress.notes)),
         checkpoint=trial.progress.checkpoint,
@@ -67,7 +65,13 @@ def receipt_of(run: SweepDir, trial: TrialRecord, view: SweepView) -> Receipt:
     spec, wrong = spec_of(run)
     siblings = [one for one in view.trials if one.number != trial.number]
     searched = [] if spec is None else told_lines(read_search(run, spec), trial)
-    text = receipt(trial, siblings, resume_args=None if spec is None else spec.resume_args, searched=searched)
+    text = receipt(
+        trial,
+        siblings,
+        resume_args=None if spec is None else spec.resume_args,
+        searched=searched,
+        asked=asked_lines(view.log, trial.number),
+    )
     damage = [line for one in siblings for line in places(one)] + list(view.unreadable) + ([wrong] if wrong else [])
     return Receipt(
         run=view.name,
@@ -88,18 +92,3 @@ def spec_of(run: SweepDir) -> tuple[SweepSpec | None, str]:
     with contextlib.suppress(RecordError):
         return SweepSpec.from_json(content), ""  # type: ignore[arg-type]  # from_json says what is wrong
     return None, ""
-
-
-def commands_of(trial: TrialRecord) -> Iterator[PersonsCommand]:
-    """Yield what people and agents asked for a trial, oldest first."""
-    for event in read_journal(trial.directory.control):
-        match event:
-            case StopRequested(decision=decision) if decision is not None and decision.by_person:
-                by = str(decision.evidence.get("by", ""))
-                yield PersonsCommand(do="stop", time=event.time, by=by, because=decision.reason)
-            case Paused() | Unpaused() | Revived():
-                by, because = str(getattr(event, "by", "")), str(getattr(event, "because", ""))
-                yield PersonsCommand(do=_DONE[type(event)], time=event.time, by=by, because=because)
-
-
-_DONE: dict[type, str] = {Paused: "pause", Unpaused: "resume", Revived: "revive"}

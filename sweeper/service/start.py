@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -24,8 +25,6 @@ START_S, LOOK_EVERY_S = 120.0, 0.05
 LOG = "run.log"
 """What a sweep that was started so prints, in its directory."""
 MOST_LINES = 40
-BY, BECAUSE = "SWEEPER_ASKED_BY", "SWEEPER_ASKED_BECAUSE"
-"""The variables in which the process finds who asked for it, and why."""
 
 
 def run(
@@ -57,7 +56,7 @@ def run(
     options += ["--profile", source.profile] if source.profile is not None else []
     options += ["--workers", str(workers)] if workers is not None else []
     options += ["--share"] if share else []
-    command = ["run", str(source.file), *options, *source.overrides]
+    command = ["run", str(source.file), *source.overrides, *options]
     return started(directory, command, by=by or person(), because=because)
 
 
@@ -78,14 +77,14 @@ def started(directory: SweepDir, command: list[str], *, by: str, because: str) -
     log = Path(name)
     with os.fdopen(handle, "wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.cli", *command],
+            [sys.executable, "-m", "sweeper.cli", *command, "--by", by, "--because", because],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, BY: by, BECAUSE: because},
         )
     runs = _until_it_runs(process, directory)
+    threading.Thread(target=process.wait, daemon=True).start()  # so that it is no zombie once it has ended
     if not runs and process.returncode:
         text = log.read_text(errors="replace")
         log.unlink(missing_ok=True)

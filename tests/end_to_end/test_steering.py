@@ -160,7 +160,14 @@ def test_a_whole_sweep_is_paused_and_resumed(tmp_path: Path) -> None:
     assert "until `sweeper resume`" in out
     assert values(sweep) == [820.0, 1640.0]
     assert [trial["attempts"] for trial in seen(sweep)["trials"]] == [2, 2]
-    assert [e["event"] for e in _events(sweep, "log.jsonl")][-3:] == ["SweepPaused", "SweepResumed", "SweepEnded"]
+    log = _events(sweep, "log.jsonl")
+    assert [(e["event"], e.get("do")) for e in log][-5:] == [
+        ("CommandGiven", "pause"),
+        ("SweepPaused", None),
+        ("CommandGiven", "resume"),
+        ("SweepResumed", None),
+        ("SweepEnded", None),
+    ]
 
 
 def test_no_rule_stops_a_running_trial_that_was_revived(tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_commands_to_a_sweep_that_is_not_running_are_carried_out_by_the_next_cal
         (["resume", RUN, "1"], "expected the number of a paused trial, got 1, which is COMPLETE"),
         (["queue", RUN, "1"], "expected --first and the numbers of trials, or neither"),
         (["queue", RUN, "1", "--first"], "expected the number of a trial that waits, got 1, which is COMPLETE"),
-        (["stop", RUN, "--because", "x"], "expected the numbers of trials to end"),
+        (["stop", RUN, "--because", "x"], "this sweep is not running; `sweeper run FILE` starts or resumes it"),
     ],
 )
 def test_invalid_commands_are_explained(ended_sweep: Sweep, arguments: list[str], said: str) -> None:

@@ -21,7 +21,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
     from sweeper.orchestrator.loop import Orchestrator
     from sweeper.orchestrator.resources.usage import measured_peak_mb
     from sweeper.record.reader import read_trials
-    from sweeper.record.storage.inbox import Command, ForTrial, person, send
+    from sweeper.record.storage.inbox import Command, person, send
     from sweeper.record.trial import State
     from sweeper.results.restart import restarts_text
     from sweeper.results.wording import counted
@@ -41,7 +41,7 @@ def orchestrate(run: Run, machine: Machine) -> int:
         raise
 
     def send_signed(command: Command) -> None:
-        send(run.directory, replace(command, by=person()) if isinstance(command, ForTrial) else command)
+        send(run.directory, replace(command, by=person()))
 
     with show(sys.stdout, keys=sys.stdin, send=send_signed) as view:
         orchestrator = Orchestrator(

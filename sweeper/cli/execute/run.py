@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 
-from sweeper.cli.arguments import Commands, add_command, add_file, add_runs, positive, spec_of
+from sweeper.cli.arguments import Commands, add_author, add_command, add_file, add_runs, positive, spec_of
 from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.messages import say
 
@@ -21,6 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--share", action="store_true", help="use cores and GPUs that are in use (default: wait for them)"
     )
+    add_author(parser)
     parser.set_defaults(run_command=_run, survive_disconnect=True)
 
 
@@ -30,6 +32,9 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.preflight.provenance import provenance
+    from sweeper.record.events import CommandGiven
+    from sweeper.record.storage.inbox import person
+    from sweeper.record.storage.journal import JournalWriter
     from sweeper.search import require_libraries
 
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
@@ -48,6 +53,10 @@ def _run(options: argparse.Namespace) -> int:
         say=say,
         file=options.file,
     )
+    if options.by or options.because:
+        with JournalWriter(run.directory.log) as log:
+            by = options.by or person()
+            log.append(CommandGiven(do="run", by=by, because=options.because, time=time.time()))
     return orchestrate(run, machine)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -15,8 +14,8 @@ from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console
 from sweeper.cli.output import put
 from sweeper.cli.setup.completers import completed_by, numbers
-from sweeper.errors import RecordError, UsageError
-from sweeper.record.storage.layout import SweepDir, read_json
+from sweeper.errors import UsageError
+from sweeper.record.storage.layout import SweepDir
 
 WATCH_EVERY_S, WATCH_PART = 1.0, 0.1
 """How often a sweep that is watched is looked at, and the most of the time that this may take."""
@@ -24,7 +23,7 @@ LINES = 50
 """Rows shown of a large sweep: running trials, then the last to end, then the next to start."""
 
 if TYPE_CHECKING:
-    from sweeper.config import SweepSpec
+    from sweeper.service.answers import Answer
 
 
 def add(commands: Commands) -> None:
@@ -47,20 +46,21 @@ def add(commands: Commands) -> None:
         ),
         numbers,
     )
+    why.add_argument("--json", action="store_true", help="print the receipt as JSON")
     why.set_defaults(run_command=_why)
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sweeper.results.status import read_sweep, to_json
+    from sweeper.results.status import read_sweep
+    from sweeper.service.open_run import OpenRun
     from sweeper.views.terminal.sparklines import SparklineCache, can_draw
     from sweeper.views.terminal.table import rows_of, status_table
 
     if options.watch:
         return _watch(existing(options.run))
-    sweep = read_sweep(existing(options.run))
     if options.json:
-        put(json.dumps(to_json(sweep), indent=1) + "\n")
-        return OK
+        return _print(OpenRun(existing(options.run)).status())
+    sweep = read_sweep(existing(options.run))
     terminal = console()
     height = None if options.all else LINES
     drawn = terminal.is_terminal and not options.all and can_draw(terminal.encoding)
@@ -87,42 +87,37 @@ def _watch(run: SweepDir) -> int:
     return OK
 
 
-def _spec_of(run: SweepDir) -> tuple[SweepSpec | None, str]:
-    """Return the sweep of a run, None for a script that was run by itself; and what is wrong with its file."""
-    from sweeper.config import SweepSpec
-
-    try:
-        content = read_json(run.spec).get("spec", {})
-    except RecordError as error:
-        return None, str(error)
-    with contextlib.suppress(RecordError):
-        return SweepSpec.from_json(content), ""  # type: ignore[arg-type]
-    return None, ""
-
-
 def _why(options: argparse.Namespace) -> int:
     from sweeper.record.ended import read_states
-    from sweeper.results.damage import places
-    from sweeper.results.health.trial_health import read_diagnosed
-    from sweeper.results.receipt import receipt
-    from sweeper.results.told import read_search, search_text, told_lines
+    from sweeper.results.told import read_search, search_text
     from sweeper.results.wording import folded
+    from sweeper.service.open_run import OpenRun
+    from sweeper.service.receipts import spec_of
 
     run = existing(options.run)
-    spec, wrong = _spec_of(run)
     if options.number is None:
+        spec, wrong = spec_of(run)
         if spec is None:
             because = wrong or "this run has no search"
             raise UsageError(f"{run.path}: expected the number of a trial, because {because}")
+        if options.json:
+            raise UsageError(f"{run.path}: expected the number of a trial, because --json prints a receipt")
         print(folded(search_text(read_search(run, spec), read_states(run)[0]), sys.stdout), end="")
         return OK
-    directory = existing_trial(run, options.number)
-    known, unreadable = read_states(run)
-    siblings = [trial for trial in known if trial.facts.number != options.number]
-    trial, resume_args = read_diagnosed(directory), None if spec is None else spec.resume_args
-    searched = [] if spec is None else told_lines(read_search(run, spec), trial)
-    others = [line for one in siblings for line in places(one)] + list(unreadable.values()) + ([wrong] if wrong else [])
-    text = receipt(trial, siblings, resume_args=resume_args, searched=searched)
-    text += "\nDamage elsewhere in this run:\n" + "".join(f"  {line}\n" for line in others) if others else ""
+    existing_trial(run, options.number)
+    found = OpenRun(run).why(options.number)
+    if options.json:
+        return _print(found)
+    text = "".join(f"{line}\n" for line in found.lines)
+    damage = "".join(f"  {line}\n" for line in found.damage)
+    text += f"\nDamage elsewhere in this run:\n{damage}" if damage else ""
     print(folded(text, sys.stdout))
+    return OK
+
+
+def _print(answer: Answer) -> int:
+    """Print an answer of the service as JSON."""
+    from sweeper.service.answers.encoding import to_text
+
+    put(to_text(answer) + "\n")
     return OK

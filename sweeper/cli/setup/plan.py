@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import textwrap
 from pathlib import Path
 
@@ -15,8 +13,7 @@ from sweeper.cli.arguments import (
     add_runs,
     existing,
     positive,
-    spec_of,
-    warn_of_variables,
+    source_of,
 )
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.setup.completers import completed_by, runs
@@ -47,34 +44,31 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="number of training examples (default: that of the prepared data)",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run_command=_plan)
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from sweeper.executors.gpus.devices import cores, cuda_devices
-    from sweeper.executors.machine import Machine
-    from sweeper.preflight.estimate import capacity_of, disk_text, precedents, time_text
-    from sweeper.preflight.known import known_lines
-    from sweeper.preflight.summary import examples_of, preflight_text, recorded
+    from sweeper.cli.messages import warn
+    from sweeper.cli.output import put
     from sweeper.results.wording import plain
+    from sweeper.service.answers.encoding import to_text
+    from sweeper.service.machine import plan
 
-    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers)
-    spec = spec_of(options, machine.devices)
-    warn_of_variables(spec)
-    known = {run.resolve(): existing(run) for run in options.against}  # each counts once
-    against = [trial for run in known.values() for trial in recorded(run)]
-    examples = examples_of(spec, options.examples)
-    known_settings = known_lines(spec, options.runs)
-    print(preflight_text(spec, examples=examples, against=against))
-    for line in known_settings:
-        print(textwrap.fill(f"{line}.", WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False))
-    found, where = precedents(spec, known.values()), capacity_of(spec, machine)
-    place = next(path for path in (options.runs, *options.runs.absolute().parents) if path.is_dir())
-    said = {
-        "where": where.text,
-        "time": time_text(spec, found, examples=examples[1] if examples else None, concurrent=where.count),
-        "disk": disk_text(spec, found, free=shutil.disk_usage(place).free),
-    }
-    for head, text in said.items():
-        print(textwrap.fill(plain(f"{head:<5}  {text}."), WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False))
+    against = [existing(run) for run in options.against]
+    found = plan(source_of(options), workers=options.workers, against=against, examples=options.examples)
+    if options.json:
+        put(to_text(found) + "\n")
+        return OK
+    for line in found.warnings:
+        warn(line)
+    print("\n".join([*found.summary, ""]))
+    for line in found.notes:
+        print(_folded(f"{line}."))
+    for head, text in (("where", found.slots), ("time", found.time), ("disk", found.disk)):
+        print(_folded(plain(f"{head:<5}  {text}.")))
     return OK
+
+
+def _folded(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)

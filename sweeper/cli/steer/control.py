@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, existing, positive
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console, say
-from sweeper.cli.steer.requests import hand_over, send
+from sweeper.cli.steer.requests import answered, carried_out
 from sweeper.errors import UsageError
-from sweeper.record.storage.layout import SweepDir
-
-if TYPE_CHECKING:
-    from sweeper.record.storage.inbox import Command, SweepCommand, TrialCommand
-    from sweeper.record.trial import TrialRecord
 
 
 def add(commands: Commands) -> None:
@@ -28,8 +21,8 @@ def add(commands: Commands) -> None:
         parser.add_argument(
             "numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of trials (default: the whole sweep)"
         )
+        add_author(parser)
         parser.set_defaults(run_command=call)
-    stop.add_argument("--because", metavar="TEXT", help="reason for the receipts of the trials")
     resume.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
     resume.set_defaults(survive_disconnect=True)
 
@@ -37,58 +30,39 @@ def add(commands: Commands) -> None:
     add_run(queue)
     queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of waiting trials, with --first")
     queue.add_argument("--first", action="store_true", help="start these trials before all others, in this order")
+    add_author(queue)
     queue.set_defaults(run_command=_queue)
 
 
 def _stop(options: argparse.Namespace) -> int:
-    from sweeper.record.storage.inbox import SweepCommand, TrialCommand
+    from sweeper.service import commands
 
-    run = existing(options.run)
-    if not options.numbers:
-        if options.because is not None:
-            raise UsageError("--because: expected the numbers of trials to end; a whole sweep is only interrupted")
-        return _to_all(run, SweepCommand.STOP)
-    return _to_each(run, options.numbers, TrialCommand.STOP, because=options.because or "")
+    return answered(commands.stop(existing(options.run), options.numbers, by=options.by, because=options.because))
 
 
 def _pause(options: argparse.Namespace) -> int:
-    from sweeper.record.storage.inbox import SweepCommand, TrialCommand
+    from sweeper.service import commands
 
-    run = existing(options.run)
-    if options.numbers:
-        return _to_each(run, options.numbers, TrialCommand.PAUSE)
-    return _to_all(run, SweepCommand.PAUSE)
+    return answered(commands.pause(existing(options.run), options.numbers, by=options.by, because=options.because))
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from sweeper.record.storage.inbox import ForTrial, SweepCommand, TrialCommand
-    from sweeper.record.trial import State
+    from sweeper.service import commands
 
     run = existing(options.run)
-    if not options.numbers:
-        return _to_all(run, SweepCommand.RESUME)
-
-    for trial in _trials(run, options.numbers):
-        if trial.state not in (State.PAUSED, State.RUNNING):  # one that runs may be about to pause
-            message = f"{run.path}: expected the number of a paused trial, got {trial.facts.number}, which is "
-            raise UsageError(message + trial.state.value)
-    commands = [ForTrial(do=TrialCommand.RESUME, number=number) for number in options.numbers]
-    return send(run, commands, workers=options.workers)
+    sent = commands.resume(run, options.numbers, by=options.by, because=options.because)
+    return carried_out(run, sent, workers=options.workers) if options.numbers else answered(sent)
 
 
 def _queue(options: argparse.Namespace) -> int:
-    from sweeper.record.storage.inbox import LaunchFirst
     from sweeper.record.trial import State
+    from sweeper.service import commands
 
     run = existing(options.run)
     if bool(options.numbers) != options.first:
         raise UsageError("sweeper queue: expected --first and the numbers of trials, or neither")
     if options.first:
-        for trial in _trials(run, options.numbers):
-            if trial.state.ended:
-                message = f"{run.path}: expected the number of a trial that waits, got {trial.facts.number}, which is "
-                raise UsageError(message + trial.state.value)
-        return _leave(run, [LaunchFirst(numbers=tuple(options.numbers))])
+        return answered(commands.first(run, options.numbers, by=options.by, because=options.because))
     from sweeper.record.ended import read_states
     from sweeper.record.launch_order import preferred, queued
     from sweeper.record.storage.journal import read_journal
@@ -103,43 +77,3 @@ def _queue(options: argparse.Namespace) -> int:
         terminal.print(trial_table(shown, shown[0].facts.metric, terminal.width))
     say(f"{counted(len(order), 'trial waits', 'trials wait')}")
     return OK
-
-
-def _to_all(run: SweepDir, command: SweepCommand) -> int:
-    """Send a command to the process that runs a sweep now; a process that runs it later ignores it."""
-    from sweeper.record.storage.inbox import ForSweep
-    from sweeper.record.storage.lease import holder_of, is_held
-
-    if not is_held(run.lease):
-        raise UsageError(f"{run.path}: this sweep is not running; `sweeper run FILE` starts or resumes it")
-    hand_over(run, ForSweep(do=command, to=holder_of(run.lease)))
-    say(f"{run.path}: sent to {holder_of(run.lease)}")
-    return OK
-
-
-def _to_each(run: SweepDir, numbers: Sequence[int], command: TrialCommand, *, because: str = "") -> int:
-    from sweeper.record.storage.inbox import ForTrial, person
-
-    for trial in _trials(run, numbers):
-        if trial.state.ended:
-            message = f"{run.path}: expected the number of a trial that has not ended, got {trial.facts.number}"
-            raise UsageError(f"{message}, which is {trial.state.value}")
-    return _leave(run, [ForTrial(do=command, number=number, by=person(), because=because) for number in numbers])
-
-
-def _leave(run: SweepDir, commands: Sequence[Command]) -> int:
-    """Leave commands to the process that runs the sweep, or to the next that does."""
-    from sweeper.record.storage.lease import is_held
-
-    hand_over(run, *commands)
-    if is_held(run.lease):
-        say(f"{run.path}: sent to the process that runs it; to watch it: `sweeper status {run.path} --watch`")
-    else:
-        say(f"{run.path}: no process runs it; the next `sweeper run` does this before anything else")
-    return OK
-
-
-def _trials(run: SweepDir, numbers: Sequence[int]) -> list[TrialRecord]:
-    from sweeper.record.reader import read_trial
-
-    return [read_trial(existing_trial(run, number)) for number in numbers]

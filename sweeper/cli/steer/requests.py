@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import WORKERS, Commands, add_command, add_run, add_trial, existing, existing_trial, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, add_trial, existing, positive
 from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
-from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
-    from sweeper.record.storage.inbox import Command
+    from sweeper.service.answers.machine import Sent
 
 
 def add(commands: Commands) -> None:
     """Their arguments."""
     revive = add_command(commands, "revive", "Continue a stopped trial from its checkpoint")
     exempt = add_command(commands, "exempt", "Exempt a trial from rules, so that no rule stops it", aliases=["spare"])
-    for parser in (revive, exempt):
+    for parser, call in ((revive, _revive), (exempt, _exempt)):
         add_trial(parser)
-        parser.set_defaults(run_command=_revive)
+        parser.set_defaults(run_command=call)
 
     more = add_command(commands, "add", "Add a configuration to a sweep, running or not")
     add_run(more)
@@ -35,54 +33,54 @@ def add(commands: Commands) -> None:
 
     for parser in (revive, exempt, more):
         parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+        add_author(parser)
         parser.set_defaults(survive_disconnect=True)
 
 
 def _revive(options: argparse.Namespace) -> int:
-    from sweeper.record.reader import read_trial
-    from sweeper.record.storage.inbox import ForTrial, TrialCommand
-    from sweeper.record.trial import State
+    from sweeper.service import commands
 
     run = existing(options.run)
-    trial = read_trial(existing_trial(run, options.number))
-    if trial.state in (State.COMPLETE, State.FAIL):
-        expected = "the number of a trial that was stopped early or has not ended"
-        raise UsageError(f"{options.run}: expected {expected}, got {options.number}, which is {trial.state.value}")
-    return send(run, [ForTrial(do=TrialCommand.REVIVE, number=options.number)], workers=options.workers)
+    sent = commands.revive(run, options.number, by=options.by, because=options.because)
+    return carried_out(run, sent, workers=options.workers)
+
+
+def _exempt(options: argparse.Namespace) -> int:
+    from sweeper.service import commands
+
+    run = existing(options.run)
+    sent = commands.exempt(run, options.number, by=options.by, because=options.because)
+    return carried_out(run, sent, workers=options.workers)
 
 
 def _add(options: argparse.Namespace) -> int:
-    from sweeper.cli.messages import warn
-    from sweeper.config import LEARNING, SweepSpec, added_configuration, outside_of
-    from sweeper.record.storage.inbox import AddConfiguration
-    from sweeper.record.storage.layout import read_json
+    from sweeper.service import commands
 
     run = existing(options.run)
-    spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
-    params = added_configuration(spec, options.parameters)
-    if spec.method in LEARNING and (outside := outside_of(spec, params)):
-        warn(f"The search will not learn from this configuration: {', '.join(outside)}")
-    return send(run, [AddConfiguration(params=params)], workers=options.workers)
+    sent = commands.add(run, options.parameters, by=options.by, because=options.because)
+    return carried_out(run, sent, workers=options.workers)
 
 
-def hand_over(run: SweepDir, *commands: Command) -> None:
-    """Leave commands for the orchestrator of a run, this one or the next."""
-    from sweeper.record.storage import inbox
+def answered(sent: Sent) -> int:
+    """Print what becomes of a command that was handed over."""
+    from sweeper.cli.messages import warn
 
-    for command in commands:
-        inbox.send(run, command)
+    for line in sent.warnings:
+        warn(line)
+    say(f"{sent.run}: {sent.text}")
+    return OK
 
 
-def send(run: SweepDir, commands: Sequence[Command], *, workers: int | None) -> int:
-    """Hand commands to the orchestrator of a run; where none is at work, become it."""
+def carried_out(run: SweepDir, sent: Sent, *, workers: int | None) -> int:
+    """Print what becomes of a command; where no process runs the sweep, become the orchestrator that carries it out."""
+    from sweeper.cli.messages import warn
     from sweeper.executors.gpus.devices import cores, cuda_devices
     from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import reopen_run
-    from sweeper.record.storage.lease import is_held
 
-    hand_over(run, *commands)
-    if is_held(run.lease):
-        say(f"{run.path}: sent to the process that runs it; to watch it: `sweeper status {run.path}`")
-        return OK
+    if sent.running:
+        return answered(sent)
+    for line in sent.warnings:
+        warn(line)
     machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
     return orchestrate(reopen_run(run), machine)

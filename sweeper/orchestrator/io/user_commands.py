@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeper.errors import RecordError
 from sweeper.orchestrator.trials import Trials
 from sweeper.record.decision import PERSON, Decision
+from sweeper.record.events import CommandGiven
 from sweeper.record.storage import confined
 from sweeper.record.storage.inbox import (
     AddConfiguration,
+    Command,
     ForSweep,
     ForTrial,
     LaunchFirst,
@@ -35,6 +37,7 @@ class UserCommands:
         sweep: the command for the whole sweep; None if there is none.
         added: parameters of configurations to add.
         preferred: lists of trial numbers to launch first.
+        given: all of them as events for the record, by the names of their files.
         files: the files to remove once all commands are carried out.
     """
 
@@ -43,6 +46,7 @@ class UserCommands:
     sweep: SweepCommand | None = None
     added: list[Mapping[str, object]] = field(default_factory=list)
     preferred: list[Sequence[int]] = field(default_factory=list)
+    given: dict[str, CommandGiven] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
     @classmethod
@@ -63,9 +67,10 @@ class UserCommands:
         for path, command in waiting:
             commands.files.append(path)
             match command:
-                case ForSweep(do=do, to=holder):
-                    # A command to an orchestrator that has ended is not meant for its successor.
-                    commands.sweep = do if holder == holder_of(run.lease) else commands.sweep
+                case ForSweep(to=holder) if holder != holder_of(run.lease):
+                    continue  # a command to an orchestrator that has ended is not meant for its successor
+                case ForSweep(do=do):
+                    commands.sweep = do
                 case ForTrial(number=number) if number in trials:
                     commands._add(command, trials[number])
                 case LaunchFirst(numbers=numbers) if all(number in trials for number in numbers):
@@ -74,6 +79,8 @@ class UserCommands:
                     commands.added.append(params)
                 case _:
                     say(f"Ignored unrecognised command file: {path.name}")
+                    continue
+            commands.given[path.name] = _as_event(command)
         return commands
 
     def remove_files(self) -> None:
@@ -87,6 +94,19 @@ class UserCommands:
         self.stops.pop(command.number, None)
         if command.do is TrialCommand.STOP:
             self.stops[command.number] = _decision(command, trial)
+
+
+def _as_event(command: Command) -> CommandGiven:
+    """Return a command as an event for `log.jsonl`."""
+    given = CommandGiven(do=str(command.do), by=command.by, because=command.because)
+    match command:
+        case ForTrial(number=number):
+            return replace(given, trials=(number,))
+        case LaunchFirst(numbers=numbers):
+            return replace(given, trials=numbers)
+        case AddConfiguration(params=params):
+            return replace(given, params=params)
+    return given
 
 
 def _decision(command: ForTrial, trial: TrialRecord) -> Decision:

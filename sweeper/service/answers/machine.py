@@ -170,13 +170,15 @@ class Waited(Answer):
     Attributes:
         run: the directory of the run.
         event: what was waited for: `end`, `flag`, `trial:7` or `step:7:500`.
-        happened: whether it happened; false after the timeout.
+        outcome: `happened`, `timeout`, or `never` if it cannot happen any more.
+        happened: whether it happened.
         text: what happened, in one sentence.
         seconds: how long it took.
     """
 
     run: str
     event: str
+    outcome: str
     happened: bool
     text: str
     seconds: float

@@ -104,6 +104,27 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenCommand:
+    """A command that a person or an agent gave.
+
+    Attributes:
+        do: `stop`, `pause`, `resume`, `revive`, `first`, `add` or `run`.
+        trials: the trials that it was for; empty for the whole sweep.
+        time: when it was carried out, in seconds since the epoch.
+        by: who gave it; empty if that was not recorded.
+        because: why; empty if no reason was given.
+        params: the parameters of a configuration that was added.
+    """
+
+    do: str
+    trials: Sequence[int]
+    time: float
+    by: str
+    because: str
+    params: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep(Answer):
     """A sweep as recorded now, without its trials.
 
@@ -137,6 +158,7 @@ class Sweep(Answer):
         now: the moment that this answer describes, in seconds since the epoch.
         seconds_left: the estimated seconds until the sweep ends; null if that is not known.
         revision: a number that grows whenever the record of a trial was seen to change.
+        commands: the newest commands that people and agents gave, oldest first.
     """
 
     name: str
@@ -167,3 +189,4 @@ class Sweep(Answer):
     now: float
     seconds_left: float | None
     revision: int
+    commands: Sequence[GivenCommand] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.service.answers import Answer
-from sweeper.service.answers.sweep import Sweep
+from sweeper.service.answers.sweep import GivenCommand, Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,23 +292,6 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonsCommand:
-    """What a person or an agent asked for a trial.
-
-    Attributes:
-        do: `stop`, `pause`, `resume` or `revive`.
-        time: when it was carried out, in seconds since the epoch.
-        by: who asked; empty if that was not recorded.
-        because: why; empty if no reason was given.
-    """
-
-    do: str
-    time: float
-    by: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedFrom:
     """How a trial was derived from another one.
 
@@ -362,7 +345,7 @@ class Trial(Answer):
     metrics: Sequence[MetricSummary]
     attempt_list: Sequence[AttemptSummary]
     timeline: Sequence[Moment]
-    commands: Sequence[PersonsCommand]
+    commands: Sequence[GivenCommand]
     receipt: Sequence[str]
     notes: Sequence[str]
     checkpoint: int | None

@@ -154,3 +154,14 @@ def test_something_else_in_the_place_of_the_inbox_is_reported(
         send(run, ForTrial(do=TrialCommand.STOP, number=0))
     assert (tmp_path / "outside" / "1.json").exists()
     assert os.path.lexists(run.inbox)
+
+
+def test_each_command_is_an_event_with_its_author_and_reason(run: SweepDir, trials: Trials) -> None:
+    send(run, ForTrial(do=TrialCommand.PAUSE, number=1, by="agent 7", because="it is flat"))
+    send(run, LaunchFirst(numbers=(1, 0), by="me"))
+    send(run, ForSweep(do=SweepCommand.STOP, to="pid 6 on here", by="me"))  # ignored: that orchestrator has ended
+    given = list(UserCommands.receive(run, trials, print).given.values())
+    assert [(one.do, one.trials, one.by, one.because) for one in given] == [
+        ("pause", (1,), "agent 7", "it is flat"),
+        ("first", (1, 0), "me", ""),
+    ]
