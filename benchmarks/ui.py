@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sweeper.config import SweepSpec
 from sweeper.orchestrator.opening import make_trials, open_run
-from sweeper.record.events import Diagnosed, Event, Exit, Finished, Launched, Metrics, Plan, Started, StopRequested
 from sweeper.record.decision import Decision
+from sweeper.record.events import Diagnosed, Event, Exit, Finished, Launched, Metrics, Plan, Started, StopRequested
 from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir
@@ -83,7 +83,14 @@ def _play(trial: TrialDir, begun: float, state: str, configuration: Configuratio
         reason = "The loss has not fallen for 100 steps: 2.30 at step 20, 2.30 at step 120."
         evidence = {"statistic": "loss/train", "median": 2.3, "threshold": 0.02}
         diagnosed = Diagnosed(
-            time=end, attempt=1, diagnosis="not_learning", since=20, step=120, holds=True, reason=reason, evidence=evidence
+            time=end,
+            attempt=1,
+            diagnosis="not_learning",
+            since=20,
+            step=120,
+            holds=True,
+            reason=reason,
+            evidence=evidence,
         )
         decision = Decision(rule="not_learning", step=120, reason=reason, evidence=evidence)
         control += [diagnosed, StopRequested(time=end, attempt=1, cause="pruned", decision=decision)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +33,8 @@ RUNS_WAIT_S = 0.3
 NO_TRIAL = -1
 """The number of no trial: a table whose filter keeps none."""
 UNCHANGED = 204
+ABSENT = ("expected the name of a run", "expected the number of a trial (")
+"""What an error of the service says if there is no such run or trial."""
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ def application(reader: Reader, access: Access) -> tuple[Guard, Changes]:
     """Return the application behind its guard, and its events, which have to be closed before the server ends."""
     site = Site(reader)
     refused = {SweeperError: _refused, OSError: _refused, 404: _missing}
-    made = Starlette(routes=site.routes(), exception_handlers=refused, lifespan=site_lifespan(site))  # type: ignore[arg-type]
+    made = Starlette(routes=site.routes(), exception_handlers=refused, lifespan=site_lifespan(site))
     return Guard(_Timed(made), access, entry=pages.entry_page, refused=_forbidden), site.changes
 
 
@@ -235,9 +237,9 @@ def _wants_page(request: Request) -> bool:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    status = 400 if isinstance(error, UsageError) else 500
-    if isinstance(error, UsageError) and "expected the n" in str(error):
-        status = 404
+    status = 500
+    if isinstance(error, UsageError):
+        status = 404 if any(words in str(error) for words in ABSENT) else 400
     if request.method == "GET" and _wants_page(request):
         title = "This record cannot be read" if isinstance(error, RecordError) else "There is no such page"
         return HTMLResponse(pages.message_page(title, str(error)), status_code=status)

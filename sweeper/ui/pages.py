@@ -174,7 +174,9 @@ def code(text: object) -> Markup:
     parts = str(shown(str(text))).split("`")
     if len(parts) % 2 == 0:
         return Markup.escape("`".join(parts))
-    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else Markup.escape(part) for i, part in enumerate(parts))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else Markup.escape(part) for i, part in enumerate(parts)
+    )
 
 
 def sentence(text: str) -> str:
@@ -228,5 +230,5 @@ def _environment() -> jinja2.Environment:
 _ENVIRONMENT = _environment()
 
 
-def _render(template: str, **context: Any) -> str:  # noqa: ANN401 - what the template shows
+def _render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context)

@@ -1,4 +1,4 @@
-"""The parallel coordinates of a sweep: a column of numbers or words for each parameter, and one for the metric; pure."""
+"""The parallel coordinates of a sweep: a column for each parameter, and one for the metric; pure functions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def parallel_of(trials: Sequence[TrialRecord], revision: int) -> Parallel:
 def _axis(key: str, name: str, trials: Sequence[TrialRecord]) -> Axis:
     values = [redacted_value(name, value_on(trial, key)) for trial in trials]
     if all(value is None or _is_number(value) for value in values):
-        column = [None if value is None else finite(float(value)) for value in values]
+        column = [None if value is None else finite(float(str(value))) for value in values]
         known = [value for value in column if value is not None]
         log = bool(known) and min(known) > 0 and max(known) / min(known) >= LOGARITHMIC
         return Axis(key=key, name=name, words=(), log=log, column=column)

@@ -124,11 +124,7 @@ def _range(part: Mapping[str, Any]) -> Range:
 
 def brushed(trials: Iterable[TrialRecord], brush: Brush) -> Sequence[int]:
     """Return the numbers of the trials that lie within all ranges."""
-    return [
-        trial.number
-        for trial in trials
-        if all(part.has(value_on(trial, axis)) for axis, part in brush.items())
-    ]
+    return [trial.number for trial in trials if all(part.has(value_on(trial, axis)) for axis, part in brush.items())]
 
 
 def value_on(trial: TrialRecord, axis: str) -> object:

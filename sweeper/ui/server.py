@@ -32,7 +32,9 @@ def require() -> None:
             raise ExtraMissing("sweeper ui", name, "ui")
 
 
-def serve(folder: Path, *, host: str, port: int | None, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+def serve(
+    folder: Path, *, host: str, port: int | None, say: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
     """Serve the runs of a folder until a signal ends it.
 
     Args:
@@ -66,7 +68,12 @@ def serve(folder: Path, *, host: str, port: int | None, say: Callable[[str], Non
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
-        guarded, log_level="error", access_log=False, timeout_graceful_shutdown=PATIENCE_S, server_header=False, ws="none"
+        guarded,
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=PATIENCE_S,
+        server_header=False,
+        ws="none",
     )
     if not is_loopback(host):
         warn(
@@ -113,5 +120,3 @@ def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not listened on
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
-
-

@@ -87,7 +87,9 @@ def classes(sweep: Sweep) -> list[Class]:
             unknown = name == "unknown"
             begins = "" if name == FAILED else UNKNOWN if unknown else short_name(name)
             tone = "good" if name == OK else "plain" if unknown else "bad"
-            found.append(Class(name="not observed" if unknown else short_name(name), count=int(count), begins=begins, tone=tone))
+            found.append(
+                Class(name="not observed" if unknown else short_name(name), count=int(count), begins=begins, tone=tone)
+            )
     return found
 
 

@@ -18,7 +18,7 @@ from sweeper.ui.reading import Reader
 from tests.views.report.test_report import spec
 from tests.views.synthetic import DECISION, Script, make_trial, play
 
-TOKEN = "a-token"
+TOKEN = "a-token"  # noqa: S105 - of the test
 HOST = "127.0.0.1:8787"
 OWN = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
 
@@ -30,7 +30,9 @@ class Client:
     inner: httpx.AsyncClient
     runner: asyncio.Runner
 
-    def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
+    def ask(
+        self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
         given = {"host": HOST, "cookie": f"sweeper={TOKEN}"} if headers is None else dict(headers)
         return self.runner.run(self.inner.request(method, f"http://{HOST}{path}", headers=given, **more))
 
@@ -44,7 +46,7 @@ def client_of(folder: Path, *, host: str = "127.0.0.1") -> Iterator[Client]:
     reader = Reader(folder)
     guarded, changes = application(reader, Access(token=TOKEN, host=host))
     with asyncio.Runner() as runner:
-        inner = httpx.AsyncClient(transport=httpx.ASGITransport(app=guarded))  # type: ignore[arg-type]
+        inner = httpx.AsyncClient(transport=httpx.ASGITransport(app=guarded))
         yield Client(inner, runner)
         runner.run(inner.aclose())
         changes.close()

@@ -15,7 +15,8 @@ POST = ("/runs/s/commands", "POST")
 
 @pytest.mark.parametrize("path", ["/", "/runs/s", "/runs/s/data/curves?numbers=0", "/static/page.css", "/nothing"])
 @pytest.mark.parametrize(
-    "more", [{}, {"cookie": "sweeper=wrong"}, {"cookie": "other=a-token"}, {"authorization": "Bearer wrong"}, {"cookie": "="}]
+    "more",
+    [{}, {"cookie": "sweeper=wrong"}, {"cookie": "other=a-token"}, {"authorization": "Bearer wrong"}, {"cookie": "="}],
 )
 def test_without_the_token_nothing_is_answered(client: Client, path: str, more: dict[str, str]) -> None:
     answer = client.ask(path, headers={"host": HOST, **more})
@@ -89,7 +90,9 @@ def test_another_site_may_link_to_a_page_but_not_read_it(client: Client, site: s
     assert client.ask("/static/base.js", headers={**ENTERED, **script}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8787", "127.0.0.1.evil.example", "", "192.168.0.7:8787", "[::1].evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8787", "127.0.0.1.evil.example", "", "192.168.0.7:8787", "[::1].evil"]
+)
 def test_a_page_whose_name_was_rebound_to_this_server_is_refused(client: Client, host: str) -> None:
     answer = client.ask("/runs/s", headers={**ENTERED, "host": host})
     assert answer.status_code == 403
@@ -107,7 +110,9 @@ def test_with_another_address_its_name_and_addresses_are_known(host: str, known:
     assert Access(token=TOKEN, host="cluster").knows_host(host) == known
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/s", "/nothing", "/static/page.css", "/runs/s/data/slots", f"/?token={TOKEN}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/runs/s", "/nothing", "/static/page.css", "/runs/s/data/slots", f"/?token={TOKEN}"]
+)
 @pytest.mark.parametrize("headers", [ENTERED, {"host": HOST}, {"host": "evil.example"}])
 def test_every_answer_forbids_frames_and_scripts_of_others(client: Client, path: str, headers: dict[str, str]) -> None:
     answer = client.ask(path, headers=headers)
@@ -123,6 +128,16 @@ def test_tokens_are_long_and_differ() -> None:
     assert len(new_token()) >= 43
 
 
-@pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.8.8.8", True), ("0.0.0.0", False), ("gpu-box", False)])  # noqa: S104
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("127.8.8.8", True),
+        ("0.0.0.0", False),  # noqa: S104 - it is only asked about
+        ("gpu-box", False),
+    ],
+)
 def test_loopback_addresses(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected

@@ -78,7 +78,19 @@ def test_the_table_is_sorted_filtered_and_paged_by_the_server(client: Client, qu
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=nothing", "offset=x", "states=LOST", "flagged=maybe", "brush=%5B1%5D", "brush=%7B", "limit=0", "limit=99999", "numbers=1,x", "offset=-1"]
+    "query",
+    [
+        "sort=nothing",
+        "offset=x",
+        "states=LOST",
+        "flagged=maybe",
+        "brush=%5B1%5D",
+        "brush=%7B",
+        "limit=0",
+        "limit=99999",
+        "numbers=1,x",
+        "offset=-1",
+    ],
 )
 def test_a_wrong_query_is_named(client: Client, query: str) -> None:
     assert client.ask(f"/runs/s?{query}").status_code == 400
@@ -121,7 +133,23 @@ def test_two_trials_side_by_side_name_what_differs(client: Client) -> None:
     assert "6e-4" in text
 
 
-@pytest.mark.parametrize("path", ["/runs/none", "/runs/s/trials/99", "/runs/s/compare/0/99", "/runs/%2e%2e", "/runs/s%2f..", "/runs/s/data/depth/99", "/runs/none/data/slots", "/runs/none/events", "/static/app.py", "/static/..%2fapp.py", "/plotly/0/plotly.min.js", "/x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/none",
+        "/runs/s/trials/99",
+        "/runs/s/compare/0/99",
+        "/runs/%2e%2e",
+        "/runs/s%2f..",
+        "/runs/s/data/depth/99",
+        "/runs/none/data/slots",
+        "/runs/none/events",
+        "/static/app.py",
+        "/static/..%2fapp.py",
+        "/plotly/0/plotly.min.js",
+        "/x",
+    ],
+)
 def test_what_is_not_there_is_not_found(client: Client, path: str) -> None:
     answer = client.ask(path)
     assert answer.status_code == 404
@@ -176,16 +204,33 @@ def test_what_a_record_says_is_escaped_everywhere(tmp_path: Path) -> None:
     run = make_run(tmp_path, description=HOSTILE)
     shown = {"lr": HOSTILE, HOSTILE: 0.1}
     stopped = {**DECISION, "reason": HOSTILE, "evidence": {HOSTILE: HOSTILE}}
-    play(make_trial(run, 6, params=shown, shown=shown, metric=HOSTILE, command=[HOSTILE]), Script(until=131, stalled=True, outcome="stopped", decision=stopped))
-    play(make_trial(run, 7, params=shown, shown=shown, metric=HOSTILE), Script(until=100, outcome="failed", exit_code=1))
+    play(
+        make_trial(run, 6, params=shown, shown=shown, metric=HOSTILE, command=[HOSTILE]),
+        Script(until=131, stalled=True, outcome="stopped", decision=stopped),
+    )
+    play(
+        make_trial(run, 7, params=shown, shown=shown, metric=HOSTILE), Script(until=100, outcome="failed", exit_code=1)
+    )
     hostile = SweepDir(tmp_path / "a<b>&\"'{{7*7}}")
     shutil.copytree(run.path, hostile.path)
     write_json(hostile.spec, {"format": 1, "name": HOSTILE, "spec": json.loads(run.spec.read_text())["spec"]})
     with client_of(tmp_path) as client:
         name = quote(hostile.path.name)
-        paths = ["/", "/runs/s", f"/runs/{name}", f"/runs/{name}/trials/6", f"/runs/{name}/trials/7", f"/runs/{name}/compare/6/7", f"/runs/{name}/compare/0/6"]
+        paths = [
+            "/",
+            "/runs/s",
+            f"/runs/{name}",
+            f"/runs/{name}/trials/6",
+            f"/runs/{name}/trials/7",
+            f"/runs/{name}/compare/6/7",
+            f"/runs/{name}/compare/0/6",
+        ]
         texts = [client.ask(path).text for path in paths]
-        lives = [client.ask(f"/runs/{name}/live").json(), client.ask(f"/runs/{name}/trials/6/live").json(), client.ask("/live").json()]
+        lives = [
+            client.ask(f"/runs/{name}/live").json(),
+            client.ask(f"/runs/{name}/trials/6/live").json(),
+            client.ask("/live").json(),
+        ]
         texts += [str(part) for live in lives for part in live.values()]
         texts.append(client.ask(f"/runs/{quote(HOSTILE)}").text)
     for text in texts:
@@ -200,5 +245,11 @@ def test_secrets_do_not_reach_the_page(tmp_path: Path) -> None:
     shown = {"api_key": "sk-123456789012345678901234", "lr": 1e-3}
     play(make_trial(run, 6, params=shown, shown=shown), Script(until=640))
     with client_of(tmp_path) as client:
-        for path in ("/runs/s?sort=number", "/runs/s/trials/6", "/runs/s/compare/0/6", "/runs/s/data/parallel", "/runs/s/live"):
+        for path in (
+            "/runs/s?sort=number",
+            "/runs/s/trials/6",
+            "/runs/s/compare/0/6",
+            "/runs/s/data/parallel",
+            "/runs/s/live",
+        ):
             assert "sk-1234" not in client.ask(path).text

@@ -30,7 +30,9 @@ def test_a_command_is_on_the_record_with_its_name_and_reason(client: Client, run
     ("command", "numbers", "do"),
     [("pause", [6], "pause"), ("revive", [2], "revive"), ("exempt", [2], "revive"), ("first", [6], "first")],
 )
-def test_every_command_of_a_trial_is_passed_on(client: Client, run: SweepDir, command: str, numbers: list[int], do: str) -> None:
+def test_every_command_of_a_trial_is_passed_on(
+    client: Client, run: SweepDir, command: str, numbers: list[int], do: str
+) -> None:
     make_trial(run, 6)
     assert client.send("s", command=command, numbers=numbers).status_code == 200
     assert [one["do"] for one in sent(run)] == [do]
@@ -60,7 +62,9 @@ def test_a_configuration_is_added(client: Client, run: SweepDir) -> None:
         ({"command": "stop", "numbers": [2], "because": "x" * 2000}, "because"),
     ],
 )
-def test_a_wrong_command_is_refused_with_its_reason(client: Client, run: SweepDir, command: dict[str, Any], expected: str) -> None:
+def test_a_wrong_command_is_refused_with_its_reason(
+    client: Client, run: SweepDir, command: dict[str, Any], expected: str
+) -> None:
     answer = client.send("s", **command)
     assert answer.status_code in (400, 404)
     assert expected in answer.json()["error"]

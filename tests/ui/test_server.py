@@ -57,13 +57,16 @@ def test_the_page_is_served_until_ctrl_c_which_is_quiet(run: SweepDir) -> None:
 
 
 def test_an_open_page_is_told_of_a_change(run: SweepDir) -> None:
-    with served(str(run.path.parent), "--port", "0") as (_, address, token), entered(token) as client:
-        with client.stream("GET", f"{address}/runs/s/events") as stream:
-            assert stream.headers["content-type"].startswith("text/event-stream")
-            lines = (line for line in stream.iter_lines() if line.startswith("data:"))
-            first = next(lines)
-            play(make_trial(run, 6), Script(until=640))
-            assert next(lines) != first
+    with (
+        served(str(run.path.parent), "--port", "0") as (_, address, token),
+        entered(token) as client,
+        client.stream("GET", f"{address}/runs/s/events") as stream,
+    ):
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = (line for line in stream.iter_lines() if line.startswith("data:"))
+        first = next(lines)
+        play(make_trial(run, 6), Script(until=640))
+        assert next(lines) != first
 
 
 def test_it_reads_only(run: SweepDir) -> None:
@@ -72,7 +75,14 @@ def test_it_reads_only(run: SweepDir) -> None:
 
     before = state()
     with served(str(run.path.parent), "--port", "0") as (_, address, token), entered(token) as client:
-        for path in ("/", "/runs/s", "/runs/s/trials/2", "/runs/s/data/depth/2", "/runs/s/data/importance", "/runs/s/compare/0/1"):
+        for path in (
+            "/",
+            "/runs/s",
+            "/runs/s/trials/2",
+            "/runs/s/data/depth/2",
+            "/runs/s/data/importance",
+            "/runs/s/compare/0/1",
+        ):
             assert client.get(f"{address}{path}").status_code == 200
     assert state() == before
 
@@ -88,7 +98,9 @@ def test_another_address_is_warned_of_and_needs_the_token_too(run: SweepDir) -> 
     assert "is not encrypted" in " ".join(errors.split())
 
 
-def test_a_port_that_is_taken_is_named_or_the_next_one_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_named_or_the_next_one_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["ui", str(tmp_path), "--port", str(port)]) == 2
@@ -108,14 +120,19 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("library", ["starlette", "uvicorn", "plotly"])
-def test_without_its_extra_it_says_what_to_install(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_its_extra_it_says_what_to_install(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["ui", str(tmp_path)]) == 2
-    assert f'needs {library}, which is not installed. Run: pip install "sweeper[ui]"' in " ".join(capsys.readouterr().err.split())
+    assert f'needs {library}, which is not installed. Run: pip install "sweeper[ui]"' in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_the_help_needs_no_extra_and_names_it() -> None:
-    hidden = "import sys; sys.modules.update(starlette=None, uvicorn=None, plotly=None); from sweeper.cli import main; main(['ui', '--help'])"
+    hide = "import sys; sys.modules.update(starlette=None, uvicorn=None, plotly=None)"
+    hidden = f"{hide}; from sweeper.cli import main; main(['ui', '--help'])"
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, env={**os.environ})
     assert done.returncode == 0
     assert 'pip install "sweeper[ui]"' in " ".join(done.stdout.split())

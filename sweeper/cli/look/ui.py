@@ -39,7 +39,9 @@ def _ui(options: argparse.Namespace) -> int:
 
     require()
     if not options.runs.is_dir():
-        raise UsageError(f"{options.runs}: expected the directory of runs, as in runs, or of one run, as in runs/warmup")
+        raise UsageError(
+            f"{options.runs}: expected the directory of runs, as in runs, or of one run, as in runs/warmup"
+        )
     # The address is printed as it is: it must not be folded, and its token must not be redacted.
     serve(options.runs, host=options.host, port=options.port, say=lambda text: print(text, flush=True), warn=warn)
     return OK
