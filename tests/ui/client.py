@@ -20,6 +20,7 @@ from tests.views.synthetic import DECISION, Script, make_trial, play
 
 TOKEN = "a-token"  # noqa: S105 - of the test
 HOST = "127.0.0.1:8787"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'`\u202e{{7*7}}"
 OWN = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
 
 
@@ -66,4 +67,17 @@ def make_run(runs: Path, name: str = "s", *, trials: int = 6, **changes: Any) ->
         elif number == 3:
             script = Script(until=200, outcome="failed", exit_code=1)
         play(make_trial(run, number, params=shown, shown=shown), script)
+    return run
+
+
+def hostile_run(runs: Path, name: str = "s") -> SweepDir:
+    """A sweep of eight trials, with hostile text in every place that users and scripts can write to."""
+    run = make_run(runs, name, description=HOSTILE)
+    shown = {"lr": HOSTILE, HOSTILE: 0.1}
+    stopped = {**DECISION, "reason": HOSTILE, "evidence": {HOSTILE: HOSTILE}}
+    trial = make_trial(run, 6, params=shown, shown=shown, metric=HOSTILE, command=[HOSTILE])
+    play(trial, Script(until=131, stalled=True, outcome="stopped", decision=stopped))
+    trial.attempt(1).output.write_text(HOSTILE)
+    failed = make_trial(run, 7, params=shown, shown=shown, metric=HOSTILE)
+    play(failed, Script(until=100, outcome="failed", exit_code=1))
     return run

@@ -10,10 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from sweeper.record.storage.layout import SweepDir, write_json
-from tests.ui.client import Client, client_of, make_run
-from tests.views.synthetic import DECISION, Script, make_trial, play
-
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'`\u202e{{7*7}}"
+from tests.ui.client import HOST, HOSTILE, TOKEN, Client, client_of, hostile_run, make_run
+from tests.views.synthetic import Script, make_trial, play
 
 
 def test_the_page_of_all_runs_names_each_with_its_best(client: Client) -> None:
@@ -187,8 +185,6 @@ def test_the_library_of_charts_comes_from_its_package(client: Client) -> None:
 def test_own_files_are_sent_again_only_if_they_changed(client: Client) -> None:
     first = client.ask("/static/page.css")
     assert first.headers["content-type"].startswith("text/css")
-    from tests.ui.client import HOST, TOKEN
-
     headers = {"host": HOST, "cookie": f"sweeper={TOKEN}", "if-none-match": first.headers["etag"]}
     assert client.ask("/static/page.css", headers=headers).status_code == 304
 
@@ -201,16 +197,7 @@ def test_no_page_names_another_server(client: Client) -> None:
 
 
 def test_what_a_record_says_is_escaped_everywhere(tmp_path: Path) -> None:
-    run = make_run(tmp_path, description=HOSTILE)
-    shown = {"lr": HOSTILE, HOSTILE: 0.1}
-    stopped = {**DECISION, "reason": HOSTILE, "evidence": {HOSTILE: HOSTILE}}
-    play(
-        make_trial(run, 6, params=shown, shown=shown, metric=HOSTILE, command=[HOSTILE]),
-        Script(until=131, stalled=True, outcome="stopped", decision=stopped),
-    )
-    play(
-        make_trial(run, 7, params=shown, shown=shown, metric=HOSTILE), Script(until=100, outcome="failed", exit_code=1)
-    )
+    run = hostile_run(tmp_path)
     hostile = SweepDir(tmp_path / "a<b>&\"'{{7*7}}")
     shutil.copytree(run.path, hostile.path)
     write_json(hostile.spec, {"format": 1, "name": HOSTILE, "spec": json.loads(run.spec.read_text())["spec"]})
