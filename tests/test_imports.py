@@ -24,6 +24,8 @@ ONLY_IN = {
     "transformers": {"trainers", "integrations"},
     "lightning": {"integrations"},
     "ray": {"executors"},
+    "starlette": {"ui"},
+    "uvicorn": {"ui"},
 }
 """Libraries, by the rooms that may know them."""
 
