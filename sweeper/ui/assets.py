@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from sweeper.errors import ExtraMissing
+from sweeper.views import shared
 
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PLOTLY = "package_data/plotly.min.js"
@@ -57,8 +58,8 @@ def plotly_file() -> Path:
 @lru_cache(maxsize=64)
 def _file(name: str) -> tuple[bytes, str, str]:
     """Return the content of an own file, its type, and a tag that differs if it does."""
-    folder = resources.files("sweeper.ui") / "static"
-    known = {file.name: file for file in folder.iterdir() if Path(file.name).suffix in TYPES}
+    folders = (resources.files("sweeper.ui") / "static", resources.files(shared))
+    known = {file.name: file for folder in folders for file in folder.iterdir() if Path(file.name).suffix in TYPES}
     if name not in known:
         raise HTTPException(404)
     content = known[name].read_bytes()

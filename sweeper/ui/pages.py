@@ -20,6 +20,7 @@ from sweeper.ui import assets
 from sweeper.ui.access import local
 from sweeper.ui.questions import Question
 from sweeper.ui.wording import ORDER, STATES, best_line, classes, headline, outcome
+from sweeper.views.shared import with_code
 
 MOST_MESSAGES = 50
 """Messages that the page of a sweep lists; `sweeper status` prints all."""
@@ -171,12 +172,7 @@ def clock(seconds: float | None) -> str:
 
 def code(text: object) -> Markup:
     """Return text in which words between backticks are code."""
-    parts = str(shown(str(text))).split("`")
-    if len(parts) % 2 == 0:
-        return Markup.escape("`".join(parts))
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if i % 2 else Markup.escape(part) for i, part in enumerate(parts)
-    )
+    return with_code(shown(str(text)))
 
 
 def sentence(text: str) -> str:
@@ -204,7 +200,9 @@ def quoted(name: str) -> str:
 
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("sweeper.ui"),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("sweeper.ui"), jinja2.PackageLoader("sweeper.views", "shared")]
+        ),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -426,5 +426,5 @@ def test_pictures(browser: Browser, story: Served, name: str) -> None:
         one.page.wait_for_timeout(1500)
         picture = Image.open(io.BytesIO(one.page.screenshot(animations="disabled"))).convert("RGB")
         kept = Path(os.environ["SWEEPER_PICTURES"]) / f"{name}.png"
-        picture.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(kept, optimize=True)
+        picture.quantize(160, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(kept, optimize=True)
         assert kept.stat().st_size < LARGEST

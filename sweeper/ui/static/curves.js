@@ -5,14 +5,14 @@ import { drawCurves } from "./charts.js";
 const IDS = ["metric", "by", "smooth", "log-y", "log-x"];
 
 export class CurvesCard {
-  constructor(metric, kept = "") {
+  constructor(metric, { single = false } = {}) {
+    this.single = single && !new URLSearchParams(location.search).has("metric");
     this.settings = { metric, by: "step", smooth: 0, logY: false, logX: false };
-    this.kept = kept; // the name under which the address keeps the settings
     this.known = new Map(); // number -> { stamp, curve }
     this.places = new Map();
     this.numbers = [];
     this.read();
-    for (const id of IDS) at(id).addEventListener("input", () => this.changed(id));
+    for (const id of IDS) at(id).addEventListener("input", () => this.changed());
     at("curves-tools").addEventListener("submit", (event) => event.preventDefault());
     onColours(() => this.draw());
   }
@@ -33,7 +33,8 @@ export class CurvesCard {
     this.offer([set.metric]);
   }
 
-  changed(id) {
+  changed() {
+    this.single = false; // what was chosen stays
     const set = this.settings;
     const before = `${set.metric} ${set.by}`;
     Object.assign(set, {
@@ -79,6 +80,13 @@ export class CurvesCard {
       const found = await ask(`${root()}/data/curves?${query}`);
       if (!set.metric && found.metrics.length) {
         set.metric = found.metrics[0];
+        this.offer(found.metrics);
+        return this.fetch();
+      }
+      // One value is no curve: a trial that was stopped before its second evaluation shows its loss instead.
+      const loss = found.metrics.find((name) => name.includes("loss"));
+      if (this.single && loss && found.curves.every((curve) => curve.recorded < 2) && set.metric !== loss) {
+        set.metric = loss;
         this.offer(found.metrics);
         return this.fetch();
       }

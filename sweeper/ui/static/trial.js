@@ -3,9 +3,10 @@ import { announce, ask, at, calmly, failed, follow, onColours, page, put, root }
 import { drawDepth } from "./charts.js";
 import { askFor, onAnswered } from "./commands.js";
 import { CurvesCard } from "./curves.js";
+import { text } from "./parallel.js";
 
 const number = Number(page.number), here = `${root()}/trials/${number}`;
-const curves = new CurvesCard(page.metric);
+const curves = new CurvesCard(page.metric, { single: true });
 let seen = "", stamp = 0;
 
 const show = () => curves.show([[number, String(stamp)]]).catch(failed);
@@ -44,7 +45,7 @@ async function drawProfile() {
   await drawDepth(at("depth"), depth, Number(slider.value));
   const now = depth.profiles[Number(slider.value)];
   if (!now) return;
-  const reach = now.reach === null ? "" : `, reach ${Number(now.reach.toPrecision(3))}`;
+  const reach = now.reach === null ? "" : `, reach ${text(now.reach)}`;
   at("depth-value").textContent = `${now.step}${reach}`;
   slider.setAttribute("aria-valuetext", `step ${now.step}${reach}`);
 }
