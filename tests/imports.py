@@ -18,6 +18,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "cli": frozenset(
         {
             "agent",
+            "ui",
             "service",
             "preflight",
             "orchestrator",
@@ -35,6 +36,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         }
     ),
     "agent": frozenset({"service", "preflight", "executors", "results", "config", "record", "errors", API}),
+    "ui": frozenset({"service", "views", "results", "record", "errors", API}),
     "service": frozenset(
         {
             "preflight",

@@ -26,6 +26,8 @@ ONLY_IN = {
     "ray": {"executors"},
     "mcp": {"agent"},
     "mcp_types": {"agent"},
+    "starlette": {"ui"},
+    "uvicorn": {"ui"},
 }
 """Libraries, by the rooms that may know them."""
 

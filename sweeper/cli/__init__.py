@@ -14,7 +14,7 @@ from sweeper.cli.execute import exec as exec_command
 from sweeper.cli.execute import reproduce, run
 from sweeper.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from sweeper.cli.judge import backtest, calibrate
-from sweeper.cli.look import compare, export, logs, report, status, tensorboard, verify, wait
+from sweeper.cli.look import compare, export, logs, report, status, tensorboard, ui, verify, wait
 from sweeper.cli.messages import in_words, warn
 from sweeper.cli.output import drop_output, prepare_streams
 from sweeper.cli.setup import check, completion, doctor, init, plan
@@ -35,6 +35,7 @@ COMMANDS = (
     verify,
     logs,
     tensorboard,
+    ui,
     report,
     compare,
     reproduce,
@@ -52,7 +53,7 @@ COMMANDS = (
 GROUPS = {
     "set up": ("init", "check", "plan", "schema", "doctor", "completion"),
     "run": ("run", "exec", "reproduce"),
-    "look": ("status", "why", "wait", "logs", "tensorboard", "report", "compare", "export", "verify"),
+    "look": ("status", "why", "wait", "logs", "ui", "tensorboard", "report", "compare", "export", "verify"),
     "steer": ("stop", "pause", "resume", "queue", "revive", "exempt", "add", "derive", "mcp"),
     "judge": ("backtest", "calibrate"),
 }

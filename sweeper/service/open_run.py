@@ -61,13 +61,12 @@ class OpenRun:
         Raises:
             RecordError: the run cannot be read.
         """
-        begun = time.monotonic()
         self._view = self._reader.read()
         seen = (self._view.state, len(self._view.log), self._view.waiting, self._view.unreadable)
         if self._reader.changed or seen != self._seen:
             self._revision += 1
             self._seen = seen
-        self._read_at = begun
+        self._read_at = time.monotonic()  # the reading itself may take longer than its result is fresh
         return self._revision
 
     @property

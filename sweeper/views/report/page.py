@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 
 import jinja2
-from markupsafe import Markup, escape
 
 from sweeper.record.trial import HistoryEntry, State, TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
@@ -35,6 +32,7 @@ from sweeper.views.report import charts
 from sweeper.views.report.drawings import MOST_MAPS, depth_maps, drawn_charts
 from sweeper.views.report.endings import MOST_LISTED, endings_of
 from sweeper.views.report.trial_curves import curves_of_trial, joined
+from sweeper.views.shared import with_code
 
 MOST_ROWS = 24
 """Maximum number of rows of a table; longer tables are folded."""
@@ -128,17 +126,10 @@ def _spikes(order: Sequence[TrialRecord]) -> list[tuple[str, list[str]]]:
 
 def _environment() -> jinja2.Environment:
     """Return the environment of the template; it escapes everything but the charts."""
-    text = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({"page.html": text}), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["code"] = _with_code
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader("sweeper.views", name) for name in ("report", "shared")])
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = with_code
     return environment
-
-
-def _with_code(text: str) -> Markup:
-    """Return a sentence with the text in backticks set as code."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped first
 
 
 def _facts(sweep: SweepView) -> list[str]:

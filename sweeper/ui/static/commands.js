@@ -1,0 +1,73 @@
+// Commands to the run: a dialog asks who wants it and why, and the answer is shown.
+import { announce, at, page, send, toast, trialName } from "./base.js";
+
+const WORDS = {
+  stop: ["Stop", "ends for good. It saves a checkpoint first; it can be revived later."],
+  pause: ["Pause", "saves a checkpoint and gives up its slot until it is resumed."],
+  resume: ["Resume", "continues from its checkpoint as soon as a slot is free."],
+  revive: ["Revive", "continues from its checkpoint, and no rule stops it."],
+  exempt: ["Exempt", "is stopped by no rule from now on. If it was stopped, it continues."],
+  first: ["Start first", "starts before all other waiting trials."],
+};
+const SWEEP = {
+  stop: ["Stop the sweep", "Running trials save a checkpoint and end, as after Ctrl-C. `sweeper run` resumes the sweep later."],
+  pause: ["Pause the sweep", "Running trials save a checkpoint and give up their slots until the sweep is resumed."],
+  resume: ["Resume the sweep", "Paused trials continue, and waiting trials start."],
+  add: ["Add a configuration", "The sweep runs a trial with these values. A blank field is a mistake."],
+};
+
+let asked = null;
+
+export function askFor(command, numbers = [], params = []) {
+  const [title, what] = numbers.length ? WORDS[command] : SWEEP[command];
+  const names = numbers.length > 6 ? `${numbers.length} trials` : numbers.map(trialName).join(", ");
+  asked = { command, numbers };
+  at("command-head").textContent = numbers.length ? `${title} ${names}?` : `${title}?`;
+  at("command-what").textContent = numbers.length ? `${numbers.length > 1 ? "Each trial" : "The trial"} ${what}` : what.replaceAll("`", "");
+  at("command-go").textContent = title;
+  at("command-go").classList.toggle("danger", command === "stop");
+  at("command-error").textContent = "";
+  at("command-because").value = "";
+  if (!at("command-by").value) at("command-by").value = stored() || page.by || "";
+  at("command-params").replaceChildren(...params.map(field));
+  at("command").showModal();
+  (at("command-params").querySelector("input") || at("command-because")).focus();
+}
+
+function field(name) {
+  const label = document.createElement("label"), input = document.createElement("input");
+  label.textContent = `${name} `;
+  input.dataset.param = name;
+  input.autocomplete = "off";
+  input.required = true;
+  label.append(input);
+  return label;
+}
+
+const stored = () => { try { return localStorage.getItem("sweeper-by"); } catch { return ""; } };
+
+export function onAnswered(done) {
+  at("command-cancel").addEventListener("click", () => at("command").close());
+  at("command-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = at("command-go"), by = at("command-by").value.trim();
+    const command = { ...asked, by, because: at("command-because").value.trim() };
+    const inputs = [...at("command-params").querySelectorAll("input")];
+    if (inputs.length) command.params = Object.fromEntries(inputs.map((input) => [input.dataset.param, input.value.trim()]));
+    button.disabled = true;
+    try {
+      const sent = await send(command);
+      try { localStorage.setItem("sweeper-by", by); } catch { /* private windows keep nothing */ }
+      at("command").close();
+      const what = sent.numbers.length ? ` for ${sent.numbers.map(trialName).join(", ")}` : "";
+      toast(`${sent.command}${what}: ${sent.text}`, "good");
+      for (const warning of sent.warnings) toast(warning, "warn");
+      announce(`${sent.command} was sent.`);
+      done(sent);
+    } catch (error) {
+      at("command-error").textContent = error.message;
+    } finally {
+      button.disabled = false;
+    }
+  });
+}

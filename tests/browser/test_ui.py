@@ -1,0 +1,430 @@
+"""`sweeper ui` in a browser: live, brushed, steered, narrow and wide, light and dark.
+
+    SWEEPER_PICTURES=docs/images python -m pytest tests/browser/test_ui.py
+
+keeps the pictures of the documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from benchmarks.ui import make_record
+from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.lease import acquire
+from tests.browser.sweep_story import tell
+from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid, until
+from tests.ui.client import HOSTILE, hostile_run
+from tests.ui.test_server import served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, ViewportSize
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PATIENCE_MS = 60_000
+NARROW, WIDE = 400, 1600
+HEIGHT = 1150
+LARGEST = 150_000
+"""Bytes of a picture in the documentation."""
+MAPS = "Applying inline style violates"
+"""What Chromium says of the styles of plotly's maps, which the page does not let in and does not need."""
+FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A page of the server in a window, after the address with the token was opened."""
+
+    page: Page
+    address: str
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(PATIENCE_MS)
+        take = self.errors.append
+        self.page.on("console", lambda said: take(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: take(str(error)))
+        self.page.on("request", lambda asked: None if asked.url.startswith(self.own) else take(f"asked {asked.url}"))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return (self.address, "data:", "blob:")
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.address}{path}")
+        return self.page
+
+    def overflow(self) -> int:
+        return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+    def drawn(self) -> None:
+        """Wait until the charts are there."""
+        self.page.locator("#curves .main-svg").first.wait_for()
+
+
+@contextlib.contextmanager
+def opened(
+    browser: Browser, address: str, token: str, *, width: int = WIDE, dark: bool = False, height: int = 1000
+) -> Iterator[Opened]:
+    window: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=window, color_scheme="dark" if dark else "light", reduced_motion="reduce")
+    try:
+        one = Opened(page=context.new_page(), address=address)
+        one.page.goto(f"{address}/?token={token}")
+        one.page.wait_for_url(re.compile(r"/(runs/[^?]*)?$"))
+        yield one
+        assert [error for error in one.errors if MAPS not in error] == []
+    finally:
+        context.close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """The server of another site."""
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    address: str
+    token: str
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The made-up sweep, as if a process ran it, and another one with long names."""
+    runs = tmp_path_factory.mktemp("ui") / "runs"
+    for name, long_names in (("warmup", False), ("names-that-are-long-" * 3, True)):
+        run = SweepDir(runs / name)
+        run.path.mkdir(parents=True)
+        tell(run, long_names=long_names)
+    lease = acquire(SweepDir(runs / "warmup").lease, holder="a test")
+    assert lease is not None
+    with served(str(runs), "--port", "0") as (_, address, token):
+        yield Served(address, token)
+    lease.release()
+
+
+@pytest.fixture
+def site(browser: Browser, story: Served) -> Iterator[Opened]:
+    with opened(browser, story.address, story.token) as one:
+        yield one
+
+
+def comes(page: Page, expression: str) -> None:
+    """Wait until an expression is true; Playwright's own waiting is a script that the page's policy refuses."""
+    until(lambda: page.evaluate(f"Boolean({expression})"))
+
+
+# ---- looks
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [NARROW, 800, WIDE, 2000])
+def test_every_page_fits_its_window_and_is_drawn_without_an_error(
+    browser: Browser, story: Served, width: int, dark: bool
+) -> None:
+    with opened(browser, story.address, story.token, width=width, dark=dark) as one:
+        paths = [
+            "/runs/warmup",
+            "/runs/warmup/trials/8",
+            "/runs/warmup/compare/0/8",
+            f"/runs/{'names-that-are-long-' * 3}",
+        ]
+        for path in paths:
+            one.open(path)
+            one.drawn()
+            assert one.overflow() <= 0, path
+        one.open("/")
+        assert one.page.locator("tbody tr").count() == 2
+        assert one.overflow() <= 0
+
+
+def test_the_colours_follow_the_system_and_the_switch(browser: Browser, story: Served) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with opened(browser, story.address, story.token, dark=True) as one:
+        page = one.open("/runs/warmup")
+        assert page.evaluate(ground) == "rgb(20, 22, 26)"
+        page.locator("#theme").click()
+        assert page.evaluate(ground) == "rgb(251, 251, 250)"
+        page.reload()
+        assert page.evaluate(ground) == "rgb(251, 251, 250)"
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+        assert page.evaluate(ground) == "rgb(20, 22, 26)"
+
+
+def test_it_can_be_used_with_the_keyboard_alone(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    site.drawn()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#sort-number").focus()
+    page.keyboard.press("Enter")
+    comes(page, "document.querySelector('tbody tr').dataset.number === '0'")
+    assert page.evaluate("document.activeElement.id") == "sort-number"  # the table was drawn anew under the focus
+    page.locator("#pick-0").focus()
+    page.keyboard.press("Space")
+    page.locator("#pick-2").focus()
+    page.keyboard.press("Space")
+    page.locator("#compare").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/compare/0/2")
+
+
+def test_screen_readers_get_names_for_everything(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    site.drawn()
+    unnamed = """[...document.querySelectorAll('button, input, select, textarea, [role=img], [role=region], nav, form')]
+        .filter(one => !one.closest('dialog') && !one.closest('.main-svg'))
+        .filter(one => !(one.getAttribute('aria-label') || one.getAttribute('aria-labelledby') || one.labels?.length
+            || (one.tagName === 'BUTTON' && one.textContent.trim())))
+        .map(one => one.outerHTML.slice(0, 120))"""
+    assert page.evaluate(unnamed) == []
+    assert "trial 42 ends at" in (page.locator("#curves").get_attribute("aria-label") or "")
+    assert page.locator("th[scope=col][aria-sort=ascending]").count() == 1
+    assert page.locator("h1").count() == 1
+
+
+# ---- what can be done
+
+
+def test_brushing_an_axis_chooses_rows_of_the_table(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    page.locator("#parallel[role=img]").wait_for()
+    box = page.locator("#parallel").bounding_box()
+    assert box is not None
+    x = box["x"] + 46
+    page.mouse.move(x, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 160, steps=4)
+    page.mouse.up()
+    comes(page, "document.querySelector('#tally').textContent.includes('match')")
+    rates = {float(text) for text in page.locator("tbody tr td.param:nth-of-type(4)").all_text_contents()}
+    assert rates == {8e-4, 1.2e-3}
+    assert "brush=" in page.url
+    chip = page.locator("#brushes .chip")
+    assert (chip.text_content() or "").startswith("lr: ")
+    page.reload()
+    assert page.locator("#brushes .chip").count() == 1
+    assert "16" in (page.locator("#tally").text_content() or "")
+    page.locator("#brushes .chip").click()
+    comes(page, "!document.querySelector('#tally').textContent.includes('match')")
+
+
+def test_ranges_can_be_chosen_by_keyboard(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    page.locator("#parallel[role=img]").wait_for()
+    page.locator(".ranges summary").click()
+    page.get_by_label("lowest lr").fill("0.001")
+    page.get_by_label("lowest lr").press("Tab")
+    comes(page, "document.querySelector('#tally').textContent.trim().startsWith('8 of')")
+
+
+def test_the_table_is_filtered_by_a_click_on_a_count(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    page.locator(".count.pruned").click()
+    comes(page, "document.querySelector('#tally').textContent.trim().startsWith('15 of')")
+    assert page.locator("tbody .state.pruned").count() == 15
+    page.locator("#clear").click()
+    comes(page, "document.querySelectorAll('#table tbody tr').length === 48")
+
+
+def test_the_slider_goes_through_the_depth_profiles(site: Opened) -> None:
+    page = site.open("/runs/warmup/trials/8")
+    page.locator("#depth .main-svg").first.wait_for()
+    slider, value = page.locator("#depth-step"), page.locator("#depth-value")
+    assert (value.text_content() or "").startswith("160, reach")
+    at_the_end = page.locator("#depth").get_attribute("aria-label")
+    slider.focus()
+    page.keyboard.press("Home")
+    comes(page, "document.querySelector('#depth-value').textContent.startsWith('0,')")
+    assert slider.get_attribute("aria-valuetext") != ""
+    comes(page, f"document.querySelector('#depth').ariaLabel !== {json.dumps(at_the_end)}")
+    page.keyboard.press("ArrowRight")
+    comes(page, "document.querySelector('#depth-value').textContent.startsWith('10,')")
+
+
+def test_curves_change_their_metric_axis_and_smoothing(site: Opened) -> None:
+    page = site.open("/runs/warmup")
+    site.drawn()
+    page.select_option("#metric", "loss/train")
+    comes(page, "document.querySelector('#curves').ariaLabel.startsWith('Curves of loss/train over step')")
+    page.select_option("#by", "time")
+    comes(page, "document.querySelector('#curves').ariaLabel.startsWith('Curves of loss/train over time')")
+    page.check("#log-y")
+    page.locator("#smooth").fill("0.5")
+    comes(page, "document.querySelector('#curves')._fullLayout.yaxis.type === 'log'")
+    comes(page, "document.querySelector('#curves').data.length === 20")  # each once more, as it is
+    page.reload()
+    comes(page, "document.querySelector('#curves').ariaLabel.startsWith('Curves of loss/train over time')")
+
+
+# ---- safety
+
+
+def test_a_wrong_token_opens_nothing(browser: Browser, story: Served) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    for path in ("/", "/runs/warmup", "/?token=wrong", "/runs/warmup?token="):
+        answer = page.goto(f"{story.address}{path}")
+        assert answer is not None
+        assert answer.status == 403
+        assert "needs the token" in page.inner_text("body")
+        assert "accuracy" not in page.content()
+    assert context.cookies() == []
+    context.close()
+
+
+def test_the_cookie_is_not_for_scripts_and_the_token_leaves_the_address(site: Opened) -> None:
+    assert "token" not in site.page.url
+    assert site.page.evaluate("document.cookie") == ""
+    (cookie,) = site.page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+
+
+def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
+    run = hostile_run(tmp_path)
+    with served(str(tmp_path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        alerts: list[str] = []
+        one.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+        for path in ("", "/trials/6", "/compare/0/6"):
+            one.open(f"/runs/{run.path.name}{path}")
+            one.page.wait_for_timeout(1500)
+            assert HOSTILE[:20] in one.page.inner_text("body")
+            assert one.page.locator("img").count() == 0
+        assert alerts == []
+
+
+def test_another_site_can_neither_frame_it_nor_send_commands(browser: Browser, story: Served, tmp_path: Path) -> None:
+    commands, answers = f"{story.address}/runs/warmup/commands", []
+    attack = f"""<body><iframe src="{story.address}/runs/warmup"></iframe><form method="post" enctype="text/plain"
+        action="{commands}"><input name='{{"command": "stop", "x": "' value='"}}'></form></body>"""
+    (tmp_path / "index.html").write_text(attack)
+    handler = partial(QuietHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, opened(browser, story.address, story.token) as one:
+        Thread(target=other.serve_forever, daemon=True).start()
+        page = one.page.context.new_page()  # another port of the same host, with which the cookies are shared
+        page.on("response", lambda answer: answers.append((answer.url, answer.status)))
+        page.goto(f"http://127.0.0.1:{other.server_port}/")
+        page.evaluate(
+            f"fetch('{commands}', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{{}}'}}).catch(() => 0)"
+        )
+        assert page.frames[1].url != f"{story.address}/runs/warmup" or "accuracy" not in page.frames[1].content()
+        page.evaluate("document.forms[0].submit()")
+        page.wait_for_url(commands)
+        assert "another site" in page.inner_text("body")
+        other.shutdown()
+    refused = [status for url, status in answers if url.startswith(story.address)]
+    assert set(refused) == {403}
+    assert len(refused) > 1
+
+
+# ---- a sweep that runs
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Sweep]:
+    sweep = Sweep(
+        tmp_path,
+        LEARNER,
+        grid("live", pace=0.1)
+        | {"parameters": {"lr": {"values": [1, 2, 3]}, "pace": {"value": 0.15}, "steps": {"value": 5000}}},
+    )
+    process = sweep.start("run", "sweep.yaml", "--workers", "2")
+    until(lambda: list(sweep.run_directory.glob("trials/*/attempts/*/events.jsonl")))
+    yield sweep
+    process.kill()
+    process.communicate()
+
+
+def test_the_page_follows_a_sweep_that_runs_and_stops_a_trial_of_it(browser: Browser, running: Sweep) -> None:
+    with (
+        served(str(running.folder / "runs"), "--port", "0") as (_, address, token),
+        opened(browser, address, token) as one,
+    ):
+        page = one.open("/runs/live")
+        page.locator("#live[data-state=live]").wait_for()
+        step = "Number(document.querySelector('#trial-0')?.dataset.step ?? -1)"
+        begun = page.evaluate(step)
+        comes(page, f"{step} > {begun + 3}")
+        site = page.evaluate("performance.getEntriesByType('navigation').length")
+        assert site == 1
+        one.drawn()
+        page.check("#pick-0")
+        page.locator("[data-command=stop][data-for=trials]").click()
+        page.fill("#command-by", "ada")
+        page.fill("#command-because", "it is only a test")
+        page.locator("#command-go").click()
+        page.locator(".toast.good").wait_for()
+        assert "stop for 0000" in page.inner_text(".toast.good")
+        comes(page, "document.querySelector('#trial-0').dataset.state === 'PRUNED'")
+        page.goto(f"{address}/runs/live/trials/0")
+        assert "ada (page)" in page.inner_text("#trial")
+        assert "it is only a test" in page.inner_text("#trial")
+        page.goto(f"{address}/runs/live")
+        page.locator("[data-command=stop][data-for=sweep]").click()
+        page.locator("#command-go").click()
+        comes(page, "document.querySelector('#headline').textContent.startsWith('Interrupted')")
+
+
+# ---- ten thousand trials
+
+
+def test_ten_thousand_trials_are_painted_within_a_second(browser: Browser, tmp_path: Path) -> None:
+    make_record(tmp_path, 10_000)
+    with served(str(tmp_path / "many"), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        one.page.wait_for_url("**/runs/many")
+        one.page.locator("#table").wait_for()  # the page that waits for the first reading has no table
+        one.page.reload()
+        one.drawn()
+        assert one.page.locator("tbody tr").count() == 50
+        assert "10,000" in one.page.inner_text("#tally")
+        one.page.locator("#parallel[role=img]").wait_for()
+        assert one.page.evaluate(FIRST_PAINT) > 0  # how long it took is measured by benchmarks/ui.py
+        one.page.locator("#page-last").click()
+        comes(one.page, "document.querySelector('#tally').textContent.includes('9,951 to 10,000')")
+        one.page.fill("#text", "optimizer=lion")
+        comes(one.page, "document.querySelector('#tally').textContent.includes('match')")
+
+
+# ---- pictures
+
+
+PICTURES = {
+    "ui": ("/runs/warmup", WIDE, False),
+    "ui-dark": ("/runs/warmup", WIDE, True),
+    "ui-narrow": ("/runs/warmup", NARROW, False),
+    "ui-narrow-dark": ("/runs/warmup/trials/8", NARROW, True),
+    "ui-trial": ("/runs/warmup/trials/8", WIDE, False),
+}
+
+
+@pytest.mark.skipif("SWEEPER_PICTURES" not in os.environ, reason="takes pictures only with SWEEPER_PICTURES")
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(browser: Browser, story: Served, name: str) -> None:
+    path, width, dark = PICTURES[name]
+    with opened(browser, story.address, story.token, width=width, dark=dark, height=HEIGHT) as one:
+        one.open(path)
+        one.drawn()
+        one.page.wait_for_timeout(1500)
+        picture = Image.open(io.BytesIO(one.page.screenshot(animations="disabled"))).convert("RGB")
+        kept = Path(os.environ["SWEEPER_PICTURES"]) / f"{name}.png"
+        picture.quantize(160, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(kept, optimize=True)
+        assert kept.stat().st_size < LARGEST
