@@ -40,7 +40,7 @@ def derivation_text(derived: Derivation, parent: TrialRecord | None = None) -> s
         derived: how it was derived.
         parent: the parent; with it, the text also has the values that were changed.
     """
-    if derived.by == REPAIR and derived.reason:  # the reason says what was changed
+    if derived.by == REPAIR and derived.diagnosis and derived.reason:  # the reason says what was changed
         return f"a repair of trial {derived.parent:04d}: {plain(derived.reason)}"
     where = "at the start" if derived.step == START else f"after step {derived.step}"
     before = {} if parent is None else redacted_values(parent.facts.params)
