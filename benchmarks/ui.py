@@ -228,8 +228,8 @@ def table(results: Mapping[int, Mapping[str, float]]) -> Table:
         made.add_row(f"{trials:,}", f"{found['waiting page']:.0f} ms", f"{found['reading']:.1f} s", *times, paint)
     made.caption = (
         "First answer: of a server that has just started, which says that it reads. First reading: until the page is "
-        f"there. Page, update: time on the server, median of {UPDATES}, and of its processor. First paint: in Chromium, "
-        f"median of {PAINTS}."
+        f"there. Page, update: time on the server, median of {UPDATES}, and of its processor. First paint: in "
+        f"Chromium, median of {PAINTS}."
     )
     return made
 

@@ -323,9 +323,8 @@ def test_another_site_can_neither_frame_it_nor_send_commands(browser: Browser, s
         page = one.page.context.new_page()  # another port of the same host, with which the cookies are shared
         page.on("response", lambda answer: answers.append((answer.url, answer.status)))
         page.goto(f"http://127.0.0.1:{other.server_port}/")
-        page.evaluate(
-            f"fetch('{commands}', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{{}}'}}).catch(() => 0)"
-        )
+        how = "{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{}'}"
+        page.evaluate(f"fetch('{commands}', {how}).catch(() => 0)")
         assert page.frames[1].url != f"{story.address}/runs/warmup" or "accuracy" not in page.frames[1].content()
         page.evaluate("document.forms[0].submit()")
         page.wait_for_url(commands)
