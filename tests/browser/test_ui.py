@@ -32,7 +32,7 @@ from tests.ui.client import HOSTILE, hostile_run
 from tests.ui.test_server import served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Response, ViewportSize
+    from playwright.sync_api import Browser, Dialog, Page, Response, ViewportSize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -303,7 +303,12 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     run = hostile_run(tmp_path)
     with served(str(tmp_path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
         alerts: list[str] = []
-        one.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+
+        def heard(dialog: Dialog) -> None:
+            alerts.append(dialog.message)
+            dialog.dismiss()
+
+        one.page.on("dialog", heard)
         for path in ("", "/trials/6", "/compare/0/6"):
             one.open(f"/runs/{run.path.name}{path}")
             one.page.wait_for_timeout(1500)
