@@ -30,6 +30,7 @@ from sweeper.record.events import Diagnosed, Event, Exit, Finished, Launched, Me
 from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir
+from sweeper.record.storage.lease import acquire
 from sweeper.search import Configuration
 from sweeper.service.open_run import FRESH_S
 
@@ -136,6 +137,8 @@ def _reported(
 def measured(folder: Path, trials: int, updates: int) -> dict[str, float]:
     """Measure one size. The values are milliseconds, but for `reading`, which is seconds."""
     run = make_record(folder, trials)
+    lease = acquire(run.lease, holder="benchmarks/ui.py")  # the sweep runs
+    assert lease is not None  # noqa: S101 - nothing else knows the folder
     command = [sys.executable, "-m", "sweeper.cli", "ui", str(run.path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101 - it was asked for above
@@ -154,6 +157,7 @@ def measured(folder: Path, trials: int, updates: int) -> dict[str, float]:
                 found |= _painted(f"{address}/?token={token}", page)
         finally:
             process.terminate()
+            lease.release()
     return found
 
 
@@ -228,8 +232,8 @@ def table(results: Mapping[int, Mapping[str, float]]) -> Table:
         made.add_row(f"{trials:,}", f"{found['waiting page']:.0f} ms", f"{found['reading']:.1f} s", *times, paint)
     made.caption = (
         "First answer: of a server that has just started, which says that it reads. First reading: until the page is "
-        f"there. Page, update: time on the server, median of {UPDATES}, and of its processor. First paint: in Chromium, "
-        f"median of {PAINTS}."
+        f"there. Page, update: time on the server, median of {UPDATES}, and of its processor. First paint: in "
+        f"Chromium, median of {PAINTS}."
     )
     return made
 

@@ -28,6 +28,8 @@ from sweeper.service.histories import Histories
 from sweeper.service.table import Table, TrialQuery
 from sweeper.service.trials import best_of, finite, row_of, status_of
 
+RESTS = 20
+"""The sentences on a sweep rest for so many times the time that they took."""
 FRESH_S = 0.2
 """Seconds for which what was read counts as current: a page asks several things at once."""
 
@@ -49,6 +51,7 @@ class OpenRun:
     _table: Table = field(default_factory=Table)
     _histories: Histories = field(default_factory=Histories)
     _summary: tuple[int, Mapping[str, str]] = (-1, {})
+    _summed: tuple[str, float] = ("", 0.0)
 
     def __post_init__(self) -> None:
         self._reader = SweepReader(self.directory)
@@ -148,8 +151,16 @@ class OpenRun:
         )
 
     def _texts(self, view: SweepView) -> Mapping[str, str]:
-        """Return the sentences on the sweep, which are made once for each revision."""
-        if self._summary[0] != self._revision:
+        """Return the sentences on the sweep, which are made once for each revision.
+
+        They are about all trials, so in a large sweep that runs they are made anew only after `RESTS` times the time
+        that they took.
+        """
+        state, due = self._summed
+        if self._summary[0] != self._revision and (
+            view.state not in _RUNS or view.state != state or time.monotonic() > due
+        ):
+            begun = time.monotonic()
             texts = {
                 "verdict": end_text(view.state.lower(), view.trials),
                 "significance": significance_text(view),
@@ -157,6 +168,8 @@ class OpenRun:
                 "savings": savings_of(view).text(),
             }
             self._summary = self._revision, texts
+            ended = time.monotonic()
+            self._summed = view.state, ended + RESTS * (ended - begun)
         return self._summary[1]
 
     # ---- trials

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from sweeper.errors import RunBusy, UsageError
 from sweeper.executors.gpus.devices import cuda_devices
+from sweeper.record.interpreter import isolated_python
 from sweeper.record.storage import confined
 from sweeper.record.storage.inbox import person
 from sweeper.record.storage.layout import SweepDir
@@ -77,7 +77,7 @@ def started(directory: SweepDir, command: list[str], *, by: str, because: str) -
     log = Path(name)
     with os.fdopen(handle, "wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweeper.cli", *command, "--by", by, "--because", because],
+            [*isolated_python(), "-m", "sweeper.cli", *command, "--by", by, "--because", because],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ from sweeper.errors import ExtraMissing, UsageError
 FIRST_PORT, PORTS = 8787, 40
 """The ports that are tried if none was asked for."""
 LIBRARIES = ("starlette", "uvicorn", "jinja2", "plotly")
-PATIENCE_S = 1
+PATIENCE_S = 5
 """How long open requests may take once the server ends."""
 
 
@@ -69,7 +69,7 @@ def serve(
 
     config = uvicorn.Config(
         guarded,
-        log_level="error",
+        log_level="critical",
         access_log=False,
         timeout_graceful_shutdown=PATIENCE_S,
         server_header=False,

@@ -32,7 +32,7 @@ from tests.ui.client import HOSTILE, hostile_run
 from tests.ui.test_server import served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, ViewportSize
+    from playwright.sync_api import Browser, Dialog, Page, Response, ViewportSize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -303,7 +303,12 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     run = hostile_run(tmp_path)
     with served(str(tmp_path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
         alerts: list[str] = []
-        one.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+
+        def heard(dialog: Dialog) -> None:
+            alerts.append(dialog.message)
+            dialog.dismiss()
+
+        one.page.on("dialog", heard)
         for path in ("", "/trials/6", "/compare/0/6"):
             one.open(f"/runs/{run.path.name}{path}")
             one.page.wait_for_timeout(1500)
@@ -313,7 +318,8 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_another_site_can_neither_frame_it_nor_send_commands(browser: Browser, story: Served, tmp_path: Path) -> None:
-    commands, answers = f"{story.address}/runs/warmup/commands", []
+    commands = f"{story.address}/runs/warmup/commands"
+    answers: list[Response] = []
     attack = f"""<body><iframe src="{story.address}/runs/warmup"></iframe><form method="post" enctype="text/plain"
         action="{commands}"><input name='{{"command": "stop", "x": "' value='"}}'></form></body>"""
     (tmp_path / "index.html").write_text(attack)
@@ -321,17 +327,16 @@ def test_another_site_can_neither_frame_it_nor_send_commands(browser: Browser, s
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, opened(browser, story.address, story.token) as one:
         Thread(target=other.serve_forever, daemon=True).start()
         page = one.page.context.new_page()  # another port of the same host, with which the cookies are shared
-        page.on("response", lambda answer: answers.append((answer.url, answer.status)))
+        page.on("response", answers.append)
         page.goto(f"http://127.0.0.1:{other.server_port}/")
-        page.evaluate(
-            f"fetch('{commands}', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{{}}'}}).catch(() => 0)"
-        )
+        how = "{method: 'POST', mode: 'no-cors', credentials: 'include', body: '{}'}"
+        page.evaluate(f"fetch('{commands}', {how}).catch(() => 0)")
         assert page.frames[1].url != f"{story.address}/runs/warmup" or "accuracy" not in page.frames[1].content()
         page.evaluate("document.forms[0].submit()")
         page.wait_for_url(commands)
         assert "another site" in page.inner_text("body")
         other.shutdown()
-    refused = [status for url, status in answers if url.startswith(story.address)]
+    refused = [answer.status for answer in answers if answer.url.startswith(story.address)]
     assert set(refused) == {403}
     assert len(refused) > 1
 

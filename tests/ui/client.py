@@ -35,7 +35,11 @@ class Client:
         self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
     ) -> httpx.Response:
         given = {"host": HOST, "cookie": f"sweeper={TOKEN}"} if headers is None else dict(headers)
-        return self.runner.run(self.inner.request(method, f"http://{HOST}{path}", headers=given, **more))
+        while True:
+            asked = self.inner.request(method, f"http://{HOST}{path}", headers=given, **more)
+            answer = self.runner.run(asked)
+            if "refresh" not in answer.headers:  # of the page that waits for the first reading
+                return answer
 
     def send(self, name: str, **command: object) -> httpx.Response:
         headers = {"host": HOST, "cookie": f"sweeper={TOKEN}", **OWN}
