@@ -27,7 +27,7 @@ ONLY_IN = {
     "mcp": {"agent"},
     "mcp_types": {"agent"},
     "starlette": {"ui"},
-    "uvicorn": {"ui"},
+    "uvicorn": {"agent", "ui"},
 }
 """Libraries, by the rooms that may know them."""
 
