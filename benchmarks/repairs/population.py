@@ -55,7 +55,7 @@ def sweep_of(method: str, seed: int, most: int) -> Json:
         **({"population_size": SIZE, "population": {"every_steps": BERT_STEPS // TURNS, "turns": TURNS}}
            if method == "pbt" else {}),
         **({"run_cap": most} if method == "asha" else {}),
-        "early_stop": {"rules": {"pbt": ["auto"], "grid": [], "asha": ["successive_halving"]}[method]},
+        "early_stop": {"rules": {"pbt": ["auto"], "grid": [], "asha": [{"successive_halving": {}}]}[method]},
         "resources": {"cpus": 1},
         "figures": {"every_steps": 1_000_000, "most_runs": 1},
     }  # fmt: skip
