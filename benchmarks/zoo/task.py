@@ -89,6 +89,7 @@ class Training:
         step: does optimizer step `i`, counted from 0, with its schedule; returns what the script logs.
         evaluate: returns `score/test` and what the script logs at an evaluation.
         peak_lr: the highest learning rate of the schedule, if the script would know it.
+        resume: does what the steps before step `i` did to the shape of the optimizers, before their state is loaded.
     """
 
     model: nn.Module
@@ -96,6 +97,7 @@ class Training:
     step: Callable[[int], Logged]
     evaluate: Callable[[], Mapping[str, float]]
     peak_lr: float | None = None
+    resume: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -766,6 +766,22 @@ LINEAR_PROBE = Task(
 UNFREEZING_STEPS = 400
 
 
+def unfreeze(layer: nn.Module, optimizer: torch.optim.Optimizer, lr: float | None) -> None:
+    """Unfreeze a layer, and with a learning rate give it to the optimizer."""
+    layer.requires_grad_()
+    if lr is not None:
+        optimizer.add_param_group({"params": [*layer.parameters()], "lr": lr})
+
+
+def unfreeze_until(
+    step: int, moments: Mapping[int, nn.Module], optimizer: torch.optim.Optimizer, lr: float | None
+) -> None:
+    """Unfreeze the layers that the steps before `step` have unfrozen."""
+    for moment in sorted(moments):
+        if moment < step:
+            unfreeze(moments[moment], optimizer, lr)
+
+
 def unfreezing(settings: Settings, seed: int) -> Training:
     """A network that was trained on the digits 0 to 4 learns 5 to 9: the head first, then layer by layer.
 
@@ -789,11 +805,11 @@ def unfreezing(settings: Settings, seed: int) -> Training:
     moments = {int(float(chosen[k]) * UNFREEZING_STEPS): v for k, v in (("first", upper), ("second", lower))}
     split = part_of_digits(5, 9)
 
+    joins = rate if chosen["way"] == "groups" else None
+
     def step(i: int) -> Logged:
         if i in moments:
-            moments[i].requires_grad_()
-            if chosen["way"] == "groups":
-                optimizer.add_param_group({"params": [*moments[i].parameters()], "lr": rate})
+            unfreeze(moments[i], optimizer, joins)
             if chosen.get("reset"):  # the layer is initialised again by mistake, with zeros
                 fill(moments[i].parameters(), 0.0)
         set_rate(optimizer, chosen, i, UNFREEZING_STEPS)
@@ -805,7 +821,8 @@ def unfreezing(settings: Settings, seed: int) -> Training:
     def evaluate() -> Mapping[str, float]:
         return tested(model, split, Names(test_loss="loss/val", accuracy="accuracy/val"))
 
-    return Training(model, [optimizer], step, evaluate, peak_of(chosen, UNFREEZING_STEPS))
+    return Training(model, [optimizer], step, evaluate, peak_of(chosen, UNFREEZING_STEPS),
+                    functools.partial(unfreeze_until, moments=moments, optimizer=optimizer, lr=joins))  # fmt: skip
 
 
 UNFREEZING = Task(

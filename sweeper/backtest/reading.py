@@ -10,6 +10,7 @@ from pathlib import Path
 from sweeper.backtest.case import Case, Recording
 from sweeper.backtest.truth import Row, read_truth, with_truth
 from sweeper.errors import UsageError
+from sweeper.record.derivation import START
 from sweeper.record.events import REVIVED, Event, Metrics
 from sweeper.record.progress import evaluations
 from sweeper.record.reader import read_trials
@@ -124,11 +125,14 @@ def _of_run(run: SweepDir, options: _Options) -> Recording:
         raise UsageError(
             f"{run.path}: expected --goal with the metric {name}, which is not the run's own ({', '.join(known)})"
         )
-    ended = [(trial, entries) for trial, entries in read if trial.state is State.COMPLETE and not trial.altered]
+    whole = [(trial, entries) for trial, entries in read if trial.state is State.COMPLETE and not trial.altered]
+    ended = [(trial, entries) for trial, entries in whole if not _continues(trial)]
     cases = [case for trial, entries in ended if (case := _case(trial, entries, name)) is not None]
     left_out = Counter(trial.state.value for trial in trials if trial.state is not State.COMPLETE)
     damaged = sum(bool(trial.altered) and trial.state is State.COMPLETE for trial in trials)
     left_out.update({"damaged": damaged} if damaged else {})
+    continuing = len(whole) - len(ended)
+    left_out.update({"continued from a checkpoint of another trial": continuing} if continuing else {})
     left_out.update({"unreadable": len(unreadable)} if unreadable else {})
     return _checked(
         Recording(
@@ -146,6 +150,12 @@ def _of_run(run: SweepDir, options: _Options) -> Recording:
         options,
         {*(trial.number for trial in trials), *unreadable},
     )
+
+
+def _continues(trial: TrialRecord) -> bool:
+    """Return whether a trial continued from a checkpoint of another one, so that its record is a part of a run."""
+    derived = trial.facts.derived
+    return derived is not None and derived.step != START and trial.progress.first_step > derived.step
 
 
 def flagged_by(trial: TrialRecord) -> str:

@@ -11,6 +11,7 @@ from sweeper.orchestrator.trials import Trials
 from sweeper.record.checkpoints import newest_before, saved_checkpoints
 from sweeper.record.derivation import REPAIR, START, Derivation
 from sweeper.record.events import Event, NotRepaired
+from sweeper.record.inheritance import with_inherited
 from sweeper.record.reader import history
 from sweeper.record.storage.inbox import NEWEST, DeriveTrial
 from sweeper.record.trial import State, TrialRecord
@@ -126,11 +127,12 @@ class Derivations:
 
     def _repair(self, trial: TrialRecord, settings: RepairSettings) -> bool:
         attempts = [trial.directory.attempt(attempt.number) for attempt in trial.attempts]
+        events = with_inherited(trial.facts, trial.directory, history(attempts))
         try:
             checkpoints = {one.step: one.file for one in saved_checkpoints(trial.directory)}
         except RecordError:
             checkpoints = {}  # then the repair begins at the start
-        found = repair(trial, self.trials.all, settings, history=history(attempts), checkpoints=checkpoints)
+        found = repair(trial, self.trials.all, settings, history=events, checkpoints=checkpoints)
         if isinstance(found, NoRepair):
             event = NotRepaired(attempt=trial.newest.number, diagnosis=found.diagnosis, reason=found.reason)
             self.record(trial, event)

@@ -9,11 +9,12 @@ from typing import Any
 from sweeper.errors import RecordError
 from sweeper.record.decision import Decision
 from sweeper.record.events import Event, Metrics
+from sweeper.record.inheritance import inherited, takes_over
 from sweeper.record.progress import Evaluation, evaluations
 from sweeper.record.reader import TrialReader, step_of
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import HistoryEntry, TrialRecord
-from sweeper.rules.health import Change, HealthState
+from sweeper.rules.health import Change, Health, HealthState
 from sweeper.rules.rule import Rule
 
 
@@ -41,6 +42,7 @@ class Follower:
     _unjudged: list[Event] = field(init=False)
     _decision: Decision | None = field(init=False)
     _is_judged: bool = False
+    _has_inherited: bool = False
     _attempt: int = 0
 
     def __post_init__(self) -> None:
@@ -66,10 +68,25 @@ class Follower:
         self._is_judged = True
         unjudged, self._unjudged = self._unjudged, []
         for event in unjudged:
+            if not self._has_inherited and takes_over(event, self.trial.facts.derived):
+                self._inherit()
             for index, rule in enumerate(self.rules):
                 self._states[index], decision = rule.step(self._states[index], event)
                 self._decision = self._decision or decision
         return self._decision
+
+    def _inherit(self) -> None:
+        """Run the rules over what the ancestors measured up to the checkpoint, without deciding anything by it.
+
+        Otherwise a run that continues would be compared with the level of its checkpoint, as if it had begun there.
+        """
+        self._has_inherited = True
+        for event in inherited(self.trial.facts, self.trial.directory):
+            for index, rule in enumerate(self.rules):
+                self._states[index], _ = rule.step(self._states[index], event)
+        for index, rule in enumerate(self.rules):
+            if isinstance(rule, Health):
+                self._states[index] = rule.anew(self._states[index])
 
     def launched(self) -> None:
         """Take in that this orchestrator launched an attempt, so that its health is recorded however soon it ends."""
@@ -122,5 +139,5 @@ class Follower:
 
     def _restart(self) -> None:
         self._states = [rule.start() for rule in self.rules]
-        self._unjudged, self._decision = [], None
+        self._unjudged, self._decision, self._has_inherited = [], None, False
         self.evaluations = []

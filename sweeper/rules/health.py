@@ -94,6 +94,10 @@ class Health:
         """Return the state before the first event."""
         return HealthState(signals=Signals(self.objective), diagnoses=[_DiagnosisState() for _ in self.diagnoses])
 
+    def anew(self, state: HealthState) -> HealthState:
+        """Return a state with the signals so far, in which no diagnosis has been made yet."""
+        return HealthState(signals=state.signals, diagnoses=[_DiagnosisState() for _ in self.diagnoses])
+
     def step(self, state: HealthState, event: Event) -> tuple[HealthState, Decision | None]:
         """Return the state after the event, and the decision if a stopping diagnosis began."""
         if not state.signals.take(event):

@@ -19,6 +19,7 @@ from sweeper.orchestrator.follower import Follower
 from sweeper.record.events import Event, Metrics, Observation
 from sweeper.record.progress import Evaluation
 from sweeper.record.storage.journal import JournalWriter
+from sweeper.record.storage.layout import read_json, write_json
 from sweeper.rules import rule_of
 from sweeper.search import pruners
 from sweeper.search.pruners import History
@@ -78,6 +79,20 @@ def test_learners_stalls_and_trials_that_are_left_out(run: Path) -> None:
     assert recording.left_out == {"PRUNED": 1, f"without {ACCURACY}": 1}
     assert recording.start == pytest.approx(0.3)
     assert [recording.is_learner(case) for case in recording.cases] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("first", "count"), [(400, 4), (0, 5)])
+def test_a_trial_that_continued_from_a_checkpoint_is_left_out_because_it_is_a_part_of_a_run(
+    run: Path, first: int, count: int
+) -> None:
+    """One whose script began at the start nevertheless is a whole run."""
+    events = [event for event in events_of(rising(0.8)) if getattr(event, "step", first) >= first]
+    trial = write_trial(run, 6, events)
+    derived = {"parent": 0, "step": 399, "checkpoint": "step-000000399.pt"}
+    write_json(trial.facts, {**read_json(trial.facts), "derived": derived})
+    recording = recording_of(run)
+    assert len(recording.cases) == count
+    assert recording.left_out.get("continued from a checkpoint of another trial", 0) == 5 - count
 
 
 def plain_case(number: int, *values: float) -> Case:

@@ -92,7 +92,8 @@ def completed(root: Node, file: str, named: Callable[[str], str] = lambda name: 
         translation = translation.then(titled, note=_note(made.where, ("name",), text))
     root = translation.root
     method = root.child("method")
-    sampled = method is not None and plain(method) in [one for one in Method if one not in (Method.GRID, Method.PBT)]
+    endless = [one for one in Method if one not in (Method.GRID, Method.PBT)]  # a population has its turns
+    sampled = method is not None and plain(method) in endless
     limits = [root.child("run_cap"), found(root, "budget", "trials"), found(root, "budget", "hours")]
     if sampled and method and all(limit is None for limit in [*limits, found(root, "budget", "gpu_hours")]):
         text = (

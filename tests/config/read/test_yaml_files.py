@@ -119,6 +119,11 @@ def test_two_titles_of_one_directory_are_no_additions(tmp_path: Path) -> None:
     assert changes_between(*own).additions == ("title: 'Two' instead of 'One'",)
 
 
+def test_a_population_ends_by_itself(tmp_path: Path) -> None:
+    head = f"name: n\n{HEAD.replace('grid', 'pbt')}parameters: {{a: {{min: 0.0, max: 1.0}}}}\n"
+    assert loaded(tmp_path, f"{head}population: {{every_steps: 10, turns: 2}}\n")[1] == []
+
+
 @pytest.mark.parametrize("method", [method for method in Method if method not in (Method.GRID, Method.PBT)])
 def test_search_without_an_end_is_said(tmp_path: Path, method: Method) -> None:
     head = f"name: n\n{HEAD.replace('grid', method.value)}parameters: {{a: {{min: 0.0, max: 1.0}}}}\n"
