@@ -101,7 +101,9 @@ def derived(tmp_path: Path, later: Run, *, restores: bool = True) -> TrialDir:
     """Make a trial that learned, and one that continues from its checkpoint as `later` does."""
     sweep = SweepDir(tmp_path)
     parent = make_trial(sweep, 0)
-    child = make_trial(sweep, 1, derived=Derivation(parent=0, step=CHECKPOINT, checkpoint="step-000000299.3fa94c01d2e7b655.pt"))
+    child = make_trial(
+        sweep, 1, derived=Derivation(parent=0, step=CHECKPOINT, checkpoint="step-000000299.3fa94c01d2e7b655.pt")
+    )
     events = later.events()
     if restores:
         plans = [event for event in events if isinstance(event, Plan)]
