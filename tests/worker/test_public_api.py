@@ -68,7 +68,10 @@ def as_trainer(lr: float, trial: sweeper.Trial) -> dict[str, Any]:
         assert same is trial
     return {"loss/train": lr}
 '''
-METHODS = ("plan", "watch", "restore", "report", "should_stop", "should_save", "save", "note", "next_step", "finish")
+METHODS = (
+    *("plan", "watch", "restore", "report", "guard", "should_stop", "should_save", "save", "note", "next_step"),
+    "finish",
+)
 OBJECTS: dict[str, Any] = {
     "trial": sweeper.trial,
     "start": sweeper.start,

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from sweeper.config.model.executors import EXECUTORS
 from sweeper.config.model.parameters import FORMS, parameter_keys
+from sweeper.config.model.population import Population
 from sweeper.config.model.repair import RepairNames
 from sweeper.config.model.resume import ResumeArgs
 from sweeper.config.model.sources import SOURCES
@@ -32,6 +33,7 @@ from sweeper.rules.settings import RULES
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     "metric": Metric,
+    "population": Population,
     "early_stop": EarlyStop,
     "repair": RepairNames,
     "resources": Resources,

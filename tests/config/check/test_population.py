@@ -42,6 +42,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"population": {"every_steps": 0, "turns": 4}}, "population.every_steps: expected at least 1, got 0"),
     ({"population": {"turns": 4}}, "population.every_steps"),
+    ({"population": {"every_steps": 9, "turns": 4, "turn": 1}}, "population.turn: expected one of every_steps, turns"),
 ]
 
 
