@@ -13,7 +13,7 @@ from sweeper.config.check.known import known_changes
 from sweeper.config.model.parameters import Choice, Constant, Parameter, Range
 from sweeper.config.model.shapes import Beta, Normal
 from sweeper.config.model.sources import MetricSource
-from sweeper.config.model.sweep import EarlyStop, Method, Metric, SweepSpec, as_name
+from sweeper.config.model.sweep import Checkpoint, EarlyStop, Method, Metric, SweepSpec, as_name
 from sweeper.config.model.values import Value, identity
 from sweeper.mistakes import shown
 from sweeper.rules.settings import AUTO, written
@@ -116,7 +116,16 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
                 after = after.model_copy(update={"target": before.target})
             if before != after:
                 secret = key == "notify"  # its webhook may contain a token
+                if isinstance(before, Checkpoint) and isinstance(after, Checkpoint):
+                    before, after = _differing(before, after)
                 yield conflict, f"{key}: changed" if secret else _instead(key, before, after)
+
+
+def _differing(before: Checkpoint, after: Checkpoint) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the settings that differ, before and after."""
+    old, new = before.model_dump(), after.model_dump()
+    names = [name for name in old if old[name] != new[name]]
+    return {name: old[name] for name in names}, {name: new[name] for name in names}
 
 
 def _sources(old: SweepSpec, new: SweepSpec, unread: Container[str]) -> Iterator[_Found]:

@@ -85,7 +85,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"population_size": 8},
-        "population_size: expected population_size only with method: nsga2 or nsga3, got method: tpe",
+        "population_size: expected population_size only with method: nsga2, nsga3 or pbt, got method: tpe",
     ),
     ({"method": "nsga2", "population_size": 1}, "population_size: expected at least 2, got 1"),
     (
