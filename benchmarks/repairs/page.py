@@ -88,6 +88,7 @@ def _complete(lines: Sequence[Line]) -> list[dict[str, Line]]:
 
 SETS: Mapping[str, Callable[[Line], bool]] = {
     "BERT": lambda line: line["part"] == BERT,
+    "of these, stopped by a diagnosis": lambda line: line["part"] == BERT and line["first"]["class"] is not None,
     "zoo, drawn arms": lambda line: line["part"] == ZOO and line["group"] == DRAWN,
     "of these, second half": lambda line: line["part"] == ZOO and line["group"] == DRAWN and line["half"] == "zoo-b",
     "of the drawn, by a parameter": lambda line: (
