@@ -88,7 +88,7 @@ def test_a_trial_that_continued_from_a_checkpoint_is_left_out_because_it_is_a_pa
     """One whose script began at the start nevertheless is a whole run."""
     events = [event for event in events_of(rising(0.8)) if getattr(event, "step", first) >= first]
     trial = write_trial(run, 6, events)
-    derived = {"parent": 0, "step": 399, "checkpoint": "step-000000399.pt"}
+    derived = {"parent": 0, "step": 399, "checkpoint": "step-000000399.3fa94c01d2e7b655.pt"}
     write_json(trial.facts, {**read_json(trial.facts), "derived": derived})
     recording = recording_of(run)
     assert len(recording.cases) == count
