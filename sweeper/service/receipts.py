@@ -75,7 +75,12 @@ def receipt_of(run: SweepDir, trial: TrialRecord, view: SweepView) -> Receipt:
         searched=searched,
         asked=asked_lines(view.log, trial.number),
     )
-    damage = [line for one in siblings for line in places(one)] + list(view.unreadable) + ([wrong] if wrong else [])
+    damage = (
+        [line for one in siblings for line in places(one)]
+        + list(view.unreadable)
+        + list(view.damage)
+        + ([wrong] if wrong else [])
+    )
     return Receipt(
         run=view.name,
         number=trial.number,
