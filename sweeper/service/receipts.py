@@ -15,6 +15,7 @@ from sweeper.results.lineage import children_of
 from sweeper.results.receipt import receipt
 from sweeper.results.snapshot import SweepView
 from sweeper.results.told import read_search, told_lines
+from sweeper.results.wording import plain
 from sweeper.service.answers.trial import (
     Moment,
     Receipt,
@@ -75,12 +76,9 @@ def receipt_of(run: SweepDir, trial: TrialRecord, view: SweepView) -> Receipt:
         searched=searched,
         asked=asked_lines(view.log, trial.number),
     )
-    damage = (
-        [line for one in siblings for line in places(one)]
-        + list(view.unreadable)
-        + list(view.damage)
-        + ([wrong] if wrong else [])
-    )
+    of_trials = {plain(str(one)) for other in view.trials for one in other.damage}
+    damage = [line for one in siblings for line in places(one)] + list(view.unreadable) + ([wrong] if wrong else [])
+    damage += [line for line in view.damage if line not in of_trials]  # a command that is missing above may be there
     return Receipt(
         run=view.name,
         number=trial.number,
