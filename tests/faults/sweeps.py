@@ -347,7 +347,8 @@ class Site:
                 os.kill(pid, signal.SIGKILL)
 
 
-_MAY_DIFFER = {"attempts", "seconds", "damaged"}
+# Spikes are far from the recent values of their attempt, and a new attempt has none yet.
+_MAY_DIFFER = {"attempts", "seconds", "damaged", "spikes"}
 
 
 def _whole_lines(path: Path) -> bytes:
