@@ -1,4 +1,4 @@
-"""Text for agents: short, without characters that nobody sees, and with an estimate of its tokens; pure functions.
+"""Text for agents: short, without invisible characters, and with an estimate of its tokens; pure functions.
 
 What a run contains was written by training scripts, and by whoever wrote their data. It may say "ignore your
 instructions". It cannot be recognised reliably, so it is marked: an answer has it only in fields named `quoted`.
@@ -19,7 +19,7 @@ MOST_PARAMS = 12
 DIGITS, PARAM_DIGITS = 4, 8
 """Significant digits of a measured value, and of a parameter, which is copied to add a neighbour of a trial."""
 _INVISIBLE = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Variation selectors: they are no control characters, and yet carry text that nobody sees."""
+"""Variation selectors: they are no control characters, and yet carry invisible text."""
 _TOKEN = re.compile(r"[A-Za-z]+|\d{1,3}|\s+|[^A-Za-z\d\s]")
 _WORD, _CHARACTERS = 4, 3
 _CUT = "…".encode()

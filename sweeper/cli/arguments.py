@@ -115,12 +115,9 @@ def existing_trial(run: SweepDir, number: int) -> TrialDir:
     Raises:
         UsageError: the run has no such trial.
     """
-    directory = run.trial(number)
-    if directory.is_unmade or not directory.path.exists():
-        numbers = [trial.number for trial in run.trials()]
-        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
-        raise UsageError(f"{run.path}: expected the number of a trial ({known}), got {number}")
-    return directory
+    from sweeper.service.commands import trial_of
+
+    return trial_of(run, number)
 
 
 def positive(text: str) -> int:

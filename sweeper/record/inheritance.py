@@ -20,7 +20,7 @@ def takes_over(event: Event, derived: Derivation | None) -> bool:
 def inherited(facts: Facts, directory: TrialDir) -> list[Event]:
     """Return the metrics and observations of a trial's ancestors up to the checkpoint, oldest first.
 
-    Plans are left out, because the trial has its own. An ancestor whose record cannot be read adds nothing.
+    Plans are left out, because the trial has its own. An ancestor with a record that cannot be read adds nothing.
 
     Args:
         facts: the facts of the trial.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class OnSpike(StrEnum):
-    """What happens at a spike: a step whose training loss or gradient norm is far above the recent ones.
+    """What happens at a spike: a step with a training loss or gradient norm far above the recent ones.
 
     `record` adds it to the record. `skip` also skips the step of the optimizer, where the script calls
     `trial.guard(...)` or is watched without changes. `rewind` also stops the trial, and a trial that is derived from it

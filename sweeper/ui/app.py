@@ -31,7 +31,7 @@ from sweeper.ui.reading import Reader
 RUNS_WAIT_S = 0.3
 """How long the page of all runs waits for first readings."""
 NO_TRIAL = -1
-"""The number of no trial: a table whose filter keeps none."""
+"""The number of no trial: a table with a filter that keeps none."""
 UNCHANGED = 204
 ABSENT = ("expected the name of a run", "expected the number of a trial (")
 """What an error of the service says if there is no such run or trial."""

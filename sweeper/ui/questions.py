@@ -15,7 +15,7 @@ from sweeper.service.table import TrialQuery
 ROWS = 50
 """Rows of a page of the table."""
 MOST_CURVES = 20
-"""Trials whose curves are drawn at once."""
+"""Trials with curves that are drawn at once."""
 VALUE, PARAM = "value", "param:"
 """The axes of the parallel coordinates: the sweep's metric, and each parameter."""
 FLAGGED: Mapping[str, bool | None] = {"": None, "yes": True, "no": False}

@@ -86,7 +86,7 @@ def example(situation: Situation, rate: Rate) -> Example | None:
 
 
 def _alike(situation: Situation) -> list[tuple[float, Sibling]]:
-    """Return the siblings whose other parameters are comparable, each with its learning rate."""
+    """Return the siblings with comparable other parameters, each with its learning rate."""
     failure, names = situation.failure, situation.names
     return [
         (value, one)

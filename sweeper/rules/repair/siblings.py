@@ -17,12 +17,12 @@ FEWEST = 3
 ALIKE = 2.0
 """Numbers of two trials are alike if they differ by no more than this factor."""
 NEAR = 1.5
-"""Trials whose learning rates differ by no more than this factor are counted together."""
+"""Trials with learning rates that differ by no more than this factor are counted together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sibling:
-    """A trial whose outcome is known.
+    """A trial with a known outcome.
 
     Attributes:
         number: the number of the trial.
@@ -36,7 +36,7 @@ class Sibling:
 
 
 def siblings_of(trials: Iterable[TrialRecord]) -> list[Sibling]:
-    """Return the trials whose outcome is known.
+    """Return the trials with a known outcome.
 
     A trial that a diagnosis stopped has failed. A complete one has learned if no diagnosis that stops trials holds at
     its end, and it has at least half of the best gain. Gains are measured from the median of the worst quarter of the

@@ -83,7 +83,7 @@ export function follow(changed) {
     });
     source.addEventListener("error", () => show("off"));
   };
-  // A browser keeps only six connections to a host, so a page that nobody sees gives up its own.
+  // A browser keeps only six connections to a host, so a hidden page gives up its own.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { source?.close(); source = null; } else open();
   });
