@@ -17,12 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sweeper.errors import RecordError, SweeperError, UsageError
 from sweeper.record.storage.layout import SweepDir
+from sweeper.service.access import Access, Guard
+from sweeper.service.access import Request as Asked
 from sweeper.service.answers.sweep import RunRow, Runs, Sweep
 from sweeper.service.answers.trial import TrialPage
 from sweeper.service.open_run import OpenRun
 from sweeper.ui import assets, pages
-from sweeper.ui.access import Access, Guard
-from sweeper.ui.access import Request as Asked
 from sweeper.ui.changes import Changes
 from sweeper.ui.data import Data
 from sweeper.ui.questions import Question, brushed, question_of

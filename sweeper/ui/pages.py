@@ -13,11 +13,11 @@ from sweeper import __version__
 from sweeper.record.storage.inbox import person
 from sweeper.record.values.params import spelled
 from sweeper.results.wording import duration, number, plain
+from sweeper.service.access import local
 from sweeper.service.answers.encoding import to_json
 from sweeper.service.answers.sweep import Runs, Sweep
 from sweeper.service.answers.trial import Trial, TrialComparison, TrialPage
 from sweeper.ui import assets
-from sweeper.ui.access import local
 from sweeper.ui.questions import Question
 from sweeper.ui.wording import ORDER, STATES, best_line, classes, headline, outcome
 from sweeper.views.shared import with_code

@@ -51,7 +51,7 @@ def serve(
     require()
     import uvicorn
 
-    from sweeper.ui.access import QUERY_KEY, Access, is_loopback, new_token
+    from sweeper.service.access import QUERY_KEY, Access, is_loopback, new_token
     from sweeper.ui.app import application
     from sweeper.ui.reading import Reader
 

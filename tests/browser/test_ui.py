@@ -285,7 +285,7 @@ def test_a_wrong_token_opens_nothing(browser: Browser, story: Served) -> None:
     for path in ("/", "/runs/warmup", "/?token=wrong", "/runs/warmup?token="):
         answer = page.goto(f"{story.address}{path}")
         assert answer is not None
-        assert answer.status == 403
+        assert answer.status == 401
         assert "needs the token" in page.inner_text("body")
         assert "accuracy" not in page.content()
     assert context.cookies() == []

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.ui.access import Access
+from sweeper.service.access import Access
 from sweeper.ui.app import application
 from sweeper.ui.reading import Reader
 from tests.views.report.test_report import spec

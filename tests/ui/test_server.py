@@ -48,7 +48,7 @@ def test_the_page_is_served_until_ctrl_c_which_is_quiet(run: SweepDir) -> None:
     with served(str(run.path.parent), "--port", "0") as (process, address, token), entered(token) as client:
         assert address.startswith("http://127.0.0.1:")
         assert "accuracy/test" in client.get(f"{address}/runs/s").text
-        assert httpx.get(f"{address}/runs/s").status_code == 403
+        assert httpx.get(f"{address}/runs/s").status_code == 401
         with client.stream("GET", f"{address}/runs/s/events"):  # an open page does not hold it up
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=PATIENCE_S)
@@ -90,7 +90,7 @@ def test_it_reads_only(run: SweepDir) -> None:
 def test_another_address_is_warned_of_and_needs_the_token_too(run: SweepDir) -> None:
     with served(str(run.path), "--host", "0.0.0.0", "--port", "0") as (process, address, token):  # noqa: S104 - to be warned of
         port = address.rpartition(":")[2]
-        assert httpx.get(f"http://127.0.0.1:{port}/runs/s").status_code == 403
+        assert httpx.get(f"http://127.0.0.1:{port}/runs/s").status_code == 401
         with entered(token) as client:
             assert client.get(f"http://127.0.0.1:{port}/runs/s").status_code == 200
         process.send_signal(signal.SIGTERM)

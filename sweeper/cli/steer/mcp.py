@@ -70,11 +70,12 @@ def _mcp(options: argparse.Namespace) -> int:
     look = Look(service=service, budget=budget, directory=Path.cwd(), can_act=options.act)
     if options.http:
         from sweeper.agent import http
+        from sweeper.service.access import new_token
 
         token = os.environ.get(TOKEN, "")
         if token and len(token) < http.SHORTEST_TOKEN:
             raise UsageError(f"{TOKEN}: expected at least {http.SHORTEST_TOKEN} characters, got {len(token)}")
-        token = token or http.new_token()
+        token = token or new_token()
         http.serve(look, port=options.port, token=token, say=lambda url: warn(f"{url} takes the token {token}"))
         return OK
     from sweeper.agent import server

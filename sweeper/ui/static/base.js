@@ -10,7 +10,7 @@ export class Refused extends Error {}
 export async function ask(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   if (answer.status === 204) return null;
-  if (answer.status === 403) throw new Refused("The server was started again. Open the address that it printed.");
+  if (answer.status === 401) throw new Refused("The server was started again. Open the address that it printed.");
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.error || answer.statusText);
   return body;

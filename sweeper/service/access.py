@@ -1,6 +1,6 @@
 """Who may use a local server: a token, the names of its host, and requests from its own pages only.
 
-It is plain ASGI and needs the standard library alone, so any local server of sweeper can use it.
+The page and the tools for agents both stand behind `Guard`. It is plain ASGI and needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 TOKEN_BYTES = 32
 QUERY_KEY = "token"
 SAFE_METHODS = ("GET", "HEAD")
+MISDIRECTED, FORBIDDEN, UNAUTHORIZED = 421, 403, 401
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
@@ -66,11 +67,17 @@ class Access:
         token: the token, in the query (`?token=`), as a bearer token, or in the cookie.
         host: the address that the server listens on.
         cookie: the name of the cookie. Servers on several ports of a host share their cookies, so it names the port.
+            Empty for a server without pages: then no request of a browser is answered, whatever it brings.
     """
 
     token: str
     host: str = "127.0.0.1"
     cookie: str = "sweeper"
+
+    @property
+    def has_pages(self) -> bool:
+        """Return whether a browser may be answered."""
+        return bool(self.cookie)
 
     def knows_host(self, header: str) -> bool:
         """Return whether the header `Host` names this server: a page of another name was rebound to its address.
@@ -129,23 +136,44 @@ class Request:
         return found.value if found is not None else ""
 
 
-def refusal(request: Request, access: Access) -> str:
-    """Return why a request is refused, in one sentence; empty if it is answered.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not answered.
+
+    Attributes:
+        status: the status of the answer.
+        reason: a sentence that says what to do.
+    """
+
+    status: int
+    reason: str
+
+
+def refusal(request: Request, access: Access) -> Refusal | None:
+    """Return why a request is refused; None if it is answered.
 
     The order matters: a request for another host, or from another site, learns nothing about the token.
     """
     host = request.headers.get("host", "")
     if not access.knows_host(host):
-        return "This address is not one of this server. Open the address that was printed when the server started."
+        reason = "This address is not one of this server. Open the address that was printed when the server started."
+        return Refusal(MISDIRECTED, reason)
+    if not access.has_pages and "origin" in request.headers:
+        return Refusal(FORBIDDEN, "Requests of web pages are refused here.")
     if _is_foreign(request, host):
-        return "This request comes from another site, and is refused."
+        return Refusal(FORBIDDEN, "This request comes from another site, and is refused.")
     if access.knows_token(request.bearer()):
-        return ""
+        return None
+    if not access.has_pages:
+        reason = "Expected the token that was printed when the server started, as `Authorization: Bearer TOKEN`."
+        return Refusal(UNAUTHORIZED, reason)
     if not access.knows_token(request.cookie(access.cookie)):
-        return "This page needs the token. Open the address that was printed when the server started."
+        return Refusal(
+            UNAUTHORIZED, "This page needs the token. Open the address that was printed when the server started."
+        )
     if not request.is_safe and request.headers.get("origin") != f"http://{host}":
-        return "This request does not come from a page of this server, and is refused."
-    return ""
+        return Refusal(FORBIDDEN, "This request does not come from a page of this server, and is refused.")
+    return None
 
 
 def _is_foreign(request: Request, host: str) -> bool:
@@ -175,7 +203,7 @@ class Guard:
     application: Application
     access: Access
     entry: Callable[[str], str] | None = None
-    refused: Callable[[Request, str], tuple[str, str]] = field(default=lambda _, reason: ("text/plain", reason))
+    refused: Callable[[Request, str], tuple[str, str]] = field(default=lambda _, reason: ("text/plain", f"{reason}\n"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -195,9 +223,10 @@ class Guard:
         request = Request.of(scope)
         if self._enters(request):
             await self._enter(request, with_headers)
-        elif reason := refusal(request, self.access):
-            kind, body = self.refused(request, reason)
-            await _answer(with_headers, 403, kind, body)
+        elif (refused := refusal(request, self.access)) is not None:
+            kind, body = self.refused(request, refused.reason)
+            more = {"www-authenticate": "Bearer"} if refused.status == UNAUTHORIZED else None
+            await _answer(with_headers, refused.status, kind, body, more)
         else:
             await self.application(scope, receive, with_headers)
 
