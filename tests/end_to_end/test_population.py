@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.orchestrator.search.proposals import BEYOND_TURN, WITHOUT_CHECKPOINT
 from sweeper.record.events import Asked
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import read_journal
@@ -67,6 +68,7 @@ def test_members_continue_in_turns_and_a_killed_sweep_proposes_the_same(tmp_path
     run = ("run", "sweep.yaml", "--workers", "2")
     code, out, err = whole.call(*run)
     assert code == 0, out + err
+    assert BEYOND_TURN not in " ".join((out + err).split())
     trials = [read_trial(one) for one in SweepDir(whole.run_directory).trials()]
     assert [trial.state for trial in trials] == [State.COMPLETE] * 9
     assert [trial.step for trial in trials] == [19] * 3 + [39] * 3 + [59] * 3
@@ -83,3 +85,20 @@ def test_members_continue_in_turns_and_a_killed_sweep_proposes_the_same(tmp_path
     code, again, err = killed.call(*run)
     assert code == 0, again + err
     assert asked(killed) == asked(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (DESCENT.replace("trial.should_stop", "False"), BEYOND_TURN),
+        (DESCENT.replace("trial.should_save", "False"), WITHOUT_CHECKPOINT),
+    ],
+    ids=["trains on", "saves nothing"],
+)
+def test_a_script_that_does_not_take_turns_is_named(tmp_path: Path, script: str, said: str) -> None:
+    file = {**FILE, "population_size": 2, "population": {"every_steps": 20, "turns": 2}}
+    code, out, err = Sweep(tmp_path, script, file).call("run", "sweep.yaml", "--workers", "2")
+    assert code == 0, out + err
+    for text in (BEYOND_TURN, WITHOUT_CHECKPOINT):
+        assert (text in " ".join((out + err).split())) == (text == said)

@@ -25,6 +25,12 @@ WITHOUT_CHECKPOINT = (
     "method: pbt: a member saved no checkpoint in its turn, so its next turn begins at the start. The script has to "
     "call trial.save where trial.should_save is true, and trial.restore"
 )
+BEYOND_TURN = (
+    "method: pbt: a member trained on after the end of its turn, so the turns are longer than population.every_steps. "
+    "The script has to leave its loop once trial.should_stop is true"
+)
+TURN_SLACK = 0.1
+"""A script that asks now and then may train this share of a turn too long without a word."""
 
 
 @dataclass(slots=True)
@@ -206,6 +212,10 @@ class Proposals:
         parent = next(iter(self._trials.get(derived.parent, {}).values()), None)
         if parent is None:  # its record is damaged
             return replace(proposed, derived=None)
+        if self.run.spec.population is not None:
+            slack = TURN_SLACK * self.run.spec.population.every_steps
+            if parent.step + 1 > parent.facts.until + slack > slack:
+                self.notes[BEYOND_TURN] = None
         newest = newest_before(saved_checkpoints(parent.directory), None)
         taken = replace(derived, parent=parent.facts.number)
         if newest is None:
