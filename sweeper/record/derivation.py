@@ -32,7 +32,7 @@ class Derivation:
         diagnosis: the diagnosis that stopped the parent, if the trial repairs it.
         request: the identifier of the user's command that asked for it, which is carried out once.
         points_to: the path of a library's own checkpoint from the trial's directory, if the checkpoint points to one.
-        inherited: the changes of the parent, if the parent began at the same checkpoint, whose state lacks them.
+        inherited: the changes of the parent, if the parent began at the same checkpoint, because its state lacks them.
         run: the name of the parent's run, if it is another one, because the trial was reproduced; else empty.
     """
 

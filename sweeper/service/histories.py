@@ -42,7 +42,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """An observation, what it watches, and the attempt whose side file has its row."""
+    """An observation, what it watches, and the attempt that has its row in a side file."""
 
     observation: Observation
     watching: Watching

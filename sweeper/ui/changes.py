@@ -31,7 +31,7 @@ class Changes:
     _watching: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def events(self, name: str) -> AsyncIterator[str]:
-        """Yield the events of a run, until the server ends or nobody reads them."""
+        """Yield the events of a run, until the server ends or no browser reads them."""
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._waiting.setdefault(name, set()).add(queue)
         if name not in self._watching:

@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 def runs_page(runs: Runs, reading: list[str]) -> str:
-    """Return the page of all runs; `reading` are those whose first reading has not ended."""
+    """Return the page of all runs; `reading` are those that are still read for the first time."""
     return _render("runs.html", **_runs(runs, reading))
 
 

@@ -48,7 +48,7 @@ def _names(repair: Mapping[object, object], parameters: Mapping[str, Parameter |
             expected = f"a parameter of the sweep for {ROLES[str(role)]}"
             yield Complaint(path=path, expected=expected, got=shown(name), hint=hint)
         elif (parameter := parameters[name]) is not None and name not in repairable({name: parameter}):
-            got = f"{printable(name)}, whose values are {shown(_values(parameter))}"
+            got = f"{printable(name)} with the values {shown(_values(parameter))}"
             yield Complaint(path=path, expected=f"a number for {ROLES[str(role)]}", got=got)
     given = [name for role, name in repair.items() if role in ROLES and isinstance(name, str)]
     for name in dict.fromkeys(name for name in given if given.count(name) > 1):

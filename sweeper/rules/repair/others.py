@@ -39,7 +39,7 @@ def _unit(name: str, value: float) -> str:
 
 
 def warmup_steps(name: str, value: float, failure: Failure) -> float:
-    """Return the length of a warmup in steps; infinity if it is counted in epochs, whose length is not recorded."""
+    """Return the length of a warmup in steps; infinity if it is counted in epochs, as their length is not recorded."""
     match _unit(name, value):
         case "share":
             return value * failure.total_steps
@@ -54,7 +54,7 @@ def new_warmup(situation: Situation, model: Example | None) -> NewValue | None:
 
     Args:
         situation: the failed run and its siblings.
-        model: the sibling whose learning rate is taken over; its warmup is then taken over too.
+        model: the sibling from which the learning rate is taken over, and then its warmup too.
     """
     failure, name = situation.failure, situation.names.warmup
     own = as_number(failure.params.get(name))

@@ -20,7 +20,7 @@ SMALL_TRAVEL = 0.06
 These four were measured on the 249 healthy runs of the first half of the zoo (`benchmarks/zoo/tasks_a.py`).
 """
 HALF = 0.5
-"""A sibling is tried whose learning rate is at most this share of the failed one, or at least its inverse."""
+"""A learning rate of a sibling is tried if it is at most this share of the failed one, or at least its inverse."""
 LEAST_SHARE = 0.5
 """At least this share of the siblings at a learning rate has to have learned."""
 AT_ONCE, SOON = 0.01, 0.05
@@ -59,7 +59,7 @@ class Example:
 
 
 def example(situation: Situation, rate: Rate) -> Example | None:
-    """Return the sibling whose learning rate a repair takes over: that at which most learned, then the nearest.
+    """Return the sibling from which a repair takes its learning rate: that at which most learned, then the nearest.
 
     Args:
         situation: the failed run and its siblings.

@@ -111,7 +111,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"repair": {"warmup": "act"}},
-        "early_stop.repair.warmup: expected a number for the warmup, got act, whose values are ['relu', 'gelu']",
+        "early_stop.repair.warmup: expected a number for the warmup, got act with the values ['relu', 'gelu']",
     ),
     (
         {"repair": {"lr": "lr", "clip": "lr"}},
