@@ -2,6 +2,7 @@
 
     python -m benchmarks.repair --minutes 60 --jobs 2       # goes on with what is not in docs/repair.jsonl yet
     python -m benchmarks.repair --part pbt --jobs 2         # the second part: populations
+    python -m benchmarks.repair --part moments --jobs 2     # the third part: the optimizer's moments kept, or not
     python -m benchmarks.repair --write                     # the page, from the lines
 
 Each failing run is repaired by `early_stop: {repair: auto}` in a real sweep, and restarted in three other ways. Each
@@ -22,13 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.repairs import known, population
+from benchmarks.repairs import known, moments, population
 from benchmarks.repairs.page import text
 from benchmarks.repairs.plan import BERT, REPAIR, WAYS, ZOO, FailingRun, bert_runs, in_order, zoo_runs
 from benchmarks.repairs.ways import ROOT, Bench, SweepFailed, as_line
 
 LOG, PAGE = ROOT / "docs/repair.jsonl", ROOT / "docs/repair.md"
-HEALTHY, PBT = "healthy", "pbt"
+HEALTHY, PBT, MOMENTS = "healthy", "pbt", moments.PART
 FAILING = "failing"
 Job = Callable[[Callable[[], bool]], None]
 """Measures, and appends to the log; it asks the function whether the time is over before it starts something new."""
@@ -69,7 +70,7 @@ class Log:
 def main() -> int:
     """Measure, or write the page."""
     parser = argparse.ArgumentParser(description="Measure how many failing runs a repair turns into learners")
-    parts = [FAILING, ZOO, BERT, HEALTHY, PBT]
+    parts = [FAILING, ZOO, BERT, HEALTHY, PBT, MOMENTS]
     parser.add_argument("--part", choices=parts, default=FAILING, help="what to measure (default: all failing runs)")
     parser.add_argument("--only", metavar="TEXT", help="only runs with this text in their names")
     parser.add_argument("--minutes", type=float, help="start nothing new after this time (default: no limit)")
@@ -90,7 +91,8 @@ def main() -> int:
     if plan not in log.lines:
         log.append(plan)
     bench = Bench(folder=asked.out.resolve(), judge=judge, commit=commit())
-    chosen = {FAILING: [*in_order(zoo, bert)], ZOO: zoo, BERT: bert}.get(asked.part, [])
+    runs = {FAILING: [*in_order(zoo, bert)], ZOO: zoo, BERT: bert, MOMENTS: moments.planned(stalls)}
+    chosen = runs.get(asked.part, [])
     chosen = [run for run in chosen if asked.only is None or asked.only in run.text]
     if asked.list:
         for run in chosen:
@@ -104,6 +106,10 @@ def work(part: str, chosen: Sequence[FailingRun], log: Log, bench: Bench) -> Ite
     """Yield what is to be measured still, in order."""
     if part in (FAILING, HEALTHY) and not any(line["part"] == HEALTHY for line in log.lines):
         yield _Healthy(log, bench)
+    if part == MOMENTS:
+        measured = {(line["arm"], line["seed"]) for line in log.lines if line["part"] == MOMENTS}
+        yield from (_Moments(log, bench, run) for run in chosen if (run.arm, run.seed) not in measured)
+        return
     for run in chosen:
         if any(log.about(run, way) is None for way in WAYS):
             yield _Ways(log, bench, run)
@@ -154,6 +160,19 @@ class _Population:
         line = population.measure(self.bench.folder, self.method, self.seed, self.bench.commit)
         self.log.append(line)
         print(f"{self.method}, seed {self.seed}: {line['score']} after {line['steps']} steps", flush=True)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    log: Log
+    bench: Bench
+    run: FailingRun
+
+    def __call__(self, is_over: Callable[[], bool]) -> None:  # noqa: ARG002 - a sweep resumes
+        line = moments.measure(self.bench.folder, self.run, self.bench.commit)
+        self.log.append(line)
+        ends = [f"{name} {line[name] and line[name]['score']}" for name in ("kept", "fresh")]
+        print(f"{self.run.text}: {', '.join(ends)}", flush=True)
 
 
 def measure(todo: Iterator[Job], *, minutes: float | None, jobs: int) -> int:

@@ -23,6 +23,7 @@ failure and with changed parameters. One command measures, and resumes where it 
 ```
 $ python -m benchmarks.repair --jobs 2
 $ python -m benchmarks.repair --part pbt --jobs 2
+$ python -m benchmarks.repair --part moments --jobs 2
 $ python -m benchmarks.repair --write
 ```
 
@@ -64,7 +65,7 @@ a stop would reach them.
 def text(lines: Sequence[Line]) -> str:
     """Return the page."""
     sections = [HEAD, *_state(lines), *_goals(lines), *_outcomes(lines), *_paired(lines), *_unrepaired(lines)]
-    return "\n".join([*sections, *_healthy(lines), *_populations(lines)]).rstrip() + "\n"
+    return "\n".join([*sections, *_healthy(lines), *_populations(lines), *_moments(lines)]).rstrip() + "\n"
 
 
 # ---- what there is ---------------------------------------------------------------------------------------------------
@@ -277,6 +278,41 @@ def _populations(lines: Sequence[Line]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(map(_number, scores)) + f" | {_number(mean(known))} | {steps} |"
     yield ""
     yield "Three seeds are too few to tell methods apart that differ by less than their own spread."
+    yield ""
+
+
+def _moments(lines: Sequence[Line]) -> Iterator[str]:
+    found = _part(lines, "moments")
+    pairs = [line for line in found if line["kept"] is not None]
+    yield "## The moments of the optimizer"
+    yield ""
+    words = f"""
+        A repair that continues from a checkpoint restores the moments of the optimizer too. These runs of BERT, with
+        even seeds, were also continued from the same checkpoint with the same parameters and without the moments
+        (`sweeper derive --fresh-optimizer`). Each cell is the last test accuracy. Of {len(found)} failing runs,
+        {len(pairs)} were continued from a checkpoint; the others were not stopped, or began again at the start.
+    """
+    yield from _filled(" ".join(words.split()))
+    yield ""
+    if not pairs:
+        return
+    yield "| run | from step | with the moments | without them |"
+    yield "|---|---|---|---|"
+    for line in pairs:
+        cells = [_moment_text(line[name]) for name in ("kept", "fresh")]
+        yield f"| {line['arm']}, seed {line['seed']} | {line['kept']['from']} | {' | '.join(cells)} |"
+    kept, fresh = ([line[name]["score"] or 0.0 for line in pairs] for name in ("kept", "fresh"))
+    better = sum(one > other for one, other in zip(kept, fresh, strict=True))
+    worse = sum(one < other for one, other in zip(kept, fresh, strict=True))
+    yield f"| mean | | {_number(mean(kept))} | {_number(mean(fresh))} |"
+    yield ""
+    share = Share(better, better + worse)
+    yield f"With the moments, {share} of the pairs with different accuracies ended better."
+
+
+def _moment_text(one: Line) -> str:
+    ended = f" (`{one['class']}` at step {one['at']})" if one["class"] else ""
+    return _number(one["score"]) + ended
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

@@ -190,11 +190,12 @@ def good_rate(task: Task, arm: Arm) -> float:
 # ---- BERT ------------------------------------------------------------------------------------------------------------
 
 
-def bert_runs(rows: Iterable[Mapping[str, Any]]) -> list[FailingRun]:
+def bert_runs(rows: Iterable[Mapping[str, Any]], *, odd: bool = True) -> list[FailingRun]:
     """Return the recorded BERT runs with odd seeds that did not learn.
 
     Args:
         rows: for each of them its recording (`run`), `lr`, `warmup_fraction` and `seed`.
+        odd: false for those with even seeds.
     """
     found = [
         FailingRun(
@@ -215,7 +216,7 @@ def bert_runs(rows: Iterable[Mapping[str, Any]]) -> list[FailingRun]:
             good_lr=BERT_GOOD,
         )
         for row in rows
-        if int(row["seed"]) % 2
+        if int(row["seed"]) % 2 == odd
     ]
     arms = sorted({run.arm for run in found})
     sides = [[run for run in found if run.arm == arm] for arm in arms]

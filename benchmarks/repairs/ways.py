@@ -63,8 +63,8 @@ class Bench:
         return self._restarted(run, way, repaired)
 
     def _repaired(self, run: FailingRun) -> Json:
-        trials = run_sweep(self.folder / _slug(run) / REPAIR, sweep_of(run, run.params, run.seed, repair=True))
-        first, *others = [_told(trial, run) for trial in trials]
+        trials = run_sweep(self.folder / folder_of(run) / REPAIR, sweep_of(run, run.params, run.seed, repair=True))
+        first, *others = [told(trial, run) for trial in trials]
         end, reason = trials[-1], ""
         if first["class"] is None:
             reason = "no diagnosis stopped it"
@@ -79,10 +79,10 @@ class Bench:
         tries: list[Json] = []
         for attempt in range(1, max(1, len(repaired["tries"])) + 1):
             params, seed = run.tried(way, attempt)
-            folder = self.folder / _slug(run) / f"{way}-{attempt}"
+            folder = self.folder / folder_of(run) / f"{way}-{attempt}"
             (trial,) = run_sweep(folder, sweep_of(run, params, seed, repair=False))
             changed = {name: value for name, value in params.items() if value != run.params[name]}
-            tries.append({**_told(trial, run), "changes": {**changed, **({"seed": seed} if seed != run.seed else {})}})
+            tries.append({**told(trial, run), "changes": {**changed, **({"seed": seed} if seed != run.seed else {})}})
             if tries[-1]["class"] is None:
                 break
         return self._line(run, way, first, tries, "")
@@ -110,7 +110,7 @@ class Bench:
         }
 
 
-def _told(trial: TrialRecord, run: FailingRun) -> Json:
+def told(trial: TrialRecord, run: FailingRun) -> Json:
     """Return what a trial did: its changes, from which step, how many steps, which diagnosis stopped it, its score."""
     derived, stop = trial.facts.derived, trial.newest.stop
     stopped = trial.state is State.PRUNED and stop is not None and stop.decision is not None
@@ -182,7 +182,8 @@ def steps_of(trial: TrialRecord) -> int:
     return trial.step - (START if derived is None else derived.step)
 
 
-def _slug(run: FailingRun) -> str:
+def folder_of(run: FailingRun) -> str:
+    """Return the name of the directory of a failing run."""
     return "".join(c if c.isalnum() or c in "-._" else "_" for c in f"{run.part}-{run.task}-{run.arm}-{run.seed}")
 
 
