@@ -26,7 +26,8 @@ from sweeper.record.values.redaction import redacted
 TEXT = "${text}"
 MOST_QUEUED = 100
 """Further notifications are dropped with a message, because a thousand trials may fail at once."""
-
+MOST_LOG_BYTES = 1_000_000
+"""Once notify.log is larger, the next command starts it anew."""
 
 Sender = Callable[[Mapping[str, object], Notify], str]
 """Sends a notification; returns why that failed, or an empty string."""
@@ -95,7 +96,10 @@ class Notifier:
 
     def _run_command(self, body: Mapping[str, object], notify: Notify) -> str:
         words = [word.replace(TEXT, str(body["text"])) for word in notify.command or ()]
-        with os.fdopen(confined.open_file(self.run.notify_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with os.fdopen(confined.open_file(self.run.notify_log, flags), "ab") as log:
+            if log.tell() > MOST_LOG_BYTES:
+                log.truncate(0)
             process = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )

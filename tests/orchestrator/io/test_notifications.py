@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.config import Happening, Notify
-from sweeper.orchestrator.io.notifications import Notifier
+from sweeper.orchestrator.io.notifications import MOST_LOG_BYTES, Notifier
 from sweeper.record.storage.layout import SweepDir
 
 PATIENCE_S = 30.0
@@ -51,7 +51,12 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
 
 def troubles_of(folder: Path, url: str) -> list[str]:
-    notifier = Notifier(SweepDir(folder), "s", Notify(webhook=url, timeout_s=10))
+    return told(folder, Notify(webhook=url, timeout_s=10))
+
+
+def told(folder: Path, notify: Notify) -> list[str]:
+    """Send a notification; return the failures."""
+    notifier = Notifier(SweepDir(folder), "s", notify)
     notifier.send(Happening.END, "done")
     until = time.monotonic() + PATIENCE_S
     while not notifier.is_idle() and time.monotonic() < until:
@@ -73,3 +78,12 @@ def test_an_accepted_text_is_told(tmp_path: Path, server: tuple[str, list[str]])
     url, asked = server
     assert troubles_of(tmp_path, f"{url}/hook") == []
     assert asked == ["POST /hook"]
+
+
+def test_the_log_of_commands_is_started_anew_once_it_is_large(tmp_path: Path) -> None:
+    log, notify = SweepDir(tmp_path).notify_log, Notify(command=["echo", "sent"], timeout_s=10)
+    log.write_bytes(b"x" * MOST_LOG_BYTES)
+    assert told(tmp_path, notify) == []
+    assert log.read_bytes().endswith(b"xsent\n")
+    assert told(tmp_path, notify) == []
+    assert log.read_bytes() == b"sent\n"
