@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,10 @@ def process() -> Iterator[Callable[..., int]]:
     def start(attempt: AttemptDir | None = None) -> int:
         mark = {} if attempt is None else {TRIAL_DIR: str(attempt.path.parent.parent), ATTEMPT: attempt.path.name}
         started.append(subprocess.Popen(["sleep", "100"], env={**os.environ, **mark}))
-        return started[-1].pid
+        pid = started[-1].pid
+        while not Path(f"/proc/{pid}/environ").read_bytes():
+            time.sleep(0.001)  # a program that has just started shows no variables for a moment
+        return pid
 
     yield start
     for one in started:
