@@ -35,10 +35,11 @@ run: $(RUN_STAMP)
 test: $(STAMP)
 	@$(PYTEST) -q -n $(JOBS) -m "not ($(PARTS))" $(ARGS)
 
-# A later part runs even if an earlier one fails.
+# A later part runs even if an earlier one fails. Each says which of its tests took longest.
 test-all: $(STAMP)
 	@failed=""; for part in test test-slow test-clusters test-faults test-browser test-docker; do \
-	    echo "== make $$part"; $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; done; \
+	    echo "== make $$part"; \
+	    $(MAKE) --no-print-directory $$part ARGS='$(ARGS) --durations=40 --durations-min=5' || failed="$$failed $$part"; done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 test-slow: $(STAMP)
