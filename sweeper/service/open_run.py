@@ -9,27 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import UsageError
-from sweeper.record.budget import Usage
 from sweeper.record.storage.layout import SweepDir, TrialDir, read_json
 from sweeper.record.trial import State, TrialRecord
-from sweeper.results.comparison.configurations import has_several_seeds
-from sweeper.results.front import front_of, trial_ranks
-from sweeper.results.health.trial_health import counts_text
-from sweeper.results.ranking import end_text, significance_text
-from sweeper.results.snapshot import SweepView, savings_of
+from sweeper.results.front import front_of, has_front, named_members, trial_ranks
+from sweeper.results.per_trial import Columns
+from sweeper.results.ranking import outcome_text, significance_text
+from sweeper.results.snapshot import SweepView
 from sweeper.results.status import SweepReader
-from sweeper.service import budget, comparison, curves, depth, output, receipts, slots
+from sweeper.service import budget, comparison, curves, depth, output, receipts, slots, totals
 from sweeper.service.answers.encoding import keys_of
 from sweeper.service.answers.series import Curves, Depth, Importance, Output, SlotTimeline
 from sweeper.service.answers.sweep import RunRow, Sweep, Wait
 from sweeper.service.answers.trial import Receipt, Status, Trial, TrialComparison, TrialPage
 from sweeper.service.given import commands_of
 from sweeper.service.histories import Histories
-from sweeper.service.table import Table, TrialQuery
+from sweeper.service.table import RESTS, Table, TrialQuery
 from sweeper.service.trials import best_of, finite, row_of, status_of
 
-RESTS = 20
-"""The sentences on a sweep rest for so many times the time that they took."""
 FRESH_S = 0.2
 """Seconds for which what was read counts as current: a page asks several things at once."""
 
@@ -48,13 +44,14 @@ class OpenRun:
     _read_at: float = 0.0
     _revision: int = 0
     _seen: object = None
-    _table: Table = field(default_factory=Table)
+    _table: Table = field(init=False)
     _histories: Histories = field(default_factory=Histories)
-    _summary: tuple[int, Mapping[str, str]] = (-1, {})
-    _summed: tuple[str, float] = ("", 0.0)
+    _significance: tuple[int, str] = (-1, "")
+    _rested: tuple[str, float] = ("", 0.0)
 
     def __post_init__(self) -> None:
         self._reader = SweepReader(self.directory)
+        self._table = Table(self._reader.columns)
 
     # ---- the sweep
 
@@ -65,6 +62,7 @@ class OpenRun:
             RecordError: the run cannot be read.
         """
         self._view = self._reader.read()
+        self._table.rests = self._view.state in _RUNS
         seen = (self._view.state, len(self._view.log), self._view.waiting, self._view.unreadable)
         if self._reader.changed or seen != self._seen:
             self._revision += 1
@@ -80,6 +78,16 @@ class OpenRun:
         assert self._view is not None  # noqa: S101 - it was read above
         return self._view
 
+    @property
+    def columns(self) -> Columns:
+        """The columns of the trials, as they were read last."""
+        return self._reader.columns
+
+    def current(self) -> int:
+        """Return the revision of what was read within the last `FRESH_S` seconds."""
+        assert self.view is not None  # noqa: S101 - it reads what was appended
+        return self._revision
+
     def sweep(self) -> Sweep:
         """Return the sweep without its trials."""
         return self._sweep(self.view)
@@ -87,7 +95,7 @@ class OpenRun:
     def row(self) -> RunRow:
         """Return the run as a row of a table of runs."""
         view = self.view
-        order, _ = self._table.ranking(view.trials, self._revision)
+        order, _ = self._table.ranking(self._revision)
         goals = view.trials[0].facts.goals if view.trials else ()
         times = [trial.latest for trial in view.trials if math.isfinite(trial.latest)]
         times += [event.time for event in view.log[-1:]]
@@ -97,7 +105,7 @@ class OpenRun:
             title=view.title,
             state=view.state,
             trials=len(view.trials),
-            counts={state.value: count for state in State if (count := view.count(state))},
+            counts=totals.counts(self.columns),
             metric=view.metric,
             maximize=bool(goals) and goals[0].maximize,
             best=best_of(order[0]) if order else None,
@@ -113,72 +121,69 @@ class OpenRun:
         return Status(**_fields(self._sweep(view)), trials=trials)
 
     def _sweep(self, view: SweepView) -> Sweep:
-        trials = view.trials
+        columns, trials = self.columns, view.trials
         goals = trials[0].facts.goals if trials else ()
-        order, _ = self._table.ranking(trials, self._revision)
-        usage = Usage.of(trials, view.log, now=view.now, running=view.state in _RUNS, limits=view.limits)
-        wait, texts = view.waiting, self._texts(view)
+        order, _ = self._table.ranking(self._revision)
+        best, front = order[0] if order else None, front_of(trials, self._table.ranks)
+        usage = totals.usage(columns, view, running=view.state in _RUNS)
+        wait, counts, health = view.waiting, totals.counts(columns), totals.health(columns)
         return Sweep(
             name=view.name,
             state=view.state,
             unreadable=view.unreadable,
             damage=view.damage,
             unmet=view.unmet,
-            front=[trial.number for trial in front_of(trials)],
+            front=[trial.number for trial in front],
             waiting=None if wait is None else Wait(since=wait.since, reasons=wait.reasons, sweeps=wait.sweeps),
             path=str(self.directory.path),
             title=view.title,
             metric=view.metric,
             maximize=bool(goals) and goals[0].maximize,
             objectives={goal.name: "maximize" if goal.maximize else "minimize" for goal in goals},
-            verdict=texts["verdict"],
-            significance=texts["significance"],
-            health=texts["health"],
-            savings=texts["savings"],
-            counts={state.value: count for state in State if (count := view.count(state))},
+            verdict=outcome_text(view.state.lower(), counts, health, best, named_members(front)),
+            significance=self._significance_of(view),
+            health=health,
+            savings=totals.savings(columns),
+            counts=counts,
             total=len(trials),
-            best=best_of(order[0]) if order else None,
-            budget=budget.parts_of(view.limits, usage, order[0] if order else None),
+            best=None if best is None else best_of(best),
+            budget=budget.parts_of(view.limits, usage, best),
             unstarted=view.unstarted,
             messages=view.messages,
             slots=view.slots,
-            slots_in_use=view.slots_in_use,
+            slots_in_use=counts.get(State.RUNNING.value, 0),
             started=view.started,
             now=view.now,
-            seconds_left=finite(view.seconds_left),
+            seconds_left=finite(totals.seconds_left(columns, view)),
             revision=self._revision,
             commands=commands_of(view.log),
         )
 
-    def _texts(self, view: SweepView) -> Mapping[str, str]:
-        """Return the sentences on the sweep, which are made once for each revision.
+    def _significance_of(self, view: SweepView) -> str:
+        """Return the sentence on significance.
 
-        They are about all trials, so in a large sweep that runs they are made anew only after `RESTS` times the time
-        that they took.
+        With several seeds or objectives, it depends on all trials, so in a large sweep that runs it is made anew only
+        after `RESTS` times the time that it took.
         """
-        state, due = self._summed
-        if self._summary[0] != self._revision and (
+        if not has_front(view.trials) and len(totals.seeds(self.columns)) <= 1:
+            return totals.significance(self.columns)
+        state, due = self._rested
+        if self._significance[0] != self._revision and (
             view.state not in _RUNS or view.state != state or time.monotonic() > due
         ):
             begun = time.monotonic()
-            texts = {
-                "verdict": end_text(view.state.lower(), view.trials),
-                "significance": significance_text(view),
-                "health": counts_text(view.trials),
-                "savings": savings_of(view).text(),
-            }
-            self._summary = self._revision, texts
+            self._significance = self._revision, significance_text(view)
             ended = time.monotonic()
-            self._summed = view.state, ended + RESTS * (ended - begun)
-        return self._summary[1]
+            self._rested = view.state, ended + RESTS * (ended - begun)
+        return self._significance[1]
 
     # ---- trials
 
     def trials(self, query: TrialQuery | None = None) -> TrialPage:
         """Return one page of the table of trials."""
         query, view = query or TrialQuery(), self.view
-        found = self._table.matching(view.trials, query, self._revision)
-        _, places = self._table.ranking(view.trials, self._revision)
+        found = self._table.matching(query, self._revision)
+        _, places = self._table.ranking(self._revision)
         page = found[query.offset : query.offset + query.limit]
         first = view.trials[0].facts if view.trials else None
         return TrialPage(
@@ -190,7 +195,7 @@ class OpenRun:
             params=list(dict.fromkeys(name for trial in page for name in trial.facts.shown)),
             metric=view.metric,
             maximize=first is not None and first.maximize,
-            several_seeds=has_several_seeds(view.trials),
+            several_seeds=len(totals.seeds(self.columns)) > 1,
             revision=self._revision,
             rows=[row_of(trial, view.now, places.get(trial.number)) for trial in page],
         )
@@ -202,8 +207,8 @@ class OpenRun:
             UsageError: the run has no such trial.
         """
         record, view = self.record(number), self.view
-        _, places = self._table.ranking(view.trials, self._revision)
-        rank = trial_ranks(view.trials).get(number)
+        _, places = self._table.ranking(self._revision)
+        rank = self._table.ranks.get(number)
         return receipts.trial_of(
             self.directory,
             record,
@@ -227,7 +232,7 @@ class OpenRun:
             UsageError: the run has no such trial.
         """
         one, other, view = self.record(first), self.record(second), self.view
-        _, places = self._table.ranking(view.trials, self._revision)
+        _, places = self._table.ranking(self._revision)
         rows = [row_of(trial, view.now, places.get(trial.number)) for trial in (one, other)]
         return comparison.compared(view.name, (one, other), rows)
 
@@ -262,7 +267,7 @@ class OpenRun:
     def slots(self, *, most: int = slots.SPANS) -> SlotTimeline:
         """Return the attempts over time, the newest `most` of them."""
         view = self.view
-        return slots.timeline_of(view, self._revision, most)
+        return slots.timeline_of(view, self.columns, self._revision, most)
 
     def output(
         self, number: int, *, attempt: int | None = None, after: int | None = None, most: int = output.BYTES

@@ -149,11 +149,15 @@ def metrics_of(trial: TrialRecord) -> list[MetricSummary]:
     ]
 
 
+NO_VALUE = 2
+"""The first part of the key of a trial without a value."""
+
+
 def merit_of(trial: TrialRecord) -> tuple[int, float, int]:
     """Return a key by which trials with one objective sort as in `results.ranking.ranked`: the best is the smallest."""
     value = trial.value
     if value is None:
-        return 2, 0.0, trial.number
+        return NO_VALUE, 0.0, trial.number
     return int(was_non_finite(trial)), -value if trial.facts.maximize else value, trial.number
 
 

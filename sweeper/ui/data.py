@@ -70,9 +70,9 @@ class Data:
         name = request.path_params["name"]
 
         def asked(run: OpenRun) -> str:
-            view, revision = run.view, run.sweep().revision
+            revision = run.current()
             if self._parallel.get(name, (-1, ""))[0] != revision:
-                self._parallel[name] = revision, to_text(parallel_of(view.trials, revision), indent=None)
+                self._parallel[name] = revision, to_text(parallel_of(run.columns, revision), indent=None)
             return self._parallel[name][1]
 
         return _json(await self.reader.ask(name, asked))
