@@ -229,7 +229,7 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
         "cause": trial.newest.cause or None,
         "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),
-        "derived": _derived_to_json(trial.facts.derived),
+        "derived": derived_to_json(trial.facts.derived),
         "skipped": trial.progress.skipped,
         "spikes": spikes_to_json(trial.progress),
         "damaged": trial.damaged,
@@ -238,7 +238,8 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
     }
 
 
-def _derived_to_json(derived: Derivation | None) -> dict[str, object] | None:
+def derived_to_json(derived: Derivation | None) -> dict[str, object] | None:
+    """Return how a trial was derived as `to_json` has it; None if it was not."""
     if derived is None:
         return None
     return {

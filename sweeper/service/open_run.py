@@ -16,9 +16,10 @@ from sweeper.results.per_trial import Columns
 from sweeper.results.ranking import outcome_text, significance_text
 from sweeper.results.snapshot import SweepView
 from sweeper.results.status import SweepReader
-from sweeper.service import budget, comparison, curves, depth, output, receipts, slots, totals
+from sweeper.service import budget, comparison, curves, depth, front, lineage, output, receipts, slots, totals
 from sweeper.service.answers.encoding import keys_of
-from sweeper.service.answers.series import Curves, Depth, Importance, Output, SlotTimeline
+from sweeper.service.answers.lineage import Checkpoints, Lineage
+from sweeper.service.answers.series import Curves, Depth, Front, Importance, Output, SlotTimeline
 from sweeper.service.answers.sweep import RunRow, Sweep, Wait
 from sweeper.service.answers.trial import Receipt, Status, Trial, TrialComparison, TrialPage
 from sweeper.service.given import commands_of
@@ -124,7 +125,7 @@ class OpenRun:
         columns, trials = self.columns, view.trials
         goals = trials[0].facts.goals if trials else ()
         order, _ = self._table.ranking(self._revision)
-        best, front = order[0] if order else None, front_of(trials, self._table.ranks)
+        best, members = order[0] if order else None, front_of(trials, self._table.ranks)
         usage = totals.usage(columns, view, running=view.state in _RUNS)
         wait, counts, health = view.waiting, totals.counts(columns), totals.health(columns)
         return Sweep(
@@ -133,14 +134,14 @@ class OpenRun:
             unreadable=view.unreadable,
             damage=view.damage,
             unmet=view.unmet,
-            front=[trial.number for trial in front],
+            front=[trial.number for trial in members],
             waiting=None if wait is None else Wait(since=wait.since, reasons=wait.reasons, sweeps=wait.sweeps),
             path=str(self.directory.path),
             title=view.title,
             metric=view.metric,
             maximize=bool(goals) and goals[0].maximize,
             objectives={goal.name: "maximize" if goal.maximize else "minimize" for goal in goals},
-            verdict=outcome_text(view.state.lower(), counts, health, best, named_members(front)),
+            verdict=outcome_text(view.state.lower(), counts, health, best, named_members(members)),
             significance=self._significance_of(view),
             health=health,
             savings=totals.savings(columns),
@@ -217,6 +218,23 @@ class OpenRun:
             status=status_of(record, view.now, rank),
         )
 
+    def lineage(self, number: int) -> Lineage | None:
+        """Return from which trial a trial was derived and which were derived from it; None if neither is the case.
+
+        Raises:
+            UsageError: the run has no such trial.
+        """
+        return lineage.lineage_of(self.record(number), self._reader.marked)
+
+    def checkpoints(self, number: int) -> Checkpoints:
+        """Return the checkpoints from which a trial can be derived.
+
+        Raises:
+            UsageError: the run has no such trial.
+            RecordError: the folder of the checkpoints cannot be read.
+        """
+        return lineage.checkpoints_of(self.view.name, self.record(number))
+
     def why(self, number: int) -> Receipt:
         """Return the receipt of a trial.
 
@@ -263,6 +281,12 @@ class OpenRun:
             UsageError: the run has no such trial.
         """
         return depth.depth_of(number, self._histories.of(self._directory(number)), most)
+
+    def front(self) -> Front:
+        """Return the trials over each pair of objectives, with the Pareto front; empty with one objective."""
+        assert self.view is not None  # noqa: S101 - it reads what was appended
+        order, _ = self._table.ranking(self._revision)
+        return front.front_chart(order, self._table.ranks, self._revision)
 
     def slots(self, *, most: int = slots.SPANS) -> SlotTimeline:
         """Return the attempts over time, the newest `most` of them."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.errors import UsageError
+from sweeper.record.derivation import START
 from sweeper.record.storage.inbox import person
 from sweeper.service import commands
 from sweeper.service.answers.machine import Sent
@@ -21,7 +22,8 @@ def carried_out(run: OpenRun, given: object) -> Sent:
 
     Args:
         run: the run.
-        given: the JSON of the request: `command`, and `numbers`, `params`, `by` and `because` where they apply.
+        given: the JSON of the request: `command`, and `numbers`, `params`, `at`, `fresh_optimizer`, `by` and `because`
+            where they apply.
 
     Raises:
         UsageError: it is no valid command.
@@ -50,15 +52,29 @@ def _sent(run: OpenRun, name: str, numbers: Sequence[int], given: Mapping[str, A
         case "first":
             return commands.first(directory, numbers, **about)
         case "add":
-            params = given.get("params")
-            if not isinstance(params, Mapping):
-                raise UsageError("params: expected a value for each parameter")
-            return commands.add(directory, {str(key): value for key, value in params.items()}, **about)
-        case "revive" | "exempt" | "derive":
-            if len(numbers) != 1:
-                raise UsageError(f"{name}: expected the number of one trial, got {len(numbers)}")
+            return commands.add(directory, _params(given.get("params")), **about)
+        case "derive":
+            at, fresh = given.get("at"), given.get("fresh_optimizer", False)
+            if not (at is None or (type(at) is int and at >= START)) or not isinstance(fresh, bool):
+                raise UsageError(f"derive: expected at as a step or {START}, and fresh_optimizer as true or false")
+            changes = _params(given.get("params", {}))
+            return commands.derive(directory, _one(name, numbers), changes, at=at, fresh_optimizer=fresh, **about)
+        case "revive" | "exempt":
+            _one(name, numbers)
             return getattr(commands, name)(directory, numbers[0], **about)  # type: ignore[no-any-return]
     raise UsageError(f"command: expected one of {', '.join(NAMES)}, got {name[:40]!r}")
+
+
+def _one(name: str, numbers: Sequence[int]) -> int:
+    if len(numbers) != 1:
+        raise UsageError(f"{name}: expected the number of one trial, got {len(numbers)}")
+    return numbers[0]
+
+
+def _params(given: object) -> Mapping[str, object]:
+    if not isinstance(given, Mapping):
+        raise UsageError("params: expected a value for each parameter")
+    return {str(key): value for key, value in given.items()}
 
 
 def _numbers(given: object) -> list[int]:

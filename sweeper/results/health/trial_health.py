@@ -87,6 +87,23 @@ def has_failed(trial: TrialRecord) -> bool:
     return any(event.holds and effect_of(event.diagnosis) is Effect.STOPS for event in trial.diagnosed)
 
 
+def failing_at(trial: TrialRecord, step: int) -> list[str]:
+    """Return the diagnoses that stop trials and whose conditions were met at a step."""
+    ends: dict[str, list[tuple[int, int | None]]] = {}
+    for event in trial.diagnosed:
+        if effect_of(event.diagnosis) is Effect.STOPS:
+            spans = ends.setdefault(event.diagnosis, [])
+            if event.holds:
+                spans.append((event.since, None))
+            elif spans:
+                spans[-1] = (spans[-1][0], event.step)
+    return [
+        name
+        for name, spans in ends.items()
+        if any(begin <= step and (end is None or step < end) for begin, end in spans)
+    ]
+
+
 def health_text(trial: TrialRecord, *, with_step: bool = True) -> str:
     """Return the health as a table cell: ``vanishing since 110 +1``, ``ok``, or ``-`` if it is unknown."""
     found = holding(trial)

@@ -18,8 +18,9 @@ from matplotlib.lines import Line2D
 from sweeper.record.trial import State
 from sweeper.record.values.extremes import tamed
 from sweeper.record.values.redaction import redacted_value
+from sweeper.results.scales import normalized
 from sweeper.views.figures.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION
-from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label, normalized
+from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label
 from sweeper.views.report.trial_curves import TrialCurves
 
 INK = "#808080"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sweeper.record.trial import State
+from sweeper.results.front_points import CAPTION
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import number, plain
 from sweeper.views.figures.depth_map import DepthMap
@@ -57,7 +58,7 @@ def drawn_charts(
     some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
     final = [one.trial.value for one in curves if one.trial.value is not None and math.isfinite(one.trial.value)]
     entries = [
-        ("Pareto front", front.CAPTION, front.front(curves)),
+        ("Pareto front", CAPTION, front.front(curves)),
         _with_outliers(plain(metric), f"Each line is a trial{cross}.{some}", shown, _values, metric),
         _with_outliers("Training loss", some.strip(), shown, _losses, "loss"),
         ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),

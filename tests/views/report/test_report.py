@@ -16,7 +16,8 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, Continued
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.views.report.axes import ParameterAxis, TimeAxis, is_logarithmic
+from sweeper.results.scales import is_logarithmic
+from sweeper.views.report.axes import ParameterAxis, TimeAxis
 from sweeper.views.report.drawings import spread
 from tests.views.synthetic import DECISION, Script, began, diagnose, make_trial, over, play
 
