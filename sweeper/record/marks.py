@@ -49,11 +49,13 @@ def has_changed(directory: TrialDir, marks: Marks, *, only: str = "") -> bool:
 
 
 def _files(reader: TrialReader) -> dict[str, int | None]:
-    """Return the files of a trial, with how many bytes were read of each journal."""
+    """Return the files of a trial, with how many bytes of each were read; None for files that are read whole."""
     directory = reader.trial.directory
     sizes: dict[str, int | None] = {str(directory.facts): None}
     sizes |= {str(path): size for path, size in reader.extent().items()}
-    return sizes | {str(directory.attempt(attempt.number).exit): None for attempt in reader.trial.attempts}
+    for attempt in reader.trial.attempts:  # an exit that was not read may have been written since
+        sizes[str(directory.attempt(attempt.number).exit)] = 0 if attempt.exit is None else None
+    return sizes
 
 
 def _below(reader: TrialReader, path: str) -> str:

@@ -11,10 +11,6 @@ from sweeper.record.trial import TrialRecord
 from sweeper.results.front import front_of
 from sweeper.results.scales import is_logarithmic
 
-CAPTION = (
-    "Each point is a trial. A circle marks the Pareto front: no other trial within the constraints is at least as good "
-    "in every objective and better in one."
-)
 BEYOND_WORDS, FRONT_WORDS = "beyond a constraint", "Pareto front"
 """What a legend calls trials that miss a constraint, and the circles."""
 MOST_PAIRS = 6

@@ -32,6 +32,7 @@ from sweeper.record.values.redaction import redacted_values
 from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import health_to_json, is_healthy, unobserved_text
 from sweeper.results.per_trial import Columns
+from sweeper.results.rested import Rested
 from sweeper.results.snapshot import SweepView
 from sweeper.results.spikes import spikes_to_json
 from sweeper.results.trial_messages import damaged_places, end_lines, lines_on_damage, not_restored_lines
@@ -63,6 +64,8 @@ class SweepReader:
         self.changed: set[int] = set()
         self.marked: dict[int, TrialRecord] = {}
         self.columns = Columns()
+        self._unmet: Rested[tuple[str, ...]] = Rested()
+        self._changes = 0
 
     def read(self) -> SweepView:
         """Return the sweep as recorded now.
@@ -76,6 +79,7 @@ class SweepReader:
         run, held = self._run, is_held(self._run.lease)
         self.changed, unreadable = self._marked(self.trials.poll(), held=held), self.trials.unreadable
         self.columns.take(self.marked, self.changed)
+        self._changes += bool(self.changed)
         trials = list(self.marked.values())
         log, own = self._log.read(_events)
         starts = [event for event in log if isinstance(event, SweepStarted)]
@@ -102,7 +106,9 @@ class SweepReader:
             damage=(*self._lines(damaged_places), *own),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
-            unmet=_as_recorded(_unmet(spec, trials, now), trials),
+            unmet=self._unmet.of(
+                (self._changes, int(now)), lambda: _as_recorded(_unmet(spec, trials, now), trials), rests=held
+            ),
             title=str(spec.get("title", "")) if isinstance(spec, dict) else "",
             waiting=_waiting(log) if held else None,
             limits=budget,

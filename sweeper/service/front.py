@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweeper.record.trial import TrialRecord
-from sweeper.results.front_points import CAPTION, FrontPoints, better_word, front_points
+from sweeper.results.captions import FRONT
+from sweeper.results.front_points import FrontPoints, better_word, front_points
 from sweeper.service.answers.series import Front, FrontAxis
 
 MOST = 2000
@@ -26,7 +27,7 @@ def front_chart(order: Sequence[TrialRecord], ranks: Mapping[int, int], revision
     shown = FrontPoints(goals=points.goals, trials=[*points.front, *others[:MOST]], front=points.front)
     return Front(
         revision=revision,
-        caption=CAPTION,
+        caption=FRONT,
         left_out=len(points.trials) - len(shown.trials),
         numbers=[trial.number for trial in shown.trials],
         states=[trial.state.value for trial in shown.trials],

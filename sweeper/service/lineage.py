@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sweeper.record.checkpoints import saved_checkpoints
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted_values
 from sweeper.results.health.trial_health import failing_at
-from sweeper.results.lineage import ancestors_of, children_of, parent_of
+from sweeper.results.lineage import ancestors_of, children_of, derivation_text, parent_of
 from sweeper.service.answers.lineage import Checkpoint, Checkpoints, Child, Lineage
-from sweeper.service.answers.trial import Difference
 from sweeper.service.trials import derived_of
 
 
 def lineage_of(trial: TrialRecord, trials: Mapping[int, TrialRecord]) -> Lineage | None:
     """Return the lineage of a trial; None if it was not derived and nothing was derived from it."""
-    children = [_child(trial, child) for child in children_of(trial, trials.values())]
-    derived = derived_of(trial.facts.derived)
+    children = [_child(child) for child in children_of(trial, trials.values())]
+    derived, parent = derived_of(trial.facts.derived), parent_of(trial, trials)
     if derived is None and not children:
         return None
     return Lineage(
         derived=derived,
-        known=parent_of(trial, trials) is not None,
-        changed=_changed(parent_of(trial, trials), trial),
+        text=derivation_text(trial.facts.derived, parent) if trial.facts.derived is not None else "",
+        known=parent is not None,
         ancestors=[one.number for one in ancestors_of(trial, trials)],
         children=children,
     )
@@ -47,7 +46,7 @@ def checkpoints_of(run: str, trial: TrialRecord) -> Checkpoints:
     )
 
 
-def _child(parent: TrialRecord, trial: TrialRecord) -> Child:
+def _child(trial: TrialRecord) -> Child:
     derived = derived_of(trial.facts.derived)
     assert derived is not None  # noqa: S101 - it was found by it
     return Child(
@@ -55,13 +54,4 @@ def _child(parent: TrialRecord, trial: TrialRecord) -> Child:
         state=trial.state.value,
         value=trial.value,
         derived=derived,
-        changed=_changed(parent, trial),
     )
-
-
-def _changed(parent: TrialRecord | None, trial: TrialRecord) -> Sequence[Difference]:
-    """Return the parameters that were changed, with the values that the parent has, if it is known."""
-    derived = trial.facts.derived
-    after = {} if derived is None else redacted_values(derived.changes)
-    before = {} if parent is None else redacted_values(parent.facts.params)
-    return [Difference(name=name, first=before.get(name), second=value) for name, value in after.items()]

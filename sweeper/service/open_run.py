@@ -14,6 +14,7 @@ from sweeper.record.trial import State, TrialRecord
 from sweeper.results.front import front_of, has_front, named_members, trial_ranks
 from sweeper.results.per_trial import Columns
 from sweeper.results.ranking import outcome_text, significance_text
+from sweeper.results.rested import Rested
 from sweeper.results.snapshot import SweepView
 from sweeper.results.status import SweepReader
 from sweeper.service import budget, comparison, curves, depth, front, lineage, output, receipts, slots, totals
@@ -24,7 +25,7 @@ from sweeper.service.answers.sweep import RunRow, Sweep, Wait
 from sweeper.service.answers.trial import Receipt, Status, Trial, TrialComparison, TrialPage
 from sweeper.service.given import commands_of
 from sweeper.service.histories import Histories
-from sweeper.service.table import RESTS, Table, TrialQuery
+from sweeper.service.table import Table, TrialQuery
 from sweeper.service.trials import best_of, finite, row_of, status_of
 
 FRESH_S = 0.2
@@ -47,8 +48,7 @@ class OpenRun:
     _seen: object = None
     _table: Table = field(init=False)
     _histories: Histories = field(default_factory=Histories)
-    _significance: tuple[int, str] = (-1, "")
-    _rested: tuple[str, float] = ("", 0.0)
+    _significance: Rested[str] = field(default_factory=Rested)
 
     def __post_init__(self) -> None:
         self._reader = SweepReader(self.directory)
@@ -161,22 +161,10 @@ class OpenRun:
         )
 
     def _significance_of(self, view: SweepView) -> str:
-        """Return the sentence on significance.
-
-        With several seeds or objectives, it depends on all trials, so in a large sweep that runs it is made anew only
-        after `RESTS` times the time that it took.
-        """
+        """Return the sentence on significance; with several seeds or objectives, it may rest."""
         if not has_front(view.trials) and len(totals.seeds(self.columns)) <= 1:
             return totals.significance(self.columns)
-        state, due = self._rested
-        if self._significance[0] != self._revision and (
-            view.state not in _RUNS or view.state != state or time.monotonic() > due
-        ):
-            begun = time.monotonic()
-            self._significance = self._revision, significance_text(view)
-            ended = time.monotonic()
-            self._rested = view.state, ended + RESTS * (ended - begun)
-        return self._significance[1]
+        return self._significance.of(self._revision, lambda: significance_text(view), rests=self._table.rests)
 
     # ---- trials
 

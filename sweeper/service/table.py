@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +14,12 @@ from sweeper.results.health.advice import was_flagged
 from sweeper.results.health.trial_health import health_text
 from sweeper.results.per_trial import Columns
 from sweeper.results.ranking import ranked
+from sweeper.results.rested import Rested
 from sweeper.results.snapshot import steps_per_second
 from sweeper.service.trials import NO_VALUE, merit_of, shown_params
 
 PARAM, METRIC = "param:", "metric:"
 """The beginnings of the names of columns that a sweep has of its own."""
-RESTS = 20
-"""What depends on all trials of a large sweep rests for so many times the time that it took."""
 MOST_ROWS = 1000
 """Maximum number of rows of a page."""
 
@@ -78,9 +76,7 @@ class Table:
     _places: dict[int, int] = field(default_factory=dict)
     _order: list[TrialRecord] = field(default_factory=list)
     _seen: int = -1
-    _ranks: dict[int, int] = field(default_factory=dict)
-    _ranked: Mapping[int, object] = field(default_factory=dict)
-    _rested: float = 0.0
+    _ranks: Rested[dict[int, int]] = field(default_factory=Rested)
 
     def ranking(self, revision: int) -> tuple[list[TrialRecord], Mapping[int, int]]:
         """Return the trials, the best first, and the place of each that has a value, from 1.
@@ -115,18 +111,13 @@ class Table:
     def ranks(self) -> Mapping[int, int]:
         """The rank of each trial with values, where trials rank by more than one metric; else empty.
 
-        They depend on all trials, so in a large sweep that runs they are computed anew only after `RESTS` times the
-        time that they took, and only if a value has changed.
+        They depend on all trials, so they may rest.
         """
         if not self.has_ranks:
             return {}
         values = self.columns.of(_ranked_by)
-        if values != self._ranked and (not self.rests or time.monotonic() > self._rested):
-            begun = time.monotonic()
-            self._ranks, self._ranked = trial_ranks(list(self.columns.trials.values())), dict(values)
-            ended = time.monotonic()
-            self._rested = ended + RESTS * (ended - begun)
-        return self._ranks
+        trials = self.columns.trials.values()
+        return self._ranks.of(dict(values), lambda: trial_ranks(list(trials)), rests=self.rests)
 
     def matching(self, query: TrialQuery, revision: int) -> list[TrialRecord]:
         """Return all trials that a query keeps, in its order."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sweeper.errors import UsageError
+from sweeper.errors import SpecError, UsageError
 from sweeper.record.derivation import START
 from sweeper.record.storage.inbox import person
 from sweeper.service import commands
@@ -13,6 +14,8 @@ from sweeper.service.answers.machine import Sent
 from sweeper.service.open_run import OpenRun
 
 NAMES = ("stop", "pause", "resume", "revive", "exempt", "first", "add", "derive")
+COMMAND_LINE = "command line: "
+"""How the place of a mistake in the value of a parameter begins."""
 LONGEST = 1000
 """Maximum number of characters of a name or a reason."""
 
@@ -34,7 +37,10 @@ def carried_out(run: OpenRun, given: object) -> Sent:
     name, numbers = given.get("command"), _numbers(given.get("numbers", []))
     by = _text(given, "by") or person()
     about = {"by": f"{by} (page)", "because": _text(given, "because")}
-    sent = _sent(run, str(name), numbers, given, about)
+    try:
+        sent = _sent(run, str(name), numbers, given, about)
+    except SpecError as error:  # a page has fields, and no command line
+        raise SpecError([replace(one, where=one.where.removeprefix(COMMAND_LINE)) for one in error.mistakes]) from error
     if numbers:
         run.look_at(numbers)
     return sent

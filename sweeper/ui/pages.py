@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sweeper import __version__
 from sweeper.record.storage.inbox import person
 from sweeper.record.values.params import spelled
+from sweeper.results import captions
 from sweeper.results.wording import duration, number, plain
 from sweeper.service.answers.encoding import to_json
 from sweeper.service.answers.lineage import Lineage
@@ -224,7 +225,13 @@ def _environment() -> jinja2.Environment:
         "query": lambda given: urlencode({key: value for key, value in given.items() if value not in ("", None)}),
         "state": lambda state: STATES.get(state, str(state).lower()),
     }
-    made.globals |= {"sweeper_version": __version__, "plotly": assets.plotly_version, "person": person}
+    made.globals |= {
+        "sweeper_version": __version__,
+        "plotly": assets.plotly_version,
+        "person": person,
+        "captions": captions,
+        "states": STATES,
+    }
     return made
 
 

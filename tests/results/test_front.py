@@ -21,9 +21,10 @@ from sweeper.record.reader import read_trials
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
+from sweeper.results.captions import FRONT
 from sweeper.results.export import export_of
 from sweeper.results.front import front_of, trial_ranks
-from sweeper.results.front_points import CAPTION, front_points
+from sweeper.results.front_points import front_points
 from sweeper.results.ranking import end_text, ranked, ranking_text
 from sweeper.results.receipt import receipt
 from sweeper.results.status import read_sweep, to_json
@@ -109,7 +110,7 @@ def test_the_page_and_the_report_draw_the_same_front(tmp_path: Path) -> None:
     assert [trial.number for trial in points.front] == [1, 0]
     assert (points.pairs, points.is_stepped) == ([(0, 1)], True)
     chart = OpenRun(run).front()
-    assert (chart.front, chart.caption) == ([1, 0], CAPTION)
+    assert (chart.front, chart.caption) == ([1, 0], FRONT)
     known = dict(zip(chart.numbers, zip(*(axis.values for axis in chart.axes), strict=True), strict=True))
     assert known == {trial.number: trial.values for trial in points.trials}
     assert dict(zip(chart.numbers, chart.feasible, strict=True))[3] is False

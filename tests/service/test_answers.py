@@ -38,10 +38,11 @@ def lineage(run: OpenRun) -> Answer:
     write_json(run.directory.trial(9).facts, {**facts, "configuration": -1, "derived": derived})
     found = run.lineage(0)
     assert found is not None
-    assert [(one.number, one.derived.step, one.changed[0].first) for one in found.children] == [(9, 3, 1)]
+    assert [(one.number, one.derived.step) for one in found.children] == [(9, 3)]
     own = run.lineage(9)
     assert own is not None
-    assert (own.known, own.ancestors, own.changed[0].second) == (True, [0], 2)
+    assert (own.known, own.ancestors) == (True, [0])
+    assert own.text == "derived from trial 0000, after step 3, with lr=2 (it was 1)"
     assert run.lineage(1) is None
     return own
 

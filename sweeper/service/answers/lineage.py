@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.service.answers import Answer
-from sweeper.service.answers.trial import DerivedFrom, Difference
+from sweeper.service.answers.trial import DerivedFrom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +18,12 @@ class Child:
         state: its state.
         value: its value; null before the first.
         derived: how it was derived.
-        changed: the parameters that were changed: their values in the parent, and in it.
     """
 
     number: int
     state: str
     value: float | None
     derived: DerivedFrom
-    changed: Sequence[Difference]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +32,15 @@ class Lineage(Answer):
 
     Attributes:
         derived: how it was derived; null if it was not.
+        text: that in words, to follow "is", as in its receipt; empty if it was not derived.
         known: whether its parent is a trial of this run that can be read.
-        changed: the parameters that were changed: their values in the parent, null if that is not known, and in it.
         ancestors: its parent, the parent's parent, and so on.
         children: the trials that were derived from it.
     """
 
     derived: DerivedFrom | None
+    text: str
     known: bool
-    changed: Sequence[Difference]
     ancestors: Sequence[int]
     children: Sequence[Child]
 

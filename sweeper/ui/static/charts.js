@@ -1,5 +1,5 @@
 // Charts by plotly: curves, slots and depth profiles, in the colours of the page.
-import { colour, plotly, trialName } from "./base.js";
+import { colour, page, plotly, trialName } from "./base.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const COLOURS = 8;
@@ -119,20 +119,20 @@ export async function drawSlots(element, found, open) {
   }
 }
 
-const STATES = { COMPLETE: "complete", PRUNED: "stopped early", FAIL: "failed", RUNNING: "running", PAUSED: "paused", WAITING: "waiting" };
 const FEW_NAMED = 8;
 
 export async function drawFront(element, found, [first, second], open) {
   if (!found.numbers.length) return empty(element, "No trial has a value of every objective yet.");
   const places = new Map(found.numbers.map((number, place) => [number, place])), members = found.front.map((number) => places.get(number));
+  const states = JSON.parse(page.states);
   const axes = [found.axes[first], found.axes[second]];
   const group = (chosen, more) => ({
     mode: "markers", type: "scatter", x: chosen.map((at) => axes[0].values[at]), y: chosen.map((at) => axes[1].values[at]),
-    customdata: chosen.map((at) => [trialName(found.numbers[at]), found.numbers[at], STATES[found.states[at]]]),
+    customdata: chosen.map((at) => [trialName(found.numbers[at]), found.numbers[at], states[found.states[at]]]),
     hovertemplate: `<b>%{customdata[0]}</b> %{customdata[2]}<br>${axes.map((axis, at) => `${safe(axis.name)} %{${"xy"[at]}:.5g}`).join("<br>")}<extra></extra>`, ...more,
   });
   const all = found.numbers.map((_, at) => at), traces = [];
-  for (const [state, name] of Object.entries(STATES)) {
+  for (const [state, name] of Object.entries(states)) {
     const chosen = all.filter((at) => found.states[at] === state && found.feasible[at]);
     if (chosen.length) traces.push(group(chosen, { name, marker: { color: colour(state.toLowerCase()), size: 7, opacity: 0.8 } }));
   }

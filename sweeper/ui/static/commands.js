@@ -74,6 +74,7 @@ const stored = () => { try { return localStorage.getItem("sweeper-by"); } catch 
 
 export function onAnswered(done) {
   at("command-cancel").addEventListener("click", () => at("command").close());
+  at("command-params").addEventListener("input", () => { at("command-error").textContent = ""; });
   at("command-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = at("command-go"), by = at("command-by").value.trim();
@@ -83,6 +84,7 @@ export function onAnswered(done) {
     if (inputs.length) command.params = Object.fromEntries(filled.map((input) => [input.dataset.param, input.value.trim()]));
     if (asked.command === "derive") Object.assign(command, { at: Number(at("command-at").value), fresh_optimizer: at("command-fresh").checked });
     button.disabled = true;
+    at("command-error").textContent = "";
     try {
       const sent = await send(command);
       try { localStorage.setItem("sweeper-by", by); } catch { /* private windows keep nothing */ }

@@ -219,7 +219,6 @@ const together = calmly(async () => {
   parallel.show(data);
   params = data.axes.filter((axis) => axis.key !== "value").map((axis) => axis.name);
   brushes();
-  at("parallel-which").textContent = `${data.numbers.length.toLocaleString("en")} trials; the bluer, the better. Drag along an axis to choose trials.`;
 }, 10000);
 
 // ---- slots and importance
@@ -238,7 +237,7 @@ const drawnFront = () => drawFront(at("front"), front, chosenPair(), openTrial);
 const pareto = calmly(async () => {
   if (!at("front")) return;
   front = await ask(`${root()}/data/front`);
-  const left = front.left_out ? ` The best ${front.numbers.length.toLocaleString("en")} trials; ${front.left_out.toLocaleString("en")} others are left out.` : "";
+  const left = front.left_out ? ` The best ${front.numbers.length.toLocaleString("en")} trials are drawn; ${front.left_out.toLocaleString("en")} others are left out.` : "";
   at("front-which").textContent = `${front.caption}${left}`;
   const menu = at("front-pair"), names = ([a, b]) => `${front.axes[a].name} and ${front.axes[b].name}`;
   if (menu.options.length !== front.pairs.length) menu.replaceChildren(...front.pairs.map((pair, place) => new Option(names(pair), place)));
