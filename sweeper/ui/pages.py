@@ -230,7 +230,7 @@ def _environment() -> jinja2.Environment:
         "plotly": assets.plotly_version,
         "person": person,
         "captions": captions,
-        "states": STATES,
+        "state_words": STATES,
     }
     return made
 

@@ -396,6 +396,8 @@ def test_the_pareto_front_is_that_of_the_report_and_its_points_open_trials(brows
         page.locator("#front .main-svg").first.wait_for()
         said = page.locator("#front").get_attribute("aria-label") or ""
         assert f"{len(front)} on the Pareto front" in said
+        names = page.evaluate("document.querySelector('#front').data.map(one => one.name)")
+        assert {"complete", "stopped early", "beyond a constraint", "Pareto front"} <= {*names}
         drawn = page.evaluate(
             "document.querySelector('#front').data.find(one => one.name === 'Pareto front').customdata"
         )

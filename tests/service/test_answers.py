@@ -42,7 +42,7 @@ def lineage(run: OpenRun) -> Answer:
     own = run.lineage(9)
     assert own is not None
     assert (own.known, own.ancestors) == (True, [0])
-    assert own.text == "derived from trial 0000, after step 3, with lr=2 (it was 1)"
+    assert own.text == "derived from trial 0000 by ada, after step 3, with lr=2 (it was 1)"
     assert run.lineage(1) is None
     return own
 

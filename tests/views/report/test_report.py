@@ -228,7 +228,7 @@ def test_of_many_curves_the_best_and_evenly_spread_others_are_drawn() -> None:
 
 
 def test_depth_maps_alternate_between_pruned_and_other_trials(run: SweepDir) -> None:
-    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, (\w+)</figcaption>", page_of(run))
+    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, ([\w ]+)</figcaption>", page_of(run))
     assert titles == [("0002", "stopped early"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
 
 
