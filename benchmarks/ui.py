@@ -4,11 +4,13 @@
 
 The record is made up and the server is real: `sweeper ui` as a process of its own, asked over HTTP and by Chromium, if
 there is one. Before each update, a line is appended to the record of 16 running trials, as their workers would.
+`ended.jsonl` is there, as after every sweep; without it, the first reading is measured once more.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import shutil
 import statistics
@@ -26,7 +28,9 @@ from benchmarks.machine import description, present
 from sweeper.config import SweepSpec
 from sweeper.orchestrator.opening import make_trials, open_run
 from sweeper.record.decision import Decision
+from sweeper.record.ended import EndedWriter
 from sweeper.record.events import Diagnosed, Event, Exit, Finished, Launched, Metrics, Plan, Started, StopRequested
+from sweeper.record.reader import open_trials
 from sweeper.record.storage.codec import encode_file
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, TrialDir
@@ -68,7 +72,16 @@ def make_record(folder: Path, trials: int, *, running: int = SLOTS) -> SweepDir:
         state = "runs" if number >= trials - running else chance.choices(("ends", "stopped", "fails"), (80, 17, 3))[0]
         _play(run.directory.trial(number), begun + SECONDS * (number // SLOTS), state, wanted[number][0], chance)
     run.lease.release()
+    _digest(run.directory)
     return run.directory
+
+
+def _digest(run: SweepDir) -> None:
+    """Write `ended.jsonl`, as the orchestrator does as trials end."""
+    readers, _ = open_trials(run)
+    for reader in readers:
+        reader.poll()
+    EndedWriter(run, anew=True).append(reader for reader in readers if reader.trial.state.ended)
 
 
 def _params(chance: random.Random) -> dict[str, object]:
@@ -135,37 +148,55 @@ def _reported(
 
 
 def measured(folder: Path, trials: int, updates: int) -> dict[str, float]:
-    """Measure one size. The values are milliseconds, but for `reading`, which is seconds."""
+    """Measure one size. The values are milliseconds, but for the readings, which are seconds."""
     run = make_record(folder, trials)
     lease = acquire(run.lease, holder="benchmarks/ui.py")  # the sweep runs
     assert lease is not None  # noqa: S101 - nothing else knows the folder
-    command = [sys.executable, "-m", "sweeper.cli", "ui", str(run.path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None  # noqa: S101 - it was asked for above
-        address, _, token = process.stdout.readline().strip().partition("/?token=")
-        try:
-            with httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=600) as client:
-                page, live = f"{address}/runs/{run.path.name}", f"{address}/runs/{run.path.name}/live"
-                begun = time.monotonic()
-                first = client.get(page)
-                waits = first.elapsed.total_seconds()
-                while "refresh" in client.get(page).headers:
-                    time.sleep(0.2)
-                found = {"waiting page": 1000 * waits, "reading": time.monotonic() - begun}
-                found["page"] = statistics.median(_server_ms(client.get(page)) for _ in range(updates))
-                found |= _updates(client, run, live, updates)
-                found |= _painted(f"{address}/?token={token}", page)
-        finally:
-            process.terminate()
-            lease.release()
+    page = f"/runs/{run.path.name}"
+    with _served(run) as (client, entry):
+        first, found = client.get(page), {}
+        found["waiting page"] = 1000 * first.elapsed.total_seconds()
+        found["reading"] = _reading(client, page)
+        found["page"] = statistics.median(_server_ms(client.get(page)) for _ in range(updates))
+        found |= _updates(client, run, page, updates)
+        found |= _painted(entry, f"{entry.partition('/?token=')[0]}{page}")
+        lease.release()
+        found["after the end"] = _updates(client, run, page, updates)["processor"]
+    run.ended.unlink()
+    with _served(run) as (client, _):
+        found["reading of records"] = _reading(client, page)
     return found
 
 
-def _updates(client: httpx.Client, run: SweepDir, live: str, updates: int) -> dict[str, float]:
+@contextlib.contextmanager
+def _served(run: SweepDir) -> Iterator[tuple[httpx.Client, str]]:
+    """Start the server, and yield a client of it, and the address with the token."""
+    command = [sys.executable, "-m", "sweeper.cli", "ui", str(run.path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # noqa: S101 - it was asked for above
+        entry = process.stdout.readline().strip()
+        address, _, token = entry.partition("/?token=")
+        try:
+            with httpx.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=600) as client:
+                yield client, entry
+        finally:
+            process.terminate()
+
+
+def _reading(client: httpx.Client, page: str) -> float:
+    """Return how many seconds it takes until the page is there."""
+    begun = time.monotonic()
+    while "refresh" in client.get(page).headers:
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def _updates(client: httpx.Client, run: SweepDir, page: str, updates: int) -> dict[str, float]:
     """Append to the running trials, and fetch what has changed, again and again."""
     trials = [TrialDir(path.path) for path in run.trials()][-SLOTS:]
     times: list[float] = []
     processor: list[float] = []
+    charts: list[float] = []
     seen = ""
     for update in range(updates):
         for trial in trials:
@@ -173,14 +204,17 @@ def _updates(client: httpx.Client, run: SweepDir, live: str, updates: int) -> di
                 step = STEPS // 2 + update
                 journal.append(Metrics(time=time.time(), step=step, values={METRIC: 0.5 + update / 1000}))
         time.sleep(FRESH_S + 0.05)
-        answer = client.get(live, params={"seen": seen})
+        answer = client.get(f"{page}/live", params={"seen": seen})
         seen = str(answer.json()["revision"])
         times.append(_server_ms(answer))
         processor.append(_server_ms(answer, "cpu"))
+        drawn = (client.get(f"{page}/data/{chart}") for chart in ("parallel", "slots"))
+        charts.append(sum(_server_ms(answer, "cpu") for answer in drawn))
     return {
         "update": statistics.median(times),
         "slowest update": max(times),
         "processor": statistics.median(processor),
+        "charts": statistics.median(charts),
     }
 
 
@@ -211,31 +245,33 @@ def _server_ms(answer: httpx.Response, kind: str = "total") -> float:
     return float(parts[kind])
 
 
-def table(results: Mapping[int, Mapping[str, float]]) -> Table:
-    """Return the results as a table."""
-    made = Table(title="What the page of a sweep costs")
-    heads = (
-        "trials",
-        "first answer",
-        "first reading",
-        "page",
-        "update",
-        "slowest update",
-        "of the processor",
-        "first paint",
-    )
-    for head in heads:
-        made.add_column(head, justify="right")
+def tables(results: Mapping[int, Mapping[str, float]]) -> list[Table]:
+    """Return the results as two tables."""
+    opening = Table(title="Opening the page of a sweep", caption=OPENING)
+    update = Table(title="An update, on the server", caption=UPDATE)
+    for made, heads in (
+        (opening, ("trials", "first answer", "first reading", "without ended.jsonl", "page", "first paint")),
+        (update, ("trials", "median", "slowest", "of the processor", "after the end", "charts")),
+    ):
+        for head in heads:
+            made.add_column(head, justify="right")
     for trials, found in results.items():
+        reads = [f"{found[name]:.1f} s" for name in ("reading", "reading of records")]
         paint = f"{found['first paint']:.0f} ms" if "first paint" in found else "-"
-        times = [f"{found[name]:.0f} ms" for name in ("page", "update", "slowest update", "processor")]
-        made.add_row(f"{trials:,}", f"{found['waiting page']:.0f} ms", f"{found['reading']:.1f} s", *times, paint)
-    made.caption = (
-        "First answer: of a server that has just started, which says that it reads. First reading: until the page is "
-        f"there. Page, update: time on the server, median of {UPDATES}, and of its processor. First paint: in "
-        f"Chromium, median of {PAINTS}."
-    )
-    return made
+        opening.add_row(f"{trials:,}", f"{found['waiting page']:.0f} ms", *reads, f"{found['page']:.0f} ms", paint)
+        names = ("update", "slowest update", "processor", "after the end", "charts")
+        update.add_row(f"{trials:,}", *(f"{found[name]:.0f} ms" for name in names))
+    return [opening, update]
+
+
+OPENING = (
+    "First answer: of a server that has just started, which says that it reads. First reading: until the page is "
+    f"there, with ended.jsonl and without it. Page: time on the server. First paint: in Chromium, median of {PAINTS}."
+)
+UPDATE = (
+    f"Median of {UPDATES}; of the processor while the sweep runs, and after its end. Charts: of the processor, for "
+    "parameters together and slots, which a page asks for every ten and five seconds at most."
+)
 
 
 def main() -> None:
@@ -249,7 +285,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             results[trials] = measured(Path(folder), trials, UPDATES)
         print(f"{trials}: {results[trials]}", flush=True)
-    present("What the live page costs", " ".join(["python", *sys.argv]), machine, [table(results)], save=options.save)
+    present("What the live page costs", " ".join(["python", *sys.argv]), machine, tables(results), save=options.save)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,11 @@ def wall_seconds(log: Sequence[Event], trials: Sequence[TrialRecord], now: float
         if ended is not None:
             total += ended.seconds
             continue
-        until = log[end].time if end < len(log) else math.inf
-        seen = [time for trial in trials for time in _times(trial) if time <= until]
-        last = now if now is not None and end == len(log) else max(seen, default=0.0)
+        if now is not None and end == len(log):
+            last = now
+        else:
+            until = log[end].time if end < len(log) else math.inf
+            last = max((time for trial in trials for time in _times(trial) if time <= until), default=0.0)
         total += max(0.0, last - log[start].time)
     return total
 

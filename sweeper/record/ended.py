@@ -25,6 +25,7 @@ from sweeper.record.attempt import CAUSES, Attempt
 from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Watching
 from sweeper.record.facts import Facts, RetryPolicy
+from sweeper.record.marks import Marks, has_changed, holds, marks_of
 from sweeper.record.objectives import Constraint, Objective, Row, Rows
 from sweeper.record.progress import Progress, Series
 from sweeper.record.reader import TrialReader, open_trials, read_trial
@@ -38,12 +39,6 @@ MOST_BYTES = 1 << 30
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
-_MISSING = (-1, 0)
-"""The mark of a file that does not exist."""
-
-Mark = tuple[int, int]
-"""Size in bytes and modification time in nanoseconds of a file."""
-
 
 class EndedTrials:
     """The trials in `ended.jsonl` with valid lines, by number; `stale` is the number of lines of no use."""
@@ -53,13 +48,11 @@ class EndedTrials:
 
     def refresh(self) -> None:
         """Drop the trials with records that have changed since: they may have been revived."""
-        self.trials = {n: trial for n, trial in self.trials.items() if _holds(trial.directory, self._marks[n])}
+        self.trials = {n: trial for n, trial in self.trials.items() if holds(trial.directory, self._marks[n])}
 
     def has_changed(self, number: int, *, only: str = "") -> bool:
         """Return whether the record of a trial has changed since; with `only`, whether this file of it has."""
-        marks = self._marks[number]
-        known = {only: marks.get(only, _MISSING)} if only else marks
-        return not _holds(self.trials[number].directory, known)
+        return has_changed(self.trials[number].directory, self._marks[number], only=only)
 
 
 class EndedWriter:
@@ -75,13 +68,13 @@ class EndedWriter:
 
     def append(self, ended: Iterable[TrialReader]) -> None:
         """Append the trials of these readers, except those with records that have grown since, or are damaged."""
-        sound = [(reader.trial, _marks(reader)) for reader in ended if not reader.trial.damage]
+        sound = [(reader.trial, marks_of(reader)) for reader in ended if not reader.trial.damage]
         lines = [line for trial, marks in sound if marks for line in self._lines(trial, marks)]
         if lines:
             with contextlib.suppress(OSError), os.fdopen(confined.open_file(self._path, _APPEND), "ab") as file:
                 file.write(b"".join(b"\n" + line for line in lines))  # the newline first: a torn line ends there
 
-    def _lines(self, trial: TrialRecord, marks: Mapping[str, Mark]) -> Iterator[bytes]:
+    def _lines(self, trial: TrialRecord, marks: Marks) -> Iterator[bytes]:
         """Yield the line of a trial, after a line with what it watches: many trials watch the same tensors."""
         watching = trial.progress.watching
         key = 0 if watching is None else zlib.crc32(repr(watching).encode())
@@ -124,7 +117,7 @@ def without_garbage_collection() -> Iterator[None]:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def _read(run: SweepDir) -> tuple[dict[int, Mapping[str, Mark]], dict[int, TrialRecord], int]:
+def _read(run: SweepDir) -> tuple[dict[int, Marks], dict[int, TrialRecord], int]:
     """Return the marks and the valid trials by number, and how many lines are of no use."""
     try:
         lines = [line for line in confined.read_bytes(run.ended, most=MOST_BYTES).split(b"\n") if line]
@@ -144,7 +137,7 @@ def _read(run: SweepDir) -> tuple[dict[int, Mapping[str, Mark]], dict[int, Trial
         for number, (head, rest) in sorted(heads.items()):
             directory = run.trial(number)
             with contextlib.suppress(*DAMAGE):
-                if _holds(directory, head["marks"]):
+                if holds(directory, head["marks"]):
                     trials[number] = _CachedTrial.of(directory, head, watched[head["watching"]], rest)
     return {number: heads[number][0]["marks"] for number in trials}, trials, len(lines) - len(trials)
 
@@ -197,7 +190,7 @@ _PARTS = ("facts", "attempts", "unlaunched", "progress", "paused", "diagnosed", 
 _KNOWN = ("directory", "state", "step", "latest", "is_derived", "damage", "_rest")
 
 
-# ---- lines and marks ------------------------------------------------------------------------------------------------
+# ---- lines ----------------------------------------------------------------------------------------------------------
 
 
 def _line(*bodies: Mapping[str, object]) -> bytes:
@@ -239,33 +232,3 @@ def _form() -> str:
     ]
     tables = [row.when for row in (*STATES, *CAUSES)]
     return f"{zlib.crc32(repr((known, tables)).encode()):08x}"
-
-
-def _marks(reader: TrialReader) -> dict[str, Mark]:
-    """Return the marks of every file that a trial was read from; empty where one has changed since."""
-    trial = reader.trial
-    sizes = {trial.directory.facts: None, **reader.extent()}
-    sizes |= {trial.directory.attempt(attempt.number).exit: None for attempt in trial.attempts}
-    marks = {}
-    for path, size in sizes.items():
-        mark = _mark(str(path))
-        if size is not None and max(0, mark[0]) != size:
-            return {}
-        marks[str(path.relative_to(trial.directory.path))] = mark
-    return marks
-
-
-def _holds(directory: TrialDir, marks: Mapping[str, Mark]) -> bool:
-    prefix = f"{directory.path}{os.sep}"
-    for name, (size, time) in marks.items():  # noqa: SIM110 - faster: four files of each of ten thousand trials
-        if _mark(prefix + name) != (size, time):
-            return False
-    return True
-
-
-def _mark(path: str) -> Mark:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a Path takes twice as long
-    except OSError:
-        return _MISSING
-    return status.st_size, status.st_mtime_ns

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 Values = Sequence[float]
 """The objectives of one trial, signed so that less is better."""
+PLANE = 2
+"""Objectives up to which the last point of a front is the best in the last objective."""
 
 
 def dominates(one: Values, other: Values) -> bool:
@@ -22,7 +24,8 @@ def ranks(points: Sequence[Values], violations: Sequence[float] | None = None) -
     """Return the rank of each point, from 0.
 
     The points are sorted first, so that a point can only be dominated by earlier ones, and a search by halves finds the
-    first front that does not dominate it (Zhang et al. 2015, "An efficient approach to nondominated sorting").
+    first front that does not dominate it (Zhang et al. 2015, "An efficient approach to nondominated sorting"). With
+    two objectives, only the last point of a front has to be compared, because it is the best in the second one.
 
     Args:
         points: the values of each, signed so that less is better; all are finite.
@@ -31,11 +34,14 @@ def ranks(points: Sequence[Values], violations: Sequence[float] | None = None) -
     missed = [0.0] * len(points) if violations is None else [max(0.0, one) for one in violations]
     order = sorted((i for i in range(len(points)) if missed[i] == 0), key=lambda i: tuple(points[i]))
     found, fronts = [0] * len(points), list[list[Values]]()
+    is_plane = bool(points) and len(points[0]) <= PLANE
     for index in order:
         point, low, high = points[index], 0, len(fronts)
         while low < high:
             middle = (low + high) // 2
-            if any(dominates(member, point) for member in reversed(fronts[middle])):
+            if any(
+                dominates(member, point) for member in (fronts[middle][-1:] if is_plane else reversed(fronts[middle]))
+            ):
                 low = middle + 1
             else:
                 high = middle

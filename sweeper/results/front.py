@@ -83,11 +83,16 @@ def trial_ranks(trials: Sequence[TrialRecord]) -> dict[int, int]:
     return {trial.facts.number: rank for trial, rank in zip(trials, found, strict=True) if rank is not None}
 
 
-def front_of(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials on the Pareto front, best in the first objective first; empty with one objective."""
+def front_of(trials: Sequence[TrialRecord], ranks: Mapping[int, int] | None = None) -> list[TrialRecord]:
+    """Return the trials on the Pareto front, best in the first objective first; empty with one objective.
+
+    Args:
+        trials: the trials.
+        ranks: their ranks (`trial_ranks`), where they are known.
+    """
     if not has_front(trials):
         return []
-    found, sign = trial_ranks(trials), -1 if trials[0].facts.maximize else 1
+    found, sign = trial_ranks(trials) if ranks is None else ranks, -1 if trials[0].facts.maximize else 1
     members = [trial for trial in trials if found.get(trial.facts.number) == 0 and trial.is_feasible]
     return sorted(members, key=lambda trial: (sign * (trial.value or 0.0), trial.facts.number))
 
@@ -121,7 +126,12 @@ def objectives_text(goals: Sequence[Objective], values: Sequence[float]) -> str:
 
 def members_of(trials: Sequence[TrialRecord], *, with_params: bool = False) -> list[Member]:
     """Return the trials on the front by their numbers, with their objectives."""
-    return [(_name(trial, with_params=with_params), trial.values or ()) for trial in front_of(trials)]
+    return named_members(front_of(trials), with_params=with_params)
+
+
+def named_members(front: Sequence[TrialRecord], *, with_params: bool = False) -> list[Member]:
+    """Return trials on the front by their numbers, with their objectives."""
+    return [(_name(trial, with_params=with_params), trial.values or ()) for trial in front]
 
 
 def bounded_cell(trial: TrialRecord, name: str) -> str:

@@ -5,7 +5,8 @@ With one seed, each row is a trial. With several seeds, each row is a configurat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
@@ -20,6 +21,7 @@ from sweeper.results.comparison.configurations import (
 from sweeper.results.comparison.fronts import front_members
 from sweeper.results.front import (
     BEYOND,
+    Member,
     bounded_cell,
     front_text,
     has_front,
@@ -36,12 +38,16 @@ from sweeper.results.snapshot import SweepView, params_of, savings_of
 from sweeper.results.wording import counted, duration, number, plain
 
 
-def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+def ranked(trials: Sequence[TrialRecord], ranks: Mapping[int, int] | None = None) -> list[TrialRecord]:
     """Return the trials, best value first and those without a value last; equal values by number.
 
     With several objectives, the Pareto front is first, and with constraints, the trials that keep to them.
+
+    Args:
+        trials: the trials.
+        ranks: their ranks (`results.front.trial_ranks`), where they are known.
     """
-    found = trial_ranks(trials)
+    found = trial_ranks(trials) if ranks is None else ranks
     last = len(trials) if has_front(trials) else 0
 
     def key(trial: TrialRecord) -> tuple[bool, int, float, int]:
@@ -63,15 +69,30 @@ def end_text(outcome: str, trials: Sequence[TrialRecord]) -> str:
     If the health of any trial is known, its counts come before the best trial. With several objectives, the Pareto
     front is named in its place.
     """
-    counts = {state: sum(trial.state is state for trial in trials) for state in State}
-    text = f"{outcome}: {', '.join(f'{count} {state.value}' for state, count in counts.items() if count)}"
-    if classes := counts_text(trials):
-        text += f"; health: {classes}"
+    counts = Counter(trial.state.value for trial in trials)
     best = next(iter(ranked(trials)), None)
+    return outcome_text(outcome, counts, counts_text(trials), best, members_of(trials) if has_front(trials) else ())
+
+
+def outcome_text(
+    outcome: str, counts: Mapping[str, int], health: str, best: TrialRecord | None, front: Sequence[Member]
+) -> str:
+    """Return `end_text` of a sweep.
+
+    Args:
+        outcome: its first word.
+        counts: how many trials are in each state.
+        health: `counts_text` of them.
+        best: the first in the ranking; None without trials.
+        front: the Pareto front, if there are several objectives.
+    """
+    text = f"{outcome}: {', '.join(f'{count} {state}' for state in State if (count := counts.get(state.value, 0)))}"
+    if health:
+        text += f"; health: {health}"
     if best is None or best.value is None:
         return text
-    if has_front(trials):
-        return f"{text}; {front_text(best.facts.objectives, members_of(trials))}"
+    if best.facts.objectives:
+        return f"{text}; {front_text(best.facts.objectives, front)}"
     where = f" ({name})" if (name := params_of(best)) else ""
     missed = f"; {missed}" if (missed := missed_text(best)) else ""
     return f"{text}; best {plain(best.facts.metric)} {number(best.value)} of {best.facts.number:04d}{where}{missed}"
@@ -193,7 +214,11 @@ def significance_text(sweep: SweepView) -> str:
         return best_configuration_text(configuration_results(sweep.trials))
     if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
         return ""
-    return "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."
+    return ONE_SEED
+
+
+ONE_SEED = "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."
+"""The sentence on the significance of a sweep with one seed and several configurations."""
 
 
 def _front_sentence(sweep: SweepView) -> str:

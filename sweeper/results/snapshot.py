@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,14 +75,8 @@ class SweepView:
         take as many steps as the trials that have ended did on average, including those stopped early.
         """
         running = [trial for trial in self.trials if trial.state is State.RUNNING]
-        rates = [rate for trial in running if math.isfinite(rate := steps_per_second(trial))]
-        expected = _expected_steps(self.trials) if rates else math.nan
-        if not math.isfinite(expected):
-            return math.nan
         waiting = max(self.total or 0, len(self.trials)) - len(running) - self.count(State.PAUSED, *_ENDED)
-        left = waiting * expected + sum(_steps_left(trial, expected) for trial in running)
-        rate = sum(rates) / len(rates) * max(1, min(len(self.slots) or 1, len(running) + waiting))
-        return left / rate
+        return time_left(running, waiting, lambda: _expected_steps(self.trials), len(self.slots))
 
 
 class Display(Protocol):
@@ -101,6 +95,23 @@ class Display(Protocol):
 
 
 _ENDED = tuple(state for state in State if state.ended)
+
+
+def time_left(running: Sequence[TrialRecord], waiting: int, expected: Callable[[], float], slots: int) -> float:
+    """Estimate the seconds until a sweep ends; NaN before any trial has a known speed.
+
+    Args:
+        running: the trials that run.
+        waiting: the number of trials that have not started.
+        expected: returns how many steps a trial is expected to take; NaN if that is not known.
+        slots: the number of slots; 0 if it is not known.
+    """
+    rates = [rate for trial in running if math.isfinite(rate := steps_per_second(trial))]
+    steps = expected() if rates else math.nan
+    if not math.isfinite(steps):
+        return math.nan
+    left = waiting * steps + sum(_steps_left(trial, steps) for trial in running)
+    return left / (sum(rates) / len(rates) * max(1, min(slots or 1, len(running) + waiting)))
 
 
 def steps_done(trial: TrialRecord) -> int:
@@ -159,22 +170,38 @@ class Savings:
 
 def savings_of(sweep: SweepView) -> Savings:
     """Sum the savings over trials that a rule stopped and that have planned steps, each at its own speed."""
-    pruned = [t for t in sweep.trials if t.state is State.PRUNED and not t.newest.stopped_by_person]
-    known = [trial for trial in pruned if trial.progress.total_steps is not None]
-    steps = [steps_saved(trial) for trial in known]
-    seconds = (
-        saved / speed
-        for trial, saved in zip(known, steps, strict=True)
-        if math.isfinite(speed := steps_per_second(trial))
-    )
-    after = [steps_after_decision(t) for t in sweep.trials if t.continued and t.continued.cause == AUDITED]
+    return all_savings((one for trial in sweep.trials if (one := own_savings(trial))), len(sweep.trials))
+
+
+def all_savings(parts: Iterable[Savings], total: int) -> Savings:
+    """Return the sum of what stopping each trial saved; `total` is the number of trials of the sweep."""
+    known = list(parts)
     return Savings(
-        trials=len(known),
-        total=len(sweep.trials),
-        steps=sum(steps),
-        seconds=sum(seconds),
-        audited=len(after),
-        audit_steps=sum(after),
+        trials=sum(one.trials for one in known),
+        total=total,
+        steps=sum(one.steps for one in known),
+        seconds=sum(one.seconds for one in known),
+        audited=sum(one.audited for one in known),
+        audit_steps=sum(one.audit_steps for one in known),
+    )
+
+
+def own_savings(trial: TrialRecord) -> Savings | None:
+    """Return what stopping one trial saved, or its audit cost; None if it was neither stopped by a rule nor audited."""
+    continued = trial.continued
+    audited = continued is not None and continued.cause == AUDITED
+    stopped = trial.state is State.PRUNED and not trial.newest.stopped_by_person
+    stopped = stopped and trial.progress.total_steps is not None
+    if not stopped and not audited:
+        return None
+    saved, speed = steps_saved(trial) if stopped else 0, steps_per_second(trial)
+    return Savings(
+        trials=int(stopped),
+        total=1,
+        steps=saved,
+        seconds=saved / speed if math.isfinite(speed) else 0.0,
+        audited=int(audited),
+        audit_steps=steps_after_decision(trial) if audited else 0,
     )
 
 

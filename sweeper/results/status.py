@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, over_budget
 from sweeper.record.derivation import START, Derivation
@@ -18,6 +21,7 @@ from sweeper.record.events import (
     SweepStarted,
     SweepWaiting,
 )
+from sweeper.record.marks import mark
 from sweeper.record.reader import is_alive
 from sweeper.record.storage.checksums import Damage
 from sweeper.record.storage.journal import JournalReader
@@ -25,14 +29,14 @@ from sweeper.record.storage.layout import SweepDir, read_json
 from sweeper.record.storage.lease import is_held
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted_values
-from sweeper.results.damage import damage_lines
 from sweeper.results.front import front_of, trial_ranks
 from sweeper.results.health.trial_health import health_to_json, is_healthy, unobserved_text
-from sweeper.results.lineage import not_restored_text
-from sweeper.results.receipt import cause_text, failure_of, last_output
+from sweeper.results.per_trial import Columns
+from sweeper.results.rested import Rested
 from sweeper.results.snapshot import SweepView
 from sweeper.results.spikes import spikes_to_json
-from sweeper.results.trial_set import TrialSet
+from sweeper.results.trial_messages import damaged_places, end_lines, lines_on_damage, not_restored_lines
+from sweeper.results.trial_set import SETTLED_S, TrialSet
 from sweeper.results.wording import counted, disk_text, plain
 from sweeper.rules.needs import unmet
 
@@ -49,13 +53,19 @@ class SweepReader:
         trials: the trials as their records have them.
         changed: the numbers of the trials that were new, changed or gone in the last call of `read`.
         marked: the trials of the last call by number, marked as lost where no process runs them.
+        columns: columns of these trials.
     """
 
     def __init__(self, run: SweepDir) -> None:
         self._run = run
+        self._held = False
+        self._spec, self._log = _File(run.spec), _File(run.log)
         self.trials = TrialSet(run)
         self.changed: set[int] = set()
         self.marked: dict[int, TrialRecord] = {}
+        self.columns = Columns()
+        self._unmet: Rested[tuple[str, ...]] = Rested()
+        self._changes = 0
 
     def read(self) -> SweepView:
         """Return the sweep as recorded now.
@@ -67,42 +77,105 @@ class SweepReader:
             RecordError: the spec cannot be read.
         """
         run, held = self._run, is_held(self._run.lease)
-        self.changed, unreadable = self.trials.poll(), self.trials.unreadable
-        self.marked = {number: _marked_lost(trial, held=held) for number, trial in self.trials.trials.items()}
+        self.changed, unreadable = self._marked(self.trials.poll(), held=held), self.trials.unreadable
+        self.columns.take(self.marked, self.changed)
+        self._changes += bool(self.changed)
         trials = list(self.marked.values())
-        journal = JournalReader(run.log)
-        log = journal.read()
+        log, own = self._log.read(_events)
         starts = [event for event in log if isinstance(event, SweepStarted)]
         ends = [event for event in log if isinstance(event, SweepEnded)]
-        resolved = read_json(run.spec)
-        own = [plain(str(one)) for one in _all_damage(journal)]
+        resolved = self._spec.read(read_json)
         budget = BudgetLimits.read(resolved.get("spec"))
         spec, now = resolved.get("spec"), ends[-1].time if ends and not held else time.time()
         return SweepView(
             name=str(resolved.get("name", run.path.name)),
-            state=_state(trials, log, held=held),
+            state=self._state(log, held=held),
             trials=trials,
             total=len(trials),
             slots=starts[-1].slots if starts else (),
             now=now,
             started=starts[0].time if starts else time.time(),
             messages=(
-                *_ends(trials),
-                *filter(None, map(not_restored_text, trials)),
-                *damage_lines(trials),
+                *self._lines(end_lines),
+                *self._lines(not_restored_lines),
+                *self._lines(lines_on_damage),
                 *own,
                 *unreadable.values(),
                 *_disk(run, log, held=held),
             ),
-            damage=(*(plain(str(one)) for trial in trials for one in trial.damage), *own),
+            damage=(*self._lines(damaged_places), *own),
             unreadable=tuple(unreadable.values()),
             unstarted=_unstarted(budget, trials, log, running=held),
-            unmet=_as_recorded(_unmet(spec, trials, now), trials),
+            unmet=self._unmet.of(
+                (self._changes, int(now)), lambda: _as_recorded(_unmet(spec, trials, now), trials), rests=held
+            ),
             title=str(spec.get("title", "")) if isinstance(spec, dict) else "",
             waiting=_waiting(log) if held else None,
             limits=budget,
             log=log,
         )
+
+    def _marked(self, polled: set[int], *, held: bool) -> set[int]:
+        """Mark the trials that no process runs; return which are new, changed or gone since the last call."""
+        recorded, before = self.trials.trials, self.marked
+        running = () if held and self._held else self.columns.of(_running)
+        self._held, marked = held, dict(before)
+        for number in polled.union(running):
+            if (trial := recorded.get(number)) is None:
+                marked.pop(number, None)
+            elif number in polled or _marked_lost(trial, held=held) != before[number]:
+                marked[number] = _marked_lost(trial, held=held)
+        changed = {number for number in polled.union(running) if marked.get(number) is not before.get(number)}
+        self.marked = marked if marked.keys() == before.keys() else {number: marked[number] for number in recorded}
+        return changed
+
+    def _lines(self, of: Callable[[TrialRecord], Sequence[str] | None]) -> Iterator[str]:
+        """Yield what is to be said of trials, in the order of their numbers."""
+        for _, lines in sorted(self.columns.of(of).items()):
+            yield from lines
+
+    def _state(self, log: Sequence[Event], *, held: bool) -> str:
+        if held:
+            words = [event for event in log if isinstance(event, SweepStarted | SweepPaused | SweepResumed)]
+            return "PAUSED" if words and isinstance(words[-1], SweepPaused) else "RUNNING"
+        states = set(self.columns.of(state_word).values())
+        if not states or states & {State.WAITING, State.RUNNING, State.PAUSED}:
+            return "STOPPED"
+        return "FAIL" if State.FAIL in states else "COMPLETE"
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _File:
+    """A small file that is read whole, and only again if it has changed."""
+
+    path: Path
+    _known: tuple[tuple[int, int], Any] | None = None
+
+    def read(self, reading: Callable[[Path], T]) -> T:
+        before = mark(str(self.path))
+        if self._known is None or self._known[0] != before or time.time() - before[1] / 1e9 < SETTLED_S:
+            self._known = before, reading(self.path)
+        found: T = self._known[1]
+        return found
+
+
+def _events(path: Path) -> tuple[list[Event], list[str]]:
+    """Return the events of a journal, and a line for each place where it is damaged."""
+    journal = JournalReader(path)
+    return journal.read(), [plain(str(one)) for one in _all_damage(journal)]
+
+
+def state_word(trial: TrialRecord) -> str:
+    """Return the state of a trial, for a column."""
+    return trial.state.value
+
+
+def _running(trial: TrialRecord) -> bool | None:
+    """Return whether a trial runs, or may have been marked as lost."""
+    return trial.state is State.RUNNING or (trial.newest.lost is not None and trial.newest.exit is None) or None
 
 
 def to_json(sweep: SweepView) -> dict[str, object]:
@@ -162,7 +235,7 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
         "cause": trial.newest.cause or None,
         "attempts": len(trial.attempts),
         "seconds": round(trial.seconds(now), 3),
-        "derived": _derived_to_json(trial.facts.derived),
+        "derived": derived_to_json(trial.facts.derived),
         "skipped": trial.progress.skipped,
         "spikes": spikes_to_json(trial.progress),
         "damaged": trial.damaged,
@@ -171,7 +244,8 @@ def trial_to_json(trial: TrialRecord, now: float, rank: int | None) -> dict[str,
     }
 
 
-def _derived_to_json(derived: Derivation | None) -> dict[str, object] | None:
+def derived_to_json(derived: Derivation | None) -> dict[str, object] | None:
+    """Return how a trial was derived as `to_json` has it; None if it was not."""
     if derived is None:
         return None
     return {
@@ -205,15 +279,6 @@ def _unstarted(budget: BudgetLimits, trials: Sequence[TrialRecord], log: Sequenc
     return text[0].upper() + text[1:]
 
 
-def _ends(trials: Sequence[TrialRecord]) -> Iterator[str]:
-    """Yield why trials failed, and why others will be restarted."""
-    for trial in trials:
-        if trial.state is State.FAIL:
-            yield f"{trial.number:04d} failed: {failure_of(trial)}{last_output(trial)}"
-        elif trial.state is State.WAITING and trial.newest.number and trial.newest.stop is None:
-            yield f"{trial.number:04d} will be restarted: {cause_text(trial.newest)}"
-
-
 def _all_damage(journal: JournalReader) -> Iterator[Damage]:
     yield from journal.damage
     if journal.incomplete is not None:
@@ -243,13 +308,3 @@ def _waiting(log: Sequence[Event]) -> SweepWaiting | None:
 
 def _waiting_to_json(wait: SweepWaiting) -> dict[str, object]:
     return {"since": wait.since, "reasons": list(wait.reasons), "sweeps": list(wait.sweeps)}
-
-
-def _state(trials: Sequence[TrialRecord], log: Sequence[Event], *, held: bool) -> str:
-    states = {trial.state for trial in trials}
-    if held:
-        words = [event for event in log if isinstance(event, SweepStarted | SweepPaused | SweepResumed)]
-        return "PAUSED" if words and isinstance(words[-1], SweepPaused) else "RUNNING"
-    if not trials or states & {State.WAITING, State.RUNNING, State.PAUSED}:
-        return "STOPPED"
-    return "FAIL" if State.FAIL in states else "COMPLETE"

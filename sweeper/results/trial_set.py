@@ -7,21 +7,23 @@ in a while; if there are many, in turns.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.errors import RecordError
-from sweeper.record.ended import EndedTrials
+from sweeper.record.ended import EndedTrials, without_garbage_collection
+from sweeper.record.marks import Marks, has_changed, marks_before, marks_of
 from sweeper.record.reader import TrialReader, open_trials
 from sweeper.record.storage.confined import TRIALS
-from sweeper.record.storage.layout import SweepDir, TrialDir
-from sweeper.record.trial import TrialRecord
-from sweeper.results.health.trial_health import StandaloneHealth
+from sweeper.record.storage.layout import SweepDir
+from sweeper.record.trial import HistoryEntry, TrialRecord
+from sweeper.results.health.trial_health import StandaloneHealth, is_standalone
 
 MOST_LOOKED_AT, MOST_CHECKED = 2_500, 250
 """Resting trials of which one file, and all files, are looked at in one call; of more, the others have later turns."""
+CONTROL = "control.jsonl"
+"""The file of a resting trial that is looked at."""
 SETTLED_S = 2.0
 """Seconds after which another entry of a directory certainly changes the time of the directory."""
 
@@ -42,7 +44,7 @@ class TrialSet:
     _cached: EndedTrials | None = None
     _readers: dict[int, TrialReader] = field(default_factory=dict)
     _health: dict[int, StandaloneHealth] = field(default_factory=dict)
-    _resting: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _resting: dict[int, Marks] = field(default_factory=dict)
     _turn: int = 0
     _listed_at: int = -1
     _urgent: set[int] = field(default_factory=set)
@@ -58,36 +60,36 @@ class TrialSet:
         """
         before, known = self.trials, dict(self.trials)
         if self._cached is None:
-            self._cached = EndedTrials(self.run)
-            known.update(self._cached.trials)
+            with without_garbage_collection():
+                self._cached = EndedTrials(self.run)
+                known.update(self._cached.trials)
+                self._read_active(known)
         else:
             self._look_at_resting(self._cached, known)
-        self._open_new(known)
-        for number, reader in list(self._readers.items()):
-            if number not in self._resting:
-                self._read(number, reader, known)
+            self._read_active(known)
         changed = {number for number, trial in known.items() if before.get(number) is not trial}
         changed |= before.keys() - known.keys()
         self.trials = {number: known[number] for number in sorted(known)} if before.keys() != known.keys() else known
         return changed
 
+    def _read_active(self, known: dict[int, TrialRecord]) -> None:
+        """Read what was appended to the trials that do not rest, and to the new ones."""
+        self._open_new(known)
+        for number, reader in [one for one in self._readers.items() if one[0] not in self._resting]:
+            self._read(number, reader, known)
+
     def _look_at_resting(self, cached: EndedTrials, known: dict[int, TrialRecord]) -> None:
         """Drop the cached trials that have changed, and have the others that have changed read again."""
         numbers = sorted([*cached.trials, *self._resting])  # else those that are read again would jump the queue
-        few = [*_turn(numbers, self._turn, MOST_LOOKED_AT), *(self._urgent & {*numbers})]
-        thorough = {*_turn(numbers, self._turn, MOST_CHECKED), *self._urgent}
+        few = _turn(numbers, self._turn, MOST_LOOKED_AT)
+        thorough = {*_turn(numbers, self._turn, MOST_CHECKED), *(self._urgent & {*numbers})}
         self._urgent, self._turn = set(), self._turn + 1
-        for number in few:
+        for number in {*few, *thorough}:
+            only = "" if number in thorough else CONTROL
             if number in self._resting:
-                if number in thorough or _mark(self._readers[number].trial.directory) != self._resting[number]:
+                if has_changed(known[number].directory, self._resting[number], only=only):
                     del self._resting[number]
-            elif number in cached.trials:
-                control = cached.trials[number].directory.control.name
-                if cached.has_changed(number, only="" if number in thorough else control):
-                    del cached.trials[number], known[number]
-                    self._listed_at = -1
-        for number in thorough & cached.trials.keys() - {*few}:
-            if cached.has_changed(number):
+            elif cached.has_changed(number, only=only):
                 del cached.trials[number], known[number]
                 self._listed_at = -1
 
@@ -103,7 +105,7 @@ class TrialSet:
         self._listed_at = changed_at if is_whole else -1
 
     def _read(self, number: int, reader: TrialReader, known: dict[int, TrialRecord]) -> None:
-        mark = _mark(reader.trial.directory)
+        before, marks = reader.trial, marks_before(reader)
         try:
             entries = reader.poll()
         except RecordError as error:
@@ -111,24 +113,22 @@ class TrialSet:
             del self._readers[number]
             known.pop(number, None)
             return
-        known[number] = self._health.setdefault(number, StandaloneHealth()).take(reader, entries)
-        if known[number].newest.end is not None or not known[number].attempts:
-            self._resting[number] = mark
+        known[number] = self._diagnosed(number, reader, entries)
+        rests = known[number].newest.end is not None or not known[number].attempts
+        # A line without an end is not read, so the size of such a file never is what was read.
+        if rests and (found := marks_of(reader) or (marks if reader.trial is before else {})):
+            self._resting[number] = found
+
+    def _diagnosed(self, number: int, reader: TrialReader, entries: Sequence[HistoryEntry]) -> TrialRecord:
+        if number not in self._health and not is_standalone(reader.trial):
+            return reader.trial
+        return self._health.setdefault(number, StandaloneHealth()).take(reader, entries)
 
 
 def _turn(numbers: list[int], turn: int, most: int) -> list[int]:
     """Return at most so many of the numbers, in each turn the next ones."""
     parts = -(-len(numbers) // most)
     return numbers if parts <= 1 else numbers[turn % parts :: parts]
-
-
-def _mark(trial: TrialDir) -> tuple[int, int]:
-    """Return the size and the time of the last change of a trial's `control.jsonl`."""
-    try:
-        status = os.stat(trial.control)  # noqa: PTH116 - as in `record.ended`, a Path takes twice as long
-    except OSError:
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
 
 
 def _changed_at(run: SweepDir) -> int:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import UsageError
-from sweeper.record.budget import Usage
 from sweeper.record.storage.layout import SweepDir, TrialDir, read_json
 from sweeper.record.trial import State, TrialRecord
-from sweeper.results.comparison.configurations import has_several_seeds
-from sweeper.results.front import front_of, trial_ranks
-from sweeper.results.health.trial_health import counts_text
-from sweeper.results.ranking import end_text, significance_text
-from sweeper.results.snapshot import SweepView, savings_of
+from sweeper.results.front import front_of, has_front, named_members, trial_ranks
+from sweeper.results.per_trial import Columns
+from sweeper.results.ranking import outcome_text, significance_text
+from sweeper.results.rested import Rested
+from sweeper.results.snapshot import SweepView
 from sweeper.results.status import SweepReader
-from sweeper.service import budget, comparison, curves, depth, output, receipts, slots
+from sweeper.service import budget, comparison, curves, depth, front, lineage, output, receipts, slots, totals
 from sweeper.service.answers.encoding import keys_of
-from sweeper.service.answers.series import Curves, Depth, Importance, Output, SlotTimeline
+from sweeper.service.answers.lineage import Checkpoints, Lineage
+from sweeper.service.answers.series import Curves, Depth, Front, Importance, Output, SlotTimeline
 from sweeper.service.answers.sweep import RunRow, Sweep, Wait
 from sweeper.service.answers.trial import Receipt, Status, Trial, TrialComparison, TrialPage
 from sweeper.service.given import commands_of
@@ -28,8 +28,6 @@ from sweeper.service.histories import Histories
 from sweeper.service.table import Table, TrialQuery
 from sweeper.service.trials import best_of, finite, row_of, status_of
 
-RESTS = 20
-"""The sentences on a sweep rest for so many times the time that they took."""
 FRESH_S = 0.2
 """Seconds for which what was read counts as current: a page asks several things at once."""
 
@@ -48,13 +46,13 @@ class OpenRun:
     _read_at: float = 0.0
     _revision: int = 0
     _seen: object = None
-    _table: Table = field(default_factory=Table)
+    _table: Table = field(init=False)
     _histories: Histories = field(default_factory=Histories)
-    _summary: tuple[int, Mapping[str, str]] = (-1, {})
-    _summed: tuple[str, float] = ("", 0.0)
+    _significance: Rested[str] = field(default_factory=Rested)
 
     def __post_init__(self) -> None:
         self._reader = SweepReader(self.directory)
+        self._table = Table(self._reader.columns)
 
     # ---- the sweep
 
@@ -65,6 +63,7 @@ class OpenRun:
             RecordError: the run cannot be read.
         """
         self._view = self._reader.read()
+        self._table.rests = self._view.state in _RUNS
         seen = (self._view.state, len(self._view.log), self._view.waiting, self._view.unreadable)
         if self._reader.changed or seen != self._seen:
             self._revision += 1
@@ -80,6 +79,16 @@ class OpenRun:
         assert self._view is not None  # noqa: S101 - it was read above
         return self._view
 
+    @property
+    def columns(self) -> Columns:
+        """The columns of the trials, as they were read last."""
+        return self._reader.columns
+
+    def current(self) -> int:
+        """Return the revision of what was read within the last `FRESH_S` seconds."""
+        assert self.view is not None  # noqa: S101 - it reads what was appended
+        return self._revision
+
     def sweep(self) -> Sweep:
         """Return the sweep without its trials."""
         return self._sweep(self.view)
@@ -87,7 +96,7 @@ class OpenRun:
     def row(self) -> RunRow:
         """Return the run as a row of a table of runs."""
         view = self.view
-        order, _ = self._table.ranking(view.trials, self._revision)
+        order, _ = self._table.ranking(self._revision)
         goals = view.trials[0].facts.goals if view.trials else ()
         times = [trial.latest for trial in view.trials if math.isfinite(trial.latest)]
         times += [event.time for event in view.log[-1:]]
@@ -97,7 +106,7 @@ class OpenRun:
             title=view.title,
             state=view.state,
             trials=len(view.trials),
-            counts={state.value: count for state in State if (count := view.count(state))},
+            counts=totals.counts(self.columns),
             metric=view.metric,
             maximize=bool(goals) and goals[0].maximize,
             best=best_of(order[0]) if order else None,
@@ -113,72 +122,57 @@ class OpenRun:
         return Status(**_fields(self._sweep(view)), trials=trials)
 
     def _sweep(self, view: SweepView) -> Sweep:
-        trials = view.trials
+        columns, trials = self.columns, view.trials
         goals = trials[0].facts.goals if trials else ()
-        order, _ = self._table.ranking(trials, self._revision)
-        usage = Usage.of(trials, view.log, now=view.now, running=view.state in _RUNS, limits=view.limits)
-        wait, texts = view.waiting, self._texts(view)
+        order, _ = self._table.ranking(self._revision)
+        best, members = order[0] if order else None, front_of(trials, self._table.ranks)
+        usage = totals.usage(columns, view, running=view.state in _RUNS)
+        wait, counts, health = view.waiting, totals.counts(columns), totals.health(columns)
         return Sweep(
             name=view.name,
             state=view.state,
             unreadable=view.unreadable,
             damage=view.damage,
             unmet=view.unmet,
-            front=[trial.number for trial in front_of(trials)],
+            front=[trial.number for trial in members],
             waiting=None if wait is None else Wait(since=wait.since, reasons=wait.reasons, sweeps=wait.sweeps),
             path=str(self.directory.path),
             title=view.title,
             metric=view.metric,
             maximize=bool(goals) and goals[0].maximize,
             objectives={goal.name: "maximize" if goal.maximize else "minimize" for goal in goals},
-            verdict=texts["verdict"],
-            significance=texts["significance"],
-            health=texts["health"],
-            savings=texts["savings"],
-            counts={state.value: count for state in State if (count := view.count(state))},
+            verdict=outcome_text(view.state.lower(), counts, health, best, named_members(members)),
+            significance=self._significance_of(view),
+            health=health,
+            savings=totals.savings(columns),
+            counts=counts,
             total=len(trials),
-            best=best_of(order[0]) if order else None,
-            budget=budget.parts_of(view.limits, usage, order[0] if order else None),
+            best=None if best is None else best_of(best),
+            budget=budget.parts_of(view.limits, usage, best),
             unstarted=view.unstarted,
             messages=view.messages,
             slots=view.slots,
-            slots_in_use=view.slots_in_use,
+            slots_in_use=counts.get(State.RUNNING.value, 0),
             started=view.started,
             now=view.now,
-            seconds_left=finite(view.seconds_left),
+            seconds_left=finite(totals.seconds_left(columns, view)),
             revision=self._revision,
             commands=commands_of(view.log),
         )
 
-    def _texts(self, view: SweepView) -> Mapping[str, str]:
-        """Return the sentences on the sweep, which are made once for each revision.
-
-        They are about all trials, so in a large sweep that runs they are made anew only after `RESTS` times the time
-        that they took.
-        """
-        state, due = self._summed
-        if self._summary[0] != self._revision and (
-            view.state not in _RUNS or view.state != state or time.monotonic() > due
-        ):
-            begun = time.monotonic()
-            texts = {
-                "verdict": end_text(view.state.lower(), view.trials),
-                "significance": significance_text(view),
-                "health": counts_text(view.trials),
-                "savings": savings_of(view).text(),
-            }
-            self._summary = self._revision, texts
-            ended = time.monotonic()
-            self._summed = view.state, ended + RESTS * (ended - begun)
-        return self._summary[1]
+    def _significance_of(self, view: SweepView) -> str:
+        """Return the sentence on significance; with several seeds or objectives, it may rest."""
+        if not has_front(view.trials) and len(totals.seeds(self.columns)) <= 1:
+            return totals.significance(self.columns)
+        return self._significance.of(self._revision, lambda: significance_text(view), rests=self._table.rests)
 
     # ---- trials
 
     def trials(self, query: TrialQuery | None = None) -> TrialPage:
         """Return one page of the table of trials."""
         query, view = query or TrialQuery(), self.view
-        found = self._table.matching(view.trials, query, self._revision)
-        _, places = self._table.ranking(view.trials, self._revision)
+        found = self._table.matching(query, self._revision)
+        _, places = self._table.ranking(self._revision)
         page = found[query.offset : query.offset + query.limit]
         first = view.trials[0].facts if view.trials else None
         return TrialPage(
@@ -190,7 +184,7 @@ class OpenRun:
             params=list(dict.fromkeys(name for trial in page for name in trial.facts.shown)),
             metric=view.metric,
             maximize=first is not None and first.maximize,
-            several_seeds=has_several_seeds(view.trials),
+            several_seeds=len(totals.seeds(self.columns)) > 1,
             revision=self._revision,
             rows=[row_of(trial, view.now, places.get(trial.number)) for trial in page],
         )
@@ -202,8 +196,8 @@ class OpenRun:
             UsageError: the run has no such trial.
         """
         record, view = self.record(number), self.view
-        _, places = self._table.ranking(view.trials, self._revision)
-        rank = trial_ranks(view.trials).get(number)
+        _, places = self._table.ranking(self._revision)
+        rank = self._table.ranks.get(number)
         return receipts.trial_of(
             self.directory,
             record,
@@ -211,6 +205,23 @@ class OpenRun:
             row=row_of(record, view.now, places.get(number)),
             status=status_of(record, view.now, rank),
         )
+
+    def lineage(self, number: int) -> Lineage | None:
+        """Return from which trial a trial was derived and which were derived from it; None if neither is the case.
+
+        Raises:
+            UsageError: the run has no such trial.
+        """
+        return lineage.lineage_of(self.record(number), self._reader.marked)
+
+    def checkpoints(self, number: int) -> Checkpoints:
+        """Return the checkpoints from which a trial can be derived.
+
+        Raises:
+            UsageError: the run has no such trial.
+            RecordError: the folder of the checkpoints cannot be read.
+        """
+        return lineage.checkpoints_of(self.view.name, self.record(number))
 
     def why(self, number: int) -> Receipt:
         """Return the receipt of a trial.
@@ -227,7 +238,7 @@ class OpenRun:
             UsageError: the run has no such trial.
         """
         one, other, view = self.record(first), self.record(second), self.view
-        _, places = self._table.ranking(view.trials, self._revision)
+        _, places = self._table.ranking(self._revision)
         rows = [row_of(trial, view.now, places.get(trial.number)) for trial in (one, other)]
         return comparison.compared(view.name, (one, other), rows)
 
@@ -259,10 +270,16 @@ class OpenRun:
         """
         return depth.depth_of(number, self._histories.of(self._directory(number)), most)
 
+    def front(self) -> Front:
+        """Return the trials over each pair of objectives, with the Pareto front; empty with one objective."""
+        assert self.view is not None  # noqa: S101 - it reads what was appended
+        order, _ = self._table.ranking(self._revision)
+        return front.front_chart(order, self._table.ranks, self._revision)
+
     def slots(self, *, most: int = slots.SPANS) -> SlotTimeline:
         """Return the attempts over time, the newest `most` of them."""
         view = self.view
-        return slots.timeline_of(view, self._revision, most)
+        return slots.timeline_of(view, self.columns, self._revision, most)
 
     def output(
         self, number: int, *, attempt: int | None = None, after: int | None = None, most: int = output.BYTES

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.service.answers import VERSION, Answer, machine, series, sweep, trial
+from sweeper.service.answers import VERSION, Answer, lineage, machine, series, sweep, trial
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTE = re.compile(r"^ {8}(\w+): (.+?)(?=^ {8}\w|^ {4}\S|\Z)", re.MULTILINE | re.DOTALL)
@@ -19,7 +19,7 @@ _PLAIN: Mapping[object, str] = {str: "string", int: "integer", float: "number", 
 
 def answers() -> dict[str, type[Answer]]:
     """Return all answers by name."""
-    found = [kind for module in (sweep, trial, series, machine) for kind in vars(module).values()]
+    found = [kind for module in (sweep, trial, lineage, series, machine) for kind in vars(module).values()]
     kinds = [kind for kind in found if isinstance(kind, type) and issubclass(kind, Answer) and kind is not Answer]
     return {kind.__name__: kind for kind in sorted(kinds, key=lambda kind: kind.__name__)}
 

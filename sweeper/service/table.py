@@ -9,12 +9,14 @@ from typing import Any
 
 from sweeper.errors import UsageError
 from sweeper.record.trial import State, TrialRecord
-from sweeper.results.front import has_ranks
+from sweeper.results.front import has_rank, has_ranks, trial_ranks
 from sweeper.results.health.advice import was_flagged
 from sweeper.results.health.trial_health import health_text
+from sweeper.results.per_trial import Columns
 from sweeper.results.ranking import ranked
+from sweeper.results.rested import Rested
 from sweeper.results.snapshot import steps_per_second
-from sweeper.service.trials import merit_of, shown_params
+from sweeper.service.trials import NO_VALUE, merit_of, shown_params
 
 PARAM, METRIC = "param:", "metric:"
 """The beginnings of the names of columns that a sweep has of its own."""
@@ -62,60 +64,79 @@ class TrialQuery:
 
 @dataclass(slots=True)
 class Table:
-    """The order of the trials of a sweep; keys are computed anew only for trials that have changed."""
+    """The order of the trials of a sweep.
 
-    _keys: dict[str, dict[int, tuple[TrialRecord, Any]]] = field(default_factory=dict)
-    _texts: dict[int, str] = field(default_factory=dict)
+    Attributes:
+        columns: the columns of its trials.
+        rests: whether what depends on all trials may be a little older than they are, because the sweep runs.
+    """
+
+    columns: Columns
+    rests: bool = False
     _places: dict[int, int] = field(default_factory=dict)
     _order: list[TrialRecord] = field(default_factory=list)
     _seen: int = -1
+    _ranks: Rested[dict[int, int]] = field(default_factory=Rested)
 
-    def ranking(self, trials: Sequence[TrialRecord], revision: int) -> tuple[list[TrialRecord], Mapping[int, int]]:
+    def ranking(self, revision: int) -> tuple[list[TrialRecord], Mapping[int, int]]:
         """Return the trials, the best first, and the place of each that has a value, from 1.
 
         Args:
-            trials: the trials.
-            revision: a number that differs if they do.
+            revision: a number that differs if the trials do.
         """
-        if revision != self._seen:
-            if has_ranks(trials):
-                self._order = ranked(trials)
-            else:
-                keys = self._keys_of("place", merit_of, trials)
-                self._order = [trial for _, trial in sorted(zip(keys, trials, strict=True), key=_first)]
-            valued = (trial for trial in self._order if trial.value is not None)
-            self._places = {trial.number: place for place, trial in enumerate(valued, 1)}
-            self._seen = revision
+        if revision == self._seen:
+            return self._order, self._places
+        trials = self.columns.trials
+        if self.has_ranks:
+            self._order = ranked(list(trials.values()), self.ranks)
+            valued = [trial.number for trial in self._order if trial.value is not None]
+        else:
+            keys = self.columns.of(merit_of)
+            # The trials that have not changed are in order already, which makes the sort almost linear.
+            known = [number for number in self._places if number in keys]
+            numbers = [*known, *(keys.keys() - self._places.keys())]
+            numbers.sort(key=keys.__getitem__)
+            self._order = [trials[number] for number in numbers]
+            valued = [number for number in numbers if keys[number][0] < NO_VALUE]
+        self._places = {number: place for place, number in enumerate(valued, 1)}
+        self._seen = revision
         return self._order, self._places
 
-    def matching(self, trials: Sequence[TrialRecord], query: TrialQuery, revision: int) -> list[TrialRecord]:
+    @property
+    def has_ranks(self) -> bool:
+        """Whether the sweep ranks trials by more than the value of one metric."""
+        return has_ranks([trial for _, trial in zip(range(1), self.columns.trials.values(), strict=False)])
+
+    @property
+    def ranks(self) -> Mapping[int, int]:
+        """The rank of each trial with values, where trials rank by more than one metric; else empty.
+
+        They depend on all trials, so they may rest.
+        """
+        if not self.has_ranks:
+            return {}
+        values = self.columns.of(_ranked_by)
+        trials = self.columns.trials.values()
+        return self._ranks.of(dict(values), lambda: trial_ranks(list(trials)), rests=self.rests)
+
+    def matching(self, query: TrialQuery, revision: int) -> list[TrialRecord]:
         """Return all trials that a query keeps, in its order."""
-        order = self._sorted(trials, query, revision)
+        order = self._sorted(query, revision)
         for keeps in self._filters(query):
             order = [trial for trial in order if keeps(trial)]
         return order
 
-    def _sorted(self, trials: Sequence[TrialRecord], query: TrialQuery, revision: int) -> list[TrialRecord]:
+    def _sorted(self, query: TrialQuery, revision: int) -> list[TrialRecord]:
         if query.sort == "place":
-            order, places = self.ranking(trials, revision)
+            order, places = self.ranking(revision)
             count = len(places)
             valued, others = order[:count], order[count:]
             return [*reversed(valued), *others] if query.descending else order
-        keys = self._keys_of(query.sort, _key_of(query.sort), trials)
-        known = [(key, trial) for key, trial in zip(keys, trials, strict=True) if key is not None]
+        trials, keys = self.columns.trials, self.columns.of(_key_of(query.sort), f"sort {query.sort}")
+        known = [(keys[number], trial) for number, trial in trials.items() if number in keys]
         known.sort(key=_first, reverse=query.descending)
-        missing = [trial for key, trial in zip(keys, trials, strict=True) if key is None]
+        missing = [trial for number, trial in trials.items() if number not in keys]
         return [*(trial for _, trial in known), *missing]
-
-    def _keys_of(self, column: str, key: Callable[[TrialRecord], Any], trials: Sequence[TrialRecord]) -> list[Any]:
-        cache = self._keys.setdefault(column, {})
-        found = []
-        for trial in trials:
-            known = cache.get(trial.number)
-            if known is None or known[0] is not trial:
-                known = cache[trial.number] = (trial, key(trial))
-            found.append(known[1])
-        return found
 
     def _filters(self, query: TrialQuery) -> list[Callable[[TrialRecord], bool]]:
         filters: list[Callable[[TrialRecord], bool]] = []
@@ -124,20 +145,26 @@ class Table:
         if query.states:
             filters.append(lambda trial: trial.state.value in query.states)
         if query.flagged is not None:
-            filters.append(lambda trial: was_flagged(trial) is query.flagged)
+            flags = self.columns.of(was_flagged)
+            filters.append(lambda trial: flags[trial.number] is query.flagged)
         if query.health:
-            filters.append(lambda trial: health_text(trial).startswith(query.health))
-        filters += [self._has(word) for word in query.text.lower().split()]
+            texts = self.columns.of(health_text)
+            filters.append(lambda trial: texts[trial.number].startswith(query.health))
+        words = query.text.lower().split()
+        if words:
+            shown = self.columns.of(_shown)
+            filters.append(lambda trial: all(word in shown[trial.number] for word in words))
         return filters
 
-    def _has(self, word: str) -> Callable[[TrialRecord], bool]:
-        return lambda trial: word in self._text_of(trial)
 
-    def _text_of(self, trial: TrialRecord) -> str:
-        number = trial.number
-        if number not in self._texts:
-            self._texts[number] = f"{number:04d} {shown_params(trial.facts.shown)} seed={trial.facts.seed}"
-        return self._texts[number]
+def _shown(trial: TrialRecord) -> str:
+    """Return the text that a filter looks into."""
+    return f"{trial.number:04d} {shown_params(trial.facts.shown)} seed={trial.facts.seed}"
+
+
+def _ranked_by(trial: TrialRecord) -> object:
+    """Return what the rank of a trial depends on."""
+    return (trial.values, trial.violations) if trial.values is not None and has_rank(trial) else None
 
 
 def _first(pair: tuple[Any, TrialRecord]) -> Any:  # noqa: ANN401 - any key

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeper.record.attempt import Attempt
 from sweeper.record.decision import Decision
+from sweeper.record.derivation import Derivation
 from sweeper.record.events import StopRequested
 from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
@@ -15,7 +16,7 @@ from sweeper.results.health.advice import was_flagged
 from sweeper.results.health.trial_health import health_effect, health_text, is_healthy
 from sweeper.results.receipt import cause_text, end_line, retry_text
 from sweeper.results.snapshot import seconds_left, steps_per_second
-from sweeper.results.status import trial_to_json
+from sweeper.results.status import derived_to_json, trial_to_json
 from sweeper.results.wording import plain
 from sweeper.service.answers.sweep import Best
 from sweeper.service.answers.trial import (
@@ -82,11 +83,17 @@ def status_of(trial: TrialRecord, now: float, rank: int | None) -> TrialStatus:
     pruned, spared = known["pruned"], known["spared"]
     known["pruned"] = None if pruned is None else Verdict(**pruned)
     known["spared"] = None if spared is None else Spared(**{{"as": "as_"}.get(key, key): spared[key] for key in spared})
-    known["derived"] = None if known["derived"] is None else DerivedFrom(**known["derived"])
+    known["derived"] = derived_of(trial.facts.derived)
     spikes = known["spikes"]
     known["spikes"] = Spikes(**{**spikes, "newest": [SpikeFound(**one) for one in spikes["newest"]]})
     known["health"] = [HealthChange(**change) for change in known["health"]]
     return TrialStatus(**known)
+
+
+def derived_of(derived: Derivation | None) -> DerivedFrom | None:
+    """Return how a trial was derived as an answer; None if it was not."""
+    known: dict[str, Any] | None = derived_to_json(derived)
+    return None if known is None else DerivedFrom(**known)
 
 
 def best_of(trial: TrialRecord) -> Best | None:
@@ -149,11 +156,15 @@ def metrics_of(trial: TrialRecord) -> list[MetricSummary]:
     ]
 
 
+NO_VALUE = 2
+"""The first part of the key of a trial without a value."""
+
+
 def merit_of(trial: TrialRecord) -> tuple[int, float, int]:
     """Return a key by which trials with one objective sort as in `results.ranking.ranked`: the best is the smallest."""
     value = trial.value
     if value is None:
-        return 2, 0.0, trial.number
+        return NO_VALUE, 0.0, trial.number
     return int(was_non_finite(trial)), -value if trial.facts.maximize else value, trial.number
 
 

@@ -89,8 +89,8 @@ class Site:
         name, number = request.path_params["name"], request.path_params["number"]
         if not await self.reader.is_read(name):
             return await self._reading(name)
-        trial, sweep = await self.reader.ask(name, lambda run: (run.trial(number), run.sweep()))
-        return HTMLResponse(pages.trial_page(trial, sweep, several=self._are_several))
+        asked = await self.reader.ask(name, lambda run: (run.trial(number), run.lineage(number), run.sweep()))
+        return HTMLResponse(pages.trial_page(*asked, several=self._are_several))
 
     async def compare(self, request: Request) -> Response:
         """Return the page of two trials side by side."""
@@ -140,7 +140,7 @@ class Site:
                 "revision": sweep.revision,
                 "state": trial.row.state,
                 "step": trial.row.step,
-                **pages.trial_parts(trial, sweep),
+                **pages.trial_parts(trial, run.lineage(number), sweep),
             }
 
         return _changed(await self.reader.ask(request.path_params["name"], asked))

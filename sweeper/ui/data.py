@@ -48,7 +48,9 @@ class Data:
             Route(f"{below}/parallel", self.parallel),
             Route(f"{below}/importance", self.importance),
             Route(f"{below}/slots", self.slots),
+            Route(f"{below}/front", self.front),
             Route(f"{below}/depth/{{number:int}}", self.depth),
+            Route(f"{below}/checkpoints/{{number:int}}", self.checkpoints),
             Route(f"{below}/output/{{number:int}}", self.output),
             Route(f"{below}/trial/{{number:int}}", self.trial),
             Route("/runs/{name}/commands", self.command, methods=["POST"]),
@@ -70,9 +72,9 @@ class Data:
         name = request.path_params["name"]
 
         def asked(run: OpenRun) -> str:
-            view, revision = run.view, run.sweep().revision
+            revision = run.current()
             if self._parallel.get(name, (-1, ""))[0] != revision:
-                self._parallel[name] = revision, to_text(parallel_of(view.trials, revision), indent=None)
+                self._parallel[name] = revision, to_text(parallel_of(run.columns, revision), indent=None)
             return self._parallel[name][1]
 
         return _json(await self.reader.ask(name, asked))
@@ -91,10 +93,19 @@ class Data:
         """Return the attempts over time."""
         return await self._answer(request, OpenRun.slots)
 
+    async def front(self, request: Request) -> Response:
+        """Return the trials over each pair of objectives."""
+        return await self._answer(request, OpenRun.front)
+
     async def depth(self, request: Request) -> Response:
         """Return the depth profile of a trial."""
         number = request.path_params["number"]
         return await self._answer(request, lambda run: run.depth(number))
+
+    async def checkpoints(self, request: Request) -> Response:
+        """Return the checkpoints from which a trial can be derived."""
+        number = request.path_params["number"]
+        return await self._answer(request, lambda run: run.checkpoints(number))
 
     async def output(self, request: Request) -> Response:
         """Return the end of the output of a trial, or what follows an offset."""

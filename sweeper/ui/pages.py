@@ -12,9 +12,11 @@ from markupsafe import Markup
 from sweeper import __version__
 from sweeper.record.storage.inbox import person
 from sweeper.record.values.params import spelled
+from sweeper.results import captions
 from sweeper.results.wording import duration, number, plain
 from sweeper.service.access import local
 from sweeper.service.answers.encoding import to_json
+from sweeper.service.answers.lineage import Lineage
 from sweeper.service.answers.sweep import Runs, Sweep
 from sweeper.service.answers.trial import Trial, TrialComparison, TrialPage
 from sweeper.ui import assets
@@ -65,14 +67,14 @@ def table_part(sweep: Sweep, page: TrialPage, question: Question) -> str:
     return _render("parts/table.html", **_table(sweep, page, question))
 
 
-def trial_page(trial: Trial, sweep: Sweep, *, several: bool) -> str:
+def trial_page(trial: Trial, lineage: Lineage | None, sweep: Sweep, *, several: bool) -> str:
     """Return the page of a trial."""
-    return _render("trial.html", several=several, **_trial(trial, sweep))
+    return _render("trial.html", several=several, **_trial(trial, lineage, sweep))
 
 
-def trial_parts(trial: Trial, sweep: Sweep) -> dict[str, str]:
+def trial_parts(trial: Trial, lineage: Lineage | None, sweep: Sweep) -> dict[str, str]:
     """Return what changes of the page of a trial, by the id of its place."""
-    context = _trial(trial, sweep)
+    context = _trial(trial, lineage, sweep)
     return {"head": _render("parts/trial_head.html", **context), "trial": _render("parts/trial.html", **context)}
 
 
@@ -151,8 +153,10 @@ def _table(sweep: Sweep, page: TrialPage, question: Question) -> dict[str, Any]:
     }
 
 
-def _trial(trial: Trial, sweep: Sweep) -> dict[str, Any]:
-    return {"run": sweep.name, "trial": to_json(trial), "metric": sweep.metric, "maximize": sweep.maximize}
+def _trial(trial: Trial, lineage: Lineage | None, sweep: Sweep) -> dict[str, Any]:
+    family = None if lineage is None else to_json(lineage)
+    facts = {"metric": sweep.metric, "maximize": sweep.maximize}
+    return {"run": sweep.name, "trial": to_json(trial), "lineage": family, **facts}
 
 
 # ---- templates
@@ -221,7 +225,13 @@ def _environment() -> jinja2.Environment:
         "query": lambda given: urlencode({key: value for key, value in given.items() if value not in ("", None)}),
         "state": lambda state: STATES.get(state, str(state).lower()),
     }
-    made.globals |= {"sweeper_version": __version__, "plotly": assets.plotly_version, "person": person}
+    made.globals |= {
+        "sweeper_version": __version__,
+        "plotly": assets.plotly_version,
+        "person": person,
+        "captions": captions,
+        "state_words": STATES,
+    }
     return made
 
 

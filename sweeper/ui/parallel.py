@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.redaction import redacted_value
+from sweeper.results.per_trial import Columns
 from sweeper.service.answers import Answer
 from sweeper.ui.questions import PARAM, VALUE, value_on, word_of
 
@@ -54,37 +56,50 @@ class Parallel(Answer):
     axes: Sequence[Axis]
 
 
-def parallel_of(trials: Sequence[TrialRecord], revision: int) -> Parallel:
-    """Return the axes of these trials."""
-    names = dict.fromkeys(name for trial in trials for name in trial.facts.shown)
-    first = trials[0].facts if trials else None
-    axes = [_axis(f"{PARAM}{name}", name, trials) for name in names]
+def parallel_of(columns: Columns, revision: int) -> Parallel:
+    """Return the axes of the trials that these columns are of."""
+    names = dict.fromkeys(name for shown in dict.fromkeys(columns.of(_names).values()) for name in shown)
+    first = next((trial.facts for trial in columns.trials.values()), None)
+    axes = [_axis(f"{PARAM}{name}", name, columns) for name in names]
     if first is not None and first.metric:
-        axes.append(_axis(VALUE, first.metric, trials))
+        axes.append(_axis(VALUE, first.metric, columns))
     return Parallel(
-        revision=revision,
-        maximize=first is not None and first.maximize,
-        numbers=[trial.number for trial in trials],
-        axes=axes,
+        revision=revision, maximize=first is not None and first.maximize, numbers=list(columns.trials), axes=axes
     )
 
 
-def _axis(key: str, name: str, trials: Sequence[TrialRecord]) -> Axis:
-    values = [redacted_value(name, value_on(trial, key)) for trial in trials]
-    if all(value is None or _is_number(value) for value in values):
-        column = [None if value is None else finite(float(str(value))) for value in values]
-        known = [value for value in column if value is not None]
-        log = bool(known) and min(known) > 0 and max(known) / min(known) >= LOGARITHMIC
-        return Axis(key=key, name=name, words=(), log=log, column=column)
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[word_of(value)] = counts.get(word_of(value), 0) + 1
-    words = sorted(counts, key=lambda word: (-counts[word], word))
+def _axis(key: str, name: str, columns: Columns) -> Axis:
+    def value_of(trial: TrialRecord) -> object:
+        return redacted_value(name, value_on(trial, key))
+
+    def number_of(trial: TrialRecord) -> float | None:
+        value = value_of(trial)
+        return finite(float(str(value))) if _is_number(value) else None
+
+    def has_word(trial: TrialRecord) -> bool | None:
+        value = value_of(trial)
+        return None if value is None or _is_number(value) else True
+
+    def word(trial: TrialRecord) -> str | None:
+        value = value_of(trial)
+        return None if value is None else word_of(value)
+
+    if not columns.of(has_word, f"has word {key}"):
+        column = columns.of(number_of, f"number {key}")
+        low, high = min(column.values(), default=0.0), max(column.values(), default=0.0)
+        log = low > 0 and high / low >= LOGARITHMIC
+        return Axis(key=key, name=name, words=(), log=log, column=[column.get(number) for number in columns.trials])
+    found = columns.of(word, f"word {key}")
+    counts = Counter(found[number] for number in columns.trials if number in found)
+    words = sorted(counts, key=lambda one: (-counts[one], one))
     words = sorted(words) if len(words) <= MOST_WORDS else [*sorted(words[: MOST_WORDS - 1]), OTHERS]
-    places = {word: place for place, word in enumerate(words)}
-    at = [None if value is None else places.get(word_of(value), len(words) - 1) for value in values]
+    places = {one: place for place, one in enumerate(words)}
+    at = [places.get(found[number], len(words) - 1) if number in found else None for number in columns.trials]
     return Axis(key=key, name=name, words=words, log=False, column=at)
+
+
+def _names(trial: TrialRecord) -> tuple[str, ...]:
+    return tuple(trial.facts.shown)
 
 
 def finite(value: float) -> float | None:

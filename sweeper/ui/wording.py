@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sweeper.results import captions
 from sweeper.results.health.trial_health import FAILED, OK, UNKNOWN, short_name
 from sweeper.results.wording import counted, duration, number
 from sweeper.service.answers.sweep import Sweep
 
 STATES: Mapping[str, str] = {
-    "RUNNING": "running",
-    "WAITING": "waiting",
-    "PAUSED": "paused",
-    "COMPLETE": "complete",
-    "PRUNED": "stopped early",
-    "FAIL": "failed",
+    **{state.value: word for state, word in captions.STATES.items()},
     "STOPPED": "interrupted",
     "UNREADABLE": "cannot be read",
 }

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,10 +27,15 @@ from PIL import Image
 from benchmarks.ui import make_record
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import acquire
+from sweeper.results.front import front_of
+from sweeper.results.status import read_sweep
 from tests.browser.sweep_story import tell
 from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid, until
-from tests.ui.client import HOSTILE, hostile_run
+from tests.results.test_front import LATENCY, LOSS, MEMORY
+from tests.results.test_front import make as make_several
+from tests.ui.client import HOSTILE, hostile_run, make_run
 from tests.ui.test_server import served
+from tests.views.synthetic import Script, began, diagnose, make_trial, play
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page, Response, ViewportSize
@@ -130,6 +136,16 @@ def site(browser: Browser, story: Served) -> Iterator[Opened]:
 def comes(page: Page, expression: str) -> None:
     """Wait until an expression is true; Playwright's own waiting is a script that the page's policy refuses."""
     until(lambda: page.evaluate(f"Boolean({expression})"))
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a picture for the documentation, if they are asked for."""
+    if "SWEEPER_PICTURES" not in os.environ:
+        return
+    picture = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
+    kept = Path(os.environ["SWEEPER_PICTURES"]) / f"{name}.png"
+    picture.quantize(160, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(kept, optimize=True)
+    assert kept.stat().st_size < LARGEST
 
 
 # ---- looks
@@ -274,6 +290,132 @@ def test_curves_change_their_metric_axis_and_smoothing(site: Opened) -> None:
     comes(page, "document.querySelector('#curves').data.length === 20")  # each once more, as it is
     page.reload()
     comes(page, "document.querySelector('#curves').ariaLabel.startsWith('Curves of loss/train over time')")
+
+
+# ---- a trial is derived
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> SweepDir:
+    """A sweep of which trial 2 was stopped and has three checkpoints; trial 6 was derived from it."""
+    run = make_run(tmp_path / "runs", "family")
+    checkpoints = run.trial(2).checkpoints
+    checkpoints.mkdir()
+    names = {step: f"step-{step:09d}.0123456789abcdef.pt" for step in (60, 100, 120)}
+    for name in names.values():
+        (checkpoints / name).touch()
+    diagnose(run.trial(2), began("vanishing_gradient", 110, 130))
+    shown = {"lr": 1e-4, "warmup_fraction": 0.9}
+    derived = {"parent": 2, "step": 60, "checkpoint": names[60], "changes": {"lr": 1e-4}, "by": "ada"}
+    child = make_trial(run, 6, params=shown, shown=shown, configuration=-1, derived=derived)
+    play(child, Script(until=640))
+    return run
+
+
+def test_a_trial_is_derived_on_its_page(browser: Browser, family: SweepDir) -> None:
+    with (
+        served(str(family.path), "--port", "0") as (_, address, token),
+        opened(browser, address, token, width=NARROW) as one,
+    ):
+        page = one.open("/runs/family/trials/2")
+        one.drawn()
+        page.locator("[data-command=derive]").click()
+        page.locator("#command[open]").wait_for()
+        options = [text.strip() for text in page.locator("#command-at option").all_text_contents()]
+        assert options[0] == "step 120: vanishing gradient held"
+        assert options[1] == "step 100 (newest healthy)"
+        assert options[-1] == "the start, without a checkpoint"
+        assert page.locator("#command-at").input_value() == "100"
+        assert page.get_by_label("lr", exact=True).get_attribute("placeholder") == "0.0003"
+        page.get_by_label("lr", exact=True).fill("fast")
+        page.locator("#command-go").click()
+        comes(page, "document.querySelector('#command-error').textContent.includes('expected a number')")
+        assert "command line" not in page.inner_text("#command-error")
+        assert not family.inbox.exists() or not list(family.inbox.iterdir())
+        one.errors[:] = [error for error in one.errors if "400 (Bad Request)" not in error]  # what was refused
+        page.get_by_label("lr", exact=True).fill("1e-5")
+        page.fill("#command-by", "ada")
+        page.fill("#command-because", "a lower rate may hold")
+        page.check("#command-fresh")
+        assert one.overflow() <= 0
+        keep(page, "ui-derive")
+        page.locator("#command-go").click()
+        page.locator(".toast.good").wait_for()
+        assert "derive for 0002" in page.inner_text(".toast.good")
+    (path,) = family.inbox.iterdir()
+    sent = json.loads(path.read_text())
+    assert (sent["number"], sent["at"], sent["changes"], sent["fresh_optimizer"]) == (2, 100, {"lr": 1e-5}, True)
+    assert (sent["by"], sent["because"]) == ("ada (page)", "a lower rate may hold")
+
+
+def test_the_page_of_a_trial_has_its_lineage_with_links(browser: Browser, family: SweepDir) -> None:
+    with served(str(family.path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        page = one.open("/runs/family/trials/6")
+        one.drawn()
+        lineage = page.locator("section[aria-labelledby=lineage-head]")
+        words = "It is derived from trial 0002 by ada, after step 60, with lr=1e-4 (it was 3e-4)."
+        assert words in " ".join(lineage.inner_text().split())
+        lineage.get_by_role("link", name="0002").click()
+        page.wait_for_url("**/trials/2")
+        row = page.locator("#children tbody tr")
+        assert row.count() == 1
+        assert "step 60" in row.inner_text()
+        assert "lr=1e-4" in row.inner_text()
+        row.get_by_role("link").click()
+        page.wait_for_url("**/trials/6")
+        page.go_back()
+        page.locator("[data-command=derive]").wait_for()
+
+
+def test_a_trial_is_derived_from_the_table(browser: Browser, family: SweepDir) -> None:
+    with served(str(family.path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        page = one.open("/runs/family")
+        assert page.locator("[data-command=derive]").is_disabled()
+        page.check("#pick-3")
+        page.locator("[data-command=derive]").click()
+        comes(page, "document.querySelector('#command-at').value === '-1'")  # it has no checkpoint
+
+
+# ---- several objectives
+
+
+def test_the_pareto_front_is_that_of_the_report_and_its_points_open_trials(browser: Browser, tmp_path: Path) -> None:
+    chance = random.Random(5)
+    losses = [chance.uniform(0.2, 2.0) for _ in range(40)]
+    values = [
+        {LOSS: loss, LATENCY: 4 / loss + chance.uniform(0, 12), MEMORY: 18 if number % 9 == 4 else 8}
+        for number, loss in enumerate(losses)
+    ]
+    run = make_several(
+        tmp_path, [(one, "stopped" if number % 11 == 3 else "completed") for number, one in enumerate(values)]
+    )
+    front = [trial.number for trial in front_of(read_sweep(run).trials)]
+    assert len(front) > 2
+    with served(str(run.path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        page = one.open("/runs/s")
+        page.locator("#front .main-svg").first.wait_for()
+        said = page.locator("#front").get_attribute("aria-label") or ""
+        assert f"{len(front)} on the Pareto front" in said
+        names = page.evaluate("document.querySelector('#front').data.map(one => one.name)")
+        assert {"complete", "stopped early", "beyond a constraint", "Pareto front"} <= {*names}
+        drawn = page.evaluate(
+            "document.querySelector('#front').data.find(one => one.name === 'Pareto front').customdata"
+        )
+        assert [number for _, number, _ in drawn] == front
+        assert one.overflow() <= 0
+        page.locator("#front").scroll_into_view_if_needed()
+        keep(page, "ui-front")
+        point = "#front .scatterlayer .trace:last-child .point, #front .scatterlayer .trace .point"
+        page.locator(point).last.click(force=True)
+        page.wait_for_url(re.compile(r"/trials/\d+$"))
+    with (
+        served(str(run.path), "--port", "0") as (_, address, token),
+        opened(browser, address, token, width=NARROW, dark=True) as one,
+    ):
+        one.open("/runs/s").locator("#front .main-svg").first.wait_for()
+        assert one.overflow() <= 0
+        one.page.locator("#front").scroll_into_view_if_needed()
+        keep(one.page, "ui-front-narrow-dark")
 
 
 # ---- safety
@@ -433,7 +575,4 @@ def test_pictures(browser: Browser, story: Served, name: str) -> None:
         one.open(path)
         one.drawn()
         one.page.wait_for_timeout(1500)
-        picture = Image.open(io.BytesIO(one.page.screenshot(animations="disabled"))).convert("RGB")
-        kept = Path(os.environ["SWEEPER_PICTURES"]) / f"{name}.png"
-        picture.quantize(160, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(kept, optimize=True)
-        assert kept.stat().st_size < LARGEST
+        keep(one.page, name)

@@ -21,12 +21,15 @@ from sweeper.record.reader import read_trials
 from sweeper.record.storage.codec import encode
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
+from sweeper.results.captions import FRONT
 from sweeper.results.export import export_of
 from sweeper.results.front import front_of, trial_ranks
+from sweeper.results.front_points import front_points
 from sweeper.results.ranking import end_text, ranked, ranking_text
 from sweeper.results.receipt import receipt
 from sweeper.results.status import read_sweep, to_json
 from sweeper.search.importance import importance
+from sweeper.service.open_run import OpenRun
 
 LOSS, LATENCY, MEMORY = "loss/val", "latency_ms", "memory_gb"
 OBJECTIVES = [{"name": LOSS}, {"name": LATENCY}]
@@ -97,6 +100,33 @@ def test_the_front_is_first_and_what_did_not_end_well_is_not_on_it(tmp_path: Pat
     assert [trial.number for trial in ranked(trials)] == [1, 0, 2, 3, 4, 5, 6]
     text = "Pareto front of 2 trials: 0001 (loss/val 0.4, latency_ms 20), 0000 (loss/val 0.5, latency_ms 10)"
     assert end_text("complete", trials).endswith(f"; {text}")
+
+
+def test_the_page_and_the_report_draw_the_same_front(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    points = front_points(read_sweep(run).trials)
+    assert points is not None
+    assert [trial.number for trial in points.trials] == [0, 1, 2, 3, 4]  # the others lack an objective
+    assert [trial.number for trial in points.front] == [1, 0]
+    assert (points.pairs, points.is_stepped) == ([(0, 1)], True)
+    chart = OpenRun(run).front()
+    assert (chart.front, chart.caption) == ([1, 0], FRONT)
+    known = dict(zip(chart.numbers, zip(*(axis.values for axis in chart.axes), strict=True), strict=True))
+    assert known == {trial.number: trial.values for trial in points.trials}
+    assert dict(zip(chart.numbers, chart.feasible, strict=True))[3] is False
+    assert [axis.better for axis in chart.axes] == ["lower is better", "lower is better"]
+
+
+def test_a_large_chart_leaves_out_trials_behind_the_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.service.front.MOST", 1)
+    chart = OpenRun(make(tmp_path)).front()
+    assert (chart.numbers, chart.left_out) == ([1, 0, 2], 2)
+
+
+def test_one_objective_has_no_front_to_draw(tmp_path: Path) -> None:
+    run = make(tmp_path, objectives=())
+    assert front_points(read_sweep(run).trials) is None
+    assert OpenRun(run).front().numbers == []
 
 
 def test_the_ranking_has_a_column_for_each_objective_and_marks_what_is_beyond_a_bound(tmp_path: Path) -> None:

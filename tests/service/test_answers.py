@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from sweeper.cli import main
+from sweeper.record.storage.layout import read_json, write_json
 from sweeper.service import commands, machine, waiting
 from sweeper.service.answers import VERSION, Answer
 from sweeper.service.answers.encoding import to_json, to_text
@@ -22,18 +23,43 @@ from sweeper.service.open_run import OpenRun
 from sweeper.service.schema import answers, schema, schema_of
 from sweeper.service.service import Service
 from sweeper.service.table import TrialQuery
-from tests.service.runs import small
+from tests.service.runs import make_trial, small
+
+
+def lineage(run: OpenRun) -> Answer:
+    facts = read_json(make_trial(run.directory, 9).facts)
+    derived = {
+        "parent": 0,
+        "step": 3,
+        "checkpoint": "step-000000003.0123456789abcdef.pt",
+        "changes": {"lr": 2},
+        "by": "ada",
+    }
+    write_json(run.directory.trial(9).facts, {**facts, "configuration": -1, "derived": derived})
+    found = run.lineage(0)
+    assert found is not None
+    assert [(one.number, one.derived.step) for one in found.children] == [(9, 3)]
+    own = run.lineage(9)
+    assert own is not None
+    assert (own.known, own.ancestors) == (True, [0])
+    assert own.text == "derived from trial 0000 by ada, after step 3, with lr=2 (it was 1)"
+    assert run.lineage(1) is None
+    return own
+
 
 QUERIES: dict[str, Callable[[OpenRun], Answer]] = {
     "Sweep": OpenRun.sweep,
     "Status": OpenRun.status,
     "TrialPage": lambda run: run.trials(TrialQuery(sort="value")),
     "Trial": lambda run: run.trial(1),
+    "Lineage": lineage,
+    "Checkpoints": lambda run: run.checkpoints(0),
     "Receipt": lambda run: run.why(2),
     "TrialComparison": lambda run: run.compare(0, 1),
     "Curves": lambda run: run.curves([0, 2], ["acc", "gradient/reach"]),
     "Depth": lambda run: run.depth(0),
     "SlotTimeline": OpenRun.slots,
+    "Front": OpenRun.front,
     "Output": lambda run: run.output(0),
     "Waited": lambda run: waiting.wait(run.directory, "end"),
     "Sent": lambda run: commands.stop(run.directory, [3], by="me", because="enough"),

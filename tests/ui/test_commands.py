@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.record.storage.layout import SweepDir
 from tests.ui.client import HOST, OWN, TOKEN, Client
-from tests.views.synthetic import make_trial
+from tests.views.synthetic import began, diagnose, make_trial
 
 
 def sent(run: SweepDir) -> list[dict[str, Any]]:
@@ -44,9 +44,56 @@ def test_a_configuration_is_added(client: Client, run: SweepDir) -> None:
     assert sent(run)[0]["params"]["lr"] == 1e-4
 
 
+def with_checkpoints(run: SweepDir, number: int, *steps: int) -> None:
+    folder = run.trial(number).checkpoints
+    folder.mkdir(parents=True)
+    for step in steps:
+        (folder / f"step-{step:09d}.0123456789abcdef.pt").touch()
+
+
+def test_a_trial_is_derived_from_the_checkpoint_that_was_chosen(client: Client, run: SweepDir) -> None:
+    with_checkpoints(run, 2, 100, 120)
+    known = client.ask("/runs/s/data/checkpoints/2").json()
+    assert [one["step"] for one in known["checkpoints"]] == [120, 100]
+    assert known["newest_healthy"] == 120
+    assert known["params"]["lr"] == 3e-4
+    answer = client.send(
+        "s", command="derive", numbers=[2], at=100, params={"lr": "1e-4"}, fresh_optimizer=True, because="try less"
+    )
+    assert answer.status_code == 200, answer.text
+    (one,) = sent(run)
+    assert (one["number"], one["at"], one["changes"], one["fresh_optimizer"]) == (2, 100, {"lr": 1e-4}, True)
+    assert one["because"] == "try less"
+
+
+def test_a_checkpoint_within_a_failure_is_named_and_not_the_newest_healthy_one(client: Client, run: SweepDir) -> None:
+    with_checkpoints(run, 2, 100, 120)
+    diagnose(run.trial(2), began("vanishing_gradient", 110, 130))
+    known = client.ask("/runs/s/data/checkpoints/2").json()
+    assert known["newest_healthy"] == 100
+    assert [one["failing"] for one in known["checkpoints"]] == [["vanishing_gradient"], []]
+
+
+def test_a_trial_is_derived_from_its_start_without_a_checkpoint(client: Client, run: SweepDir) -> None:
+    assert client.ask("/runs/s/data/checkpoints/3").json()["newest_healthy"] is None
+    refused = client.send("s", command="derive", numbers=[3], params={"lr": "1e-4"})
+    assert refused.status_code == 400
+    assert "expected a checkpoint" in refused.json()["error"]
+    assert client.send("s", command="derive", numbers=[3], at=-1, params={"lr": "1e-4"}).status_code == 200
+    assert sent(run)[0]["at"] == -1
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
+        ({"command": "derive", "numbers": [1, 2]}, "one trial"),
+        ({"command": "derive", "numbers": [99], "at": -1}, "number of a trial"),
+        ({"command": "derive", "numbers": [2], "at": "start"}, "at as a step"),
+        ({"command": "derive", "numbers": [2], "at": True}, "at as a step"),
+        ({"command": "derive", "numbers": [2], "at": -1, "params": ["lr=1"]}, "params"),
+        ({"command": "derive", "numbers": [2], "at": -1, "params": {"rate": "1"}}, "parameter of the trial"),
+        ({"command": "derive", "numbers": [2], "at": -1, "params": {"lr": "fast"}}, "number"),
+        ({"command": "derive", "numbers": [2], "at": -1, "fresh_optimizer": 1}, "true or false"),
         ({"command": "stop"}, "not running"),
         ({"command": "stop", "numbers": [0]}, "has not ended"),
         ({"command": "stop", "numbers": ["0"]}, "list of numbers"),

@@ -9,16 +9,19 @@ import pytest
 
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import TrialRecord
+from sweeper.results.per_trial import Columns
 from sweeper.ui.parallel import MOST_WORDS, OTHERS, parallel_of
 from tests.views.synthetic import facts
 
 
-def trials(values: Sequence[object]) -> list[TrialRecord]:
-    run = SweepDir(Path("runs/s"))
-    return [
-        TrialRecord(directory=run.trial(number), facts=facts(number, params={"x": value}, shown={"x": value}))
+def trials(values: Sequence[object]) -> Columns:
+    run, columns = SweepDir(Path("runs/s")), Columns()
+    made = {
+        number: TrialRecord(directory=run.trial(number), facts=facts(number, params={"x": value}, shown={"x": value}))
         for number, value in enumerate(values)
-    ]
+    }
+    columns.take(made, made.keys())
+    return columns
 
 
 def test_numbers_are_a_column_and_the_metric_is_the_last_axis() -> None:
@@ -51,4 +54,4 @@ def test_many_words_share_the_last_place() -> None:
 
 
 def test_no_trials_have_no_axes() -> None:
-    assert parallel_of([], 0).axes == []
+    assert parallel_of(Columns(), 0).axes == []

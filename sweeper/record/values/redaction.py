@@ -99,8 +99,12 @@ def redacted_value(name: str, value: object) -> object:
     if isinstance(value, Mapping):
         return {key: redacted_value(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redacted_value("", item) for item in value]
+        return [item if type(item) in _NUMBERS else redacted_value("", item) for item in value]
     return redacted(value) if isinstance(value, str) else value
+
+
+_NUMBERS = frozenset([float, int, bool, type(None)])
+"""Types of values without a name that are no secret."""
 
 
 def redacted_values(values: Mapping[str, object]) -> dict[str, object]:

@@ -69,12 +69,16 @@ def _border(decided: Sequence[TrialRecord]) -> list[str]:
 def _neighbours(trial: TrialRecord, decided: Sequence[TrialRecord]) -> list[str]:
     """Return one line per parameter: how many siblings learned that differ in that parameter only."""
     shown, lines = trial.facts.shown, []
-    for name in shown:
+    alike: dict[str, list[TrialRecord]] = {name: [] for name in shown}
+    for other in decided:
+        theirs = other.facts.shown
+        differing = [name for name, value in shown.items() if theirs.get(name) != value]
+        if len(differing) == 1:
+            alike[differing[0]].append(other)
+    for name, others in alike.items():
         outcomes: dict[str, list[bool]] = {}
-        for other in decided:
-            differing = [key for key in shown if other.facts.shown.get(key) != shown[key]]
-            if differing == [name]:
-                outcomes.setdefault(_spelled(other, name), []).append(not was_flagged(other))
+        for other in others:
+            outcomes.setdefault(_spelled(other, name), []).append(not was_flagged(other))
         counts = [f"{sum(learned)} of {len(learned)} learned with {value}" for value, learned in outcomes.items()]
         if any(any(learned) for learned in outcomes.values()):
             here = _spelled(trial, name)

@@ -87,6 +87,23 @@ def has_failed(trial: TrialRecord) -> bool:
     return any(event.holds and effect_of(event.diagnosis) is Effect.STOPS for event in trial.diagnosed)
 
 
+def failing_at(trial: TrialRecord, step: int) -> list[str]:
+    """Return the diagnoses that stop trials and whose conditions were met at a step."""
+    ends: dict[str, list[tuple[int, int | None]]] = {}
+    for event in trial.diagnosed:
+        if effect_of(event.diagnosis) is Effect.STOPS:
+            spans = ends.setdefault(event.diagnosis, [])
+            if event.holds:
+                spans.append((event.since, None))
+            elif spans:
+                spans[-1] = (spans[-1][0], event.step)
+    return [
+        name
+        for name, spans in ends.items()
+        if any(begin <= step and (end is None or step < end) for begin, end in spans)
+    ]
+
+
 def health_text(trial: TrialRecord, *, with_step: bool = True) -> str:
     """Return the health as a table cell: ``vanishing since 110 +1``, ``ok``, or ``-`` if it is unknown."""
     found = holding(trial)
@@ -126,12 +143,16 @@ def counts_text(trials: Sequence[TrialRecord]) -> str:
     `converged`, count as ok, and a trial that failed without a diagnosis as failed. The text is empty if the health of
     no trial is known.
     """
-    counts = Counter(_class_of(trial) for trial in trials if is_known(trial))
-    if not counts:
+    return classes_text(Counter(map(class_of, trials)))
+
+
+def classes_text(counts: Mapping[str, int]) -> str:
+    """Return `counts_text` of trials of which so many have each class, by `class_of`."""
+    unknown, known = counts.get(UNKNOWN, 0), {name: count for name, count in counts.items() if name != UNKNOWN}
+    if not known:
         return ""
-    classes = sorted((name for name in counts if name != OK), key=lambda name: (-counts[name], _rank(name)))
-    listed = [f"{counts[name]} {plain(name)}" for name in ((OK,) if counts[OK] else ()) + tuple(classes)]
-    unknown = len(trials) - counts.total()
+    classes = sorted((name for name in known if name != OK), key=lambda name: (-known[name], _rank(name)))
+    listed = [f"{known[name]} {plain(name)}" for name in ((OK,) if OK in known else ()) + tuple(classes)]
     return ", ".join([*listed, f"{unknown} unknown"] if unknown else listed)
 
 
@@ -250,8 +271,13 @@ def _events(trial: TrialRecord, state: HealthState) -> Iterator[Diagnosed]:
             yield event
 
 
-def _class_of(trial: TrialRecord) -> str:
-    """Return the most important diagnosis that ever held; if none did, or only such that inform, `OK` or `FAILED`."""
+def class_of(trial: TrialRecord) -> str:
+    """Return the most important diagnosis that ever held; if none did, or only such that inform, `OK` or `FAILED`.
+
+    The class of a trial is `UNKNOWN` if its health is.
+    """
+    if not is_known(trial):
+        return UNKNOWN
     held = [event for event in trial.diagnosed if event.holds]
     serious = [event for event in held if effect_of(event.diagnosis) is not Effect.INFORMS]
     healthy = FAILED if trial.state is State.FAIL else OK

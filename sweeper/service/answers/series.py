@@ -160,3 +160,51 @@ class Importance(Answer):
 
     shares: Mapping[str, Mapping[str, float]]
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontAxis:
+    """An objective as the axis of a chart.
+
+    Attributes:
+        name: the objective.
+        better: which values are better: `higher is better` or `lower is better`.
+        maximize: whether a higher value is better.
+        log: whether the axis is logarithmic.
+        values: the value of each trial.
+    """
+
+    name: str
+    better: str
+    maximize: bool
+    log: bool
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front(Answer):
+    """The trials of a sweep with several objectives over each pair of them; empty with one objective.
+
+    Attributes:
+        revision: that of `Sweep.revision`.
+        caption: what the chart shows, in words.
+        left_out: number of trials with values that are left out; none of them is on the front.
+        numbers: the numbers of the trials.
+        states: their states.
+        feasible: whether each keeps to all constraints.
+        front: the numbers of the trials on the Pareto front, best in the first objective first.
+        axes: the objectives.
+        pairs: pairs of axes, by their places.
+        stepped: whether the front bounds the region that it dominates, because there are two objectives.
+    """
+
+    revision: int
+    caption: str
+    left_out: int
+    numbers: Sequence[int]
+    states: Sequence[str]
+    feasible: Sequence[bool]
+    front: Sequence[int]
+    axes: Sequence[FrontAxis]
+    pairs: Sequence[Sequence[int]]
+    stepped: bool

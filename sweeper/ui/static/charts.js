@@ -1,5 +1,5 @@
 // Charts by plotly: curves, slots and depth profiles, in the colours of the page.
-import { colour, plotly, trialName } from "./base.js";
+import { colour, page, plotly, trialName } from "./base.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const COLOURS = 8;
@@ -118,6 +118,49 @@ export async function drawSlots(element, found, open) {
     element.on("plotly_click", (event) => open(event.points[0].customdata[4]));
   }
 }
+
+const FEW_NAMED = 8;
+
+export async function drawFront(element, found, [first, second], open) {
+  if (!found.numbers.length) return empty(element, "No trial has a value of every objective yet.");
+  const places = new Map(found.numbers.map((number, place) => [number, place])), members = found.front.map((number) => places.get(number));
+  const states = JSON.parse(page.states);
+  const axes = [found.axes[first], found.axes[second]];
+  const group = (chosen, more) => ({
+    mode: "markers", type: "scatter", x: chosen.map((at) => axes[0].values[at]), y: chosen.map((at) => axes[1].values[at]),
+    customdata: chosen.map((at) => [trialName(found.numbers[at]), found.numbers[at], states[found.states[at]]]),
+    hovertemplate: `<b>%{customdata[0]}</b> %{customdata[2]}<br>${axes.map((axis, at) => `${safe(axis.name)} %{${"xy"[at]}:.5g}`).join("<br>")}<extra></extra>`, ...more,
+  });
+  const all = found.numbers.map((_, at) => at), traces = [];
+  for (const [state, name] of Object.entries(states)) {
+    const chosen = all.filter((at) => found.states[at] === state && found.feasible[at]);
+    if (chosen.length) traces.push(group(chosen, { name, marker: { color: colour(state.toLowerCase()), size: 7, opacity: 0.8 } }));
+  }
+  const beyond = all.filter((at) => !found.feasible[at]);
+  if (beyond.length) traces.push(group(beyond, { name: "beyond a constraint", marker: { color: beyond.map((at) => colour(found.states[at].toLowerCase())), size: 7, symbol: "x-thin", line: { width: 1.5, color: colour("soft") } } }));
+  const few = members.length <= FEW_NAMED;
+  traces.push(group(members, {
+    name: "Pareto front", mode: few ? "markers+text" : "markers", text: members.map((at) => trialName(found.numbers[at])), textposition: "top right", textfont: { size: 11 },
+    marker: { symbol: "circle-open", size: 13, color: colour("ink"), line: { width: 1.6 } },
+  }));
+  if (found.stepped) {
+    const bound = [...members].sort((a, b) => axes[0].values[a] - axes[0].values[b]);
+    traces.push({ x: bound.map((at) => axes[0].values[at]), y: bound.map((at) => axes[1].values[at]), mode: "lines", hoverinfo: "skip", showlegend: false, line: { shape: axes[0].maximize ? "vh" : "hv", dash: "dash", width: 1, color: colour("ink") } });
+  }
+  const shape = layout({
+    showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, margin: { l: 60, r: 12, t: 30, b: 44 }, uirevision: `front ${first} ${second}`,
+    ...Object.fromEntries(axes.map((axis, at) => [`${"xy"[at]}axis`, { type: axis.log ? "log" : "linear", title: { text: `${safe(axis.name)} (${axis.better})`, standoff: 8 } }])),
+  });
+  const said = few ? `: ${found.front.map((number) => `trial ${number}`).join(", ")}` : "";
+  await draw(element, traces, shape, `${found.numbers.length} trials over ${axes[0].name} and ${axes[1].name}; ${found.front.length} on the Pareto front${said}.`);
+  if (!element.dataset.opens) {
+    element.dataset.opens = "yes";
+    element.on("plotly_click", (event) => open(event.points[0].customdata[1]));
+  }
+}
+
+// Plotly reads a part of HTML in texts: names of metrics are text.
+const safe = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 const shortLayers = (layers) => {
   const parts = layers.map((layer) => layer.split("."));

@@ -1,6 +1,6 @@
 // The page of a sweep.
 import { announce, ask, at, calmly, failed, follow, onColours, page, put, root, trialName } from "./base.js";
-import { drawSlots, lineOf } from "./charts.js";
+import { drawFront, drawSlots, lineOf } from "./charts.js";
 import { askFor, onAnswered } from "./commands.js";
 import { CurvesCard } from "./curves.js";
 import { Parallel, text } from "./parallel.js";
@@ -219,7 +219,6 @@ const together = calmly(async () => {
   parallel.show(data);
   params = data.axes.filter((axis) => axis.key !== "value").map((axis) => axis.name);
   brushes();
-  at("parallel-which").textContent = `${data.numbers.length.toLocaleString("en")} trials; the bluer, the better. Drag along an axis to choose trials.`;
 }, 10000);
 
 // ---- slots and importance
@@ -231,7 +230,22 @@ const timeline = calmly(async () => {
   if (slots.left_out) at("slots-which").textContent = `The newest ${slots.spans.length.toLocaleString("en")} attempts; ${slots.left_out.toLocaleString("en")} older ones are left out.`;
   await drawSlots(at("slots"), slots, openTrial);
 }, 5000);
-onColours(() => { colourRows(); if (slots) drawSlots(at("slots"), slots, openTrial); });
+
+let front = null;
+const chosenPair = () => front.pairs[Number(at("front-pair").value) || 0] ?? [0, 1];
+const drawnFront = () => drawFront(at("front"), front, chosenPair(), openTrial);
+const pareto = calmly(async () => {
+  if (!at("front")) return;
+  front = await ask(`${root()}/data/front`);
+  const left = front.left_out ? ` The best ${front.numbers.length.toLocaleString("en")} trials are drawn; ${front.left_out.toLocaleString("en")} others are left out.` : "";
+  at("front-which").textContent = `${front.caption}${left}`;
+  const menu = at("front-pair"), names = ([a, b]) => `${front.axes[a].name} and ${front.axes[b].name}`;
+  if (menu.options.length !== front.pairs.length) menu.replaceChildren(...front.pairs.map((pair, place) => new Option(names(pair), place)));
+  at("front-pairs").hidden = front.pairs.length < 2;
+  await drawnFront();
+}, 5000);
+at("front-pair")?.addEventListener("change", () => drawnFront().catch(failed));
+onColours(() => { colourRows(); if (front) drawnFront(); if (slots) drawSlots(at("slots"), slots, openTrial); });
 
 at("importance-go").addEventListener("click", compute);
 async function compute() {
@@ -283,6 +297,7 @@ brushes();
 drawn().catch(failed);
 together();
 timeline();
+pareto();
 seen = page.revision;
 if (Number(page.total) <= AT_ONCE) compute();
 follow((revision) => {
@@ -290,4 +305,5 @@ follow((revision) => {
   calm();
   together();
   timeline();
+  pareto();
 });

@@ -13,7 +13,7 @@ const show = () => curves.show([[number, String(stamp)]]).catch(failed);
 
 function commands() {
   for (const button of document.querySelectorAll("[data-command]")) {
-    button.hidden = !button.dataset.when.split(" ").includes(document.body.dataset.state);
+    button.hidden = Boolean(button.dataset.when) && !button.dataset.when.split(" ").includes(document.body.dataset.state);
   }
 }
 

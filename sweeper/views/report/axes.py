@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from sweeper.record.values.extremes import as_float, tamed
 from sweeper.record.values.params import spelled
 from sweeper.results.columns import shorten
+from sweeper.results.scales import is_logarithmic
 from sweeper.results.wording import plain
 
 LONGEST_LABEL = 24
 """Maximum number of characters of a label."""
 MOST_TICKS = 6
-LOG_FROM = 5.0
-"""The ratio of the largest to the smallest value from which on a logarithmic axis is considered."""
 LONGEST_IDLE = 0.1
 """The longest idle period that a time axis shows, as a fraction of the total time of all attempts."""
 CUT_WIDTH = 0.2
@@ -94,21 +92,6 @@ class TimeAxis:
     def cuts(self) -> list[float]:
         """Return the positions at which an idle period was cut out."""
         return [position for _, position in self.stretches[1:]]
-
-
-def is_logarithmic(numbers: Sequence[float]) -> bool:
-    """Return whether the numbers span a wide range and are spread more evenly on a logarithmic scale."""
-    if min(numbers) <= 0 or max(numbers) < LOG_FROM * min(numbers):
-        return False
-    evenness = [abs(float(np.median(normalized(numbers, log=log))) - 0.5) for log in (False, True)]
-    return evenness[1] < evenness[0]
-
-
-def normalized(positions: Sequence[float], *, log: bool) -> list[float]:
-    """Return the positions scaled to 0 to 1; 0.5 if all are equal."""
-    values = np.log(positions) if log else np.asarray(positions, float)
-    low, span = values.min(), np.ptp(values)
-    return [0.5] * len(values) if not span else [float(value) for value in (values - low) / span]
 
 
 def label(text: object) -> str:

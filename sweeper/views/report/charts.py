@@ -18,8 +18,10 @@ from matplotlib.lines import Line2D
 from sweeper.record.trial import State
 from sweeper.record.values.extremes import tamed
 from sweeper.record.values.redaction import redacted_value
+from sweeper.results.captions import STATES
+from sweeper.results.scales import normalized
 from sweeper.views.figures.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION
-from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label, normalized
+from sweeper.views.report.axes import MOST_TICKS, ParameterAxis, TimeAxis, label
 from sweeper.views.report.trial_curves import TrialCurves
 
 INK = "#808080"
@@ -45,14 +47,8 @@ COLOURS: Mapping[State, str] = {
     State.PAUSED: GREY,
     State.WAITING: GREY,
 }
-WORDS = {
-    State.COMPLETE: "complete",
-    State.PRUNED: "pruned",
-    State.FAIL: "failed",
-    State.RUNNING: "running",
-    State.PAUSED: "paused",
-    State.WAITING: "interrupted",
-}
+WORDS: Mapping[State, str] = {**STATES, State.WAITING: "interrupted"}
+"""The states of trials that have run, in words."""
 STYLE: Any = {  # matplotlib's stubs know its keys one by one
     "svg.fonttype": "none",  # keep text as text, in the reader's font
     "svg.hashsalt": "sweeper",  # make the same page from the same record

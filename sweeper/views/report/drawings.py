@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sweeper.record.trial import State
+from sweeper.results import captions
 from sweeper.results.snapshot import params_of
 from sweeper.results.wording import number, plain
 from sweeper.views.figures.depth_map import DepthMap
@@ -33,11 +34,7 @@ _REACH_CAPTION = (
     "The gradient of the first quarter of the layers divided by that of the last quarter. If it falls, the first "
     "layers no longer learn, whatever the loss is."
 )
-_PARALLEL_CAPTION = "Each line is a trial, from its parameters to its value at the right; the bluer, the better."
-_IMPORTANCE_CAPTION = (
-    "The fraction of the variance of the values that each parameter explains (Optuna's fANOVA), over complete trials."
-)
-_SLOTS_CAPTION = "Which trial ran where and when; each bar is an attempt. Long idle periods are cut out (dashed lines)."
+_CUT = "Long idle periods are cut out (dashed lines)."
 
 
 def drawn_charts(
@@ -52,22 +49,26 @@ def drawn_charts(
         now: seconds since the epoch.
     """
     shown = spread(curves, MOST_CURVES)
-    cross = "; a cross marks the end of a pruned trial" if any(c.trial.state is State.PRUNED for c in shown) else ""
+    cross = (
+        "; a cross marks the end of a trial that was stopped early"
+        if any(c.trial.state is State.PRUNED for c in shown)
+        else ""
+    )
     half = MOST_CURVES // 2
     some = f" The best {half} trials and {half} of the others are shown." if shown != curves else ""
     final = [one.trial.value for one in curves if one.trial.value is not None and math.isfinite(one.trial.value)]
     entries = [
-        ("Pareto front", front.CAPTION, front.front(curves)),
+        ("Pareto front", captions.FRONT, front.front(curves)),
         _with_outliers(plain(metric), f"Each line is a trial{cross}.{some}", shown, _values, metric),
         _with_outliers("Training loss", some.strip(), shown, _losses, "loss"),
         ("Reach", f"{_REACH_CAPTION}{some}", charts.curves(shown, _reach, "reach", log=True)),
         ("Each parameter", "Each point is a trial.", charts.slices(curves, metric, log=_has_outliers(final))),
-        ("Parameters together", _PARALLEL_CAPTION, charts.parallel(curves, metric)),
+        ("Parameters together", captions.PARALLEL, charts.parallel(curves, metric)),
         *(
-            (f"Parameter importance{name and f': {plain(name)}'}", _IMPORTANCE_CAPTION, charts.bars(one, "importance"))
+            (f"Parameter importance{name and f': {plain(name)}'}", captions.IMPORTANCE, charts.bars(one, "importance"))
             for name, one in importances.items()
         ),
-        ("Slots", _SLOTS_CAPTION, charts.timeline(curves, now)),
+        ("Slots", f"{captions.SLOTS} {_CUT}", charts.timeline(curves, now)),
     ]
     return [entry for entry in entries if entry[2]]
 

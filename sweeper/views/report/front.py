@@ -11,29 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeper.record.trial import TrialRecord
-from sweeper.results.front import front_of
+from sweeper.results.front_points import BEYOND_WORDS, FRONT_WORDS, FrontPoints, better_word, front_points
 from sweeper.views.figures.canvas import GREY, VERMILION
 from sweeper.views.report import charts
-from sweeper.views.report.axes import is_logarithmic, label
+from sweeper.views.report.axes import label
 from sweeper.views.report.trial_curves import TrialCurves
 
-CAPTION = (
-    "Each point is a trial. A circle marks the Pareto front: no other trial within the constraints is at least as good "
-    "in every objective and better in one."
-)
 COLUMNS = 3
-MOST_PAIRS = 6
-"""Maximum number of pairs of objectives that are drawn; four objectives have six."""
-STEPPED = 2
-"""With this number of objectives, a line bounds the region that the front dominates."""
 
 
 def front(plotted: Sequence[TrialCurves]) -> str:
     """Draw the objectives of each trial, two at a time. Return the SVG; empty with one objective or without values."""
-    trials = [item.trial for item in plotted if item.trial.facts.objectives and item.trial.values is not None]
-    if not trials:
+    points = front_points(item.trial for item in plotted)
+    if points is None:
         return ""
-    pairs = list(itertools.combinations(range(len(trials[0].facts.objectives)), 2))[:MOST_PAIRS]
+    pairs = points.pairs
     columns = min(COLUMNS, len(pairs))
     rows = -(-len(pairs) // columns)
 
@@ -43,27 +35,26 @@ def front(plotted: Sequence[TrialCurves]) -> str:
             if pair is None:
                 panel.set_visible(False)
             else:
-                _panel(panel, trials, *pair)
-        _legend(panels.flat[columns - 1], trials)
+                _panel(panel, points, *pair)
+        _legend(panels.flat[columns - 1], points.trials)
 
     return charts.drawn(draw, 3.4 if rows == 1 else 2.6 * rows)
 
 
-def _panel(axes: Axes, trials: Sequence[TrialRecord], first: int, second: int) -> None:
-    objectives = trials[0].facts.objectives
+def _panel(axes: Axes, chart: FrontPoints, first: int, second: int) -> None:
+    trials, members = chart.trials, chart.front
     points = [_pair(trial, first, second) for trial in trials]
     colours = [charts.COLOURS[trial.state] for trial in trials]
     for mark, kept in (("o", True), ("x", False)):
         chosen = [index for index, trial in enumerate(trials) if trial.is_feasible == kept]
         xs, ys = [points[i][0] for i in chosen], [points[i][1] for i in chosen]
         axes.scatter(xs, ys, c=[colours[i] for i in chosen], marker=mark, s=24, alpha=0.8, lw=0 if kept else 1.2)
-    members = front_of(trials)
     best = [_pair(trial, first, second) for trial in members]
     axes.scatter([x for x, _ in best], [y for _, y in best], s=70, facecolors="none", edgecolors=VERMILION, lw=1.3)
-    if len(objectives) == STEPPED and best:
+    if chart.is_stepped:
         # Between two of its points, the front has the worse value of both.
         bound = sorted(best)
-        steps = "steps-pre" if objectives[first].maximize else "steps-post"
+        steps = "steps-pre" if chart.goals[first].maximize else "steps-post"
         axes.plot(
             [x for x, _ in bound], [y for _, y in bound], drawstyle=steps, color=VERMILION, lw=0.8, ls="--", zorder=0
         )
@@ -73,11 +64,9 @@ def _panel(axes: Axes, trials: Sequence[TrialRecord], first: int, second: int) -
             name = ", ".join(f"{trial.facts.number:04d}" for trial in alike)
             axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=7, color=charts.INK)
     for axis, index in (("x", first), ("y", second)):
-        values = [pair[axis == "y"] for pair in points]
-        if is_logarithmic(values):
+        if chart.is_logarithmic(index):
             (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
-        better = "higher" if objectives[index].maximize else "lower"
-        text = f"{label(objectives[index].name)} ({better} is better)"
+        text = f"{label(chart.goals[index].name)} ({better_word(chart.goals[index])})"
         (axes.set_xlabel if axis == "x" else axes.set_ylabel)(text)
 
 
@@ -95,7 +84,7 @@ def _legend(axes: Axes, trials: Sequence[TrialRecord]) -> None:
         if state in shown
     ]
     if not all(trial.is_feasible for trial in trials):
-        handles.append(Line2D([], [], color=GREY, marker="x", label="beyond a constraint", **dot))
+        handles.append(Line2D([], [], color=GREY, marker="x", label=BEYOND_WORDS, **dot))
     ring: Any = {"markeredgecolor": VERMILION, "markerfacecolor": "none", "linestyle": "none", "markersize": 8}
-    handles.append(Line2D([], [], marker="o", label="Pareto front", **ring))
+    handles.append(Line2D([], [], marker="o", label=FRONT_WORDS, **ring))
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)

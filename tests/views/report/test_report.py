@@ -16,7 +16,8 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, Continued
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.views.report.axes import ParameterAxis, TimeAxis, is_logarithmic
+from sweeper.results.scales import is_logarithmic
+from sweeper.views.report.axes import ParameterAxis, TimeAxis
 from sweeper.views.report.drawings import spread
 from tests.views.synthetic import DECISION, Script, began, diagnose, make_trial, over, play
 
@@ -83,7 +84,7 @@ def test_the_page_says_which_trial_is_best_and_why_a_trial_was_stopped(run: Swee
     assert "The best accuracy/test is 0.7992 at step 639, of trial 0000 (lr=3e-4, warmup_fraction=0.1)." in text
     reason = str(DECISION["reason"]).removesuffix(".")
     assert f"pruned by stalled at step 130: {reason}; 509 steps saved" in text
-    assert "5 trials: 3 complete, 1 pruned, 1 waiting" in text
+    assert "5 trials: 3 complete, 1 stopped early, 1 waiting" in text
     assert "stopping 1 of 5 trials early saved 509 steps" in text
     assert "commit abc123" in text
 
@@ -227,8 +228,8 @@ def test_of_many_curves_the_best_and_evenly_spread_others_are_drawn() -> None:
 
 
 def test_depth_maps_alternate_between_pruned_and_other_trials(run: SweepDir) -> None:
-    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, (\w+)</figcaption>", page_of(run))
-    assert titles == [("0002", "pruned"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
+    titles = re.findall(r"<figcaption>(\d{4}) [^<]*, ([\w ]+)</figcaption>", page_of(run))
+    assert titles == [("0002", "stopped early"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
 
 
 @pytest.mark.parametrize(
