@@ -191,7 +191,10 @@ def significance_text(sweep: SweepView) -> str:
         return _front_sentence(sweep)
     if has_several_seeds(sweep.trials):
         return best_configuration_text(configuration_results(sweep.trials))
-    if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
+    if any(trial.facts.until for trial in sweep.trials):
+        return ""  # a population has one seed
+    ranked = [trial for trial in sweep.trials if trial.value is not None and trial.state is not State.FAIL]
+    if len({trial.facts.configuration for trial in ranked}) <= 1:
         return ""
     return "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."
 

@@ -124,9 +124,9 @@ def counts_text(trials: Sequence[TrialRecord]) -> str:
 
     A trial is counted once, for the most important diagnosis that ever held. Diagnoses that only inform, such as
     `converged`, count as ok, and a trial that failed without a diagnosis as failed. The text is empty if the health of
-    no trial is known.
+    no trial is known and none failed.
     """
-    counts = Counter(_class_of(trial) for trial in trials if is_known(trial))
+    counts = Counter(_class_of(trial) for trial in trials if is_known(trial) or trial.state is State.FAIL)
     if not counts:
         return ""
     classes = sorted((name for name in counts if name != OK), key=lambda name: (-counts[name], _rank(name)))
