@@ -21,6 +21,9 @@ LONGEST = 60
 LONGEST_PART = 2_000
 """Maximum number of characters of a longer quotation in a message: several values, a path of keys."""
 
+SAME_START = 3
+"""Number of characters with which a similar name begins alike."""
+
 MOST_LISTED = 40
 """Maximum number of names that a message lists."""
 
@@ -84,7 +87,9 @@ def suggested(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if FORMER_NAMES.get(name) in names:
         return f"did you mean {FORMER_NAMES[name]}?"
-    close = difflib.get_close_matches(name[:LONGEST], names, n=1)
+    close = difflib.get_close_matches(name[:LONGEST], names)
+    # Among similar names, one that begins alike comes first: `retries` is `retry`, and not `metrics`.
+    close.sort(key=lambda one: not one.startswith(name[:SAME_START]))
     return f"did you mean {close[0]}?" if close else ""
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sweeper.cli.setup.completers import completed_by, numbers, runs, sweep_files
 from sweeper.errors import UsageError
@@ -19,7 +22,12 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
+Number = TypeVar("Number", int, float)
+
 RUNS = Path("runs")
+
+LOOKED_AT = 1000
+"""Maximum number of entries of a folder in which a run is looked for that may be meant."""
 
 WORKERS = "number of concurrent trials, if this command has to start the sweep itself (default: as many as fit)"
 
@@ -33,7 +41,8 @@ def add_file(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for a sweep file: the file, overrides of its keys, and its profile."""
     completed_by(parser.add_argument("file", type=Path, metavar="FILE", help="sweep file"), sweep_files)
     overrides = "overrides of the file, as in lr=1e-4 or parameters.lr.values=[1e-5,3e-5]"
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
+    # Without a default of its own, argparse lists it among the required arguments.
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=overrides)
     parser.add_argument(
         "--profile", metavar="NAME", help="profile of the file (default: the first that fits this machine)"
     )
@@ -93,7 +102,7 @@ def add_author(parser: argparse.ArgumentParser) -> None:
 def add_trial(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for a trial: its run and its number."""
     add_run(parser)
-    completed_by(parser.add_argument("number", type=int, metavar="NUMBER", help="number of the trial"), numbers)
+    completed_by(parser.add_argument("number", type=whole, metavar="NUMBER", help="number of the trial"), numbers)
 
 
 def existing(path: Path) -> SweepDir:
@@ -104,9 +113,28 @@ def existing(path: Path) -> SweepDir:
     """
     run = SweepDir(path)
     if not run.spec.exists():
-        message = f"{path}: expected the directory of a run (it has a spec.json), as in runs/warmup"
-        raise UsageError(message)
+        raise no_run(path)
     return run
+
+
+def no_run(path: Path) -> UsageError:
+    """The error for a path that is no run, with a run that may be meant, or one that exists, as an example."""
+    found = sorted({str(one) for folder in (path.parent, RUNS) for one in _runs_in(folder)})
+    expected = f"{path}: expected the directory of a run (it has a spec.json)"
+    by_name = {Path(one).name: one for one in found}
+    if near := difflib.get_close_matches(path.name, by_name, n=1):
+        return UsageError(f"{expected}; did you mean {by_name[near[0]]}?")
+    return UsageError(f"{expected}, as in {found[0] if found else 'runs/warmup'}")
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder, of its first `LOOKED_AT` entries; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            paths = [folder / entry.name for entry in islice(entries, LOOKED_AT)]
+            return [path for path in paths if SweepDir(path).spec.exists()]
+    except OSError:
+        return []
 
 
 def existing_trial(run: SweepDir, number: int) -> TrialDir:
@@ -120,9 +148,14 @@ def existing_trial(run: SweepDir, number: int) -> TrialDir:
     return trial_of(run, number)
 
 
+def whole(text: str) -> int:
+    """A whole number."""
+    return _read(int, text, "a whole number")
+
+
 def positive(text: str) -> int:
     """A whole number above 0."""
-    value = int(text)
+    value = _read(int, text, "a whole number above 0")
     if value < 1:
         message = f"expected a number above 0, got {text}"
         raise argparse.ArgumentTypeError(message)
@@ -131,7 +164,7 @@ def positive(text: str) -> int:
 
 def part(text: str) -> float:
     """A number between 0 and 1."""
-    value = float(text)
+    value = _read(float, text, "a part between 0 and 1")
     if not 0 < value < 1:
         message = f"expected a part between 0 and 1, got {text}"
         raise argparse.ArgumentTypeError(message)
@@ -140,7 +173,7 @@ def part(text: str) -> float:
 
 def seconds(text: str) -> float:
     """A time of 0 seconds or more."""
-    value = float(text)
+    value = _read(float, text, "seconds, 0 or more")
     if not 0 <= value < math.inf:
         message = f"expected seconds, 0 or more, got {text}"
         raise argparse.ArgumentTypeError(message)
@@ -149,8 +182,17 @@ def seconds(text: str) -> float:
 
 def port(text: str) -> int:
     """A port, 0 for any."""
-    value = int(text)
+    value = _read(int, text, "a port from 0 to 65535")
     if not 0 <= value < 1 << 16:
         message = f"expected a port from 0 to 65535, got {text}"
         raise argparse.ArgumentTypeError(message)
     return value
+
+
+def _read(kind: Callable[[str], Number], text: str, expected: str) -> Number:
+    """The number in a text; without this, argparse would print the name of a function of Python."""
+    try:
+        return kind(text)
+    except ValueError:
+        message = f"expected {expected}, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None

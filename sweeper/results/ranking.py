@@ -6,7 +6,7 @@ With one seed, each row is a trial. With several seeds, each row is a configurat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
@@ -212,13 +212,22 @@ def significance_text(sweep: SweepView) -> str:
         return _front_sentence(sweep)
     if has_several_seeds(sweep.trials):
         return best_configuration_text(configuration_results(sweep.trials))
-    if len({trial.facts.configuration for trial in sweep.trials if trial.value is not None}) <= 1:
-        return ""
-    return ONE_SEED
+    return one_seed_text(map(configuration_to_compare, sweep.trials))
 
 
-ONE_SEED = "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`."
-"""The sentence on the significance of a sweep with one seed and several configurations."""
+def one_seed_text(configurations: Iterable[int | None]) -> str:
+    """Return what to say of a sweep with one seed and these configurations to compare; empty for fewer than two."""
+    several = len({one for one in configurations if one is not None}) > 1
+    return "With one seed, the ranking may be chance. Add more: `seeds: [0, 1, 2]`." if several else ""
+
+
+def configuration_to_compare(trial: TrialRecord) -> int | None:
+    """Return the configuration of a trial that more seeds would tell from others; None if it has no result.
+
+    A member of a population counts for nothing, because a population has one seed.
+    """
+    has_result = trial.value is not None and trial.state is not State.FAIL
+    return trial.facts.configuration if has_result and not trial.facts.until else None
 
 
 def _front_sentence(sweep: SweepView) -> str:

@@ -124,7 +124,9 @@ def search_text(record: SearchRecord, trials: Iterable[TrialRecord]) -> str:
         numbers.setdefault(trial.facts.configuration, []).append(trial.facts.number)
     proposals = counted(len(record.asked), "proposal", "proposals")
     lines = [f"search: {record.method}, {proposals}, {len(record.told)} of them with a result"]
-    if not record.learns:
+    if record.method == "pbt":
+        lines.append("pbt lets the worst members continue from the best ones after each turn.")
+    elif not record.learns:
         lines.append(f"{record.method} does not learn from results.")
     lines += [learned_text(one) for one in record.learned]
     rows = [_row(record, told, numbers.get(configuration, [])) for configuration, told in sorted(record.told.items())]

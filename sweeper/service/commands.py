@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sweeper.errors import UsageError
-from sweeper.record.checkpoints import newest_before, saved_checkpoints
+from sweeper.record.checkpoints import SavedCheckpoint, newest_before, saved_checkpoints
 from sweeper.record.derivation import START
 from sweeper.record.reader import read_trial
 from sweeper.record.storage import inbox
@@ -173,7 +173,9 @@ def derive(  # noqa: PLR0913 - all but three by name
     spec = SweepSpec.from_json(read_json(run.spec)["spec"])  # type: ignore[arg-type]  # from_json says what is wrong
     changed = derived_changes(spec, trial.facts.params, _words(changes))
     step = NEWEST if at is None else at
-    if step != START and newest_before(saved := saved_checkpoints(trial.directory), step) is None:
+    saved = [] if step == START else saved_checkpoints(trial.directory)
+    base = newest_before(saved, step)
+    if step != START and base is None:
         kept = ", ".join(str(one.step) for one in saved) or "none"
         expected = f"a checkpoint{'' if at is None else f' up to step {at}'}"
         raise UsageError(
@@ -191,7 +193,9 @@ def derive(  # noqa: PLR0913 - all but three by name
         because=asked.because,
         request=uuid.uuid4().hex,
     )
-    return _sent(run, "derive", [number], [command])
+    return _sent(
+        run, "derive", [number], [command], [] if base is None else without_steps_left(trial, base.step, saved)
+    )
 
 
 def trial_of(run: SweepDir, number: int) -> TrialDir:
@@ -219,6 +223,18 @@ def records(run: SweepDir, numbers: Sequence[int]) -> list[TrialRecord]:
 
 def _asked(by: str, because: str) -> Asked:
     return Asked(by or person(), because)
+
+
+def without_steps_left(trial: TrialRecord, step: int, saved: Sequence[SavedCheckpoint]) -> list[str]:
+    """Return a warning if a trial had taken all planned steps at a checkpoint, so none is left to continue with."""
+    total = trial.progress.total_steps
+    if total is None or step + 1 < total:
+        return []
+    earlier = ", ".join(sorted({str(one.step) for one in saved if one.step + 1 < total}, key=int))
+    kept = f"after step {earlier}" if earlier else "none; --at start begins without one"
+    done = f"Trial {trial.facts.number:04d} had taken all of its {total} steps at this checkpoint"
+    text = f"{done}, so none is left unless a changed parameter adds some."
+    return [f"{text} Choose an earlier checkpoint with --at ({kept})"]
 
 
 def _revive(run: SweepDir, number: int, name: str, asked: Asked) -> Sent:

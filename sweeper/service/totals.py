@@ -10,7 +10,7 @@ from sweeper.record.budget import HOUR_S, Usage, gpu_seconds, wall_seconds
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.health.trial_health import class_of, classes_text
 from sweeper.results.per_trial import Columns
-from sweeper.results.ranking import ONE_SEED
+from sweeper.results.ranking import configuration_to_compare, one_seed_text
 from sweeper.results.snapshot import SweepView, all_savings, own_savings, steps_done, time_left
 from sweeper.results.status import state_word
 
@@ -40,7 +40,7 @@ def seeds(columns: Columns) -> frozenset[int]:
 
 def significance(columns: Columns) -> str:
     """Return the sentence on significance of a sweep with one objective and one seed."""
-    return ONE_SEED if len(set(columns.of(_configuration).values())) > 1 else ""
+    return one_seed_text(columns.of(configuration_to_compare).values())
 
 
 def usage(columns: Columns, view: SweepView, *, running: bool) -> Usage:
@@ -74,10 +74,6 @@ def _expected_steps(columns: Columns) -> float:
 
 def _seed(trial: TrialRecord) -> int:
     return trial.facts.seed
-
-
-def _configuration(trial: TrialRecord) -> int | None:
-    return None if trial.value is None else trial.facts.configuration
 
 
 def _running(trial: TrialRecord) -> TrialRecord | None:

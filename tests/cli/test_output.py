@@ -209,7 +209,10 @@ def test_a_file_that_cannot_be_made_is_one_sentence(folder: Path, path: str, sai
 
 def test_a_report_is_not_written_over_anything_but_files(folder: Path) -> None:
     code, _, errors = sweeper_in(folder, "report runs/r --out train.py")
-    assert (code, errors) == (2, "train.py: File exists; something else stands in its place, then call again")
+    assert (code, errors) == (
+        2,
+        "train.py: File exists; remove what is in its place, or choose another name, then call again",
+    )
     (folder / "odd").mkdir()
     os.mkfifo(folder / "odd/summary.json")
     code, _, errors = sweeper_in(folder, "report runs/r --out odd")

@@ -13,7 +13,8 @@ from sweeper.record.events import Diagnosed, Exit, Launched, Metrics
 from sweeper.record.trial import TrialRecord
 from sweeper.results.comparison.configurations import configuration_results
 from sweeper.results.health.trial_health import counts_text
-from sweeper.results.ranking import end_text, ranked
+from sweeper.results.ranking import end_text, ranked, significance_text
+from sweeper.results.snapshot import SweepView
 from tests.record.trials import trial_of
 
 
@@ -56,3 +57,21 @@ def test_a_search_learns_nothing_from_its_value_and_it_reaches_no_target() -> No
 def test_a_trial_that_failed_is_not_counted_as_ok() -> None:
     trials = [trial(0, 0.5), trial(1, 0.5, code=1), trial(2, 0.1, diagnosis="non_finite", code=1)]
     assert counts_text(trials) == "1 ok, 1 non_finite, 1 failed"
+
+
+def test_a_trial_that_failed_before_it_logged_a_metric_counts_as_failed() -> None:
+    nothing = trial(1, None, code=1)
+    assert counts_text([trial(0, 0.5), nothing]) == "1 ok, 1 failed"
+    assert counts_text([nothing]) == "1 failed"
+
+
+def test_more_seeds_are_only_advised_where_there_is_a_ranking_and_seeds_are_possible() -> None:
+    def advice(*trials: TrialRecord) -> str:
+        sweep = SweepView(name="s", state="COMPLETE", trials=trials, total=2, slots=(), now=1.0, started=0.0)
+        return significance_text(sweep)
+
+    two = [trial(0, 0.5), trial(1, 0.4)]
+    assert "Add more" in advice(*two)
+    assert advice(trial(0, 0.5, code=1), trial(1, 0.4, code=1)) == ""
+    members = [replace(one, facts=replace(one.facts, until=25)) for one in two]
+    assert advice(*members) == ""

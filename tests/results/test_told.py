@@ -78,6 +78,12 @@ def test_a_search_that_does_not_learn_counts_nothing(tmp_path: Path) -> None:
     assert "random does not learn from results." in search_text(record, [])
 
 
+def test_a_population_is_not_said_to_ignore_results(tmp_path: Path) -> None:
+    text = search_text(read(tmp_path, [ASKED], method="pbt"), [])
+    assert "pbt lets the worst members continue from the best ones after each turn." in text
+    assert "does not learn" not in text
+
+
 def test_the_table_has_each_result_and_what_was_learned(tmp_path: Path) -> None:
     other = Learned(run="old", configurations=(BAD, replace(BAD, why="")), left_out={"lacks lr": 3})
     forgotten = Learned(run="gone", configurations=())

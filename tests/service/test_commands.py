@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UsageError
+from sweeper.record.checkpoints import SavedCheckpoint
+from sweeper.record.events import Launched, Plan
 from sweeper.record.storage.inbox import AddConfiguration, ForSweep, ForTrial, LaunchFirst, received
 from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.storage.lease import acquire
 from sweeper.service import commands
+from tests.record.trials import trial_of
 from tests.service.runs import small
 
 WHO = {"by": "agent 7", "because": "it is slow"}
@@ -78,3 +81,14 @@ def test_a_configuration_by_words_or_by_values(tmp_path: Path) -> None:
     assert waiting(run) == [expected, expected]
     with pytest.raises(UsageError, match="a value for each parameter"):
         commands.add(run, ["lr=3"])
+
+
+def test_a_checkpoint_after_the_last_step_leaves_no_step_to_continue_with() -> None:
+    saved = [SavedCheckpoint(step=step, file=f"{step}.pt") for step in (199, 99, 149)]
+    trial = trial_of([Launched(attempt=1, slot="a")], [Plan(total_steps=200)])
+    (warning,) = commands.without_steps_left(trial, 199, saved)
+    assert "Trial 0000 had taken all of its 200 steps at this checkpoint, so none is left" in warning
+    assert warning.endswith("Choose an earlier checkpoint with --at (after step 99, 149)")
+    assert commands.without_steps_left(trial, 199, saved[:1])[0].endswith("(none; --at start begins without one)")
+    assert commands.without_steps_left(trial, 149, saved) == []
+    assert commands.without_steps_left(trial_of(), 199, saved) == []

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_command, add_runs
+from sweeper.cli.arguments import Commands, add_command, add_runs, whole
 from sweeper.cli.exit_codes import FAILED, INTERRUPTED, OK, PRUNED
 from sweeper.cli.messages import say
 from sweeper.errors import UsageError
@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         choices=["minimize", "maximize"],
         help="direction of the metric (default: minimize)",
     )
-    parser.add_argument("--retry", type=int, metavar="N", help="maximum number of retries (default: 2)")
+    parser.add_argument("--retry", type=whole, metavar="N", help="maximum number of retries (default: 2)")
     parser.add_argument(
         "--retry-on", metavar="CAUSE,...", help="causes of failure after which to retry (default: killed,lost,hung)"
     )

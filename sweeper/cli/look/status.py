@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_command, add_run, existing, existing_trial
+from sweeper.cli.arguments import Commands, add_command, add_run, existing, existing_trial, whole
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console
 from sweeper.cli.output import put
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     add_run(why)
     completed_by(
         why.add_argument(
-            "number", type=int, nargs="?", metavar="NUMBER", help="number of a trial (default: the search)"
+            "number", type=whole, nargs="?", metavar="NUMBER", help="number of a trial (default: the search)"
         ),
         numbers,
     )

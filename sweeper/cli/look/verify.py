@@ -6,9 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import Commands, add_command, add_run
+from sweeper.cli.arguments import Commands, add_command, add_run, no_run
 from sweeper.cli.exit_codes import FAILED, OK
-from sweeper.errors import UsageError
 from sweeper.record.storage.layout import SweepDir
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     run = SweepDir(options.run)
     if not run.spec.exists() and not (run.path / "trials").is_dir():
-        raise UsageError(f"{run.path}: expected the directory of a run (it has a spec.json), as in runs/warmup")
+        raise no_run(run.path)
     found = verify(run)
     if options.json:
         print(json.dumps(_to_json(found), indent=1))

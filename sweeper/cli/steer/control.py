@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, existing, positive
+from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, existing, positive, whole
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console, say
 from sweeper.cli.steer.requests import answered, carried_out
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     for parser, call in ((stop, _stop), (pause, _pause), (resume, _resume)):
         add_run(parser)
         parser.add_argument(
-            "numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of trials (default: the whole sweep)"
+            "numbers", type=whole, nargs="*", metavar="NUMBER", help="numbers of trials (default: the whole sweep)"
         )
         add_author(parser)
         parser.set_defaults(run_command=call)
@@ -28,7 +28,9 @@ def add(commands: Commands) -> None:
 
     queue = add_command(commands, "queue", "Print the waiting trials in their order, or change the order")
     add_run(queue)
-    queue.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="numbers of waiting trials, with --first")
+    queue.add_argument(
+        "numbers", type=whole, nargs="*", metavar="NUMBER", help="numbers of waiting trials, with --first"
+    )
     queue.add_argument("--first", action="store_true", help="start these trials before all others, in this order")
     add_author(queue)
     queue.set_defaults(run_command=_queue)

@@ -35,7 +35,11 @@ def add(commands: Commands) -> None:
     derive = add_command(commands, "derive", "Continue a trial from a checkpoint with other parameters")
     add_trial(derive)
     derive.add_argument(
-        "overrides", nargs="*", metavar="NAME=VALUE", help="parameters that differ from the trial's, as in lr=1e-4"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters that differ from the trial's, as in lr=1e-4",
     )
     derive.add_argument(
         "--at", type=_step, metavar="STEP", help="step to continue from, or `start` (default: the newest checkpoint)"

@@ -115,10 +115,21 @@ def _keys(old: SweepSpec, new: SweepSpec) -> Iterator[_Found]:
                 yield False, f"metric.target: {_part(after.target)} instead of {_part(before.target)}"
                 after = after.model_copy(update={"target": before.target})
             if before != after:
-                secret = key == "notify"  # its webhook may contain a token
-                if isinstance(before, Checkpoint) and isinstance(after, Checkpoint):
-                    before, after = _differing(before, after)
-                yield conflict, f"{key}: changed" if secret else _instead(key, before, after)
+                yield from ((conflict, text) for text in _changes(key, before, after))
+
+
+def _changes(key: str, before: object, after: object) -> Iterator[str]:
+    """Yield how two different values of a key differ; of a metric, each setting that differs."""
+    if key == "notify":  # its webhook may contain a token
+        yield f"{key}: changed"
+    elif isinstance(before, Metric) and isinstance(after, Metric):
+        for name, was in before:
+            if (now := getattr(after, name)) != was:
+                yield _instead(f"{key}.{name}", was, now)
+    elif isinstance(before, Checkpoint) and isinstance(after, Checkpoint):
+        yield _instead(key, *_differing(before, after))
+    else:
+        yield _instead(key, before, after)
 
 
 def _differing(before: Checkpoint, after: Checkpoint) -> tuple[dict[str, object], dict[str, object]]:

@@ -19,6 +19,7 @@ from sweeper.config.model.sweep import (
     ConstraintSettings,
     EarlyStop,
     FigureSettings,
+    Method,
     Metric,
     Notify,
     ObjectiveSettings,
@@ -98,7 +99,8 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
                 hint=context["hint"],
             )
         case "missing":
-            return Complaint(path=path, expected="a value, because the key is required", got="nothing")
+            hint = f"write {listed(Method)}" if path == ("method",) else ""
+            return Complaint(path=path, expected="a value, because the key is required", got="nothing", hint=hint)
         case "extra_forbidden":
             return _unknown_key(path, _known_keys(error["loc"][:-1], model))
         case "enum":

@@ -37,8 +37,12 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
         node, wrong = override.node(("parameters", override.key), expected_of(declared))
         mistakes += wrong
         given[override.key] = plain(node)
+        expected, got = "", override.value
         if not _has_kind(spec.parameters[override.key], given[override.key]):
-            expected, got = "one value", override.value
+            expected = "one value"
+        elif not wrong and _is_numeric(spec.parameters[override.key]) and not _is_number(given[override.key]):
+            expected = "a number, as the sweep has"
+        if expected:
             mistakes.append(Mistake(where=override.where, key=override.key, expected=expected, got=got))
     constants = {name: p.value for name, p in spec.parameters.items() if isinstance(p, Constant)}
     values = constants | given
@@ -76,6 +80,20 @@ def _has_kind(parameter: Parameter, value: object) -> bool:
         case Constant(value=constant):
             options = (constant,)
     return not isinstance(value, list | Mapping) or any(isinstance(one, tuple | Mapping) for one in options)
+
+
+def _is_numeric(parameter: Parameter) -> bool:
+    """Return whether the parameter has numbers only as its values."""
+    match parameter:
+        case Choice(values=values):
+            return all(_is_number(one) for one in values)
+        case Range() | Normal() | Beta():
+            return True
+    return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _as_taken(parameter: Parameter, value: object) -> object:

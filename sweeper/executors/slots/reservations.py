@@ -76,6 +76,8 @@ class Reservations:
     _refused_since: float | None = None
     _drain: _Drain | None = None
     _refusals: dict[str, _Refusal] = field(default_factory=dict)
+    _reported: set[str] = field(default_factory=set)
+    """Other sweeps that a note has named. A note is made when one is added, and not when one ends."""
 
     def reserve(self, attempt: AttemptDir, slot: Slot) -> bool:
         """Reserve a slot for an attempt, until that ends; return False if the slot is not free."""
@@ -129,7 +131,8 @@ class Reservations:
         self._refusals[slot.name] = _Refusal(blockers=tuple(_blockers(result, own)), at=now)
         others = sorted({claim.run for claim in result.others if claim.run != own})
         self._refused_since = now if self._refused_since is None else self._refused_since
-        if others and now - self._refused_since >= REPORT_AFTER_S:
+        if set(others) - self._reported and now - self._refused_since >= REPORT_AFTER_S:
+            self._reported.update(others)
             self._note(f"trials wait for slots that are in use by other sweeps on this machine: {', '.join(others)}")
         is_whole = bool(slot.devices) and slot.exclusive == slot
         is_own = any(claim.run == own and set(claim.needs) & set(slot.devices) for claim in result.others)

@@ -67,8 +67,8 @@ class Wakeup:
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self.interrupts += 1
         if self.interrupts == 1:
-            asked = "running trials are asked to save a checkpoint and exit"
-            self._say(f"Stopping: {asked}. Interrupt once more to kill the workers")
+            # Short enough for the live table at 80 columns.
+            self._say("Stopping: trials save a checkpoint and exit. Interrupt once more to kill them")
         else:
             self._say("Killing the workers: what they did since their last checkpoint is lost")
 

@@ -141,7 +141,7 @@ def counts_text(trials: Sequence[TrialRecord]) -> str:
 
     A trial is counted once, for the most important diagnosis that ever held. Diagnoses that only inform, such as
     `converged`, count as ok, and a trial that failed without a diagnosis as failed. The text is empty if the health of
-    no trial is known.
+    no trial is known and none failed.
     """
     return classes_text(Counter(map(class_of, trials)))
 
@@ -274,9 +274,9 @@ def _events(trial: TrialRecord, state: HealthState) -> Iterator[Diagnosed]:
 def class_of(trial: TrialRecord) -> str:
     """Return the most important diagnosis that ever held; if none did, or only such that inform, `OK` or `FAILED`.
 
-    The class of a trial is `UNKNOWN` if its health is.
+    The class of a trial is `UNKNOWN` if its health is, unless it failed.
     """
-    if not is_known(trial):
+    if not is_known(trial) and trial.state is not State.FAIL:
         return UNKNOWN
     held = [event for event in trial.diagnosed if event.holds]
     serious = [event for event in held if effect_of(event.diagnosis) is not Effect.INFORMS]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
+from sweeper.mistakes import listed
+
 USUAL: Mapping[str, tuple[str, ...]] = {
     "lr": (
         *("lr", "learning_rate", "learningrate", "peak_lr", "max_lr", "lr_max", "lr_peak", "base_lr", "init_lr"),
@@ -55,7 +57,7 @@ class RepairedParameters:
         known = [f"{role}={name}" for role in ROLES if (name := getattr(self, role))]
         missing = [words for role, words in ROLES.items() if not getattr(self, role)]
         found = f"repair changes {', '.join(known)}" if known else "repair changes nothing"
-        return f"{found}; no parameter was found for {' or '.join(missing)}" if missing else found
+        return f"{found}; no parameter was found for {listed(missing)}" if missing else found
 
 
 def guessed(names: Iterable[str]) -> tuple[RepairedParameters, Mapping[str, tuple[str, ...]]]:

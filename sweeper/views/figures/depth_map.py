@@ -37,6 +37,8 @@ from sweeper.views.figures.tensor_names import layer_names, left_out, spread
 
 SIZE = (1100, 800)
 NAME_HEIGHT = 11  # pixels
+RIGHT = 0.865
+"""Right edge of the panels; the longest name of a rule fits beside it, in the legend."""
 COLOURS = 128
 GRADIENT_LIMITS = (1e-10, 1e0)
 REACH_LIMITS = (1e-7, 1e2)
@@ -51,7 +53,7 @@ class DepthMap(Picture):
     """The depth map of one model with at most `most` layers; every frame shows the whole history so far."""
 
     def __init__(self, layers: Sequence[str], most: int) -> None:
-        super().__init__(SIZE, (3.2, 1), left=0.16, right=0.885, bottom=0.065)
+        super().__init__(SIZE, (3.2, 1), left=0.16, right=RIGHT, bottom=0.065)
         names = layer_names(layers)
         self._kept = list(spread(len(layers), most))
         self._left_out = left_out(len(layers), most)
@@ -79,7 +81,7 @@ class DepthMap(Picture):
         upper.set_ylabel("output  ←  layer, in the order of the forward pass  →  input")
         box = upper.get_position()
         bar = self._figure.colorbar(
-            self._image, cax=self._figure.add_axes((0.9, box.y0, 0.016, box.height)), extend="both"
+            self._image, cax=self._figure.add_axes((RIGHT + 0.015, box.y0, 0.016, box.height)), extend="both"
         )
         bar.set_label("root-mean-square gradient (loss per unit of parameter)")
         bar.set_ticks([10.0**power for power in range(-10, 1)])
@@ -135,7 +137,14 @@ class DepthMap(Picture):
         box = lower.get_position()
         labelled = [line for line in lines if not str(line.get_label()).startswith("_")]
         legend = self._figure.legend(
-            handles=[UNDEFINED, *labelled], loc="upper left", bbox_to_anchor=(box.x1, box.y1), fontsize=8, frameon=False
+            handles=[UNDEFINED, *labelled],
+            loc="upper left",
+            bbox_to_anchor=(box.x1, box.y1),
+            fontsize=8,
+            frameon=False,
+            handlelength=1.2,
+            handletextpad=0.4,
+            borderpad=0.2,
         )
         for artist in (*lines, legend):
             self._figure.draw_artist(artist)

@@ -10,7 +10,7 @@ from typing import Self
 from sweeper.record.trial import TrialRecord
 from sweeper.results.wording import plain
 
-LONGEST_RULE = 16  # characters
+LONGEST_RULE = 18  # characters, as in vanishing_gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

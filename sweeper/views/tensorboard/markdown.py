@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sweeper.record.trial import State, TrialRecord
 from sweeper.record.values.redaction import redacted, redacted_values
 from sweeper.results.evidence import split_evidence
-from sweeper.results.health.timeline import timeline
+from sweeper.results.health.timeline import TimelineEntry, timeline
 from sweeper.results.lineage import derivation_text
 from sweeper.results.wording import brief, decided_by, plain, why_continued
 
@@ -81,9 +81,13 @@ def decision_text(trial: TrialRecord) -> str | None:
 
 
 def timeline_markdown(trial: TrialRecord) -> str:
-    """Return the timeline as a table for TensorBoard."""
-    rows = [(line.when, " ".join([line.text, *line.advice])) for line in timeline(trial)]
-    return table(("steps", "diagnosis"), rows)
+    """Return the timeline as a list for TensorBoard, whose tables break a narrow column within its words."""
+    return "\n".join(_entry(line) for line in timeline(trial)) + "\n"
+
+
+def _entry(line: TimelineEntry) -> str:
+    when, *texts = (escaped(text[:LONGEST_CELL]) for text in (line.when, line.text, *line.advice))
+    return "\n".join([f"- **{when}** {texts[0]}", *(f"    - {text}" for text in texts[1:])])
 
 
 def evidence_tables(evidence: Mapping[str, object]) -> list[str]:

@@ -228,6 +228,10 @@ def _change_line(trial: TrialRecord, now: float) -> str:
     return f"{name} waiting at step {step_text(trial)} after {duration(trial.seconds(now))}"
 
 
+_BUSY = frozenset({"stopping", "drawing the last figures"})
+"""States of a sweep that explain why it does not end although nothing runs."""
+
+
 def _progress_line(sweep: SweepView) -> str:
     ended = sum(trial.state.ended for trial in sweep.trials)
     of = f" of {sweep.total}" if sweep.total is not None else ""
@@ -240,6 +244,7 @@ def _progress_line(sweep: SweepView) -> str:
         parts += [f"{len(front_of(sweep.trials))} on the Pareto front"]
     elif best is not None:
         parts += [f"best {sweep.metric} {number(best)}"]
+    parts += [sweep.state] if sweep.state in _BUSY else []
     return f"{plain(sweep.title or sweep.name)}: {'; '.join(parts)}; {duration(sweep.now - sweep.started)} elapsed"
 
 

@@ -34,6 +34,8 @@ HEALTH_STYLES: Mapping[Effect | None, str] = {
 SPARKS = (16, 8)
 """Widths of sparklines; the first that fits is used."""
 MESSAGES_SHOWN = 3
+LOSS = "loss"
+"""Head of the column of the training loss."""
 MOST_PARAMETER_COLUMNS = 4
 
 
@@ -142,7 +144,7 @@ def _columns(
         *_origin_column(trials),
         *([Column(head="seed", cells=cells(lambda t: str(t.facts.seed)), give=1)] if seeds else []),
         Column(head="step", cells=cells(step_text), firm=True),
-        Column(head="loss", cells=cells(lambda t: number(loss_of(t))), give=3),
+        Column(head=LOSS, cells=cells(lambda t: number(loss_of(t))), give=3),
         *_spark_column("~loss", loss_sparks(drawn, spark), give=6),
         *_value_columns(trials, metric),
         Column(head="reach", cells=cells(lambda t: number(reach_of(t))), firm=True),
@@ -156,7 +158,10 @@ def _columns(
 def _value_columns(trials: Sequence[TrialRecord], metric: str) -> list[Column]:
     """Return the column of the metric, or one for each of several objectives and for each metric with bounds."""
     objectives = trials[0].facts.objectives if trials else ()
-    columns = [] if objectives else [Column(head=plain(metric) or "metric", cells=[number(t.value) for t in trials])]
+    name = plain(metric) or "metric"
+    if name == LOSS and trials:  # the column of the training loss has the last value
+        name = f"{trials[0].facts.at} {name}"
+    columns = [] if objectives else [Column(head=name, cells=[number(t.value) for t in trials])]
     for place, objective in enumerate(objectives):
         cells = [number(None if t.values is None else t.values[place]) for t in trials]
         columns.append(Column(head=plain(objective.name), cells=cells))

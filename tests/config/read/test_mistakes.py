@@ -632,3 +632,10 @@ def test_byte_order_mark_and_dos_lines_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode())
     assert load(path, has_cuda=False, trainers={"text-classification": {}}).name == "small"
+
+
+def test_a_sweep_without_a_method_is_answered_with_the_methods(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("command: [a]\nparameters: {lr: {values: [1]}}\n")
+    with pytest.raises(SpecError, match=r"method: expected a value.*; write grid, random, .* or pbt"):
+        load(file, has_cuda=False, trainers={})

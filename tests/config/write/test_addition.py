@@ -52,6 +52,8 @@ def test_a_configuration_has_the_parameters_that_apply(given: str, expected: dic
         ("optimizer=sgd", "none for momentum"),
         ("optimizer=adam momentum=0.5", "no momentum, which needs optimizer='sgd', got momentum"),
         ("decay=1", "none for optimizer"),
+        ("optimizer=sgd momentum=high", "momentum: expected a number, as the sweep has, got high"),
+        ("optimizer=sgd momentum=true", "momentum: expected a number, as the sweep has, got true"),
     ],
 )
 def test_missing_and_inapplicable_parameters_are_named(given: str, message: str) -> None:

@@ -215,6 +215,25 @@ def test_waiting_for_another_sweep_is_reported_after_a_while(runs: Runs, clock: 
     assert note.endswith("/b")
 
 
+def test_another_sweep_that_ends_makes_no_note_of_those_that_are_left(
+    runs: Runs, clock: Clock, attempt: Attempts
+) -> None:
+    mine, other, third = runs("a"), runs("b"), runs("c")
+    half = Slot(name="cpu 0", needs={"cores": 1.0})
+    assert other.reserve(attempt("b", 0), half)
+    assert third.reserve(attempt("c", 0), half)
+    cores = Slot(name="cpu 0", needs={"cores": 2.0})
+    assert not mine.reserve(attempt("a", 0), cores)
+    clock.now += REPORT_AFTER_S
+    assert not mine.reserve(attempt("a", 0), cores)
+    assert len(mine.notes) == 1
+    assert mine.notes[0].endswith("/c")
+    attempt("b", 0).exit.write_text("{}")
+    clock.now += 1
+    assert not mine.reserve(attempt("a", 0), cores)
+    assert len(mine.notes) == 1
+
+
 def test_what_a_slot_waits_for_is_named_for_as_long_as_it_waits(
     scene: Scene, clock: Clock, process: Callable[..., int], tmp_path: Path
 ) -> None:

@@ -20,9 +20,10 @@ from sweeper.record.reader import read_trial
 from sweeper.record.storage.layout import AttemptDir, SweepDir
 from sweeper.record.trial import TrialRecord
 from sweeper.record.values.depth_profile import STATISTICS, depth_profile
+from sweeper.rules.diagnoses import DIAGNOSES
 from sweeper.views.figures.depth_map import SIZE
 from sweeper.views.figures.history import MOST_COLUMNS, DepthHistory, RecordedObservation
-from sweeper.views.figures.stop_mark import StopMark
+from sweeper.views.figures.stop_mark import LONGEST_RULE, StopMark
 from sweeper.views.figures.tensor_names import left_out, spread, tensor_order
 from sweeper.views.figures.trial_figures import TrialFigures
 from sweeper.views.tensorboard.curves import log_buckets
@@ -199,6 +200,13 @@ def test_undefined_zero_and_small_gradients_look_different(tmp_path: Path) -> No
     assert (zero == 0).all()
     assert len(np.unique(small.reshape(-1, 3), axis=0)) == 1
     assert small.max() > 40
+
+
+def test_the_legend_has_room_for_the_longest_name_of_a_rule(tmp_path: Path) -> None:
+    mark = StopMark(step=20, rule=max(DIAGNOSES, key=len), threshold=0.005, window=((10, 0.1),))
+    pixels = np.asarray(drawn(tmp_path, watching(3), mark=mark).convert("L"), dtype=int)
+    assert (pixels[:, -3:] == pixels[0, -1]).all()  # nothing is cut at the edge
+    assert len(mark.rule) <= LONGEST_RULE
 
 
 def test_frames_of_the_profile_leave_nothing_behind(tmp_path: Path) -> None:

@@ -115,12 +115,12 @@ def test_the_timeline_of_health_is_a_text_that_is_written_again_as_it_grows(run:
     projected.project(TEXTS)
     ((step, text),) = healths(run)
     assert step == 40
-    assert "| since 20, found at 40 | oscillating: it &#42;swings&#42; advice: " in text
+    assert "- **since 20, found at 40** oscillating: it &#42;swings&#42;\n    - advice: " in text
     diagnose(trial, over("oscillating", 20, 90))
     project(run, trial)
     assert [step for step, _ in healths(run)] == [40, 90]
     assert "found at 40" in healths(run)[-1][1]
-    assert "| at 90 | oscillating no longer holds |" in healths(run)[-1][1]
+    assert "- **at 90** oscillating no longer holds\n" in healths(run)[-1][1]
 
 
 def test_a_change_of_health_that_is_recorded_after_the_end_is_shown(run: SweepDir) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from sweeper.orchestrator.io.wakeup import Wakeup
 from sweeper.record.events import Launched
 from sweeper.record.reader import read_trial
 from sweeper.record.storage.journal import JournalWriter
@@ -196,6 +197,31 @@ def test_plain_lines_print_changes_once_and_progress_at_most_every_half_minute(t
     ]
     display.update(replace(sweep, now=START + 91, messages=("resumed", "slot lost")))
     assert stream.getvalue().splitlines()[6:] == ["slot lost", lines[5].replace("65s", "96s")]
+
+
+def test_a_progress_line_says_what_a_sweep_does_after_its_trials(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    PlainLines(stream).update(view([], state="drawing the last figures"))
+    assert stream.getvalue() == "warmup: 0 of 6 ended; none running; drawing the last figures; 65s elapsed\n"
+
+
+def test_a_metric_named_loss_is_told_from_the_training_loss(tmp_path: Path) -> None:
+    run = SweepDir(tmp_path)
+    trial = make_trial(run, 0)
+    play(trial, Script())
+    record = read_trial(trial)
+    record = replace(record, facts=replace(record.facts, metric="loss", at="best"))
+    head = rendered(status_table(view([record]), width=120), 120)[1].split()
+    assert head[head.index("loss") :][:3] == ["loss", "best", "loss"]
+    last_lines = rendered(status_table(view([record]), width=120), 120)
+    assert max(map(len, last_lines)) <= 120
+
+
+def test_what_an_interrupt_does_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    said: list[str] = []
+    Wakeup(said.append).interrupt()
+    lines = rendered(status_table(view([], messages=said), width=80), 80)
+    assert any(line.rstrip().endswith("Interrupt once more to kill them") for line in lines)
 
 
 def test_plain_lines_do_not_repeat_a_decision(tmp_path: Path) -> None:
