@@ -40,6 +40,7 @@ from sweeper.service.open_run import FRESH_S
 
 SIZES = (100, 1_000, 10_000)
 UPDATES, PAINTS = 20, 5
+PATIENCE_MS = 120_000
 METRIC = "accuracy"
 SLOTS = 16
 STEPS, EVERY = 400, 20
@@ -228,6 +229,7 @@ def _painted(entry: str, page: str) -> dict[str, float]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page()
+        tab.set_default_timeout(PATIENCE_MS)
         tab.goto(entry)
         tab.wait_for_url("**/runs/**")
         paints = []

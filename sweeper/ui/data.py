@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class Data:
     reader: Reader
     _parallel: dict[str, tuple[int, str]] = field(default_factory=dict)
     _importance: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _computing: dict[str, asyncio.Future[str]] = field(default_factory=dict)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -85,7 +87,11 @@ class Data:
         directory = self.reader.service.run(name).directory
         made, text = self._importance.get(name, (-KEPT_S, ""))
         if time.monotonic() - made > KEPT_S:
-            text = await self.reader.elsewhere(lambda: to_text(importance_of(directory), indent=None))
+            task = self._computing.get(name)
+            if task is None or task.done():  # pages that ask meanwhile wait for the same answer, and take no thread
+                asked = self.reader.elsewhere(lambda: to_text(importance_of(directory), indent=None))
+                task = self._computing[name] = asyncio.ensure_future(asked)
+            text = await asyncio.shield(task)
             self._importance[name] = time.monotonic(), text
         return _json(text)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from sweeper.record.storage.layout import SweepDir, write_json
+from sweeper.service.answers.series import Importance
+from sweeper.service.importance import importance_of
 from tests.ui.client import HOST, HOSTILE, TOKEN, Client, client_of, hostile_run, make_run
 from tests.views.synthetic import Script, make_trial, play
 
@@ -241,3 +245,25 @@ def test_secrets_do_not_reach_the_page(tmp_path: Path) -> None:
             "/runs/s/live",
         ):
             assert "sk-1234" not in client.ask(path).text
+
+
+def test_pages_that_ask_for_the_importance_at_once_wait_for_one_computation(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SweepDir] = []
+
+    def computed(run: SweepDir) -> Importance:
+        asked.append(run)
+        time.sleep(0.2)
+        return importance_of(run)
+
+    monkeypatch.setattr("sweeper.ui.data.importance_of", computed)
+    headers = {"host": HOST, "cookie": f"sweeper={TOKEN}"}
+
+    async def several() -> list[int]:
+        address = f"http://{HOST}/runs/s/data/importance"
+        answers = await asyncio.gather(*(client.inner.get(address, headers=headers) for _ in range(5)))
+        return [answer.status_code for answer in answers]
+
+    assert client.runner.run(several()) == [200] * 5
+    assert len(asked) == 1

@@ -16,7 +16,6 @@ from sweeper.record.decision import Decision
 from sweeper.record.events import AUDITED, Continued
 from sweeper.record.storage.journal import JournalWriter
 from sweeper.record.storage.layout import SweepDir, write_json
-from sweeper.results.scales import is_logarithmic
 from sweeper.views.report.axes import ParameterAxis, TimeAxis
 from sweeper.views.report.drawings import spread
 from tests.views.synthetic import DECISION, Script, began, diagnose, make_trial, over, play
@@ -230,20 +229,6 @@ def test_of_many_curves_the_best_and_evenly_spread_others_are_drawn() -> None:
 def test_depth_maps_alternate_between_pruned_and_other_trials(run: SweepDir) -> None:
     titles = re.findall(r"<figcaption>(\d{4}) [^<]*, ([\w ]+)</figcaption>", page_of(run))
     assert titles == [("0002", "stopped early"), ("0000", "complete"), ("0001", "complete"), ("0003", "complete")]
-
-
-@pytest.mark.parametrize(
-    ("values", "log"),
-    [
-        ([1e-5, 3e-5, 1e-4, 1e-3], True),
-        ([0.002, 0.2, 0.4, 0.6, 0.8, 1.0], False),  # evenly distributed, with one value near 0
-        ([0.1, 0.7], False),
-        ([1, 2, 4], False),
-        ([0.0, 1e-5, 1.0], False),
-    ],
-)
-def test_an_axis_is_logarithmic_if_the_values_are_spread_so(values: list[float], log: bool) -> None:
-    assert is_logarithmic(values) is log
 
 
 def test_of_many_names_some_are_labels_of_the_axis() -> None:
