@@ -47,7 +47,7 @@ function show(command, numbers, fields) {
   asked = { command, numbers };
   at("command-head").textContent = numbers.length ? `${title} ${names}?` : `${title}?`;
   at("command-what").textContent = numbers.length ? `${numbers.length > 1 ? "Each trial" : "The trial"} ${what}` : what.replaceAll("`", "");
-  at("command-go").textContent = title;
+  at("command-go").textContent = title.replace(/ from$/, "");
   at("command-go").classList.toggle("danger", command === "stop");
   at("command-error").textContent = "";
   at("command-because").value = "";
