@@ -149,6 +149,22 @@ def _goals(lines: Sequence[Line]) -> Iterator[str]:
     yield _goal("healthy runs repaired", f"none of {HEALTHY_GOAL}", str(Share(touched, count)) if healthy else "-",
                 float(touched) if enough else None, lambda x: x == 0)  # fmt: skip
     yield ""
+    yield from _reasons(bert, zoo)
+
+
+def _reasons(bert: Sequence[Line], zoo: Sequence[Line]) -> Iterator[str]:
+    """Yield what the goals of BERT and of the zoo depend on beside the repairs."""
+    faults = [line for line in zoo if not line["by_parameter"]]
+    stopped = [line for line in bert if line["first"]["class"] is not None]
+    if zoo:
+        yield from _filled(f"- Of the {len(zoo)} drawn runs of the zoo, {len(faults)} fail because of a fault of their "
+                           f"script, which no parameter mends; a repair saved {_share(faults)} of them. Of the others, "
+                           f"it saved {_share([line for line in zoo if line['by_parameter']])}.",
+                           indent="  ")  # fmt: skip
+    if bert:
+        yield from _filled(f"- Of the {len(bert)} runs of BERT, a diagnosis stopped {len(stopped)}. The others ran to "
+                           "their ends, and nothing was repaired.", indent="  ")  # fmt: skip
+    yield ""
 
 
 def _goal(  # noqa: PLR0913 - one argument for each cell

@@ -23,7 +23,7 @@ from sweeper.record.reader import read_exit
 from sweeper.record.signals import ANSWERED, blocked
 from sweeper.record.storage import confined
 from sweeper.record.storage.layout import AttemptDir
-from tests.faults.launches import SCRIPT, TABLES, Launches, environment, problems, until
+from tests.faults.launches import SCRIPT, TABLES, Launches, environment, problems, until, usual_signals
 
 SAMPLE = {
     "spawn": ("the interpreter of the shim starts", "before the claim", "the worker trains, to the shim"),
@@ -44,7 +44,8 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         made.append(Launches(tmp_path, launch, script))
         return made[-1]
 
-    yield of
+    with usual_signals():
+        yield of
     for one in made:
         one.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.executors.python import SHIM
-from tests.faults.launches import SIGNALS, TABLES, Launches, environment, problems
+from tests.faults.launches import SIGNALS, TABLES, Launches, environment, problems, usual_signals
 
 SLOTS = 100
 """So many slots would be lost if each attempt that ends before its claim kept its own."""
@@ -33,7 +33,8 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         made.append(Launches(tmp_path, launch))
         return made[-1]
 
-    yield of
+    with usual_signals():
+        yield of
     for one in made:
         one.close()
 
