@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from sweeper.results.asked import given
 from tests.agent.killing import killed_again_and_again
 from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid, until
 
+KILLS = int(os.environ.get("SWEEPER_TEST_KILLS", "8"))
+"""How often the server is killed; a hundred times takes more than five minutes."""
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("kills", [8, 100])
-def test_nothing_is_lost_when_the_server_is_killed(kills: int, tmp_path: Path) -> None:
+def test_nothing_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
     parameters = {"lr": {"values": [1, 2, 3, 4]}, "pace": {"value": 0.05}, "steps": {"value": 20}}
     sweep = Sweep(tmp_path, LEARNER, grid("killed") | {"parameters": parameters})
     run = SweepDir(sweep.run_directory)
-    sent, promised = killed_again_and_again(tmp_path, kills, kills, lambda: is_held(run.lease) and run.spec.exists())
+    sent, promised = killed_again_and_again(tmp_path, KILLS, KILLS, lambda: is_held(run.lease) and run.spec.exists())
     until(lambda: not is_held(run.lease))
     code, out, err = sweep.call("run", "sweep.yaml")
     assert code == 0, out + err
