@@ -19,6 +19,12 @@ class Rested(Generic[T]):
 
     _made: tuple[object, T] | None = None
     _due: float = 0.0
+    _is_old: bool = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the value that was returned last is for an earlier key, and would be made anew now."""
+        return self._is_old and monotonic() >= self._due
 
     def of(self, key: object, make: Callable[[], T], *, rests: bool) -> T:
         """Return the value for a key; if it may rest, perhaps that for an earlier key.
@@ -33,4 +39,5 @@ class Rested(Generic[T]):
             self._made = key, make()
             ended = monotonic()
             self._due = ended + RESTS * (ended - begun)
+        self._is_old = key != self._made[0]
         return self._made[1]

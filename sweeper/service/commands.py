@@ -230,7 +230,7 @@ def without_steps_left(trial: TrialRecord, step: int, saved: Sequence[SavedCheck
     total = trial.progress.total_steps
     if total is None or step + 1 < total:
         return []
-    earlier = ", ".join(sorted({str(one.step) for one in saved if one.step + 1 < total}, key=int))
+    earlier = ", ".join(str(one) for one in sorted({one.step for one in saved if one.step + 1 < total}))
     kept = f"after step {earlier}" if earlier else "none; --at start begins without one"
     done = f"Trial {trial.facts.number:04d} had taken all of its {total} steps at this checkpoint"
     text = f"{done}, so none is left unless a changed parameter adds some."

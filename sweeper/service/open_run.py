@@ -65,7 +65,8 @@ class OpenRun:
         self._view = self._reader.read()
         self._table.rests = self._view.state in _RUNS
         seen = (self._view.state, len(self._view.log), self._view.waiting, self._view.unreadable)
-        if self._reader.changed or seen != self._seen:
+        is_due = self._table.is_due or self._significance.is_due  # else a sweep that is quiet now would stay behind
+        if self._reader.changed or seen != self._seen or is_due:
             self._revision += 1
             self._seen = seen
         self._read_at = time.monotonic()  # the reading itself may take longer than its result is fresh

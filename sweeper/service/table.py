@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,12 @@ class Table:
     @property
     def has_ranks(self) -> bool:
         """Whether the sweep ranks trials by more than the value of one metric."""
-        return has_ranks([trial for _, trial in zip(range(1), self.columns.trials.values(), strict=False)])
+        return has_ranks(list(itertools.islice(self.columns.trials.values(), 1)))
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the ranks that were asked for last are older than the trials, and would be computed anew now."""
+        return self._ranks.is_due
 
     @property
     def ranks(self) -> Mapping[int, int]:

@@ -18,6 +18,9 @@ def test_a_value_is_made_once_for_a_key_and_rests_only_if_it_may(monkeypatch: py
     assert value.of("a", lambda: take(2.0, 1), rests=True) == 1
     assert value.of("a", lambda: take(2.0, 0), rests=False) == 1
     assert value.of("b", lambda: take(2.0, 2), rests=True) == 1  # it took two seconds, so it rests for forty
+    assert not value.is_due
     now[0] += 41.0
+    assert value.is_due
     assert value.of("b", lambda: take(2.0, 2), rests=True) == 2
+    assert not value.is_due
     assert value.of("c", lambda: take(2.0, 3), rests=False) == 3

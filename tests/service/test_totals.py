@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from sweeper.record.budget import Usage
-from sweeper.record.events import Diagnosed, Revived
+from sweeper.record.events import Diagnosed, Metrics, Revived
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.storage.lease import acquire
 from sweeper.record.trial import State
+from sweeper.results.front import front_of
 from sweeper.results.health.trial_health import counts_text
 from sweeper.results.ranking import end_text, ranked, significance_text
 from sweeper.results.snapshot import savings_of
 from sweeper.service import totals
 from sweeper.service.open_run import OpenRun
+from tests.results.test_front import LOSS
 from tests.results.test_front import make as make_several
 from tests.service.runs import append, end, launch, make_trial, prune, report, small
 
@@ -76,3 +78,31 @@ def test_a_trial_without_a_process_is_lost_once_nothing_runs_the_sweep(tmp_path:
     after = run.sweep()
     assert "RUNNING" not in after.counts
     assert after.revision > before.revision
+
+
+def test_what_rested_follows_although_nothing_more_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+
+    def later() -> float:
+        now[0] += 1.0  # so a value rests for a while
+        return now[0]
+
+    monkeypatch.setattr("sweeper.results.rested.monotonic", later)
+    directory = make_several(tmp_path)
+    lease = acquire(directory.lease, holder="a test")
+    assert lease is not None
+    run = OpenRun(directory)
+    first = run.sweep()
+    number = first.front[0]  # the best in the first objective, and in no other
+    worse = Metrics(time=99.0, step=99, values={LOSS: 1000.0})
+    append(directory.trial(number).attempt(1).events, worse)
+    run.look_at([number])
+    before = run.sweep()
+    now[0] += 1000.0
+    run.look_at([])
+    after = run.sweep()
+    assert after.revision > before.revision
+    assert after.front == [trial.number for trial in front_of(run.view.trials)] != before.front
+    run.look_at([])
+    assert run.sweep().revision == after.revision
+    lease.release()

@@ -88,7 +88,7 @@ def has_failed(trial: TrialRecord) -> bool:
 
 
 def failing_at(trial: TrialRecord, step: int) -> list[str]:
-    """Return the diagnoses that stop trials and whose conditions were met at a step."""
+    """Return the diagnoses that stop trials and held at a step."""
     ends: dict[str, list[tuple[int, int | None]]] = {}
     for event in trial.diagnosed:
         if effect_of(event.diagnosis) is Effect.STOPS:

@@ -51,7 +51,7 @@ class Checkpoint:
 
     Attributes:
         step: the optimizer step after which it was saved.
-        failing: the diagnoses that stop trials and whose conditions were met at that step.
+        failing: the diagnoses that stop trials and held at that step.
     """
 
     step: int

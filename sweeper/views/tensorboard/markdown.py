@@ -81,7 +81,7 @@ def decision_text(trial: TrialRecord) -> str | None:
 
 
 def timeline_markdown(trial: TrialRecord) -> str:
-    """Return the timeline as a list for TensorBoard, whose tables break a narrow column within its words."""
+    """Return the timeline as a list: in a table of TensorBoard, a narrow column breaks within its words."""
     return "\n".join(_entry(line) for line in timeline(trial)) + "\n"
 
 
