@@ -10,7 +10,7 @@ from sweeper.record.values.params import spelled
 from sweeper.rules.repair.failure import Failure
 from sweeper.rules.repair.others import new_clip, new_decay, new_warmup, warmup_steps
 from sweeper.rules.repair.parameters import ROLES
-from sweeper.rules.repair.rates import LARGE_RATIO, SMALL_TRAVEL, Example, estimate, example
+from sweeper.rules.repair.rates import LARGE_RATIO, MOST_RATE, SMALL_TRAVEL, Example, estimate, example
 from sweeper.rules.repair.recipes import Rate
 from sweeper.rules.repair.siblings import as_number
 from sweeper.rules.repair.situation import NewValue, Situation
@@ -43,6 +43,10 @@ def proposal(situation: Situation, checkpoints: Mapping[int, str]) -> Derivation
         return _none(failure, "its updates have the usual size, and no sibling learned with another learning rate")
     start = _checkpoint(situation, checkpoints) if recipe.goes_back else START
     changes = _changes(situation, rate, model)
+    lr = situation.names.lr
+    old = as_number(failure.params.get(lr))
+    if rate is Rate.UP and model is None and lr in changes and _is_unheard_of(situation, changes[lr].value, old):
+        return _none(failure, _too_small(changes[lr].value))
     warmup = situation.names.warmup
     if warmup in changes and start >= warmup_steps(warmup, changes[warmup].value, failure):
         if len(changes) > 1:
@@ -51,8 +55,6 @@ def proposal(situation: Situation, checkpoints: Mapping[int, str]) -> Derivation
             start = START
     if not changes:
         return _none(failure, _lacking(situation, rate))
-    lr = situation.names.lr
-    old = as_number(failure.params.get(lr))
     return Derivation(
         parent=failure.number,
         step=start,
@@ -83,6 +85,20 @@ def _hopeless(failure: Failure) -> str:
     if failure.one_network:
         return "only one of several networks stands still, and the learning rate would change the others too"
     return ""
+
+
+def _is_unheard_of(situation: Situation, needed: float, own: float | None) -> bool:
+    """Return whether a learning rate is far above the usual ones, as neither the run's own nor the sweep's are."""
+    known = situation.domain(situation.names.lr)
+    is_usual = known is not None and known.has(needed)
+    return own is not None and own <= MOST_RATE < needed and not is_usual
+
+
+def _too_small(needed: float) -> str:
+    return (
+        f"updates of the usual size would need a learning rate of {needed:.2g}, above the {MOST_RATE:g} up to which "
+        "one is usually looked for, so the gradient is too small: the loss or the scale of the inputs is the cause"
+    )
 
 
 def _rate(situation: Situation) -> tuple[Rate, Example | None]:

@@ -27,7 +27,9 @@ AT_ONCE, SOON = 0.01, 0.05
 """The factor for a run that is no longer finite within this share of the plan, before its updates were measured."""
 FURTHER = 0.1
 """The factor of a second repair, if it is less than what is measured."""
-LEAST_UP, LEAST_UP_AGAIN, MOST_UP = 3.0, 10.0, 1e7
+LEAST_UP, LEAST_UP_AGAIN = 3.0, 10.0
+LEAST_RATE, MOST_RATE = 1e-8, 10.0
+"""Where tests for a learning rate look for one: from 1e-8 (the default of Lightning) to 10 (that of fastai)."""
 STEPS = 4
 """How often a learning rate is moved on because siblings failed with it."""
 TOO_FAR = 3.0
@@ -115,7 +117,7 @@ def estimate(situation: Situation, rate: Rate, own: float) -> NewValue:
         rate: whether the learning rate has to be lower or higher.
         own: the learning rate of the run.
     """
-    factor, why = _lower(situation) if rate is Rate.DOWN else _higher(situation)
+    factor, why = _lower(situation, own) if rate is Rate.DOWN else _higher(situation)
     new = NewValue(value=own * factor, why=why or _times(factor))
     new = _beyond_failed(situation, new, rate)
     return replace(new, value=settled(new.value, situation.domain(situation.names.lr), down=rate is Rate.DOWN))
@@ -126,9 +128,11 @@ def _times(factor: float) -> str:
     return known.get(round(factor, 3), f"{factor:.2g} times as high")
 
 
-def _lower(situation: Situation) -> tuple[float, str]:
+def _lower(situation: Situation, own: float) -> tuple[float, str]:
     factor, ratio, why = situation.recipe.blunt, situation.failure.largest_ratio, ""
-    if ratio > LARGE_RATIO:
+    if ratio > LARGE_RATIO and own * HEALTHY_RATIO / ratio < LEAST_RATE:  # it exploded; that does not say how far
+        factor, why = AT_ONCE, f"a hundredth of it, because an update was {ratio:.2g} times the weights"
+    elif ratio > LARGE_RATIO:
         factor = min(1 / 3, HEALTHY_RATIO / ratio)
         why = f"an update was {ratio:.2g} times the weights, and is at most {HEALTHY_RATIO:g} times in half of all "
         why += "healthy runs"
@@ -147,7 +151,7 @@ def _higher(situation: Situation) -> tuple[float, str]:
         why = f"an update is at most {ratio:.1e} times the weights, and more than {LOW_RATIO:g} times in three of four "
         why += "healthy runs"
     least = LEAST_UP_AGAIN if situation.depth else LEAST_UP
-    return min(MOST_UP, max(least, factor)), why
+    return max(least, factor), why
 
 
 def _beyond_failed(situation: Situation, new: NewValue, rate: Rate) -> NewValue:

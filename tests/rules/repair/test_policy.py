@@ -151,6 +151,24 @@ def test_frozen_weights_get_a_higher_learning_rate_from_the_start() -> None:
     assert "only one of several networks" in refused(failure("frozen", one_network=True))
 
 
+def test_a_learning_rate_that_nobody_uses_is_not_tried() -> None:
+    drowned = failure("frozen", peak_ratio=1.1e-11, params={**PARAMS, "lr": 0.1})
+    assert "would need a learning rate of 1e+08, above the 10" in refused(drowned)
+    assert repaired(drowned, sibling(1, lr=50.0)).changes == {"lr": 50.0}
+    allowed = RepairSettings(parameters=NAMES, domains={"lr": Domain(low=0.1, high=1e9)})
+    assert repaired(drowned, settings=allowed).changes == {"lr": 1e8}
+    assert repaired(failure("frozen", params={**PARAMS, "lr": 20.0})).changes == {"lr": 200.0}
+    assert repaired(failure("frozen", peak_ratio=1.1e-6, params={**PARAMS, "lr": 1e-9})).changes == {"lr": 1e-5}
+
+
+@pytest.mark.parametrize("ratio", [1e6, 1e16, 1e300, float("inf")])
+def test_an_update_that_exploded_does_not_say_how_much_lower(ratio: float) -> None:
+    made = repaired(failure("non_finite", largest_ratio=ratio))
+    assert made.changes["lr"] == pytest.approx(1e-5)
+    assert "times the weights" in made.reason
+    assert repaired(failure("non_finite", largest_ratio=2600)).changes["lr"] == pytest.approx(1e-8)
+
+
 def test_a_stuck_run_goes_where_its_updates_or_its_siblings_say() -> None:
     usual = failure("stuck", travel=1.0, largest_ratio=0.02)
     assert refused(usual) == "its updates have the usual size, and no sibling learned with another learning rate"
