@@ -110,9 +110,10 @@ def work(part: str, chosen: Sequence[FailingRun], log: Log, bench: Bench) -> Ite
         measured = {(line["arm"], line["seed"]) for line in log.lines if line["part"] == MOMENTS}
         yield from (_Moments(log, bench, run) for run in chosen if (run.arm, run.seed) not in measured)
         return
-    for run in chosen:
-        if any(log.about(run, way) is None for way in WAYS):
-            yield _Ways(log, bench, run)
+    for ways in ([REPAIR], [*WAYS]) if part == BERT else ([*WAYS],):  # the first goal needs the repairs alone
+        for run in chosen:
+            if any(log.about(run, way) is None for way in ways):
+                yield _Ways(log, bench, run, ways)
     if part == PBT:
         done = {(line["method"], line["seed"]) for line in log.lines if line["part"] == PBT}
         for method, seed in population.planned():
@@ -135,9 +136,10 @@ class _Ways:
     log: Log
     bench: Bench
     run: FailingRun
+    ways: Sequence[str]
 
     def __call__(self, is_over: Callable[[], bool]) -> None:
-        for way in WAYS:
+        for way in self.ways:
             if is_over():
                 return
             if self.log.about(self.run, way) is not None:

@@ -87,6 +87,11 @@ def _complete(lines: Sequence[Line]) -> list[dict[str, Line]]:
     return [ways for ways in _by_run(lines).values() if ways.keys() >= WAYS.keys()]
 
 
+def _repairs(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines about repairs, also of runs that were not restarted yet."""
+    return [line for line in _part(lines, ZOO, BERT) if line["way"] == REPAIR]
+
+
 SETS: Mapping[str, Callable[[Line], bool]] = {
     "BERT": lambda line: line["part"] == BERT,
     "of these, stopped by a diagnosis": lambda line: line["part"] == BERT and line["first"]["class"] is not None,
@@ -110,7 +115,9 @@ def _state(lines: Sequence[Line]) -> Iterator[str]:
     yield ""
     whole = ", ".join(f"{counts[part]} of {plan.get(part, 0)} of {name}"
                       for part, name in ((ZOO, "the zoo"), (BERT, "BERT")))  # fmt: skip
+    repaired = Counter(line["part"] for line in _repairs(lines))
     yield from _filled(f"Measured in all four ways: {len(done)} failing runs ({whole}). "
+                       f"By repair alone so far: {repaired.total() - len(done)}. "
                        f"Populations: {len(_part(lines, 'pbt'))} of {plan.get('pbt', 0)} sweeps. "
                        f"Commits: {', '.join(commits) or 'none'}.")  # fmt: skip
     yield ""
@@ -121,27 +128,33 @@ def _state(lines: Sequence[Line]) -> Iterator[str]:
 
 def _goals(lines: Sequence[Line]) -> Iterator[str]:
     done = _complete(lines)
-    bert = [ways[REPAIR] for ways in done if SETS["BERT"](ways[REPAIR])]
-    zoo = [ways[REPAIR] for ways in done if SETS["zoo, drawn arms"](ways[REPAIR])]
+    bert = [line for line in _repairs(lines) if SETS["BERT"](line)]
+    zoo = [line for line in _repairs(lines) if SETS["zoo, drawn arms"](line)]
     plan = next(iter(_part(lines, "plan")), {})
-    so_far = " so far" if len(done) < plan.get(ZOO, 0) + plan.get(BERT, 0) else ""
+
+    def so_far(measured: int, *parts: str) -> str:
+        return " so far" if measured < sum(plan.get(part, 0) for part in parts) else ""
+
+    of_bert = so_far(len(bert), BERT)
+    of_zoo = so_far(sum(line["part"] == ZOO for line in _repairs(lines)), ZOO)
+    of_all = so_far(len(done), ZOO, BERT)
     yield "## Goals"
     yield ""
     yield "| goal | aimed at | measured | |"
     yield "|---|---|---|---|"
     at_all, cheap = _share(bert), Share(sum(is_within(one, EXTRA_GOAL) for one in bert), len(bert))
     yield _goal("BERT runs that did not learn, and do after a repair", f"at least {BERT_GOAL:.0%}", str(at_all),
-                at_all.value, lambda x: x >= BERT_GOAL, so_far=so_far)  # fmt: skip
+                at_all.value, lambda x: x >= BERT_GOAL, so_far=of_bert)  # fmt: skip
     yield _goal(f"the same at no more than {EXTRA_GOAL:.0%} extra steps", f"at least {BERT_GOAL:.0%}", str(cheap),
-                cheap.value, lambda x: x >= BERT_GOAL, so_far=so_far)  # fmt: skip
+                cheap.value, lambda x: x >= BERT_GOAL, so_far=of_bert)  # fmt: skip
     share = _share(zoo)
     yield _goal("failing runs of the zoo (drawn arms) that learn after a repair", f"at least {ZOO_GOAL:.0%}",
-                str(share), share.value, lambda x: x >= ZOO_GOAL, so_far=so_far)  # fmt: skip
+                str(share), share.value, lambda x: x >= ZOO_GOAL, so_far=of_zoo)  # fmt: skip
     for way in (way for way in WAYS if way != REPAIR):
         pair = paired(done, way)
         aim = "beyond the interval"
         value = float(pair.is_better) if pair.count else None
-        yield _goal(f"better than {WAYS[way]}", aim, pair.text(), value, bool, so_far=so_far)
+        yield _goal(f"better than {WAYS[way]}", aim, pair.text(), value, bool, so_far=of_all)
     healthy = _part(lines, "healthy")
     touched = sum(line["repaired"] for line in healthy)
     count = sum(line["healthy"] for line in healthy)
@@ -226,7 +239,7 @@ def _paired(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _unrepaired(lines: Sequence[Line]) -> Iterator[str]:
-    left = [line for line in _part(lines, ZOO, BERT) if line["way"] == REPAIR and line["outcome"] != "learned"]
+    left = [line for line in _repairs(lines) if line["outcome"] != "learned"]
     yield "## What was not repaired"
     yield ""
     for line in left:

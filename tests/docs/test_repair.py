@@ -67,13 +67,15 @@ def test_the_page_of_no_lines_says_that_nothing_is_measured() -> None:
     assert "met |" not in page
 
 
-def test_a_goal_is_missed_or_met_by_the_runs_that_were_measured_in_all_ways() -> None:
+def test_a_goal_of_repairs_counts_all_and_one_beside_restarts_those_measured_in_all_ways() -> None:
     saved = [line(way, "learned") for way in WAYS]
     lost = [line(way, "failed", arm="other") for way in WAYS]
     half_measured = [line(REPAIR, "learned", arm="third")]
     page = text([*saved, *half_measured])
     row = next(one for one in page.splitlines() if one.startswith("| failing runs of the zoo"))
-    assert row.endswith("| 1 of 1 [3-100%] | met |")
+    assert row.endswith("| 2 of 2 [16-100%] | met |")
+    assert "By repair alone so far: 1." in page
+    assert "| all: (a) restart with another seed | 1 |" in page
     row = next(one for one in text([*saved, *lost]).splitlines() if one.startswith("| failing runs of the zoo"))
     assert row.endswith("| 1 of 2 [1-99%] | **missed** |")
     planned = {"part": "plan", "zoo": 3, "BERT": 0, "pbt": 0}
