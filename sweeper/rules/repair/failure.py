@@ -15,6 +15,8 @@ MARGIN, OBSERVATIONS = 0.05, 2
 """A run is healthy until this share of the plan, and this number of observations, before the failure began."""
 LOST = 0.1
 """Reach below this share of its level at the start belongs to the failure."""
+RISEN = 1.02
+"""A learning rate still rose if a later one is higher by this factor."""
 FIRST = 3
 """What holds at one of the first observations was not caused by the updates before it."""
 
@@ -38,6 +40,7 @@ class Failure:
             if updates are lost to rounding, the most that it can be. NaN before it is known.
         travel: the relative change of the weights over all planned steps, if every step had the same direction.
         one_network: whether one of several networks stands still, and the others move.
+        ramp: the learning rate when the failure began, as a share of its peak; NaN if it did not rise any more.
         norms: the norms of the gradient while the run was healthy.
     """
 
@@ -54,6 +57,7 @@ class Failure:
     peak_ratio: float = math.nan
     travel: float = math.nan
     one_network: bool = False
+    ramp: float = math.nan
     norms: Sequence[float] = field(default=())
 
 
@@ -104,6 +108,7 @@ def failure_of(  # noqa: PLR0913 - one argument for each part of a decision
         peak_ratio=_peak_ratio(signals, observations, evidence),
         travel=signals.travel,
         one_network=_one_network(signals, evidence, diagnosis),
+        ramp=_ramp(signals, observations, broke),
         norms=[
             one.gradient_norm
             for one in observations
@@ -167,6 +172,13 @@ def _from_start(
     if diagnosis in ("dead_units", "saturated"):
         return bool(first) and since <= first[-1].step and not max(one.update_ratio for one in first) > _LARGE
     return False
+
+
+def _ramp(signals: Signals, observations: Sequence[Observation], broke: int) -> float:
+    """Return the learning rate when the failure began, as a share of its peak; NaN if no later one is higher."""
+    then = [one.learning_rate for one in observations if one.step <= broke] or [math.nan]
+    later = [one.learning_rate for one in observations if one.step > broke]
+    return then[-1] / signals.peak_lr if any(rate > RISEN * then[-1] for rate in later) else math.nan
 
 
 _LARGE = 0.15

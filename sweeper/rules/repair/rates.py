@@ -25,8 +25,13 @@ LEAST_SHARE = 0.5
 """At least this share of the siblings at a learning rate has to have learned."""
 AT_ONCE, SOON = 0.01, 0.05
 """The factor for a run that is no longer finite within this share of the plan, before its updates were measured."""
-FURTHER = 0.1
-"""The factor of a second repair, if it is less than what is measured."""
+AT_BREAK, MOST_AT_BREAK = 0.75, 0.5
+"""A run that broke in its warmup gets this share of the learning rate that it had reached, and at most half of its peak.
+
+Recorded BERT runs with even seeds broke at about the same learning rate whatever their peak was: the median of 22 is
+3.7e-4, at peaks of 3e-4 to 1.2e-3 (`benchmarks/repairs/onsets.py`). Most runs with a peak of 3e-4 learned, and with
+4e-5 none of two within the plan: a third of a low peak, or a tenth of that, is too slow.
+"""
 LEAST_UP, LEAST_UP_AGAIN = 3.0, 10.0
 LEAST_RATE, MOST_RATE = 1e-8, 10.0
 """Where tests for a learning rate look for one: from 1e-8 (the default of Lightning) to 10 (that of fastai)."""
@@ -136,11 +141,14 @@ def _lower(situation: Situation, own: float) -> tuple[float, str]:
         factor = min(1 / 3, HEALTHY_RATIO / ratio)
         why = f"an update was {ratio:.2g} times the weights, and is at most {HEALTHY_RATIO:g} times in half of all "
         why += "healthy runs"
+    elif situation.recipe.is_of_flow and situation.failure.ramp > 0:
+        factor = min(MOST_AT_BREAK, AT_BREAK * situation.failure.ramp)
+        why = f"it broke in the warmup, at {situation.failure.ramp:.2g} of its peak"
     failure = situation.failure
     if failure.diagnosis == "non_finite" and failure.broke <= SOON * failure.total_steps and factor > AT_ONCE:
         factor, why = AT_ONCE, "a hundredth of it, because nothing was finite after a few updates"
-    if situation.depth and factor > FURTHER:
-        factor, why = FURTHER, "the last repair was not enough"
+    if situation.depth and factor > situation.recipe.blunt:
+        factor, why = situation.recipe.blunt, "the last repair was not enough"
     return factor, why
 
 

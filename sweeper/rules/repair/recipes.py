@@ -49,6 +49,11 @@ class Recipe:
         return ", ".join(parts) + ("" if self.goes_back else "; from the start")
 
     @property
+    def is_of_flow(self) -> bool:
+        """Whether the gradient is lost on its way, and does not grow: then the height of the ramp is to blame."""
+        return self.rate is Rate.DOWN and self.warmup and not self.clip
+
+    @property
     def _others(self) -> tuple[tuple[str, bool], ...]:
         return (
             ("a longer warmup", self.warmup),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -132,6 +133,17 @@ def test_the_size_of_the_updates_decides_how_much_lower() -> None:
     made = repaired(failure("diverged", largest_ratio=2.6))
     assert made.changes["lr"] == pytest.approx(1e-5)
     assert repaired(failure("diverged", largest_ratio=0.1)).changes["lr"] == pytest.approx(1e-4)
+
+
+def test_what_broke_in_the_warmup_stays_below_the_rate_that_it_had_reached() -> None:
+    made = repaired(failure("vanishing_gradient", ramp=0.4))
+    assert made.changes["lr"] == pytest.approx(3e-4)
+    assert "it broke in the warmup, at 0.4 of its peak" in made.reason
+    assert repaired(failure("vanishing_gradient", ramp=0.9)).changes["lr"] == pytest.approx(5e-4)
+    assert repaired(failure("dead_units", ramp=0.2)).changes["lr"] == pytest.approx(1.5e-4)
+    assert repaired(failure("diverged", ramp=0.4)).changes["lr"] == pytest.approx(1e-4)
+    large = failure("vanishing_gradient", ramp=0.4, largest_ratio=0.26)
+    assert repaired(large).changes["lr"] == pytest.approx(1e-4)
 
 
 def test_a_run_that_is_not_finite_at_once_gets_a_hundredth() -> None:
@@ -296,7 +308,13 @@ def test_without_a_healthy_checkpoint_it_begins_at_the_start() -> None:
 def test_a_second_repair_goes_further() -> None:
     before = Derivation(parent=3, step=199, checkpoint="step-199", by=REPAIR)
     made = repaired(failure("vanishing_gradient"), before=before, depth=1)
-    assert made.changes["lr"] == pytest.approx(1e-4)
+    assert made.changes["lr"] == pytest.approx(3.3e-4)
+    assert "the last repair was not enough" not in made.reason  # it is a third again, as after the first failure
+    ramp = failure("vanishing_gradient", ramp=0.7)
+    assert repaired(ramp, before=before, depth=1).changes["lr"] == pytest.approx(3.3e-4)
+    assert repaired(failure("diverged", largest_ratio=0.16), before=before, depth=1).changes["lr"] == pytest.approx(
+        1e-4
+    )
     assert made.step == START
     assert "the checkpoint of the last repair did not hold" in made.reason
     held = repaired(failure("vanishing_gradient", broke=800, healthy_until=750), before=before, depth=1)
@@ -338,6 +356,21 @@ def test_updates_in_a_warmup_are_measured_at_the_peak() -> None:
         7, PARAMS, [Plan(total_steps=600, peak_lr=1e-3), *run.events()[1:]], diagnosis="frozen", step=100, evidence={}
     )
     assert made.peak_ratio == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("peak", "share"), [(1e-3, 0.2), (2e-3, 0.1), (None, 0.2 / 0.5)])
+def test_the_learning_rate_when_it_broke_is_a_share_of_the_peak(peak: float | None, share: float) -> None:
+    run = Run(rate=lambda step: 1e-3 * (step + 1) / 600, reach=lambda step: 0.5 if step < 120 else 1e-5)
+    plan = Plan(total_steps=600) if peak is None else Plan(total_steps=600, peak_lr=peak)
+    history = [plan, *run.events()[1:]]
+    made = failure_of(7, PARAMS, history, diagnosis="vanishing_gradient", step=300, evidence={"since": 280})
+    assert made.broke == 120
+    assert made.ramp == pytest.approx(share, rel=0.02)  # without a plan, the highest so far counts
+
+
+def test_a_run_that_broke_after_its_warmup_has_no_ramp() -> None:
+    run = Run(rate=lambda step: 1e-3 * min(1, (step + 1) / 100), reach=lambda step: 0.5 if step < 120 else 1e-5)
+    assert math.isnan(failed(run, "vanishing_gradient", 300, since=280).ramp)
 
 
 def test_what_is_later_than_the_decision_is_not_read() -> None:
