@@ -12,6 +12,7 @@ from benchmarks.repairs.plan import BERT_STEPS
 from sweeper.backtest import read_recordings
 from sweeper.backtest.repairs import replay_repairs
 from sweeper.rules.repair import failure_of
+from sweeper.rules.repair.siblings import as_number
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
                 step=change.step,
                 evidence=change.evidence,
             )
-            peak, share = case.params["lr"], case.params["warmup_fraction"]
+            peak, share = (as_number(case.params[name]) or 0.0 for name in ("lr", "warmup_fraction"))
             reached = peak * min(1, (failure.broke + 1) / (share * BERT_STEPS))
             if reached < peak:
                 found.append(reached)

@@ -26,7 +26,7 @@ LEAST_SHARE = 0.5
 AT_ONCE, SOON = 0.01, 0.05
 """The factor for a run that is no longer finite within this share of the plan, before its updates were measured."""
 AT_BREAK, MOST_AT_BREAK = 0.75, 0.5
-"""A run that broke in its warmup gets this share of the learning rate that it had reached, and at most half of its peak.
+"""A run that broke in its warmup gets this share of the rate that it had reached, and at most half of its peak.
 
 Recorded BERT runs with even seeds broke at about the same learning rate whatever their peak was: the median of 22 is
 3.7e-4, at peaks of 3e-4 to 1.2e-3 (`benchmarks/repairs/onsets.py`). Most runs with a peak of 3e-4 learned, and with
