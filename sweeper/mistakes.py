@@ -24,8 +24,26 @@ LONGEST_PART = 2_000
 SAME_START = 3
 """Number of characters with which a similar name begins alike."""
 
+SIMILAR = 0.6
+"""Least similarity, from 0 to 1, of a name that is suggested."""
+
+FAR = 0.4
+"""Least similarity of a name that is listed before the others."""
+
 MOST_LISTED = 40
 """Maximum number of names that a message lists."""
+
+MOST_CHOICES = 10
+"""Maximum number of names that a message lists as those that could be meant; of more, it lists the nearest."""
+
+NEAREST = 3
+"""Number of names that are listed of more than `MOST_CHOICES`."""
+
+IN_SCHEMA = "`sweeper schema` lists them"
+"""Where all keys and names of a sweep file are found."""
+
+IN_FILE = "the sweep file lists them"
+"""Where all parameters of a sweep are found."""
 
 FORMER_NAMES = {
     "early_terminate": "early_stop",
@@ -82,15 +100,37 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def one_of(known: Iterable[str], name: object, where: str = IN_SCHEMA) -> str:
+    """Return the names that could be meant, as in a sentence; of many, the nearest to the one that was written.
+
+    Where fewer are near, or what was written is no text, the first of all names follow.
+
+    Args:
+        known: all names.
+        name: what was written.
+        where: where all names are found.
+    """
+    names = list(known)
+    if len(names) <= MOST_CHOICES:
+        return listed(names)
+    near = _nearest(name, names, cutoff=FAR) if isinstance(name, str) else []
+    first = [*near, *(one for one in names if one not in near)][:NEAREST]
+    return listed([*first, f"{len(names) - NEAREST} more ({where})"])
+
+
 def suggested(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean ...?``, or an empty string when no known name is similar."""
-    names = list(known)
-    if FORMER_NAMES.get(name) in names:
-        return f"did you mean {FORMER_NAMES[name]}?"
-    close = difflib.get_close_matches(name[:LONGEST], names)
+    close = _nearest(name, list(known), cutoff=SIMILAR)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _nearest(name: str, names: Sequence[str], *, cutoff: float) -> list[str]:
+    """Return at most `NEAREST` names that are as similar as `cutoff`, from 0 to 1; the one most likely meant first."""
+    close = difflib.get_close_matches(name[:LONGEST], names, n=NEAREST, cutoff=cutoff)
     # Among similar names, one that begins alike comes first: `retries` is `retry`, and not `metrics`.
     close.sort(key=lambda one: not one.startswith(name[:SAME_START]))
-    return f"did you mean {close[0]}?" if close else ""
+    former = [FORMER_NAMES[name]] if FORMER_NAMES.get(name) in names else []
+    return [*former, *(one for one in close if one not in former)]
 
 
 def shortened(text: str) -> str:

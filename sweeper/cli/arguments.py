@@ -17,6 +17,7 @@ from sweeper.record.storage.layout import SweepDir, TrialDir
 
 if TYPE_CHECKING:
     from sweeper.config import SweepSpec
+    from sweeper.executors.machine import Machine
     from sweeper.service.machine import SweepFile
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
@@ -28,8 +29,6 @@ RUNS = Path("runs")
 
 LOOKED_AT = 1000
 """Maximum number of entries of a folder in which a run is looked for that may be meant."""
-
-WORKERS = "number of concurrent trials, if this command has to start the sweep itself (default: as many as fit)"
 
 
 def add_command(commands: Commands, name: str, does: str, **how: Any) -> argparse.ArgumentParser:
@@ -89,6 +88,23 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     completed_by(
         parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run, as in runs/warmup"), runs
     )
+
+
+def add_slots(parser: argparse.ArgumentParser, *, starts: bool) -> None:
+    """Add the options for the slots of a sweep; without `starts`, the command runs it only if no other process does."""
+    only = "" if starts else ", if this command has to start the sweep itself"
+    workers = f"number of concurrent trials{only} (default: as many as fit)"
+    share = f"use cores and GPUs that are in use{only} (default: wait for them)"
+    parser.add_argument("--workers", type=positive, metavar="N", help=workers)
+    parser.add_argument("--share", action="store_true", help=share)
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """The machine of this process, with the slots that the options of `add_slots` allow."""
+    from sweeper.executors.gpus.devices import cores, cuda_devices
+    from sweeper.executors.machine import Machine
+
+    return Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
 
 
 def add_author(parser: argparse.ArgumentParser) -> None:

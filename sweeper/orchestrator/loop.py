@@ -16,6 +16,7 @@ from sweeper.orchestrator.caution import Caution
 from sweeper.orchestrator.clocks import Clocks
 from sweeper.orchestrator.collect.collector import Collector
 from sweeper.orchestrator.derivations import Derivations
+from sweeper.orchestrator.earlier import ended_earlier
 from sweeper.orchestrator.io.inotify import AttemptWatcher
 from sweeper.orchestrator.io.messages import Messages
 from sweeper.orchestrator.io.user_commands import UserCommands
@@ -126,6 +127,7 @@ class Orchestrator:
         self._slots = SlotManager(executor, say, lambda: self._trials.count(State.WAITING))
         self._waits = WaitMonitor(executor, say, self._log)
         self._given: frozenset[str] = frozenset()
+        self._ended_earlier: frozenset[int] = frozenset()
         self._clocks = Clocks()
         self._liveness = Liveness(executor, self._trials)
         self._actions = ActionRunner(self._trials, executor, self._slots, self._clocks, say, spec.resume_args)
@@ -210,6 +212,7 @@ class Orchestrator:
             if trial.altered:
                 self._messages.say(not_run_again(trial))
         self._grant_retries()
+        self._ended_earlier = ended_earlier(self.trials, cached.trials, log)
         existing = [*self.trials, *self._trials.unreadable.values()]
         self._trials.add(self._proposals.initial(existing, {*known, *followed, *unreadable}))
 
@@ -314,7 +317,8 @@ class Orchestrator:
             self._messages.attempt_ended(trial, stop_requested=stop_requested)
             self._slots.attempt_ended(trial, stop_requested=stop_requested)
         self._derivations.attempts_ended(reading.ended)
-        self._messages.say_once(filter(None, map(not_restored_text, reading.changed)))
+        news = (trial for trial in reading.changed if trial.number not in self._ended_earlier)
+        self._messages.say_once(filter(None, map(not_restored_text, news)))
         self._slots.refresh()
         self._caution.update([*reading.changed, *self._trials.in_state(State.RUNNING)], self._now())
         self._proposals.update(reading.changed)
@@ -515,6 +519,7 @@ class Orchestrator:
                     messages=tuple(self._messages.lines),
                     unmet=unmet(self._resolved["early_stop"], self.trials, moment, self._resolved["metrics"]),
                     waiting=self._waits.recorded,
+                    ended_earlier=self._ended_earlier,
                 )
             )
 

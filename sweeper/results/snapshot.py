@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +35,7 @@ class SweepView:
         waiting: what trials wait for although slots are free; None if they do not.
         limits: the budget.
         log: the events of `log.jsonl`, where the sweep was read from its record; else empty.
+        ended_earlier: the numbers of the trials that ended in earlier calls, where an orchestrator shows the sweep.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SweepView:
     waiting: SweepWaiting | None = None
     limits: BudgetLimits = field(default_factory=BudgetLimits)
     log: Sequence[Event] = ()
+    ended_earlier: AbstractSet[int] = frozenset()
 
     @property
     def metric(self) -> str:

@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
 )
 
-from sweeper.mistakes import listed, refused, shown, suggested
+from sweeper.mistakes import listed, one_of, refused, shown, suggested
 from sweeper.rules.base import Condition, RuleSettings, StopSettings
 from sweeper.rules.conditions import CONDITIONS
 from sweeper.rules.conditions.combined import all_of, any_of
@@ -132,10 +132,10 @@ def _named(rule: object) -> object:
         return rule
     if not isinstance(rule, Mapping) or len(rule) != 1:
         hint = f"write {{{rule}: {{}}}}" if isinstance(rule, str) and rule in RULES else ""
-        raise refused(f"a mapping with one key, the rule's name: {listed(RULES)}", hint=hint)
+        raise refused(f"a mapping with one key, the rule's name: {one_of(RULES, rule)}", hint=hint)
     name = next(iter(rule))
     if name not in RULES:
-        raise refused(f"the name of a rule: {listed(RULES)}", got=shown(name), hint=suggested(str(name), RULES))
+        raise refused(f"the name of a rule: {one_of(RULES, name)}", got=shown(name), hint=suggested(str(name), RULES))
     return rule
 
 
@@ -189,7 +189,7 @@ def _entry(entry: object, inner: ValidatorFunctionWrapHandler) -> object:
     if isinstance(entry, Mapping) and list(entry) == [AUTO]:
         raise refused(f"the word {AUTO} without settings", hint=f"write {AUTO}, and after it the rules to change")
     if not isinstance(entry, StopSettings) and not (isinstance(entry, Mapping) and len(entry) == 1):
-        raise refused(f"{AUTO}, or a mapping with one key, the rule's name: {listed(RULES)}", hint=_hint(entry))
+        raise refused(f"{AUTO}, or a mapping with one key, the rule's name: {one_of(RULES, entry)}", hint=_hint(entry))
     return inner(entry)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from docs import generate
 from sweeper.cli import main
+from sweeper.cli.arguments import machine_of
 
 
 def errors_of(arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -54,3 +56,22 @@ def test_a_run_that_is_not_there_is_answered_with_one_that_is(
     assert errors_of("status runs/minst", capsys) == f"runs/minst: {expected}; did you mean runs/mnist?"
     assert errors_of("why mnist 0", capsys) == f"mnist: {expected}; did you mean runs/mnist?"
     assert errors_of("verify runs/notes", capsys) == f"runs/notes: {expected}, as in runs/cifar"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "sweep.yaml"],
+        ["resume", "runs/s", "0"],
+        ["revive", "runs/s", "0"],
+        ["exempt", "runs/s", "0"],
+        ["add", "runs/s", "lr=1"],
+        ["derive", "runs/s", "0", "lr=1"],
+    ],
+)
+def test_every_command_that_may_run_a_sweep_has_the_options_for_its_slots(words: list[str]) -> None:
+    name, *others = words
+    parser = generate.commands()[name]
+    usual, asked = (machine_of(parser.parse_args(one)) for one in (others, [*others, "--workers", "3", "--share"]))
+    assert (usual.workers, usual.share) == (None, False)
+    assert (asked.workers, asked.share) == (3, True)

@@ -241,6 +241,14 @@ def test_a_command_without_a_step_is_killed_as_hung(tmp_path: Path) -> None:
     assert "hung (no step for " in err
 
 
+@pytest.mark.parametrize(("options", "recorded"), [([], "record"), (["--on-spike", "off"], "off")])
+def test_what_happens_at_a_spike_is_an_option(tmp_path: Path, options: list[str], recorded: str) -> None:
+    folder = Folder(tmp_path, "")
+    code, _, err = folder.call("exec", "--name", "s", *options, "--", "true")
+    assert code == 0, err
+    assert json.loads((tmp_path / "runs/s/trials/0000/trial.json").read_text())["on_spike"] == recorded
+
+
 def test_a_closed_pipe_does_not_end_the_run(tmp_path: Path) -> None:
     folder = Folder(tmp_path, COUNTER)
     process = folder.start("exec", "--name", "piped", "--", sys.executable, "train.py", "20", "0.05")

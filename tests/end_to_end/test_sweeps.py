@@ -268,6 +268,29 @@ def test_workers_of_a_killed_orchestrator_are_taken_over_and_not_duplicated(tmp_
     assert [trial["attempts"] for trial in sweep.status()["trials"]] == [1, 1]
 
 
+def test_a_resumed_sweep_prints_only_the_ends_that_no_earlier_call_has_printed(tmp_path: Path) -> None:
+    """The second trial ends after its orchestrator was killed, so the next call is the first to print its end."""
+    waits = "        while trial.params['lr'] == 2 and not os.path.exists('go'):\n            time.sleep(0.02)\n"
+    waits += "        time.sleep("
+    sweep = Sweep(tmp_path, "import os\n" + LEARNER.replace("        time.sleep(", waits, 1), grid("resumed"))
+    process = sweep.start("run", "sweep.yaml", "--workers", "1")
+    second = sweep.run_directory / "trials/0001/attempts/1"
+    until((second / "events.jsonl").exists)
+    process.kill()
+    out, _ = process.communicate()
+    assert "0000 complete after 40 steps" in out
+    (tmp_path / "go").touch()
+    until((second / "exit.json").exists)
+    _, out, _ = sweep.call("run", "sweep.yaml")
+    assert "resuming resumed: 1 of 2 trials ended before\n" in out
+    assert "0000 complete" not in out
+    assert "0001 complete after 40 steps" in out
+    (sweep.run_directory / "ended.jsonl").unlink()  # a cache: without it, the log tells that the last call saw all ends
+    _, out, _ = sweep.call("run", "sweep.yaml")
+    assert "resuming resumed: 2 of 2 trials ended before\n" in out
+    assert "complete after" not in out
+
+
 def test_a_second_orchestrator_names_the_first_and_exits(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, LEARNER, grid("busy", pace=0.1))
     process = sweep.start("run", "sweep.yaml")

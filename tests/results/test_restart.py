@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeper.config import ResumeArgs
-from sweeper.record.events import Checkpointed, Event, Exit, Finished, Launched, Started, StopRequested
+from sweeper.record.derivation import Derivation
+from sweeper.record.events import Checkpointed, Event, Exit, Finished, Launched, Metrics, Started, StopRequested
 from sweeper.record.storage.layout import TrialDir
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.receipt import receipt
@@ -17,10 +18,11 @@ NONE = "it saved no checkpoint through sweeper, so it will start from step 0 unl
 RESUME = ResumeArgs(args=("--resume", "${trial:dir}/last.pt"))
 
 
-def interrupted(folder: Path, number: int, *events: Event) -> TrialRecord:
+def interrupted(folder: Path, number: int, *events: Event, step: bool = True) -> TrialRecord:
     control = [Launched(attempt=1, slot="a"), StopRequested(attempt=1, cause="interrupted")]
     exits = [Exit(attempt=1, code=None, signal=15, cause="killed", peak_memory_mb=1)]
-    trial = trial_of(control, [Started(pid=1, host="h"), *events], exits, number=number)
+    began = [Started(pid=1, host="h"), *([Metrics(step=7, values={"loss": 1.0})] if step else [])]
+    trial = trial_of(control, [*began, *events], exits, number=number)
     directory = TrialDir(folder / f"{number:04d}")
     directory.path.mkdir(parents=True)
     return replace(trial, directory=directory)
@@ -74,3 +76,29 @@ def test_the_end_of_an_interrupted_sweep_names_the_trials_without_checkpoints(tm
     )
     many = "Trials 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008 and 3 more"
     assert many in restarts_text(without, "runs/s")
+
+
+def test_a_trial_that_was_stopped_before_its_first_step_has_lost_nothing(tmp_path: Path) -> None:
+    head, trial = "Interrupted. Run the same command to resume", interrupted(tmp_path, 0, step=False)
+    assert restart_text(trial) == "it had recorded no step, so it will start from step 0"
+    assert "checkpoint" not in receipt(trial)
+    assert restarts_text([trial], "runs/s") == f"{head}."
+    assert restarts_text([trial, interrupted(tmp_path, 1)], "runs/s") == f"{head}. Trial 0001: {NONE}."
+    with_one = f"{head}: runs/s has the checkpoints."
+    assert restarts_text([trial, saved(tmp_path, 2)], "runs/s") == with_one
+    silent = interrupted(tmp_path, 3, step=False)  # a script that opens no trial may have trained for hours
+    (attempt,) = silent.attempts
+    assert restart_text(replace(silent, attempts=(replace(attempt, started=None),))) == NONE
+
+
+def test_a_derived_trial_that_was_stopped_before_its_first_step_resumes_from_its_parents_checkpoint(
+    tmp_path: Path,
+) -> None:
+    trial = interrupted(tmp_path, 1, step=False)
+    derived = Derivation(parent=0, step=119, checkpoint="a.pt")
+    trial = replace(trial, facts=replace(trial.facts, derived=derived))
+    assert restart_text(trial) == "it had recorded no step, so it will start from step 0"
+    trial.directory.checkpoints.mkdir()
+    (trial.directory.checkpoints / "a.pt").touch()
+    assert restart_text(trial) == "it will resume from the checkpoint of step 119"
+    assert restarts_text([trial], "runs/s").endswith("to resume: runs/s has the checkpoints.")

@@ -64,6 +64,11 @@ def add(commands: Commands) -> None:
         help="seconds without a step after which the command is killed as hung (default: never)",
     )
     parser.add_argument(
+        "--on-spike",
+        choices=["record", "skip", "off"],
+        help="what to do at a step with a spike of the loss or gradient (default: record)",
+    )
+    parser.add_argument(
         "--resume-args",
         metavar="ARGS",
         help="arguments for later attempts if their file exists, as in '--resume ${trial:dir}/last.pt' (default: none)",
@@ -151,7 +156,8 @@ def _care(options: argparse.Namespace) -> dict[str, object]:
     hang = {} if options.hang_after_s is None else {"hang_after_s": options.hang_after_s}
     limit = {} if options.output_limit_mb is None else {"output_limit_mb": options.output_limit_mb}
     resume = {} if options.resume_args is None else {"resume_args": _words(options.resume_args)}
-    return {**({"retry": retry} if retry else {}), **hang, **limit, **resume}
+    spike = {} if options.on_spike is None else {"on_spike": options.on_spike}
+    return {**({"retry": retry} if retry else {}), **hang, **limit, **resume, **spike}
 
 
 def _words(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 
-from sweeper.cli.arguments import Commands, add_author, add_command, add_file, add_runs, positive, spec_of
+from sweeper.cli.arguments import Commands, add_author, add_command, add_file, add_runs, add_slots, machine_of, spec_of
 from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.messages import say
 
@@ -16,12 +16,7 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "run", "Run the sweep of a file, or resume it")
     add_file(parser)
     add_runs(parser)
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="number of concurrent trials (default: as many as fit)"
-    )
-    parser.add_argument(
-        "--share", action="store_true", help="use cores and GPUs that are in use (default: wait for them)"
-    )
+    add_slots(parser, starts=True)
     add_author(parser)
     parser.set_defaults(run_command=_run, survive_disconnect=True)
 
@@ -29,8 +24,6 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from sweeper.config import repair_text
     from sweeper.executors.choice import require_library, require_variables
-    from sweeper.executors.gpus.devices import cores, cuda_devices
-    from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import open_run
     from sweeper.preflight.provenance import provenance
     from sweeper.record.events import CommandGiven
@@ -38,7 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeper.record.storage.journal import JournalWriter
     from sweeper.search import require_libraries
 
-    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=options.workers, share=options.share)
+    machine = machine_of(options)
     spec = spec_of(options, machine.devices)
     require_library(spec)
     require_libraries(spec)

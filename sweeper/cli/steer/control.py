@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, existing, positive, whole
+from sweeper.cli.arguments import Commands, add_author, add_command, add_run, add_slots, existing, whole
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import console, say
 from sweeper.cli.steer.requests import answered, carried_out
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         )
         add_author(parser)
         parser.set_defaults(run_command=call)
-    resume.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+    add_slots(resume, starts=False)
     resume.set_defaults(survive_disconnect=True)
 
     queue = add_command(commands, "queue", "Print the waiting trials in their order, or change the order")
@@ -53,7 +53,7 @@ def _resume(options: argparse.Namespace) -> int:
 
     run = existing(options.run)
     sent = commands.resume(run, options.numbers, by=options.by, because=options.because)
-    return carried_out(run, sent, workers=options.workers) if options.numbers else answered(sent)
+    return carried_out(run, sent, options) if options.numbers else answered(sent)
 
 
 def _queue(options: argparse.Namespace) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
-from sweeper.cli.arguments import WORKERS, Commands, add_author, add_command, add_run, add_trial, existing, positive
+from sweeper.cli.arguments import Commands, add_author, add_command, add_run, add_slots, add_trial, existing, machine_of
 from sweeper.cli.execute.orchestrate import orchestrate
 from sweeper.cli.exit_codes import OK
 from sweeper.cli.messages import say
@@ -48,7 +47,7 @@ def add(commands: Commands) -> None:
     derive.set_defaults(run_command=_derive)
 
     for parser in (revive, exempt, more, derive):
-        parser.add_argument("--workers", type=positive, metavar="N", help=WORKERS)
+        add_slots(parser, starts=False)
         add_author(parser)
         parser.set_defaults(survive_disconnect=True)
 
@@ -58,7 +57,7 @@ def _revive(options: argparse.Namespace) -> int:
 
     run = existing(options.run)
     sent = commands.revive(run, options.number, by=options.by, because=options.because)
-    return carried_out(run, sent, workers=options.workers)
+    return carried_out(run, sent, options)
 
 
 def _exempt(options: argparse.Namespace) -> int:
@@ -66,7 +65,7 @@ def _exempt(options: argparse.Namespace) -> int:
 
     run = existing(options.run)
     sent = commands.exempt(run, options.number, by=options.by, because=options.because)
-    return carried_out(run, sent, workers=options.workers)
+    return carried_out(run, sent, options)
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -74,7 +73,7 @@ def _add(options: argparse.Namespace) -> int:
 
     run = existing(options.run)
     sent = commands.add(run, options.parameters, by=options.by, because=options.because)
-    return carried_out(run, sent, workers=options.workers)
+    return carried_out(run, sent, options)
 
 
 def _step(text: str) -> int:
@@ -98,7 +97,7 @@ def _derive(options: argparse.Namespace) -> int:
         by=options.by,
         because=options.because,
     )
-    return carried_out(run, sent, workers=options.workers)
+    return carried_out(run, sent, options)
 
 
 def answered(sent: Sent) -> int:
@@ -111,16 +110,14 @@ def answered(sent: Sent) -> int:
     return OK
 
 
-def carried_out(run: SweepDir, sent: Sent, *, workers: int | None) -> int:
+def carried_out(run: SweepDir, sent: Sent, options: argparse.Namespace) -> int:
     """Print what becomes of a command; where no process runs the sweep, become the orchestrator that carries it out."""
     from sweeper.cli.messages import warn
-    from sweeper.executors.gpus.devices import cores, cuda_devices
-    from sweeper.executors.machine import Machine
     from sweeper.orchestrator.opening import reopen_run
 
     if sent.running:
         return answered(sent)
     for line in sent.warnings:
         warn(line)
-    machine = Machine(devices=cuda_devices(os.environ), cores=cores(), workers=workers)
+    machine = machine_of(options)
     return orchestrate(reopen_run(run), machine)

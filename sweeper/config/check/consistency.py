@@ -137,6 +137,7 @@ def _is_name(name: str) -> bool:
 
 
 def _unknown_parameter(name: str, trainer: str, known: Mapping[str, object]) -> Complaint:
+    # All of them, because no page and no command has the list.
     names = listed(key for key in known if key not in SOURCES).replace(" or ", " and ")
     hint = suggested(name, known) or f"it has {names}"
     expected = f"a hyperparameter of {trainer}"

@@ -12,7 +12,7 @@ from sweeper.config.model.parameters import Choice, Parameter, Range
 from sweeper.config.model.sweep import LEARNING, Method, SweepSpec
 from sweeper.config.model.values import identity
 from sweeper.config.read.node import Complaint, Node, found, plain
-from sweeper.mistakes import listed, printable, shown, suggested
+from sweeper.mistakes import IN_FILE, listed, one_of, printable, shown, suggested
 
 MOST_ENTRIES = 1_000
 FROM_OTHERS = tuple(method for method in LEARNING if method not in (Method.NSGA2, Method.NSGA3))
@@ -86,7 +86,8 @@ def _entry(
     for name, value in entry.items():
         if name not in declared:
             fine = False
-            known = f"a parameter of the sweep: {listed(declared)}" if declared else "parameters to give values of"
+            names = one_of(declared, name, IN_FILE) if declared else ""
+            known = f"a parameter of the sweep: {names}" if names else "parameters to give values of"
             hint = suggested(name, declared)
             yield Complaint(path=(*path, name), expected=known, got=printable(name), hint=hint)
         elif name in parameters:

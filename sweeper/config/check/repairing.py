@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from sweeper.config.model.parameters import Parameter
 from sweeper.config.model.repair import AUTO, MOST_REPAIRS, OFF, RepairNames, repairable, repaired_parameters
 from sweeper.config.read.node import Complaint, Node, found, plain
-from sweeper.mistakes import listed, printable, shown, suggested
+from sweeper.mistakes import one_of, printable, shown, suggested
 from sweeper.rules.repair import RECIPES, ROLES
 from sweeper.rules.settings import AUTO as PRESET
 
@@ -81,7 +81,7 @@ def _rules(root: Node) -> Iterator[Complaint]:
         return
     names = {str(next(iter(rule))) if isinstance(rule, dict) and rule else str(rule) for rule in rules}
     if not names & {PRESET, *RECIPES}:
-        hint = f"list {PRESET} or one of {listed(RECIPES)}"
+        hint = f"list {PRESET} or one of {one_of(RECIPES, None)}"
         yield Complaint(path=_PATH, expected="a diagnosis among the rules", got="none", hint=hint)
 
 

@@ -7,7 +7,7 @@ from inspect import Parameter, Signature
 
 from sweeper.config.read.node import Complaint, Node, found, plain
 from sweeper.errors import SpecError
-from sweeper.mistakes import listed, suggested
+from sweeper.mistakes import listed, one_of, suggested
 
 Functions = Callable[[str], Signature]
 """Returns the signature of the function of a name. Raises SpecError if there is no such function."""
@@ -67,7 +67,6 @@ def _refused(root: Node, name: str, signature: Signature) -> Iterator[Complaint]
     parameters = found(root, "parameters")
     for key in parameters.children() if parameters else ():
         if key not in named:
-            takes = f"it takes {listed(named)}".replace(" or ", " and ") if named else "it takes no arguments"
-            expected = f"an argument of {name}"
-            hint = suggested(key, named) or takes
+            names = one_of(named or ["no arguments"], key, "its definition lists them").replace(" or ", " and ")
+            expected, hint = f"an argument of {name}", suggested(key, named) or f"it takes {names}"
             yield Complaint(path=("parameters", key), expected=expected, got=f"the unknown name {key}", hint=hint)

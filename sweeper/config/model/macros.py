@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sweeper.config.read.node import Complaint, Path
-from sweeper.mistakes import listed, shown, suggested
+from sweeper.mistakes import IN_FILE, listed, one_of, shown, suggested
 
 HYDRA = ("args_no_hyphens", "args_append_hydra", "args_override_hydra")
 """Macros for programs that use Hydra or OmegaConf, which resolve other `${...}` in their arguments themselves."""
@@ -111,7 +111,7 @@ def complaints_about_macros(command: Sequence[object], parameters: Collection[st
     Other unknown `${...}` reach the program unchanged (`unknown_macros`), where W&B drops a word that is one. The word
     after `-c` is a shell's and not checked, except for `${params:NAME}`.
     """
-    known, is_hydra = listed(macro(name) for name in (*WORDS, *ANYWHERE)), _is_for_hydra(command)
+    known, is_hydra = [macro(name) for name in (*WORDS, *ANYWHERE)], _is_for_hydra(command)
     for index, word in enumerate(command):
         if not isinstance(word, str):
             continue
@@ -120,7 +120,8 @@ def complaints_about_macros(command: Sequence[object], parameters: Collection[st
             path, is_whole_word = ("command", index), word == macro(name)
             if name.startswith("params:") and name.removeprefix("params:") not in parameters:
                 given = name.removeprefix("params:")
-                expected = f"the name of a parameter ({listed(parameters or ['there is none'])})"
+                names = one_of(parameters or ["there is none"], given, IN_FILE)
+                expected = f"the name of a parameter ({names})"
                 hint = suggested(given, parameters)
                 yield Complaint(path=path, expected=expected, got=shown(word), hint=_macro_in(hint, "params:"))
             elif in_shell or _is_known(name):
@@ -131,7 +132,8 @@ def complaints_about_macros(command: Sequence[object], parameters: Collection[st
                 expected, hint = f"{right} for the value of {name}", f"write {word.replace(macro(name), right)}"
                 yield Complaint(path=path, expected=expected, got=shown(word), hint=hint)
             elif hint := _near(name, is_whole_word=is_whole_word, is_hydra=is_hydra):
-                yield Complaint(path=path, expected=f"one of the macros {known}", got=shown(word), hint=_macro_in(hint))
+                expected = f"one of the macros {one_of(known, word, 'docs/reference/command.md lists them')}"
+                yield Complaint(path=path, expected=expected, got=shown(word), hint=_macro_in(hint))
             else:
                 yield from _misspelt(name, path, word)
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PlainValidator, Tag,
 
 from sweeper.config.model.shapes import Beta, BetaShape, Normal, NormalShape
 from sweeper.config.model.values import Conditional, Given, exact, multiple_of, number, without_repetition
-from sweeper.mistakes import listed, refused, shown, suggested
+from sweeper.mistakes import listed, one_of, refused, shown, suggested
 
 
 class Distribution(StrEnum):
@@ -228,7 +228,7 @@ def _with_known_distribution(data: Mapping[Any, object]) -> Mapping[Any, object]
     values = [key for key in ("value", "values") if key in data]
     if name not in known and not {"min", "max"} <= data.keys():
         hint = suggested(name.lower(), [*known, *EXPONENTS])
-        raise refused(f"a distribution ({listed(known)})", got=shown(name), hint=hint)
+        raise refused(f"a distribution ({one_of(known, name.lower())})", got=shown(name), hint=hint)
     if FORM_NAMES.get(name) in data:
         return {key: value for key, value in data.items() if key != "distribution"}
     if name in FORM_NAMES:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from sweeper.config.read.node import Complaint, Node, found, grafted, plain
-from sweeper.mistakes import STRICT, listed, suggested
+from sweeper.mistakes import IN_FILE, STRICT, one_of, suggested
 
 CHOSEN_KEYS = ("profile", "profile_description", "nesting")
 """Keys of the resolved spec for the chosen profile, and for the groups of parameters. No file may set them."""
@@ -72,7 +72,7 @@ def complaints_about_choice(profiles: Mapping[str, Node], name: str | None) -> I
     """Complain if the requested profile does not exist."""
     if name is None or name in profiles:
         return
-    expected = f"one of {listed(profiles)}" if profiles else "no profile, because the file declares none"
+    expected = f"one of {one_of(profiles, name, IN_FILE)}" if profiles else "no profile, because the file declares none"
     yield Complaint(path=(), expected=expected, got=repr(name), hint=suggested(name, profiles))
 
 

@@ -29,7 +29,7 @@ from sweeper.config.model.sweep import (
 from sweeper.config.read.node import Complaint, Node, Path, located, plain
 from sweeper.config.read.profiles import CHOSEN_KEYS, Profile
 from sweeper.errors import Mistake
-from sweeper.mistakes import listed, shown, suggested
+from sweeper.mistakes import listed, one_of, shown, suggested
 from sweeper.rules.settings import RULES
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -106,7 +106,8 @@ def _complaint(error: ErrorDetails, model: type[BaseModel]) -> Complaint:
         case "enum":
             expected = context["expected"].replace("'", "")
             names = expected.replace(" or ", ", ").split(", ")
-            return Complaint(path=path, expected=expected, got=got, hint=suggested(str(error["input"]), names))
+            hint = suggested(str(error["input"]), names)
+            return Complaint(path=path, expected=one_of(names, error["input"]), got=got, hint=hint)
         case "string_type":
             quotable = isinstance(error["input"], bool | int | float)
             hint = f'quote it: "{shown(error["input"])}"' if quotable else ""
@@ -139,6 +140,7 @@ def _known_keys(parent: Path, model: type[BaseModel]) -> tuple[str, ...]:
 
 def _unknown_key(path: Path, known: tuple[str, ...]) -> Complaint:
     hint = suggested(str(path[-1]), known)
+    names = one_of((key for key in known if key != path[-1]), path[-1])  # of another form, it may be a known key
     if path[0] == "objectives" and str(path[-1]) in _OF_METRIC:
         hint = f"{_OF_METRIC[str(path[-1])]}; {path[-1]} belongs to metric, with one objective"
-    return Complaint(path=path, expected=f"one of {listed(known)}", got="an unknown key", hint=hint)
+    return Complaint(path=path, expected=f"one of {names}", got="an unknown key", hint=hint)

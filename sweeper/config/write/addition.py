@@ -13,7 +13,7 @@ from sweeper.config.model.values import Value, identity
 from sweeper.config.read.node import plain
 from sweeper.config.read.overrides import expected_of, split
 from sweeper.errors import Mistake, SpecError
-from sweeper.mistakes import listed, shown, suggested
+from sweeper.mistakes import IN_FILE, listed, one_of, shown, suggested
 
 
 def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, object]:
@@ -30,7 +30,7 @@ def added_configuration(spec: SweepSpec, arguments: Sequence[str]) -> dict[str, 
     for override in overrides:
         if override.key not in spec.parameters:
             hint = suggested(override.key, spec.parameters)
-            expected = f"a parameter of the sweep: {listed(spec.parameters)}"
+            expected = f"a parameter of the sweep: {one_of(spec.parameters, override.key, IN_FILE)}"
             mistakes.append(Mistake(where=override.where, key="", expected=expected, got=override.key, hint=hint))
             continue
         declared = spec.parameters[override.key].model_dump(exclude={"when"}, exclude_none=True)

@@ -8,7 +8,7 @@ from sweeper.config.model.sweep import SweepSpec
 from sweeper.config.read.node import plain
 from sweeper.config.read.overrides import expected_of, split
 from sweeper.errors import Mistake, SpecError
-from sweeper.mistakes import listed, suggested
+from sweeper.mistakes import one_of, suggested
 from sweeper.rules.repair.parameters import guessed
 
 
@@ -30,7 +30,9 @@ def derived_changes(spec: SweepSpec, params: Mapping[str, object], arguments: Se
     for override in overrides:
         if override.key not in params:
             hint = suggested(override.key, params)
-            expected = f"a parameter of the trial: {listed(params)}" if params else "no parameter: the trial has none"
+            expected = "no parameter: the trial has none"
+            if params:
+                expected = f"a parameter of the trial: {one_of(params, override.key, '`sweeper why` lists them')}"
             mistakes.append(Mistake(where=override.where, key="", expected=expected, got=override.key, hint=hint))
             continue
         declared = spec.parameters.get(override.key)

@@ -19,7 +19,7 @@ from sweeper.results.columns import shorten
 from sweeper.results.front import front_of, has_front
 from sweeper.results.receipt import end_line
 from sweeper.results.snapshot import Display, SweepView, params_of
-from sweeper.results.wording import duration, number, plain
+from sweeper.results.wording import counted, duration, number, plain
 from sweeper.views.terminal.console import make_console
 from sweeper.views.terminal.detached import is_behind
 from sweeper.views.terminal.keyboard import Keyboard
@@ -161,7 +161,10 @@ def _mark(text: str) -> Control:
 
 
 class PlainLines(Display):
-    """Prints a line for each change of state and each message, and a progress line at most every half minute."""
+    """Prints a line for each change of state and each message, and a progress line at most every half minute.
+
+    Trials that ended in earlier calls are counted in one line.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -174,12 +177,16 @@ class PlainLines(Display):
         """Print what has changed."""
         is_behind(self._stream)  # also writes buffered output if nothing is new
         news = _newer(self._messages, tuple(sweep.messages))
+        if self._progress_at is None and sweep.ended_earlier:
+            self._print(_resuming_line(sweep))
         for trial in sweep.trials:
             before = self._seen.get(trial.facts.number)
             if trial is before:  # true for nearly all trials at nearly every update
                 continue
             self._seen[trial.facts.number] = trial
             state = State.WAITING if before is None else before.state
+            if before is None and trial.state.ended and trial.number in sweep.ended_earlier:
+                continue
             if trial.state is not state and not _is_announced(trial, news):
                 self._print(_change_line(trial, sweep.now))
         for line in (*news, *(line for line in sweep.unmet if line not in self._unmet)):
@@ -202,6 +209,12 @@ class PlainLines(Display):
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._stream.write(plain(line).encode(encoding, "replace").decode(encoding) + "\n")
         self._stream.flush()
+
+
+def _resuming_line(sweep: SweepView) -> str:
+    count = len(sweep.ended_earlier)
+    of = counted(count, "trial", "trials") if sweep.total is None else f"{count} of {sweep.total} trials"
+    return f"resuming {plain(sweep.title or sweep.name)}: {of} ended before"
 
 
 _ANNOUNCED_AS = {State.PRUNED: "pruned", State.FAIL: "failed"}

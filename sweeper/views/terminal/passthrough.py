@@ -7,6 +7,7 @@ from typing import BinaryIO, TextIO
 from sweeper.record.storage.layout import AttemptDir
 from sweeper.record.storage.output import pieces
 from sweeper.record.trial import TrialRecord
+from sweeper.results.restart import has_begun
 from sweeper.results.snapshot import Display, SweepView
 from sweeper.results.wording import decided_by, folded, plain
 from sweeper.views.terminal.detached import is_behind
@@ -73,11 +74,9 @@ class Passthrough(Display):
                 if ended is None
                 else "ended with " + (f"signal {ended.signal}" if ended.signal else f"exit code {ended.code}")
             )
-            start = (
-                "starts from the beginning, unless its script finds a checkpoint of its own"
-                if step is None
-                else f"resumes from the checkpoint of step {step}"
-            )
+            unless = ", unless its script finds a checkpoint of its own" if has_begun(trial) else ""
+            anew = f"starts from the beginning{unless}"
+            start = anew if step is None else f"resumes from the checkpoint of step {step}"
             self.say(f"attempt {before} {how}; attempt {self._attempt} {start}")
 
     def _write_notes(self, trial: TrialRecord) -> None:

@@ -9,12 +9,11 @@ import pytest
 
 from sweeper.config import SweepSpec, load
 from sweeper.errors import SpecError, UsageError
-from sweeper.mistakes import listed
 from sweeper.rules.settings import RULES
 from tests.config.conftest import Load
 
 SECTIONS = ("metric", "early_stop", "resources", "budget", "checkpoint", "retry", "figures", "notify", "executor")
-RULE_NAMES = listed(RULES)
+MORE_RULES = f"{len(RULES) - 3} more (`sweeper schema` lists them)"
 
 HEAD = """\
 name: small
@@ -45,8 +44,8 @@ AFTER_HEAD = [
     (
         "parameters: {lr: {value: 1, foo: 2}}",
         (
-            "parameters.lr.foo: expected one of value, values, probabilities, min, max, q, distribution, mu, sigma, a, "
-            "b or when, got an unknown key"
+            "parameters.lr.foo: expected one of value, values, probabilities or 9 more (`sweeper schema` lists them), "
+            "got an unknown key"
         ),
     ),
     ("parameters: {lr: {values: []}}", "parameters.lr.values: expected at least one entry, got []"),
@@ -266,25 +265,33 @@ AFTER_HEAD = [
     ("description: 3", 'description: expected text, got 3; quote it: "3"'),
     (
         "early_stop: {rules: [{staled: {}}]}",
-        f"early_stop.rules.0: expected the name of a rule: {RULE_NAMES}, got 'staled'; did you mean stalled?",
+        (
+            f"early_stop.rules.0: expected the name of a rule: stalled, saturated, input_scale or {MORE_RULES}, "
+            "got 'staled'; did you mean stalled?"
+        ),
     ),
     (
         "early_stop: {rules: [stalled]}",
         (
-            f"early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: {RULE_NAMES}, "
+            "early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: "
+            f"stalled, all, saturated or {MORE_RULES}, "
             "got 'stalled'; write {stalled: {}}"
         ),
     ),
     (
         "early_stop: {rules: [atuo]}",
         (
-            f"early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: {RULE_NAMES}, "
+            "early_stop.rules.0: expected auto, or a mapping with one key, the rule's name: "
+            f"plateau, saturated, stuck or {MORE_RULES}, "
             "got 'atuo'; did you mean auto?"
         ),
     ),
     (
         "early_stop: {rules: [auto, {plateau: {}}, {plateu: {}}]}",
-        f"early_stop.rules.2: expected the name of a rule: {RULE_NAMES}, got 'plateu'; did you mean plateau?",
+        (
+            f"early_stop.rules.2: expected the name of a rule: plateau, patient, update_ratio or {MORE_RULES}, "
+            "got 'plateu'; did you mean plateau?"
+        ),
     ),
     (
         "early_stop: {rules: [{auto: {}}]}",
@@ -295,7 +302,10 @@ AFTER_HEAD = [
     ),
     (
         "early_stop: {rules: [{all: [auto]}]}",
-        (f"early_stop.rules.0.all.of.0: expected a mapping with one key, the rule's name: {RULE_NAMES}, got 'auto'"),
+        (
+            "early_stop.rules.0.all.of.0: expected a mapping with one key, the rule's name: "
+            f"dead_units, non_finite, diverged or {MORE_RULES}, got 'auto'"
+        ),
     ),
     ("early_stop: {rules: atuo}", "early_stop.rules: expected auto or a list of rules, got 'atuo'; did you mean auto?"),
     ("early_stop: {rules: {}}", "early_stop.rules: expected auto or a list of rules, got a mapping"),
@@ -520,7 +530,7 @@ def test_cmaes_is_refused_conditional_parameters(load_keys: Load) -> None:
         ({"command": ["x", "${program}"]}, r"program: expected a program for \$\{program\} in command, got nothing"),
         (
             {"command": ["x", "${arg}"]},
-            r"command.1: expected one of the macros \$\{env\}, .* got '\$\{arg\}'; did you mean \$\{args\}\?",
+            r"command.1: expected one of the macros \$\{args\}, .* more \(.*\), got '\$\{arg\}'; did you mean \$\{ar",
         ),
         ({"command": ["x y ${args}"]}, r"command.0: expected \$\{args\} as a word of its own, got 'x y \$\{args\}'"),
         (
@@ -639,3 +649,12 @@ def test_a_sweep_without_a_method_is_answered_with_the_methods(tmp_path: Path) -
     file.write_text("command: [a]\nparameters: {lr: {values: [1]}}\n")
     with pytest.raises(SpecError, match=r"method: expected a value.*; write grid, random, .* or pbt"):
         load(file, has_cuda=False, trainers={})
+
+
+def test_an_unknown_key_of_a_sweep_is_answered_with_the_nearest_and_where_all_are(load_keys: Load) -> None:
+    with pytest.raises(SpecError) as error:
+        load_keys(parametres={"lr": {"value": 1}})
+    (line,) = str(error.value).splitlines()
+    assert "parametres: expected one of parameters, " in line
+    assert line.endswith(" more (`sweeper schema` lists them), got an unknown key; did you mean parameters?")
+    assert line.count(", ") == 3

@@ -199,6 +199,32 @@ def test_plain_lines_print_changes_once_and_progress_at_most_every_half_minute(t
     assert stream.getvalue().splitlines()[6:] == ["slot lost", lines[5].replace("65s", "96s")]
 
 
+def test_plain_lines_count_the_trials_that_ended_in_earlier_calls(tmp_path: Path) -> None:
+    stream, sweep = io.StringIO(), sweep_of(tmp_path, ended_earlier={0, 3})
+    display = PlainLines(stream)
+    display.update(sweep)
+    display.update(sweep)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "resuming warmup: 2 of 6 trials ended before"
+    assert [line.split()[0] for line in lines[1:]] == ["0001", "0002", "warmup:"]
+    endless = io.StringIO()
+    PlainLines(endless).update(replace(sweep, total=None, ended_earlier={0}))
+    assert endless.getvalue().startswith("resuming warmup: 1 trial ended before\n")
+
+
+def test_plain_lines_print_what_becomes_of_a_revived_trial(tmp_path: Path) -> None:
+    """It ended in an earlier call and ends again in this one."""
+    stream, sweep = io.StringIO(), sweep_of(tmp_path, ended_earlier={0})
+    display, (first, *others) = PlainLines(stream), sweep.trials
+    display.update(sweep)
+    revived = replace(first)
+    object.__setattr__(revived, "state", State.RUNNING)
+    display.update(replace(sweep, trials=[revived, *others]))
+    display.update(sweep)
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("0000")]
+    assert [line.split()[1] for line in lines] == ["running", "complete"]
+
+
 def test_a_progress_line_says_what_a_sweep_does_after_its_trials(tmp_path: Path) -> None:
     stream = io.StringIO()
     PlainLines(stream).update(view([], state="drawing the last figures"))

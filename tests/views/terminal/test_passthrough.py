@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import os
 import termios
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from sweeper.record.events import Exit, Launched, Metrics, Started, StopRequested
 from sweeper.record.reader import read_trial
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, TrialDir
 from sweeper.results.wording import folded
 from sweeper.views.terminal.passthrough import Passthrough
+from tests.record.trials import trial_of
 from tests.views.synthetic import DECISION, Script, make_trial, play
 from tests.views.terminal.test_live import view
 
@@ -52,3 +57,18 @@ def test_lines_are_folded_between_words_at_the_width_of_a_terminal() -> None:
             "short\n  a line that is\n    longer than the\n    window\nx" + "y" * 19 + "\n  " + "y" * 11
         )
     assert folded(text, io.StringIO()) == text
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_an_attempt_after_one_without_a_step_looks_for_no_checkpoint(tmp_path: Path, steps: int) -> None:
+    control = [Launched(attempt=1, slot="a"), StopRequested(attempt=1, cause="interrupted")]
+    exits = [Exit(attempt=1, code=0, signal=None, cause="", peak_memory_mb=1)]
+    history = [Started(pid=1, host="h"), *[Metrics(step=step, values={"loss": 1.0}) for step in range(steps)]]
+    first = trial_of(control, history, exits)
+    second = replace(first.after([Launched(attempt=2, slot="a")]), directory=TrialDir(tmp_path))
+    words = io.StringIO()
+    Passthrough(io.BytesIO(), words, seen=1).update(view([second]))
+    unless = ", unless its script finds a checkpoint of its own" if steps else ""
+    assert (
+        words.getvalue() == f"sweeper: attempt 1 ended with exit code 0; attempt 2 starts from the beginning{unless}\n"
+    )
