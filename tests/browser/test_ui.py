@@ -172,6 +172,25 @@ def test_every_page_fits_its_window_and_is_drawn_without_an_error(
         assert one.overflow() <= 0
 
 
+@pytest.mark.parametrize("width", [NARROW, 500, 600, 700, 1000])
+def test_the_health_of_each_trial_is_in_sight_without_scrolling(browser: Browser, story: Served, width: int) -> None:
+    in_sight = """[...document.querySelectorAll('#table tbody tr')].map(row => {
+        const cells = [...row.querySelectorAll('.health, .narrow')].filter(one => one.checkVisibility());
+        const words = document.createRange();
+        words.selectNodeContents(cells[0]);
+        const box = words.getBoundingClientRect(), frame = row.closest('.scroll').getBoundingClientRect();
+        return [cells.length, cells[0].textContent.trim(), box.left >= frame.left && box.right <= frame.right];
+    })"""
+    with opened(browser, story.address, story.token, width=width) as one:
+        page = one.open("/runs/warmup?states=PRUNED")
+        assert page.evaluate(in_sight) == [[1, "vanishing since 110", True]] * 15
+        page = one.open(f"/runs/{'names-that-are-long-' * 3}")
+        assert all(cell[0] == 1 and cell[2] for cell in page.evaluate(in_sight))
+        page.locator("[data-sort=health]:visible").click()
+        comes(page, "document.querySelector('tbody tr').dataset.state === 'WAITING'")  # "-" comes before the words
+        assert one.overflow() <= 0
+
+
 def test_the_colours_follow_the_system_and_the_switch(browser: Browser, story: Served) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     with opened(browser, story.address, story.token, dark=True) as one:
@@ -232,7 +251,7 @@ def test_brushing_an_axis_chooses_rows_of_the_table(site: Opened) -> None:
     page.mouse.move(x, box["y"] + 160, steps=4)
     page.mouse.up()
     comes(page, "document.querySelector('#tally').textContent.includes('match')")
-    rates = {float(text) for text in page.locator("tbody tr td.param:nth-of-type(4)").all_text_contents()}
+    rates = {float(text) for text in page.locator("tbody tr td.param:nth-of-type(5)").all_text_contents()}
     assert rates == {8e-4, 1.2e-3}
     assert "brush=" in page.url
     chip = page.locator("#brushes .chip")
