@@ -13,7 +13,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,16 +25,18 @@ import pytest
 from PIL import Image
 
 from benchmarks.ui import make_record
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.storage.lease import acquire
 from sweeper.results.front import front_of
 from sweeper.results.status import read_sweep
+from tests.browser.story import Story
 from tests.browser.sweep_story import tell
 from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid, until
 from tests.results.test_front import LATENCY, LOSS, MEMORY
 from tests.results.test_front import make as make_several
 from tests.ui.client import HOSTILE, hostile_run, make_run
 from tests.ui.test_server import served
+from tests.views.report.test_report import spec
 from tests.views.synthetic import Script, began, diagnose, make_trial, play
 
 if TYPE_CHECKING:
@@ -270,6 +272,63 @@ def test_ranges_can_be_chosen_by_keyboard(site: Opened) -> None:
     page.get_by_label("lowest lr").fill("0.001")
     page.get_by_label("lowest lr").press("Tab")
     comes(page, "document.querySelector('#tally').textContent.trim().startsWith('8 of')")
+
+
+def small(runs: Path, name: str, trials: Sequence[tuple[dict[str, object], float | None]]) -> None:
+    """Make up a sweep of these parameters and final values; a trial without a value waits."""
+    run = SweepDir(runs / name)
+    run.path.mkdir(parents=True)
+    write_json(run.spec, {"format": 1, "name": name, "spec": spec().to_json()})
+    for number, (shown, value) in enumerate(trials):
+        trial = make_trial(run, number, shown=shown, params=shown)
+        if value is not None:
+            play(trial, Story(comes_to=value))
+
+
+def strokes(page: Page, x: int) -> int:
+    """Return how many strokes a vertical line crosses in the parallel coordinates, below the names of the axes."""
+    return int(
+        page.evaluate(
+            """x => {
+                const canvas = document.querySelector('#parallel canvas');
+                const pixels = canvas.getContext('2d').getImageData(x, 34, 1, canvas.height - 54).data;
+                let count = 0, before = false;
+                for (let at = 3; at < pixels.length; at += 4) {
+                    const inked = pixels[at] > 40;
+                    if (inked && !before) count += 1;
+                    before = inked;
+                }
+                return count;
+            }""",
+            x,
+        )
+    )
+
+
+def test_a_small_sweep_has_a_line_for_each_trial(browser: Browser, tmp_path: Path) -> None:
+    low: dict[str, object] = {"lr": 1e-4}
+    high: dict[str, object] = {"lr": 3e-4}
+    small(tmp_path, "waits", [(low, 0.8), (high, None)])
+    small(tmp_path, "equal", [({**low, "depth": 2}, 0.8), ({**low, "depth": 2}, 0.8)])
+    small(tmp_path, "seeds", [({**low, "depth": 2}, 0.8), ({**low, "depth": 2}, None)])
+    bluest = "getComputedStyle(document.documentElement).getPropertyValue('--value-4').trim()"
+    with served(str(tmp_path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        page = one.open("/runs/waits")
+        page.locator("#parallel[role=img]").wait_for()
+        assert strokes(page, 44) == 1  # a dot on the axis, because no line goes on from there
+        said = "1 of 2 trials has no finite value of accuracy/test so far"
+        assert said in (page.locator("#parallel-which").text_content() or "")
+        for name, missing in (("equal", False), ("seeds", True)):
+            page = one.open(f"/runs/{name}")
+            page.locator("#parallel[role=img]").wait_for()
+            assert strokes(page, 200) == 2, name
+            assert ("has no finite value" in page.inner_text("#parallel-which")) is missing
+        page = one.open("/runs/waits")
+        page.locator("#parallel[role=img]").wait_for()
+        inked = """[...document.querySelector('#parallel canvas').getContext('2d').getImageData(300, 34, 1, 240).data]
+            .filter((_, at, all) => all[at - at % 4 + 3] > 150).slice(0, 3)"""
+        drawn, best = page.evaluate(inked), bytes.fromhex(page.evaluate(bluest).removeprefix("#"))
+        assert max(abs(a - b) for a, b in zip(drawn, best, strict=True)) <= 3  # the best of a few is drawn as the best
 
 
 def test_the_table_is_filtered_by_a_click_on_a_count(site: Opened) -> None:
