@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.ui import make_record
+from sweeper.record.events import Metrics
+from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.storage.lease import acquire
 from sweeper.results.front import front_of
@@ -611,6 +614,59 @@ def test_the_page_follows_a_sweep_that_runs_and_stops_a_trial_of_it(browser: Bro
         page.locator("[data-command=stop][data-for=sweep]").click()
         page.locator("#command-go").click()
         comes(page, "document.querySelector('#headline').textContent.startsWith('Interrupted')")
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Iterator[Sweep]:
+    """A sweep of one trial that runs and keeps checkpoints, with a free slot."""
+    parameters = {"lr": {"values": [1]}, "pace": {"value": 0.1}, "steps": {"value": 5000}}
+    file = grid("live") | {"parameters": parameters, "checkpoint": {"every_steps": 5, "keep_healthy": 100}}
+    sweep = Sweep(tmp_path, LEARNER, file)
+    process = sweep.start("run", "sweep.yaml", "--workers", "2")
+    until(lambda: len(list(sweep.run_directory.glob("trials/0000*/checkpoints/step-*"))) > 1)
+    yield sweep
+    process.send_signal(signal.SIGINT)  # its trials end with it
+    process.communicate()
+
+
+def derive_on_page(page: Page, rate: str) -> int:
+    """Derive a trial of trial 0, whose page is open; return the step of the checkpoint that is offered first."""
+    page.locator("[data-command=derive]").click()
+    page.locator("#command[open]").wait_for()
+    step = int(page.locator("#command-at").input_value())
+    page.get_by_label("lr", exact=True).fill(rate)
+    page.fill("#command-by", "ada")
+    page.fill("#command-because", "another rate")
+    page.locator("#command-go").click()
+    page.locator(".toast.good", has_text="derive for 0000: sent to the process that runs it").first.wait_for()
+    return step
+
+
+def test_a_trial_of_a_sweep_that_runs_is_derived_and_trains_on(browser: Browser, growing: Sweep) -> None:
+    run = SweepDir(growing.run_directory)
+    with (
+        served(str(growing.folder / "runs"), "--port", "0") as (_, address, token),
+        opened(browser, address, token) as one,
+    ):
+        page = one.open("/runs/live/trials/0")
+        step = derive_on_page(page, "2")
+        assert step >= 0
+        page.locator("#children tbody tr .state.running").wait_for()  # the page follows by itself
+        assert f"step {step}" in page.inner_text("#children")
+        page = one.open("/runs/live")
+        comes(page, f"Number(document.querySelector('#trial-1')?.dataset.step ?? -1) > {step + 2}")
+        assert "← 0000" in page.inner_text("#trial-1")
+        page = one.open("/runs/live/trials/1")
+        words = " ".join(page.inner_text("section[aria-labelledby=lineage-head]").split())
+        assert f"It is derived from trial 0000 by ada (page), after step {step}, with lr=2 (it was 1)" in words
+        steps = [event.step for event in read_journal(run.trial(1).attempt(1).events) if isinstance(event, Metrics)]
+        assert steps[0] == step + 1
+        page = one.open("/runs/live/trials/0")
+        page.locator("[data-command=stop]").click()
+        page.locator("#command-go").click()
+        page.locator("#head .state.pruned").wait_for()
+        derive_on_page(page, "3")  # of a trial that has ended, while the sweep runs
+        page.locator("#children tbody tr .state.running").nth(1).wait_for()
 
 
 # ---- ten thousand trials
