@@ -147,6 +147,7 @@ def _table(sweep: Sweep, page: TrialPage, question: Question) -> dict[str, Any]:
         "heads": [(key, names.get(key, name)) for key, name in COLUMNS],
         "objectives": metrics,
         "states": ORDER,
+        "reasons": any(row.reason for row in page.rows),
         "brush": question.brush,
         "filtered": bool(query.states or query.health or query.text or question.brush or query.flagged is not None),
         "last": max(0, (page.matched - 1) // query.limit * query.limit),

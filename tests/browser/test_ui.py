@@ -13,7 +13,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,16 +26,20 @@ import pytest
 from PIL import Image
 
 from benchmarks.ui import make_record
-from sweeper.record.storage.layout import SweepDir
+from sweeper.record.events import Metrics
+from sweeper.record.storage.journal import read_journal
+from sweeper.record.storage.layout import SweepDir, write_json
 from sweeper.record.storage.lease import acquire
 from sweeper.results.front import front_of
 from sweeper.results.status import read_sweep
+from tests.browser.story import Story
 from tests.browser.sweep_story import tell
 from tests.end_to_end.test_sweeps import LEARNER, Sweep, grid, until
 from tests.results.test_front import LATENCY, LOSS, MEMORY
 from tests.results.test_front import make as make_several
 from tests.ui.client import HOSTILE, hostile_run, make_run
 from tests.ui.test_server import served
+from tests.views.report.test_report import spec
 from tests.views.synthetic import Script, began, diagnose, make_trial, play
 
 if TYPE_CHECKING:
@@ -172,6 +177,25 @@ def test_every_page_fits_its_window_and_is_drawn_without_an_error(
         assert one.overflow() <= 0
 
 
+@pytest.mark.parametrize("width", [NARROW, 500, 600, 700, 1000])
+def test_the_health_of_each_trial_is_in_sight_without_scrolling(browser: Browser, story: Served, width: int) -> None:
+    in_sight = """[...document.querySelectorAll('#table tbody tr')].map(row => {
+        const cells = [...row.querySelectorAll('.health, .narrow')].filter(one => one.checkVisibility());
+        const words = document.createRange();
+        words.selectNodeContents(cells[0]);
+        const box = words.getBoundingClientRect(), frame = row.closest('.scroll').getBoundingClientRect();
+        return [cells.length, cells[0].textContent.trim(), box.left >= frame.left && box.right <= frame.right];
+    })"""
+    with opened(browser, story.address, story.token, width=width) as one:
+        page = one.open("/runs/warmup?states=PRUNED")
+        assert page.evaluate(in_sight) == [[1, "vanishing since 110", True]] * 15
+        page = one.open(f"/runs/{'names-that-are-long-' * 3}")
+        assert all(cell[0] == 1 and cell[2] for cell in page.evaluate(in_sight))
+        page.locator("[data-sort=health]:visible").click()
+        comes(page, "document.querySelector('tbody tr').dataset.state === 'WAITING'")  # "-" comes before the words
+        assert one.overflow() <= 0
+
+
 def test_the_colours_follow_the_system_and_the_switch(browser: Browser, story: Served) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     with opened(browser, story.address, story.token, dark=True) as one:
@@ -232,7 +256,7 @@ def test_brushing_an_axis_chooses_rows_of_the_table(site: Opened) -> None:
     page.mouse.move(x, box["y"] + 160, steps=4)
     page.mouse.up()
     comes(page, "document.querySelector('#tally').textContent.includes('match')")
-    rates = {float(text) for text in page.locator("tbody tr td.param:nth-of-type(4)").all_text_contents()}
+    rates = {float(text) for text in page.locator("tbody tr td.param:nth-of-type(5)").all_text_contents()}
     assert rates == {8e-4, 1.2e-3}
     assert "brush=" in page.url
     chip = page.locator("#brushes .chip")
@@ -251,6 +275,63 @@ def test_ranges_can_be_chosen_by_keyboard(site: Opened) -> None:
     page.get_by_label("lowest lr").fill("0.001")
     page.get_by_label("lowest lr").press("Tab")
     comes(page, "document.querySelector('#tally').textContent.trim().startsWith('8 of')")
+
+
+def small(runs: Path, name: str, trials: Sequence[tuple[dict[str, object], float | None]]) -> None:
+    """Make up a sweep of these parameters and final values; a trial without a value waits."""
+    run = SweepDir(runs / name)
+    run.path.mkdir(parents=True)
+    write_json(run.spec, {"format": 1, "name": name, "spec": spec().to_json()})
+    for number, (shown, value) in enumerate(trials):
+        trial = make_trial(run, number, shown=shown, params=shown)
+        if value is not None:
+            play(trial, Story(comes_to=value))
+
+
+def strokes(page: Page, x: int) -> int:
+    """Return how many strokes a vertical line crosses in the parallel coordinates, below the names of the axes."""
+    return int(
+        page.evaluate(
+            """x => {
+                const canvas = document.querySelector('#parallel canvas');
+                const pixels = canvas.getContext('2d').getImageData(x, 34, 1, canvas.height - 54).data;
+                let count = 0, before = false;
+                for (let at = 3; at < pixels.length; at += 4) {
+                    const inked = pixels[at] > 40;
+                    if (inked && !before) count += 1;
+                    before = inked;
+                }
+                return count;
+            }""",
+            x,
+        )
+    )
+
+
+def test_a_small_sweep_has_a_line_for_each_trial(browser: Browser, tmp_path: Path) -> None:
+    low: dict[str, object] = {"lr": 1e-4}
+    high: dict[str, object] = {"lr": 3e-4}
+    small(tmp_path, "waits", [(low, 0.8), (high, None)])
+    small(tmp_path, "equal", [({**low, "depth": 2}, 0.8), ({**low, "depth": 2}, 0.8)])
+    small(tmp_path, "seeds", [({**low, "depth": 2}, 0.8), ({**low, "depth": 2}, None)])
+    bluest = "getComputedStyle(document.documentElement).getPropertyValue('--value-4').trim()"
+    with served(str(tmp_path), "--port", "0") as (_, address, token), opened(browser, address, token) as one:
+        page = one.open("/runs/waits")
+        page.locator("#parallel[role=img]").wait_for()
+        assert strokes(page, 44) == 1  # a dot on the axis, because no line goes on from there
+        said = "1 of 2 trials has no finite value of accuracy/test so far"
+        assert said in (page.locator("#parallel-which").text_content() or "")
+        for name, missing in (("equal", False), ("seeds", True)):
+            page = one.open(f"/runs/{name}")
+            page.locator("#parallel[role=img]").wait_for()
+            assert strokes(page, 200) == 2, name
+            assert ("has no finite value" in page.inner_text("#parallel-which")) is missing
+        page = one.open("/runs/waits")
+        page.locator("#parallel[role=img]").wait_for()
+        inked = """[...document.querySelector('#parallel canvas').getContext('2d').getImageData(300, 34, 1, 240).data]
+            .filter((_, at, all) => all[at - at % 4 + 3] > 150).slice(0, 3)"""
+        drawn, best = page.evaluate(inked), bytes.fromhex(page.evaluate(bluest).removeprefix("#"))
+        assert max(abs(a - b) for a, b in zip(drawn, best, strict=True)) <= 3  # the best of a few is drawn as the best
 
 
 def test_the_table_is_filtered_by_a_click_on_a_count(site: Opened) -> None:
@@ -533,6 +614,59 @@ def test_the_page_follows_a_sweep_that_runs_and_stops_a_trial_of_it(browser: Bro
         page.locator("[data-command=stop][data-for=sweep]").click()
         page.locator("#command-go").click()
         comes(page, "document.querySelector('#headline').textContent.startsWith('Interrupted')")
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Iterator[Sweep]:
+    """A sweep of one trial that runs and keeps checkpoints, with a free slot."""
+    parameters = {"lr": {"values": [1]}, "pace": {"value": 0.1}, "steps": {"value": 5000}}
+    file = grid("live") | {"parameters": parameters, "checkpoint": {"every_steps": 5, "keep_healthy": 100}}
+    sweep = Sweep(tmp_path, LEARNER, file)
+    process = sweep.start("run", "sweep.yaml", "--workers", "2")
+    until(lambda: len(list(sweep.run_directory.glob("trials/0000*/checkpoints/step-*"))) > 1)
+    yield sweep
+    process.send_signal(signal.SIGINT)  # its trials end with it
+    process.communicate()
+
+
+def derive_on_page(page: Page, rate: str) -> int:
+    """Derive a trial of trial 0, whose page is open; return the step of the checkpoint that is offered first."""
+    page.locator("[data-command=derive]").click()
+    page.locator("#command[open]").wait_for()
+    step = int(page.locator("#command-at").input_value())
+    page.get_by_label("lr", exact=True).fill(rate)
+    page.fill("#command-by", "ada")
+    page.fill("#command-because", "another rate")
+    page.locator("#command-go").click()
+    page.locator(".toast.good", has_text="derive for 0000: sent to the process that runs it").first.wait_for()
+    return step
+
+
+def test_a_trial_of_a_sweep_that_runs_is_derived_and_trains_on(browser: Browser, growing: Sweep) -> None:
+    run = SweepDir(growing.run_directory)
+    with (
+        served(str(growing.folder / "runs"), "--port", "0") as (_, address, token),
+        opened(browser, address, token) as one,
+    ):
+        page = one.open("/runs/live/trials/0")
+        step = derive_on_page(page, "2")
+        assert step >= 0
+        page.locator("#children tbody tr .state.running").wait_for()  # the page follows by itself
+        assert f"step {step}" in page.inner_text("#children")
+        page = one.open("/runs/live")
+        comes(page, f"Number(document.querySelector('#trial-1')?.dataset.step ?? -1) > {step + 2}")
+        assert "← 0000" in page.inner_text("#trial-1")
+        page = one.open("/runs/live/trials/1")
+        words = " ".join(page.inner_text("section[aria-labelledby=lineage-head]").split())
+        assert f"It is derived from trial 0000 by ada (page), after step {step}, with lr=2 (it was 1)" in words
+        steps = [event.step for event in read_journal(run.trial(1).attempt(1).events) if isinstance(event, Metrics)]
+        assert steps[0] == step + 1
+        page = one.open("/runs/live/trials/0")
+        page.locator("[data-command=stop]").click()
+        page.locator("#command-go").click()
+        page.locator("#head .state.pruned").wait_for()
+        derive_on_page(page, "3")  # of a trial that has ended, while the sweep runs
+        page.locator("#children tbody tr .state.running").nth(1).wait_for()
 
 
 # ---- ten thousand trials

@@ -178,10 +178,10 @@ def test_damaged_objectives_are_an_error_of_the_record(tmp_path: Path, damaged: 
 
 # ---- ranks
 
-POINTS = st.lists(st.lists(st.integers(0, 5).map(float), min_size=3, max_size=3), max_size=25)
+POINTS = st.lists(st.lists(st.integers(0, 5).map(float), min_size=4, max_size=4), max_size=25)
 
 
-@given(POINTS, st.integers(1, 3))
+@given(POINTS, st.integers(1, 4))
 def test_ranks_are_those_of_fronts_taken_away_one_by_one(points: list[list[float]], objectives: int) -> None:
     """Oracle: the definition, which compares every pair."""
     points = [point[:objectives] for point in points]

@@ -1,7 +1,7 @@
 // Parallel coordinates: a line for each trial, axes that are brushed with a pointer or by numbers.
 import { colour, onColours } from "./base.js";
 
-const TOP = 34, BOTTOM = 20, SIDE = 46, NEAR = 22, LEAST = 4, NARROWEST = 76, FEW = 6, SHADES = 5, TOGETHER = 40;
+const TOP = 34, BOTTOM = 20, SIDE = 46, NEAR = 22, LEAST = 4, NARROWEST = 76, FEW = 6, SHADES = 5, TOGETHER = 40, DOT = 3, APART = 3, WIDEST = 12;
 
 export class Parallel {
   constructor(element, changed) {
@@ -22,6 +22,9 @@ export class Parallel {
   show(data) {
     this.data = data;
     for (const axis of data.axes) Object.assign(axis, scaleOf(axis));
+    const params = data.axes.filter((axis) => axis.key !== "value");
+    const shifts = apart(data, params), ofValue = apart(data, data.axes);
+    for (const axis of data.axes) axis.shifts = axis.key === "value" ? ofValue : shifts;
     this.element.style.minWidth = `${NARROWEST * data.axes.length}px`;
     this.draw();
   }
@@ -90,8 +93,8 @@ export class Parallel {
     const value = (index) => (last && last.key === "value" ? last.column[index] : null);
     const groups = [["line-off", chosen.filter((index) => value(index) === null)]];
     const known = chosen.filter((index) => value(index) !== null).sort((a, b) => (maximize ? 1 : -1) * (value(a) - value(b)));
-    const part = Math.ceil(known.length / SHADES);
-    for (let shade = 0; shade < SHADES; shade += 1) groups.push([`value-${shade}`, known.slice(shade * part, (shade + 1) * part)]);
+    const bound = (shade) => known.length - Math.ceil(((SHADES - shade) * known.length) / SHADES); // the best one always has the last shade
+    for (let shade = 0; shade < SHADES; shade += 1) groups.push([`value-${shade}`, known.slice(bound(shade), bound(shade + 1))]);
     return groups.filter(([, members]) => members.length);
   }
 
@@ -103,13 +106,13 @@ export class Parallel {
     for (const index of indices) {
       // Lines of one path do not add up where they cross, and a path of thousands of lines is slow.
       if (count++ % TOGETHER === TOGETHER - 1) { pen.stroke(); pen.beginPath(); }
-      let open = false;
+      const has = (place) => (axes[place]?.column[index] ?? null) !== null;
       axes.forEach((axis, place) => {
-        const value = axis.column[index];
-        if (value === null) { open = false; return; }
-        const y = this.y(axis, value);
-        if (open) pen.lineTo(xs[place], y); else pen.moveTo(xs[place], y);
-        open = true;
+        if (!has(place)) return;
+        const x = xs[place], y = this.y(axis, axis.column[index]) + axis.shifts[index];
+        if (has(place - 1)) pen.lineTo(x, y);
+        else if (has(place + 1)) pen.moveTo(x, y);
+        else { pen.moveTo(x + DOT, y); pen.arc(x, y, DOT, 0, 2 * Math.PI); } // no line goes on from here
       });
     }
     pen.stroke();
@@ -212,6 +215,20 @@ export class Parallel {
     const value = (share) => (share <= 0 ? axis.low : share >= 1 ? axis.high : axis.at(share));
     return { low: rounded(value(part(bottom)), Math.floor), high: rounded(value(part(top)), Math.ceil) };
   }
+}
+
+// Trials that are equal on these axes lie side by side, or two of them would look like one.
+function apart(data, axes) {
+  const groups = new Map(), shifts = new Float32Array(data.numbers.length);
+  data.numbers.forEach((_, index) => {
+    const line = axes.map((axis) => axis.column[index]).join();
+    if (groups.has(line)) groups.get(line).push(index); else groups.set(line, [index]);
+  });
+  for (const group of groups.values()) {
+    const step = Math.min(APART, WIDEST / group.length);
+    group.forEach((index, place) => { shifts[index] = (place - (group.length - 1) / 2) * step; });
+  }
+  return shifts;
 }
 
 function rounded(value, way) {

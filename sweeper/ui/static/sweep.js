@@ -209,12 +209,21 @@ function fields() {
   }));
 }
 
+const caption = at("parallel-which").textContent;
+function withoutValue({ axes, numbers }) {
+  const last = axes.at(-1), count = last.key === "value" ? last.column.filter((value) => value === null).length : 0;
+  if (!count) return "";
+  const has = count === 1 ? "has no finite value" : "have no finite values", drawn_ = count === 1 ? "is" : "are";
+  return ` ${count.toLocaleString("en")} of ${numbers.length.toLocaleString("en")} trials ${has} of ${last.name} so far and ${drawn_} drawn without.`;
+}
+
 const together = calmly(async () => {
   const data = await ask(`${root()}/data/parallel`);
   if (!data.axes.length || !data.numbers.length) {
     at("parallel-which").textContent = "The sweep has no trials with parameters yet.";
     return;
   }
+  at("parallel-which").textContent = `${caption}${withoutValue(data)}`;
   parallel.brush = brush;
   parallel.show(data);
   params = data.axes.filter((axis) => axis.key !== "value").map((axis) => axis.name);
