@@ -174,6 +174,11 @@ class Derivations:
             kept = ", ".join(str(checkpoint.step) for checkpoint in saved) or "none"
             self.say(f"No trial is derived from {command.number:04d}: it has no checkpoint{where} (there are: {kept})")
             return None
+        if step is not None and one.step < step:
+            self.say(
+                f"Trial {command.number:04d} has no checkpoint of step {step} any more: the derived trial continues "
+                f"from step {one.step}. A larger checkpoint.keep_healthy keeps more of them"
+            )
         return Derivation(
             **given,  # type: ignore[arg-type]  # of these types
             step=one.step,

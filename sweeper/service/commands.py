@@ -186,7 +186,9 @@ def derive(  # noqa: PLR0913 - all but three by name
     command = DeriveTrial(
         number=number,
         changes=changed,
-        at=step,
+        at=step
+        if at is None or base is None
+        else base.step,  # the one that was found: it may be thinned out until then
         lr_factor=lr_factor(trial.facts.params, changed, "" if repairs is None else repairs.parameters.lr),
         fresh_optimizer=fresh_optimizer,
         by=asked.by,

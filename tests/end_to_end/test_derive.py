@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from sweeper.record.checkpoints import saved_checkpoints
 from sweeper.record.events import Checkpointed, Metrics, Resumed
-from sweeper.record.storage.inbox import NEWEST, DeriveTrial, send
+from sweeper.record.storage.inbox import NEWEST, DeriveTrial, received, send
 from sweeper.record.storage.journal import read_journal
 from sweeper.record.storage.layout import SweepDir, read_json
+from sweeper.service import commands
 from tests.end_to_end.test_steering import ended, say, seen, steps
 from tests.end_to_end.test_sweeps import ROOT, Sweep, until
 
@@ -252,6 +254,21 @@ def test_a_command_is_carried_out_once_although_its_orchestrator_was_killed(tmp_
     ended(sweep.start("run", "sweep.yaml", "--workers", "1"))
     assert count(sweep) == 3
     assert not list(run.inbox.iterdir())
+
+
+def test_a_checkpoint_that_is_gone_when_the_trial_is_made_is_named(tmp_path: Path) -> None:
+    """A running parent removes older checkpoints, also one from which a trial is about to be derived."""
+    sweep = sweep_of(tmp_path)
+    ended(sweep.start("run", "sweep.yaml", "--workers", "1"))
+    run = SweepDir(sweep.run_directory)
+    commands.derive(run, 0, {"lr": 0.1}, at=13)
+    ((_, asked),) = received(run)
+    assert isinstance(asked, DeriveTrial)
+    (chosen,) = (one for one in saved_checkpoints(run.trial(0)) if one.step == asked.at == 11)
+    (run.trial(0).checkpoints / chosen.file).unlink()
+    said = " ".join(ended(sweep.start("run", "sweep.yaml", "--workers", "1")).split())
+    assert "Trial 0000 has no checkpoint of step 11 any more: the derived trial continues from step 7" in said
+    assert seen(sweep)["trials"][2]["derived"]["step"] == 7
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["before", "after"])
