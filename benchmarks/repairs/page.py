@@ -33,12 +33,16 @@ Each failing run is a sweep of one configuration with `early_stop: {repair: auto
 each twentieth of the plan. A repair has no siblings to learn from there, so it has the run's own record only.
 
 - **BERT**: the recorded runs with odd seeds that did not learn (`experiments/verdicts.yaml`, `verdicts-mild.yaml`). The
-  margin before a failure was measured on even seeds.
+  margin before a failure was measured on even seeds, and so was the learning rate at which runs break in a warmup
+  (`python -m benchmarks.repairs.onsets`).
 - **The zoo**: of each of its 32 tasks, two failing arms were drawn by chance. So they include faults of a script, such
   as shuffled labels, which no parameter mends. Arms that fail by a parameter alone were added until each task had two
   of them, if it has so many; they are counted apart. All runs have seed 1.
 - What a repair does was designed on the first half of the zoo, with seed 0. The thresholds of the diagnoses were set on
   the first half with all its seeds. **The second half judges**, and is shown apart.
+
+Where a rule of repairs changed later, the runs that it changes were measured again; the log names the commit of each.
+Two repairs of BERT by an earlier rule (neither learned) were taken out, and are to be measured again.
 
 The parameters of a sweep are those that a task reads, under its own names: the learning rate, and where there are any,
 warmup, clipping and weight decay. A *learner* is a run as in [verdicts](verdicts.md): its last score gains at least 0.8
