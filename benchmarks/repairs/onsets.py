@@ -8,10 +8,8 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.repairs.known import BERTS, unpacked
-from benchmarks.repairs.plan import BERT_STEPS
 from sweeper.backtest import read_recordings
 from sweeper.backtest.repairs import replay_repairs
-from sweeper.rules.repair import failure_of
 from sweeper.rules.repair.siblings import as_number
 
 
@@ -21,22 +19,13 @@ def main() -> None:
     with unpacked("verdicts") as folder:
         recordings = read_recordings([folder / name for name in BERTS], say=print)
         for one in (trial for run in replay_repairs(recordings).runs for trial in run.trials):
-            case, change = one.case, one.change
-            if case.seed is None or case.seed % 2:
+            failure, peak = one.failure, as_number(one.case.params["lr"])
+            if failure is None or peak is None or one.case.seed is None or one.case.seed % 2:
                 continue
-            failure = failure_of(
-                case.number,
-                case.params,
-                case.events,
-                diagnosis=change.diagnosis,
-                step=change.step,
-                evidence=change.evidence,
-            )
-            peak, share = (as_number(case.params[name]) or 0.0 for name in ("lr", "warmup_fraction"))
-            reached = peak * min(1, (failure.broke + 1) / (share * BERT_STEPS))
-            if reached < peak:
-                found.append(reached)
-            print(f"{case.label}, seed {case.seed}: broke at step {failure.broke}, lr {reached:.2g}")
+            if failure.ramp > 0:
+                found.append(failure.ramp * peak)
+            where = f"lr {failure.ramp * peak:.2g}" if failure.ramp > 0 else "after the warmup"
+            print(f"{one.case.label}, seed {one.case.seed}: broke at step {failure.broke}, {where}")
     print(f"{len(found)} broke in the warmup; median lr {statistics.median(found):.2g}")
 
 

@@ -23,6 +23,7 @@ from sweeper.rules.health import Change
 from sweeper.rules.repair import (
     RECIPES,
     Domain,
+    Failure,
     NoRepair,
     RepairedParameters,
     RepairSettings,
@@ -65,6 +66,7 @@ class ReplayedRepair:
     Attributes:
         case: the trial.
         change: the diagnosis that would have stopped it.
+        failure: how it failed, as the repair saw it; None if it was not looked at.
         outcome: whether the trial learned, when nothing stopped it; None if that is not known.
         found: the repair, or why there is none.
         like: the siblings with nearly the proposed parameters.
@@ -77,6 +79,7 @@ class ReplayedRepair:
     found: Derivation | NoRepair
     like: Sequence[Case] = ()
     same: Sequence[Case] = ()
+    failure: Failure | None = None
 
     @property
     def cost(self) -> int:
@@ -199,6 +202,7 @@ def _replayed(
         found=found,
         like=_with(proposed, others, names) if isinstance(found, Derivation) else (),
         same=_with(case.params, others, names),
+        failure=failure,
     )
 
 

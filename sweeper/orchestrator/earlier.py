@@ -9,7 +9,7 @@ from sweeper.record.trial import TrialRecord
 
 
 def ended_earlier(trials: Iterable[TrialRecord], taken_in: Container[int], log: Iterable[Event]) -> frozenset[int]:
-    """Return the numbers of the trials whose end an earlier orchestrator has taken in, and so has shown.
+    """Return the numbers of the trials that an earlier orchestrator has seen end, and so has shown.
 
     An orchestrator that was killed did not see what ended after it: such a trial is not among them.
 

@@ -183,12 +183,11 @@ def derive(  # noqa: PLR0913 - all but three by name
             "To begin at the start: --at start"
         )
     asked, repairs = _asked(by, because), repair_of(spec)
+    promised = step if at is None or base is None else base.step  # so that it is said if it is gone by then
     command = DeriveTrial(
         number=number,
         changes=changed,
-        at=step
-        if at is None or base is None
-        else base.step,  # the one that was found: it may be thinned out until then
+        at=promised,
         lr_factor=lr_factor(trial.facts.params, changed, "" if repairs is None else repairs.parameters.lr),
         fresh_optimizer=fresh_optimizer,
         by=asked.by,

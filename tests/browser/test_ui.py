@@ -630,7 +630,7 @@ def growing(tmp_path: Path) -> Iterator[Sweep]:
 
 
 def derive_on_page(page: Page, rate: str) -> int:
-    """Derive a trial of trial 0, whose page is open; return the step of the checkpoint that is offered first."""
+    """Derive a trial on the page of trial 0; return the step of the checkpoint that is offered first."""
     page.locator("[data-command=derive]").click()
     page.locator("#command[open]").wait_for()
     step = int(page.locator("#command-at").input_value())

@@ -29,8 +29,7 @@ AT_BREAK, MOST_AT_BREAK = 0.75, 0.5
 """A run that broke in its warmup gets this share of the rate that it had reached, and at most half of its peak.
 
 Recorded BERT runs with even seeds broke at about the same learning rate whatever their peak was: the median of 22 is
-3.7e-4, at peaks of 3e-4 to 1.2e-3 (`benchmarks/repairs/onsets.py`). Most runs with a peak of 3e-4 learned, and with
-4e-5 none of two within the plan: a third of a low peak, or a tenth of that, is too slow.
+3.7e-4, at peaks of 3e-4 to 1.2e-3 (`benchmarks/repairs/onsets.py`). A third of a low peak is far below it.
 """
 LEAST_UP, LEAST_UP_AGAIN = 3.0, 10.0
 LEAST_RATE, MOST_RATE = 1e-8, 10.0
