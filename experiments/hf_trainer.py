@@ -42,12 +42,13 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 with sweeper.trial(defaults={"lr": 1e-3, "steps": 300}) as trial:  # sweeper: provide parameters, keep the record
-    set_seed(trial.seed)
+    set_seed(trial.seed)  # the weights, because the model is made before the Trainer
     arguments = TrainingArguments(
         output_dir=str(trial.dir / "trainer"),
         save_total_limit=2,
         max_steps=trial.params["steps"],
         learning_rate=trial.params["lr"],
+        seed=trial.seed,  # Trainer seeds the order of the data and dropout with it
         warmup_steps=20,
         per_device_train_batch_size=16,
         logging_steps=10,

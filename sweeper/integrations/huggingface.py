@@ -20,6 +20,11 @@ NO_SKIP = (
     "steps are not skipped. Spikes of the values that it logs are recorded"
 )
 
+OTHER_SEED = (
+    "the trial has seed {trial}, but Trainer takes the order of the data and dropout from seed {own}: give "
+    "TrainingArguments seed=trial.seed, or write --seed=${{trial:seed}} in the command"
+)
+
 
 class HuggingFaceCallback(TrainerCallback):
     """Watch the model of a `transformers.Trainer`, report its metrics, and stop it when the trial should stop.
@@ -123,6 +128,8 @@ class HuggingFaceCallback(TrainerCallback):
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
         if recorder_of(self._trial).spikes.action is OnSpike.SKIP:
             self._trial.note(NO_SKIP)
+        if self._trial.seed not in (0, args.seed):  # 0 is also the seed of a sweep that does not care
+            self._trial.note(OTHER_SEED.format(trial=self._trial.seed, own=args.seed))
 
     def on_log(
         self,

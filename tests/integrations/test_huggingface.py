@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 import sweeper
 from sweeper.errors import CheckpointError
 from sweeper.integrations import HuggingFaceCallback
-from sweeper.integrations.huggingface import NO_SKIP
+from sweeper.integrations.huggingface import NO_SKIP, OTHER_SEED
 from sweeper.record.checkpoints import saved_checkpoints
 from sweeper.record.events import Checkpointed, Finished, Metrics, Noted, Observation, Plan, Resumed
 from sweeper.record.storage.layout import read_json, write_json
@@ -246,6 +246,14 @@ def test_the_record_says_that_trainer_skips_no_step(record: Record) -> None:
     write_json(facts, {**read_json(facts), "on_spike": "skip"})
     train(record)
     assert NO_SKIP in [event.text for event in record.events(Noted)]
+
+
+@pytest.mark.parametrize(("options", "is_said"), [({}, True), ({"seed": 7}, False)])
+def test_the_record_says_that_trainer_has_another_seed(record: Record, options: dict[str, Any], is_said: bool) -> None:
+    train(record, **options)
+    said = OTHER_SEED.format(trial=7, own=42)
+    assert (said in [event.text for event in record.events(Noted)]) == is_said
+    assert "--seed=${trial:seed}" in said
 
 
 def test_kept_checkpoints_survive_the_limit_of_trainer(record: Record) -> None:

@@ -24,6 +24,10 @@ TAKE_SOME = (
     "no arguments were found in the script, so nothing can be varied yet: let it take some, as with argparse, or name "
     "a function in it, as package.module:function"
 )
+SEVERAL_RANKS = (
+    "the script joins several ranks (init_process_group), and this command starts one process: in `command`, write "
+    "-m, torch.distributed.run, --standalone, --nproc-per-node=2 before the script"
+)
 NONE = Arguments(
     family="",
     passing=Passing.NOTHING,
@@ -48,12 +52,22 @@ def arguments_of(path: Path, given: Mapping[str, str]) -> Arguments:
     return replace(
         found,
         module_name=script.module_name,
-        to_do=(*found.to_do, *([elsewhere] if script.module_name and script.root != Path.cwd() else [])),
+        to_do=(
+            *found.to_do,
+            *([elsewhere] if script.module_name and script.root != Path.cwd() else []),
+            *([SEVERAL_RANKS] if _waits_for_ranks(script) else []),
+        ),
         metrics=tuple(map(metric_name, names)) if script.imports_name("sweeper.integrations") else names,
         printed=printed_metric(script),
         opens_trial=script.imports("sweeper"),
         imports_torch=script.imports(*TORCH),
     )
+
+
+def _waits_for_ranks(script: Script) -> bool:
+    """Return whether the script joins a process group, and does not start the other ranks by itself."""
+    joins = any(script.calls("init_process_group", libraries=["torch"]))
+    return joins and not any(script.calls("spawn", "start_processes"))
 
 
 def _found(script: Script) -> Arguments | None:

@@ -31,6 +31,11 @@ def test_a_population_ends_with_its_last_turn(tmp_path: Path) -> None:
     assert SweepSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
+@pytest.mark.parametrize("keys", [{"early_stop": {"repair": "off"}}, {"on_spike": "skip"}, {"early_stop": "auto"}])
+def test_members_may_be_stopped_and_spikes_skipped(keys: dict[str, Any], tmp_path: Path) -> None:
+    assert loaded(tmp_path, **keys).method == "pbt"
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"population": None}, "method: expected population with method: pbt, got none"),
     ({"method": "random"}, "population: expected population only with method: pbt, got method: random"),
@@ -39,6 +44,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"early_stop": {"rules": ["auto", {"hyperband": {}}]}},
         "early_stop.rules.1: expected no pruner with method: pbt, got hyperband",
+    ),
+    ({"early_stop": {"repair": "auto"}}, "early_stop.repair: expected no repair with method: pbt, got auto"),
+    ({"early_stop": {"repair": {"lr": "lr"}}}, "early_stop.repair: expected no repair with method: pbt"),
+    ({"on_spike": "rewind"}, "on_spike: expected no rewind with method: pbt, got rewind"),
+    (
+        {"early_stop": {"rules": ["auto", {"spike": {"above": 30}}]}},
+        "early_stop.rules.1: expected no rule spike with method: pbt, got spike",
     ),
     ({"population": {"every_steps": 0, "turns": 4}}, "population.every_steps: expected at least 1, got 0"),
     ({"population": {"turns": 4}}, "population.every_steps"),

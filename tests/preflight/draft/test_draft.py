@@ -174,3 +174,28 @@ def test_a_script_with_relative_imports_is_started_by_its_name(tmp_path: Path, m
 def test_a_list_is_the_value_of_an_argument_that_is_a_list(given: str, written: str) -> None:
     made = drafted("import fire\ndef main(layers=(1, 2)): pass\nfire.Fire(main)\n", layers=given)
     assert f"  layers: {written}\n" in made.text
+
+
+ARGUMENTS = (
+    "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', type=float, default=0.1)\n"
+)
+SPAWNS = """
+import torch.distributed as dist, torch.multiprocessing as mp
+def main(rank):
+    dist.init_process_group("gloo")
+mp.spawn(main, nprocs=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "is_said"),
+    [
+        ("import torch.distributed as dist\ndist.init_process_group('gloo')\n", True),
+        ("from torch.distributed import init_process_group\ninit_process_group('nccl')\n", True),
+        (SPAWNS, False),
+        ("import torch\n", False),
+    ],
+)
+def test_a_script_that_waits_for_other_ranks_gets_the_command_that_starts_them(script: str, is_said: bool) -> None:
+    Path("train.py").write_text(script + ARGUMENTS)
+    assert ("torch.distributed.run" in " ".join(draft("train.py", {}).to_do)) == is_said
