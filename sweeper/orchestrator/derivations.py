@@ -74,20 +74,30 @@ class Derivations:
         """
         if not self._may_have_failed or most <= 0:
             return 0
-        stopped = [one for one in self.trials.in_state(State.PRUNED) if not one.altered]
-        given_up = {one.facts.number for one in stopped if one.newest.not_repaired}
         made = 0
-        for trial in [one for one in stopped if one.facts.number not in given_up and self._is_to_rewind(one)]:
+        to_rewind, to_repair = self._waiting()
+        for trial in to_rewind:
             if made == most:
                 return made
             made += self._rewind(trial)
-        for trial in repairs(self.trials.all, self.settings, given_up):
+        for trial in to_repair:
             if made == most:
                 return made
-            if not trial.altered:
-                made += self._repair(trial, self.settings) if self.settings is not None else False
+            made += self._repair(trial, self.settings) if self.settings is not None else False
         self._may_have_failed = False
         return made
+
+    def awaited(self) -> frozenset[int]:
+        """Return the numbers of the trials that are to be continued by a repair or a rewind, once a slot is free."""
+        return frozenset(trial.facts.number for some in self._waiting() for trial in some)
+
+    def _waiting(self) -> tuple[list[TrialRecord], list[TrialRecord]]:
+        """Return the trials that are to be rewound, and those that are to be repaired."""
+        stopped = [one for one in self.trials.in_state(State.PRUNED) if not one.altered]
+        given_up = {one.facts.number for one in stopped if one.newest.not_repaired}
+        to_rewind = [one for one in stopped if one.facts.number not in given_up and self._is_to_rewind(one)]
+        to_repair = [one for one in repairs(self.trials.all, self.settings, given_up) if not one.altered]
+        return to_rewind, to_repair
 
     def _is_to_rewind(self, trial: TrialRecord) -> bool:
         """Return whether a spike stopped the trial, and nothing was derived from it yet."""

@@ -366,7 +366,7 @@ class Orchestrator:
             decisions=decisions,
             continued={number: why for number, why in continued.items() if why is not None},
             to_revive=of_disabled_rules,
-            to_discard=self._checkpoints.to_discard(self._trials),
+            to_discard=self._checkpoints.to_discard(self._trials, self._derivations.awaited),
         )
 
     def _decisions(self) -> dict[int, Decision]:
@@ -386,12 +386,18 @@ class Orchestrator:
 
     def _ask(self) -> None:
         """Repair trials, and ask the search for configurations, for the slots that no trial waits for."""
-        if not (self._wakeup.interrupts or self._paused or self._is_budget_spent()):
-            wanted = len(self._free_slots()) - self._trials.count(State.WAITING)
-            wanted -= self._derivations.repair(wanted)
-            if self._caution.failed:
-                wanted = min(wanted, 1) if self._caution.may_propose(self._trials.in_state(State.RUNNING)) else 0
-            self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
+        budget, used = self._usage.budget, self._used()
+        if self._wakeup.interrupts or self._paused or exhausted(replace(budget, trials=None), used):
+            return
+        free = len(self._free_slots())
+        waiting = self._to_launch(free + 1)
+        wanted = free - len(waiting) + len(over_budget(budget, used, waiting))
+        wanted -= self._derivations.repair(wanted)  # these count in no number of trials
+        if exhausted(budget, used):
+            return
+        if self._caution.failed:
+            wanted = min(wanted, 1) if self._caution.may_propose(self._trials.in_state(State.RUNNING)) else 0
+        self._trials.add(self._proposals.further(-(-wanted // len(self._run.spec.seeds))))
 
     def _situation(self, commands: UserCommands, judgement: Judgement) -> Situation:
         free = self._free_slots()
@@ -471,8 +477,10 @@ class Orchestrator:
         return held | over_budget(self._usage.budget, self._used(), waiting)
 
     def _to_launch(self, new: int) -> list[TrialRecord]:
-        """Return the waiting trials in the order of their launch: `new` that never ran, or all while some are held."""
-        return list(self._trials.to_launch(len(self._trials) if self._caution.failed else new))
+        """Return the waiting trials in their order: `new` that never ran, or all if some of them may not start."""
+        budget = self._usage.budget.trials
+        is_scarce = budget is not None and budget - self._used().trials < new  # derived trials may wait behind
+        return list(self._trials.to_launch(len(self._trials) if self._caution.failed or is_scarce else new))
 
     def _can_launch_more(self) -> bool:
         """Return whether a trial waits or is paused that the budget covers."""

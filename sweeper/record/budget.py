@@ -145,12 +145,17 @@ def over_budget(limits: BudgetLimits, usage: Usage, waiting: Iterable[TrialRecor
 
     A trial that was started once counts no further trial, and one that was derived from another counts none. Once the
     hours are used up, or the target is reached, no trial may start.
+
+    Args:
+        limits: the budget.
+        usage: what was used.
+        waiting: the trials in the order in which they are to start.
     """
     if exhausted(replace(limits, trials=None), usage):
         return {trial.number for trial in waiting}
     if limits.trials is None:
         return frozenset()
-    new = sorted(trial.number for trial in waiting if not trial.attempts and trial.facts.is_searched)
+    new = [trial.number for trial in waiting if not trial.attempts and trial.facts.is_searched]
     return set(new[max(0, limits.trials - usage.trials) :])
 
 

@@ -127,3 +127,33 @@ def test_why_a_trial_is_not_repaired_is_on_its_record_and_said_once(tmp_path: Pa
     assert f"It is not repaired: {event.reason}." in sweep.call("why", str(sweep.run_directory), "0")[1]
     again = sweep.call("run", "sweep.yaml", "--workers", "1")
     assert "not repaired" not in again[1] + again[2]
+
+
+@pytest.mark.slow
+def test_repairs_and_derived_trials_run_although_no_trial_of_the_budget_is_left(tmp_path: Path) -> None:
+    keys = {"parameters": {"lr": {"values": [3.0, 0.05, 0.04]}}, "budget": {"trials": 1}}
+    sweep = Sweep(tmp_path, DESCENT.replace("SPIKE", "False"), file(**keys))
+    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "1")
+    assert code == 0, out + err
+    states = [State.PRUNED, State.WAITING, State.WAITING, State.COMPLETE]
+    assert [trial.state for trial in trials_of(sweep)] == states
+    code, out, err = sweep.call("derive", str(sweep.run_directory), "0", "lr=0.06", "--at", "start")
+    assert code == 0, out + err
+    assert [trial.state for trial in trials_of(sweep)] == [*states, State.COMPLETE]
+
+
+@pytest.mark.slow
+def test_a_rewind_that_waits_keeps_its_checkpoints_and_is_not_audited(tmp_path: Path) -> None:
+    keys = {
+        "early_stop": {"rules": [{"spike": {"above": 6}}], "audit": 0.999, "keep_parked_gb": 0},
+        "on_spike": "rewind",
+        "parameters": {"lr": {"values": [0.05, 0.04]}},
+        "checkpoint": {"every_steps": 5, "keep_healthy": 12},
+    }
+    sweep = Sweep(tmp_path, DESCENT.replace("SPIKE", "True"), file(**keys))
+    code, out, err = sweep.call("run", "sweep.yaml", "--workers", "1")
+    assert code == 0, out + err
+    trials = trials_of(sweep)
+    assert [trial.state for trial in trials] == [State.PRUNED] * 2 + [State.COMPLETE] * 2
+    assert [one.facts.derived is not None and one.facts.derived.step >= 120 for one in trials[2:]] == [True, True]
+    assert [list(one.directory.checkpoints.glob("*.pt")) for one in trials[:2]] == [[], []]  # not needed any more

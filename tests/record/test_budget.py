@@ -78,6 +78,8 @@ def test_time_bars_every_waiting_trial_and_trials_only_those_never_started() -> 
     assert numbers(BudgetLimits(hours=1.1)) == set()
     assert numbers(BudgetLimits(trials=3)) == {3}
     assert numbers(BudgetLimits(trials=1)) == {2, 3}
+    queued_first = [trials[3], trials[2]]
+    assert over_budget(BudgetLimits(trials=3), spending, queued_first) == {2}
 
 
 def _measured(number: int, values: list[float], *, state: str = "RUNNING", maximize: bool = False) -> TrialRecord:

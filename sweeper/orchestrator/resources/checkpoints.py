@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +22,26 @@ class KeptCheckpoints:
     """Chooses which pruned trials lose their checkpoints, so that the others fit in `limit_gb` (None: no limit)."""
 
     limit_gb: float | None
-    _pruned: int = 0
+    _seen: tuple[int, int] = (0, 0)
 
-    def to_discard(self, trials: Trials) -> list[int]:
+    def to_discard(self, trials: Trials, awaited: Callable[[], Collection[int]]) -> list[int]:
         """Return the numbers of the trials that lose their checkpoints, the worst first.
 
-        The sizes on the disk are measured only if the number of pruned trials has changed since the last call.
+        The sizes on the disk are measured only if a trial was pruned or added since the last call.
+
+        Args:
+            trials: all trials.
+            awaited: returns the numbers of the trials that a repair will continue, which keep theirs.
         """
-        pruned = trials.count(State.PRUNED)
-        if self.limit_gb is None or pruned == self._pruned:
+        seen = (trials.count(State.PRUNED), len(trials))
+        if self.limit_gb is None or seen == self._seen:
             return []
-        self._pruned = pruned
-        kept = [(trial.facts.number, quality(trial), size_of(trial)) for trial in trials.in_state(State.PRUNED)]
-        return over_limit(kept, self.limit_gb * GB)
+        self._seen, needed = seen, awaited()
+        kept = [
+            (trial.facts.number, math.inf if trial.facts.number in needed else quality(trial), size_of(trial))
+            for trial in trials.in_state(State.PRUNED)
+        ]
+        return [number for number in over_limit(kept, self.limit_gb * GB) if number not in needed]
 
 
 def over_limit(kept: Sequence[tuple[int, float, float]], limit: float) -> list[int]:

@@ -13,6 +13,7 @@ from sweeper.record.events import AUDITED, BREAKER, CONVERGED, OBSERVED, REVIVED
 from sweeper.record.storage.layout import SweepDir
 from sweeper.record.trial import State, TrialRecord
 from sweeper.rules.calibration.audit import AuditOutcomes, is_audited, pooled, rule_version, seed_of
+from sweeper.rules.conditions import Spike
 
 
 @dataclass(slots=True)
@@ -43,8 +44,8 @@ class Audits:
             return None
         if self.early_stop.mode is Mode.OBSERVE:
             return OBSERVED
-        if decision.rule == CONVERGED:
-            return None  # the trial is complete, so the decision cannot be a false stop
+        if decision.rule in (CONVERGED, Spike.name):
+            return None  # no false stop: the trial is complete, or another one continues it from before the spike
         number, rate = trial.facts.number, self.early_stop.audit
         if rate and is_audited(seed_of(self.name), number, decision.version, rate):
             return AUDITED

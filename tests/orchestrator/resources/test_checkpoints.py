@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.orchestrator.resources.checkpoints import discard_checkpoints, over_limit, size_of
+from sweeper.orchestrator.resources.checkpoints import KeptCheckpoints, discard_checkpoints, over_limit, size_of
 from sweeper.record.storage.layout import SweepDir
+from sweeper.record.trial import State, TrialRecord
 from tests.record.trials import trial_of
 
 
@@ -52,3 +53,30 @@ def test_what_is_kept_of_a_librarys_checkpoints_counts_and_goes_too(tmp_path: Pa
     assert not trial.kept.exists()
     assert size_of(record) == 0
     assert trial.path.exists()
+
+
+class _Trials:
+    def __init__(self, pruned: list[TrialRecord], count: int) -> None:
+        self.pruned, self.size = pruned, count
+
+    def count(self, *_: State) -> int:
+        return len(self.pruned)
+
+    def in_state(self, _: State) -> list[TrialRecord]:
+        return self.pruned
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def test_a_trial_that_a_repair_will_continue_keeps_its_checkpoints(tmp_path: Path) -> None:
+    pruned = []
+    for number in (0, 1):
+        trial = SweepDir(tmp_path).trial(number)
+        trial.checkpoints.mkdir(parents=True)
+        (trial.checkpoints / "step-000000004.3fa94c01d2e7b655.pt").write_bytes(b"x" * 10)
+        pruned.append(replace(trial_of(number=number), directory=trial))
+    kept = KeptCheckpoints(limit_gb=0)
+    assert kept.to_discard(_Trials(pruned, 2), lambda: {0}) == [1]  # type: ignore[arg-type]
+    assert kept.to_discard(_Trials(pruned, 2), lambda: pytest.fail("nothing has changed")) == []  # type: ignore[arg-type]
+    assert kept.to_discard(_Trials(pruned, 3), set) == [0, 1]  # type: ignore[arg-type]  # its repair was made
