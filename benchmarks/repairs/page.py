@@ -168,10 +168,10 @@ def _goals(lines: Sequence[Line]) -> Iterator[str]:
     yield _goal("healthy runs repaired", f"none of {HEALTHY_GOAL}", str(Share(touched, count)) if healthy else "-",
                 float(touched) if enough else None, lambda x: x == 0)  # fmt: skip
     yield ""
-    yield from _reasons(bert, zoo)
+    yield from _reasons(bert, zoo, done)
 
 
-def _reasons(bert: Sequence[Line], zoo: Sequence[Line]) -> Iterator[str]:
+def _reasons(bert: Sequence[Line], zoo: Sequence[Line], done: Sequence[Mapping[str, Line]]) -> Iterator[str]:
     """Yield what the goals of BERT and of the zoo depend on beside the repairs."""
     faults = [line for line in zoo if not line["by_parameter"]]
     stopped = [line for line in bert if line["first"]["class"] is not None]
@@ -183,7 +183,19 @@ def _reasons(bert: Sequence[Line], zoo: Sequence[Line]) -> Iterator[str]:
     if bert:
         yield from _filled(f"- Of the {len(bert)} runs of BERT, a diagnosis stopped {len(stopped)}. The others ran to "
                            "their ends, and nothing was repaired.", indent="  ")  # fmt: skip
+    yield from _not_told_apart(done)
     yield ""
+
+
+def _not_told_apart(done: Sequence[Mapping[str, Line]]) -> Iterator[str]:
+    """Yield where repair is no better than a restart on one part of the runs, whatever the whole says."""
+    for part, words in ((BERT, "the runs of BERT"), (ZOO, "those of the zoo")):
+        chosen = [ways for ways in done if ways[REPAIR]["part"] == part]
+        for way in (way for way in WAYS if way != REPAIR):
+            if chosen and not paired(chosen, way).is_better:
+                saved = [_share([ways[one] for ways in chosen]) for one in (REPAIR, way)]
+                text = f"- On {words} alone, repair is not better than {WAYS[way]} beyond the interval: repair saved "
+                yield from _filled(f"{text}{saved[0]}, the restart {saved[1]}.", indent="  ")
 
 
 def _goal(  # noqa: PLR0913 - one argument for each cell
