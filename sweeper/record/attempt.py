@@ -101,19 +101,24 @@ class Attempt:
         """Whether the script reported that it completed, and its process then exited with a code that says otherwise.
 
         A signal takes nothing from a script that has completed: the machine or sweeper may have sent it, and many
-        programs crash while they release their libraries. Nor does an exit code after sweeper asked for a stop.
+        programs crash while they release their libraries. Nor does an exit code after a stop was asked for.
         """
-        if self.finished is None or self.exit is None or self.stop is not None:
+        if self.finished is None or self.exit is None or self._asked:
             return False
         return self.finished.outcome == "completed" and self._exited_by_itself and self.exit.code != 0
 
     @property
     def obeyed(self) -> bool:
         """Whether the attempt was asked to stop, and its script ended without a report, by SIGTERM or an exit code."""
-        if self.stop is None or self.killed is not None or self.exit is None or self.outcome:
+        if not self._asked or self.killed is not None or self.exit is None or self.outcome:
             return False
         by = self.exit.signal or signal_of_code(self.exit.code)
         return by == signal.SIGTERM or (self._exited_by_itself and self.exit.cause in ("", Cause.ERROR))
+
+    @property
+    def _asked(self) -> bool:
+        """Whether a stop was asked for: by sweeper, or by a signal from outside to the process that supervises it."""
+        return self.stop is not None or (self.exit is not None and self.exit.asked)
 
     @property
     def _exited_by_itself(self) -> bool:
@@ -204,7 +209,8 @@ CAUSES = (
         lambda attempt: (attempt.finished.cause if attempt.finished else "") or Cause.ERROR,
     ),
     CauseRow(
-        "it was asked to stop, and then ended by SIGTERM or with an exit code, without a report of its script",
+        "it was asked to stop, by sweeper or by a signal from outside, and then ended by SIGTERM or with an exit code, "
+        "without a report of its script",
         lambda attempt: attempt.obeyed,
         "`stopped`",
         lambda _: Cause.STOPPED,

@@ -614,7 +614,8 @@ class Exit(Event):
 
     `cause` is what the parent process can tell (`record.causes`); empty after code 0. It is `cuda-oom` where a rank
     other than the first reported that, and `peak_device_mb` then belongs to that rank. `events_bytes` is the size of
-    `events.jsonl` when the attempt ended, below which it never is again; -1 in records of formats 1 and 2.
+    `events.jsonl` when the attempt ended, below which it never is again; -1 in records of formats 1 and 2. With
+    `asked`, the parent process had got a signal to end it, from the orchestrator or from anybody else.
     """
 
     attempt: int
@@ -624,3 +625,4 @@ class Exit(Event):
     peak_memory_mb: float
     peak_device_mb: float | None = None
     events_bytes: int = -1
+    asked: bool = False

@@ -397,8 +397,9 @@ STATES = (
         State.WAITING,
     ),
     StateRow(
-        "it exited with code 0, and its script reported no outcome, like a plain command",
-        lambda trial: trial.newest.exit is not None and trial.newest.exit.code == 0 and not trial.newest.outcome,
+        "it exited with code 0 by itself, not after a stop from outside, and its script reported no outcome, like a "
+        "plain command",
+        lambda trial: _exited_with_0(trial.newest) and not trial.newest.outcome and not trial.newest.obeyed,
         State.COMPLETE,
     ),
     StateRow(
@@ -426,6 +427,10 @@ STATES = (
 """The state of a trial: the first row with a condition that holds.
 
 A paused trial is PAUSED, not WAITING. A damaged one is FAIL, not WAITING, because it may have ended."""
+
+
+def _exited_with_0(attempt: Attempt) -> bool:
+    return attempt.exit is not None and attempt.exit.code == 0
 
 
 def state_of(trial: TrialRecord) -> State:

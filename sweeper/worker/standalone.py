@@ -90,13 +90,14 @@ def _facts(command: list[str], params: Mapping[str, object]) -> Facts:
     )
 
 
-def write_exit(
+def write_exit(  # noqa: PLR0913 - one argument for each part of an end
     attempt: AttemptDir,
     *,
     code: int | None,
     signal: int | None,
     cause: str,
     peak_device_mb: float | None = None,
+    asked: bool = False,
 ) -> None:
     """Write how an attempt ended, with the peak memory of this process's children, or its own if it has none.
 
@@ -106,6 +107,7 @@ def write_exit(
         signal: the signal that ended the worker, or None.
         cause: the cause of the end, as in `record.causes`; empty if there is none.
         peak_device_mb: peak memory on the CUDA device in MiB, if known.
+        asked: whether this process was asked to end the worker.
 
     Raises:
         Unwritable: the record cannot be written.
@@ -121,5 +123,6 @@ def write_exit(
         peak_device_mb=peak_device_mb,
         peak_memory_mb=round(peak / 1024, 1),  # ru_maxrss is in KiB on Linux
         events_bytes=attempt.events.stat().st_size if attempt.events.exists() else 0,
+        asked=asked,
     )
     write_atomically(attempt.exit, encode_file(exit_))

@@ -187,6 +187,26 @@ def test_a_strangers_signal_is_retried_and_the_scripts_own_end_is_not(sweep: Swe
     assert [trial["cause"] for trial in kept[4:]] == ["killed", "killed", "stopped"]
 
 
+SAVES_AND_EXITS = """
+def saved(*_):
+    sys.exit(0 if sys.argv[1] == "--x=0" else 1)
+signal.signal(signal.SIGTERM, saved)
+if FIRST:
+    os.kill(os.getppid(), signal.SIGTERM)  # as a batch system ends the process that it knows
+    time.sleep(60)
+"""
+
+
+def test_a_script_that_ends_by_itself_after_a_stop_from_outside_is_neither_complete_nor_failed(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(tmp_path / "train.py"), "${args}"]
+    ended = sweep(SAVES_AND_EXITS, [0, 1], command=command)
+    assert ended.outcome == "complete"
+    assert [causes(trial) for trial in ended.trials] == [["stopped", ""], ["stopped", ""]]
+    assert "stopped (by a signal that sweeper did not send)" in receipt(ended.trials[0])
+
+
 ONCE = """
 with sweeper.trial() as trial:
     trial.report({"m": 1.0}, step=0)

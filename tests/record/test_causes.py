@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,12 @@ COMPLETED = Finished(outcome="completed")
         ([LAUNCHED, STOP, KillSent(attempt=1)], [], left(1, "killed", code=None), "killed"),
         ([LAUNCHED, STOP], [], left(1, "oom", code=None), "oom"),
         ([LAUNCHED], [], by(signal.SIGTERM), "killed"),
+        ([LAUNCHED], [], replace(by(signal.SIGTERM), asked=True), "stopped"),  # by a signal to its supervisor
+        ([LAUNCHED], [], replace(left(1, "", code=0), asked=True), "stopped"),  # and not complete
+        ([LAUNCHED], [], replace(left(1, "error"), asked=True), "stopped"),
+        ([LAUNCHED], [STARTED, FAILED], replace(left(1, "error"), asked=True), "error"),
+        ([LAUNCHED], [STARTED, COMPLETED], replace(left(1, "", code=0), asked=True), ""),
+        ([LAUNCHED], [STARTED, COMPLETED], replace(left(1, "error"), asked=True), ""),
         ([LAUNCHED, Lost(attempt=1)], [STARTED, COMPLETED], None, ""),
     ],
 )

@@ -227,7 +227,7 @@ def run_attempt(trial: TrialDir, number: int, command: Sequence[str], *, start: 
     ranks = None if shim.killed or code == 0 else _out_of_device_memory(attempt)
     cause, peak = (ranks.cause, ranks.peak_device_mb) if ranks else (cause_of_exit(**how, oom=oom), None)
     try:
-        write_exit(attempt, **how, cause=cause, peak_device_mb=peak)
+        write_exit(attempt, **how, cause=cause, peak_device_mb=peak, asked=shim.requested == signal.SIGTERM)
     except Unwritable as error:
         print(error, file=sys.stderr)
         return os.EX_IOERR
