@@ -209,8 +209,7 @@ CAUSES = (
         lambda attempt: (attempt.finished.cause if attempt.finished else "") or Cause.ERROR,
     ),
     CauseRow(
-        "it was asked to stop, by sweeper or by a signal from outside, and then ended by SIGTERM or with an exit code, "
-        "without a report of its script",
+        "it was asked to stop, by sweeper or from outside, and ended by SIGTERM or an exit code, without a report",
         lambda attempt: attempt.obeyed,
         "`stopped`",
         lambda _: Cause.STOPPED,

@@ -397,8 +397,7 @@ STATES = (
         State.WAITING,
     ),
     StateRow(
-        "it exited with code 0 by itself, not after a stop from outside, and its script reported no outcome, like a "
-        "plain command",
+        "it exited with code 0, not after a stop from outside, and its script reported no outcome",
         lambda trial: _exited_with_0(trial.newest) and not trial.newest.outcome and not trial.newest.obeyed,
         State.COMPLETE,
     ),
