@@ -43,16 +43,23 @@ class Caution:
     ended_with: Callable[[TrialRecord], str]
     _works: bool = False
     _failed: dict[int, TrialRecord] = field(default_factory=dict)
+    _steps: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def update(self, changed: Iterable[TrialRecord], now: float) -> None:
         """Take in the trials that have changed, at `now` in seconds since the epoch."""
         for trial in () if self._works else changed:
             if not trial.newest.launch_time >= self.began:  # also NaN
                 continue
-            if trial.step >= 0 or trial.state is State.COMPLETE or trial.newest.seconds(now) >= SOON_S:
+            if self._moves(trial) or trial.state is State.COMPLETE or trial.newest.seconds(now) >= SOON_S:
                 self._works = True
             elif self._is_setup_failure(trial):
                 self._failed[trial.facts.number] = trial
+
+    def _moves(self, trial: TrialRecord) -> bool:
+        """Return whether the newest attempt has made a step; those of earlier attempts say nothing about this start."""
+        attempt = (trial.facts.number, trial.newest.number)
+        first = self._steps.setdefault(attempt, trial.step if len(trial.attempts) > 1 else -1)
+        return trial.step != first
 
     @property
     def failed(self) -> Sequence[TrialRecord]:

@@ -137,3 +137,21 @@ def test_a_search_proposes_one_more_after_the_first_failure() -> None:
 def test_seeds_of_one_configuration_are_not_tried() -> None:
     made = caution(failed(0, lr=0))
     assert started(made, waiting({"lr": 0}, {"lr": 0})) == []
+
+
+def test_steps_of_an_earlier_call_do_not_show_that_this_start_works() -> None:
+    def resumed(number: int, step: int, *, ended: bool) -> TrialRecord:
+        control = [Launched(attempt=1, slot="a", time=BEGAN - 900), Launched(attempt=2, slot="a", time=BEGAN)]
+        exits = [Exit(attempt=1, code=None, signal=15, cause="killed", peak_memory_mb=1, time=BEGAN - 800)]
+        if ended:
+            exits += [Exit(attempt=2, code=1, signal=None, cause="error", peak_memory_mb=1, time=BEGAN + 1)]
+        history = [Metrics(step=step, values={"m": 1.0})]
+        return trial(number, {"lr": number}, control=control, exits=exits, history=history)
+
+    trials = waiting({"lr": 2}, {"lr": 3})
+    made = caution(resumed(0, 40, ended=True))
+    assert started(made, trials) == [10]
+    made.update([resumed(1, 40, ended=False)], BEGAN + 3)
+    assert made.failed
+    made.update([resumed(1, 41, ended=False)], BEGAN + 4)
+    assert started(made, trials) == [10, 11]
