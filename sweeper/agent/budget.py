@@ -240,10 +240,11 @@ def share_of(run: OpenRun, *, starting: SweepSpec | None = None) -> Share:
 
 def _planned(spec: SweepSpec, trials: Sequence[TrialRecord], began: float) -> int:
     """Return how many trials a sweep may have at most, repairs included, without those launched before a moment."""
-    repairs = [trial for trial in trials if _is_repair(trial)]
-    planned = max(_plain_of(spec) or 0, len(trials) - len(repairs))
+    repairs = sum(map(_is_repair, trials))
+    searched = sum(trial.facts.is_searched for trial in trials)
+    planned = max(_plain_of(spec) or 0, searched) + len(trials) - searched - repairs  # derived trials are on top
     earlier = sum(_first_launch(trial) < began for trial in trials)
-    return planned + max(planned * repairs_of(spec), len(repairs)) - earlier
+    return planned + max(planned * repairs_of(spec), repairs) - earlier
 
 
 def _added(found: _Asked, trials: Sequence[TrialRecord]) -> list[TrialRecord]:

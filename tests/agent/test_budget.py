@@ -41,7 +41,7 @@ class Made:
         (directory.path if at is None else attempt.path).mkdir(parents=True)
         facts = Facts(
             number=number,
-            configuration=number,
+            configuration=number if derived is None else -number,
             seed=0,
             params={"lr": lr, "depth": 2},
             shown={"lr": lr},
@@ -166,6 +166,11 @@ def test_while_a_run_with_repairs_runs_all_that_its_file_allows_count(tmp_path: 
     assert run.lease is not None
     run.lease.release()
     assert run.share == (3, 3, 0)
+
+
+def test_a_derived_trial_counts_beside_those_that_are_planned(tmp_path: Path) -> None:
+    run = made(tmp_path, trials=4).given("run", AGENT, 999).trial(0, lr=1, at=1000).running()
+    assert run.trial(1, lr=0.1, at=1001, derived=Derivation(parent=0, by=AGENT)).share == (5, 2, 0)
 
 
 def test_repairs_from_before_an_agent_resumed_a_run_do_not_count(tmp_path: Path) -> None:
