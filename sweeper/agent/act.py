@@ -14,7 +14,7 @@ from pydantic import Field
 
 from sweeper.agent import answers
 from sweeper.agent.author import author, reason
-from sweeper.agent.budget import Budget, planned_of, spec_of
+from sweeper.agent.budget import Budget, planned_of, repairs_of, spec_of
 from sweeper.agent.look import File, Look, Number, Overrides, Profile, Run
 from sweeper.agent.text import quoted, shown
 from sweeper.config import SweepSpec
@@ -114,7 +114,9 @@ class Act:
                 if known:
                     has = f"trial {known[0]} has this configuration already"
                     raise UsageError(f"{shown(run)}: {has}; why(run, {known[0]}) explains it")
-                self._budget.require_trials(len(spec.seeds), f"{shown(run)}: this configuration")
+                self._budget.require_trials(
+                    len(spec.seeds) * (1 + repairs_of(spec)), f"{shown(run)}: this configuration"
+                )
                 self._budget.require_hours(f"{shown(run)}: no configuration can be added")
             sent = commands.add(opened.directory, params, by=by, because=why)
             return self._done(run, sent)
@@ -137,7 +139,7 @@ class Act:
         with self._one_at_a_time():
             with self.look.lock:
                 directory = self.look.opened(run).directory
-                self._budget.require_trials(1, f"{shown(run)}: this derived trial")
+                self._budget.require_trials(1 + repairs_of(spec_of(directory)), f"{shown(run)}: this derived trial")
                 self._budget.require_hours(f"{shown(run)}: no trial can be derived")
             return self._done(run, commands.derive(directory, number, changes, at=at, by=by, because=why))
 

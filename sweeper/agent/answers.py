@@ -17,12 +17,16 @@ class Short(BaseModel):
 
 
 class Allowance(Short):
-    """What agents may still use; of each limit that was set, what was used or is reserved by a running sweep."""
+    """What agents may still use; of each limit that was set, what was used or is reserved by a running sweep.
+
+    `not_counted` names runs that cannot be read.
+    """
 
     trials_used: int | None = None
     max_trials: int | None = None
     gpu_hours_used: float | None = None
     max_gpu_hours: float | None = None
+    not_counted: list[str] | None = None
 
 
 class RunItem(Short):

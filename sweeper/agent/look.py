@@ -186,6 +186,8 @@ class Look:
             directory = self.service.run(run).directory
         found = wait_for(directory, event, timeout=timeout, sleep=self._sleep)
         again = "wait(run, event) again, or state(run)" if found.outcome == "timeout" else "state(run)"
+        if event == "flag" and found.outcome == "timeout":
+            again = "state(run), because a flag between two waits is not reported; then wait(run, event) again"
         return answers.Waited(
             happened=found.happened,
             outcome=found.outcome,

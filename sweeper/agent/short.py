@@ -29,6 +29,7 @@ from sweeper.agent.answers import (
 from sweeper.agent.text import MOST_PARAMS, PARAM_DIGITS, joined, params_of, quoted, rounded, shown, tokens, value_of
 from sweeper.record.trial import State as TrialState
 from sweeper.service.answers import series, sweep, trial
+from sweeper.service.budget import holding
 from sweeper.service.thinning import thinned
 
 STATE_TOKENS, WHY_TOKENS, ANSWER_TOKENS = 2_000, 300, 2_000
@@ -153,6 +154,11 @@ def _next(found: sweep.Sweep, pages: Mapping[str, Part], *, can_act: bool) -> st
         look = "why(run, number) for those under attention; " if pages["attention"].matched else ""
         resume = "resume(run) continues it; " if found.state == "PAUSED" and can_act else ""
         return f"{look}{resume}wait(run, event) for `end`, `flag` or `trial:NUMBER` instead of asking again"
+    if found.state == "STOPPED" and (keys := holding(found)):
+        reached = f"no call starts the trials that wait, because {', '.join(keys)} is reached: ask the user; then"
+        more = ", ".join(f'"{key}=VALUE"' for key in keys)
+        words = " ".join(f"{key}=VALUE" for key in keys)
+        return f"{reached} {f'run(file, because, [{more}])' if can_act else f'`sweeper run FILE {words}`'} starts them"
     if found.state == "STOPPED":
         return "run(file) resumes it" if can_act else "a person can resume it with `sweeper run FILE`"
     return "trials(run) lists all, why(run, number) explains one, compare(run, first, second) two"

@@ -81,10 +81,11 @@ class Verification:
             return reader, []
         self.lines += reader.lines
         self.lines_without += reader.unsummed
-        for one in reader.damage:
+        places, last = list(reader.damage), reader.incomplete
+        if last is not None and not (written and last.torn):
+            places.append(last)
+        for one in places:
             (self.harmless if one.torn else self.damage).append(one)
-        if reader.incomplete is not None and not (written and reader.incomplete.torn):
-            self.damage.append(reader.incomplete)
         return reader, events
 
     def check_rows(self, attempt: AttemptDir, events: list[Event]) -> None:

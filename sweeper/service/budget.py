@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweeper.record.budget import BudgetLimits, Usage
 from sweeper.record.trial import TrialRecord
-from sweeper.service.answers.sweep import BudgetPart
+from sweeper.service.answers.sweep import BudgetPart, Sweep
 
 
 def parts_of(limits: BudgetLimits, usage: Usage, best: TrialRecord | None) -> list[BudgetPart]:
@@ -19,6 +19,14 @@ def parts_of(limits: BudgetLimits, usage: Usage, best: TrialRecord | None) -> li
     parts = [_part(name, getattr(limits, name), amount) for name, amount in used.items()]
     value = None if best is None else best.value
     return [*parts, BudgetPart(name="target", limit=limits.target, used=value, spent=usage.reached)]
+
+
+def holding(sweep: Sweep) -> list[str]:
+    """Return the keys of the sweep file whose limits are reached while trials wait, so that no call starts them."""
+    if not sweep.unstarted:
+        return []
+    spent = [part.name for part in sweep.budget if part.spent]
+    return [f"metric.{name}" if name == "target" else f"budget.{name}" for name in spent]
 
 
 def _part(name: str, limit: float | None, used: float) -> BudgetPart:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ PARAM, METRIC = "param:", "metric:"
 """The beginnings of the names of columns that a sweep has of its own."""
 MOST_ROWS = 1000
 """Maximum number of rows of a page."""
+MOST_NAMED, SIMILAR = 5, 0.4
+"""Maximum number of names that an error lists, and least similarity, from 0 to 1, of those that it lists first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,8 @@ class Table:
             return [*reversed(valued), *others] if query.descending else order
         trials, keys = self.columns.trials, self.columns.of(_key_of(query.sort), f"sort {query.sort}")
         known = [(keys[number], trial) for number, trial in trials.items() if number in keys]
+        if not known:
+            _require_column(query.sort, trials.values())
         known.sort(key=_first, reverse=query.descending)
         missing = [trial for number, trial in trials.items() if number not in keys]
         return [*(trial for _, trial in known), *missing]
@@ -171,6 +176,33 @@ def _shown(trial: TrialRecord) -> str:
 def _ranked_by(trial: TrialRecord) -> object:
     """Return what the rank of a trial depends on."""
     return (trial.values, trial.violations) if trial.values is not None and has_rank(trial) else None
+
+
+def _require_column(column: str, trials: Iterable[TrialRecord]) -> None:
+    """Refuse to sort by a parameter that no trial has, or a metric that none recorded, if trials have others.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    for kind, names_of in ((PARAM, _param_names), (METRIC, _metric_names)):
+        if column.startswith(kind):
+            names = list(dict.fromkeys(name for trial in trials for name in names_of(trial)))
+            name = column.removeprefix(kind)
+            if names and name not in names:
+                near = difflib.get_close_matches(name[:60], names, n=MOST_NAMED, cutoff=SIMILAR)
+                first = list(dict.fromkeys([*near, *names]))[:MOST_NAMED]
+                more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+                raise UsageError(f"sort: expected {kind}NAME with one of {', '.join(first)}{more}, got {column!r}")
+
+
+def _param_names(trial: TrialRecord) -> Iterable[str]:
+    return trial.facts.params
+
+
+def _metric_names(trial: TrialRecord) -> Iterable[str]:
+    """Return what a trial recorded; and its objectives, once it has recorded anything."""
+    recorded = trial.progress.metrics
+    return (*recorded, *(goal.name for goal in trial.facts.goals)) if recorded else ()
 
 
 def _first(pair: tuple[Any, TrialRecord]) -> Any:  # noqa: ANN401 - any key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweeper.record.attempt import Attempt
@@ -12,12 +12,13 @@ from sweeper.record.derivation import Derivation
 from sweeper.record.events import StopRequested
 from sweeper.record.finite import was_non_finite
 from sweeper.record.trial import State, TrialRecord
+from sweeper.record.values.params import spelled
 from sweeper.results.health.advice import was_flagged
 from sweeper.results.health.trial_health import health_effect, health_text, is_healthy
 from sweeper.results.receipt import cause_text, end_line, retry_text
 from sweeper.results.snapshot import seconds_left, steps_per_second
 from sweeper.results.status import derived_to_json, trial_to_json
-from sweeper.results.wording import plain
+from sweeper.results.wording import number, plain
 from sweeper.service.answers.sweep import Best
 from sweeper.service.answers.trial import (
     AttemptSummary,
@@ -174,8 +175,13 @@ def finite(value: float | None) -> float | None:
 
 
 def shown_params(params: Mapping[str, object]) -> str:
-    """Return parameters as text that a filter looks into: `lr=0.1 depth=2`."""
-    return " ".join(f"{name}={value}" for name, value in params.items()).lower()
+    """Return parameters as text that a filter looks into: `lr=0.0001 lr=1e-4 depth=2`, in each way that is shown."""
+    return " ".join(f"{name}={text}" for name, value in params.items() for text in _spellings(value)).lower()
+
+
+def _spellings(value: object) -> Iterable[str]:
+    """Return how a value reads in Python, in the tables of the terminal and on the page."""
+    return dict.fromkeys([str(value), spelled(value), *([number(value)] if isinstance(value, float) else [])])
 
 
 def _goals(trial: TrialRecord) -> list[str]:

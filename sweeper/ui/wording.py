@@ -9,10 +9,11 @@ from sweeper.results import captions
 from sweeper.results.health.trial_health import FAILED, OK, UNKNOWN, short_name
 from sweeper.results.wording import counted, duration, number
 from sweeper.service.answers.sweep import Sweep
+from sweeper.service.budget import holding
 
 STATES: Mapping[str, str] = {
     **{state.value: word for state, word in captions.STATES.items()},
-    "STOPPED": "interrupted",
+    "STOPPED": "not finished",
     "UNREADABLE": "cannot be read",
 }
 """Each state of a trial or a sweep in words."""
@@ -49,6 +50,12 @@ def headline(sweep: Sweep) -> str:
             return f"Running: {ended:,} of {trials} have ended{left}."
         case "PAUSED":
             return f"Paused: {ended:,} of {trials} have ended."
+        case "STOPPED" if keys := holding(sweep):
+            more = " ".join(f"{key}=VALUE" for key in keys)
+            text = (
+                f"{ended:,} of {trials} have ended. To run the rest, change what is reached: `sweeper run FILE {more}`."
+            )
+            return f"{'Target reached' if 'metric.target' in keys else 'Budget spent'}: {text}"
         case "STOPPED":
             return f"Interrupted: {ended:,} of {trials} have ended. `sweeper run` resumes the sweep."
         case "FAIL":

@@ -14,7 +14,7 @@ from sweeper.agent.answers import Done
 from sweeper.agent.budget import Limits, share_of, spec_of
 from sweeper.config import SweepSpec
 from sweeper.errors import UsageError
-from sweeper.record.derivation import START, Derivation
+from sweeper.record.derivation import REPAIR, START, Derivation
 from sweeper.record.events import CommandGiven, Exit, Launched
 from sweeper.record.facts import Facts
 from sweeper.record.storage.codec import encode_file
@@ -35,19 +35,20 @@ class Made:
     run: SweepDir
     lease: Lease | None = None
 
-    def trial(self, number: int, *, lr: float, at: float | None = None) -> Made:
+    def trial(self, number: int, *, lr: float, at: float | None = None, derived: Derivation | None = None) -> Made:
         directory = self.run.trial(number)
         attempt = directory.attempt(1)
         (directory.path if at is None else attempt.path).mkdir(parents=True)
         facts = Facts(
             number=number,
-            configuration=number,
+            configuration=number if derived is None else -number,
             seed=0,
             params={"lr": lr, "depth": 2},
             shown={"lr": lr},
             command=["true"],
             metric="loss",
             maximize=False,
+            derived=derived,
         )
         directory.facts.write_text(json.dumps({"format": 1, **asdict(facts)}))
         if at is not None:
@@ -57,9 +58,19 @@ class Made:
             attempt.exit.write_bytes(encode_file(end))
         return self
 
-    def given(self, do: str, by: str, at: float, **params: object) -> Made:
+    def given(self, do: str, by: str, at: float, trials: tuple[int, ...] = (), **params: object) -> Made:
         with JournalWriter(self.run.log) as log:
-            log.append(CommandGiven(time=at * HOUR, do=do, by=by, because="x", params=params))
+            log.append(CommandGiven(time=at * HOUR, do=do, trials=trials, by=by, because="x", params=params))
+        return self
+
+    def again(self, number: int, *, at: float) -> Made:
+        """A second attempt of a trial, of an hour too."""
+        attempt = self.run.trial(number).attempt(2)
+        attempt.path.mkdir()
+        with JournalWriter(self.run.trial(number).control) as control:
+            control.append(Launched(time=at * HOUR, attempt=2, slot="gpu 0", gpus=1))
+        end = Exit(time=(at + 1) * HOUR, attempt=2, code=0, signal=None, cause="", peak_memory_mb=1.0)
+        attempt.exit.write_bytes(encode_file(end))
         return self
 
     def running(self) -> Made:
@@ -72,7 +83,16 @@ class Made:
         return found.trials, round(found.gpu_hours, 6), round(found.reserved, 6)
 
 
-def made(folder: Path, name: str = "made", *, trials: int = 4, gpu_hours: float | None = None, seeds: int = 1) -> Made:
+def made(
+    folder: Path,
+    name: str = "made",
+    *,
+    trials: int = 4,
+    gpu_hours: float | None = None,
+    seeds: int = 1,
+    repairs: int = 0,
+) -> Made:
+    early_stop = {"repair": "auto", "max_repairs": repairs} if repairs else None
     spec = SweepSpec.from_json(
         {
             "name": name,
@@ -82,6 +102,7 @@ def made(folder: Path, name: str = "made", *, trials: int = 4, gpu_hours: float 
             "parameters": {"lr": {"values": [*range(1, trials + 1)]}, "depth": {"value": 2}},
             "seeds": [*range(seeds)],
             "budget": {"gpu_hours": gpu_hours},
+            "early_stop": early_stop,
         }
     )
     run = SweepDir(folder / name)
@@ -135,6 +156,75 @@ def test_a_configuration_that_was_read_twice_counts_once(tmp_path: Path) -> None
     run = made(tmp_path).given("add", AGENT, 1000, lr=9, depth=2).given("add", AGENT, 1001, lr=9, depth=2)
     send(run.run, AddConfiguration(params={"lr": 9, "depth": 2}, by=AGENT))
     assert run.share == (1, 0, 0)
+
+
+def test_while_a_run_with_repairs_runs_all_that_its_file_allows_count(tmp_path: Path) -> None:
+    run = made(tmp_path, trials=4, repairs=2).given("run", AGENT, 999).trial(0, lr=1, at=1000).running()
+    assert run.share == (12, 1, 0)
+    run.trial(1, lr=0.1, at=1001, derived=repair_of(0)).trial(2, lr=0.01, at=1002, derived=repair_of(1))
+    assert run.share == (12, 3, 0)
+    assert run.lease is not None
+    run.lease.release()
+    assert run.share == (3, 3, 0)
+
+
+def test_a_derived_trial_counts_beside_those_that_are_planned(tmp_path: Path) -> None:
+    run = made(tmp_path, trials=4).given("run", AGENT, 999).trial(0, lr=1, at=1000).running()
+    assert run.trial(1, lr=0.1, at=1001, derived=Derivation(parent=0, by=AGENT)).share == (5, 2, 0)
+
+
+def test_repairs_from_before_an_agent_resumed_a_run_do_not_count(tmp_path: Path) -> None:
+    run = made(tmp_path, trials=4, repairs=1).trial(0, lr=1, at=1000).trial(1, lr=0.1, at=1001, derived=repair_of(0))
+    assert run.given("run", AGENT, 1005).running().share == (6, 0, 0)
+
+
+def test_the_repairs_of_a_configuration_that_an_agent_added_count(tmp_path: Path) -> None:
+    run = made(tmp_path, repairs=2).given("add", AGENT, 1002, lr=9, depth=2)
+    assert run.share == (3, 0, 0)  # its trial is not made yet
+    run.trial(5, lr=9, at=1003).trial(6, lr=0.9, at=1004, derived=repair_of(5))
+    run.trial(7, lr=1, at=1003).trial(8, lr=0.1, at=1004, derived=repair_of(7))  # of a person
+    assert run.share == (2, 2, 0)
+    assert run.running().share == (3, 2, 0)
+
+
+def test_an_addition_needs_what_its_repairs_may_need(tmp_path: Path) -> None:
+    made(tmp_path, repairs=2)
+    with pytest.raises(UsageError, match="needs 3 more trials"):
+        add(tmp_path, Limits(trials=2))
+
+
+def test_the_hours_of_a_trial_count_since_an_agent_revived_it(tmp_path: Path) -> None:
+    run = made(tmp_path).trial(0, lr=1, at=1000).trial(1, lr=2, at=1000)
+    run.given("revive", AGENT, 1005, trials=(0,)).given("resume", PERSON, 1005, trials=(1,))
+    assert run.again(0, at=1006).again(1, at=1006).share == (0, 1, 0)
+    assert run.given("run", AGENT, 1008).share == (0, 1, 0)
+
+
+def repair_of(number: int) -> Derivation:
+    return Derivation(parent=number, by=REPAIR)
+
+
+def test_a_run_that_cannot_be_read_is_named_and_stops_no_look(tmp_path: Path) -> None:
+    made(tmp_path, "good").given("run", AGENT, 999).trial(0, lr=1, at=1000)
+    bad = made(tmp_path, "bad").given("run", AGENT, 999).trial(0, lr=1, at=1000)
+    bad.run.spec.write_text("{")
+    look = look_at(tmp_path, limits=Limits(trials=4, gpu_hours=3))
+    assert {item.name: item.state for item in look.runs().runs} == {"bad": "UNREADABLE", "good": "COMPLETE"}
+    allowance = look.state("good").allowance
+    assert allowance is not None
+    assert (allowance.trials_used, allowance.not_counted) == (1, ["bad"])
+    with pytest.raises(UsageError, match=r"got damage in bad; .*`sweeper verify RUN`"):
+        add(tmp_path, Limits(trials=4), "good")
+    with pytest.raises(UsageError, match="got damage in bad"):
+        Act(look).revive("good", 0, "to try")
+
+
+def test_a_command_is_confirmed_beside_a_run_that_cannot_be_read(tmp_path: Path) -> None:
+    good, bad = made(tmp_path, "good").trial(0, lr=1).running(), made(tmp_path, "bad").given("run", AGENT, 999)
+    bad.run.spec.write_text("{")
+    done = Act(look_at(tmp_path, limits=Limits(trials=4))).stop("good", "to try")
+    assert (done.allowance or pytest.fail("no allowance")).not_counted == ["bad"]
+    assert len(list(good.run.inbox.glob("*.json"))) == 1
 
 
 def add(folder: Path, limits: Limits, name: str = "made", lr: float = 9) -> Done:
@@ -193,9 +283,10 @@ parameters: {lr: {values: [1, 2, 3]}}
     [
         ([], Limits(trials=2), "big needs 3 more trials, and 0 of 2"),
         (["parameters.lr.values=[1,2,3,4,5]"], Limits(trials=4), "needs 5 more trials"),
+        (["early_stop={repair: auto}"], Limits(trials=4), "big, with 2 repairs of each trial, needs 9 more trials"),
         (["method=random", "parameters.lr={min: 0.0, max: 1.0}"], Limits(trials=4), "this sweep has no end"),
     ],
-    ids=["grid", "overridden", "endless"],
+    ids=["grid", "overridden", "repaired", "endless"],
 )
 def test_a_start_above_the_trials_is_refused_before_it_begins(
     overrides: list[str], limits: Limits, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,7 +53,7 @@ FILES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "spec": ("spec.json", lambda path: flip(path, 20), "checksum"),
     "facts": ("trials/0000/trial.json", lambda path: flip(path, 20), "checksum"),
     "control": ("trials/0000/control.jsonl", flip, ":1: this line does not match"),
-    "events": ("trials/0000/attempts/1/events.jsonl", cut, "this line is incomplete"),
+    "events": ("trials/0000/attempts/1/events.jsonl", flip, "this line does not match"),
     "rows": ("trials/0000/attempts/1/layers.f32", lambda path: flip(path, 5), "row 0 (step 0) is missing or does not"),
     "a row cut off": ("trials/0000/attempts/1/layers.f32", cut, "is missing or does not match its checksum"),
     "checkpoint": ("trials/0000/checkpoints/step-000000006.383c1bbcaca17c25.pt", flip, "the checksum in its name"),
@@ -76,17 +76,28 @@ def test_damage_is_listed_by_file_and_line(run: SweepDir, name: str) -> None:
     assert answer["checked"]["lines"] > 0
 
 
-def test_a_line_that_is_being_written_is_no_damage(run: SweepDir) -> None:
+def test_an_incomplete_last_line_is_no_damage(run: SweepDir) -> None:
     events = run.trial(0).attempt(1).events
     with events.open("ab") as file:
         file.write(b'{"event":"Met')
-    assert says("verify", str(run.path))[0] == 1
+    code, out, _ = says("verify", str(run.path))
+    assert code == 0
+    assert f"harmless: {events}" in out  # its writer was killed
+    assert "no damage in" in out
     lease = acquire(run.trial(0).attempt(1).lease, holder="me")
     assert lease is not None
     try:
-        assert says("verify", str(run.path))[0] == 0
+        assert "harmless" not in says("verify", str(run.path))[1]  # it is being written
     finally:
         lease.release()
+
+
+def test_an_altered_last_line_without_an_end_is_damage(run: SweepDir) -> None:
+    events = run.trial(0).attempt(1).events
+    events.write_bytes(events.read_bytes()[:-1] + b"x")
+    code, out, _ = says("verify", str(run.path))
+    assert code == 1
+    assert f"{events}:" in out
 
 
 def test_a_run_with_nothing_in_it_is_named(tmp_path: Path) -> None:

@@ -48,6 +48,34 @@ def test_pages_are_sorted_filtered_and_cut(tmp_path: Path) -> None:
     assert page.rows[0].reason == "pruned by stalled at step 4: the reach is 0.001"
 
 
+@pytest.mark.parametrize("text", ["lr=1e-4", "lr=0.0001", "0.0001", "LR=1E-4"])
+def test_a_number_is_found_in_each_spelling(text: str, tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    for number, rate in enumerate((1e-4, 3e-4)):
+        make_trial(directory, number, lr=rate)
+    assert numbers(OpenRun(directory), text=text) == [0]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("metric:ac", "sort: expected metric:NAME with one of acc, got 'metric:ac'"),
+        ("param:dept", "sort: expected param:NAME with one of depth, lr, got 'param:dept'"),
+    ],
+)
+def test_a_sort_by_an_unknown_name_lists_the_nearest(sort: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=expected):
+        numbers(OpenRun(small(tmp_path)), sort=sort)
+
+
+def test_a_sort_by_a_metric_is_allowed_until_one_is_recorded(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    trial = make_trial(directory, 0)
+    assert numbers(OpenRun(directory), sort="metric:loss") == [0]
+    launch(trial)
+    assert numbers(OpenRun(directory), sort="metric:acc") == [0]
+
+
 @pytest.mark.parametrize("wrong", [{"sort": "colour"}, {"states": ["DONE"]}, {"limit": 0}, {"offset": -1}])
 def test_a_query_that_is_wrong_says_what_was_expected(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="expected"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.service.answers.sweep import Best, Sweep
+from sweeper.service.answers.sweep import Best, BudgetPart, Sweep
 from sweeper.ui.pages import code, sentence, shown
 from sweeper.ui.wording import best_line, classes, headline, outcome
 
@@ -46,6 +46,21 @@ SWEEP = Sweep(
 )
 def test_the_headline_says_how_the_sweep_stands(state: str, expected: str) -> None:
     assert headline(replace(SWEEP, state=state)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "key"),
+    [("hours", "Budget spent", "budget.hours"), ("target", "Target reached", "metric.target")],
+)
+def test_a_limit_that_is_reached_is_no_interrupt(name: str, begins: str, key: str) -> None:
+    budget = [
+        BudgetPart(name=name, limit=1.0, used=1.0, spent=True),
+        BudgetPart(name="trials", limit=None, used=12.0, spent=False),
+    ]
+    spent = replace(SWEEP, state="STOPPED", budget=budget, unstarted="The budget of 1 hour is spent: ...")
+    change = f"To run the rest, change what is reached: `sweeper run FILE {key}=VALUE`."
+    assert headline(spent) == f"{begins}: 12 of 2,000 trials have ended. {change}"
+    assert headline(replace(spent, unstarted="")).startswith("Interrupted")
 
 
 def test_a_sweep_without_trials_has_a_headline_too() -> None:

@@ -121,7 +121,7 @@ class Sent(Answer):
 
     Attributes:
         run: the directory of the run.
-        command: `stop`, `pause`, `resume`, `revive`, `exempt`, `first` or `add`.
+        command: `stop`, `pause`, `resume`, `revive`, `exempt`, `first`, `add` or `derive`.
         numbers: the trials that it is for; empty for the whole sweep.
         by: who asked.
         because: why; empty if no reason was given.

@@ -108,12 +108,12 @@ class GivenCommand:
     """A command that a person or an agent gave.
 
     Attributes:
-        do: `stop`, `pause`, `resume`, `revive`, `first`, `add` or `run`.
+        do: `stop`, `pause`, `resume`, `revive`, `first`, `add`, `derive` or `run`.
         trials: the trials that it was for; empty for the whole sweep.
         time: when it was carried out, in seconds since the epoch.
         by: who gave it; empty if that was not recorded.
         because: why; empty if no reason was given.
-        params: the parameters of a configuration that was added.
+        params: the parameters of a configuration that was added, or the changes of a derived trial.
     """
 
     do: str
@@ -150,7 +150,8 @@ class Sweep(Answer):
         total: number of trials.
         best: the best trial; null without a value.
         budget: each limit of the budget.
-        unstarted: says that the budget is spent and how many trials were not started; empty otherwise.
+        unstarted: says that the budget is spent or the target is reached, and how many trials were not started; empty
+            otherwise.
         messages: why trials failed, what is damaged, and what fills the disk.
         slots: the names of the slots.
         slots_in_use: how many of them run a trial.
