@@ -76,6 +76,16 @@ class Hyperband(PrunerSettings):
     reduction_factor: Factor = 3
     bootstrap_count: Count = 0
 
+    @model_validator(mode="after")
+    def _has_a_bracket(self) -> Self:
+        if self.max_resource is None:
+            if self.bootstrap_count:
+                raise refused("max_resource with bootstrap_count", got="none", hint="write max_resource: 10")
+        elif self.min_resource > self.max_resource:
+            got = f"min_resource: {self.min_resource} and max_resource: {self.max_resource}"
+            raise refused("a max_resource that is not below min_resource", got=got)
+        return self
+
 
 class Patient(PrunerSettings):
     """The objective has not improved for ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
@@ -91,6 +101,8 @@ class Patient(PrunerSettings):
     def _is_a_pruner(cls, wrapped: AnyRule | None) -> AnyRule | None:
         if wrapped is not None and not isinstance(wrapped, PrunerSettings):
             raise refused("a pruner", got=f"the condition {wrapped.name}")
+        if isinstance(wrapped, OneEpoch):
+            raise refused("a pruner of Optuna", got=wrapped.name, hint="list it beside patient")
         return wrapped
 
 
@@ -108,6 +120,9 @@ class Threshold(PrunerSettings):
     def _has_a_limit(self) -> Self:
         if self.lower is None and self.upper is None:
             raise refused("lower, upper or both")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            got = f"lower: {self.lower:g} and upper: {self.upper:g}"
+            raise refused("an upper that is not below lower", got=got)
         return self
 
 

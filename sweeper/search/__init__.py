@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 
-from sweeper.config import Method, SweepSpec
+from sweeper.config import Method, Patient, StopSettings, SweepSpec, Wilcoxon
 from sweeper.errors import ExtraMissing
 from sweeper.search.grid import Grid
 from sweeper.search.known import settings_of
@@ -32,8 +32,15 @@ def _needed(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     if spec.method in LIBRARIES:
         yield f"method: {spec.method.value}", LIBRARIES[spec.method]
     rules = () if spec.early_stop is None else spec.early_stop.rules
-    if "wilcoxon" in [rule.name for rule in rules]:
+    if any(isinstance(_innermost(rule), Wilcoxon) for rule in rules):
         yield "the pruner wilcoxon", "scipy"
+
+
+def _innermost(rule: StopSettings) -> StopSettings:
+    """Return the pruner that `patient` wraps, at any depth; any other rule itself."""
+    while isinstance(rule, Patient) and rule.wrapped is not None:
+        rule = rule.wrapped
+    return rule
 
 
 def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search:
