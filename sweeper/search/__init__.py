@@ -61,5 +61,9 @@ def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search
     if spec.method is Method.PBT:
         from sweeper.search.population import PopulationSearch
 
-        return PopulationSearch(spec, OptunaSearch(spec.model_copy(update={"method": Method.RANDOM})))
+        first = spec.model_copy(update={"method": Method.RANDOM})
+        # Every parameter can be drawn anew, so none depends on another one, and none is of a known setting.
+        free = {name: parameter.model_copy(update={"when": {}}) for name, parameter in spec.parameters.items()}
+        anew = first.model_copy(update={"start_with": (), "parameters": free})
+        return PopulationSearch(spec, OptunaSearch(first), OptunaSearch(anew))
     return OptunaSearch(spec, learned)
