@@ -289,7 +289,16 @@ def _as_reported(configuration: Configuration, told: Told | None) -> Configurati
     if told is None:
         return configuration
     failed = 1.0 if told.why and told.value is None else 0.0
-    return replace(configuration, state=told.state, value=told.value, step=told.step, failed=failed, why=told.why)
+    return replace(
+        configuration,
+        state=told.state,
+        value=told.value,
+        step=told.step,
+        failed=failed,
+        why=told.why,
+        values=tuple(told.values.values()),
+        violations=tuple(told.violations),
+    )
 
 
 def _is_reported(ended: Configuration, told: Told | None) -> bool:

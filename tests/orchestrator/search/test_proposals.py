@@ -314,6 +314,26 @@ def test_what_a_search_was_told_of_a_trial_stands_after_it_was_damaged(tmp_path:
     assert told(run) == before, "neither without a value, nor as one that failed by its parameters"
 
 
+def test_what_a_search_was_told_of_several_objectives_stands_after_a_trial_was_damaged(tmp_path: Path) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    first, second, third = proposals.further(3)
+    proposals.update([ended_with(first, COMPLETED, values={"loss": 0.5, "accuracy": 0.8, "memory": 20})])
+    proposals.update([ended_with(second, COMPLETED, values={"loss": 0.4, "accuracy": 0.9, "memory": 10})])
+    events = first.directory.attempt(1).events
+    events.write_bytes(events.read_bytes().replace(b'"step":0', b'"step":1'))
+    again = Proposals(run, search_for(run.spec))
+    damaged = [read_trial(trial.directory) for trial in (first, second)]
+    assert damaged[0].altered
+    again.initial([*damaged, third], [0, 1, 2])
+    again.update(damaged)
+    again.update([ended_with(third, failed(), values={"loss": 0.9})])
+    assert told(run)[-1].imputed_values == {"loss": 0.5, "accuracy": 0.8}
+    again.further(1)
+    [imputed] = [event for event in read_journal(run.directory.search) if isinstance(event, Imputed)]
+    assert list(imputed.violations) == [4.0, 0.0]
+
+
 def test_a_configuration_with_a_damaged_line_is_taken_from_its_trial(tmp_path: Path) -> None:
     run = opened(tmp_path)
     trials = Proposals(run, search_for(run.spec)).further(3)
