@@ -262,6 +262,44 @@ def test_an_objective_or_constraint_without_a_value_is_a_failure_that_names_it(
     assert [event.why for event in told(run)] == [why]
 
 
+STOPPED = Finished(outcome="stopped")
+
+
+@pytest.mark.parametrize(
+    ("events", "values", "why"),
+    [
+        ((), {"loss": 0.5}, ""),
+        ((), {"loss": 0.5, "accuracy": 0.8}, ""),
+        ((), {"loss": 0.5, "accuracy": NAN}, "no finite value of accuracy"),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5}, ""),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5, "accuracy": 0.8}, ""),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5, "memory": NAN}, "no finite value of memory"),
+        ((stopped(PERSON), STOPPED), {"loss": 0.5}, ""),
+    ],
+)
+def test_what_a_trial_could_not_report_before_it_was_ended_is_no_failure(
+    tmp_path: Path, events: Sequence[Event], values: Mapping[str, float], why: str
+) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    trial = ended_with(proposals.further(1)[0], *events, values=values)
+    if not events:
+        trial.directory.attempt(1).exit.write_bytes(encode(BY_SIGNAL))
+        trial = read_trial(trial.directory)
+    proposals.update([trial])
+    assert [event.why for event in told(run)] == [why]
+
+
+def test_a_pruned_trial_counts_with_its_value_although_a_metric_with_bounds_is_not_reported(tmp_path: Path) -> None:
+    keys = {"method": "tpe", "objectives": [], "metric": {"name": "loss"}, "population_size": None}
+    run = opened_with_objectives(tmp_path, **keys)
+    proposals = Proposals(run, search_for(run.spec))
+    trial = ended_with(proposals.further(1)[0], stopped("median"), STOPPED, values={"loss": 0.5})
+    proposals.update([trial])
+    [event] = told(run)
+    assert (event.state, event.value, event.why) == ("PRUNED", 0.5, "")
+
+
 def test_seeds_count_with_their_means_and_the_worst_violation(tmp_path: Path) -> None:
     run = opened_with_objectives(tmp_path, seeds=[0, 1])
     proposals = Proposals(run, search_for(run.spec))
