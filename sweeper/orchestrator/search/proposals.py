@@ -192,8 +192,8 @@ class Proposals:
         """Return `wanted` further configurations (None: all), or as many as `run_cap` and the search allow."""
         if self._complete:
             return []
-        cap, seen = self.run.spec.run_cap, list(self._configurations.values())
-        allowed = math.inf if cap is None else -(-cap // len(self.run.spec.seeds)) - len(seen)
+        cap, seen = self.run.spec.most_configurations, list(self._configurations.values())
+        allowed = math.inf if cap is None else cap - len(seen)
         most = min(allowed, math.inf if wanted is None else wanted)
         if most > 0:
             self._record_imputed(seen)

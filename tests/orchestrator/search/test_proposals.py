@@ -291,7 +291,7 @@ def test_what_a_trial_could_not_report_before_it_was_ended_is_no_failure(
 
 
 def test_a_pruned_trial_counts_with_its_value_although_a_metric_with_bounds_is_not_reported(tmp_path: Path) -> None:
-    keys = {"method": "tpe", "objectives": [], "metric": {"name": "loss"}, "population_size": None}
+    keys: dict[str, object] = {"method": "tpe", "objectives": [], "metric": {"name": "loss"}, "population_size": None}
     run = opened_with_objectives(tmp_path, **keys)
     proposals = Proposals(run, search_for(run.spec))
     trial = ended_with(proposals.further(1)[0], stopped("median"), STOPPED, values={"loss": 0.5})
@@ -423,6 +423,12 @@ def test_run_cap_counts_what_the_search_proposes(tmp_path: Path) -> None:
     (first,) = proposals.further(1)
     proposals.derive(first, derivation())
     assert len(proposals.further(5)) == 1
+
+
+def test_run_cap_allows_whole_configurations(tmp_path: Path) -> None:
+    run = opened(tmp_path, seeds=(0, 1, 2), method="random")
+    capped = replace(run, spec=run.spec.model_copy(update={"run_cap": 10}))
+    assert len(Proposals(capped, search_for(run.spec)).further(99)) == capped.spec.most_trials == 12
 
 
 def test_the_importance_of_parameters_leaves_derived_trials_out(tmp_path: Path) -> None:
