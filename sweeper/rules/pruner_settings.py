@@ -1,4 +1,4 @@
-"""The settings of pruners, with Optuna's names and defaults. A pruner's steps are evaluations of the objective, from 1.
+"""The settings of pruners, with Optuna's names. A pruner's steps are evaluations of the objective, from 1.
 
 To add a pruner, write its settings here, list them in `PRUNERS`, and build it in `sweeper.search`.
 """
@@ -47,7 +47,8 @@ class Percentile(Median):
 class SuccessiveHalving(PrunerSettings):
     """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues.
 
-    The rungs are the evaluations ``min_resource * reduction_factor ** n``, or those in ``rungs``.
+    The rungs are the evaluations ``min_resource * reduction_factor ** n``, or those in ``rungs``, for which no other
+    setting but ``reduction_factor`` applies.
     """
 
     name = "successive_halving"
@@ -107,7 +108,7 @@ class Patient(PrunerSettings):
 
 
 class Threshold(PrunerSettings):
-    """The value is not finite, below ``lower`` or above ``upper``."""
+    """The value is NaN, below ``lower`` or above ``upper``."""
 
     name = "threshold"
 
