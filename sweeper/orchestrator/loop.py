@@ -512,7 +512,8 @@ class Orchestrator:
         if not (self._display.pressed() or now or self._display_pace.is_due()):
             return
         count, moment = len(self._trials), self._now()
-        cap = None if self._run.spec.run_cap is None else max(self._run.spec.run_cap, count)
+        most = self._run.spec.most_trials
+        cap = None if most is None else max(most, count)
         with self._display_pace.measure():
             self._display.update(
                 SweepView(

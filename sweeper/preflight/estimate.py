@@ -228,7 +228,7 @@ def disk_text(spec: SweepSpec, found: Sequence[Precedent], *, free: int) -> str:
 def trials_of(spec: SweepSpec) -> int | None:
     """Return the maximum number of trials of a sweep; None if it is unlimited."""
     of_grid = len(arms_of(spec)) * len(spec.seeds) if spec.method is Method.GRID else None
-    known = [most for most in (of_grid, spec.run_cap, spec.budget.trials) if most is not None]
+    known = [most for most in (of_grid, spec.most_trials, spec.budget.trials) if most is not None]
     return min(known, default=None)
 
 

@@ -44,7 +44,7 @@ def _start_lines(spec: SweepSpec) -> list[str]:
         grid = Grid(spec.parameters, settings)
         count = sum(1 for _ in grid.known_points())
         line += f": {counted(count, 'arm', 'arms')} of the grid, which come first"
-    allowed = None if spec.run_cap is None else -(-spec.run_cap // len(spec.seeds))
+    allowed = spec.most_configurations
     if allowed is not None and allowed < count:
         line += f"; run_cap allows the first {counted(allowed, 'configuration', 'configurations')} of them"
     return [line]

@@ -106,14 +106,15 @@ def size_text(spec: SweepSpec) -> str:
         members = spec.population_size or DEFAULT_SIZE
         turns = spec.population
         return f"{counted(members, 'member', 'members')} x {turns.turns} turns of {turns.every_steps} steps."
+    most, seeds = spec.most_trials, counted(len(spec.seeds), "seed", "seeds")
     if spec.method is not Method.GRID:
-        most = "" if spec.run_cap is None else f"at most {counted(spec.run_cap, 'trial', 'trials')}; "
-        return f"{most}{spec.method.value} proposes its arms during the sweep."
+        whole = f" ({counted(spec.most_configurations or 0, 'arm', 'arms')} x {seeds})" if len(spec.seeds) > 1 else ""
+        limit = "" if most is None else f"at most {counted(most, 'trial', 'trials')}{whole}; "
+        return f"{limit}{spec.method.value} proposes its arms during the sweep."
     arms = len(arms_of(spec))
     count = arms * len(spec.seeds)
-    capped = f", of which run_cap allows {spec.run_cap}" if spec.run_cap is not None and spec.run_cap < count else ""
-    times = f"{counted(arms, 'arm', 'arms')} x {counted(len(spec.seeds), 'seed', 'seeds')}"
-    return f"{counted(count, 'trial', 'trials')} ({times}){capped}"
+    capped = f", of which run_cap allows {most}" if most is not None and most < count else ""
+    return f"{counted(count, 'trial', 'trials')} ({counted(arms, 'arm', 'arms')} x {seeds}){capped}"
 
 
 def sources_lines(spec: SweepSpec) -> list[str]:

@@ -47,10 +47,13 @@ class BudgetLimits:
         return cls(**{name: limits[name] for name in cls.__dataclass_fields__ if name in limits})
 
     def is_reached_by(self, trial: TrialRecord) -> bool:
-        """Return whether a trial has reached the target: at any evaluation, and without being stopped or failing."""
+        """Return whether a trial within all constraints has reached the target at any evaluation.
+
+        One that was stopped or failed has not, and a metric with bounds has to have a value.
+        """
         if self.target is None or trial.series is None or trial.state in (State.PRUNED, State.FAIL):
             return False
-        if was_non_finite(trial):
+        if was_non_finite(trial) or not trial.is_feasible:
             return False
         return trial.series.high >= self.target if trial.facts.maximize else trial.series.low <= self.target
 

@@ -1,4 +1,4 @@
-"""The settings of pruners, with Optuna's names and defaults. A pruner's steps are evaluations of the objective, from 1.
+"""The settings of pruners, with Optuna's names. A pruner's steps are evaluations of the objective, from 1.
 
 To add a pruner, write its settings here, list them in `PRUNERS`, and build it in `sweeper.search`.
 """
@@ -47,7 +47,8 @@ class Percentile(Median):
 class SuccessiveHalving(PrunerSettings):
     """Asynchronous successive halving (ASHA): at each rung, the best one of ``reduction_factor`` trials continues.
 
-    The rungs are the evaluations ``min_resource * reduction_factor ** n``, or those in ``rungs``.
+    The rungs are the evaluations ``min_resource * reduction_factor ** n``, or those in ``rungs``, for which no other
+    setting but ``reduction_factor`` applies.
     """
 
     name = "successive_halving"
@@ -76,6 +77,16 @@ class Hyperband(PrunerSettings):
     reduction_factor: Factor = 3
     bootstrap_count: Count = 0
 
+    @model_validator(mode="after")
+    def _has_a_bracket(self) -> Self:
+        if self.max_resource is None:
+            if self.bootstrap_count:
+                raise refused("max_resource with bootstrap_count", got="none", hint="write max_resource: 10")
+        elif self.min_resource > self.max_resource:
+            got = f"min_resource: {self.min_resource} and max_resource: {self.max_resource}"
+            raise refused("a max_resource that is not below min_resource", got=got)
+        return self
+
 
 class Patient(PrunerSettings):
     """The objective has not improved for ``patience`` evaluations; with ``wrapped``, that pruner has to agree."""
@@ -91,11 +102,13 @@ class Patient(PrunerSettings):
     def _is_a_pruner(cls, wrapped: AnyRule | None) -> AnyRule | None:
         if wrapped is not None and not isinstance(wrapped, PrunerSettings):
             raise refused("a pruner", got=f"the condition {wrapped.name}")
+        if isinstance(wrapped, OneEpoch):
+            raise refused("a pruner of Optuna", got=wrapped.name, hint="list it beside patient")
         return wrapped
 
 
 class Threshold(PrunerSettings):
-    """The value is not finite, below ``lower`` or above ``upper``."""
+    """The value is NaN, below ``lower`` or above ``upper``."""
 
     name = "threshold"
 
@@ -108,6 +121,9 @@ class Threshold(PrunerSettings):
     def _has_a_limit(self) -> Self:
         if self.lower is None and self.upper is None:
             raise refused("lower, upper or both")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            got = f"lower: {self.lower:g} and upper: {self.upper:g}"
+            raise refused("an upper that is not below lower", got=got)
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 
-from sweeper.config import Method, SweepSpec
+from sweeper.config import Method, Patient, StopSettings, SweepSpec, Wilcoxon
 from sweeper.errors import ExtraMissing
 from sweeper.search.grid import Grid
 from sweeper.search.known import settings_of
@@ -32,8 +32,15 @@ def _needed(spec: SweepSpec) -> Iterator[tuple[str, str]]:
     if spec.method in LIBRARIES:
         yield f"method: {spec.method.value}", LIBRARIES[spec.method]
     rules = () if spec.early_stop is None else spec.early_stop.rules
-    if "wilcoxon" in [rule.name for rule in rules]:
+    if any(isinstance(_innermost(rule), Wilcoxon) for rule in rules):
         yield "the pruner wilcoxon", "scipy"
+
+
+def _innermost(rule: StopSettings) -> StopSettings:
+    """Return the pruner that `patient` wraps, at any depth; any other rule itself."""
+    while isinstance(rule, Patient) and rule.wrapped is not None:
+        rule = rule.wrapped
+    return rule
 
 
 def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search:
@@ -54,5 +61,9 @@ def search_for(spec: SweepSpec, learned: Sequence[Configuration] = ()) -> Search
     if spec.method is Method.PBT:
         from sweeper.search.population import PopulationSearch
 
-        return PopulationSearch(spec, OptunaSearch(spec.model_copy(update={"method": Method.RANDOM})))
+        first = spec.model_copy(update={"method": Method.RANDOM})
+        # Every parameter can be drawn anew, so none depends on another one, and none is of a known setting.
+        free = {name: parameter.model_copy(update={"when": {}}) for name, parameter in spec.parameters.items()}
+        anew = first.model_copy(update={"start_with": (), "parameters": free})
+        return PopulationSearch(spec, OptunaSearch(first), OptunaSearch(anew))
     return OptunaSearch(spec, learned)

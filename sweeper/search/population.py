@@ -27,15 +27,17 @@ class PopulationSearch:
 
     Args:
         spec: the sweep.
-        first: draws the members of the first turn, and single parameters anew.
+        first: draws the members of the first turn.
+        anew: draws single parameters anew, from their numbers alone and without conditions.
     """
 
-    def __init__(self, spec: SweepSpec, first: Search) -> None:
+    def __init__(self, spec: SweepSpec, first: Search, anew: Search) -> None:
         if spec.population is None or spec.method is not Method.PBT:
             message = "a population is needed, and method: pbt"
             raise TypeError(message)
         self._spec = spec
         self._first = first
+        self._anew = anew
         self._settings: Population = spec.population
         self.size = spec.population_size or DEFAULT_SIZE
 
@@ -111,15 +113,15 @@ class PopulationSearch:
             if isinstance(parameter, Constant):
                 found[name] = parameter.value
             elif draw.random() < self._settings.resample or name not in params:
-                found[name] = fresh.get(name, params.get(name))
+                found[name] = fresh[name]
             else:
                 found[name] = _perturbed(parameter, params[name], self._settings.factor, draw)
         return found
 
     def _drawn(self, number: int) -> Mapping[str, object]:
-        """Return the parameters of a configuration that the first search draws for this number."""
+        """Return a value of every parameter, drawn for this number."""
         seen = [Configuration(number=earlier, params={}) for earlier in range(number)]
-        proposed = self._first.propose(seen)
+        proposed = self._anew.propose(seen)
         return {} if proposed is None else proposed.params
 
 

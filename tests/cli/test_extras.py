@@ -38,6 +38,11 @@ def sweep(folder: Path, method: str, more: str = "") -> str:
         (("gp", ""), "scipy", "method: gp"),
         (("qmc", ""), "scipy", "method: qmc"),
         (("random", "early_stop: {rules: [{wilcoxon: {}}]}\n"), "scipy", "the pruner wilcoxon"),
+        (
+            ("random", "early_stop: {rules: [{patient: {wrapped: {wilcoxon: {}}}}]}\n"),
+            "scipy",
+            "the pruner wilcoxon",
+        ),
     ],
 )
 def test_a_sweep_that_needs_a_missing_library_is_refused_before_it_begins(

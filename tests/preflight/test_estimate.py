@@ -110,11 +110,12 @@ def test_the_estimate_is_compared_with_the_free_disk_space() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "count"),
-    [({}, 4), ({"seeds": [0, 1]}, 8), ({"seeds": [0, 1], "run_cap": 5}, 5), ({"budget": {"trials": 3}}, 3)],
+    [({}, 4), ({"seeds": [0, 1]}, 8), ({"seeds": [0, 1], "run_cap": 5}, 6), ({"budget": {"trials": 3}}, 3)],
 )
 def test_the_number_of_trials_follows_from_the_file(changes: dict[str, Any], count: int) -> None:
     assert trials_of(spec(**changes)) == count
     assert trials_of(spec(method="random", run_cap=7)) == 7
+    assert trials_of(spec(method="random", run_cap=10, seeds=[0, 1, 2])) == 12
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,10 @@ def test_unknown_values_are_reported_as_unknown() -> None:
     assert "this script has its own" in preflight_text(spec(trainer=None, command=["a"]), examples=None, against=[])
     text = preflight_text(spec(method="random", run_cap=7), examples=EXAMPLES, against=[])
     assert text == "s: at most 7 trials; random proposes its arms during the sweep.\n"
+    text = preflight_text(spec(method="random", run_cap=10, seeds=[0, 1, 2]), examples=EXAMPLES, against=[])
+    assert text == "s: at most 12 trials (4 arms x 3 seeds); random proposes its arms during the sweep.\n"
+    capped = preflight_text(spec(trainer=None, command=["a"], run_cap=5, seeds=[0, 1]), examples=None, against=[])
+    assert capped.startswith("s: 8 trials (4 arms x 2 seeds), of which run_cap allows 6\n")
     with pytest.raises(UsageError, match="lr: expected a number above 0"):
         preflight_text(spec(parameters={"lr": {"value": -1.0}}), examples=EXAMPLES, against=[])
 

@@ -11,8 +11,9 @@ from sweeper.orchestrator.resources.usage import BudgetUsage
 from sweeper.record.budget import BudgetLimits, Usage, exhausted, gpu_seconds, over_budget, wall_seconds
 from sweeper.record.derivation import Derivation
 from sweeper.record.events import Event, Exit, Launched, Metrics, SweepEnded, SweepStarted
+from sweeper.record.objectives import Constraint
 from sweeper.record.trial import TrialRecord
-from tests.record.trials import facts_of, trial_of
+from tests.record.trials import entries_of, facts_of, trial_of
 
 
 def trial(
@@ -116,6 +117,16 @@ def test_a_target_is_reached_by_the_best_value_of_a_trial_that_did_not_fail(
     usage = Usage.of(trials, [], now=0, running=False, limits=limits)
     assert exhausted(limits, usage) == (["the target of 1"] if reached else [])
     assert over_budget(limits, usage, [trial(7), trial(8)]) == ({7, 8} if reached else frozenset())
+
+
+@pytest.mark.parametrize(("memory", "reached"), [((), False), ((20.0,), False), ((20.0, 16.0), True)])
+def test_a_target_is_reached_by_a_trial_within_all_constraints_only(memory: tuple[float, ...], reached: bool) -> None:
+    known = trial_of()
+    bounded = replace(
+        known, facts=replace(known.facts, maximize=False, constraints=(Constraint(name="memory", max=16),))
+    )
+    history = [Metrics(step=0, values={"m": 0.5}), *(Metrics(step=1, values={"memory": one}) for one in memory)]
+    assert BudgetLimits(target=1.0).is_reached_by(bounded.with_history(entries_of(history))) is reached
 
 
 def test_a_target_that_is_no_number_is_a_damaged_record() -> None:

@@ -171,6 +171,16 @@ def test_a_search_goes_on_if_no_constraint_has_a_value(method: str, unknown: flo
     assert search_for(sweep).propose(seen) is not None
 
 
+def test_a_pruned_trial_counts_as_within_a_bound_if_its_metric_has_no_value() -> None:
+    sweep = spec("tpe", bounded=True)
+    seen = swept(sweep, 12, bounded=True)
+    unknown, kept = (
+        [*seen[:-1], replace(seen[-1], state="PRUNED", failed=0.0, value=0.1, values=(0.1, 0.1), violations=given)]
+        for given in ((math.inf,) * 3, (0.0,) * 3)
+    )
+    assert search_for(sweep).propose(unknown) == search_for(sweep).propose(kept)
+
+
 def test_a_failure_counts_with_the_worst_of_each_objective() -> None:
     sweep = spec("nsga2", bounded=True)
     seen = swept(sweep, 20, bounded=True)

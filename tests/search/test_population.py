@@ -15,7 +15,9 @@ from sweeper.search import Configuration, Search, search_for
 LR = {"min": 1e-5, "max": 1e-1, "distribution": "log_uniform_values"}
 
 
-def spec(parameters: Mapping[str, object], **population: object) -> SweepSpec:
+def spec(
+    parameters: Mapping[str, object], start_with: Sequence[Mapping[str, object]] = (), **population: object
+) -> SweepSpec:
     return SweepSpec.from_json(
         {
             "name": "s",
@@ -25,6 +27,7 @@ def spec(parameters: Mapping[str, object], **population: object) -> SweepSpec:
             "metric": {"name": "loss", "goal": "minimize"},
             "command": ["a"],
             "parameters": parameters,
+            "start_with": list(start_with),
         }
     )
 
@@ -128,13 +131,32 @@ def test_explored_values_are_values_of_the_parameter(parameter: dict[str, Any], 
     assert {one.params["x"] for one in seen} <= allowed
 
 
-def test_conditional_parameters_follow_the_parameter_on_which_they_depend() -> None:
+@pytest.mark.parametrize("resample", [0, 0.5])
+def test_conditional_parameters_follow_the_parameter_on_which_they_depend(resample: float) -> None:
     parameters = {
         "optimizer": {"values": ["adam", "sgd"]},
         "momentum": {"min": 0.1, "max": 0.9, "when": {"optimizer": "sgd"}},
     }
-    search = search_for(spec(parameters, replaced=0.5, turns=9, resample=0.5))
+    search = search_for(spec(parameters, replaced=0.5, turns=30, resample=resample))
     seen: list[Configuration] = []
-    for _ in range(9):
-        seen += ended(list(search.proposals(seen)), [1.0, 2.0, 3.0, 4.0])
+    for turn in range(30):
+        seen += ended(list(search.proposals(seen)), [float((member + turn) % 4) for member in range(4)])
     assert all(("momentum" in one.params) == (one.params["optimizer"] == "sgd") for one in seen)
+    assert None not in [one.params.get("momentum", 0.1) for one in seen]
+
+
+def test_known_settings_are_for_the_first_turn_and_no_parameter_is_drawn_anew_from_them() -> None:
+    search = search_for(spec({"lr": LR}, [{"lr": 1e-3}], resample=1))
+    first, second = two_turns(search, [1.0, 2.0, 9.0, 3.0])
+    assert first[0].params == {"lr": 1e-3}
+    third = list(search.proposals([*first, *ended(second, [1.0, 2.0, 9.0, 3.0])]))
+    plain = search_for(spec({"lr": LR}, resample=1))
+    drawn = [one.params["lr"] for one in (second[2], third[2])]
+    assert drawn == [turn[2].params["lr"] for turn in _turns(plain)]
+    assert 1e-3 not in drawn
+    assert len(set(drawn)) == 2
+
+
+def _turns(search: Search) -> tuple[list[Configuration], list[Configuration]]:
+    first, second = two_turns(search, [1.0, 2.0, 9.0, 3.0])
+    return second, list(search.proposals([*first, *ended(second, [1.0, 2.0, 9.0, 3.0])]))

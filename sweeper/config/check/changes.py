@@ -39,6 +39,7 @@ _DECIDING = (
     "tokenizer",
     "early_stop",
     "on_spike",
+    "watch",
 )
 """Keys that change the results of every trial."""
 

@@ -18,6 +18,12 @@ MOST_ENTRIES = 1_000
 FROM_OTHERS = tuple(method for method in LEARNING if method not in (Method.NSGA2, Method.NSGA3))
 """The methods that `learn_from` is for. The genetic algorithms learn from their own generations only."""
 
+_WHEN_TRIED = {
+    Method.GRID: "; its trials exist already, and `sweeper queue RUN NUMBER --first` moves them to the front",
+    Method.PBT: ", which is tried only if members of the first turn are left to be made",
+}
+"""When an entry is tried that is added to the file of an existing run, for the methods that do not try it next."""
+
 _PARAMETER: TypeAdapter[Parameter] = TypeAdapter(Parameter)
 
 
@@ -57,6 +63,10 @@ def _learn_from(root: Node) -> Iterator[Complaint]:
         yield Complaint(path=("learn_from",), expected=expected, got=f"method: {name}")
     if given and found(root, "objectives") is not None:
         yield Complaint(path=("learn_from",), expected="one metric with learn_from", got="several objectives")
+    constraints = found(root, "constraints")
+    if given and constraints is not None and plain(constraints):
+        hint = "of other runs only the value of the metric is read, not by how much they miss a bound"
+        yield Complaint(path=("learn_from",), expected="no constraints with learn_from", got="constraints", hint=hint)
 
 
 def _valid(declared: Mapping[str, object]) -> dict[str, Parameter]:
@@ -119,11 +129,9 @@ def _hint(name: str, parameter: Parameter, value: object) -> str:
 def known_changes(old: SweepSpec, new: SweepSpec) -> Iterator[str]:
     """Find changes of `start_with` and `learn_from`. The existing trials stay valid, so all of them are additions."""
     before, after = ({identity(entry): entry for entry in spec.start_with} for spec in (old, new))
-    in_grid = new.method is Method.GRID
     for key, entry in after.items():
         if key not in before:
-            how = "its trials exist already, and `sweeper queue RUN NUMBER --first` moves them to the front"
-            yield f"start_with: added {_entry_text(entry)}{f'; {how}' if in_grid else ', which is tried next'}"
+            yield f"start_with: added {_entry_text(entry)}{_WHEN_TRIED.get(new.method, ', which is tried next')}"
     for key, entry in before.items():
         if key not in after:
             yield f"start_with: removed {_entry_text(entry)}; a configuration that was made from it stays"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweeper.config.model.population import DEFAULT_SIZE
 from sweeper.config.model.repair import OFF
 from sweeper.config.model.sweep import Method
 from sweeper.config.read.node import Complaint, Node, found, plain
@@ -36,7 +37,17 @@ def complaints_about_population(root: Node) -> Iterator[Complaint]:
     if isinstance(seeds, list) and len(seeds) > 1:
         hint = "each member of a population is one training run"
         yield Complaint(path=("seeds",), expected="one seed with method: pbt", got=f"{len(seeds)} seeds", hint=hint)
+    yield from _start_with(root)
     yield from _stops(root)
+
+
+def _start_with(root: Node) -> Iterator[Complaint]:
+    """Find more known settings than the first turn has members: the other turns continue from it."""
+    entries, given = _data(root, "start_with"), _data(root, "population_size")
+    size = given if isinstance(given, int) else DEFAULT_SIZE
+    if isinstance(entries, list) and len(entries) > size:
+        expected, hint = f"at most {size} entries, one for each member", f"or write population_size: {len(entries)}"
+        yield Complaint(path=("start_with",), expected=expected, got=str(len(entries)), hint=hint)
 
 
 def _stops(root: Node) -> Iterator[Complaint]:

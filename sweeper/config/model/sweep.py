@@ -508,6 +508,17 @@ class SweepSpec(BaseModel):
         return tuple(Constraint(name=one.name, min=one.min, max=one.max) for one in self.constraints)
 
     @property
+    def most_configurations(self) -> int | None:
+        """The number of configurations that `run_cap` allows, each with all of its seeds; None without a `run_cap`."""
+        return None if self.run_cap is None else -(-self.run_cap // len(self.seeds))
+
+    @property
+    def most_trials(self) -> int | None:
+        """The number of trials that `run_cap` allows: whole configurations, so it is rounded up to all of the seeds."""
+        most = self.most_configurations
+        return None if most is None else most * len(self.seeds)
+
+    @property
     def score(self) -> Objective | None:
         """The objective by which the diagnoses see whether a trial learns: the first that is a loss or a score by name.
 

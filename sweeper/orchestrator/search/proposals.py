@@ -192,8 +192,8 @@ class Proposals:
         """Return `wanted` further configurations (None: all), or as many as `run_cap` and the search allow."""
         if self._complete:
             return []
-        cap, seen = self.run.spec.run_cap, list(self._configurations.values())
-        allowed = math.inf if cap is None else -(-cap // len(self.run.spec.seeds)) - len(seen)
+        cap, seen = self.run.spec.most_configurations, list(self._configurations.values())
+        allowed = math.inf if cap is None else cap - len(seen)
         most = min(allowed, math.inf if wanted is None else wanted)
         if most > 0:
             self._record_imputed(seen)
@@ -289,7 +289,16 @@ def _as_reported(configuration: Configuration, told: Told | None) -> Configurati
     if told is None:
         return configuration
     failed = 1.0 if told.why and told.value is None else 0.0
-    return replace(configuration, state=told.state, value=told.value, step=told.step, failed=failed, why=told.why)
+    return replace(
+        configuration,
+        state=told.state,
+        value=told.value,
+        step=told.step,
+        failed=failed,
+        why=told.why,
+        values=tuple(told.values.values()),
+        violations=tuple(told.violations),
+    )
 
 
 def _is_reported(ended: Configuration, told: Told | None) -> bool:

@@ -72,8 +72,8 @@ def why_failed(trial: TrialRecord) -> str:
     """Return why a trial that has ended failed because of its parameters, in a few words; empty if it did not.
 
     It failed by a cause that its parameters explain, a rule flagged it and it was stopped, none of its values was
-    finite, or an objective or a metric with bounds has no value. What a user, a lost machine or a full one ended says
-    nothing about the parameters.
+    finite, or it completed and an objective or a metric with bounds has no value. What a user, a lost machine or a full
+    one ended says nothing about the parameters.
     """
     decision = _stopped_by(trial)
     if decision is not None and not decision.by_person and decision.rule not in OTHER_RULES:
@@ -83,14 +83,17 @@ def why_failed(trial: TrialRecord) -> str:
     if trial.state is State.COMPLETE and was_non_finite(trial):
         return NON_FINITE
     by_person = decision is not None and decision.by_person
-    known = trial.state is State.COMPLETE or any(goal.name in trial.progress.metrics for goal in trial.facts.goals)
-    if not by_person and known and (missing := _without_value(trial)):
+    if not by_person and (missing := _without_value(trial)):
         return f"no finite value of {' and '.join(missing)}"
     return ""
 
 
 def _without_value(trial: TrialRecord) -> list[str]:
-    """Return the objectives, and the metrics with bounds, without a finite value in the evaluation that counts."""
+    """Return the objectives, and the metrics with bounds, without a finite value in the evaluation that counts.
+
+    Of a trial that did not complete, they are those that it had reported: it may have ended before it could report the
+    others.
+    """
     audited = _audited(trial)
     if not trial.facts.objectives and _values(trial) is not None:
         found: Mapping[str, float] = {trial.facts.metric: 0.0, **_constrained(trial)}
@@ -99,7 +102,14 @@ def _without_value(trial: TrialRecord) -> list[str]:
     else:
         found = {} if trial.point is None else trial.point.values
     names = [*(goal.name for goal in trial.facts.goals), *(one.name for one in trial.facts.constraints)]
-    return [name for name in dict.fromkeys(names) if not math.isfinite(found.get(name, math.nan))]
+    missing = [name for name in dict.fromkeys(names) if not math.isfinite(found.get(name, math.nan))]
+    return missing if _state(trial) is State.COMPLETE else [name for name in missing if name in _reported(trial)]
+
+
+def _reported(trial: TrialRecord) -> set[str]:
+    """Return the metrics with values; of an audited trial, only the bounded ones with values when it was flagged."""
+    audited, goals = _audited(trial), {goal.name for goal in trial.facts.goals}
+    return {name for name in trial.progress.metrics if audited is None or name in goals or name in audited.values}
 
 
 def _stopped_by(trial: TrialRecord) -> Decision | None:

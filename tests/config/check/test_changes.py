@@ -146,6 +146,7 @@ CONFLICTS = [
         {"early_stop": {"audit": 0.1, "rules": []}},
         ["early_stop: {audit: 0.1, rules: []} instead of {rules: [auto, {any: {of: [{stalled: {}}]}}]}"],
     ),
+    ({}, {"watch": "auto"}, ["watch: 'auto' instead of nothing"]),
     ({}, {"dataset": "a"}, ["dataset: ['a'] instead of nothing"]),
     ({}, {"tokenizer": ["a", "b"]}, ["tokenizer: ['a', 'b'] instead of nothing"]),
     (

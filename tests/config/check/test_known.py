@@ -111,6 +111,12 @@ def test_a_search_that_does_not_learn_has_nothing_to_learn_from(load_keys: Load,
         loaded(load_keys, [], **keys)
 
 
+def test_a_search_with_constraints_learns_from_its_own_trials_only(load_keys: Load) -> None:
+    with pytest.raises(SpecError, match="learn_from: expected no constraints with learn_from, got constraints; of oth"):
+        loaded(load_keys, [], learn_from="a", constraints=[{"name": "memory_gb", "max": 16}])
+    assert loaded(load_keys, [], learn_from="a", constraints=[]).learn_from == ("a",)
+
+
 def test_other_runs_are_a_list_or_one_name_and_each_only_once(load_keys: Load) -> None:
     assert loaded(load_keys, [], learn_from="a").learn_from == ("a",)
     assert loaded(load_keys, [], learn_from=["a", "runs/b"]).learn_from == ("a", "runs/b")
@@ -172,6 +178,8 @@ def test_both_keys_may_change_for_an_existing_run() -> None:
     )
     grid = (SweepSpec.from_json(sweep(start_with=entries)) for entries in ([], [{"lr": 1e-4}]))
     assert "`sweeper queue RUN NUMBER --first` moves them" in changes_between(*grid).additions[0]
+    pbt = (SweepSpec.from_json(sweep(method="pbt", start_with=entries)) for entries in ([], [{"lr": 1e-4}]))
+    assert "only if members of the first turn are left to be made" in changes_between(*pbt).additions[0]
 
 
 def test_the_methods_that_learn_are_those_that_base_proposals_on_values() -> None:

@@ -28,6 +28,7 @@ def test_a_population_ends_with_its_last_turn(tmp_path: Path) -> None:
     assert spec.run_cap == 60
     assert loaded(tmp_path).run_cap == 80
     assert loaded(tmp_path, run_cap=20).run_cap == 20
+    assert len(loaded(tmp_path, population_size=2, start_with=[{"lr": 1e-3}, {"lr": 1e-4}]).start_with) == 2
     assert SweepSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
@@ -51,6 +52,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"early_stop": {"rules": ["auto", {"spike": {"above": 30}}]}},
         "early_stop.rules.1: expected no rule spike with method: pbt, got spike",
+    ),
+    (
+        {"start_with": [{"lr": n / 1000} for n in range(1, 10)]},
+        "start_with: expected at most 8 entries, one for each member, got 9; or write population_size: 9",
     ),
     ({"population": {"every_steps": 0, "turns": 4}}, "population.every_steps: expected at least 1, got 0"),
     ({"population": {"turns": 4}}, "population.every_steps"),

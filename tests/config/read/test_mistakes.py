@@ -383,6 +383,28 @@ AFTER_HEAD = [
         "early_stop: {rules: [{hyperband: {reduction_factor: 1}}]}",
         "early_stop.rules.0.hyperband.reduction_factor: expected at least 2, got 1",
     ),
+    (
+        "early_stop: {rules: [{threshold: {lower: 2, upper: 1}}]}",
+        "early_stop.rules.0.threshold: expected an upper that is not below lower, got lower: 2 and upper: 1",
+    ),
+    (
+        "early_stop: {rules: [{hyperband: {bootstrap_count: 1}}]}",
+        "early_stop.rules.0.hyperband: expected max_resource with bootstrap_count, got none; write max_resource: 10",
+    ),
+    (
+        "early_stop: {rules: [{hyperband: {min_resource: 9, max_resource: 3}}]}",
+        (
+            "early_stop.rules.0.hyperband: expected a max_resource that is not below min_resource, "
+            "got min_resource: 9 and max_resource: 3"
+        ),
+    ),
+    (
+        "early_stop: {rules: [{patient: {wrapped: {patient: {wrapped: {one_epoch: {}}}}}}]}",
+        (
+            "early_stop.rules.0.patient.wrapped.patient.wrapped: expected a pruner of Optuna, got one_epoch; "
+            "list it beside patient"
+        ),
+    ),
     ("command: [python]", "command: expected only one of trainer, command and program, got trainer and command"),
     # profiles
     (

@@ -262,6 +262,44 @@ def test_an_objective_or_constraint_without_a_value_is_a_failure_that_names_it(
     assert [event.why for event in told(run)] == [why]
 
 
+STOPPED = Finished(outcome="stopped")
+
+
+@pytest.mark.parametrize(
+    ("events", "values", "why"),
+    [
+        ((), {"loss": 0.5}, ""),
+        ((), {"loss": 0.5, "accuracy": 0.8}, ""),
+        ((), {"loss": 0.5, "accuracy": NAN}, "no finite value of accuracy"),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5}, ""),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5, "accuracy": 0.8}, ""),
+        ((stopped("overfitting"), STOPPED), {"loss": 0.5, "memory": NAN}, "no finite value of memory"),
+        ((stopped(PERSON), STOPPED), {"loss": 0.5}, ""),
+    ],
+)
+def test_what_a_trial_could_not_report_before_it_was_ended_is_no_failure(
+    tmp_path: Path, events: Sequence[Event], values: Mapping[str, float], why: str
+) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    trial = ended_with(proposals.further(1)[0], *events, values=values)
+    if not events:
+        trial.directory.attempt(1).exit.write_bytes(encode(BY_SIGNAL))
+        trial = read_trial(trial.directory)
+    proposals.update([trial])
+    assert [event.why for event in told(run)] == [why]
+
+
+def test_a_pruned_trial_counts_with_its_value_although_a_metric_with_bounds_is_not_reported(tmp_path: Path) -> None:
+    keys: dict[str, object] = {"method": "tpe", "objectives": [], "metric": {"name": "loss"}, "population_size": None}
+    run = opened_with_objectives(tmp_path, **keys)
+    proposals = Proposals(run, search_for(run.spec))
+    trial = ended_with(proposals.further(1)[0], stopped("median"), STOPPED, values={"loss": 0.5})
+    proposals.update([trial])
+    [event] = told(run)
+    assert (event.state, event.value, event.why) == ("PRUNED", 0.5, "")
+
+
 def test_seeds_count_with_their_means_and_the_worst_violation(tmp_path: Path) -> None:
     run = opened_with_objectives(tmp_path, seeds=[0, 1])
     proposals = Proposals(run, search_for(run.spec))
@@ -312,6 +350,26 @@ def test_what_a_search_was_told_of_a_trial_stands_after_it_was_damaged(tmp_path:
     again.initial(damaged, [0, 1])
     again.update(damaged)
     assert told(run) == before, "neither without a value, nor as one that failed by its parameters"
+
+
+def test_what_a_search_was_told_of_several_objectives_stands_after_a_trial_was_damaged(tmp_path: Path) -> None:
+    run = opened_with_objectives(tmp_path)
+    proposals = Proposals(run, search_for(run.spec))
+    first, second, third = proposals.further(3)
+    proposals.update([ended_with(first, COMPLETED, values={"loss": 0.5, "accuracy": 0.8, "memory": 20})])
+    proposals.update([ended_with(second, COMPLETED, values={"loss": 0.4, "accuracy": 0.9, "memory": 10})])
+    events = first.directory.attempt(1).events
+    events.write_bytes(events.read_bytes().replace(b'"step":0', b'"step":1'))
+    again = Proposals(run, search_for(run.spec))
+    damaged = [read_trial(trial.directory) for trial in (first, second)]
+    assert damaged[0].altered
+    again.initial([*damaged, third], [0, 1, 2])
+    again.update(damaged)
+    again.update([ended_with(third, failed(), values={"loss": 0.9})])
+    assert told(run)[-1].imputed_values == {"loss": 0.5, "accuracy": 0.8}
+    again.further(1)
+    [imputed] = [event for event in read_journal(run.directory.search) if isinstance(event, Imputed)]
+    assert list(imputed.violations) == [4.0, 0.0]
 
 
 def test_a_configuration_with_a_damaged_line_is_taken_from_its_trial(tmp_path: Path) -> None:
@@ -365,6 +423,12 @@ def test_run_cap_counts_what_the_search_proposes(tmp_path: Path) -> None:
     (first,) = proposals.further(1)
     proposals.derive(first, derivation())
     assert len(proposals.further(5)) == 1
+
+
+def test_run_cap_allows_whole_configurations(tmp_path: Path) -> None:
+    run = opened(tmp_path, seeds=(0, 1, 2), method="random")
+    capped = replace(run, spec=run.spec.model_copy(update={"run_cap": 10}))
+    assert len(Proposals(capped, search_for(run.spec)).further(99)) == capped.spec.most_trials == 12
 
 
 def test_the_importance_of_parameters_leaves_derived_trials_out(tmp_path: Path) -> None:
