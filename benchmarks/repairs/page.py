@@ -324,7 +324,9 @@ def _populations(lines: Sequence[Line]) -> Iterator[str]:
         steps = ", ".join("-" if row is None else str(row["steps"]) for row in rows)
         yield f"| {name} | " + " | ".join(map(_number, scores)) + f" | {_number(mean(known))} | {steps} |"
     yield ""
-    yield "Three seeds are too few to tell methods apart that differ by less than their own spread."
+    yield from _filled("Three seeds are too few to tell methods apart that differ by less than their own spread. A "
+                       "population may have fewer steps, because a member that a diagnosis stopped does not end its "
+                       "turn.")  # fmt: skip
     yield ""
 
 
@@ -338,6 +340,7 @@ def _moments(lines: Sequence[Line]) -> Iterator[str]:
         even seeds, were also continued from the same checkpoint with the same parameters and without the moments
         (`sweeper derive --fresh-optimizer`). Each cell is the last test accuracy. Of {len(found)} failing runs,
         {len(pairs)} were continued from a checkpoint; the others were not stopped, or began again at the start.
+        Runs that a replay of the recordings stops were measured first.
     """
     yield from _filled(" ".join(words.split()))
     yield ""
@@ -353,8 +356,12 @@ def _moments(lines: Sequence[Line]) -> Iterator[str]:
     worse = sum(one < other for one, other in zip(kept, fresh, strict=True))
     yield f"| mean | | {_number(mean(kept))} | {_number(mean(fresh))} |"
     yield ""
-    share = Share(better, better + worse)
-    yield f"With the moments, {share} of the pairs with different accuracies ended better."
+    pair = Paired(better, worse, len(pairs))
+    verdict = "Neither is better beyond the interval, so a repair keeps them: the checkpoint stays as it was."
+    if pair.is_better or pair.is_worse:
+        verdict = f"A repair {'keeps' if pair.is_better else 'should not keep'} them."
+    words = f"With the moments, {Share(better, better + worse)} of the pairs with different accuracies ended better. "
+    yield from _filled(words + verdict)
 
 
 def _moment_text(one: Line) -> str:
