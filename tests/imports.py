@@ -46,6 +46,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
             "results",
             "config",
             "rules",
+            "mistakes",
             "trainers",
             "record",
             "errors",

@@ -128,7 +128,7 @@ class HuggingFaceCallback(TrainerCallback):
         self._watch = self._trial.watch(kwargs["model"], kwargs["optimizer"], **self._options)
         if recorder_of(self._trial).spikes.action is OnSpike.SKIP:
             self._trial.note(NO_SKIP)
-        if self._trial.seed not in (0, args.seed):  # 0 is also the seed of a sweep that does not care
+        if self._trial.seed not in (0, args.seed, args.data_seed):  # 0 is also the seed of a sweep that does not care
             self._trial.note(OTHER_SEED.format(trial=self._trial.seed, own=args.seed))
 
     def on_log(

@@ -316,7 +316,7 @@ class OptunaSearch:
         bounds: dict[str, Any] = {}
         if self._spec.constraints and self._spec.method in LEARNING and state is not TrialState.RUNNING:
             violations = configuration.violations
-            if configuration.state == "PRUNED":  # its value counts, and a bound whose metric has none as kept
+            if configuration.state == "PRUNED":  # its value counts; a bound of a metric without one is kept
                 violations = tuple(v if math.isfinite(v) else 0.0 for v in violations)
             if state is TrialState.COMPLETE and not (violations and all(map(math.isfinite, violations))):
                 state = TrialState.FAIL  # a metric with bounds has no value, and none in any trial so far

@@ -22,7 +22,7 @@ def parts_of(limits: BudgetLimits, usage: Usage, best: TrialRecord | None) -> li
 
 
 def holding(sweep: Sweep) -> list[str]:
-    """Return the keys of the sweep file whose limits are reached while trials wait, so that no call starts them."""
+    """Return the keys of the sweep file that set the limits reached while trials wait, so that no call starts them."""
     if not sweep.unstarted:
         return []
     spent = [part.name for part in sweep.budget if part.spent]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeper.errors import UsageError
+from sweeper.mistakes import one_of
 from sweeper.record.trial import State, TrialRecord
 from sweeper.results.front import has_rank, has_ranks, trial_ranks
 from sweeper.results.health.advice import was_flagged
@@ -24,8 +24,6 @@ PARAM, METRIC = "param:", "metric:"
 """The beginnings of the names of columns that a sweep has of its own."""
 MOST_ROWS = 1000
 """Maximum number of rows of a page."""
-MOST_NAMED, SIMILAR = 5, 0.4
-"""Maximum number of names that an error lists, and least similarity, from 0 to 1, of those that it lists first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,10 +187,8 @@ def _require_column(column: str, trials: Iterable[TrialRecord]) -> None:
             names = list(dict.fromkeys(name for trial in trials for name in names_of(trial)))
             name = column.removeprefix(kind)
             if names and name not in names:
-                near = difflib.get_close_matches(name[:60], names, n=MOST_NAMED, cutoff=SIMILAR)
-                first = list(dict.fromkeys([*near, *names]))[:MOST_NAMED]
-                more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
-                raise UsageError(f"sort: expected {kind}NAME with one of {', '.join(first)}{more}, got {column!r}")
+                known = one_of(names, name, "see the table")
+                raise UsageError(f"sort: expected {kind}NAME, where NAME is {known}, got {column!r}")
 
 
 def _param_names(trial: TrialRecord) -> Iterable[str]:

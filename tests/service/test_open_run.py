@@ -59,8 +59,8 @@ def test_a_number_is_found_in_each_spelling(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [
-        ("metric:ac", "sort: expected metric:NAME with one of acc, got 'metric:ac'"),
-        ("param:dept", "sort: expected param:NAME with one of depth, lr, got 'param:dept'"),
+        ("metric:ac", "sort: expected metric:NAME, where NAME is acc, got 'metric:ac'"),
+        ("param:dept", "sort: expected param:NAME, where NAME is depth or lr, got 'param:dept'"),
     ],
 )
 def test_a_sort_by_an_unknown_name_lists_the_nearest(sort: str, expected: str, tmp_path: Path) -> None:

@@ -22,21 +22,25 @@ class KeptCheckpoints:
     """Chooses which pruned trials lose their checkpoints, so that the others fit in `limit_gb` (None: no limit)."""
 
     limit_gb: float | None
-    _seen: tuple[int, int] = (0, 0)
+    _pruned: int = 0
+    _needed: Collection[int] = frozenset()
 
     def to_discard(self, trials: Trials, awaited: Callable[[], Collection[int]]) -> list[int]:
         """Return the numbers of the trials that lose their checkpoints, the worst first.
 
-        The sizes on the disk are measured only if a trial was pruned or added since the last call.
+        The sizes on the disk are measured only if a trial was pruned since the last call, or is no longer awaited.
 
         Args:
             trials: all trials.
             awaited: returns the numbers of the trials that a repair will continue, which keep theirs.
         """
-        seen = (trials.count(State.PRUNED), len(trials))
-        if self.limit_gb is None or seen == self._seen:
+        pruned = trials.count(State.PRUNED)
+        if self.limit_gb is None or (pruned == self._pruned and not self._needed):
             return []
-        self._seen, needed = seen, awaited()
+        needed = awaited()
+        if pruned == self._pruned and needed == self._needed:
+            return []
+        self._pruned, self._needed = pruned, needed
         kept = [
             (trial.facts.number, math.inf if trial.facts.number in needed else quality(trial), size_of(trial))
             for trial in trials.in_state(State.PRUNED)
